@@ -1,0 +1,107 @@
+"""Runs the user's callbacks: one thread, in the order in which things happened.
+
+I/O threads only append to a bounded queue. When callbacks are too slow and it overflows, batches are
+dropped and counted, and ``gap`` tells how many as soon as there is room again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger("memsync.dispatcher")
+
+QUEUE_MAX = 10_000  # calls waiting for the dispatcher
+
+
+class Subscription:
+    """A registered callback; `cancel` ends it, and so does leaving its ``with`` block."""
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """Stop the calls; may be called more than once."""
+        self._cancel()
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.cancel()
+
+
+class Dispatcher:
+    """The thread and its queue; the thread exists while there is something to call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._queue: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._callbacks: dict[str, list[Callable[..., Any]]] = {}
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._dropped = 0
+
+    def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
+        """Have `callback` called with the arguments of each later `announce` of this name."""
+        with self._lock:
+            self._callbacks.setdefault(name, []).append(callback)
+        return Subscription(lambda: self._remove(name, callback))
+
+    def announce(self, name: str, *args: Any) -> None:
+        """Queue a call of all callbacks of a name; never blocks."""
+        callbacks = self._callbacks.get(name)
+        if callbacks:
+            for callback in list(callbacks):
+                self.call(callback, *args)
+
+    def call(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Queue one call; never blocks."""
+        with self._lock:
+            if len(self._queue) >= QUEUE_MAX:
+                self._dropped += 1
+                return
+            self._queue.append((callback, args))
+            if self._thread is None:
+                self._stopping = False
+                self._thread = threading.Thread(
+                    target=self._run, name="memsync-dispatch", daemon=True
+                )
+                self._thread.start()
+            self._wake.notify()
+
+    def stop(self, timeout: float) -> None:
+        """Run what is queued, then end the thread; waits for that, except on the thread itself."""
+        with self._lock:
+            thread = self._thread
+            self._stopping = True
+            self._wake.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def _remove(self, name: str, callback: Callable[..., Any]) -> None:
+        with self._lock:
+            if callback in self._callbacks.get(name, ()):
+                self._callbacks[name].remove(callback)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                while not self._queue and not self._stopping:
+                    self._wake.wait()
+                if not self._queue:
+                    self._thread = None
+                    return
+                callback, args = self._queue.popleft()
+                dropped, self._dropped = self._dropped, 0
+            if dropped:
+                log.warning("callbacks are too slow: %s calls were dropped", dropped)
+                self.announce("gap", dropped)
+            try:
+                callback(*args)
+            except Exception:  # a callback's fault stops nobody else
+                log.exception("a callback failed: %r", callback)

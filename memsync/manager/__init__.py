@@ -1,0 +1,5 @@
+"""The I/O of one machine: folder, election, connections, and the stdlib manager they build on."""
+
+from .manager import MemSyncManager
+
+__all__ = ["MemSyncManager"]

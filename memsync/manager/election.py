@@ -1,0 +1,276 @@
+"""How a peer finds its role: it joins the host that reigns, or becomes host itself.
+
+The highest lock file in the folder decides. Held: its holder is host, or about to be, and is joined.
+Free or missing: its number is used up, and whoever links the next one is the candidate; the others
+find that lock held and join the candidate. A joiner publishes its peer file first and reads the
+highest lock then, a candidate takes its lock first and lists the peers then: one sees the other.
+
+Before it opens, a candidate gathers the best state there is (see `replication.recovery`). Each peer
+that lived when the lock was taken and may hold something reports by attaching, after it fenced its
+old link; the candidate waits until all have, or are dead, or the time is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import HostUnresponsiveError, MemSyncError, ProtocolError
+from ..replication.messages import (
+    HEADER,
+    Entry,
+    Fetch,
+    Hello,
+    SnapshotPart,
+    Source,
+    frame,
+    parse,
+)
+from ..replication.recovery import Recovery
+from .channel import Channel, ChannelLost
+from .folder import Reign
+from .host import Host
+from .link import Link
+from .manager import MemSyncManager
+from .server import Serving
+from .wire import dial
+
+if TYPE_CHECKING:
+    from .node import Node
+
+log = logging.getLogger("memsync.election")
+
+_FIRST_PAUSE = 0.0005  # seconds; a killed host's lock is freed an instant after its sockets
+_LONGEST_PAUSE = 0.1
+_DIAL_TIMEOUT = 5.0  # seconds for one attempt to connect and authenticate
+_GATHER_PAUSE = 0.005  # seconds between two looks for dead peers
+_FETCH_PATIENCE = 5.0  # seconds without a byte after which a source is given up
+
+
+def find_role(node: Node, deadline: float) -> Host | Link:
+    """Become client or host.
+
+    Raises `HostUnresponsiveError` when that took until `deadline` (monotonic seconds), and the
+    errors of the folder, the protocol and the group's limits.
+    """
+    pause = _FIRST_PAUSE
+    while True:
+        node.check_stop()
+        reign = node.folder.reign()
+        role: Host | Link | None = None
+        if reign is not None and reign.held:
+            role = _join(node, reign, deadline)
+        elif not node.options.client_only:
+            role = _stand(node, reign.epoch + 1 if reign else 1, deadline)
+        if role is not None:
+            return role
+        if time.monotonic() > deadline:
+            raise _nobody_answers(node)
+        node.waker.pause(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _join(node: Node, reign: Reign, deadline: float) -> Link | None:
+    """Attach to whoever holds the lock; None when that broke off and is to be tried again."""
+    node.state_epoch_in_file(max(reign.epoch, 1))
+    timeout = min(_DIAL_TIMEOUT, max(deadline - time.monotonic(), 0.01))
+    link = None
+    try:
+        channel = dial(
+            reign.address,
+            node.authkey,
+            frame(node.hello()),
+            timeout=timeout,
+            max_frame=node.options.network.max_frame,
+        )
+        link = Link(node, reign, channel)
+        link.join(deadline)
+        return link
+    except ChannelLost as error:
+        log.debug("epoch %s could not be joined: %s", reign.epoch, error)
+        if link is not None:
+            link.close()
+        return None
+    except BaseException:
+        if link is not None:
+            link.close()
+        raise
+
+
+def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
+    """Try to become host of an epoch; None when somebody else is faster."""
+    network = node.options.network
+    serving = Serving(
+        document=node.document_proxy,
+        attach=lambda channel, hello: node.arrive(epoch, channel, hello),
+        max_frame=network.max_frame,
+        max_handshakes=network.max_handshakes,
+        handshake_timeout=network.handshake_timeout,
+        proxies=node.options.manager.proxies,
+    )
+    address = node.folder.socket_address(epoch, node.id)
+    server = MemSyncManager(address, node.authkey, serving=serving).get_server()
+    lock = node.folder.publish_lock(epoch, node.id, server.address)
+    if lock is None:
+        server.stop()
+        return None
+    log.info("standing for host epoch=%s peer=%s", epoch, node.id)
+    host = Host(node, epoch, lock, server)
+    node.candidate = host
+    server.start()
+    gathering = _Gathering(node, host)
+    try:
+        gathering.run()
+        host.open(gathering.living)
+        for channel, hello in gathering.reported.values():
+            host.admit(channel, hello)
+        return host
+    except BaseException:
+        for channel, _ in gathering.reported.values():
+            channel.close()
+        host.close(clean=False)
+        raise
+    finally:
+        node.candidate = None
+
+
+class _Gathering:
+    """A candidate's recovery: reports in, the best state fetched."""
+
+    def __init__(self, node: Node, host: Host) -> None:
+        self.reported: dict[str, tuple[Channel, Hello]] = {}
+        self._node = node
+        self._host = host
+        peers = node.folder.living_peers()
+        peers.pop(node.id, None)
+        self._pids = {peer: content.get("pid") for peer, content in peers.items()}
+        self.living = {*peers, node.id}
+        # A peer whose file says epoch 0 has never asked to be attached, so it holds nothing.
+        holders = {peer for peer, content in peers.items() if content.get("epoch") != 0}
+        self._recovery = Recovery(node.id, node.replica.pair, holders)
+
+    def run(self) -> None:
+        """Gather the reports, then bring this peer level with the best; a new object is founded."""
+        deadline = time.monotonic() + self._node.options.network.recovery
+        self._collect(deadline)
+        while True:
+            peer, pair = self._recovery.best()
+            if peer == self._node.id:
+                break
+            if self._fetch(peer):
+                self._recovery.advanced(self._node.replica.pair)
+            else:
+                self._forget(peer)
+                self._collect(deadline)
+        self._settle_silent(pair)
+
+    def _settle_silent(self, pair: tuple[int, int]) -> None:
+        silent = self._recovery.silent
+        holds_nothing = pair == (0, 0) and not self._node.state.version
+        if silent and holds_nothing:
+            names = ", ".join(f"{peer} (process {self._pids.get(peer)})" for peer in sorted(silent))
+            raise HostUnresponsiveError(
+                f"the object {self._node.name!r} is held by {names}, which does not answer; "
+                "continue or end that process, then start again",
+                pid=self._pids.get(sorted(silent)[0]),
+            )
+        if silent:
+            log.warning(
+                "opening epoch=%s without the reports of %s", self._host.epoch, sorted(silent)
+            )
+        if holds_nothing:
+            self._node.found()
+        elif self._node.state.torn:
+            log.warning("no other peer holds the object: going on with an interrupted copy")
+            self._node.state.torn = False
+
+    def _collect(self, deadline: float) -> None:
+        """Take reports until nobody is missing, or the time is over."""
+        while True:
+            self._node.check_stop()
+            while self._host.arrivals:
+                channel, hello = self._host.arrivals.popleft()
+                self._replace(hello.peer, channel, hello)
+            for peer in self._recovery.silent:
+                if not self._node.folder.is_alive(peer):
+                    self._recovery.lost(peer)
+                    self.living.discard(peer)
+            if not self._recovery.silent or time.monotonic() > deadline:
+                return
+            self._node.waker.pause(_GATHER_PAUSE)
+
+    def _replace(self, peer: str, channel: Channel, hello: Hello) -> None:
+        old = self.reported.pop(peer, None)
+        if old is not None:
+            old[0].close()
+        self.reported[peer] = (channel, hello)
+        self.living.add(peer)
+        self._pids[peer] = hello.pid
+        self._recovery.report(peer, (hello.epoch, hello.version))
+
+    def _forget(self, peer: str) -> None:
+        channel, _ = self.reported.pop(peer)
+        channel.close()
+        if self._node.folder.is_alive(peer):
+            self._recovery.unsettled(peer)
+        else:
+            self._recovery.lost(peer)
+            self.living.discard(peer)
+
+    def _fetch(self, peer: str) -> bool:
+        """Take over what a peer holds beyond us; False when it broke off."""
+        channel, _ = self.reported[peer]
+        epoch, version = self._node.replica.pair
+        try:
+            channel.queue(frame(Fetch(epoch, version)))
+            channel.flush()
+            self._take(channel)
+            return True
+        except (ChannelLost, ProtocolError) as error:
+            log.warning("peer %s could not hand over its state: %s", peer, error)
+            return False
+
+    def _take(self, channel: Channel) -> None:
+        messages = self._messages(channel)
+        source = next(messages)[0]
+        if not isinstance(source, Source):
+            raise ProtocolError(f"Source was expected, not {type(source).__name__}")
+        node = self._node
+        while node.replica.pair != (source.epoch, source.version):
+            message, size = next(messages)
+            if isinstance(message, Entry):
+                node.take_entry(message, size)
+            elif isinstance(message, SnapshotPart):
+                node.take_part(message)
+            else:
+                raise ProtocolError(f"a source does not send {type(message).__name__}")
+
+    def _messages(self, channel: Channel) -> Iterator[tuple[object, int]]:
+        """What comes in and its size on the wire; ends with `ChannelLost`."""
+        patience = time.monotonic() + _FETCH_PATIENCE
+        while True:
+            left = patience - time.monotonic()
+            if left <= 0:
+                raise ChannelLost("nothing came for too long")
+            self._node.check_stop()
+            if channel.wait_readable(min(left, 0.5)):
+                patience = time.monotonic() + _FETCH_PATIENCE
+                for body in channel.receive():
+                    yield parse(body), len(body) + HEADER
+
+
+def _nobody_answers(node: Node) -> MemSyncError:
+    reign = node.folder.reign()
+    if reign is not None and reign.held:
+        return HostUnresponsiveError(
+            f"the host of {node.name!r} (process {reign.pid}, peer {reign.peer}) does not answer; "
+            "continue or end that process, then start again",
+            pid=reign.pid,
+        )
+    return HostUnresponsiveError(
+        f"no host of {node.name!r} came up in time, and this peer is clientOnly: start a peer "
+        "that may host, or raise the timeout",
+        pid=None,
+    )

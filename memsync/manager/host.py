@@ -1,0 +1,410 @@
+"""The host: one thread with one selector that orders all writes and serves all attached peers.
+
+A round of the loop: read what has arrived, order it, answer. Every entry is encoded once and queued
+for all attached peers at once, so each stream holds all entries in order and a writer's answer (its
+own entry) comes after every entry below it. Who waits for an answer is flushed in the same round;
+pushes to the others wait while more input is there, for a bounded number of rounds.
+
+A write of the host's own is acknowledged when its push is with the kernel for at least one attached
+peer, if there is one: from then on two processes hold it.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MaxWritersError, MemSyncError, ProtocolError, from_wire, to_wire
+from ..replication.membership import check_room, member_of
+from ..replication.messages import (
+    PROTOCOL,
+    Decision,
+    Entry,
+    Hello,
+    Leave,
+    Ping,
+    Pong,
+    Propose,
+    Refused,
+    Resend,
+    Welcome,
+    frame,
+    parse,
+)
+from ..replication.sequencer import Ordered, Sequencer
+from .channel import Channel, ChannelLost
+from .folder import HeldFile
+from .server import MemSyncServer
+
+if TYPE_CHECKING:
+    from .node import Node, PendingWrite
+
+log = logging.getLogger("memsync.host")
+
+_LAZY_ROUNDS = 16  # rounds a push may wait while more input is there
+_CLOSE_PATIENCE = 2.0  # seconds for the last bytes to leave when the host stops
+_SUSPICION = 1.0  # seconds of quick looks after a link broke
+_QUICK_LOOK = 0.01  # seconds between them
+
+
+class Attached:
+    """A peer's channel at the host."""
+
+    __slots__ = ("channel", "peer", "ping_at", "registered", "round_trip")
+
+    def __init__(self, peer: str, channel: Channel) -> None:
+        self.peer = peer
+        self.channel = channel
+        self.registered = 0
+        self.ping_at = 0.0
+        self.round_trip: float | None = None
+
+
+class Host:
+    """The reign of one epoch, from the moment its state is complete."""
+
+    status = "host"
+
+    def __init__(self, node: Node, epoch: int, lock: HeldFile, server: MemSyncServer) -> None:
+        self.epoch = epoch
+        self.server = server
+        self.arrivals: deque[tuple[Channel, Hello]] = deque()
+        self.attached: dict[str, Attached] = {}
+        self._node = node
+        self._lock_file = lock
+        self._inbox: deque[PendingWrite] = deque()
+        self._unpushed: deque[tuple[Entry, dict[str, int]]] = deque()
+        self._urgent: set[str] = set()
+        self._lazy: set[str] = set()
+        self._batch: list[Entry] = []
+        self._lazy_rounds = 0
+        self._suspicious_until = 0.0
+        self._pings_wanted = False
+        self._selector = node.new_selector()
+        self._sequencer = Sequencer(
+            node.state,
+            node.log,
+            node.clock,
+            host=node.id,
+            epoch=epoch,
+            max_frame=node.options.network.max_frame,
+        )
+
+    # -- opening (driver) ------------------------------------------------------------------------
+
+    def open(self, living: set[str]) -> None:
+        """Begin the reign: its first entry, the dead leave, this peer is a member.
+
+        Raises `MaxWritersError` when this peer is a newcomer for whom there is no place.
+        """
+        node = self._node
+        own = member_of(node.hello())
+        if node.id not in node.state.members:
+            present = {p: m for p, m in node.state.members.items() if p in living}
+            check_room(present, own)
+        body = {"host": node.id, "pid": own["pid"], "address": self.server.address}
+        self._push(self._sequencer.enter("reign", body))
+        for peer in [p for p in node.state.members if p != node.id and p not in living]:
+            self._push(self._sequencer.leave(peer))
+        if node.id not in node.state.members:
+            self._push(self._sequencer.enter("member", {"join": own}))
+        for decision in self._sequencer.attach(node.id, node.writes.lowest):
+            self._settle(decision)
+        self._write_rendezvous()
+        node.folder.clean(self.epoch)
+        node.enter(self, self._sequencer.last(node.id))
+
+    def _write_rendezvous(self) -> None:
+        self._node.folder.write_rendezvous(self._node.rendezvous(self.epoch, self.server.address))
+
+    # -- the loop (driver) -----------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Serve until the peer stops; returns why."""
+        poll = self._node.options.network.poll
+        next_look = time.monotonic() + poll
+        while not self._node.stopping:
+            self._round(max(next_look - time.monotonic(), 0))
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + poll
+                self._keep_house()
+            elif now < self._suspicious_until:
+                next_look = min(next_look, now + _QUICK_LOOK)
+        return "stopped"
+
+    def _round(self, timeout: float) -> None:
+        if self._lazy or self._inbox or self.arrivals:
+            timeout = 0
+        events = self._selector.select(timeout)
+        for key, mask in events:
+            if key.fileobj is self._node.waker:
+                self._node.waker.clear()
+                continue
+            attached = self.attached.get(key.data)
+            if attached is None or attached.channel is not key.fileobj:
+                continue
+            if mask & selectors.EVENT_WRITE:
+                self._urgent.add(attached.peer)
+            if mask & selectors.EVENT_READ:
+                self._receive(attached)
+        while self._inbox:
+            self._order_own(self._inbox.popleft())
+        while self.arrivals:
+            self.admit(*self.arrivals.popleft())
+        if self._pings_wanted:
+            self._send_pings()
+        self._flush(quiet=not events)
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._node.announce(batch)
+
+    def _flush(self, *, quiet: bool) -> None:
+        urgent, self._urgent = self._urgent, set()
+        self._lazy -= urgent
+        if quiet or self._lazy_rounds >= _LAZY_ROUNDS:
+            urgent |= self._lazy
+            self._lazy.clear()
+        self._lazy_rounds = self._lazy_rounds + 1 if self._lazy else 0
+        for peer in urgent:
+            attached = self.attached.get(peer)
+            if attached is not None:
+                self._send(attached)
+        self._acknowledge_own()
+
+    def _send(self, attached: Attached) -> None:
+        try:
+            done = attached.channel.flush()
+        except ChannelLost as error:
+            self._drop(attached, str(error))
+            return
+        if attached.channel.backlog > self._node.options.network.max_queue:
+            # It comes again, and is brought level with a snapshot instead of all it missed.
+            self._drop(attached, "it does not keep up (network.maxQueue)")
+            return
+        mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
+        attached.registered = self._node.register(
+            self._selector, attached.channel, attached.registered, mask, attached.peer
+        )
+
+    # -- ordering --------------------------------------------------------------------------------
+
+    def _receive(self, attached: Attached) -> None:
+        try:
+            for body in attached.channel.receive():
+                self._handle(attached, parse(body))
+                if attached.peer not in self.attached:
+                    return
+        except ChannelLost as error:
+            self._drop(attached, str(error))
+        except ProtocolError as error:
+            self._drop(attached, f"it broke the protocol: {error}", loud=True)
+
+    def _handle(self, attached: Attached, message: object) -> None:
+        if type(message) is Propose:
+            self._order(attached, message)
+            return
+        match message:
+            case Ping():
+                attached.channel.queue(frame(Pong(message.token)))
+                self._urgent.add(attached.peer)
+            case Pong():
+                attached.round_trip = time.monotonic() - attached.ping_at
+                self._node.pinged()
+            case Leave():
+                self._drop(attached, "it left")
+                self._push(self._sequencer.leave(attached.peer))
+            case _:
+                raise ProtocolError(f"a client does not send {type(message).__name__}")
+
+    def _order(self, attached: Attached, proposal: Propose) -> None:
+        result = self._sequencer.propose(attached.peer, proposal)
+        if isinstance(result, Ordered):
+            self._push(result)
+        else:
+            attached.channel.queue(frame(result))
+        self._urgent.add(attached.peer)
+
+    def _order_own(self, write: PendingWrite) -> None:
+        result = self._sequencer.propose(self._node.id, write.proposal)
+        if isinstance(result, Decision):
+            self._settle(result)
+            return
+        if isinstance(result, Resend):
+            for earlier in self._node.unsent(result.number):
+                if not earlier.done:
+                    self._inbox.append(earlier)
+            return
+        self._push(result)
+        marks = {peer: a.channel.queued_total for peer, a in self.attached.items()}
+        self._unpushed.append((result.entry, marks))
+
+    def _push(self, ordered: Ordered) -> None:
+        for peer, attached in self.attached.items():
+            attached.channel.queue(ordered.frame)
+            self._lazy.add(peer)
+        self._batch.append(ordered.entry)
+
+    def _settle(self, decision: Decision) -> None:
+        error = from_wire(decision.error) if decision.error else None
+        self._node.settle(decision.number, decision.version, error)
+
+    def _acknowledge_own(self) -> None:
+        while self._unpushed:
+            entry, marks = self._unpushed[0]
+            if not self._is_pushed(marks):
+                self._urgent.update(self.attached)
+                return
+            self._unpushed.popleft()
+            self._node.settle(entry.number, entry.version, None)
+
+    def _is_pushed(self, marks: dict[str, int]) -> bool:
+        """Whether some peer's kernel has everything up to its mark; marks of the gone are renewed."""
+        for peer in [p for p in marks if p not in self.attached]:
+            del marks[peer]
+        if not marks:
+            marks.update({p: a.channel.queued_total for p, a in self.attached.items()})
+        if not marks:
+            return True
+        return any(self.attached[p].channel.sent_total >= mark for p, mark in marks.items())
+
+    # -- peers coming and going ------------------------------------------------------------------
+
+    def admit(self, channel: Channel, hello: Hello) -> None:
+        """Attach a peer and bring it level, or tell it why not."""
+        try:
+            self._check(hello)
+        except MemSyncError as error:
+            log.info("peer %s (process %s) is refused: %s", hello.peer, hello.pid, error)
+            channel.queue(frame(Refused(to_wire(error))))
+            self._flush_once(channel)
+            channel.close()
+            return
+        old = self.attached.get(hello.peer)
+        if old is not None:
+            self._drop(old, "it attached anew")
+        if hello.peer not in self._node.state.members:
+            self._push(self._sequencer.enter("member", {"join": member_of(hello)}))
+        self._bring_level(channel, hello)
+
+    def _check(self, hello: Hello) -> None:
+        if hello.protocol != PROTOCOL:
+            raise ProtocolError(
+                f"this peer speaks protocol {hello.protocol}, the host (process "
+                f"{self._node.hello().pid}) protocol {PROTOCOL}: use one version of memsync"
+            )
+        if hello.name != self._node.name:
+            raise ProtocolError(f"this host serves {self._node.name!r}, not {hello.name!r}")
+        if hello.peer in self._node.state.members:
+            return
+        try:
+            check_room(self._node.state.members, member_of(hello))
+        except MaxWritersError:
+            self._remove_dead()
+            check_room(self._node.state.members, member_of(hello))
+
+    def _bring_level(self, channel: Channel, hello: Hello) -> None:
+        node = self._node
+        decisions = self._sequencer.attach(hello.peer, hello.lowest)
+        snapshot, frames = node.replica.level(hello.epoch, hello.version)
+        last = self._sequencer.last(hello.peer)
+        channel.queue(frame(Welcome(node.id, self.epoch, node.state.version, snapshot, last)))
+        for each in frames:
+            channel.queue(each)
+        for decision in decisions:
+            channel.queue(frame(decision))
+        attached = Attached(hello.peer, channel)
+        self.attached[hello.peer] = attached
+        self._send(attached)
+
+    def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
+        level = logging.WARNING if loud else logging.INFO
+        log.log(level, "peer %s is detached: %s", attached.peer, reason)
+        self._node.register(self._selector, attached.channel, attached.registered, 0)
+        attached.channel.close()
+        del self.attached[attached.peer]
+        self._lazy.discard(attached.peer)
+        self._suspicious_until = time.monotonic() + _SUSPICION
+
+    def _remove_dead(self) -> None:
+        members = self._node.state.members
+        absent = [p for p in members if p not in self.attached and p != self._node.id]
+        for peer in absent:
+            if not self._node.folder.is_alive(peer):
+                self._push(self._sequencer.leave(peer))
+
+    def _keep_house(self) -> None:
+        self._remove_dead()
+        if not self._node.folder.rendezvous_names(self._node.id):
+            log.warning("the rendezvous file was missing or damaged: it is written anew")
+            self._write_rendezvous()
+
+    # -- the node's other threads ----------------------------------------------------------------
+
+    def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
+        """Hand a write of the host's own to the loop; the node's lock is held."""
+        self._inbox.append(write)
+
+    def kick(self) -> None:
+        """Make the loop look."""
+        self._node.waker.wake()
+
+    def wait_for(self, write: PendingWrite, deadline: float) -> None:
+        """The loop decides; there is nothing the waiting thread could do for it."""
+
+    def arrive(self, channel: Channel, hello: Hello) -> None:
+        """A peer asks to be attached (called on a handshake's thread)."""
+        self.arrivals.append((channel, hello))
+        self._node.waker.wake()
+
+    def request_pings(self) -> None:
+        """Have all attached peers pinged."""
+        self._pings_wanted = True
+        self._node.waker.wake()
+
+    def round_trips(self) -> list[dict[str, Any]]:
+        """The attached peers and their last round trip in seconds, None while it is unknown."""
+        return [{"id": a.peer, "time": a.round_trip} for a in list(self.attached.values())]
+
+    def _send_pings(self) -> None:
+        self._pings_wanted = False
+        for attached in self.attached.values():
+            attached.round_trip = None
+            attached.ping_at = time.monotonic()
+            attached.channel.queue(frame(Ping(0)))
+            self._urgent.add(attached.peer)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def close(self, *, clean: bool) -> None:
+        """End the reign: the last bytes leave, then the rendezvous goes and the lock is free."""
+        self.server.stop()
+        if clean:
+            self._say_good_bye()
+            self._node.folder.rendezvous.unlink(missing_ok=True)
+        self._lock_file.close(remove=False)
+        for attached in list(self.attached.values()):
+            attached.channel.shut_writing()
+            self._drop(attached, "the host stops")
+        while self.arrivals:
+            self.arrivals.popleft()[0].close()
+        self._node.drop_selector(self._selector)
+
+    def _say_good_bye(self) -> None:
+        patience = time.monotonic() + _CLOSE_PATIENCE
+        self._round(0)
+        while time.monotonic() < patience:
+            self._urgent.update(self.attached)
+            waiting = [a for a in self.attached.values() if a.channel.backlog]
+            if not waiting and not self._unpushed and not self._inbox:
+                return
+            self._round(0.05)
+
+    def _flush_once(self, channel: Channel) -> None:
+        try:
+            channel.flush()
+        except ChannelLost as error:
+            log.debug("the refused peer has gone already: %s", error)

@@ -1,0 +1,346 @@
+"""A client's side of its one connection to the host.
+
+The bytes that come in are one ordered stream, so at any time one thread reads them: the holder of
+the *reader role*. As a rule that is the peer's driver thread. A thread that waits for the answer to
+its own write takes the role over for that time and reads the answer itself, which spares a hand-over
+between threads. It takes the socket out of the driver's selector first, so the driver is not woken
+for bytes that are not for it; the kernel allows that from another thread.
+
+The *sender role* works alike: whoever queued something sends, unless somebody is sending already,
+who then sends that as well. What the kernel does not take at once is left to the driver.
+
+A link is *lost* when its connection ends, when the host no longer reigns, or when a reader was
+interrupted in the middle of a message; it is then fenced: nothing new can come in any more, what has
+arrived is still taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ..errors import MemSyncError, ProtocolError, from_wire
+from ..replication.messages import (
+    HEADER,
+    Decision,
+    Entry,
+    Fetch,
+    Leave,
+    Ping,
+    Pong,
+    Refused,
+    Resend,
+    SnapshotPart,
+    Source,
+    Welcome,
+    frame,
+    parse,
+)
+from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
+from .folder import Reign
+
+if TYPE_CHECKING:
+    from .node import Node, PendingWrite
+
+log = logging.getLogger("memsync.link")
+
+_FENCE_PATIENCE = 5.0  # seconds a reader that was woken has to leave the role
+
+
+class Link:
+    """A client's connection to the host of `reign`."""
+
+    status = "client"
+
+    def __init__(self, node: Node, reign: Reign, channel: Channel) -> None:
+        self.reign = reign
+        self._node = node
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._role_free = threading.Condition(self._lock)
+        self._reader: int | None = None
+        self._sending = False
+        self._want_write = False
+        self._registered = 0
+        self._welcome: Welcome | None = None
+        self._reason: str | None = None
+        self._refusal: MemSyncError | None = None
+        self._pings: dict[int, float] = {}
+        self._pong = threading.Condition(self._lock)
+        self._selector = node.new_selector()
+        self._update_interest()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the link has ended."""
+        return self._reason is not None
+
+    # -- joining (driver) ------------------------------------------------------------------------
+
+    def join(self, deadline: float) -> None:
+        """Wait until this peer is level with the host and may write.
+
+        Raises `ChannelLost` when the host is gone or was replaced, and what the host refused with.
+        """
+        while not self._is_level():
+            if not self._node.reigns_still(self.reign.epoch):
+                raise ChannelLost("the host is gone")
+            self._node.check_stop()
+            if time.monotonic() > deadline:
+                raise ChannelLost("the host does not answer in time")
+            self._turn(self._node.options.network.poll)
+            if self._refusal is not None:
+                raise self._refusal
+            if self.lost:
+                raise ChannelLost(self._reason or "")
+        assert self._welcome is not None
+        self._node.enter(self, self._welcome.last)
+
+    def _is_level(self) -> bool:
+        welcome = self._welcome
+        if welcome is None:
+            return False
+        return self._node.replica.pair >= (welcome.epoch, welcome.version)
+
+    # -- the driver's loop -----------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Follow the host until the link is lost or the peer stops; returns why."""
+        poll = self._node.options.network.poll
+        next_look = time.monotonic() + poll
+        while not self.lost and not self._node.stopping:
+            woken = self._turn(max(next_look - time.monotonic(), 0))
+            if woken or time.monotonic() >= next_look:
+                next_look = time.monotonic() + poll
+                if not self._node.reigns_still(self.reign.epoch):
+                    self._lose("the host's lock is free, or a newer one exists")
+        return self._reason or "stopped"
+
+    def _turn(self, timeout: float) -> bool:
+        """One round of the selector; True when the waker was the reason."""
+        woken = False
+        for key, mask in self._selector.select(timeout):
+            if key.fileobj is self._node.waker:
+                self._node.waker.clear()
+                woken = True
+                continue
+            if mask & selectors.EVENT_WRITE:
+                with self._lock:
+                    self._want_write = False
+                    self._update_interest()
+                self.kick()
+            if mask & selectors.EVENT_READ and self._take_role():
+                try:
+                    self._receive(wait=False)
+                finally:
+                    self._leave_role()
+        return woken
+
+    def leave(self) -> None:
+        """Tell the host that this peer stops."""
+        with self._lock:
+            self._channel.queue(frame(Leave()))
+        self.kick()
+
+    def close(self) -> None:
+        """Fence and drain: after this nothing of the host can reach this peer any more."""
+        self._lose("closed")
+        self._channel.shut_reading()  # wakes a blocked reader
+        with self._lock:
+            patience = time.monotonic() + _FENCE_PATIENCE
+            while (self._reader is not None or self._sending) and time.monotonic() < patience:
+                self._role_free.wait(0.1)
+            self._reader = self._node.driver_ident
+        self._drain()
+        with self._lock:
+            self._want_write = False
+            self._registered = self._node.register(
+                self._selector, self._channel, self._registered, 0
+            )
+            self._pong.notify_all()
+        self._node.drop_selector(self._selector)
+        self._channel.close()
+        self._node.replica.drop_parts()
+
+    def _drain(self) -> None:
+        try:
+            while bodies := self._channel.receive(wait=False):
+                self._handle_all(bodies)
+        except (ChannelLost, MemSyncError) as ended:
+            log.debug("drained: %s", ended)
+
+    # -- writing (any thread) --------------------------------------------------------------------
+
+    def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
+        """Append a proposal to the stream; the node's lock is held, so the order is that of numbers."""
+        with self._lock:
+            self._channel.queue(encoded)
+
+    def kick(self) -> None:
+        """Send what is queued, unless another thread is about to."""
+        with self._lock:
+            if self._sending or self.lost or self._want_write:
+                return
+            self._sending = True
+        try:
+            while self._send_some():
+                pass
+        except BaseException:  # for example KeyboardInterrupt, with part of a frame taken out
+            with self._lock:
+                self._sending = False
+            self._lose("a sender was interrupted")
+            self._node.waker.wake()
+            raise
+
+    def _send_some(self) -> bool:
+        """One attempt; True while there is more to send and the role is kept."""
+        lost = done = False
+        try:
+            done = self._channel.flush()
+        except ChannelLost as error:
+            # What the host sent before it died can still be read, so the reader decides.
+            log.debug("sending failed: %s", error)
+            lost = True
+        with self._lock:
+            if done and self._channel.has_output and not self.lost:
+                return True
+            self._sending = False
+            self._role_free.notify_all()
+            if not done and not lost:
+                self._want_write = True
+                self._update_interest()
+            return False
+
+    def wait_for(self, write: PendingWrite, deadline: float) -> None:
+        """Read until the write is decided, if nobody else does; returns early when the link is lost."""
+        if not self._take_role():
+            return
+        try:
+            while not write.done and not self.lost:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return
+                if left > RECEIVE_TIMEOUT:
+                    self._receive(wait=True)
+                elif self._channel.wait_readable(left):
+                    self._receive(wait=False)
+        except BaseException:  # for example KeyboardInterrupt, with part of the stream consumed
+            self._lose("a reader was interrupted")
+            raise
+        finally:
+            self._leave_role()
+            if self.lost:
+                self._node.waker.wake()
+
+    def ping(self, timeout: float) -> float:
+        """Seconds for a round trip to the host; raises `TimeoutError` after `timeout` seconds."""
+        start = time.monotonic()
+        with self._lock:
+            token = len(self._pings) + time.monotonic_ns()
+            self._pings[token] = 0.0
+            self._channel.queue(frame(Ping(token)))
+        self.kick()
+        with self._lock:
+            while not self._pings[token]:
+                left = start + timeout - time.monotonic()
+                if left <= 0 or self.lost:
+                    del self._pings[token]
+                    raise TimeoutError
+                self._pong.wait(left)
+            return self._pings.pop(token) - start
+
+    # -- the reader role -------------------------------------------------------------------------
+
+    def _take_role(self) -> bool:
+        with self._lock:
+            if self._reader is not None or self.lost:
+                return False
+            self._reader = threading.get_ident()
+            self._update_interest()
+            return True
+
+    def _leave_role(self) -> None:
+        with self._lock:
+            self._reader = None
+            self._update_interest()
+            self._role_free.notify_all()
+
+    def _update_interest(self) -> None:
+        """Tell the driver's selector what to look for; the lock is held (or nobody else knows us)."""
+        mask = selectors.EVENT_READ if self._reader is None and not self.lost else 0
+        if self._reader is not None and threading.get_ident() == self._node.driver_ident:
+            mask = selectors.EVENT_READ  # the driver needs no change of its own selector
+        if self._want_write:
+            mask |= selectors.EVENT_WRITE
+        if mask != self._registered:
+            self._registered = self._node.register(
+                self._selector, self._channel, self._registered, mask
+            )
+
+    def _lose(self, reason: str) -> None:
+        with self._lock:
+            self._reason = self._reason or reason
+            self._update_interest()
+
+    # -- what comes in (holder of the reader role) -----------------------------------------------
+
+    def _receive(self, *, wait: bool) -> None:
+        try:
+            bodies = self._channel.receive(wait=wait)
+            self._handle_all(bodies)
+        except ChannelLost as ended:
+            self._lose(str(ended))
+        except ProtocolError as error:
+            log.error("the link to the host is given up: %s", error)
+            self._lose(str(error))
+
+    def _handle_all(self, bodies: list[bytes | memoryview]) -> None:
+        entries: list[Entry] = []
+        try:
+            for body in bodies:
+                message = parse(body)
+                if type(message) is Entry:
+                    self._node.take_entry(message, len(body) + HEADER)
+                    entries.append(message)
+                else:
+                    self._handle(message)
+        finally:
+            if entries:
+                self._node.announce(entries)
+
+    def _handle(self, message: object) -> None:
+        match message:
+            case Decision():
+                error = from_wire(message.error) if message.error else None
+                self._node.settle(message.number, message.version, error)
+            case Welcome():
+                if message.epoch < self._node.replica.state.epoch:
+                    raise ProtocolError(f"a host of epoch {message.epoch} is of the past")
+                self._welcome = message
+            case SnapshotPart():
+                self._node.take_part(message)
+            case Fetch():
+                self._send_all(self._node.source(message))
+            case Ping():
+                self._send_all([frame(Pong(message.token))])
+            case Pong():
+                with self._lock:
+                    if message.token in self._pings:
+                        self._pings[message.token] = time.monotonic()
+                        self._pong.notify_all()
+            case Resend():
+                self._send_all([frame(w.proposal) for w in self._node.unsent(message.number)])
+            case Refused():
+                self._refusal = from_wire(message.error)
+                self._lose("refused")
+            case Source() | _:
+                raise ProtocolError(f"a host does not send {type(message).__name__}")
+
+    def _send_all(self, frames: list[bytes]) -> None:
+        with self._lock:
+            for each in frames:
+                self._channel.queue(each)
+        self.kick()

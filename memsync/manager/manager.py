@@ -1,0 +1,64 @@
+"""`MemSyncManager`: the ``BaseManager`` through which programs that know only multiprocessing join.
+
+>>> from memsync.manager import MemSyncManager
+>>> address, authkey = MemSyncManager.locate("my_object")    # doctest: +SKIP
+>>> manager = MemSyncManager(address, authkey)               # doctest: +SKIP
+>>> manager.connect()                                        # doctest: +SKIP
+>>> manager.document().get("foo.bar")                        # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from multiprocessing.managers import BaseManager
+from typing import Any
+
+from ..errors import UsageError
+from ..options import check_name
+from .folder import Address, ObjectFolder
+from .server import MemSyncServer, Serving
+
+DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")
+
+
+class MemSyncManager(BaseManager):
+    """Connects to a memsync host as a plain multiprocessing manager; serves only inside `MemSync`."""
+
+    _Server = MemSyncServer
+
+    def __init__(
+        self,
+        address: Address | None = None,
+        authkey: bytes | None = None,
+        *,
+        serving: Serving | None = None,
+    ) -> None:
+        super().__init__(address=address, authkey=authkey)
+        self._serving = serving
+
+    @classmethod
+    def locate(cls, name: str) -> tuple[Address, bytes]:
+        """The address and the authkey of the object's host, from the rendezvous folder.
+
+        Raises `RendezvousError` when nobody hosts the object or the folder cannot be used,
+        `ProtocolError` when the host speaks another protocol number.
+        """
+        folder = ObjectFolder.existing(check_name(name))
+        address = folder.read_rendezvous()["address"]
+        if not isinstance(address, str):
+            address = (str(address[0]), int(address[1]))
+        return address, folder.authkey()
+
+    def get_server(self) -> MemSyncServer:
+        """The server of a host; the stdlib's version of this method hard-codes its own class."""
+        if self._serving is None:
+            raise UsageError("a memsync host runs inside MemSync: call MemSync(...).start() instead")
+        return MemSyncServer(
+            self._registry, self._address, self._authkey, self._serializer, self._serving
+        )
+
+    def start(self, *args: Any, **kwds: Any) -> None:
+        """Refused: no server process is needed."""
+        raise UsageError("memsync has no server process: call MemSync(...).start() instead")
+
+
+MemSyncManager.register("document", exposed=DOCUMENT_METHODS)

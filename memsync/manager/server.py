@@ -1,0 +1,209 @@
+"""The host's side of the stdlib manager: listening, handshakes, proxies, and `attach`.
+
+The stdlib server's authentication, registry and proxy protocol stay in use. Replaced are its accept
+loop (it cannot be stopped, and spins when its listener is closed), its check of public methods (an
+``assert``, gone under ``python -O``) and `serve_forever` (it ends the process it runs in). The data
+plane is one more public method: `attach` takes the authenticated connection over for good.
+
+A connection has a thread of its own while it shakes hands and, if it belongs to a proxy, for as long
+as the proxy uses it. An attached connection needs none: the host's one selector thread serves it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import AuthenticationError, managers
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from typing import Any
+
+from ..errors import MemSyncError, ProtocolError, UsageError
+from ..replication.messages import HEADER, Hello, parse
+from . import forks
+from .channel import Channel
+from .wire import set_deadline, to_channel
+
+log = logging.getLogger("memsync.server")
+
+_BACKLOG = 128
+_SHORT_OF_DESCRIPTORS_PAUSE = 0.1  # seconds
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What a server needs to know of the peer it serves for."""
+
+    document: object
+    attach: Callable[[Channel, Hello], None]
+    max_frame: int
+    max_handshakes: int
+    handshake_timeout: float
+    proxies: bool
+
+
+class MemSyncServer(managers.Server):
+    """The stdlib's server with an accept loop that ends, and the `attach` method."""
+
+    public = ("create", "accept_connection", "get_methods", "dummy", "incref", "decref", "attach")
+    _PROXY_METHODS = frozenset(public) - {"attach"}
+
+    def __init__(
+        self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str, serving: Serving
+    ) -> None:
+        exposed = registry["document"][1]
+        registry = {"document": (lambda: serving.document, exposed, None, managers.AutoProxy)}
+        with forks.opening:
+            super().__init__(registry, address, authkey, serializer)
+            # The stdlib offers no other way to the listening socket.
+            self._socket: socket.socket = self.listener._listener._socket
+            forks.register(self, self._socket.close)
+        self._socket.listen(_BACKLOG)
+        self._socket.setblocking(False)
+        self.stop_event = threading.Event()
+        self._serving = serving
+        self._handshakes = threading.BoundedSemaphore(serving.max_handshakes)
+        self._lock = threading.Lock()
+        self._connections: set[Connection] = set()
+        self._accepter = threading.Thread(
+            target=self._accept_loop, name="memsync-accept", daemon=True
+        )
+
+    def start(self) -> None:
+        """Accept connections, on a thread of its own."""
+        self._accepter.start()
+
+    def stop(self) -> None:
+        """Stop listening and cut the proxies' connections; attached ones belong to the host."""
+        self.stop_event.set()
+        with contextlib.suppress(OSError):  # some systems refuse it; the loop's poll ends it then
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._accepter.is_alive():
+            self._accepter.join(timeout=5)
+        forks.release(self)
+        self.listener.close()  # removes the socket's path as well
+        with self._lock:
+            for connection in self._connections:
+                _shut_down(connection)
+
+    def attach(self, connection: Connection, data: bytes) -> None:
+        """Take the connection over for the data plane; there is no reply in the stdlib's form."""
+        hello = parse(data[HEADER:])
+        if not isinstance(hello, Hello):
+            raise ProtocolError("a connection must open with Hello")
+        self._forget(connection)
+        channel = to_channel(connection, self._serving.max_frame)
+        self._serving.attach(channel, hello)
+
+    def shutdown(self, c: Any) -> None:
+        """Not for strangers: a peer stops with its own process only."""
+        raise UsageError("a memsync host cannot be shut down from outside")
+
+    # -- accepting -------------------------------------------------------------------------------
+
+    def _accept_loop(self) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while not self.stop_event.is_set():
+            if not poll.poll(1000) or self.stop_event.is_set():
+                continue
+            if not self._handshakes.acquire(timeout=1):
+                continue  # all places taken: the newcomer waits in the kernel's queue
+            try:
+                connection = self._accept()
+            except OSError as error:
+                self._handshakes.release()
+                self._pause_after(error)
+                continue
+            threading.Thread(
+                target=self._serve, args=(connection,), name="memsync-handshake", daemon=True
+            ).start()
+
+    def _accept(self) -> Connection:
+        with forks.opening:
+            sock, _ = self._socket.accept()
+            sock.setblocking(True)
+            set_deadline(sock, self._serving.handshake_timeout)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(sock.detach())
+            forks.register(connection, connection.close)
+        with self._lock:
+            self._connections.add(connection)
+        return connection
+
+    def _pause_after(self, error: OSError) -> None:
+        if self.stop_event.is_set() or isinstance(error, BlockingIOError):
+            return
+        log.warning("a connection could not be accepted: %s", error)
+        self.stop_event.wait(_SHORT_OF_DESCRIPTORS_PAUSE)
+
+    # -- one connection --------------------------------------------------------------------------
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            try:
+                method, args, kwds = self._shake_hands(connection)
+            finally:
+                self._handshakes.release()
+            method(connection, *args, **kwds)
+        except SystemExit:
+            pass  # serve_client's way to say that its proxy has gone
+        except (AuthenticationError, OSError, EOFError) as error:
+            log.info("a connection was refused or broke off: %s", error or "end of file")
+        except MemSyncError as error:
+            log.warning("a connection was refused: %s", error)
+        except Exception:  # whatever a stranger with the key sends, the host goes on
+            log.warning("a connection sent what it should not", exc_info=True)
+        finally:
+            self._forget(connection)
+            if not connection.closed:
+                forks.release(connection)
+                connection.close()
+
+    def _shake_hands(self, connection: Connection) -> tuple[Callable[..., None], Any, Any]:
+        deliver_challenge(connection, self.authkey)
+        answer_challenge(connection, self.authkey)
+        _, name, args, kwds = connection.recv()
+        if name not in self.public:
+            raise ProtocolError(f"{name!r} is no public method of a memsync host")
+        if name == "attach":
+            return self.attach, args, kwds
+        if not self._serving.proxies:
+            raise ProtocolError(f"{name!r} was called, but manager.proxies is off")
+        _unbound(connection)
+        return self._answer(name), args, kwds
+
+    def _answer(self, name: str) -> Callable[..., None]:
+        method = getattr(self, name)
+
+        def call(connection: Connection, *args: Any, **kwds: Any) -> None:
+            try:
+                message = ("#RETURN", method(connection, *args, **kwds))
+            except Exception as error:
+                message = ("#TRACEBACK", f"{type(error).__name__}: {error}")
+            if not self.stop_event.is_set():
+                connection.send(message)
+
+        return call
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+
+
+def _unbound(connection: Connection) -> None:
+    """A proxy may be silent for as long as it likes."""
+    sock = socket.socket(fileno=os.dup(connection.fileno()))
+    with sock:
+        set_deadline(sock, 0)
+
+
+def _shut_down(connection: Connection) -> None:
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,92 @@
+"""Opening an authenticated connection: the stdlib manager's handshake, with deadlines.
+
+Time-outs are set as socket options, because the handshake reads the descriptor itself; Python's own
+time-outs would make it non-blocking.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+
+from ..errors import AuthenticationFailedError
+from . import forks
+from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
+from .folder import Address
+
+
+def set_deadline(sock: socket.socket, seconds: float) -> None:
+    """Bound each blocking call on the socket; 0 means no bound."""
+    whole = int(seconds)
+    value = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+
+def to_channel(connection: Connection, max_frame: int) -> Channel:
+    """Take an authenticated connection over for frames."""
+    with forks.opening:
+        sock = socket.socket(fileno=os.dup(connection.fileno()))
+        channel = Channel(sock, max_frame)
+        forks.release(connection)
+        connection.close()
+    set_deadline(sock, RECEIVE_TIMEOUT)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return channel
+
+
+def dial(
+    address: Address,
+    authkey: bytes,
+    hello: bytes,
+    *,
+    timeout: float,
+    max_frame: int,
+) -> Channel:
+    """Connect to a host, authenticate and ask to be attached.
+
+    Raises `ChannelLost` when nobody answers within `timeout` seconds, `AuthenticationFailedError`
+    when the keys differ.
+    """
+    connection = _connect(address, timeout)
+    try:
+        answer_challenge(connection, authkey)
+        deliver_challenge(connection, authkey)
+        connection.send((None, "attach", (hello,), {}))
+        return to_channel(connection, max_frame)
+    except AuthenticationError as error:
+        raise AuthenticationFailedError(
+            f"the host at {address} has another authkey: the file 'authkey' in the rendezvous "
+            "folder was replaced while the host lived; stop the peers started with the old key"
+        ) from error
+    except (OSError, EOFError) as error:
+        raise ChannelLost(f"handshake with {address}: {error or 'end of file'}") from error
+    finally:
+        if not connection.closed:
+            forks.release(connection)
+            connection.close()
+
+
+def _connect(address: Address, timeout: float) -> Connection:
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with forks.opening:
+        sock = socket.socket(family)
+        forks.register(sock, sock.close)
+    try:
+        set_deadline(sock, timeout)
+        sock.connect(address)
+        if family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        forks.release(sock)
+        sock.close()
+        raise ChannelLost(f"connecting to {address}: {error}") from error
+    with forks.opening:
+        forks.release(sock)
+        connection = Connection(sock.detach())
+        forks.register(connection, connection.close)
+    return connection

@@ -1,0 +1,457 @@
+"""`MemSync`: a handle on one shared object, and this process's membership in its group."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from multiprocessing import util
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+from weakref import WeakSet
+
+from .dispatcher import Dispatcher, Subscription
+from .document import normalize, to_plain
+from .errors import (
+    HostUnresponsiveError,
+    MemSyncError,
+    NotStartedError,
+    OptionsError,
+    UsageError,
+)
+from .manager import forks
+from .manager.host import Host
+from .manager.link import Link
+from .manager.node import Node
+from .options import check_name, load_options, read_config, stated, unavailable
+
+TState = TypeVar("TState")
+
+EVENTS = (
+    "connected",
+    "disconnected",
+    "received_patches",
+    "host_changed",
+    "rolled_back",
+    "gap",
+)
+_EXIT_PATIENCE = 2.0  # seconds a process takes at most to leave the group when it ends
+
+_started: WeakSet[MemSync[Any]] = WeakSet()
+_registered_in = 0  # the process that leaves its groups when it ends
+
+
+class MemSync(Generic[TState], forks.Forkable):
+    """One JSON-like object shared by processes; each holds a live copy.
+
+    `name` is the object's name: 1 to 300 characters of ``[A-Za-z0-9._-]``. `data` is what the object
+    holds when this peer founds it; where it exists already, `data` is not used. `options` are those
+    of `memsync.options`; arguments win over the environment, and that over YAML.
+
+    Raises `UsageError`, `OptionsError` or `NotSerializableError` for arguments that cannot be used.
+
+    >>> from memsync import MemSync
+    >>> with MemSync("doctest_peer", {"n": 0}) as mem:
+    ...     version = mem.patch({"$inc": {"n": 2}})
+    ...     mem.data["n"]
+    2
+    """
+
+    data: TState  # set by start(); reading it costs no call
+
+    def __init__(
+        self,
+        name: str,
+        data: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        rpc: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
+        self._setup(name, data, options, rpc=rpc)
+
+    def _setup(
+        self,
+        name: str,
+        data: Mapping[str, Any] | None,
+        options: Mapping[str, Any] | None,
+        *,
+        rpc: Mapping[str, Callable[..., Any]] | None = None,
+        yaml_options: Mapping[str, Any] | None = None,
+        source: str | None = None,
+    ) -> None:
+        self.name = check_name(name)
+        if data is not None and not isinstance(data, dict):
+            raise UsageError(f"data must be a dict, not {type(data).__name__}")
+        if rpc:
+            raise OptionsError("rpc is not available in this version of memsync")
+        self._founding: dict[str, Any] = normalize(data or {})
+        self._options = load_options(options, yaml_options=yaml_options, source=source)
+        self._folder = os.environ.get("MEMSYNC_DIR")
+        self._joins_at_use = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._node: Node | None = None
+        self._starting = threading.Lock()
+        self._dispatcher = Dispatcher()
+        self.__dict__.pop("data", None)
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        rpc: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> MemSync[Any]:
+        """A handle as a YAML file describes it (keys: name, data, options); arguments win.
+
+        Raises `OptionsError` naming the file and the place for a file that cannot be used.
+        """
+        config = read_config(path)
+        handle = cls.__new__(cls)
+        chosen = name if name is not None else config.name
+        if chosen is None:
+            raise OptionsError(f"{config.source}: 'name' is missing, and no name was given")
+        handle._setup(
+            chosen,
+            data if data is not None else config.data,
+            options,
+            rpc=rpc,
+            yaml_options=config.options,
+            source=config.source,
+        )
+        return handle
+
+    # -- taking part -----------------------------------------------------------------------------
+
+    def start(self) -> str:
+        """Join the group, or found it; returns ``"host"`` or ``"client"``. Idempotent.
+
+        Raises `RendezvousError`, `AuthenticationFailedError`, `ProtocolError`, `MaxWritersError`,
+        `HostUnresponsiveError` (after the option ``timeout``, in seconds) and `OptionsError`. A start
+        that failed leaves nothing behind and may be repeated.
+        """
+        with self._starting:
+            node = self._node
+            if node is not None and not node.stopping:
+                return self._role_of(node)
+            missing = unavailable(self._options)
+            if missing:
+                raise OptionsError(
+                    f"not available in this version of memsync: {', '.join(missing)}"
+                )
+            node = Node(self.name, self._founding, self._options, self._dispatcher.announce)
+            role = node.start(self._options.timeout)
+            self._node = node
+            self.data = node.state.document  # type: ignore[assignment]  # TState is the caller's view
+            forks.watch(self)
+            _leave_at_exit(self)
+            return role
+
+    def stop(self) -> None:
+        """Leave the group; what is on its way is sent first. Idempotent.
+
+        The last state stays readable. A later `start` joins as a new peer.
+        """
+        with self._starting:
+            node = self._node
+            if node is None:
+                return
+            node.stop()
+            self._dispatcher.stop(timeout=1)
+
+    def __enter__(self) -> MemSync[TState]:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def snapshot(self, path: str | None = None) -> Any:
+        """A detached plain copy, consistent at one version.
+
+        With a dotted `path` the value there, or None where there is none.
+        """
+        return self._known().document_proxy.get(path)
+
+    @property
+    def version(self) -> int:
+        """The confirmed version; with `epoch` it never goes back."""
+        return self._known().state.version
+
+    @property
+    def epoch(self) -> int:
+        """The number of the reign to which `version` belongs."""
+        return self._known().state.epoch
+
+    @property
+    def id(self) -> str:
+        """This peer's id: random, never reused."""
+        return self._known().id
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def patch(
+        self,
+        update: Any,
+        *,
+        where: Mapping[str, Any] | None = None,
+        array_filters: list[Any] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Write, and wait until it is acknowledged; returns the version from which on it counts.
+
+        `update` are MongoDB update operators (https://www.mongodb.com/docs/manual/reference/operator/update/),
+        a list of RFC 6902 operations or a ``jsonpatch.JsonPatch``. With `where`, a MongoDB query, it is
+        applied only if that matches the host's state. `timeout` is in seconds (default: the option).
+        An update that changes nothing returns the current version.
+
+        Raises `UpdateError` or `NotSerializableError` for an update that cannot be applied (nothing
+        changes then), `ConditionError` when `where` does not match, `ReadOnlyError`, `TooLargeError`,
+        `QueueFullError`, and `WriteTimeoutError` (outcome unknown: it may still be applied).
+
+        >>> from memsync import MemSync
+        >>> with MemSync("doctest_patch", {"job": {"state": "free"}}) as mem:
+        ...     _ = mem.patch({"$set": {"job.state": "mine"}}, where={"job.state": "free"})
+        ...     mem.snapshot("job.state")
+        'mine'
+        """
+        seconds = self._seconds(timeout)
+        return self._live().patch(update, where, array_filters, seconds)
+
+    def submit(
+        self,
+        update: Any,
+        *,
+        where: Mapping[str, Any] | None = None,
+        array_filters: list[Any] | None = None,
+        timeout: float | None = None,
+    ) -> Future[int]:
+        """`patch` without waiting: a future of the version, or of the error.
+
+        Blocks while ``network.window`` writes are in flight, at most `timeout` seconds; then
+        `QueueFullError`. Errors that can be judged here are raised at once. Callbacks added to the
+        future run on the dispatcher thread.
+        """
+        deadline = time.monotonic() + self._seconds(timeout)
+        future = _WriteFuture(self._dispatcher)
+        self._live().propose(update, where, array_filters, deadline, future=future)
+        return future
+
+    # -- the group -------------------------------------------------------------------------------
+
+    @property
+    def peers(self) -> list[dict[str, Any]]:
+        """The other members: ``{"id", "pid", "roles", "methods", "host"}`` each."""
+        node = self._known()
+        with node.guard:
+            members, host = dict(node.state.members), node.state.host
+        return [
+            {
+                "id": member["id"],
+                "pid": member["pid"],
+                "roles": list(member["roles"]),
+                "methods": list(member["methods"]),
+                "host": member["id"] == host,
+            }
+            for member in members.values()
+            if member["id"] != node.id
+        ]
+
+    def has_peers(self) -> bool:
+        """Whether anybody else is in the group."""
+        return bool(self.peers)
+
+    def get_status(self) -> dict[str, Any]:
+        """What this peer is and what it sees; works in every state and raises nothing."""
+        node = self._node
+        if node is None:
+            return {
+                "status": "stopped",
+                "id": None,
+                "epoch": 0,
+                "version": 0,
+                "pending": 0,
+                "peers": 0,
+                "host": None,
+            }
+        with node.guard:
+            return {
+                "status": self._role_of(node),
+                "id": node.id,
+                "epoch": node.state.epoch,
+                "version": node.state.version,
+                "pending": len(node.writes.pending),
+                "peers": len(node.state.members.keys() - {node.id}),
+                "host": self._host_facts(node),
+            }
+
+    def ping(self, timeout: float | None = None) -> dict[str, Any]:
+        """Seconds for a round trip to the host; on the host, to each client.
+
+        Raises `HostUnresponsiveError` when the host does not answer within `timeout` seconds.
+        """
+        node = self._live()
+        seconds = self._seconds(timeout)
+        role = node.role
+        if isinstance(role, Host):
+            clients = node.ping_clients(role, seconds)
+            return {"connection": "host", "host": {"time": 0.0}, "clients": clients}
+        try:
+            if not isinstance(role, Link):
+                raise TimeoutError
+            return {"connection": "client", "host": {"time": role.ping(seconds)}}
+        except TimeoutError:
+            raise HostUnresponsiveError(
+                f"the host of {self.name!r} did not answer within {seconds:g} s",
+                pid=(self._host_facts(node) or {}).get("pid"),
+            ) from None
+
+    def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
+        """Call back when something happens, on the dispatcher thread; returns a `Subscription`.
+
+        `name` is one of ``connected(role)``, ``disconnected(reason)``,
+        ``received_patches([{version, epoch, peer, patch}])``, ``host_changed({old, new, epoch})``,
+        ``rolled_back(error)``, ``gap(count)``.
+        """
+        if name not in EVENTS:
+            raise UsageError(f"there is no event {name!r}: choose one of {', '.join(EVENTS)}")
+        return self._dispatcher.on(name, callback)
+
+    # -- pickling and forking --------------------------------------------------------------------
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What travels is name, data, options and folder, never the key; see `_rejoin`."""
+        return (
+            _rejoin,
+            (type(self), self.name, self._founding, stated(self._options), self._folder),
+        )
+
+    def after_fork(self) -> None:
+        """In a forked child the handle joins anew, as a peer of its own, when it is first used."""
+        node = self._node
+        self._joins_at_use = self._joins_at_use or (node is not None and not node.stopping)
+        if node is not None:
+            node.close_after_fork()
+        if self._joins_at_use:
+            self._reset()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "data":  # reached only while start() has not set it
+            self._live()
+            return self.__dict__["data"]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        status = self.get_status()
+        return f"<MemSync {self.name!r} {status['status']} version={status['version']}>"
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _live(self) -> Node:
+        """The node, taking part."""
+        node = self._known()
+        if node.stopping:
+            raise NotStartedError(f"MemSync({self.name!r}) has stopped: call start() again")
+        return node
+
+    def _known(self) -> Node:
+        """The node, taking part or stopped."""
+        node = self._node
+        if node is not None:
+            return node
+        if not self._joins_at_use:
+            raise NotStartedError(
+                f"MemSync({self.name!r}) is not started: call start() first, or use it as "
+                "'with MemSync(...) as mem:'"
+            )
+        self.start()
+        assert self._node is not None
+        return self._node
+
+    def _seconds(self, timeout: float | None) -> float:
+        if timeout is None:
+            return self._options.timeout
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+            raise UsageError(f"timeout must be a number of seconds, not {timeout!r}")
+        if not 0 <= timeout <= 3600 or math.isnan(timeout):
+            raise UsageError(f"timeout must be 0 to 3600 seconds, not {timeout!r}")
+        return float(timeout)
+
+    def _role_of(self, node: Node) -> str:
+        if node.stopping:
+            return "stopped"
+        role = node.role
+        return role.status if role is not None else "starting"
+
+    def _host_facts(self, node: Node) -> dict[str, Any] | None:
+        role = node.role
+        if role is None:
+            return None
+        if isinstance(role, Host):
+            return {
+                "id": node.id,
+                "pid": os.getpid(),
+                "address": role.server.address,
+                "started": True,
+                "connections": len(role.attached),
+            }
+        return {
+            "id": role.reign.peer,
+            "pid": role.reign.pid,
+            "address": role.reign.address,
+            "started": True,
+            "connections": len(node.state.members) - 1,
+        }
+
+
+class _WriteFuture(Future[int]):
+    """A future that cannot be cancelled, and runs its callbacks on the dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+        self.set_running_or_notify_cancel()
+
+    def add_done_callback(self, fn: Callable[[Future[int]], Any]) -> None:
+        """Call `fn` with the future once it is done, on the dispatcher thread."""
+        super().add_done_callback(lambda future: self._dispatcher.call(fn, future))
+
+
+def _rejoin(
+    cls: type[MemSync[Any]],
+    name: str,
+    data: dict[str, Any],
+    options: dict[str, Any],
+    folder: str | None,
+) -> MemSync[Any]:
+    """A handle that came from another process: it joins as a peer of its own when first used."""
+    handle = cls(name, data, options)
+    handle._folder = folder
+    handle._joins_at_use = True
+    return handle
+
+
+def _leave_at_exit(handle: MemSync[Any]) -> None:
+    """Have the handle leave its group when the process ends, also in a multiprocessing child."""
+    global _registered_in
+    _started.add(handle)
+    if _registered_in != os.getpid():
+        _registered_in = os.getpid()
+        util.Finalize(None, _leave_all, exitpriority=100)
+
+
+def _leave_all() -> None:
+    deadline = time.monotonic() + _EXIT_PATIENCE
+    for handle in list(_started):
+        node = handle._node
+        if node is not None and not node.stopping:
+            node.stop(max(deadline - time.monotonic(), 0.1))

@@ -1,0 +1,71 @@
+"""The recent entries in memory, and where each reign began.
+
+The log starts at a base, the pair ``(epoch, version)`` of the state it grew from, and holds the
+entries above it without gaps. A pair is *held* if the log's own history went through it: only then
+can a peer at that pair be brought level with entries. A version alone is not enough, because a
+deposed host may have used the same numbers for other entries.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from .messages import Entry
+
+
+class Log:
+    """Entries above a base, bounded by their number and by the bytes of their frames."""
+
+    def __init__(self, epoch: int, version: int, *, max_entries: int, max_bytes: int) -> None:
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
+        self.reset(epoch, version)
+
+    def reset(self, epoch: int, version: int) -> None:
+        """Forget everything; the log starts anew at the given pair."""
+        self.base_version = version
+        self._entries: deque[tuple[Entry, int]] = deque()
+        self._bytes = 0
+        self._reigns: deque[tuple[int, int]] = deque([(epoch, version)])  # (epoch, first version)
+
+    @property
+    def version(self) -> int:
+        """The version of the newest entry, or the base's."""
+        return self.base_version + len(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def append(self, entry: Entry, size: int) -> None:
+        """Add the next entry, of `size` bytes on the wire; the oldest go when a limit is passed."""
+        assert entry.version == self.version + 1, (entry.version, self.version)
+        if entry.epoch != self._reigns[-1][0]:
+            self._reigns.append((entry.epoch, entry.version))
+        self._entries.append((entry, size))
+        self._bytes += size
+        while len(self._entries) > self.max_entries or self._bytes > self.max_bytes:
+            self._drop_oldest()
+
+    def epoch_at(self, version: int) -> int | None:
+        """The epoch of the entry (or base) at a version, or None when it is not held."""
+        if not self.base_version <= version <= self.version:
+            return None
+        for epoch, first in reversed(self._reigns):
+            if first <= version:
+                return epoch
+        return None
+
+    def since(self, epoch: int, version: int) -> list[Entry] | None:
+        """The entries above a pair, or None when the log does not hold exactly that pair."""
+        if self.epoch_at(version) != epoch:
+            return None
+        skipped = version - self.base_version
+        return [entry for entry, _ in islice(self._entries, skipped, None)]
+
+    def _drop_oldest(self) -> None:
+        entry, size = self._entries.popleft()
+        self._bytes -= size
+        self.base_version = entry.version
+        while len(self._reigns) > 1 and self._reigns[1][1] <= entry.version:
+            self._reigns.popleft()

@@ -1,0 +1,58 @@
+"""Who is in the group, and whether one more writer fits.
+
+The members are part of the replicated state. Whether a member lives is for the folder to say; these
+functions only judge what they are given.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import MaxWritersError
+from .messages import Hello
+
+Members = dict[str, dict[str, Any]]
+
+
+def member_of(hello: Hello) -> dict[str, Any]:
+    """A peer as the group remembers it."""
+    return {
+        "id": hello.peer,
+        "pid": hello.pid,
+        "roles": hello.roles,
+        "methods": hello.methods,
+        "maxWriters": hello.max_writers,
+        "clientOnly": hello.client_only,
+    }
+
+
+def writers(members: Members) -> list[dict[str, Any]]:
+    """The members that hold a writer's place."""
+    return [member for member in members.values() if "writer" in member["roles"]]
+
+
+def writer_limit(members: Members) -> int | None:
+    """The smallest limit that any member states, or None."""
+    limits = [m["maxWriters"] for m in members.values() if m["maxWriters"] is not None]
+    return min(limits, default=None)
+
+
+def check_room(members: Members, newcomer: dict[str, Any]) -> None:
+    """Raise `MaxWritersError` when the newcomer would take the group over a limit.
+
+    A newcomer whose own stated limit is below the writers present is refused as well, whatever its
+    role: it could never be satisfied while they live.
+    """
+    others = {peer: member for peer, member in members.items() if peer != newcomer["id"]}
+    limit = writer_limit({**others, newcomer["id"]: newcomer})
+    if limit is None:
+        return
+    present = writers(others)
+    count = len(present) + ("writer" in newcomer["roles"])
+    if count <= limit:
+        return
+    holders = ", ".join(f"process {member['pid']} (peer {member['id']})" for member in present)
+    raise MaxWritersError(
+        f"network.maxWriters is {limit} and the places are taken by {holders}: wait until one of "
+        "them stops, or join without the role 'writer' (peer.roles: [])"
+    )

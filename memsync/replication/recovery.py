@@ -1,0 +1,52 @@
+"""Who has what, before a new host opens.
+
+A candidate knows from the folder which peers live. Each of them reports the last pair
+``(epoch, version)`` it holds, after it fenced its old link, so nothing can be added to it later.
+The best pair is the greatest: an acknowledged write is at its writer or at another peer, within the
+pair of at least one of them. Recovery is complete when every living peer has reported or has died;
+the candidate may open earlier only when the wait is over, and never with an object of its own making
+while somebody that holds the object is silent.
+"""
+
+from __future__ import annotations
+
+Pair = tuple[int, int]
+
+
+class Recovery:
+    """The reports of one recovery; `expected` are the living peers besides the candidate."""
+
+    def __init__(self, candidate: str, pair: Pair, expected: set[str]) -> None:
+        self._candidate = candidate
+        self._pairs: dict[str, Pair] = {candidate: pair}
+        self._silent = set(expected)
+
+    @property
+    def silent(self) -> set[str]:
+        """The living peers that have not reported."""
+        return set(self._silent)
+
+    def report(self, peer: str, pair: Pair) -> None:
+        """A peer tells what it holds."""
+        self._pairs[peer] = pair
+        self._silent.discard(peer)
+
+    def lost(self, peer: str) -> None:
+        """A peer has died, or its link has broken: it counts no more unless it reports again."""
+        self._pairs.pop(peer, None)
+        self._silent.discard(peer)
+
+    def unsettled(self, peer: str) -> None:
+        """A peer that reported lost its link but lives: it is waited for again."""
+        self._pairs.pop(peer, None)
+        self._silent.add(peer)
+
+    def best(self) -> tuple[str, Pair]:
+        """The peer with the greatest pair; the candidate itself when nobody holds more."""
+        own = self._pairs[self._candidate]
+        peer, pair = max(self._pairs.items(), key=lambda item: item[1])
+        return (peer, pair) if pair > own else (self._candidate, own)
+
+    def advanced(self, pair: Pair) -> None:
+        """The candidate was brought level to a pair."""
+        self._pairs[self._candidate] = pair

@@ -1,0 +1,201 @@
+"""The host's ordering state machine: proposals in, entries and decisions out.
+
+The proposals of a peer are taken strictly in sequence. For each number there are three cases:
+
+* above the next one: there is a gap, the peer is asked to resend from the next one (`Resend`);
+* below: it was decided before, the old outcome is repeated (`Decision`), nothing runs twice;
+* the next one: it is checked and compiled against the state. Accepted, it becomes an `Entry`;
+  refused or without effect, a `Decision`.
+
+Outcomes that made no entry are not known to the replicas. They ride along in the ``decided`` field
+of the same peer's next entry, so that whoever has that entry (and so would treat the earlier number
+as a duplicate) also knows what became of it. The order in a peer's stream does the rest: a decision
+that was lost together with the host came before no entry anybody has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..document import check_update, compile_patch, compile_update, matches, to_plain
+from ..errors import (
+    ConditionError,
+    MemSyncError,
+    ReadOnlyError,
+    TooLargeError,
+    UpdateError,
+    to_wire,
+)
+from .clock import HybridClock, wall_time
+from .log import Log
+from .messages import Decision, Entry, Kind, Propose, Resend, frame
+from .state import State
+
+
+class Ordered:
+    """An entry together with its frame, encoded once for all who get it."""
+
+    __slots__ = ("entry", "frame")
+
+    def __init__(self, entry: Entry, encoded: bytes) -> None:
+        self.entry = entry
+        self.frame = encoded
+
+
+class _Queue:
+    """What the host knows of a peer's numbers beyond the replicated row."""
+
+    __slots__ = ("next", "unlisted")
+
+    def __init__(self, first: int) -> None:
+        self.next = first
+        self.unlisted: dict[int, list[Any]] = {}  # outcomes which no entry has carried yet
+
+
+class Sequencer:
+    """Orders the writes of one reign on top of `state`; `log` receives every entry."""
+
+    def __init__(
+        self, state: State, log: Log, clock: HybridClock, *, host: str, epoch: int, max_frame: int
+    ) -> None:
+        self.state = state
+        self.log = log
+        self.host = host
+        self.epoch = epoch
+        self._clock = clock
+        self._max_frame = max_frame
+        self._queues: dict[str, _Queue] = {}
+
+    def attach(self, peer: str, lowest: int) -> list[Decision]:
+        """Take up a peer's sequence where it stands; the outcomes it may not know are returned.
+
+        `lowest` is the lowest number whose outcome the peer does not know: all below are settled,
+        also those which a former host refused and no replica heard of.
+        """
+        row = self.state.table.get(peer)
+        first = max(row.last + 1 if row else 1, lowest)
+        queue = self._queues.setdefault(peer, _Queue(first))
+        queue.next = max(queue.next, first)
+        known = dict(row.outcomes) if row else {}
+        known.update(queue.unlisted)
+        return [Decision(n, o[0], o[1]) for n, o in sorted(known.items()) if n >= lowest]
+
+    def last(self, peer: str) -> int:
+        """The last number of the peer's that was decided."""
+        return self._queues[peer].next - 1
+
+    def propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Resend:
+        """Decide a proposal of an attached peer."""
+        queue = self._queues[peer]
+        if proposal.number > queue.next:
+            return Resend(queue.next)
+        if proposal.number < queue.next:
+            return self._repeat(peer, queue, proposal.number)
+        queue.unlisted = {n: o for n, o in queue.unlisted.items() if n >= proposal.settled}
+        queue.next += 1
+        self._clock.merge(proposal.timestamp)
+        try:
+            ordered = self._accept(peer, proposal, queue)
+        except MemSyncError as error:
+            return self._decide(queue, proposal.number, to_wire(error))
+        if ordered is None:
+            return self._decide(queue, proposal.number, None)
+        queue.unlisted = {}
+        return ordered
+
+    def enter(self, kind: Kind, body: Any) -> Ordered:
+        """Append an entry of the host's own making: a reign, a member's coming or going."""
+        entry = Entry(
+            self.epoch, self.state.version + 1, self.host, 0, self._clock.last, kind, body
+        )
+        return self._append(entry)
+
+    def leave(self, peer: str) -> Ordered:
+        """A peer is gone for certain: its row and its membership end."""
+        self._queues.pop(peer, None)
+        return self.enter("member", {"leave": peer})
+
+    def _accept(self, peer: str, proposal: Propose, queue: _Queue) -> Ordered | None:
+        if "writer" not in self.state.members.get(peer, {}).get("roles", ()):
+            raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
+        operations = self._compile(proposal)
+        if not operations:
+            return None
+        entry = Entry(
+            self.epoch,
+            self.state.version + 1,
+            peer,
+            proposal.number,
+            proposal.timestamp,
+            "patch",
+            operations,
+            proposal.settled,
+            [[number, *outcome] for number, outcome in queue.unlisted.items()],
+        )
+        return self._append(entry)
+
+    def _compile(self, proposal: Propose) -> list[dict[str, Any]]:
+        document = self.state.document
+        try:
+            if proposal.where is not None and not matches(document, proposal.where):
+                raise self._unmet(proposal.where)
+            if isinstance(proposal.body, list):
+                return compile_patch(document, proposal.body)
+            return compile_update(
+                document,
+                check_update(proposal.body),
+                array_filters=proposal.array_filters,
+                filter=proposal.where,
+                now=wall_time(proposal.timestamp),
+            )
+        except MemSyncError:
+            raise
+        except Exception as error:  # one peer's update must not take down the host
+            raise UpdateError(
+                f"this update makes memsync fail, which is a bug of memsync: {error!r}"
+            ) from error
+
+    def _unmet(self, where: dict[str, Any]) -> ConditionError:
+        found = {p: _value_at(self.state.document, p) for p in where if not p.startswith("$")}
+        return ConditionError(
+            f"'where' does not match at version {self.state.version}: "
+            f"wanted {where!r}, found {found!r}",
+            version=self.state.version,
+            value=found,
+        )
+
+    def _append(self, entry: Entry) -> Ordered:
+        encoded = frame(entry)
+        if len(encoded) > self._max_frame:
+            raise TooLargeError(
+                f"the compiled patch has {len(encoded)} bytes, over network.maxFrame "
+                f"({self._max_frame}): split the update, or raise the limit for the whole group"
+            )
+        self.state.apply(entry)
+        self.log.append(entry, len(encoded))
+        return Ordered(entry, encoded)
+
+    def _decide(self, queue: _Queue, number: int, error: list[Any] | None) -> Decision:
+        version = self.state.version
+        queue.unlisted[number] = [version, error]
+        return Decision(number, version, error)
+
+    def _repeat(self, peer: str, queue: _Queue, number: int) -> Decision:
+        row = self.state.table.get(peer)
+        outcome = queue.unlisted.get(number) or (row.outcomes.get(number) if row else None)
+        if outcome is None:  # settled: the peer has read it before, so it does not wait for it
+            return Decision(number, self.state.version)
+        return Decision(number, outcome[0], outcome[1])
+
+
+def _value_at(document: Any, path: str) -> Any:
+    """The detached value at a dotted path, None where there is none."""
+    value = document
+    for part in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return to_plain(value)
