@@ -1,7 +1,7 @@
 """Runs the user's callbacks: one thread, in the order in which things happened.
 
-I/O threads only append to a bounded queue. When callbacks are too slow and it overflows, batches are
-dropped and counted, and ``gap`` tells how many as soon as there is room again.
+I/O threads only append to a bounded queue. When callbacks are too slow and it overflows, batches
+are dropped and counted, and ``gap`` tells how many as soon as there is room again.
 """
 
 from __future__ import annotations

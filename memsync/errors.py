@@ -11,8 +11,8 @@
       LockTimeoutError (TimeoutError)    WaitTimeoutError (TimeoutError)
       NoSuchMethodError (LookupError)    RpcError
       RpcTimeoutError (TimeoutError)     PeerLostError (ConnectionError)
-      RendezvousError  HostUnresponsiveError (TimeoutError)  ProtocolError  AuthenticationFailedError
-      StorageError (OSError)
+      RendezvousError  HostUnresponsiveError (TimeoutError)  ProtocolError
+      AuthenticationFailedError StorageError (OSError)
 
 Every error has ``.code`` (a member of `MemErrors`) and ``.outcome``: whether the write it speaks of
 was ``"not_applied"``, ``"applied"``, or whether that is ``"unknown"``. All of them pickle.

@@ -9,15 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from multiprocessing import util
-from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from .dispatcher import Dispatcher, Subscription
-from .document import normalize, to_plain
+from .document import normalize
 from .errors import (
     HostUnresponsiveError,
-    MemSyncError,
     NotStartedError,
     OptionsError,
     UsageError,
@@ -47,9 +45,9 @@ _registered_in = 0  # the process that leaves its groups when it ends
 class MemSync(Generic[TState], forks.Forkable):
     """One JSON-like object shared by processes; each holds a live copy.
 
-    `name` is the object's name: 1 to 300 characters of ``[A-Za-z0-9._-]``. `data` is what the object
-    holds when this peer founds it; where it exists already, `data` is not used. `options` are those
-    of `memsync.options`; arguments win over the environment, and that over YAML.
+    `name` is the object's name: 1 to 300 characters of ``[A-Za-z0-9._-]``. `data` is what the
+    object holds when this peer founds it; where it exists already, `data` is not used. `options`
+    are those of `memsync.options`; arguments win over the environment, and that over YAML.
 
     Raises `UsageError`, `OptionsError` or `NotSerializableError` for arguments that cannot be used.
 
@@ -134,8 +132,8 @@ class MemSync(Generic[TState], forks.Forkable):
         """Join the group, or found it; returns ``"host"`` or ``"client"``. Idempotent.
 
         Raises `RendezvousError`, `AuthenticationFailedError`, `ProtocolError`, `MaxWritersError`,
-        `HostUnresponsiveError` (after the option ``timeout``, in seconds) and `OptionsError`. A start
-        that failed leaves nothing behind and may be repeated.
+        `HostUnresponsiveError` (after the option ``timeout``, in seconds) and `OptionsError`. A
+        start that failed leaves nothing behind and may be repeated.
         """
         with self._starting:
             node = self._node
@@ -149,7 +147,7 @@ class MemSync(Generic[TState], forks.Forkable):
             node = Node(self.name, self._founding, self._options, self._dispatcher.announce)
             role = node.start(self._options.timeout)
             self._node = node
-            self.data = node.state.document  # type: ignore[assignment]  # TState is the caller's view
+            self.data = node.state.document
             forks.watch(self)
             _leave_at_exit(self)
             return role
@@ -209,14 +207,16 @@ class MemSync(Generic[TState], forks.Forkable):
     ) -> int:
         """Write, and wait until it is acknowledged; returns the version from which on it counts.
 
-        `update` are MongoDB update operators (https://www.mongodb.com/docs/manual/reference/operator/update/),
-        a list of RFC 6902 operations or a ``jsonpatch.JsonPatch``. With `where`, a MongoDB query, it is
-        applied only if that matches the host's state. `timeout` is in seconds (default: the option).
-        An update that changes nothing returns the current version.
+        `update` are MongoDB update operators
+        (https://www.mongodb.com/docs/manual/reference/operator/update/), a list of RFC 6902
+        operations or a ``jsonpatch.JsonPatch``. With `where`, a MongoDB query, it is applied only
+        if that matches the host's state. `timeout` is in seconds (default: the option). An update
+        that changes nothing returns the current version.
 
         Raises `UpdateError` or `NotSerializableError` for an update that cannot be applied (nothing
-        changes then), `ConditionError` when `where` does not match, `ReadOnlyError`, `TooLargeError`,
-        `QueueFullError`, and `WriteTimeoutError` (outcome unknown: it may still be applied).
+        changes then), `ConditionError` when `where` does not match, `ReadOnlyError`,
+        `TooLargeError`, `QueueFullError`, and `WriteTimeoutError` (outcome unknown: it may still be
+        applied).
 
         >>> from memsync import MemSync
         >>> with MemSync("doctest_patch", {"job": {"state": "free"}}) as mem:
@@ -225,7 +225,7 @@ class MemSync(Generic[TState], forks.Forkable):
         'mine'
         """
         seconds = self._seconds(timeout)
-        return self._live().patch(update, where, array_filters, seconds)
+        return self._live().own.patch(update, where, array_filters, seconds)
 
     def submit(
         self,
@@ -243,7 +243,7 @@ class MemSync(Generic[TState], forks.Forkable):
         """
         deadline = time.monotonic() + self._seconds(timeout)
         future = _WriteFuture(self._dispatcher)
-        self._live().propose(update, where, array_filters, deadline, future=future)
+        self._live().own.propose(update, where, array_filters, deadline, future=future)
         return future
 
     # -- the group -------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ class MemSync(Generic[TState], forks.Forkable):
                 "id": node.id,
                 "epoch": node.state.epoch,
                 "version": node.state.version,
-                "pending": len(node.writes.pending),
+                "pending": node.own.pending,
                 "peers": len(node.state.members.keys() - {node.id}),
                 "host": self._host_facts(node),
             }
@@ -400,7 +400,7 @@ class MemSync(Generic[TState], forks.Forkable):
             return {
                 "id": node.id,
                 "pid": os.getpid(),
-                "address": role.server.address,
+                "address": role.server.endpoint,
                 "started": True,
                 "connections": len(role.attached),
             }

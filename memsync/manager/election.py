@@ -1,9 +1,10 @@
 """How a peer finds its role: it joins the host that reigns, or becomes host itself.
 
-The highest lock file in the folder decides. Held: its holder is host, or about to be, and is joined.
-Free or missing: its number is used up, and whoever links the next one is the candidate; the others
-find that lock held and join the candidate. A joiner publishes its peer file first and reads the
-highest lock then, a candidate takes its lock first and lists the peers then: one sees the other.
+The highest lock file in the folder decides. Held: its holder is host, or about to be, and is
+joined. Free or missing: its number is used up, and whoever links the next one is the candidate; the
+others find that lock held and join the candidate. A joiner publishes its peer file first and reads
+the highest lock then, a candidate takes its lock first and lists the peers then: one sees the
+other.
 
 Before it opens, a candidate gathers the best state there is (see `replication.recovery`). Each peer
 that lived when the lock was taken and may hold something reports by attaching, after it fenced its
@@ -112,7 +113,7 @@ def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
     )
     address = node.folder.socket_address(epoch, node.id)
     server = MemSyncManager(address, node.authkey, serving=serving).get_server()
-    lock = node.folder.publish_lock(epoch, node.id, server.address)
+    lock = node.folder.publish_lock(epoch, node.id, server.endpoint)
     if lock is None:
         server.stop()
         return None

@@ -10,10 +10,10 @@
         peer-<id>.json                           held by a peer while it lives
         7-<id>.sock                              the host's socket
 
-A lock file is made under a temporary name, locked with ``flock`` and filled, then linked to its real
-name: it appears complete and held, or not at all. Held means alive, free means dead; the kernel
-frees a lock when its process ends, whatever ended it. Nobody locks an existing file to *take* it:
-whoever tests one takes a shared lock for a moment, so testers do not disturb each other.
+A lock file is made under a temporary name, locked with ``flock`` and filled, then linked to its
+real name: it appears complete and held, or not at all. Held means alive, free means dead; the
+kernel frees a lock when its process ends, whatever ended it. Nobody locks an existing file to
+*take* it: whoever tests one takes a shared lock for a moment, so testers do not disturb each other.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import re
 import secrets
 import stat
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from . import forks
 
 KEY_BYTES = 32
 SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
+_TEMPORARY_AGE = 60.0  # seconds
 _LOCK_NAME = re.compile(r"epoch-(\d+)\.lock")
 _PEER_NAME = re.compile(r"peer-([0-9a-f]+)\.json")
 _SOCKET_NAME = re.compile(r"(\d+)-([0-9a-f]+)\.sock")
@@ -161,7 +163,9 @@ class ObjectFolder:
                 held.close(remove=False)
             key = path.read_bytes()
         except OSError as error:
-            raise RendezvousError(f"the key file {path} cannot be read: {error.strerror}") from error
+            raise RendezvousError(
+                f"the key file {path} cannot be read: {error.strerror}"
+            ) from error
         if len(key) != KEY_BYTES:
             raise RendezvousError(
                 f"the key file {path} has {len(key)} bytes instead of {KEY_BYTES}: stop all peers "
@@ -271,7 +275,7 @@ class ObjectFolder:
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
             return str(path)
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
-        short = Path("/tmp") / f"memsync-{os.getuid()}-{digest}"  # noqa: S108 - checked by open_root
+        short = Path("/tmp") / f"memsync-{os.getuid()}-{digest}"
         try:
             path = open_root(short) / name
         except RendezvousError:
@@ -285,11 +289,11 @@ class ObjectFolder:
         if isinstance(current, str):
             folders.add(Path(current).parent)
         for name in self._listing():
-            lock, peer = _LOCK_NAME.fullmatch(name), _PEER_NAME.fullmatch(name)
-            if lock and int(lock[1]) < epoch:
+            lock = _LOCK_NAME.fullmatch(name)
+            if (lock and int(lock[1]) < epoch) or _PEER_NAME.fullmatch(name):
                 self._remove_if_free(name)
-            elif peer or name.startswith("tmp-"):
-                self._remove_if_free(name)
+            elif name.startswith("tmp-"):
+                self._remove_if_old(name)
         for folder in folders:
             for path in folder.iterdir():
                 match = _SOCKET_NAME.fullmatch(path.name)
@@ -339,6 +343,13 @@ class ObjectFolder:
         if found is not None and not found[0]:
             (self.path / name).unlink(missing_ok=True)
 
+    def _remove_if_old(self, name: str) -> None:
+        """A temporary file lives for an instant, unless its maker was killed in it."""
+        path = self.path / name
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _TEMPORARY_AGE:
+                path.unlink()
+
     def _parse_reign(self, path: Path, epoch: int, held: bool, text: bytes) -> Reign:
         content = _decode(text)
         if content is None:
@@ -367,7 +378,9 @@ def read_rendezvous(path: Path) -> dict[str, Any]:
             "with another MEMSYNC_DIR"
         ) from error
     except OSError as error:
-        raise RendezvousError(f"the rendezvous file {path} cannot be read: {error.strerror}") from error
+        raise RendezvousError(
+            f"the rendezvous file {path} cannot be read: {error.strerror}"
+        ) from error
     if content is None or not {"protocol", "epoch", "id", "pid", "address"} <= content.keys():
         raise RendezvousError(
             f"the rendezvous file {path} is damaged: a living host mends it within its "
@@ -382,8 +395,8 @@ def check_protocol(content: dict[str, Any], path: Path) -> None:
     have = content.get("protocol")
     if have != PROTOCOL:
         raise ProtocolError(
-            f"the host named in {path} (process {content.get('pid')}) speaks protocol {have!r}, this "
-            f"process protocol {PROTOCOL}: use one version of memsync in all processes"
+            f"the host named in {path} (process {content.get('pid')}) speaks protocol {have!r}, "
+            f"this process protocol {PROTOCOL}: use one version of memsync in all processes"
         )
 
 

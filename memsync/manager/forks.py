@@ -3,7 +3,8 @@
 A forked child inherits every descriptor. Kept open, they would hide the parent's death: peers would
 see no end-of-file, its locks would stay held, its port in use. So each descriptor is opened and
 registered in one step (`opening`), with which no fork can interfere, and the child closes them all
-before it runs anything else. Closing neither shuts a socket down nor unlocks a file of the parent's.
+before it runs anything else. Closing neither shuts a socket down nor unlocks a file of the
+parent's.
 """
 
 from __future__ import annotations

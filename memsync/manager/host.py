@@ -40,7 +40,8 @@ from .folder import HeldFile
 from .server import MemSyncServer
 
 if TYPE_CHECKING:
-    from .node import Node, PendingWrite
+    from .node import Node
+    from .own_writes import PendingWrite
 
 log = logging.getLogger("memsync.host")
 
@@ -105,20 +106,20 @@ class Host:
         if node.id not in node.state.members:
             present = {p: m for p, m in node.state.members.items() if p in living}
             check_room(present, own)
-        body = {"host": node.id, "pid": own["pid"], "address": self.server.address}
+        body = {"host": node.id, "pid": own["pid"], "address": self.server.endpoint}
         self._push(self._sequencer.enter("reign", body))
         for peer in [p for p in node.state.members if p != node.id and p not in living]:
             self._push(self._sequencer.leave(peer))
         if node.id not in node.state.members:
             self._push(self._sequencer.enter("member", {"join": own}))
-        for decision in self._sequencer.attach(node.id, node.writes.lowest):
+        for decision in self._sequencer.attach(node.id, node.own.lowest):
             self._settle(decision)
         self._write_rendezvous()
         node.folder.clean(self.epoch)
         node.enter(self, self._sequencer.last(node.id))
 
     def _write_rendezvous(self) -> None:
-        self._node.folder.write_rendezvous(self._node.rendezvous(self.epoch, self.server.address))
+        self._node.folder.write_rendezvous(self._node.rendezvous(self.epoch, self.server.endpoint))
 
     # -- the loop (driver) -----------------------------------------------------------------------
 
@@ -234,7 +235,7 @@ class Host:
             self._settle(result)
             return
         if isinstance(result, Resend):
-            for earlier in self._node.unsent(result.number):
+            for earlier in self._node.own.unsent(result.number):
                 if not earlier.done:
                     self._inbox.append(earlier)
             return
@@ -250,7 +251,7 @@ class Host:
 
     def _settle(self, decision: Decision) -> None:
         error = from_wire(decision.error) if decision.error else None
-        self._node.settle(decision.number, decision.version, error)
+        self._node.own.settle(decision.number, decision.version, error)
 
     def _acknowledge_own(self) -> None:
         while self._unpushed:
@@ -259,10 +260,10 @@ class Host:
                 self._urgent.update(self.attached)
                 return
             self._unpushed.popleft()
-            self._node.settle(entry.number, entry.version, None)
+            self._node.own.settle(entry.number, entry.version, None)
 
     def _is_pushed(self, marks: dict[str, int]) -> bool:
-        """Whether some peer's kernel has everything up to its mark; marks of the gone are renewed."""
+        """Whether some kernel has all up to its peer's mark; marks of the gone are renewed."""
         for peer in [p for p in marks if p not in self.attached]:
             del marks[peer]
         if not marks:

@@ -2,16 +2,16 @@
 
 The bytes that come in are one ordered stream, so at any time one thread reads them: the holder of
 the *reader role*. As a rule that is the peer's driver thread. A thread that waits for the answer to
-its own write takes the role over for that time and reads the answer itself, which spares a hand-over
-between threads. It takes the socket out of the driver's selector first, so the driver is not woken
-for bytes that are not for it; the kernel allows that from another thread.
+its own write takes the role over for that time and reads the answer itself, which spares a
+hand-over between threads. It takes the socket out of the driver's selector first, so the driver is
+not woken for bytes that are not for it; the kernel allows that from another thread.
 
 The *sender role* works alike: whoever queued something sends, unless somebody is sending already,
 who then sends that as well. What the kernel does not take at once is left to the driver.
 
 A link is *lost* when its connection ends, when the host no longer reigns, or when a reader was
-interrupted in the middle of a message; it is then fenced: nothing new can come in any more, what has
-arrived is still taken.
+interrupted in the middle of a message; it is then fenced: nothing new can come in any more, what
+has arrived is still taken.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
 from .folder import Reign
 
 if TYPE_CHECKING:
-    from .node import Node, PendingWrite
+    from .node import Node
+    from .own_writes import PendingWrite
 
 log = logging.getLogger("memsync.link")
 
@@ -175,7 +176,7 @@ class Link:
     # -- writing (any thread) --------------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Append a proposal to the stream; the node's lock is held, so the order is that of numbers."""
+        """Append a proposal to the stream, in the order of the numbers; no I/O."""
         with self._lock:
             self._channel.queue(encoded)
 
@@ -215,7 +216,7 @@ class Link:
             return False
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
-        """Read until the write is decided, if nobody else does; returns early when the link is lost."""
+        """Read until the write is decided, unless somebody else reads, or the link is lost."""
         if not self._take_role():
             return
         try:
@@ -269,7 +270,7 @@ class Link:
             self._role_free.notify_all()
 
     def _update_interest(self) -> None:
-        """Tell the driver's selector what to look for; the lock is held (or nobody else knows us)."""
+        """Tell the driver's selector what to look for; the lock is held."""
         mask = selectors.EVENT_READ if self._reader is None and not self.lost else 0
         if self._reader is not None and threading.get_ident() == self._node.driver_ident:
             mask = selectors.EVENT_READ  # the driver needs no change of its own selector
@@ -315,7 +316,7 @@ class Link:
         match message:
             case Decision():
                 error = from_wire(message.error) if message.error else None
-                self._node.settle(message.number, message.version, error)
+                self._node.own.settle(message.number, message.version, error)
             case Welcome():
                 if message.epoch < self._node.replica.state.epoch:
                     raise ProtocolError(f"a host of epoch {message.epoch} is of the past")
@@ -332,7 +333,7 @@ class Link:
                         self._pings[message.token] = time.monotonic()
                         self._pong.notify_all()
             case Resend():
-                self._send_all([frame(w.proposal) for w in self._node.unsent(message.number)])
+                self._send_all([frame(w.proposal) for w in self._node.own.unsent(message.number)])
             case Refused():
                 self._refusal = from_wire(message.error)
                 self._lose("refused")

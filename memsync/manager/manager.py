@@ -21,9 +21,13 @@ DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")
 
 
 class MemSyncManager(BaseManager):
-    """Connects to a memsync host as a plain multiprocessing manager; serves only inside `MemSync`."""
+    """A plain multiprocessing manager for a memsync host; it serves only inside `MemSync`."""
 
     _Server = MemSyncServer
+    _registry: dict[str, Any]  # kept by the base class; typeshed does not know them
+    _address: Any
+    _authkey: bytes
+    _serializer: str
 
     def __init__(
         self,
@@ -51,7 +55,9 @@ class MemSyncManager(BaseManager):
     def get_server(self) -> MemSyncServer:
         """The server of a host; the stdlib's version of this method hard-codes its own class."""
         if self._serving is None:
-            raise UsageError("a memsync host runs inside MemSync: call MemSync(...).start() instead")
+            raise UsageError(
+                "a memsync host runs inside MemSync: call MemSync(...).start() instead"
+            )
         return MemSyncServer(
             self._registry, self._address, self._authkey, self._serializer, self._serving
         )

@@ -5,8 +5,9 @@ loop (it cannot be stopped, and spins when its listener is closed), its check of
 ``assert``, gone under ``python -O``) and `serve_forever` (it ends the process it runs in). The data
 plane is one more public method: `attach` takes the authenticated connection over for good.
 
-A connection has a thread of its own while it shakes hands and, if it belongs to a proxy, for as long
-as the proxy uses it. An attached connection needs none: the host's one selector thread serves it.
+A connection has a thread of its own while it shakes hands and, if it belongs to a proxy, for as
+long as the proxy uses it. An attached connection needs none: the host's one selector thread serves
+it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import AuthenticationError, managers
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import MemSyncError, ProtocolError, UsageError
 from ..replication.messages import HEADER, Hello, parse
 from . import forks
 from .channel import Channel
+from .folder import Address
 from .wire import set_deadline, to_channel
 
 log = logging.getLogger("memsync.server")
@@ -50,19 +52,34 @@ class Serving:
 class MemSyncServer(managers.Server):
     """The stdlib's server with an accept loop that ends, and the `attach` method."""
 
-    public = ("create", "accept_connection", "get_methods", "dummy", "incref", "decref", "attach")
-    _PROXY_METHODS = frozenset(public) - {"attach"}
+    public: ClassVar[list[str]] = [  # type: ignore[misc]  # typeshed: an instance variable
+        "create",
+        "accept_connection",
+        "get_methods",
+        "dummy",
+        "incref",
+        "decref",
+        "attach",
+    ]
+    listener: Any  # set by the base class; typeshed does not know them
+    authkey: bytes
 
     def __init__(
-        self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str, serving: Serving
+        self,
+        registry: dict[str, Any],
+        address: Any,
+        authkey: bytes,
+        serializer: str,
+        serving: Serving,
     ) -> None:
-        exposed = registry["document"][1]
-        registry = {"document": (lambda: serving.document, exposed, None, managers.AutoProxy)}
+        _, *registration = registry["document"]
+        registry = {"document": (lambda: serving.document, *registration)}
         with forks.opening:
             super().__init__(registry, address, authkey, serializer)
             # The stdlib offers no other way to the listening socket.
             self._socket: socket.socket = self.listener._listener._socket
             forks.register(self, self._socket.close)
+        self.endpoint: Address = self.listener.address
         self._socket.listen(_BACKLOG)
         self._socket.setblocking(False)
         self.stop_event = threading.Event()

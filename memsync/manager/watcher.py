@@ -22,7 +22,7 @@ _warned = False
 
 
 def watch(path: Path, wake: Callable[[], None]) -> None:
-    """Call `wake`, on the observer's thread, when a file in the folder appears, goes or is renamed."""
+    """Call `wake`, on the observer's thread, when a file there appears, goes or is renamed."""
     with _lock:
         if path in _watches:
             _watches[path][1].add(wake)

@@ -1,1 +1,1 @@
-"""The pure core of replication: ordering, replaying, recovering; no I/O, clock, thread or chance."""
+"""The pure core: ordering, replaying, recovering; no I/O, no clock, no thread, no chance."""

@@ -176,10 +176,13 @@ def parse(body: bytes | memoryview) -> Message:
     Raises `ProtocolError` when it is none.
     """
     try:
-        return _decoder.decode(body)
+        message: Message = _decoder.decode(body)
+        return message
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         start = bytes(body[:40])
-        raise ProtocolError(f"what was received is no memsync message ({error}): {start!r}...") from error
+        raise ProtocolError(
+            f"what was received is no memsync message ({error}): {start!r}..."
+        ) from error
 
 
 def encode_value(value: Any) -> bytes:

@@ -4,8 +4,8 @@ A candidate knows from the folder which peers live. Each of them reports the las
 ``(epoch, version)`` it holds, after it fenced its old link, so nothing can be added to it later.
 The best pair is the greatest: an acknowledged write is at its writer or at another peer, within the
 pair of at least one of them. Recovery is complete when every living peer has reported or has died;
-the candidate may open earlier only when the wait is over, and never with an object of its own making
-while somebody that holds the object is silent.
+the candidate may open earlier only when the wait is over, and never with an object of its own
+making while somebody that holds the object is silent.
 """
 
 from __future__ import annotations

@@ -42,9 +42,9 @@ class Row:
 class State:
     """One peer's copy of the object and of the system part, at ``(epoch, version)``.
 
-    `guard` is held while the copy changes; whoever wants several values of one version holds it too.
-    `torn` is True while a change is under way: found True later, the change was interrupted and the
-    copy must be replaced.
+    `guard` is held while the copy changes; whoever wants several values of one version holds it
+    too. `torn` is True while a change is under way: found True later, the change was interrupted
+    and the copy must be replaced.
     """
 
     def __init__(self, guard: AbstractContextManager[Any]) -> None:
@@ -102,7 +102,9 @@ class State:
     def encode(self) -> bytes:
         """The whole state as a snapshot."""
         with self.guard:
-            table = {peer: [row.last, list(row.outcomes.items())] for peer, row in self.table.items()}
+            table = {
+                peer: [row.last, list(row.outcomes.items())] for peer, row in self.table.items()
+            }
             return encode_value(
                 {
                     "epoch": self.epoch,
@@ -130,7 +132,9 @@ class State:
             members, options, host = snapshot["members"], snapshot["options"], snapshot["host"]
             document = snapshot["document"]
         except (KeyError, TypeError, ValueError) as error:
-            raise ProtocolError(f"a snapshot lacks a part or has one of a wrong shape: {error!r}") from error
+            raise ProtocolError(
+                f"a snapshot lacks a part or has one of a wrong shape: {error!r}"
+            ) from error
         if pair[0] < self.epoch:
             raise ProtocolError(f"a snapshot of {pair} would go back behind epoch {self.epoch}")
         with self.guard:

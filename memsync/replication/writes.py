@@ -9,7 +9,7 @@ them again under their old numbers.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Generic, TypeVar
 
 from ..errors import MemSyncError
 from .messages import Propose
@@ -31,12 +31,15 @@ class Write:
         self.done = True
 
 
-class Writes:
+W = TypeVar("W", bound=Write)
+
+
+class Writes(Generic[W]):
     """The numbered writes of one peer; at most `keep` accepted ones are remembered."""
 
     def __init__(self, keep: int) -> None:
-        self.pending: dict[int, Write] = {}
-        self._recent: deque[Write] = deque(maxlen=keep)
+        self.pending: dict[int, W] = {}
+        self._recent: deque[W] = deque(maxlen=keep)
         self._next = 1
 
     @property
@@ -49,20 +52,20 @@ class Writes:
         """The lowest number whose outcome is unknown."""
         return next(iter(self.pending), self._next)
 
-    def add(self, write: Write) -> None:
+    def add(self, write: W) -> None:
         """Take in a write that carries `next_number`."""
         assert write.proposal.number == self._next
         self.pending[self._next] = write
         self._next += 1
 
-    def settle(self, number: int, *, accepted: bool) -> Write | None:
+    def settle(self, number: int, *, accepted: bool) -> W | None:
         """Take a write out of the pending ones, or None when its outcome was known before."""
         write = self.pending.pop(number, None)
         if write is not None and accepted:
             self._recent.append(write)
         return write
 
-    def after(self, last: int) -> list[Write]:
+    def after(self, last: int) -> list[W]:
         """What a host that decided this peer's numbers up to `last` must be sent, in sequence."""
         forgotten = [write for write in self._recent if write.proposal.number > last]
         if not forgotten:
@@ -70,4 +73,3 @@ class Writes:
         lost = {write.proposal.number: write for write in forgotten}
         lost.update(self.pending)
         return [lost[number] for number in sorted(lost) if number > last]
-

@@ -1,0 +1,44 @@
+"""What plain multiprocessing clients may call: the object behind ``manager.document()``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..document import to_plain
+
+if TYPE_CHECKING:
+    from .node import Node
+
+
+class DocumentProxy:
+    """What a plain manager client gets from ``manager.document()``."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def get(self, path: str | None = None) -> Any:
+        """The detached value at a dotted path, None where there is none; without a path all."""
+        value: Any = self._node.state.document
+        with self._node.guard:
+            for part in path.split(".") if path else ():
+                if isinstance(value, dict):
+                    value = value.get(part)
+                elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+                    value = value[int(part)]
+                else:
+                    return None
+            return to_plain(value)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole object, detached."""
+        with self._node.guard:
+            return to_plain(self._node.state.document)  # type: ignore[no-any-return]
+
+    def version(self) -> int:
+        """The version of the object."""
+        return self._node.state.version
+
+    def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
+        """Write like `MemSync.patch`, as a write of the host's."""
+        seconds = self._node.options.timeout if timeout is None else timeout
+        return self._node.own.patch(update, where, None, seconds)
