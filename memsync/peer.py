@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from multiprocessing import util
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
@@ -21,6 +22,7 @@ from .errors import (
     UsageError,
 )
 from .manager import forks
+from .manager.folder import root_folder
 from .manager.host import Host
 from .manager.link import Link
 from .manager.node import Node
@@ -87,9 +89,10 @@ class MemSync(Generic[TState], forks.Forkable):
             raise OptionsError("rpc is not available in this version of memsync")
         self._founding: dict[str, Any] = normalize(data or {})
         self._options = load_options(options, yaml_options=yaml_options, source=source)
-        self._folder = os.environ.get("MEMSYNC_DIR")
+        self._root = root_folder()
         self._joins_at_use = False
         self._reset()
+        forks.watch(self)
 
     def _reset(self) -> None:
         self._node: Node | None = None
@@ -144,11 +147,12 @@ class MemSync(Generic[TState], forks.Forkable):
                 raise OptionsError(
                     f"not available in this version of memsync: {', '.join(missing)}"
                 )
-            node = Node(self.name, self._founding, self._options, self._dispatcher.announce)
+            node = Node(
+                self.name, self._root, self._founding, self._options, self._dispatcher.announce
+            )
             role = node.start(self._options.timeout)
             self._node = node
             self.data = node.state.document
-            forks.watch(self)
             _leave_at_exit(self)
             return role
 
@@ -332,17 +336,18 @@ class MemSync(Generic[TState], forks.Forkable):
         """What travels is name, data, options and folder, never the key; see `_rejoin`."""
         return (
             _rejoin,
-            (type(self), self.name, self._founding, stated(self._options), self._folder),
+            (type(self), self.name, self._founding, stated(self._options), str(self._root)),
         )
 
     def after_fork(self) -> None:
         """In a forked child the handle joins anew, as a peer of its own, when it is first used."""
+        self._starting = threading.Lock()
         node = self._node
-        self._joins_at_use = self._joins_at_use or (node is not None and not node.stopping)
-        if node is not None:
-            node.close_after_fork()
-        if self._joins_at_use:
-            self._reset()
+        if node is None or node.stopping:
+            return
+        node.close_after_fork()
+        self._joins_at_use = True
+        self._reset()
 
     def __getattr__(self, name: str) -> Any:
         if name == "data":  # reached only while start() has not set it
@@ -431,11 +436,11 @@ def _rejoin(
     name: str,
     data: dict[str, Any],
     options: dict[str, Any],
-    folder: str | None,
+    folder: str,
 ) -> MemSync[Any]:
     """A handle that came from another process: it joins as a peer of its own when first used."""
     handle = cls(name, data, options)
-    handle._folder = folder
+    handle._root = Path(folder)
     handle._joins_at_use = True
     return handle
 

@@ -239,14 +239,17 @@ class _Gathering:
         if not isinstance(source, Source):
             raise ProtocolError(f"Source was expected, not {type(source).__name__}")
         node = self._node
+        entries: list[Entry] = []
         while node.replica.pair != (source.epoch, source.version):
             message, size = next(messages)
             if isinstance(message, Entry):
                 node.take_entry(message, size)
+                entries.append(message)
             elif isinstance(message, SnapshotPart):
                 node.take_part(message)
             else:
                 raise ProtocolError(f"a source does not send {type(message).__name__}")
+        node.announce(entries)
 
     def _messages(self, channel: Channel) -> Iterator[tuple[object, int]]:
         """What comes in and its size on the wire; ends with `ChannelLost`."""

@@ -54,14 +54,20 @@ _QUICK_LOOK = 0.01  # seconds between them
 class Attached:
     """A peer's channel at the host."""
 
-    __slots__ = ("channel", "peer", "ping_at", "registered", "round_trip")
+    __slots__ = ("channel", "exempt", "peer", "ping_at", "registered", "round_trip")
 
     def __init__(self, peer: str, channel: Channel) -> None:
         self.peer = peer
         self.channel = channel
+        self.exempt = channel.queued_total  # what brings it level does not count as falling behind
         self.registered = 0
         self.ping_at = 0.0
         self.round_trip: float | None = None
+
+    @property
+    def behind(self) -> int:
+        """Bytes of pushes and answers which the peer has not taken."""
+        return self.channel.queued_total - max(self.channel.sent_total, self.exempt)
 
 
 class Host:
@@ -182,7 +188,7 @@ class Host:
         except ChannelLost as error:
             self._drop(attached, str(error))
             return
-        if attached.channel.backlog > self._node.options.network.max_queue:
+        if attached.behind > self._node.options.network.max_queue:
             # It comes again, and is brought level with a snapshot instead of all it missed.
             self._drop(attached, "it does not keep up (network.maxQueue)")
             return
@@ -363,6 +369,8 @@ class Host:
 
     def request_pings(self) -> None:
         """Have all attached peers pinged."""
+        for attached in list(self.attached.values()):
+            attached.round_trip = None
         self._pings_wanted = True
         self._node.waker.wake()
 
@@ -373,7 +381,6 @@ class Host:
     def _send_pings(self) -> None:
         self._pings_wanted = False
         for attached in self.attached.values():
-            attached.round_trip = None
             attached.ping_at = time.monotonic()
             attached.channel.queue(frame(Ping(0)))
             self._urgent.add(attached.peer)

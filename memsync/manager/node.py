@@ -18,6 +18,7 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
@@ -31,7 +32,8 @@ from ..replication.state import State
 from . import forks, watcher
 from .channel import Channel
 from .election import find_role
-from .folder import Address, ObjectFolder, root_folder
+from .folder import Address, ObjectFolder
+from .guard import Guard
 from .host import Host
 from .link import Link
 from .own_writes import OwnWrites
@@ -51,14 +53,14 @@ class Node:
     """A peer from `start` to `stop`; a new start is a new node with a new id."""
 
     def __init__(
-        self, name: str, data: dict[str, Any], options: Options, announce: Announce
+        self, name: str, root: Path, data: dict[str, Any], options: Options, announce: Announce
     ) -> None:
         self.id = secrets.token_hex(8)
         self.name = name
         self.options = options
         self.stopping = False
         self.failure: BaseException | None = None
-        self.guard = threading.RLock()
+        self.guard = Guard()
         self.state = State(self.guard)
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
@@ -69,6 +71,7 @@ class Node:
         self.candidate: Host | None = None
         self.driver_ident = 0
         self.document_proxy = DocumentProxy(self)
+        self._root = root
         self._data = data
         self._announce = announce
         self._ready = threading.Event()
@@ -83,7 +86,7 @@ class Node:
 
         Raises what `election.find_role` and the folder raise; nothing is left behind then.
         """
-        self.folder = ObjectFolder(root_folder(), self.name)
+        self.folder = ObjectFolder(self._root, self.name)
         self.authkey = self.folder.authkey()
         self.waker = Waker()
         self._deadline = time.monotonic() + timeout
@@ -120,8 +123,9 @@ class Node:
             raise Stopped
 
     def close_after_fork(self) -> None:
-        """In a forked child: this node is the parent's, nothing here may be used."""
+        """In a forked child: this node is the parent's, only its last state may be read."""
         self.stopping = True
+        self.guard.renew()
 
     # -- what the roles need (driver, or the reader in its place) ----------------------------------
 
@@ -129,6 +133,10 @@ class Node:
         """This peer has a role; the host has decided its writes up to number `last`."""
         self.role = role
         self.own.enter(role, last)
+        old, self._last_host = self._last_host, self.state.host
+        if old not in (None, self._last_host):
+            change = {"old": old, "new": self._last_host, "epoch": self.state.epoch}
+            self._announce("host_changed", change)
 
     def take_entry(self, entry: Entry, size: int) -> None:
         """Apply an entry; an own one is thereby acknowledged."""
@@ -167,12 +175,6 @@ class Node:
         ]
         if patches:
             self._announce("received_patches", patches)
-        for entry in entries:
-            if entry.kind == "reign":
-                old, self._last_host = self._last_host, entry.body["host"]
-                self._announce(
-                    "host_changed", {"old": old, "new": self._last_host, "epoch": entry.epoch}
-                )
 
     def hello(self) -> Hello:
         """What this peer says of itself and of what it holds."""

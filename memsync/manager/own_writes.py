@@ -39,7 +39,9 @@ class PendingWrite(Write):
         self.future: Future[int] | None = None
 
     def resolve(self, version: int, error: MemSyncError | None) -> None:
-        """Set the outcome and wake who waits."""
+        """Set the outcome and wake who waits; once it is known, nothing changes it."""
+        if self.done:
+            return
         super().resolve(version, error)
         self._decided.release()
         if self.future is None:
@@ -188,11 +190,13 @@ class OwnWrites:
 
     def settle(self, number: int, version: int, error: MemSyncError | None) -> None:
         """The outcome of an own write is known."""
+        write = self._writes.pending.get(number)
+        if write is None:
+            return  # known already
+        write.resolve(version, error)
         with self.lock:
-            write = self._writes.settle(number, accepted=error is None)
+            self._writes.settle(number, accepted=error is None)
             self._room.notify()
-        if write is not None:
-            write.resolve(version, error)
 
     def unsent(self, number: int) -> list[PendingWrite]:
         """The own writes from a number on, for a host that asks for them."""
