@@ -1,0 +1,12 @@
+"""What the tests with real processes share."""
+
+from __future__ import annotations
+
+import pytest
+from cluster import start_helpers
+
+
+@pytest.fixture(autouse=True, scope="session")
+def helpers() -> None:
+    """Start what multiprocessing keeps until the end before any test looks for leaks."""
+    start_helpers()

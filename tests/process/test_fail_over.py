@@ -1,0 +1,279 @@
+"""The host is killed, again and again, while others write and join."""
+
+from __future__ import annotations
+
+import signal
+from itertools import count
+from pathlib import Path
+
+import pytest
+from cluster import NAME, Cluster, Peer, log_to, until
+
+from memsync import MemSync
+
+pytestmark = pytest.mark.process
+
+
+def test_a_killed_host_is_replaced_and_nothing_acknowledged_is_lost(cluster: Cluster) -> None:
+    host, one, two = cluster.start(3, {"n": 0})
+    for i, peer in enumerate(cluster.peers):
+        peer.patch({"$inc": {"n": 10**i}})
+    epoch = one.status()["epoch"]
+    host.kill()
+    one.patch({"$inc": {"n": 1000}})
+    two.patch({"$inc": {"n": 1000}})
+    assert cluster.settled() == {"n": 2111}
+    assert cluster.host() in (one, two)
+    assert one.status()["epoch"] > epoch
+    until(lambda: one.status()["peers"] == 1, 5)
+
+
+def append_for_ever(mem, name, path):
+    """Append numbers to an own list; each is noted before and after, in a file that outlives us."""
+    note = log_to(path)
+    for number in count():
+        note(f"begun {number}")
+        mem.patch({"$push": {name: number}, "$inc": {"total": 1}})
+        note(f"acknowledged {number}")
+
+
+def noted(path: Path, what: str) -> list[int]:
+    """The numbers with such a note."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [int(line.split()[1]) for line in lines if line.startswith(what)]
+
+
+def wait_for_notes(path: Path, number: int) -> None:
+    """Wait until so many writes have been acknowledged."""
+    until(lambda: len(noted(path, "acknowledged")) >= number, 10, f"{path.name} is stuck")
+
+
+def check_exactly_once(document: dict, name: str, path: Path) -> None:
+    """Acknowledged writes are there once and in order; one that was begun may be."""
+    found = document.get(name, [])
+    begun, acknowledged = noted(path, "begun"), noted(path, "acknowledged")
+    assert found == begun[: len(found)], f"{name}: not each once, in order: {found[-20:]}"
+    assert len(found) >= len(acknowledged), f"{name}: lost {acknowledged[len(found) :]}"
+
+
+def test_g2_g3_the_host_is_killed_20_times_in_a_row_under_writing(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    names = count()
+    writers: dict[str, Peer] = {}
+
+    def begin(peer: Peer) -> None:
+        name = f"w{next(names)}"
+        writers[name] = peer
+        peer.begin(append_for_ever, name, tmp_path / name)
+
+    cluster.peer({"total": 0})
+    for _ in range(3):
+        begin(cluster.peer())
+    for _ in range(20):
+        begin(cluster.peer())
+        marks = {name: len(noted(tmp_path / name, "acknowledged")) for name in writers}
+        cluster.host().kill()
+        for name in [name for name, peer in writers.items() if peer.alive]:
+            wait_for_notes(tmp_path / name, marks[name] + 3)
+    survivor = cluster.clients()[0]
+    for peer in [peer for peer in cluster.living if peer is not survivor]:
+        peer.kill()
+    (last,) = [name for name, peer in writers.items() if peer is survivor]
+    wait_for_notes(tmp_path / last, len(noted(tmp_path / last, "acknowledged")) + 3)
+    survivor.stop()  # what it has begun is decided when this returns
+    document = survivor.snapshot()
+    for name in writers:
+        check_exactly_once(document, name, tmp_path / name)
+    assert document["total"] == sum(len(document.get(name, [])) for name in writers)
+    assert survivor.status()["epoch"] >= 21
+
+
+def increment(mem, own, times):
+    """So many acknowledged increments of the common and of the own counter."""
+    for _ in range(times):
+        mem.patch({"$inc": {"n": 1, own: 1}})
+
+
+def wait_for_share(peer: Peer, share: int) -> None:
+    """Wait until the common counter has come so far."""
+    until(lambda: peer.snapshot("n") >= share, 60)
+
+
+def test_g2_4_writers_of_2000_increments_make_8000_with_kills_of_a_further_process_that_hosts(
+    cluster: Cluster,
+) -> None:
+    clients = {"options": {"clientOnly": True}}
+    cluster.peer({"n": 0})
+    writers = {f"w{i}": cluster.peer(**clients) for i in range(4)}
+    spares = [cluster.peer() for _ in range(2)]
+    tickets = {name: peer.begin(increment, name, 2000) for name, peer in writers.items()}
+    for share in (1500, 3000, 4500, 6000):
+        wait_for_share(spares[0], share)
+        cluster.host().kill()
+        spares = [peer for peer in spares if peer.alive]
+        spares.append(cluster.peer())
+    for name, peer in writers.items():
+        peer.result(tickets[name], 60)
+    document = cluster.settled()
+    assert document == {"n": 8000, **dict.fromkeys(writers, 2000)}
+    assert writers["w0"].status()["epoch"] >= 5
+
+
+def test_g2_4_writers_of_2000_increments_make_8000_when_the_killed_hosts_are_writers(
+    cluster: Cluster,
+) -> None:
+    """A writer that is killed may leave one write of which nobody knows; its heir looks first."""
+
+    def count_up(mem, own, until_own):
+        while (mem.snapshot(own) or 0) < until_own:
+            mem.patch({"$inc": {"n": 1, own: 1}})
+
+    writers = {name: cluster.peer({"n": 0}) for name in ("w0", "w1", "w2", "w3")}
+    tickets = {name: peer.begin(count_up, name, 2000) for name, peer in writers.items()}
+    for share in (1500, 3000, 4500, 6000):
+        wait_for_share(cluster.clients()[0], share)
+        victim = cluster.host()
+        victim.kill()
+        (name,) = [name for name, peer in writers.items() if peer is victim]
+        # The one who replaces it reads how far it came and goes on from there.
+        writers[name] = cluster.peer({"n": -(10**6)})
+        tickets[name] = writers[name].begin(count_up, name, 2000)
+    for name, peer in writers.items():
+        peer.result(tickets[name], 60)
+    assert cluster.settled() == {"n": 8000, **dict.fromkeys(writers, 2000)}
+
+
+def test_g3_a_write_of_the_host_itself_survives_its_kill_right_after_the_acknowledgement(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    for round_ in range(10):
+        cluster.start(2 if not cluster.living else 1, {"n": 0})
+        host, path = cluster.host(), tmp_path / f"round{round_}"
+        host.begin(append_for_ever, f"h{round_}", path)
+        wait_for_notes(path, 5)
+        host.kill()
+        (survivor,) = cluster.living
+        survivor.patch({"$set": {"seen": round_}})
+        check_exactly_once(survivor.snapshot(), f"h{round_}", path)
+
+
+def test_a_newcomer_in_the_moment_of_the_kill_never_serves_its_own_default(
+    cluster: Cluster,
+) -> None:
+    original = {"marker": "original", "n": 0}
+    cluster.start(2, original)
+    for round_ in range(25):
+        newcomer = cluster.peer({"marker": f"newcomer {round_}"}, start=False)
+        host = cluster.host()
+        ticket = newcomer.begin(MemSync.start)
+        if round_ % 2:  # sometimes while it joins, sometimes when it has found the host
+            newcomer.run(lambda mem: None)
+        host.kill()
+        newcomer.result(ticket)
+        assert newcomer.snapshot("marker") == "original"
+        newcomer.patch({"$inc": {"n": 1}})
+    assert cluster.settled() == {"marker": "original", "n": 25}
+
+
+def test_several_newcomers_in_the_moment_of_the_kill_join_one_group(cluster: Cluster) -> None:
+    cluster.start(2, {"marker": "original"})
+    for round_ in range(5):
+        host = cluster.host()
+        newcomers = [cluster.peer({"marker": f"{round_}"}, start=False) for _ in range(3)]
+        tickets = [(peer, peer.begin(MemSync.start)) for peer in newcomers]
+        host.kill()
+        for peer, ticket in tickets:
+            peer.result(ticket)
+        cluster.host()
+        assert cluster.settled() == {"marker": "original"}
+        for extra in cluster.clients()[1:]:
+            extra.kill()
+
+
+def test_client_only_peers_never_host_and_bring_the_object_to_the_next_host(
+    cluster: Cluster,
+) -> None:
+    host = cluster.peer({"marker": "original"})
+    client = cluster.peer(options={"clientOnly": True})
+    client.patch({"$set": {"n": 1}})
+    host.kill()
+    until(lambda: client.status()["status"] == "starting", 5)
+    ticket = client.begin(lambda mem: mem.patch({"$inc": {"n": 1}}))
+    newcomer = cluster.peer({"marker": "of the newcomer"})
+    assert newcomer.status()["status"] == "host"
+    assert client.result(ticket) > 0
+    assert cluster.settled() == {"marker": "original", "n": 2}
+    assert client.status()["status"] == "client"
+
+
+def test_g12_stale_files_after_sigkill_are_in_nobodys_way(cluster: Cluster, folder: Path) -> None:
+    for round_ in range(10):
+        peer = cluster.peer({"round": round_})
+        assert peer.status()["status"] == "host"
+        assert peer.snapshot() == {"round": round_}
+        peer.kill()
+    cluster.peer()
+    kinds = sorted(path.name.split("-")[0] for path in (folder / f"{NAME}.d").iterdir())
+    assert len(kinds) == 4, kinds  # one lock, one peer file, one socket, the rendezvous
+
+
+def test_g12_a_start_after_sigkill_takes_less_than_a_second(cluster: Cluster) -> None:
+    def timed_start(mem):
+        import time
+
+        begin = time.monotonic()
+        mem.start()
+        return time.monotonic() - begin
+
+    durations = []
+    for _ in range(5):
+        peer = cluster.peer(start=False)
+        durations.append(peer.run(timed_start))
+        peer.signal(signal.SIGKILL)
+        peer.join()
+    assert max(durations) < 1, durations
+
+
+def test_the_host_dies_while_a_large_snapshot_is_on_its_way(cluster: Cluster, folder: Path) -> None:
+    host = cluster.peer({"marker": "original"})
+    keeper = cluster.peer()
+    text = "x" * 1_000_000
+    for i in range(6):
+        keeper.patch({"$set": {f"big{i}": text}})
+    newcomer = cluster.peer({"marker": "of the newcomer"}, start=False)
+    known = set(folder.glob("*/peer-*.json"))
+    ticket = newcomer.begin(MemSync.start)
+    until(lambda: set(folder.glob("*/peer-*.json")) - known)
+    # Frozen before it can have read all, it leaves most of the snapshot with the host.
+    newcomer.signal(signal.SIGSTOP)
+    host.kill()
+    newcomer.signal(signal.SIGCONT)
+    newcomer.result(ticket)
+    assert newcomer.snapshot("marker") == "original"
+    assert all(newcomer.snapshot(f"big{i}") == text for i in range(6))
+    keeper.patch({"$set": {"after": 1}})
+    until(lambda: newcomer.snapshot("after") == 1)
+
+
+def test_callers_are_told_of_the_change_of_host(cluster: Cluster) -> None:
+    host, client, _ = cluster.start(3)
+
+    def listen(mem):
+        mem.heard = []
+        mem.on("connected", lambda role: mem.heard.append(["connected", role]))
+        mem.on("disconnected", lambda reason: mem.heard.append(["disconnected", reason]))
+        mem.on("host_changed", lambda change: mem.heard.append(["host_changed", change]))
+
+    client.run(listen)
+    old = host.run(lambda mem: mem.id)
+    host.kill()
+    new = cluster.host().run(lambda mem: mem.id)
+    heard = until(
+        lambda: len(h := client.run(lambda mem: mem.heard)) >= 3 and h, 5, "too few events"
+    )
+    kinds = [kind for kind, _ in heard]
+    assert sorted(kinds) == ["connected", "disconnected", "host_changed"]
+    assert kinds.index("disconnected") == 0
+    (change,) = [what for kind, what in heard if kind == "host_changed"]
+    assert change == {"old": old, "new": new, "epoch": client.status()["epoch"]}

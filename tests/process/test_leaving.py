@@ -1,0 +1,168 @@
+"""Programs that end without `stop`: whatever ends them, the others go on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import pytest
+from cluster import Cluster, until
+
+pytestmark = pytest.mark.process
+
+PROGRAM = """
+    import signal, sys, threading, time
+    from memsync import MemSync
+
+    def main():
+        mem = MemSync("obj", {"n": 0}, {"timeout": 10})
+        mem.start()
+        mem.patch({"$inc": {"n": 1}})
+        print(mem.get_status()["status"], flush=True)
+        sys.stdin.readline()
+        mem.submit({"$inc": {"n": 10}})
+        %s
+
+    main()
+"""
+
+ENDS = {
+    "return": ("return", 0),
+    "sys.exit": ("sys.exit(3)", 3),
+    "exception": ("raise LookupError('on purpose')", 1),
+    "interrupt": ("signal.raise_signal(signal.SIGINT)", -signal.SIGINT),
+    "a thread that never ends": (
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        0,
+    ),
+}
+
+
+def finish(program: subprocess.Popen[str]) -> float:
+    """Let the program go on to its end; returns how long that took, in seconds."""
+    begin = time.monotonic()
+    program.stdin.write("\n")
+    program.stdin.flush()
+    program.wait(10)
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_host_that_ends_without_stop_hands_over_and_loses_nothing(
+    cluster: Cluster, end: str
+) -> None:
+    line, code = ENDS[end]
+    program = cluster.script(PROGRAM % line)
+    assert program.stdout.readline() == "host\n"
+    client = cluster.peer({"n": -1}, {"network": {"poll": 10}})
+    assert finish(program) < 2.5
+    assert program.returncode == code
+    client.run(lambda mem: mem.patch({"$inc": {"n": 100}}, timeout=5))
+    assert client.snapshot() == {"n": 111}
+    assert client.status()["status"] == "host"
+    assert client.status()["peers"] == 0
+    if end != "exception":
+        assert "Exception" not in program.stderr.read()
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_client_that_ends_without_stop_leaves_the_group_at_once(
+    cluster: Cluster, end: str
+) -> None:
+    line, code = ENDS[end]
+    host = cluster.peer({"n": 0}, {"network": {"poll": 10}})
+    program = cluster.script(PROGRAM % line)
+    assert program.stdout.readline() == "client\n"
+    assert host.status()["peers"] == 1
+    assert finish(program) < 2.5
+    assert program.returncode == code
+    until(lambda: host.status()["peers"] == 0, 2)
+    assert host.snapshot() == {"n": 11}
+
+
+def test_a_frozen_host_does_not_keep_a_program_from_ending(cluster: Cluster) -> None:
+    host = cluster.peer({"n": 0})
+    program = cluster.script(PROGRAM % "return")
+    assert program.stdout.readline() == "client\n"
+    host.signal(signal.SIGSTOP)
+    try:
+        assert finish(program) < 3.5
+    finally:
+        host.signal(signal.SIGCONT)
+    assert program.returncode == 0
+    until(lambda: host.snapshot("n") == 11, 5, "what was sent is not applied")
+
+
+INTERRUPTED = """
+    import sys
+    from memsync import MemSync
+
+    with MemSync("obj", {"n": 0}) as mem:
+        try:
+            print(mem.get_status()["status"], flush=True)
+            while True:
+                mem.patch({"$inc": {"n": 1}})
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        finally:
+            version = mem.patch({"$set": {"last": True}}, timeout=5)
+            print("wrote", mem.snapshot("last"), version <= mem.version, flush=True)
+"""
+
+
+@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("role", ["host", "client"])
+def test_after_ctrl_c_in_the_middle_of_a_patch_the_next_one_works(
+    cluster: Cluster, role: str, attempt: int
+) -> None:
+    if role == "client":
+        cluster.peer({"n": 0})
+    program = cluster.script(INTERRUPTED)
+    assert program.stdout.readline() == f"{role}\n"
+    other = cluster.peers[0] if role == "client" else cluster.peer()
+    until(lambda: (other.snapshot("n") or 0) > 50 * (attempt + 1))
+    program.send_signal(signal.SIGINT)
+    assert program.stdout.read() == "interrupted\nwrote True True\n"
+    assert program.wait(5) == 0
+    until(lambda: other.snapshot("last") is True, 5)
+
+
+def test_ctrl_c_while_waiting_for_a_frozen_host_leaves_a_usable_peer(cluster: Cluster) -> None:
+    host = cluster.peer({"n": 0})
+    program = cluster.script("""
+        import signal, sys, threading
+        from memsync import MemSync
+
+        with MemSync("obj") as mem:
+            print("ready", flush=True)
+            sys.stdin.readline()
+            threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+            try:
+                mem.patch({"$inc": {"n": 1}})
+            except KeyboardInterrupt:
+                print("interrupted", flush=True)
+            sys.stdin.readline()
+            mem.patch({"$inc": {"n": 10}})
+            print(mem.snapshot("n"), flush=True)
+    """)
+    assert program.stdout.readline() == "ready\n"
+    host.signal(signal.SIGSTOP)
+    try:
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert program.stdout.readline() == "interrupted\n"
+    finally:
+        host.signal(signal.SIGCONT)
+    program.stdin.write("\n")
+    program.stdin.flush()
+    assert program.stdout.readline() == "11\n"
+    assert program.wait(5) == 0
+
+
+def test_stop_in_a_callback_does_not_hang(cluster: Cluster) -> None:
+    host, client = cluster.start(2, {"n": 0})
+    client.run(lambda mem: mem.on("received_patches", lambda _: mem.stop()) and None)
+    host.patch({"$inc": {"n": 1}})
+    until(lambda: client.status()["status"] == "stopped", 5)
+    until(lambda: host.status()["peers"] == 0, 5)
