@@ -1,0 +1,278 @@
+"""The update operators on arrays: ``$push $addToSet $pop $pull $pullAll``.
+
+They answer with a `Splice` wherever they can, so that a patch names the elements that come and go
+and not the whole array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cmp_to_key
+from typing import Any, NamedTuple
+
+from memsync.document.conditions import FIELD_OPERATORS
+from memsync.document.failures import failure
+from memsync.document.operators import (
+    UNCHANGED,
+    Absent,
+    Change,
+    Context,
+    Operator,
+    Place,
+    Rearranged,
+    Splice,
+)
+from memsync.document.order import as_integer, compare, equal, is_number, type_name
+from memsync.document.query import parse_condition, parse_query
+from memsync.document.traversal import MISSING
+from memsync.document.values import normalize
+
+
+def _require_array(name: str, current: Any, place: Place, code: int = 0) -> list[Any]:
+    if isinstance(current, list):
+        return current
+    raise failure(
+        "not_array",
+        f"{name}: the field {place.path!r} is {type_name(current)}, not an array",
+        place.path,
+        code,
+    )
+
+
+class Push(NamedTuple):
+    """The operand of ``$push`` with its modifiers."""
+
+    values: list[Any]
+    position: int | None = None
+    limit: int | None = None
+    key: Callable[[Any], Any] | None = None
+
+
+_MODIFIERS = ("$each", "$position", "$slice", "$sort")
+
+
+def _prepare_push(operand: Any, place: Place) -> Push:
+    if not isinstance(operand, dict) or "$each" not in operand:
+        return Push([normalize(operand, place.path, place.depth + 1)])
+    # The modifiers are no part of the document, only the values are as deep as they will be.
+    modifiers = {
+        name: normalize(value, place.path, place.depth if name == "$each" else 0)
+        for name, value in dict.items(operand)
+    }
+    for name in modifiers:
+        if name not in _MODIFIERS:
+            raise failure("bad_value", f"$push: unknown modifier {name!r}", place.path)
+    values = modifiers["$each"]
+    if not isinstance(values, list):
+        raise failure(
+            "bad_value", f"$push: $each needs an array, not {type_name(values)}", place.path
+        )
+    limit = _whole_number("$slice", modifiers, place)
+    key = _sort_key(modifiers["$sort"], place) if "$sort" in modifiers else None
+    return Push(values, _whole_number("$position", modifiers, place), limit, key)
+
+
+def _whole_number(name: str, modifiers: dict[str, Any], place: Place) -> int | None:
+    if name not in modifiers:
+        return None
+    number = as_integer(modifiers[name])
+    if number is None:
+        raise failure(
+            "bad_value",
+            f"$push: {name} needs a 64-bit integer, not {modifiers[name]!r:.60}",
+            place.path,
+        )
+    return number
+
+
+def _sort_key(pattern: Any, place: Place) -> Callable[[Any], Any]:
+    if not isinstance(pattern, dict):
+        _require_direction(pattern, place)
+        return cmp_to_key(lambda left, right: compare(left, right) * int(pattern))
+    if not pattern:
+        raise failure("bad_value", "$push: $sort needs at least one field", place.path)
+    keys = []
+    for field, direction in pattern.items():
+        _require_direction(direction, place)
+        if "" in field.split("."):
+            raise failure(
+                "bad_value", f"$push: the $sort field {field!r} has an empty part", place.path
+            )
+        keys.append((field.split("."), int(direction)))
+
+    def compare_elements(left: Any, right: Any) -> int:
+        for parts, direction in keys:
+            order = compare(_sort_value(left, parts), _sort_value(right, parts))
+            if order:
+                return order * direction
+        return 0
+
+    return cmp_to_key(compare_elements)
+
+
+def _require_direction(direction: Any, place: Place) -> None:
+    if not is_number(direction) or direction not in (1, -1):
+        raise failure(
+            "bad_value",
+            f"$push: $sort needs 1, -1 or an object of fields with 1 or -1, not {direction!r:.60}",
+            place.path,
+        )
+
+
+def _sort_value(element: Any, parts: list[str]) -> Any:
+    """What is sorted by: the field, an array on the way to it, null where there is nothing."""
+    for part in parts:
+        if not isinstance(element, dict):
+            return None
+        element = element.get(part)
+        if isinstance(element, list):
+            return element
+    return element
+
+
+def _push(current: Any, push: Push, place: Place, context: Context) -> Any:
+    if current is MISSING:
+        return _sliced(_sorted(push.values, push.key), push.limit)
+    array = _require_array("$push", current, place)
+    position = _insertion_index(len(array), push.position)
+    if push.key is None:
+        return _splice(len(array), position, push)
+    pushed = list.copy(array)
+    pushed[position:position] = push.values
+    return Rearranged(_sliced(_sorted(pushed, push.key), push.limit))
+
+
+def _insertion_index(length: int, position: int | None) -> int:
+    if position is None:
+        return length
+    return max(0, length + position) if position < 0 else min(position, length)
+
+
+def _sorted(values: list[Any], key: Callable[[Any], Any] | None) -> list[Any]:
+    return values if key is None else sorted(values, key=key)
+
+
+def _sliced(values: list[Any], limit: int | None) -> list[Any]:
+    if limit is None:
+        return values
+    return values[:limit] if limit >= 0 else values[limit:]
+
+
+def _splice(length: int, position: int, push: Push) -> Any:
+    """Insertion and ``$slice`` in one: what is cut off again is never put in."""
+    moved = len(push.values)
+    first, last = _window(length + moved, push.limit)
+    # Old elements behind the insertion stand in the result where `moved` puts them.
+    behind = _outside(position, length, first - moved, last - moved)
+    before = _outside(0, position, first, last)
+    values = push.values[max(0, first - position) : max(0, last - position)]
+    if not (behind or before or values):
+        return UNCHANGED
+    return Splice(behind + before, position - len(before), values)
+
+
+def _window(total: int, limit: int | None) -> tuple[int, int]:
+    """The part of a result of `total` elements that ``$slice`` keeps: from, to."""
+    if limit is None:
+        return 0, total
+    return (0, min(limit, total)) if limit >= 0 else (max(0, total + limit), total)
+
+
+def _outside(low: int, high: int, first: int, last: int) -> list[int]:
+    """The indexes in ``[low, high)`` that are not in ``[first, last)``, the last one first."""
+    first = min(max(first, low), high)
+    last = min(max(last, first), high)
+    return [*range(high - 1, last - 1, -1), *range(first - 1, low - 1, -1)]
+
+
+def _prepare_add_to_set(operand: Any, place: Place) -> list[Any]:
+    if not isinstance(operand, dict) or next(iter(operand), "") != "$each":
+        return [normalize(operand, place.path, place.depth + 1)]
+    values = normalize(operand["$each"], place.path, place.depth)
+    if not isinstance(values, list):
+        raise failure(
+            "type_mismatch",
+            f"$addToSet: $each needs an array, not {type_name(values)}",
+            place.path,
+        )
+    if len(operand) > 1:
+        raise failure("bad_value", "$addToSet: nothing may follow $each", place.path)
+    return _without_known(values, [])
+
+
+def _without_known(values: list[Any], known: list[Any]) -> list[Any]:
+    """`values`, each once, but for those that are in `known`."""
+    fresh: list[Any] = []
+    for value in values:
+        if not any(equal(value, other) for other in list.__iter__(known)) and not any(
+            equal(value, other) for other in fresh
+        ):
+            fresh.append(value)
+    return fresh
+
+
+def _add_to_set(current: Any, values: list[Any], place: Place, context: Context) -> Any:
+    if current is MISSING:
+        return values
+    array = _require_array("$addToSet", current, place)
+    fresh = _without_known(values, array)
+    return Splice((), len(array), fresh) if fresh else UNCHANGED
+
+
+def _prepare_pop(operand: Any, place: Place) -> int:
+    end = as_integer(normalize(operand, place.path))
+    if end not in (1, -1):
+        raise failure(
+            "bad_value",
+            f"$pop: {place.path!r} needs 1 (the last) or -1 (the first), not {operand!r:.60}",
+            place.path,
+            code=9,
+        )
+    return end
+
+
+def _pop(current: Any, end: int, place: Place, context: Context) -> Any:
+    array = _require_array("$pop", current, place, code=14)
+    if not array:
+        return UNCHANGED
+    return Splice((len(array) - 1 if end == 1 else 0,), 0, ())
+
+
+def _prepare_pull(operand: Any, place: Place) -> Callable[[Any], bool]:
+    wanted = normalize(operand, place.path)
+    if not isinstance(wanted, dict):
+        return lambda item: equal(item, wanted)
+    if next(iter(wanted), None) in FIELD_OPERATORS:
+        condition = parse_condition(wanted)
+        return lambda item: condition.at(item, (), None)
+    query = parse_query(wanted)
+    return lambda item: isinstance(item, dict) and query(item)
+
+
+def _prepare_pull_all(operand: Any, place: Place) -> Callable[[Any], bool]:
+    values = normalize(operand, place.path)
+    if not isinstance(values, list):
+        raise failure(
+            "bad_value",
+            f"$pullAll: {place.path!r} needs an array, not {type_name(values)}",
+            place.path,
+        )
+    return lambda item: any(equal(item, value) for value in values)
+
+
+def _culling(name: str) -> Change:
+    def change(current: Any, unwanted: Any, place: Place, context: Context) -> Any:
+        array = _require_array(name, current, place)
+        removed = [index for index, item in enumerate(list.__iter__(array)) if unwanted(item)]
+        return Splice(removed[::-1], 0, ()) if removed else UNCHANGED
+
+    return change
+
+
+ARRAY_OPERATORS = (
+    Operator("$push", _prepare_push, _push),
+    Operator("$addToSet", _prepare_add_to_set, _add_to_set),
+    Operator("$pop", _prepare_pop, _pop, Absent.IGNORES_IF_POSSIBLE),
+    Operator("$pull", _prepare_pull, _culling("$pull"), Absent.IGNORES_IF_POSSIBLE),
+    Operator("$pullAll", _prepare_pull_all, _culling("$pullAll"), Absent.IGNORES_IF_POSSIBLE),
+)

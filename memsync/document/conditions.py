@@ -1,0 +1,320 @@
+"""The operators of a filter on one field: what is inside ``{"field": {...}}``.
+
+A condition is asked in two ways: `at` a path of a document, with the traversal of arrays that the
+operator has, or about one `single` value, as ``$elemMatch`` does with elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from memsync.document.failures import failure
+from memsync.document.order import (
+    ARRAY,
+    BOOL,
+    NULL,
+    NUMBER,
+    OBJECT,
+    STRING,
+    as_integer,
+    compare,
+    is_number,
+    rank,
+    type_name,
+)
+from memsync.document.paths import Parts
+from memsync.document.patterns import compile_pattern
+from memsync.document.traversal import MISSING, reach
+
+# Where an array was entered to find a match: path of the filter -> index, the last one last.
+Found = dict[Parts, int]
+
+
+class Condition(Protocol):
+    """A test of what a path means."""
+
+    def at(self, node: Any, parts: Parts, found: Found | None) -> bool: ...
+
+    def single(self, value: Any) -> bool: ...
+
+
+class Leaf:
+    """Holds when one of the reached values passes `test`."""
+
+    def __init__(self, test: Callable[[Any], bool], into_leaf: bool = True) -> None:
+        self.single = test
+        self.into_leaf = into_leaf
+
+    def at(self, node: Any, parts: Parts, found: Found | None) -> bool:
+        for value, index in reach(node, parts, 0, self.into_leaf):
+            if self.single(value):
+                if found is not None and index is not None:
+                    found.pop(parts, None)
+                    found[parts] = index
+                return True
+        return False
+
+
+class ElementMatch:
+    """``$elemMatch``: an array one of whose elements passes `test`."""
+
+    def __init__(self, test: Callable[[Any], bool]) -> None:
+        self.test = test
+
+    def _index(self, value: Any) -> int | None:
+        if not isinstance(value, list):
+            return None
+        return next(
+            (index for index, item in enumerate(list.__iter__(value)) if self.test(item)), None
+        )
+
+    def at(self, node: Any, parts: Parts, found: Found | None) -> bool:
+        for value, outer in reach(node, parts, 0, False):
+            index = self._index(value)
+            if index is not None:
+                if found is not None:
+                    found.pop(parts, None)
+                    found[parts] = index if outer is None else outer
+                return True
+        return False
+
+    def single(self, value: Any) -> bool:
+        return self._index(value) is not None
+
+
+class AllOf:
+    """Holds when all conditions do; an empty one always does."""
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self.conditions = conditions
+
+    def at(self, node: Any, parts: Parts, found: Found | None) -> bool:
+        return all(condition.at(node, parts, found) for condition in self.conditions)
+
+    def single(self, value: Any) -> bool:
+        return all(condition.single(value) for condition in self.conditions)
+
+
+class Negation:
+    """Holds when the condition does not; says nothing about positions."""
+
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
+
+    def at(self, node: Any, parts: Parts, found: Found | None) -> bool:
+        return not self.condition.at(node, parts, None)
+
+    def single(self, value: Any) -> bool:
+        return not self.condition.single(value)
+
+
+def equality(operand: Any) -> Condition:
+    """``$eq``, and a plain value; null also means a missing field."""
+    return Leaf(_comparison(operand, lambda order: order == 0, or_equal=True))
+
+
+def _comparison(
+    operand: Any, wanted: Callable[[int], bool], or_equal: bool
+) -> Callable[[Any], bool]:
+    kind = rank(operand)
+
+    def test(value: Any) -> bool:
+        if value is MISSING:
+            return kind == NULL and or_equal
+        return rank(value) == kind and wanted(compare(value, operand))
+
+    return test
+
+
+def _greater(operand: Any) -> Condition:
+    return Leaf(_comparison(operand, lambda order: order > 0, or_equal=False))
+
+
+def _at_least(operand: Any) -> Condition:
+    return Leaf(_comparison(operand, lambda order: order >= 0, or_equal=True))
+
+
+def _less(operand: Any) -> Condition:
+    return Leaf(_comparison(operand, lambda order: order < 0, or_equal=False))
+
+
+def _at_most(operand: Any) -> Condition:
+    return Leaf(_comparison(operand, lambda order: order <= 0, or_equal=True))
+
+
+def _require_array(name: str, operand: Any) -> list[Any]:
+    if not isinstance(operand, list):
+        raise failure("bad_value", f"{name} needs an array, not {type_name(operand)}")
+    return operand
+
+
+def is_operator_object(value: Any) -> bool:
+    """Whether a filter's value is an object of operators rather than a value to be equal to."""
+    return isinstance(value, dict) and next(iter(value), "").startswith("$")
+
+
+def _one_of(operand: Any) -> Condition:
+    tests = []
+    for item in _require_array("$in", operand):
+        if is_operator_object(item):
+            raise failure("bad_value", "$in cannot contain operators")
+        tests.append(_comparison(item, lambda order: order == 0, or_equal=True))
+    return Leaf(lambda value: any(test(value) for test in tests))
+
+
+def _all(operand: Any) -> Condition:
+    items = _require_array("$all", operand)
+    if not items:
+        return Leaf(lambda value: False)
+    if _is_elem_match(items[0]):
+        if not all(map(_is_elem_match, items)):
+            raise failure("bad_value", "$all takes $elemMatch for all of its items or for none")
+        return AllOf([_elem_match(item["$elemMatch"]) for item in items])
+    if any(map(is_operator_object, items)):
+        raise failure("bad_value", "$all cannot contain operators other than $elemMatch")
+    return AllOf([equality(item) for item in items])
+
+
+def _is_elem_match(item: Any) -> bool:
+    return isinstance(item, dict) and list(item) == ["$elemMatch"]
+
+
+def _exists(operand: Any) -> Condition:
+    present = Leaf(lambda value: value is not MISSING)
+    wanted = (
+        operand is not None and operand is not False and not (is_number(operand) and not operand)
+    )
+    return present if wanted else Negation(present)
+
+
+# Names and numbers of the BSON types; those that JSON has no values of are known but never match.
+_TYPE_RANKS = {
+    "string": STRING, 2: STRING, "object": OBJECT, 3: OBJECT, "array": ARRAY, 4: ARRAY,
+    "bool": BOOL, 8: BOOL, "null": NULL, 10: NULL, "number": NUMBER,
+}  # fmt: skip
+_NUMBER_TYPES = {
+    1: "double",
+    16: "int",
+    18: "long",
+    "double": "double",
+    "int": "int",
+    "long": "long",
+}
+_FOREIGN_TYPES = {
+    "binData", 5, "undefined", 6, "objectId", 7, "date", 9, "regex", 11, "dbPointer", 12,
+    "javascript", 13, "symbol", 14, "javascriptWithScope", 15, "timestamp", 17, "decimal", 19,
+    "minKey", -1, "maxKey", 127,
+}  # fmt: skip
+
+
+def _has_type(operand: Any) -> Condition:
+    tests = [_type_test(name) for name in (operand if isinstance(operand, list) else [operand])]
+    if not tests:
+        raise failure("bad_value", "$type needs at least one type", code=9)
+    return Leaf(lambda value: value is not MISSING and any(test(value) for test in tests))
+
+
+def _type_test(name: Any) -> Callable[[Any], bool]:
+    key = name if isinstance(name, str) else as_integer(name)
+    if key in _TYPE_RANKS:
+        wanted = _TYPE_RANKS[key]
+        return lambda value: rank(value) == wanted
+    if key in _NUMBER_TYPES:
+        number = _NUMBER_TYPES[key]
+        return lambda value: type_name(value) == number
+    if key is not None and key in _FOREIGN_TYPES:
+        return lambda value: False
+    raise failure("bad_value", f"$type: unknown type {name!r}")
+
+
+def _modulo(operand: Any) -> Condition:
+    items = _require_array("$mod", operand)
+    if len(items) != 2 or not all(map(is_number, items)):
+        raise failure("bad_value", "$mod needs an array of two numbers: [divisor, remainder]")
+    divisor, remainder = (int(item) for item in items)
+    if divisor == 0:
+        raise failure("bad_value", "$mod: the divisor cannot be 0")
+
+    def test(value: Any) -> bool:
+        # The sign of the result is the dividend's, as in C++, not the divisor's, as in Python.
+        if not is_number(value):
+            return False
+        whole = int(value)
+        modulus = abs(whole) % abs(divisor)
+        return (modulus if whole >= 0 else -modulus) == remainder
+
+    return Leaf(test)
+
+
+def _size(operand: Any) -> Condition:
+    size = as_integer(operand)
+    if size is None or size < 0:
+        raise failure("bad_value", "$size needs a whole number that is not negative")
+    return Leaf(lambda value: isinstance(value, list) and len(value) == size, into_leaf=False)
+
+
+def _elem_match(operand: Any) -> Condition:
+    if not isinstance(operand, dict):
+        raise failure("bad_value", f"$elemMatch needs an object, not {type_name(operand)}")
+    name = next(iter(operand), "")
+    if name.startswith("$") and name not in ("$and", "$or", "$nor"):
+        return ElementMatch(parse_operators(operand).single)
+    from memsync.document.query import parse_query  # the two need each other: queries nest
+
+    query = parse_query(operand)
+    return ElementMatch(lambda item: isinstance(item, (dict, list)) and query(_as_object(item)))
+
+
+def _as_object(item: Any) -> Any:
+    """An array is, to ``$elemMatch``, an object whose fields are its indexes."""
+    if isinstance(item, dict):
+        return item
+    return {str(index): value for index, value in enumerate(list.__iter__(item))}
+
+
+def _negated(operand: Any) -> Condition:
+    if not isinstance(operand, dict) or not operand:
+        raise failure("bad_value", "$not needs an object of operators")
+    return Negation(parse_operators(operand))
+
+
+_OPERATORS: dict[str, Callable[[Any], Condition]] = {
+    "$all": _all,
+    "$elemMatch": _elem_match,
+    "$eq": equality,
+    "$exists": _exists,
+    "$gt": _greater,
+    "$gte": _at_least,
+    "$in": _one_of,
+    "$lt": _less,
+    "$lte": _at_most,
+    "$mod": _modulo,
+    "$ne": lambda operand: Negation(equality(operand)),
+    "$nin": lambda operand: Negation(_one_of(operand)),
+    "$not": _negated,
+    "$size": _size,
+    "$type": _has_type,
+}
+FIELD_OPERATORS = frozenset(_OPERATORS) | {"$regex", "$options"}
+
+
+def parse_operators(operators: dict[str, Any]) -> Condition:
+    """The condition for an object of operators. Raises `UpdateError`."""
+    conditions = []
+    for name, operand in operators.items():
+        if name == "$options":
+            if "$regex" not in operators:
+                raise failure("bad_value", "$options needs a $regex")
+        elif name == "$regex":
+            pattern = compile_pattern(operand, operators.get("$options", ""))
+            conditions.append(Leaf(_pattern_test(pattern)))
+        elif name in _OPERATORS:
+            conditions.append(_OPERATORS[name](operand))  # type: ignore[arg-type]  # a Condition each
+        else:
+            raise failure("bad_value", f"unknown operator in a filter: {name}")
+    return conditions[0] if len(conditions) == 1 else AllOf(conditions)
+
+
+def _pattern_test(pattern: Any) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and pattern.search(value) is not None

@@ -1,0 +1,62 @@
+"""Making a live object equal to another state, in place: after a snapshot, or a new root.
+
+Containers that stay containers are kept and changed inside, so references that programs hold into
+``mem.data`` go on showing the newest state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memsync.document.containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
+from memsync.document.order import identical
+
+
+def install(root: dict[str, Any], state: dict[str, Any]) -> None:
+    """Make `root` equal to `state`, order of keys included; the caller holds the guard.
+
+    A key that is in both is never missing for a moment, unless it has to move to another place in
+    the order. Nested containers that keep their type are kept, arrays element by element.
+
+    >>> document = {"gone": 0, "a": {"n": 1}}
+    >>> install(document, {"a": {"n": 2}, "b": 3})
+    >>> document
+    {'a': {'n': 2}, 'b': 3}
+    """
+    for name in [name for name in dict.keys(root) if name not in state]:
+        dict.__delitem__(root, name)
+    kept = list(dict.keys(root))
+    in_place = True
+    for position, (name, value) in enumerate(dict.items(state)):
+        in_place = in_place and (position >= len(kept) or kept[position] == name)
+        merged = _merged(root, dict.get(root, name), value)
+        if not in_place and name in root:
+            dict.__delitem__(root, name)
+        dict.__setitem__(root, name, merged)
+
+
+def _install_array(array: list[Any], state: list[Any]) -> None:
+    common = min(len(array), len(state))
+    for index in range(common):
+        merged = _merged(array, array[index], list.__getitem__(state, index))
+        if merged is not array[index]:
+            list.__setitem__(array, index, merged)
+    list.__delitem__(array, slice(common, None))
+    list.extend(array, [_converted(array, value) for value in state[common:]])
+
+
+def _merged(container: Any, old: Any, new: Any) -> Any:
+    """What `container` shall hold instead of `old`: `old` itself where it could be changed."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        install(old, new)
+        return old
+    if isinstance(old, list) and isinstance(new, list):
+        _install_array(old, new)
+        return old
+    return old if identical(old, new) else _converted(container, new)
+
+
+def _converted(container: Any, value: Any) -> Any:
+    if isinstance(container, (ReadOnlyDict, ReadOnlyList)):
+        return to_live(value, container._guard)
+    return to_plain(value)

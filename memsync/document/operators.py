@@ -1,0 +1,258 @@
+"""The update operators that compute a value from a value.
+
+Every operator has two parts. `prepare` checks its operand, which needs no document, and brings it
+into the form that `change` wants. `change` is given the present value, or `MISSING`, and returns
+the new one, `UNCHANGED`, `REMOVED`, or a `Splice` of an array. Semantics and errors are those of
+MongoDB's server (8), whose manual and source are the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from math import isfinite
+from typing import Any, NamedTuple, Protocol
+
+from memsync.document.failures import failure
+from memsync.document.order import (
+    INT64_MAX,
+    INT64_MIN,
+    compare,
+    identical,
+    is_number,
+    type_name,
+)
+from memsync.document.traversal import MISSING
+from memsync.document.values import normalize
+from memsync.errors import UsageError
+
+UNCHANGED: Any = type("Unchanged", (), {"__repr__": lambda self: "UNCHANGED"})()
+REMOVED: Any = type("Removed", (), {"__repr__": lambda self: "REMOVED"})()
+
+
+class Splice(NamedTuple):
+    """A change of an array: `removed` old indexes, the last first, then `values` put in at `at`."""
+
+    removed: Sequence[int]
+    at: int
+    values: Sequence[Any]
+
+
+class Rearranged(NamedTuple):
+    """The new contents of an array, made of its old elements and of new ones."""
+
+    values: list[Any]
+
+
+class Absent(Enum):
+    """What an operator does where its path does not exist."""
+
+    CREATES = "creates it, with the parents it lacks"
+    IGNORES = "does nothing"
+    IGNORES_IF_POSSIBLE = "does nothing, unless the path could not exist: through a scalar"
+
+
+class Context(NamedTuple):
+    """What an operator may know besides the value: the time, and whether the object is new."""
+
+    now: Any
+    insert: bool
+
+
+class Place(Protocol):
+    """Where an operator is applied, as far as messages and limits need it."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def depth(self) -> int: ...
+
+
+Prepare = Callable[[Any, Place], Any]
+Change = Callable[[Any, Any, Place, Context], Any]
+
+
+class Operator(NamedTuple):
+    """One update operator."""
+
+    name: str
+    prepare: Prepare
+    change: Change
+    absent: Absent = Absent.CREATES
+
+
+def prepare_value(operand: Any, place: Place) -> Any:
+    return normalize(operand, place.path, place.depth)
+
+
+def _set(current: Any, value: Any, place: Place, context: Context) -> Any:
+    return UNCHANGED if current is not MISSING and identical(current, value) else value
+
+
+def _set_on_insert(current: Any, value: Any, place: Place, context: Context) -> Any:
+    return _set(current, value, place, context) if context.insert else UNCHANGED
+
+
+def _ignore_operand(operand: Any, place: Place) -> Any:
+    return normalize(operand, place.path)
+
+
+def _unset(current: Any, operand: Any, place: Place, context: Context) -> Any:
+    return REMOVED
+
+
+def _prepare_number(name: str) -> Prepare:
+    def prepare(operand: Any, place: Place) -> Any:
+        number = normalize(operand, place.path)
+        if not is_number(number):
+            raise failure(
+                "type_mismatch",
+                f"{name}: the operand for {place.path!r} is {type_name(number)}, not a number",
+                place.path,
+            )
+        return number
+
+    return prepare
+
+
+def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
+    def change(current: Any, operand: Any, place: Place, context: Context) -> Any:
+        if current is MISSING:
+            current = 0
+        elif not is_number(current):
+            raise failure(
+                "type_mismatch",
+                f"{name}: the field {place.path!r} is {type_name(current)}, not a number",
+                place.path,
+            )
+        result = compute(current, operand)
+        if type(result) is int:
+            if INT64_MIN <= result <= INT64_MAX:
+                return result
+        elif isfinite(result):
+            return result
+        raise failure(
+            "overflow",
+            f"{name}: the result for {place.path!r} does not fit: {current} and {operand}",
+            place.path,
+        )
+
+    return change
+
+
+def _keeping_identical(change: Change) -> Change:
+    """The same change, but `UNCHANGED` where the result is what was there, type included."""
+
+    def changed(current: Any, operand: Any, place: Place, context: Context) -> Any:
+        result = change(current, operand, place, context)
+        # Different by value is different: `identical` is asked only when it can be true.
+        if result == current and current is not MISSING and identical(current, result):
+            return UNCHANGED
+        return result
+
+    return changed
+
+
+def _extreme(sign: int) -> Change:
+    def change(current: Any, operand: Any, place: Place, context: Context) -> Any:
+        if current is MISSING or compare(operand, current) == sign:
+            return operand
+        return UNCHANGED
+
+    return change
+
+
+_BIT_OPERATIONS: dict[str, Callable[[int, int], int]] = {
+    "and": lambda value, operand: value & operand,
+    "or": lambda value, operand: value | operand,
+    "xor": lambda value, operand: value ^ operand,
+}
+
+
+def _prepare_bit(operand: Any, place: Place) -> Any:
+    operations = normalize(operand, place.path)
+    if not isinstance(operations, dict) or not operations:
+        raise failure(
+            "bad_value",
+            f"$bit: {place.path!r} needs an object like {{'and': 5}}, not {operations!r:.60}",
+            place.path,
+        )
+    for name, bits in operations.items():
+        if name not in _BIT_OPERATIONS:
+            raise failure(
+                "bad_value", f"$bit knows 'and', 'or' and 'xor', not {name!r}", place.path
+            )
+        if type(bits) is not int:
+            raise failure(
+                "bad_value",
+                f"$bit: the operand of {name!r} is {type_name(bits)}, not an integer",
+                place.path,
+            )
+    return operations
+
+
+def _bit(current: Any, operations: Any, place: Place, context: Context) -> Any:
+    if current is MISSING:
+        current = 0
+    elif type(current) is not int:
+        raise failure(
+            "bad_value",
+            f"$bit: the field {place.path!r} is {type_name(current)}, not an integer",
+            place.path,
+        )
+    for name, bits in operations.items():
+        current = _BIT_OPERATIONS[name](current, bits)
+    return current
+
+
+def _prepare_date(operand: Any, place: Place) -> Any:
+    wanted = normalize(operand, place.path)
+    if isinstance(wanted, bool):
+        return wanted
+    if not isinstance(wanted, dict):
+        raise failure(
+            "bad_value",
+            f"$currentDate: {place.path!r} needs true or {{'$type': 'date'}}, "
+            f"not {type_name(wanted)}",
+            place.path,
+        )
+    if list(wanted) != ["$type"] or wanted["$type"] not in ("date", "timestamp"):
+        raise failure(
+            "bad_value",
+            f"$currentDate: {place.path!r} needs {{'$type': 'date'}} or {{'$type': 'timestamp'}}",
+            place.path,
+        )
+    return wanted
+
+
+def _current_date(current: Any, operand: Any, place: Place, context: Context) -> Any:
+    now = context.now
+    if now is None:
+        raise UsageError("$currentDate needs the time: pass now=datetime.now(timezone.utc)")
+    if getattr(now, "tzinfo", None) is None or now.utcoffset() is None:
+        raise UsageError(f"now must be an aware datetime, one with a time zone, not {now!r}")
+    offset = now.utcoffset()
+    text = (now.replace(tzinfo=None) - offset).isoformat(timespec="milliseconds") + "Z"
+    return UNCHANGED if current == text else text
+
+
+VALUE_OPERATORS = (
+    Operator("$set", prepare_value, _set),
+    Operator("$setOnInsert", prepare_value, _set_on_insert),
+    Operator("$unset", _ignore_operand, _unset, Absent.IGNORES),
+    Operator(
+        "$inc",
+        _prepare_number("$inc"),
+        _keeping_identical(_arithmetic("$inc", lambda left, right: left + right)),
+    ),
+    Operator(
+        "$mul",
+        _prepare_number("$mul"),
+        _keeping_identical(_arithmetic("$mul", lambda left, right: left * right)),
+    ),
+    Operator("$min", prepare_value, _extreme(-1)),
+    Operator("$max", prepare_value, _extreme(1)),
+    Operator("$bit", _prepare_bit, _keeping_identical(_bit)),
+    Operator("$currentDate", _prepare_date, _current_date),
+)

@@ -1,0 +1,156 @@
+"""Comparison of JSON values: BSON's order, and the three kinds of sameness the language needs.
+
+* `compare`, `equal`: MongoDB's, as ``$min``, ``$sort``, ``$addToSet`` and filters use it:
+  null < numbers < string < object < array < bool; ``1`` equals ``1.0``; the order of fields counts.
+* `identical`: the same bytes would be stored; decides whether a ``$set`` changes anything.
+* `json_equal`: RFC 6902's ``test``: the order of fields does not count.
+"""
+
+from __future__ import annotations
+
+from math import copysign
+from typing import Any
+
+from memsync.document.containers import ReadOnlyDict, ReadOnlyList
+
+NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL = range(6)
+
+_RANKS: dict[type, int] = {
+    type(None): NULL,
+    int: NUMBER,
+    float: NUMBER,
+    str: STRING,
+    dict: OBJECT,
+    ReadOnlyDict: OBJECT,
+    list: ARRAY,
+    ReadOnlyList: ARRAY,
+    bool: BOOL,
+}
+
+_TYPE_NAMES = {NULL: "null", STRING: "string", OBJECT: "object", ARRAY: "array", BOOL: "bool"}
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+def rank(value: Any) -> int:
+    """The place of a value's type in BSON's order."""
+    return _RANKS[type(value)]
+
+
+def type_name(value: Any) -> str:
+    """MongoDB's name of a value's type, for messages.
+
+    >>> type_name(True), type_name(1), type_name(2**40), type_name(1.0), type_name([])
+    ('bool', 'int', 'long', 'double', 'array')
+    """
+    if rank(value) != NUMBER:
+        return _TYPE_NAMES[rank(value)]
+    if isinstance(value, float):
+        return "double"
+    return "int" if -(2**31) <= value < 2**31 else "long"
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is an int or a float; a bool is neither."""
+    return type(value) is int or type(value) is float
+
+
+def as_integer(value: Any) -> int | None:
+    """The 64-bit integer which `value` is exactly (``2.0`` is 2), or None."""
+    if not is_number(value) or value != int(value):
+        return None
+    return int(value) if INT64_MIN <= value <= INT64_MAX else None
+
+
+def compare(left: Any, right: Any) -> int:
+    """-1, 0 or 1, in the order MongoDB documents as comparison/sort order.
+
+    >>> compare(2, "1"), compare(True, [9]), compare({"a": 1}, {"b": 0})
+    (-1, 1, -1)
+    """
+    kind, other = _RANKS[type(left)], _RANKS[type(right)]
+    if kind != other:
+        return -1 if kind < other else 1
+    if kind == OBJECT:
+        return _compare_objects(left, right)
+    if kind == ARRAY:
+        return _compare_arrays(left, right)
+    if kind == NULL:
+        return 0
+    return int(left > right) - int(left < right)
+
+
+def _compare_objects(left: Any, right: Any) -> int:
+    for (name, value), (other_name, other) in zip(
+        dict.items(left), dict.items(right), strict=False
+    ):
+        by_type = rank(value) - rank(other)
+        if by_type:
+            return -1 if by_type < 0 else 1
+        if name != other_name:
+            return -1 if name < other_name else 1
+        by_value = compare(value, other)
+        if by_value:
+            return by_value
+    return int(len(left) > len(right)) - int(len(left) < len(right))
+
+
+def _compare_arrays(left: Any, right: Any) -> int:
+    for value, other in zip(list.__iter__(left), list.__iter__(right), strict=False):
+        by_value = compare(value, other)
+        if by_value:
+            return by_value
+    return int(len(left) > len(right)) - int(len(left) < len(right))
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Whether two values are equal to MongoDB: ``1 == 1.0``, ``True != 1``, fields in order."""
+    return compare(left, right) == 0
+
+
+def identical(left: Any, right: Any) -> bool:
+    """Whether storing one over the other would change nothing at all.
+
+    >>> identical({"a": 1}, {"a": 1}), identical(1, 1.0), identical(0.0, -0.0)
+    (True, False, False)
+    """
+    if isinstance(left, dict):
+        return (
+            isinstance(right, dict)
+            and len(left) == len(right)
+            and all(
+                name == other_name and identical(value, other)
+                for (name, value), (other_name, other) in zip(
+                    dict.items(left), dict.items(right), strict=True
+                )
+            )
+        )
+    if isinstance(left, list):
+        return (
+            isinstance(right, list)
+            and len(left) == len(right)
+            and all(map(identical, list.__iter__(left), list.__iter__(right)))
+        )
+    if type(left) is not type(right) or left != right:
+        return False
+    return type(left) is not float or copysign(1, left) == copysign(1, right)
+
+
+def json_equal(left: Any, right: Any) -> bool:
+    """Whether two values are equal as RFC 6902, 4.6 says: numbers by value, objects as sets."""
+    if isinstance(left, dict):
+        return (
+            isinstance(right, dict)
+            and len(left) == len(right)
+            and all(
+                name in right and json_equal(value, dict.__getitem__(right, name))
+                for name, value in dict.items(left)
+            )
+        )
+    if isinstance(left, list):
+        return (
+            isinstance(right, list)
+            and len(left) == len(right)
+            and all(map(json_equal, list.__iter__(left), list.__iter__(right)))
+        )
+    return rank(left) == rank(right) and bool(left == right)

@@ -1,0 +1,257 @@
+"""A document seen with changes that are not (yet) in it, and the patch that would bring them in.
+
+Nothing is ever changed in the document itself and then undone: several operations are tried on an
+overlay, which holds only what they touch, and only the net difference goes on. A `Shadow` stands
+for a container of the document that was changed; what is not in it is read from the original.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memsync.document.containers import to_plain
+from memsync.document.difference import Operation, array_operations
+from memsync.document.order import identical
+from memsync.document.paths import pointer_of
+from memsync.document.traversal import MISSING
+
+
+class ShadowObject:
+    """A changed object. Fields that are removed and set again move to the end, as in a dict."""
+
+    __slots__ = ("added", "base", "changed", "removed")
+
+    def __init__(self, base: dict[str, Any]) -> None:
+        self.base = base
+        self.changed: dict[str, Any] = {}  # fields of the base, at their place
+        self.removed: dict[str, None] = {}  # fields of the base which have lost their place
+        self.added: dict[str, Any] = {}  # behind those of the base, in order
+
+    def get(self, name: str, default: Any = MISSING) -> Any:
+        if name in self.added:
+            return self.added[name]
+        if name in self.removed:
+            return default
+        value = self.changed.get(name, MISSING)
+        return dict.get(self.base, name, default) if value is MISSING else value
+
+    def put(self, name: str, value: Any) -> None:
+        kept = name not in self.added and name in self.base and name not in self.removed
+        (self.changed if kept else self.added)[name] = value
+
+    def remove(self, name: str) -> None:
+        if name in self.added:
+            del self.added[name]
+            return
+        self.changed.pop(name, None)
+        self.removed[name] = None
+
+    def plain(self) -> dict[str, Any]:
+        """The object as it would be, detached."""
+        result = {
+            name: plain(self.changed.get(name, value))
+            for name, value in dict.items(self.base)
+            if name not in self.removed
+        }
+        result.update((name, plain(value)) for name, value in self.added.items())
+        return result
+
+    def operations(self, path: tuple[str, ...]) -> list[Operation]:
+        """What turns the base into this, the fields that stay at their place first."""
+        self._settle()
+        operations: list[Operation] = []
+        for name, value in self.changed.items():
+            operations += value_operations((*path, name), dict.get(self.base, name), value)
+        for name in self.removed:
+            operations.append({"op": "remove", "path": pointer_of((*path, name))})
+        for name, value in self.added.items():
+            operations.append(
+                {"op": "add", "path": pointer_of((*path, name)), "value": plain(value)}
+            )
+        return operations
+
+    def inverse(self, path: tuple[str, ...]) -> list[Operation]:
+        """What turns this into the base again, the order of the fields included."""
+        self._settle()
+        moved = self._out_of_place()
+        if 2 * len(moved) > len(self.base):
+            # Half of the fields would go and come again: shorter said in one operation.
+            pointer = pointer_of(path)
+            return [{"op": "replace", "path": pointer, "value": to_plain(self.base)}]
+        gone = [*self.added, *(name for name in moved if name not in self.removed)]
+        operations: list[Operation] = [
+            {"op": "remove", "path": pointer_of((*path, name))} for name in gone
+        ]
+        for name, value in self.changed.items():
+            if name not in moved:
+                operations += value_inverse((*path, name), dict.get(self.base, name), value)
+        for name in moved:
+            value = to_plain(dict.get(self.base, name))
+            operations.append({"op": "add", "path": pointer_of((*path, name)), "value": value})
+        return operations
+
+    def _settle(self) -> None:
+        """Fields at the end that were removed and set again in order have kept their place."""
+        again = [name for name in self.added if name in self.removed]
+        if not again or again != list(self.added)[: len(again)]:
+            return
+        if again == list(dict.keys(self.base))[-len(again) :]:
+            for name in again:
+                self.changed[name] = self.added.pop(name)
+                del self.removed[name]
+
+    def _out_of_place(self) -> dict[str, None]:
+        """Fields of the base from the first removed one on: those that must be set again."""
+        if not self.removed:
+            return {}
+        names = list(dict.keys(self.base))
+        first = min(names.index(name) for name in self.removed)
+        return dict.fromkeys(names[first:])
+
+
+class ShadowArray:
+    """A changed array. The original is copied, as references, when its length first changes."""
+
+    __slots__ = ("_changed", "_items", "_start", "_tail", "base")
+
+    def __init__(self, base: list[Any]) -> None:
+        self.base = base
+        self._items: list[Any] | None = None
+        self._changed: dict[int, Any] = {}  # by index, as long as there is no copy
+        self._start = len(base)  # below it, and in the last _tail elements, nothing has moved
+        self._tail = len(base)
+
+    def __len__(self) -> int:
+        return len(self.base) if self._items is None else len(self._items)
+
+    def get(self, index: int) -> Any:
+        if self._items is not None:
+            return self._items[index]
+        return self._changed[index] if index in self._changed else self.base[index]
+
+    def put(self, index: int, value: Any) -> None:
+        if self._items is None:
+            self._changed[index] = value
+            return
+        self._note(index, len(self._items) - index - 1)
+        self._items[index] = value
+
+    def insert(self, index: int, value: Any) -> None:
+        items = self._copy()
+        self._note(index, len(items) - index)
+        items.insert(index, value)
+
+    def remove(self, index: int) -> None:
+        items = self._copy()
+        self._note(index, len(items) - index - 1)
+        del items[index]
+
+    def _copy(self) -> list[Any]:
+        if self._items is None:
+            self._items = list.copy(self.base)
+            for index, value in self._changed.items():
+                self._note(index, len(self._items) - index - 1)
+                self._items[index] = value
+        return self._items
+
+    def _note(self, before: int, behind: int) -> None:
+        self._start = min(self._start, before)
+        self._tail = min(self._tail, behind)
+
+    def plain(self) -> list[Any]:
+        """The array as it would be, detached."""
+        if self._items is not None:
+            return [plain(item) for item in self._items]
+        return [
+            plain(self._changed.get(index, item))
+            for index, item in enumerate(list.__iter__(self.base))
+        ]
+
+    def operations(self, path: tuple[str, ...]) -> list[Operation]:
+        """What turns the base into this."""
+        if self._items is None:
+            return [
+                operation
+                for index, value in sorted(self._changed.items())
+                for operation in value_operations((*path, str(index)), self.base[index], value)
+            ]
+        old, new = self._touched()
+        operations = array_operations(pointer_of(path), old, new, self._start, _unmoved)
+        # An element that is written as a whole brings the changes inside it along.
+        whole = {id(operation.get("value")) for operation in operations}
+        for index, item in enumerate(new):
+            if is_shadow(item) and id(item) not in whole:
+                operations += item.operations((*path, str(self._start + index)))
+        return [_detached(operation) for operation in operations]
+
+    def inverse(self, path: tuple[str, ...]) -> list[Operation]:
+        """What turns this into the base again."""
+        if self._items is None:
+            return [
+                operation
+                for index, value in sorted(self._changed.items())
+                for operation in value_inverse((*path, str(index)), self.base[index], value)
+            ]
+        old, new = self._touched()
+        operations: list[Operation] = []
+        for index, item in enumerate(new):
+            if is_shadow(item) and any(item.base is other for other in old):
+                operations += item.inverse((*path, str(self._start + index)))
+        operations += array_operations(
+            pointer_of(path), new, old, self._start, lambda item, base: _unmoved(base, item)
+        )
+        return [_detached(operation) for operation in operations]
+
+    def _touched(self) -> tuple[list[Any], list[Any]]:
+        """The elements between the untouched ends: those of the base, and those that are now."""
+        items = self._copy()
+        # Where elements were put in and taken out at one place, the untouched ends would overlap.
+        tail = min(self._tail, len(self.base) - self._start, len(items) - self._start)
+        old = list.__getitem__(self.base, slice(self._start, len(self.base) - tail))
+        return old, items[self._start : len(items) - tail]
+
+
+Shadow = ShadowObject | ShadowArray
+
+
+def is_shadow(value: Any) -> bool:
+    return type(value) is ShadowObject or type(value) is ShadowArray
+
+
+def _unmoved(base: Any, item: Any) -> bool:
+    """Whether an element is still that of the base, if perhaps changed inside."""
+    if is_shadow(item):
+        return item.base is base
+    return base is item or identical(base, item)
+
+
+def _detached(operation: Operation) -> Operation:
+    if "value" in operation:
+        operation["value"] = plain(operation["value"])
+    return operation
+
+
+def plain(value: Any) -> Any:
+    """A detached copy of a value that may hold shadows."""
+    return value.plain() if is_shadow(value) else to_plain(value)
+
+
+def value_operations(path: tuple[str, ...], old: Any, new: Any) -> list[Operation]:
+    """What turns the value at `path` from `old` into `new`."""
+    if is_shadow(new) and new.base is old:
+        operations: list[Operation] = new.operations(path)
+        return operations
+    value = plain(new)
+    if identical(old, value):
+        return []
+    return [{"op": "replace", "path": pointer_of(path), "value": value}]
+
+
+def value_inverse(path: tuple[str, ...], old: Any, new: Any) -> list[Operation]:
+    """What turns the value at `path` from `new` back into `old`."""
+    if is_shadow(new) and new.base is old:
+        operations: list[Operation] = new.inverse(path)
+        return operations
+    if identical(old, plain(new)):
+        return []
+    return [{"op": "replace", "path": pointer_of(path), "value": to_plain(old)}]

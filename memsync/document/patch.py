@@ -1,0 +1,127 @@
+"""RFC 6902 patches as input: checked, reduced against a document, applied, inverted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memsync.document.containers import to_plain
+from memsync.document.difference import Operation
+from memsync.document.failures import patch_failure
+from memsync.document.order import type_name
+from memsync.document.overlay import ShadowObject, plain
+from memsync.document.paths import parse_pointer
+from memsync.document.replay import replay
+from memsync.document.trial import Trial
+from memsync.document.values import normalize
+
+# Besides "op" and "path"; other members are ignored, as RFC 6902 demands.
+_MEMBERS = {
+    "add": "value",
+    "copy": "from",
+    "move": "from",
+    "remove": None,
+    "replace": "value",
+    "test": "value",
+}
+
+
+def check_patch(patch: Any) -> list[Operation]:
+    """A detached copy of an RFC 6902 patch, if it is well-formed.
+
+    `patch` is a list of operations, or anything with such a list as its ``patch``, for example a
+    `jsonpatch.JsonPatch`. Beyond the standard, ``{"op": "test", "path": ..., "absent": True}``
+    tests that there is nothing. Raises `UpdateError`, or `NotSerializableError` for its values.
+
+    >>> check_patch([{"op": "remove", "path": "/a", "comment": "why"}])
+    [{'op': 'remove', 'path': '/a'}]
+    """
+    operations = getattr(patch, "patch", patch)
+    if not isinstance(operations, list):
+        raise patch_failure("bad_operand", "a JSON patch must be a list of operations")
+    return [_check_operation(operation) for operation in list.__iter__(operations)]
+
+
+def _check_operation(operation: Any) -> Operation:
+    if not isinstance(operation, dict):
+        raise patch_failure("bad_operand", f"an operation must be an object, not {operation!r:.60}")
+    kind, path = dict.get(operation, "op"), dict.get(operation, "path")
+    if not isinstance(kind, str) or kind not in _MEMBERS:
+        raise patch_failure("unknown_operator", f"unknown operation {kind!r:.60}", path)
+    checked: Operation = {"op": kind, "path": _check_pointer(operation, "path")}
+    member = _MEMBERS[kind]
+    if kind == "test" and operation.get("absent") is True:
+        checked["absent"] = True
+    elif member == "from":
+        checked["from"] = _check_pointer(operation, "from")
+    elif member == "value":
+        if "value" not in operation:
+            raise patch_failure("bad_operand", f"{kind} needs a value", path)
+        depth = len(parse_pointer(checked["path"]))
+        checked["value"] = normalize(operation["value"], checked["path"], depth)
+    return checked
+
+
+def _check_pointer(operation: Operation, member: str) -> str:
+    pointer = dict.get(operation, member)
+    if not isinstance(pointer, str):
+        raise patch_failure("bad_operand", f"{operation['op']} needs a string as {member!r}")
+    checked: str = normalize(pointer, member)
+    for token in parse_pointer(checked):
+        normalize({token: None}, checked)  # a token may become the name of a field
+    return checked
+
+
+def compile_patch(document: Any, patch: Any) -> list[Operation]:
+    """Reduce a patch to operations that replay on `document` without failing.
+
+    Only ``add``, ``remove`` and ``replace`` come out, the net difference; ``[]`` when nothing
+    changes. Raises `UpdateError` when an operation cannot be applied, and `ConflictError` with
+    ``path`` and ``value`` when a ``test``, a guard, fails. An object must stay an object.
+
+    >>> compile_patch({"a": 1}, [{"op": "move", "from": "/a", "path": "/b"}])
+    [{'op': 'remove', 'path': '/a'}, {'op': 'add', 'path': '/b', 'value': 1}]
+    """
+    trial = _try(document, check_patch(patch))
+    _require_object(document, trial)
+    return trial.operations()
+
+
+def apply_patch(document: Any, patch: Any) -> Any:
+    """A new document with the patch applied; `document` is not changed. Raises as `compile_patch`.
+
+    >>> apply_patch({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}])
+    {'a': [1, 2]}
+    """
+    trial = _try(document, check_patch(patch))
+    result = to_plain(document)
+    operations = trial.operations()
+    if operations and operations[0]["path"] == "":
+        return operations[0]["value"]
+    replay(result, operations)
+    return result
+
+
+def invert(document: Any, patch: Any) -> list[Operation]:
+    """The patch that undoes `patch`, given the document as it is before `patch`.
+
+    The order of keys is restored as well: keys behind a removed one are set again, or their object
+    is replaced. Raises as `compile_patch`.
+
+    >>> invert({"a": 1}, [{"op": "replace", "path": "/a", "value": 2}])
+    [{'op': 'replace', 'path': '/a', 'value': 1}]
+    """
+    return _try(document, check_patch(patch)).inverse()
+
+
+def _try(document: Any, operations: list[Operation]) -> Trial:
+    trial = Trial(document)
+    for operation in operations:
+        trial.apply(operation)
+    return trial
+
+
+def _require_object(document: Any, trial: Trial) -> None:
+    root = trial.root
+    if isinstance(document, dict) and not isinstance(root, (dict, ShadowObject)):
+        found = type_name(plain(root))
+        raise patch_failure("bad_value", f"the document must stay an object, not be {found}", "")

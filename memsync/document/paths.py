@@ -1,0 +1,125 @@
+"""The two ways to name a place: MongoDB's ``a.b.0`` and RFC 6901's ``/a/b/0``.
+
+Parsing is cached, because programs write to the same places again and again.
+"""
+
+from __future__ import annotations
+
+from functools import cmp_to_key, lru_cache
+from typing import Any
+
+from memsync.document.failures import failure, patch_failure
+from memsync.document.values import MAX_DEPTH, check_field_name
+from memsync.errors import NotSerializableError
+
+# MongoDB's limit on the nulls that setting an element far beyond the end of an array may create.
+MAX_PADDING = 1_500_000
+
+Parts = tuple[str, ...]
+
+
+def is_filtered(part: str) -> bool:
+    """Whether a part is ``$[]`` or ``$[identifier]``."""
+    return len(part) >= 3 and part.startswith("$[") and part.endswith("]")
+
+
+def is_digits(part: str) -> bool:
+    """Whether a part can address an element of an array."""
+    return part.isascii() and part.isdigit()
+
+
+def array_index(part: str) -> int | None:
+    """The index a part of an update path means in an array; None when it means none.
+
+    Leading zeros are accepted, as the server does: ``a.01`` is ``a.1`` where ``a`` is an array.
+    """
+    return int(part) if is_digits(part) and len(part) <= 10 else None
+
+
+@lru_cache(maxsize=4096)
+def parse_path(path: str) -> Parts:
+    """The parts of an update path. Raises `UpdateError` when it cannot be updated.
+
+    >>> parse_path("a.$[].b")
+    ('a', '$[]', 'b')
+    """
+    parts = tuple(path.split("."))
+    if "" in parts:
+        raise failure("empty_field_name", f"the path {path!r} has an empty field name", path)
+    if parts.count("$") > 1:
+        raise failure("bad_value", f"the path {path!r} has more than one positional '$'", path)
+    if parts[0] == "$" or is_filtered(parts[0]):
+        raise failure(
+            "bad_value", f"the path {path!r} starts with {parts[0]!r}: name an array first", path
+        )
+    for part in parts:
+        check_field_name(part, "")
+    if len(parts) > MAX_DEPTH:
+        shown = f"{path[:40]}..."
+        raise NotSerializableError(f"{shown}: nested deeper than {MAX_DEPTH} levels", path=path)
+    return parts
+
+
+def pointer_of(parts: Parts) -> str:
+    """The RFC 6901 pointer for concrete parts.
+
+    >>> pointer_of(("a", "b/c", "~"))
+    '/a/b~1c/~0'
+    """
+    joined = "/".join(
+        part.replace("~", "~0").replace("/", "~1") if "~" in part or "/" in part else part
+        for part in parts
+    )
+    return f"/{joined}" if parts else ""
+
+
+@lru_cache(maxsize=4096)
+def parse_pointer(pointer: str) -> Parts:
+    """The tokens of an RFC 6901 pointer. Raises `UpdateError` when it is none.
+
+    >>> parse_pointer("/a/b~1c/~0")
+    ('a', 'b/c', '~')
+    """
+    if not pointer:
+        return ()
+    if not pointer.startswith("/"):
+        raise patch_failure("bad_value", f"{pointer!r} is no JSON pointer: no '/' first", pointer)
+    if "~" not in pointer:
+        return tuple(pointer.split("/")[1:])
+    if "~" in pointer.replace("~0", "").replace("~1", ""):
+        raise patch_failure(
+            "bad_value", f"{pointer!r} is no JSON pointer: after '~' must come 0 or 1", pointer
+        )
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+
+
+def pointer_index(token: str) -> int | None:
+    """The array index of a pointer's token; None unless it is digits without leading zeros."""
+    if not is_digits(token) or (token[0] == "0" and token != "0"):
+        return None
+    return int(token) if len(token) <= 10 else None
+
+
+def _compare_parts(left: str, right: str) -> int:
+    numeric = (
+        is_digits(left[:1])
+        and is_digits(right[:1])
+        and not (left[0] == "0" and len(left) > 1)
+        and not (right[0] == "0" and len(right) > 1)
+    )
+    if numeric and len(left) != len(right):
+        return len(left) - len(right)
+    return int(left > right) - int(left < right)
+
+
+_part_key = cmp_to_key(_compare_parts)
+
+
+def field_order(part: str) -> Any:
+    """Sort key for the order in which the server processes fields: ``2`` before ``10``."""
+    return _part_key(part)
+
+
+def processing_order(parts: Parts) -> Any:
+    """Sort key for whole paths, none of which contains another."""
+    return tuple(map(_part_key, parts))

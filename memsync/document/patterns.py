@@ -1,0 +1,74 @@
+"""``$regex``, with limits that keep a pattern from stopping the host.
+
+The patterns are Python's `re`, which differs from the server's PCRE in rare corners (possessive
+quantifiers before Python 3.11, ``\\\\z``, recursion). `re` backtracks and cannot be interrupted, so
+patterns are limited in length and may not repeat a group that itself contains an unlimited
+repetition, ``(a+)+``: the usual way to make matching take exponential time.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from memsync.document.failures import failure
+from memsync.document.order import type_name
+
+MAX_PATTERN_LENGTH = 1000
+
+_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE, "u": re.UNICODE}
+
+_UNLIMITED = re.compile(r"[*+]|\{\d*,\}")
+# What a pattern consists of, as far as repetition matters: escapes, classes, brackets, quantifiers.
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|[*+]|\{\d*,\}", re.DOTALL)
+
+
+def compile_pattern(pattern: Any, options: Any) -> re.Pattern[str]:
+    """The compiled pattern. Raises `UpdateError` for a bad, too long or dangerous one."""
+    if not isinstance(pattern, str):
+        raise failure("bad_value", f"$regex needs a string, not {type_name(pattern)}")
+    if not isinstance(options, str):
+        raise failure("bad_value", f"$options needs a string, not {type_name(options)}")
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        raise failure("bad_value", f"$regex is longer than {MAX_PATTERN_LENGTH} characters")
+    unknown = set(options) - set(_FLAGS)
+    if unknown:
+        raise failure("bad_value", f"$options: unknown flag {min(unknown)!r}", code=51108)
+    if _repeats_a_repetition(pattern):
+        raise failure(
+            "bad_value", f"$regex {pattern!r} repeats a group that repeats: it could take for ever"
+        )
+    return _compile(pattern, "".join(sorted(set(options))))
+
+
+@lru_cache(maxsize=256)
+def _compile(pattern: str, options: str) -> re.Pattern[str]:
+    flags = re.NOFLAG
+    for option in options:
+        flags |= _FLAGS[option]
+    try:
+        return re.compile(pattern, flags)
+    except (re.error, RecursionError, OverflowError, Warning) as error:
+        # `re` warns of patterns whose meaning may change; where warnings are errors they end here.
+        message = f"$regex {pattern!r} is no regular expression: {error}"
+        raise failure("bad_value", message, code=51091) from None
+
+
+def _repeats_a_repetition(pattern: str) -> bool:
+    open_groups = [False]  # whether the group holds an unlimited repetition, innermost last
+    closed = False  # whether the group that has just been closed does
+    for token in _TOKEN.finditer(pattern):
+        text = token.group()
+        follows_group = closed and pattern[token.start() - 1] == ")"
+        closed = False
+        if text == "(":
+            open_groups.append(False)
+        elif text == ")" and len(open_groups) > 1:
+            closed = open_groups.pop()
+            open_groups[-1] = open_groups[-1] or closed
+        elif _UNLIMITED.fullmatch(text):
+            if follows_group:
+                return True
+            open_groups[-1] = True
+    return False

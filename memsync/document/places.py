@@ -1,0 +1,128 @@
+"""Where an update path leads in a document, and what it takes to create what is missing there."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from memsync.document.difference import Operation
+from memsync.document.failures import failure
+from memsync.document.operators import Place
+from memsync.document.order import rank, type_name
+from memsync.document.overlay import ShadowArray, ShadowObject, plain
+from memsync.document.paths import MAX_PADDING, Parts, array_index, is_digits, pointer_of
+from memsync.document.traversal import MISSING
+
+
+class Resolved(NamedTuple):
+    """How far a path leads: to `node`, over `tokens`; `rest` is what does not exist.
+
+    `in_array` says that `node` is an element, `through_array` that an array had to be entered.
+    """
+
+    node: Any
+    tokens: Parts
+    rest: Parts
+    in_array: bool
+    through_array: bool
+
+    @property
+    def exists(self) -> bool:
+        return not self.rest
+
+
+def resolve(root: Any, parts: Parts) -> Resolved:
+    """Follow an update path through objects, and through arrays by index."""
+    node = root
+    tokens: list[str] = []
+    in_array = through_array = False
+    for part in parts:
+        if is_object(node):
+            value, in_array = node.get(part, MISSING), False
+        elif is_array(node):
+            through_array = in_array = True
+            index = array_index(part)
+            inside = index is not None and index < len(node)
+            value = _element(node, index) if inside else MISSING
+            part = str(index)  # without leading zeros
+        else:
+            value = MISSING
+        if value is MISSING:
+            break
+        node = value
+        tokens.append(part)
+    return Resolved(node, tuple(tokens), parts[len(tokens) :], in_array, through_array)
+
+
+def _element(array: Any, index: Any) -> Any:
+    return array.get(index) if isinstance(array, ShadowArray) else array[index]
+
+
+def is_object(node: Any) -> bool:
+    """Whether a value is an object, perhaps a changed one."""
+    return isinstance(node, (dict, ShadowObject))
+
+
+def is_array(node: Any) -> bool:
+    """Whether a value is an array, perhaps a changed one."""
+    return isinstance(node, (list, ShadowArray))
+
+
+def require_viable(place: Resolved, name: str, path: str) -> None:
+    """Raise unless what is missing at `place` could exist: in an object, or behind an array's end.
+
+    Operators that only ignore what is missing still refuse a path through a scalar.
+    """
+    if is_object(place.node) or (is_array(place.node) and is_digits(place.rest[0])):
+        return
+    raise failure(
+        "path_not_viable",
+        f"{name}: {place.rest[0]!r} of {path!r} cannot lie in {_shown(place)}",
+        path,
+    )
+
+
+def _shown(place: Resolved) -> str:
+    found = plain(place.node)
+    kind = type_name(found)
+    return f"{'.'.join(place.tokens)!r}, which is {kind}" + (
+        f" {found!r:.40}" if rank(found) < 3 else ""
+    )
+
+
+def create(place: Resolved, step: Place, value: Any) -> list[Operation]:
+    """The operations that add `value`, and the objects it lacks above it. Raises `UpdateError`."""
+    first, *below = place.rest
+    for name in reversed(below):
+        value = {name: value}
+    if is_object(place.node):
+        return [{"op": "add", "path": pointer_of((*place.tokens, first)), "value": value}]
+    index = array_index(first)
+    if not is_array(place.node) or index is None:
+        raise failure(
+            "path_not_viable",
+            f"cannot create field {first!r} of {step.path!r} in {_shown(place)}",
+            step.path,
+        )
+    return _append(place, step, index, value)
+
+
+def _append(place: Resolved, step: Place, index: int, value: Any) -> list[Operation]:
+    """Set an element behind the end of an array; nulls fill the gap."""
+    length = len(place.node)
+    padding = index - length
+    if padding > MAX_PADDING:
+        raise failure(
+            "bad_value",
+            f"{step.path!r} would fill {padding} elements with null, {MAX_PADDING} are allowed",
+            step.path,
+            code=34,
+        )
+    pointer = pointer_of(place.tokens)
+    if padding > 16 + length:
+        filled = [*plain(place.node), *[None] * padding, value]
+        return [{"op": "replace", "path": pointer, "value": filled}]
+    values = [None] * padding + [value]
+    return [
+        {"op": "add", "path": f"{pointer}/{length + offset}", "value": item}
+        for offset, item in enumerate(values)
+    ]

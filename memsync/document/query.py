@@ -1,0 +1,123 @@
+"""MongoDB's filter language: ``where``, ``$pull``, ``array_filters`` and ``wait_for`` use it.
+
+A query is compiled once into a function; `parse_query` is where all of its mistakes are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from memsync.document.conditions import (
+    Condition,
+    Found,
+    equality,
+    is_operator_object,
+    parse_operators,
+)
+from memsync.document.failures import failure
+from memsync.document.order import type_name
+from memsync.document.paths import Parts
+from memsync.document.values import normalize
+
+
+class Query:
+    """A compiled filter: call it with a document.
+
+    `names` are the first parts of the paths it looks at, in order, for ``array_filters``.
+    """
+
+    def __init__(
+        self,
+        test: Callable[[Any, Found | None], bool],
+        names: list[str],
+    ) -> None:
+        self.test = test
+        self.names = names
+
+    def __call__(self, document: Any, found: Found | None = None) -> bool:
+        return self.test(document, found)
+
+
+def matches(document: dict[str, Any], filter: dict[str, Any]) -> bool:
+    """Whether `document` satisfies `filter`, as MongoDB's ``find`` would decide.
+
+    Raises `UpdateError` for a filter that is none, `NotSerializableError` for values in it that
+    are not JSON.
+
+    >>> matches({"jobs": [{"n": 1}, {"n": 5}]}, {"jobs.n": {"$gt": 3}})
+    True
+    """
+    return parse_query(check_filter(filter))(document)
+
+
+def check_filter(filter: dict[str, Any]) -> dict[str, Any]:
+    """A detached copy of `filter`, if it is a valid one. Raises as `matches` does."""
+    checked = normalize(filter)
+    parse_query(checked)
+    assert isinstance(checked, dict)
+    return checked
+
+
+def parse_query(filter: Any) -> Query:
+    """Compile a filter of normalized values. Raises `UpdateError`."""
+    if not isinstance(filter, dict):
+        raise failure("bad_value", f"a filter must be an object, not {type_name(filter)}")
+    parts = [_parse_entry(name, operand) for name, operand in filter.items()]
+    if len(parts) == 1:
+        return parts[0]
+    return _conjunction(parts)
+
+
+def _parse_entry(name: str, operand: Any) -> Query:
+    if name in _LOGICAL:
+        return _LOGICAL[name](_parse_list(name, operand))
+    if name.startswith("$"):
+        raise failure("bad_value", f"unknown top-level operator in a filter: {name}")
+    return _field(tuple(name.split(".")), parse_condition(operand))
+
+
+def parse_condition(operand: Any) -> Condition:
+    """The condition that a filter puts on one field: operators, or a value to be equal to."""
+    if not is_operator_object(operand):
+        return equality(operand)
+    return parse_operators(operand)
+
+
+def _parse_list(name: str, operand: Any) -> list[Query]:
+    if not isinstance(operand, list) or not operand:
+        raise failure("bad_value", f"{name} needs an array of filters that is not empty")
+    return [parse_query(item) for item in operand]
+
+
+def _field(parts: Parts, condition: Condition) -> Query:
+    return Query(lambda document, found: condition.at(document, parts, found), [parts[0]])
+
+
+def _conjunction(queries: list[Query]) -> Query:
+    return Query(
+        lambda document, found: all(query(document, found) for query in queries), _names(queries)
+    )
+
+
+def _disjunction(queries: list[Query]) -> Query:
+    return Query(
+        lambda document, found: any(query(document, found) for query in queries), _names(queries)
+    )
+
+
+def _rejection(queries: list[Query]) -> Query:
+    return Query(
+        lambda document, found: not any(query(document) for query in queries), _names(queries)
+    )
+
+
+def _names(queries: list[Query]) -> list[str]:
+    return [name for query in queries for name in query.names]
+
+
+_LOGICAL: dict[str, Callable[[list[Query]], Query]] = {
+    "$and": _conjunction,
+    "$nor": _rejection,
+    "$or": _disjunction,
+}

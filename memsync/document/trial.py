@@ -1,0 +1,201 @@
+"""Trying RFC 6902 operations on an overlay: checked one by one, reduced to the net difference.
+
+This is where ``move``, ``copy`` and ``test`` end; what comes out is ``add``, ``remove`` and
+``replace`` only, and can be replayed without a check that could fail.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memsync.document.difference import Operation
+from memsync.document.failures import patch_failure
+from memsync.document.order import json_equal
+from memsync.document.overlay import (
+    Shadow,
+    ShadowArray,
+    ShadowObject,
+    is_shadow,
+    plain,
+    value_inverse,
+    value_operations,
+)
+from memsync.document.paths import Parts, parse_pointer, pointer_index, pointer_of
+from memsync.document.traversal import MISSING
+from memsync.document.values import normalize
+from memsync.errors import ConflictError, UpdateError
+
+# The most values that the copy operations of one patch may duplicate.
+MAX_COPIED = 1_000_000
+
+
+def child(node: Any, token: str) -> Any:
+    """The value that a pointer's token names in `node`, or `MISSING`."""
+    if isinstance(node, (dict, ShadowObject)):
+        return node.get(token, MISSING)
+    if isinstance(node, (list, ShadowArray)):
+        index = pointer_index(token)
+        if index is not None and index < len(node):
+            return node[index] if isinstance(node, list) else node.get(index)
+    return MISSING
+
+
+class Trial:
+    """A document with operations tried on it; the document itself is never changed."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.root = document
+        self.copied = 0
+
+    def operations(self) -> list[Operation]:
+        """The net difference, as operations that share nothing with anything."""
+        return value_operations((), self.document, self.root)
+
+    def inverse(self) -> list[Operation]:
+        """Operations that lead from the result back to the document, order of keys included."""
+        return value_inverse((), self.document, self.root)
+
+    def apply(self, operation: Operation) -> None:
+        """Try one operation. Raises `UpdateError`, or `ConflictError` for a ``test`` that fails."""
+        tokens = parse_pointer(operation["path"])
+        kind = operation["op"]
+        if kind == "add":
+            self._add(tokens, operation["value"])
+        elif kind == "replace":
+            self._replace(tokens, operation["value"])
+        elif kind == "remove":
+            self._remove(tokens)
+        elif kind == "test":
+            self._test(tokens, operation)
+        elif kind == "copy":
+            self._copy(parse_pointer(operation["from"]), tokens)
+        else:
+            self._move(parse_pointer(operation["from"]), tokens)
+
+    def lookup(self, tokens: Parts) -> Any:
+        """The value at a pointer, perhaps a shadow; `MISSING` where there is none."""
+        node = self.root
+        for token in tokens:
+            node = child(node, token)
+        return node
+
+    def _existing(self, tokens: Parts) -> Any:
+        value = self.lookup(tokens)
+        if value is MISSING:
+            raise _missing(tokens)
+        return value
+
+    def _shadow(self, tokens: Parts) -> Shadow:
+        """The container at a pointer, made changeable together with those above it."""
+        node = self.root = _shadowed(self.root)
+        for token in tokens:
+            value = child(node, token)
+            inner = _shadowed(value)
+            if inner is not value:
+                node.put(_key(node, token), inner)
+            node = inner
+        if not is_shadow(node):
+            raise _missing(tokens) if node is MISSING else _no_container(tokens)
+        container: Shadow = node
+        return container
+
+    def _add(self, tokens: Parts, value: Any) -> None:
+        if not tokens:
+            self.root = value
+            return
+        parent, last = self._shadow(tokens[:-1]), tokens[-1]
+        if isinstance(parent, ShadowObject):
+            parent.put(last, value)
+            return
+        index = len(parent) if last == "-" else pointer_index(last)
+        if index is None or index > len(parent):
+            raise _no_index(tokens, len(parent))
+        parent.insert(index, value)
+
+    def _replace(self, tokens: Parts, value: Any) -> None:
+        self._existing(tokens)
+        if not tokens:
+            self.root = value
+            return
+        parent = self._shadow(tokens[:-1])
+        parent.put(_key(parent, tokens[-1]), value)
+
+    def _remove(self, tokens: Parts) -> None:
+        if not tokens:
+            raise patch_failure("bad_value", "the whole document cannot be removed", "")
+        self._existing(tokens)
+        parent = self._shadow(tokens[:-1])
+        parent.remove(_key(parent, tokens[-1]))
+
+    def _copy(self, source: Parts, target: Parts) -> None:
+        value = plain(self._existing(source))
+        self.copied += _size(value)
+        if self.copied > MAX_COPIED:
+            # A few dozen copies of the document into itself would fill any memory.
+            path = pointer_of(target)
+            raise patch_failure("bad_value", f"more than {MAX_COPIED} values are copied", path)
+        self._add(target, normalize(value, pointer_of(target), len(target)))
+
+    def _move(self, source: Parts, target: Parts) -> None:
+        value = plain(self._existing(source))
+        if source == target:
+            return
+        if source == target[: len(source)]:
+            raise patch_failure(
+                "bad_value",
+                f"{pointer_of(source)!r} cannot be moved into itself",
+                pointer_of(target),
+            )
+        self._remove(source)
+        self._add(target, normalize(value, pointer_of(target), len(target)))
+
+    def _test(self, tokens: Parts, operation: Operation) -> None:
+        value = self.lookup(tokens)
+        found = None if value is MISSING else plain(value)
+        if operation.get("absent"):
+            if value is MISSING:
+                return
+        elif value is not MISSING and json_equal(found, operation["value"]):
+            return
+        path = pointer_of(tokens)
+        state = "is not there" if value is MISSING else f"is {found!r:.60}"
+        raise ConflictError(f"the test of {path!r} failed: it {state}", path=path, value=found)
+
+
+def _size(value: Any) -> int:
+    """How many values a value consists of, itself included."""
+    if isinstance(value, dict):
+        return 1 + sum(map(_size, value.values()))
+    if isinstance(value, list):
+        return 1 + sum(map(_size, value))
+    return 1
+
+
+def _shadowed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ShadowObject(value)
+    if isinstance(value, list):
+        return ShadowArray(value)
+    return value
+
+
+def _key(container: Any, token: str) -> Any:
+    return token if isinstance(container, ShadowObject) else int(token)
+
+
+def _missing(tokens: Parts) -> UpdateError:
+    path = pointer_of(tokens)
+    return patch_failure("path_not_viable", f"there is nothing at {path!r}", path)
+
+
+def _no_container(tokens: Parts) -> UpdateError:
+    path = pointer_of(tokens)
+    return patch_failure("path_not_viable", f"{path!r} is no object or array", path)
+
+
+def _no_index(tokens: Parts, length: int) -> UpdateError:
+    path = pointer_of(tokens)
+    return patch_failure(
+        "path_not_viable", f"{path!r} is no index of an array of {length} elements", path
+    )

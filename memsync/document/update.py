@@ -1,0 +1,249 @@
+"""Compiling an update: MongoDB's operators and a document in, RFC 6902 operations out.
+
+Each step is computed against the document. Where its path leads through objects to a value that
+exists, which is the usual case, its operations are final: no other step of the update can touch the
+same place. Steps that create something may meet (a common parent, the end of an array), so
+they are tried on an overlay one after the other, and the net difference of all comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from memsync.document.containers import to_plain
+from memsync.document.difference import Operation, array_operations, splice_operations
+from memsync.document.expansion import expand
+from memsync.document.failures import failure
+from memsync.document.filters import Filters, parse_array_filters
+from memsync.document.operators import (
+    REMOVED,
+    UNCHANGED,
+    Absent,
+    Context,
+    Rearranged,
+    Splice,
+)
+from memsync.document.order import equal
+from memsync.document.overlay import is_shadow, plain
+from memsync.document.paths import parse_path, pointer_of
+from memsync.document.places import create, require_viable, resolve
+from memsync.document.plan import RENAME, Step, build_plan, plan_for
+from memsync.document.replay import replay
+from memsync.document.traversal import MISSING
+from memsync.document.trial import Trial
+from memsync.document.values import normalize
+
+
+def compile_update(
+    document: dict[str, Any],
+    update: dict[str, Any],
+    *,
+    array_filters: list[dict[str, Any]] | None = None,
+    filter: dict[str, Any] | None = None,
+    now: Any = None,
+    insert: bool = False,
+) -> list[Operation]:
+    """The RFC 6902 operations which an update means for a document, without changing it.
+
+    `array_filters` says which elements ``$[id]`` means, `filter` is the query that resolves the
+    positional ``$``, `now` an aware datetime for ``$currentDate`` (needed only where that is
+    evaluated), `insert` lets ``$setOnInsert`` act. Semantics are those of MongoDB 8. The operations
+    hold detached values; ``[]`` means that nothing changes.
+
+    Raises `UpdateError` (``kind``, ``path``, ``server_code``), `NotSerializableError` for values
+    that JSON cannot hold, `UsageError` when `now` is needed and missing.
+
+    >>> compile_update({"a": {"n": 1}}, {"$inc": {"a.n": 2}})
+    [{'op': 'replace', 'path': '/a/n', 'value': 3}]
+    """
+    if not isinstance(update, dict):
+        raise failure(
+            "bad_operand", f"an update must be an object of operators, not {update!r:.60}"
+        )
+    filters: Filters = {}
+    if array_filters is not None:
+        filters = parse_array_filters(array_filters)
+    plan = plan_for(update, filters)
+    context = Context(now, insert)
+    # All operands are checked, as written, before the first step looks at the document.
+    operands = [step.prepare(update[step.name][step.field], step) for step in plan.given]
+    if plan.dynamic:
+        targets = (
+            (step, step.prepare(update[step.name][step.field], step))
+            for step in expand(plan, document, filters, filter)
+        )
+        return _compile(document, targets, context, plan.ambiguous)
+    if len(operands) == 1:
+        return _step_operations(document, document, plan.given[0], operands[0], context)[0]
+    ordered = zip(plan.steps, [operands[index] for index in plan.order], strict=True)
+    return _compile(document, ordered, context, plan.ambiguous)
+
+
+def _compile(
+    document: Any, steps: Iterable[tuple[Step, Any]], context: Context, ambiguous: bool
+) -> list[Operation]:
+    final: list[Operation] = []
+    trial = Trial(document)
+    for step, operand in steps:
+        operations, independent = _step_operations(document, trial.root, step, operand, context)
+        if independent and not ambiguous:
+            final += operations
+        else:
+            for operation in operations:
+                trial.apply(operation)
+    return final + trial.operations() if trial.root is not document else final
+
+
+def apply_update(
+    document: dict[str, Any],
+    update: dict[str, Any],
+    *,
+    array_filters: list[dict[str, Any]] | None = None,
+    filter: dict[str, Any] | None = None,
+    now: Any = None,
+    insert: bool = False,
+) -> dict[str, Any]:
+    """A new document with the update applied; `document` is not changed.
+
+    Arguments and errors are those of `compile_update`.
+
+    >>> apply_update({"a": [1]}, {"$push": {"a": 2}})
+    {'a': [1, 2]}
+    """
+    result: dict[str, Any] = normalize(document)
+    operations = compile_update(
+        result, update, array_filters=array_filters, filter=filter, now=now, insert=insert
+    )
+    replay(result, operations)
+    return result
+
+
+def check_update(
+    update: dict[str, Any], array_filters: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """A detached copy of `update`, if it is one that some document could accept.
+
+    Everything that can be judged without the document is: operators, operands, paths, conflicts
+    between them, values. Identifiers are compared with `array_filters` only when that is given.
+    Raises what `compile_update` would.
+
+    >>> check_update({"$inc": {"n": 1}})
+    {'$inc': {'n': 1}}
+    """
+    if not isinstance(update, dict):
+        raise failure(
+            "bad_operand", f"an update must be an object of operators, not {update!r:.60}"
+        )
+    if array_filters is None:
+        build_plan(update, lambda identifier: True)
+    else:
+        plan_for(update, parse_array_filters(array_filters), fresh=True)
+    # Each value has been checked at its depth in the document; this only makes the copy.
+    checked: dict[str, Any] = normalize(update, depth=-_WRAPPING)
+    return checked
+
+
+# The containers around a value in an update: operators, fields, modifiers, and $each.
+_WRAPPING = 4
+
+
+def _step_operations(
+    document: Any, root: Any, step: Step, operand: Any, context: Context
+) -> tuple[list[Operation], bool]:
+    """The operations of one step, and whether no other step can have to do with them.
+
+    `root` is the document as the steps before have left it, perhaps a shadow.
+    """
+    if step.operator is RENAME:
+        return _rename(root, step), False
+    if root is document:
+        node = document
+        try:
+            for part in step.parents:
+                node = node[part]
+            current = node[step.last]
+        except (KeyError, TypeError):
+            pass  # something is missing, an array is in the way, or a scalar
+        else:
+            new = step.change(current, operand, step, context)
+            if new is UNCHANGED:
+                return [], True
+            return _write(step.pointer, current, new, False), True
+    return _resolved_operations(root, step, operand, context)
+
+
+def _resolved_operations(
+    root: Any, step: Step, operand: Any, context: Context
+) -> tuple[list[Operation], bool]:
+    place = resolve(root, step.parts)
+    if place.exists:
+        current = plain(place.node) if is_shadow(place.node) else place.node
+        new = step.change(current, operand, step, context)
+        if new is UNCHANGED:
+            return [], True
+        return _write(pointer_of(place.tokens), current, new, place.in_array), True
+    absent = step.operator.absent
+    if absent is Absent.CREATES:
+        new = step.change(MISSING, operand, step, context)
+        return ([] if new is UNCHANGED else create(place, step, new)), False
+    if absent is Absent.IGNORES_IF_POSSIBLE:
+        require_viable(place, step.name, step.path)
+    return [], True
+
+
+def _write(pointer: str, current: Any, new: Any, in_array: bool) -> list[Operation]:
+    """The operations that bring a new value, or the change of an array, to an existing place."""
+    kind = type(new)
+    if kind is Splice:
+        return _splice(pointer, current, new)
+    if kind is Rearranged:
+        return _rearrange(pointer, current, new.values)
+    if new is not REMOVED:
+        return [{"op": "replace", "path": pointer, "value": new}]
+    if not in_array:
+        return [{"op": "remove", "path": pointer}]
+    # Taking an element out would move the others: the server leaves a null, and so do we.
+    return [] if current is None else [{"op": "replace", "path": pointer, "value": None}]
+
+
+def _splice(pointer: str, array: list[Any], splice: Splice) -> list[Operation]:
+    if 2 * len(splice.removed) <= len(array) or len(splice.removed) == 1:
+        return splice_operations(pointer, splice.removed, splice.at, splice.values)
+    # More goes than stays: what stays is the shorter thing to say.
+    gone = set(splice.removed)
+    kept = [item for index, item in enumerate(list.__iter__(array)) if index not in gone]
+    kept[splice.at : splice.at] = splice.values
+    return [{"op": "replace", "path": pointer, "value": to_plain(kept)}]
+
+
+def _rearrange(pointer: str, array: list[Any], values: list[Any]) -> list[Operation]:
+    operations = array_operations(pointer, list.copy(array), values)
+    if len(operations) > 1 and 2 * len(operations) > len(values):
+        return [{"op": "replace", "path": pointer, "value": to_plain(values)}]
+    for operation in operations:
+        if "value" in operation:
+            operation["value"] = to_plain(operation["value"])
+    return operations
+
+
+def _rename(root: Any, step: Step) -> list[Operation]:
+    source = resolve(root, parse_path(step.field))
+    if not source.exists:
+        require_viable(source, "$rename", step.field)
+        return []
+    target = resolve(root, step.parts)
+    for place, path in ((source, step.field), (target, step.path)):
+        if place.through_array:
+            raise failure(
+                "bad_value", f"$rename: {path!r} leads through an array, which it must not", path
+            )
+    moved = plain(source.node)
+    value = normalize(moved, step.path, step.depth)
+    if not target.exists:
+        operations = create(target, step, value)
+    elif equal(plain(target.node), value):
+        operations = []
+    else:
+        operations = [{"op": "replace", "path": pointer_of(target.tokens), "value": value}]
+    return [*operations, {"op": "remove", "path": pointer_of(source.tokens)}]

@@ -1,0 +1,165 @@
+"""What may be stored: `normalize` checks a value and copies it, in one walk.
+
+The common case walks once and knows no path; only when something is wrong a second, slower walk
+finds where, so that the error can name it.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, NoReturn
+
+from memsync.document.containers import ReadOnlyDict, ReadOnlyList
+from memsync.document.order import INT64_MAX, INT64_MIN
+from memsync.errors import NotSerializableError
+
+MAX_DEPTH = 100
+MAX_FIELD_BYTES = 1024
+
+
+class _RefusedError(Exception):
+    """Something in the value is not allowed; the slow walk will say what."""
+
+
+def normalize(value: Any, path: str = "", depth: int = 0) -> Any:
+    """A detached copy of `value` in plain types, if JSON and memsync can hold it.
+
+    Allowed are None, bool, int of 64 bits, finite float, str that UTF-8 can encode, list, and dict
+    with str keys of at most 1 KiB; nested at most 100 deep, counted from `depth`. Subclasses become
+    the base type. Raises `NotSerializableError`, whose ``path`` starts with `path`.
+
+    >>> normalize({"a": (1,)}, "x")
+    Traceback (most recent call last):
+    memsync.errors.NotSerializableError: x.a: a tuple cannot be shared; use a list
+    """
+    try:
+        return _copy(value, depth)
+    except _RefusedError:
+        _explain(value, path, depth, ())
+        # Nothing wrong any more: another thread has changed the value between the two walks.
+        _refuse(path, "the value changed while it was read")
+
+
+def _copy(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is str:
+        if value.isascii() or _encodable(value):
+            return value
+        raise _RefusedError
+    if value is None or kind is bool:
+        return value
+    if kind is int:
+        if INT64_MIN <= value <= INT64_MAX:
+            return value
+        raise _RefusedError
+    if kind is float:
+        if isfinite(value):
+            return value
+        raise _RefusedError
+    if depth >= MAX_DEPTH:
+        raise _RefusedError
+    if kind is dict:
+        return {
+            name
+            if type(name) is str and len(name) <= 256 and name.isascii()
+            else _field_name(name): _copy(item, depth + 1)
+            for name, item in value.items()
+        }
+    if kind is list:
+        return [_copy(item, depth + 1) for item in value]
+    return _copy(_base(value), depth)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _field_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise _RefusedError
+    plain = _base(name)
+    if not _encodable(plain) or len(plain.encode()) > MAX_FIELD_BYTES:
+        raise _RefusedError
+    return str(plain)
+
+
+def _base(value: Any) -> Any:
+    """`value` as the allowed type which its class extends."""
+    if isinstance(value, (ReadOnlyDict, ReadOnlyList)):
+        return value.copy()  # holds the guard meanwhile
+    if isinstance(value, dict):
+        return dict(dict.items(value))
+    if isinstance(value, list):
+        return list(list.__iter__(value))
+    if isinstance(value, str):
+        return str.__getitem__(value, slice(None))
+    if isinstance(value, int):
+        return int.__add__(value, 0)
+    if isinstance(value, float):
+        return float.__mul__(value, 1.0)
+    raise _RefusedError
+
+
+_INSTEAD = {
+    "bytes": "base64.b64encode(...).decode()",
+    "datetime": "its isoformat()",
+    "frozenset": "a list",
+    "set": "a list",
+    "tuple": "a list",
+}
+
+
+def _explain(value: Any, path: str, depth: int, parents: tuple[int, ...]) -> None:
+    """Raise for what is wrong at or below `value`; return if nothing is."""
+    if isinstance(value, str):
+        if not _encodable(value):
+            _refuse(path, "the string holds a lone surrogate, which UTF-8 cannot encode")
+    elif isinstance(value, int):
+        if not INT64_MIN <= value <= INT64_MAX:
+            _refuse(path, "the integer does not fit into 64 bits; use a float or a string")
+    elif isinstance(value, float):
+        if not isfinite(value):
+            _refuse(path, f"the number {value} is not finite, JSON has no such number")
+    elif isinstance(value, (dict, list)):
+        _explain_container(value, path, depth, parents)
+    elif value is not None:
+        name = type(value).__name__
+        hint = f"; use {_INSTEAD[name]}" if name in _INSTEAD else ""
+        _refuse(path, f"a {name} cannot be shared{hint}")
+
+
+def _explain_container(value: Any, path: str, depth: int, parents: tuple[int, ...]) -> None:
+    if id(value) in parents:
+        _refuse(path, f"the {type(value).__name__} contains itself")
+    if depth >= MAX_DEPTH:
+        _refuse(path, f"nested deeper than {MAX_DEPTH} levels")
+    inner = (*parents, id(value))
+    if isinstance(value, list):
+        for index, item in enumerate(list.__iter__(value)):
+            _explain(item, _join(path, str(index)), depth + 1, inner)
+        return
+    for name, item in dict.items(value):
+        check_field_name(name, path)
+        _explain(item, _join(path, name), depth + 1, inner)
+
+
+def check_field_name(name: Any, path: str) -> None:
+    """Raise `NotSerializableError` unless `name` may be the name of a field below `path`."""
+    if not isinstance(name, str):
+        _refuse(path, f"the field name {name!r} is a {type(name).__name__}; use a str")
+    if not _encodable(name):
+        _refuse(path, "a field name holds a lone surrogate, which UTF-8 cannot encode")
+    if len(name.encode()) > MAX_FIELD_BYTES:
+        _refuse(_join(path, name[:20] + "..."), f"a field name is over {MAX_FIELD_BYTES} bytes")
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _refuse(path: str, why: str) -> NoReturn:
+    raise NotSerializableError(f"{path or 'the value'}: {why}", path=path)
