@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from multiprocessing import util
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-from weakref import WeakSet
+from typing import Any, Generic, TypeVar, cast
 
 from .dispatcher import Dispatcher, Subscription
 from .document import normalize
@@ -40,8 +39,8 @@ EVENTS = (
 )
 _EXIT_PATIENCE = 2.0  # seconds a process takes at most to leave the group when it ends
 
-_started: WeakSet[MemSync[Any]] = WeakSet()
-_registered_in = 0  # the process that leaves its groups when it ends
+_nodes: set[Node] = set()  # those which this process must take out of their groups when it ends
+_registered_in = 0  # the process in which that is arranged
 
 
 class MemSync(Generic[TState], forks.Forkable):
@@ -152,8 +151,8 @@ class MemSync(Generic[TState], forks.Forkable):
             )
             role = node.start(self._options.timeout)
             self._node = node
-            self.data = node.state.document
-            _leave_at_exit(self)
+            self.data = cast(TState, node.state.document)
+            _leave_at_exit(node)
             return role
 
     def stop(self) -> None:
@@ -166,6 +165,7 @@ class MemSync(Generic[TState], forks.Forkable):
             if node is None:
                 return
             node.stop()
+            _nodes.discard(node)
             self._dispatcher.stop(timeout=1)
 
     def __enter__(self) -> MemSync[TState]:
@@ -445,10 +445,10 @@ def _rejoin(
     return handle
 
 
-def _leave_at_exit(handle: MemSync[Any]) -> None:
-    """Have the handle leave its group when the process ends, also in a multiprocessing child."""
+def _leave_at_exit(node: Node) -> None:
+    """Have a node leave its group when the process ends, also in a multiprocessing child."""
     global _registered_in
-    _started.add(handle)
+    _nodes.add(node)
     if _registered_in != os.getpid():
         _registered_in = os.getpid()
         util.Finalize(None, _leave_all, exitpriority=100)
@@ -456,7 +456,6 @@ def _leave_at_exit(handle: MemSync[Any]) -> None:
 
 def _leave_all() -> None:
     deadline = time.monotonic() + _EXIT_PATIENCE
-    for handle in list(_started):
-        node = handle._node
-        if node is not None and not node.stopping:
+    for node in list(_nodes):
+        if node.pid == os.getpid() and not node.stopping:
             node.stop(max(deadline - time.monotonic(), 0.1))

@@ -56,6 +56,7 @@ class Node:
         self, name: str, root: Path, data: dict[str, Any], options: Options, announce: Announce
     ) -> None:
         self.id = secrets.token_hex(8)
+        self.pid = os.getpid()
         self.name = name
         self.options = options
         self.stopping = False

@@ -21,6 +21,11 @@ _watches: dict[Path, tuple[Any, set[Callable[[], None]]]] = {}
 _warned = False
 
 
+def _is_no_false_alarm(record: logging.LogRecord) -> bool:
+    """Watchdog calls it an error that an event arrives while a watch is being ended."""
+    return "called when the thread is inactive" not in record.getMessage()
+
+
 def watch(path: Path, wake: Callable[[], None]) -> None:
     """Call `wake`, on the observer's thread, when a file there appears, goes or is renamed."""
     with _lock:
@@ -62,6 +67,7 @@ def _start(path: Path, wake: Callable[[], None]) -> None:
     )
     from watchdog.observers import Observer
 
+    logging.getLogger("watchdog.observers.inotify").addFilter(_is_no_false_alarm)
     wakes = {wake}
 
     class Handler(FileSystemEventHandler):
