@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..document import check_update, compile_patch, compile_update, matches, to_plain
+from ..document import compile_patch, compile_update, matches, to_plain
 from ..errors import (
     ConditionError,
     MemSyncError,
@@ -143,7 +143,7 @@ class Sequencer:
                 return compile_patch(document, proposal.body)
             return compile_update(
                 document,
-                check_update(proposal.body),
+                proposal.body,
                 array_filters=proposal.array_filters,
                 filter=proposal.where,
                 now=wall_time(proposal.timestamp),
