@@ -20,6 +20,7 @@ from ..errors import (
     QueueFullError,
     ReadOnlyError,
     TooLargeError,
+    UpdateError,
     WriteTimeoutError,
 )
 from ..options import Options
@@ -130,7 +131,7 @@ class OwnWrites:
                 f"this peer's roles are {list(self._options.peer.roles)}: state peer.roles: "
                 "['writer'] to write"
             )
-        body = check_update(update) if isinstance(update, dict) else check_patch(update)
+        body = _checked(update)
         where = check_filter(where) if where is not None else None
         if array_filters is not None:
             array_filters = normalize(array_filters, "array_filters")
@@ -233,3 +234,16 @@ class OwnWrites:
         for write in orphans:
             error = WriteTimeoutError("the peer stopped before the write was answered")
             write.resolve(self._state.version, error)
+
+
+def _checked(update: Any) -> Any:
+    """A detached copy of an update or of RFC 6902 operations, if it is one."""
+    if isinstance(update, dict):
+        return check_update(update)
+    if isinstance(update, list) or hasattr(update, "patch"):
+        return check_patch(update)
+    raise UpdateError(
+        f"{update!r:.60} is no update: give operators like {{'$set': {{...}}}}, a list of RFC 6902 "
+        "operations, or a jsonpatch.JsonPatch",
+        kind="bad_operand",
+    )
