@@ -1,0 +1,308 @@
+"""The rendezvous folder: damaged, foreign, forged or unusable, and what `start` says to that."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cluster import NAME, Cluster, Peer, until
+
+from memsync import (
+    AuthenticationFailedError,
+    MemErrors,
+    MemSync,
+    MemSyncError,
+    ProtocolError,
+    RendezvousError,
+    UsageError,
+)
+from memsync.manager import MemSyncManager
+
+pytestmark = pytest.mark.process
+
+NOBODY = 65534
+
+
+def rendezvous(folder: Path) -> Path:
+    """The rendezvous file of the tests' object."""
+    return folder / f"{NAME}.d" / "rendezvous.json"
+
+
+def locatable() -> bool:
+    """Whether a plain manager would find the host."""
+    try:
+        MemSyncManager.locate(NAME)
+    except RendezvousError:
+        return False
+    return True
+
+
+GARBAGE = [b"", b"\0" * 50, b"{", b"[1, 2]", b"\xff\xfe", b'{"protocol": 1}', b"null", b"[" * 5000]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_damaged_rendezvous_is_refused_by_locate_until_a_start_heals_it(
+    folder: Path, garbage: bytes
+) -> None:
+    with MemSync(NAME, {"n": 1}) as mem:
+        address, key = MemSyncManager.locate(NAME)
+        assert str(folder) in str(address)
+        assert len(key) == 32
+    rendezvous(folder).write_bytes(garbage)
+    with pytest.raises(RendezvousError, match=r"damaged.*delete") as caught:
+        MemSyncManager.locate(NAME)
+    assert str(rendezvous(folder)) in str(caught.value)
+    assert (caught.value.code, caught.value.outcome) == (
+        MemErrors.ERR_RENDEZVOUS,
+        "not_applied",
+    )
+    assert mem.start() == "host"
+    assert mem.snapshot() == {"n": 1}
+    assert locatable()
+    mem.stop()
+
+
+def test_a_living_host_mends_its_rendezvous_and_newcomers_do_not_need_it(
+    cluster: Cluster, folder: Path
+) -> None:
+    cluster.peer({"marker": "original"})
+    for garbage in (b"garbage", None):
+        if garbage is None:
+            rendezvous(folder).unlink()
+        else:
+            rendezvous(folder).write_bytes(garbage)
+        newcomer = cluster.peer({"marker": "newcomer"})
+        assert newcomer.snapshot() == {"marker": "original"}
+        until(locatable, 2)
+
+
+def test_locate_without_a_host_says_so() -> None:
+    with pytest.raises(RendezvousError, match="MEMSYNC_DIR"):
+        MemSyncManager.locate("nobody")
+    with MemSync("somebody"):
+        pass
+    with pytest.raises(RendezvousError, match="MEMSYNC_DIR"):
+        MemSyncManager.locate("somebody")
+    with pytest.raises(UsageError):
+        MemSyncManager.locate("a/b")
+
+
+def test_peers_of_another_key_are_told_so(cluster: Cluster, folder: Path) -> None:
+    host = cluster.peer({"n": 0})
+    key = (folder / "authkey").read_bytes()
+    (folder / "authkey").write_bytes(bytes(reversed(key)))
+    stranger = cluster.peer(start=False)
+    with pytest.raises(AuthenticationFailedError, match="authkey") as caught:
+        stranger.start()
+    assert (caught.value.code, caught.value.outcome) == (MemErrors.ERR_AUTH, "not_applied")
+    assert stranger.status()["status"] == "stopped"
+    (folder / "authkey").write_bytes(key)
+    assert stranger.start() == "client"
+    stranger.patch({"$inc": {"n": 1}})
+    assert cluster.settled([host, stranger]) == {"n": 1}
+
+
+@pytest.mark.parametrize("key", [b"", b"short", b"x" * 33])
+def test_a_damaged_key_is_named(folder: Path, key: bytes) -> None:
+    (folder / "authkey").write_bytes(key)
+    with pytest.raises(RendezvousError, match=rf"authkey has {len(key)} bytes.*delete"):
+        MemSync(NAME).start()
+
+
+def lock_content(protocol: object) -> bytes:
+    """A lock file as a peer of that protocol number might write it."""
+    facts = {"protocol": protocol, "name": NAME, "epoch": 1, "id": "ab", "pid": 4711}
+    return json.dumps({**facts, "address": "/nowhere"}).encode()
+
+
+def test_a_living_host_of_another_protocol_is_named_with_both_numbers(folder: Path) -> None:
+    lock = folder / f"{NAME}.d" / "epoch-1.lock"
+    lock.parent.mkdir()
+    lock.write_bytes(lock_content(99))
+    mem = MemSync(NAME, {"n": 1})
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ProtocolError, match=r"4711.*99.*protocol 1\b.*one version") as caught:
+            mem.start()
+        assert (caught.value.code, caught.value.outcome) == (
+            MemErrors.ERR_PROTOCOL,
+            "not_applied",
+        )
+        assert mem.get_status()["status"] == "stopped"
+    assert mem.start() == "host"  # the other one has died
+    mem.stop()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"null", lock_content(None), lock_content(99), b'{"address": [1]}']
+    + [json.dumps({"protocol": 1, "address": a, "pid": "x"}).encode() for a in (None, 5, [], {})],
+)
+def test_a_dead_lock_with_any_content_is_passed_over(folder: Path, content: bytes) -> None:
+    lock = folder / f"{NAME}.d" / "epoch-7.lock"
+    lock.parent.mkdir()
+    lock.write_bytes(content)
+    with MemSync(NAME, {"n": 1}) as mem:
+        assert mem.get_status()["status"] == "host"
+        assert mem.epoch == 8
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b'{"protocol": 1}'])
+def test_a_held_lock_with_damaged_content_is_a_clear_error(folder: Path, content: bytes) -> None:
+    lock = folder / f"{NAME}.d" / "epoch-7.lock"
+    lock.parent.mkdir()
+    lock.write_bytes(content)
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(MemSyncError, match=str(lock)):
+            MemSync(NAME, options={"timeout": 1}).start()
+
+
+def test_a_rendezvous_of_another_protocol_is_named_by_locate(folder: Path) -> None:
+    with MemSync(NAME):
+        content = json.loads(rendezvous(folder).read_bytes())
+    content["protocol"] = 99
+    rendezvous(folder).write_text(json.dumps(content))
+    with pytest.raises(ProtocolError, match="99"):
+        MemSyncManager.locate(NAME)
+
+
+def test_links_in_the_folder_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("{}")
+    (folder / f"{NAME}.d").mkdir()
+    (folder / f"{NAME}.d" / "epoch-1.lock").symlink_to(target)
+    with pytest.raises(RendezvousError, match="is a link"):
+        MemSync(NAME, options={"timeout": 1}).start()
+
+
+# -- folders that cannot be used, as a user who is not root ----------------------------------------
+
+
+def as_nobody(mem: MemSync) -> None:
+    """Give up the rights of root, before which no folder is closed."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
+@pytest.fixture
+def nobody(cluster: Cluster, folder: Path) -> Callable[[Path], Peer]:
+    """Makes peers of an unprivileged user with a given folder."""
+    folder.chmod(0o755)
+
+    def peer(place: Path) -> Peer:
+        made = cluster.peer({"n": 1}, folder=place, start=False)
+        made.run(as_nobody)
+        return made
+
+    return peer
+
+
+def own(path: Path) -> None:
+    """Give a folder to the unprivileged user."""
+    if os.getuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+
+
+def refusal(peer: Peer, place: Path) -> str:
+    """The message with which `start` fails; nothing is left behind."""
+    before = sorted(place.parent.rglob("*"))
+    with pytest.raises(RendezvousError, match=r"set MEMSYNC_DIR") as caught:
+        peer.start()
+    assert (caught.value.code, caught.value.outcome) == (MemErrors.ERR_RENDEZVOUS, "not_applied")
+    assert str(place) in str(caught.value)
+    assert sorted(place.parent.rglob("*")) == before
+    assert peer.status()["status"] == "stopped"
+    return str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_named(nobody, folder: Path) -> None:
+    place = folder / "closed" / "inside"
+    place.parent.mkdir()
+    place.parent.chmod(0o555)
+    assert "cannot be made" in refusal(nobody(place), place)
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_start_may_be_repeated(
+    nobody, folder: Path
+) -> None:
+    place = folder / "mine"
+    place.mkdir(mode=0o500)
+    own(place)
+    peer = nobody(place)
+    assert "cannot be written" in refusal(peer, place)
+    place.chmod(0o700)
+    assert peer.start() == "host"
+    peer.patch({"$inc": {"n": 1}})
+    assert peer.snapshot() == {"n": 2}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make folders of other users")
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_a_folder_of_another_user_is_refused(nobody, folder: Path, mode: int) -> None:
+    place = folder / "roots"
+    place.mkdir()
+    place.chmod(mode)
+    message = refusal(nobody(place), place)
+    assert "belongs to user 0" in message
+    assert str(NOBODY) in message
+
+
+def test_a_folder_that_is_open_to_others_is_refused(nobody, folder: Path) -> None:
+    place = folder / "open"
+    place.mkdir()
+    place.chmod(0o755)
+    own(place)
+    peer = nobody(place)
+    assert f"chmod 700 {place}" in refusal(peer, place)
+
+
+def test_a_folder_that_is_a_link_or_a_file_is_refused(nobody, folder: Path) -> None:
+    (folder / "target").mkdir(mode=0o700)
+    own(folder / "target")
+    link = folder / "link"
+    link.symlink_to(folder / "target")
+    file = folder / "file"
+    file.write_text("")
+    for place in (link, file):
+        assert "is a link or no folder" in refusal(nobody(place), place)
+
+
+def test_an_object_folder_that_cannot_be_written_is_named(nobody, folder: Path) -> None:
+    place = folder / "mine"
+    place.mkdir(mode=0o700)
+    (place / f"{NAME}.d").mkdir(mode=0o500)
+    for path in (place, place / f"{NAME}.d"):
+        own(path)
+    peer = nobody(place)
+    assert "cannot be written" in refusal(peer, place / f"{NAME}.d")
+
+
+# -- long names ------------------------------------------------------------------------------------
+
+
+def test_long_folders_and_long_names_work(cluster: Cluster, folder: Path) -> None:
+    place = folder / ("f" * 100) / ("g" * 100)
+    name = "N" * 300
+    host = cluster.peer({"n": 1}, folder=place, name=name)
+    client = cluster.peer(folder=place, name=name)
+    other = cluster.peer({"n": 7}, folder=place, name=name[:-1] + "n")
+    client.patch({"$inc": {"n": 1}})
+    host.kill()
+    client.patch({"$inc": {"n": 1}})
+    assert client.snapshot() == {"n": 3}
+    assert other.snapshot() == {"n": 7}
+    address = client.status()["host"]["address"]
+    assert not isinstance(address, str) or len(os.fsencode(address)) <= 100
+
+
+def test_names_that_differ_in_case_only_are_different_objects(cluster: Cluster) -> None:
+    peers = [cluster.peer({"name": name}, name=name) for name in ("abc", "ABC", "Abc")]
+    assert [peer.status()["status"] for peer in peers] == ["host"] * 3
+    assert [peer.snapshot("name") for peer in peers] == ["abc", "ABC", "Abc"]

@@ -1,0 +1,283 @@
+"""G13: what a peer with the key may send, however odd, takes down neither the host nor a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import msgspec
+import pytest
+from cluster import NAME, Cluster, until
+from forger import Forger, framed, hello, proposal
+
+from memsync.errors import ProtocolError, from_wire
+from memsync.replication.messages import (
+    PROTOCOL,
+    Decision,
+    Entry,
+    Fetch,
+    Refused,
+    Resend,
+    Source,
+    Welcome,
+    frame,
+)
+
+pytestmark = pytest.mark.process
+
+DEEP = [1]
+for _ in range(150):
+    DEEP = [DEEP]
+
+
+@pytest.fixture
+def group(cluster: Cluster) -> Iterator[Cluster]:
+    """A host and a client that still write when the test is over, with the same host."""
+    host, client = cluster.start(2, {"n": 0, "text": "t"}, {"network": {"poll": 0.1}})
+    yield cluster
+    assert host.alive
+    assert client.alive
+    before = host.status()
+    assert before["status"] == "host"
+    host.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
+    client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
+    assert cluster.settled()["n"] == 2
+    # One look of the housekeeper, who judges the peers that are there and those that have gone.
+    until(lambda: host.status()["peers"] == 1, 5, "the forger stayed a member")
+    late = cluster.peer()
+    assert late.snapshot() == host.snapshot()
+    assert cluster.host() is host
+    assert host.status()["epoch"] == before["epoch"]
+
+
+def test_a_decent_peer_by_hand_is_served(group: Cluster) -> None:
+    with Forger() as peer:
+        answer = peer.propose(proposal())
+        assert isinstance(answer, Entry)
+        assert answer.body == [{"op": "add", "path": "/forged", "value": 1}]
+        assert isinstance(peer.propose(proposal(1)), Decision)
+    assert group.host().snapshot("forged") == 1
+
+
+def test_a_peer_of_another_protocol_is_told_both_numbers(group: Cluster) -> None:
+    with Forger(hello(protocol=PROTOCOL + 1)) as peer:
+        (refusal,) = list(peer.messages())
+        assert isinstance(refusal, Refused)
+        error = from_wire(refusal.error)
+        assert isinstance(error, ProtocolError)
+        assert f"protocol {PROTOCOL + 1}" in str(error)
+        assert f"protocol {PROTOCOL}:" in str(error)
+        assert str(group.host().pid) in str(error)
+
+
+def test_a_peer_that_wants_another_object_is_refused(group: Cluster) -> None:
+    with Forger(hello(name="other")) as peer:
+        (refusal,) = list(peer.messages())
+        assert NAME in str(from_wire(refusal.error))
+        assert "other" in str(from_wire(refusal.error))
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"",
+        b"\0",
+        framed(b""),
+        framed(b"garbage"),
+        framed(msgspec.msgpack.encode([1])),
+        framed(msgspec.msgpack.encode([1, "x", 2, 3, 4, 5, 6, 7, 8])),
+        framed(msgspec.msgpack.encode({"protocol": 1})),
+        frame(Fetch(0, 0)),
+    ],
+)
+def test_a_greeting_that_is_none_ends_the_connection(group: Cluster, greeting: bytes) -> None:
+    with Forger(greeting) as peer:
+        assert peer.is_cut_off()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"peer": ""},
+        {"peer": "../../authkey"},
+        {"peer": "nul\0byte"},
+        {"peer": "l" * 5000},
+        {"peer": "\ud7ff\u2028"},
+        {"epoch": 2**63 - 1, "version": 2**63 - 1},
+        {"epoch": -5, "version": -5},
+        {"epoch": 1, "version": 2**64 - 1},
+        {"lowest": 2**64 - 1},
+        {"lowest": -(2**63)},
+        {"pid": -1},
+        {"roles": ["writer"] * 1000},
+        {"roles": ["king"]},
+        {"methods": ["m" * 1000] * 10},
+        {"max_writers": 2**63},
+    ],
+)
+def test_an_odd_greeting_does_no_harm(group: Cluster, changes: dict) -> None:
+    with Forger(hello(**changes)) as peer:
+        next(iter(peer.messages()), None)
+
+
+def test_a_peer_that_calls_itself_the_host_does_no_harm(group: Cluster) -> None:
+    host = group.host()
+    with Forger(hello(host.run(lambda mem: mem.id))) as peer:
+        first = next(iter(peer.messages()), None)
+        if isinstance(first, Welcome):
+            peer.propose(proposal(first.last + 1))
+            peer.send_value([11])  # Leave
+
+
+def test_a_peer_that_calls_itself_another_client_does_no_lasting_harm(group: Cluster) -> None:
+    client = group.clients()[0]
+    with Forger(hello(client.run(lambda mem: mem.id))) as peer:
+        assert isinstance(next(iter(peer.messages())), Welcome)
+
+
+def test_a_gap_in_the_numbers_is_asked_to_be_filled(group: Cluster) -> None:
+    with Forger() as peer:
+        for far in (2, 5, 2**63 - 1, 2**64 - 1):
+            answer = peer.propose(proposal(far, timestamp=1))
+            assert answer == Resend(1)
+        assert isinstance(peer.propose(proposal(1)), Entry)
+        assert isinstance(peer.propose(proposal(2)), Entry)
+    assert group.host().snapshot("forged") == 2
+
+
+@pytest.mark.parametrize("number", [0, -1, -(2**63)])
+def test_a_number_before_the_first_is_answered_and_applies_nothing(
+    group: Cluster, number: int
+) -> None:
+    with Forger() as peer:
+        assert isinstance(peer.propose(proposal(number)), Decision)
+    assert group.host().snapshot("forged") is None
+
+
+ODD_PROPOSALS = [
+    {"body": None},
+    {"body": 5},
+    {"body": "text"},
+    {"body": []},
+    {"body": {}},
+    {"body": [1, 2]},
+    {"body": [{}]},
+    {"body": [{"op": "add"}]},
+    {"body": [{"op": "add", "path": "no slash", "value": 1}]},
+    {"body": [{"op": "add", "path": 5, "value": 1}]},
+    {"body": [{"op": "add", "path": "", "value": 1}]},
+    {"body": [{"op": "replace", "path": "", "value": []}]},
+    {"body": [{"op": "remove", "path": ""}]},
+    {"body": [{"op": "add", "path": "/a", "value": 2**64 - 1}]},
+    {"body": [{"op": "add", "path": "/a", "value": b"bytes"}]},
+    {"body": [{"op": "add", "path": "/a", "value": float("nan")}]},
+    {"body": [{"op": "add", "path": "/a", "value": {1: 2}}]},
+    {"body": [{"op": "add", "path": "/a", "value": DEEP}]},
+    {"body": [{"op": "add", "path": "/" + "f" * 2000, "value": 1}]},
+    {"body": {"$set": {"a": DEEP}}},
+    {"body": {"$set": {"a": 2**64 - 1}}},
+    {"body": {"$set": {"a": b"bytes"}}},
+    {"body": {"$set": {"a": float("inf")}}},
+    {"body": {"$set": {"a": {1: 2}}}},
+    {"body": {1: {"a": 2}}},
+    {"body": {"$set": {1: 2}}},
+    {"body": {"$inc": None}},
+    {"body": {"$push": {"text": 1}}},
+    {"body": {"$set": {"a.$[x]": 1}}, "array_filters": [5]},
+    {"where": {"$nonsense": 1}},
+    {"where": {"n": {"$regex": "("}}},
+    {"where": {"n": b"bytes"}},
+    {"array_filters": [{"": 1}]},
+    {"timestamp": -(2**63), "body": {"$currentDate": {"a": True}}},
+    {"timestamp": 2**64 - 1, "body": {"$currentDate": {"a": True}}},
+    {"kind": "event"},
+    {"kind": "member", "body": {"leave": "x"}},
+    {"kind": "reign", "body": {"host": "abcdef0123456789"}},
+]
+
+
+@pytest.mark.parametrize("changes", ODD_PROPOSALS, ids=lambda c: repr(c)[:60])
+def test_an_odd_proposal_is_refused_with_an_error_and_changes_nothing(
+    group: Cluster, changes: dict
+) -> None:
+    before = group.settled()
+    with Forger() as peer:
+        decision = peer.propose(proposal(**changes))
+        assert isinstance(decision, Decision), decision
+        without_effect = changes.get("body") == []  # a patch of no operations is no error
+        assert (decision.error is None) == without_effect
+        if decision.error:
+            assert "bug of memsync" not in str(from_wire(decision.error))
+        assert isinstance(peer.propose(proposal(2)), Entry)
+    assert group.settled() == before | {"forged": 1}
+
+
+@pytest.mark.parametrize("timestamp", [2**64 - 1, 2**63 - 1, 2**62, 0, -1, -(2**63)])
+def test_an_odd_clock_harms_nobody(group: Cluster, timestamp: int) -> None:
+    with Forger() as peer:
+        assert isinstance(peer.propose(proposal(timestamp=timestamp)), Entry)
+    group.peers[1].patch({"$inc": {"seen": 1}})
+    group.peers[0].patch({"$currentDate": {"now": True}})
+    assert group.settled()["seen"] == 1
+    year = int(group.peers[0].snapshot("now")[:4])
+    assert 2023 <= year < 2100
+
+
+@pytest.mark.parametrize("settled", [2**64 - 1, -(2**63)])
+def test_an_odd_claim_of_what_was_read_harms_nobody(group: Cluster, settled: int) -> None:
+    with Forger() as peer:
+        for number in (1, 2, 3):
+            assert isinstance(peer.propose(proposal(number, settled=settled)), Entry)
+    assert group.settled()["forged"] == 3
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        framed(b""),
+        framed(b"\xc1"),
+        framed(b"garbage" * 100),
+        framed(msgspec.msgpack.encode([99, 1])),
+        framed(msgspec.msgpack.encode([7])),
+        framed(msgspec.msgpack.encode([7, "one", 1, 1, 1, 1, "patch", {}])),
+        framed(msgspec.msgpack.encode({"a": 1})),
+        framed(b"\x91" * 100_000),
+        b"\xff\xff\xff\xff" + b"x" * 100,
+        frame(Welcome("a", 99, 99, False, 0)),
+        frame(Source(99, 99, False)),
+        frame(Entry(99, 99, "a", 1, 1, "patch", [])),
+        frame(Fetch(0, 0)),
+        frame(hello()),
+    ],
+)
+def test_a_message_that_is_none_or_not_a_clients_ends_the_connection(
+    group: Cluster, raw: bytes
+) -> None:
+    with Forger() as peer:
+        assert isinstance(peer.propose(proposal()), Entry)
+        peer.send(raw)
+        assert peer.is_cut_off()
+
+
+def test_frames_in_pieces_and_many_in_one_piece_are_the_same(group: Cluster) -> None:
+    with Forger() as peer:
+        numbers = count(1)
+        whole = b"".join(frame(proposal(next(numbers))) for _ in range(50))
+        for position in range(0, len(whole), 7):
+            peer.send(whole[position : position + 7])
+        peer.send(b"".join(frame(proposal(next(numbers))) for _ in range(50)))
+        until(lambda: group.peers[1].snapshot("forged") == 100, 5)
+
+
+def test_a_peer_that_reads_nothing_holds_nobody_up(group: Cluster) -> None:
+    """What it does not read piles up until its limit; then it is dropped."""
+    host, client = group.peers
+    text = "x" * 200_000
+    with Forger(hello(roles=[])):
+
+        def write(mem):
+            for i in range(400):
+                mem.patch({"$set": {"big": text + str(i)}}, timeout=5)
+
+        client.run(write)
+        until(lambda: host.status()["host"]["connections"] == 1, 5)

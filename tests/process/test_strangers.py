@@ -1,0 +1,254 @@
+"""G13: programs that know only multiprocessing join in; strangers get nothing, disturb nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
+from multiprocessing.managers import BaseManager, dispatch
+
+import pytest
+from cluster import NAME, Cluster, until
+
+from memsync import ConditionError, MemSync, UpdateError, UsageError
+from memsync.manager import MemSyncManager
+
+pytestmark = pytest.mark.process
+
+
+class Plain(BaseManager):
+    """A manager of a program that has never heard of memsync."""
+
+
+Plain.register("document")
+
+
+def plain_document(mem: MemSync, key: bytes | None = None):
+    """The document proxy, reached with nothing but address and key."""
+    address, authkey = MemSyncManager.locate(NAME)
+    manager = Plain(address, key or authkey)
+    manager.connect()
+    return manager.document()
+
+
+def test_a_plain_manager_client_reads_and_writes(cluster: Cluster) -> None:
+    host, client = cluster.start(2, {"n": 1, "o": {"a": [10, 20]}})
+    outsider = cluster.peer(start=False)
+
+    def talk(mem):
+        document = plain_document(mem)
+        found = [document.get(), document.get("o.a.1"), document.get("no.such"), document.version()]
+        version = document.patch({"$inc": {"n": 1}})
+        return [*found, version - found[3], document.snapshot()]
+
+    assert outsider.run(talk) == [
+        {"n": 1, "o": {"a": [10, 20]}},
+        20,
+        None,
+        host.version - 1,
+        1,
+        {"n": 2, "o": {"a": [10, 20]}},
+    ]
+    assert cluster.settled([host, client])["n"] == 2
+
+
+def test_a_plain_manager_client_gets_errors_and_may_go_on(cluster: Cluster) -> None:
+    cluster.peer({"s": "text"})
+
+    def talk(mem):
+        document = plain_document(mem)
+        with pytest.raises(UpdateError, match="'s'"):
+            document.patch({"$inc": {"s": 1}})
+        with pytest.raises(ConditionError) as caught:
+            document.patch({"$set": {"s": 1}}, {"s": "other"})
+        document.patch({"$set": {"s": "new"}}, {"s": "text"})
+        return caught.value.value, document.get("s")
+
+    assert cluster.peer(start=False).run(talk) == ({"s": "text"}, "new")
+
+
+def test_the_package_s_own_manager_class_connects_as_well_and_starts_nothing(
+    cluster: Cluster,
+) -> None:
+    cluster.peer({"n": 1})
+
+    def talk(mem):
+        manager = MemSyncManager(*MemSyncManager.locate(NAME))
+        manager.connect()
+        with pytest.raises(UsageError, match="MemSync"):
+            manager.start()
+        with pytest.raises(UsageError, match="MemSync"):
+            manager.get_server()
+        return manager.document().snapshot()
+
+    assert cluster.peer(start=False).run(talk) == {"n": 1}
+
+
+def test_without_the_key_a_plain_manager_client_gets_nothing(cluster: Cluster) -> None:
+    host = cluster.peer({"n": 1})
+
+    def talk(mem):
+        with pytest.raises(AuthenticationError):
+            plain_document(mem, key=b"guess" * 6)
+
+    cluster.peer(start=False).run(talk)
+    assert host.patch({"$inc": {"n": 1}})
+
+
+def test_proxies_can_be_switched_off_and_peers_still_join(cluster: Cluster) -> None:
+    cluster.peer({"n": 1}, {"manager": {"proxies": False}})
+
+    def talk(mem):
+        with pytest.raises((EOFError, ConnectionResetError)):
+            plain_document(mem)
+
+    cluster.peer(start=False).run(talk)
+    assert cluster.peer().patch({"$inc": {"n": 1}})
+
+
+@pytest.mark.parametrize("optimize", [False, True], ids=["plain", "-O"])
+def test_only_public_methods_can_be_called_also_under_optimization(
+    cluster: Cluster, optimize: bool
+) -> None:
+    program = cluster.script(HOST, optimize=optimize)
+    assert program.stdout.readline() == "host\n"
+    address, key = MemSyncManager.locate(NAME)
+    for method in ("shutdown", "stop", "number_of_objects", "debug_info", "__repr__", "_serve"):
+        with (
+            Client(address, authkey=key) as connection,
+            pytest.raises((EOFError, ConnectionResetError)),
+        ):
+            dispatch(connection, None, method, ())
+    with MemSync(NAME) as mem:
+        mem.patch({"$inc": {"n": 1}})
+        assert mem.snapshot() == {"n": 1}
+        assert mem.get_status()["host"]["pid"] == program.pid
+
+
+HOST = """
+    import sys
+    from memsync import MemSync
+
+    with MemSync("obj", {"n": 0}) as mem:
+        print(mem.get_status()["status"], flush=True)
+        sys.stdin.read()
+        print(mem.snapshot(), flush=True)
+"""
+
+
+def end(program: subprocess.Popen[str]) -> str:
+    """Close the program's input; what it prints then."""
+    output, errors = program.communicate(timeout=10)
+    assert program.returncode == 0, errors
+    return output
+
+
+def test_all_of_it_works_under_optimization(cluster: Cluster) -> None:
+    """``python -O`` removes assertions: nothing may rest on one."""
+    programs = [cluster.script(HOST, optimize=True)]
+    assert programs[0].stdout.readline() == "host\n"
+    programs.append(cluster.script(HOST, optimize=True))
+    assert programs[1].stdout.readline() == "client\n"
+    peer = cluster.peer()
+    for _ in range(20):
+        peer.patch({"$inc": {"n": 1}})
+    programs[0].kill()
+    programs[0].wait()
+    for _ in range(20):
+        peer.patch({"$inc": {"n": 1}})
+    assert end(programs[1]) == "{'n': 40}\n"
+
+
+@contextlib.contextmanager
+def stranger(address: str):
+    """A bare connection to the host's socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(address)
+        yield sock
+
+
+GARBAGE = {
+    "nothing": b"",
+    "text": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a huge length": b"\x7f\xff\xff\xff" + b"x" * 100,
+    "a longer length": b"\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff",
+    "a negative length": b"\x80\0\0\0",
+    "half a message": b"\0\0\0\x20half",
+    "a wrong answer": b"\0\0\0\x10" + b"x" * 16,
+    "zeros": b"\0" * 10_000,
+    "random bytes": os.urandom(50_000),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_garbage_on_the_socket_is_cut_off_and_disturbs_nobody(
+    cluster: Cluster, garbage: str
+) -> None:
+    short = {"network": {"handshakeTimeout": 0.5}}
+    host, client = cluster.start(2, {"n": 0}, short)
+    address = host.status()["host"]["address"]
+    with stranger(address) as sock:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            sock.sendall(GARBAGE[garbage])
+        client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=2))
+        # The host's own challenge may be read; then the connection ends, within its time-out.
+        begin = time.monotonic()
+        with contextlib.suppress(ConnectionResetError):
+            while sock.recv(4096):
+                pass
+        assert time.monotonic() - begin < 3
+    newcomer = cluster.peer()
+    newcomer.patch({"$inc": {"n": 1}})
+    assert cluster.settled() == {"n": 2}
+    assert cluster.host() is host
+
+
+def test_many_silent_strangers_hold_up_neither_writers_nor_newcomers(cluster: Cluster) -> None:
+    short = {"network": {"handshakeTimeout": 0.3, "maxHandshakes": 4}}
+    host, client = cluster.start(2, {"n": 0}, short)
+    address = host.status()["host"]["address"]
+    with contextlib.ExitStack() as strangers:
+        for _ in range(20):
+            strangers.enter_context(stranger(address))
+        for _ in range(20):
+            client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=1))
+        newcomer = cluster.peer(options={"timeout": 10})
+        assert newcomer.snapshot("n") == 20
+    threads = host.run(lambda mem: len(__import__("threading").enumerate()))
+    until(lambda: host.run(lambda mem: len(__import__("threading").enumerate())) <= threads, 5)
+    assert cluster.host() is host
+
+
+def test_the_socket_the_key_and_the_files_are_closed_to_others(cluster: Cluster, folder) -> None:
+    cluster.start(2)
+    assert folder.stat().st_mode & 0o077 == 0
+    assert (folder / "authkey").stat().st_mode & 0o777 == 0o600
+    for path in (folder / f"{NAME}.d").iterdir():
+        assert path.lstat().st_uid == os.getuid()
+        if path.name.endswith((".lock", ".json")) and path.name != "rendezvous.json":
+            assert path.stat().st_mode & 0o077 == 0, path.name
+
+
+def test_the_key_is_in_no_file_but_its_own(cluster: Cluster, folder) -> None:
+    cluster.start(2)
+    key = (folder / "authkey").read_bytes()
+    for path in (folder / f"{NAME}.d").iterdir():
+        if path.is_file():
+            assert key not in path.read_bytes()
+            assert key.hex().encode() not in path.read_bytes()
+
+
+def test_hosting_leaves_standard_output_and_multiprocessing_as_they_were() -> None:
+    import sys
+    from multiprocessing import current_process
+
+    before = sys.stdout, sys.stderr, dict(vars(current_process()))
+    with MemSync(NAME) as mem:
+        assert (sys.stdout, sys.stderr, dict(vars(current_process()))) == before
+        assert mem.get_status()["status"] == "host"
+    assert (sys.stdout, sys.stderr, dict(vars(current_process()))) == before
