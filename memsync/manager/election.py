@@ -118,6 +118,7 @@ def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
         server.stop()
         return None
     log.info("standing for host epoch=%s peer=%s", epoch, node.id)
+    node.state_epoch_in_file(epoch)
     host = Host(node, epoch, lock, server)
     node.candidate = host
     server.start()

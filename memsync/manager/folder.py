@@ -351,21 +351,17 @@ class ObjectFolder:
                 path.unlink()
 
     def _parse_reign(self, path: Path, epoch: int, held: bool, text: bytes) -> Reign:
-        content = _decode(text)
-        if content is None:
-            if held:
-                raise RendezvousError(f"the lock file {path} is held, but its content is damaged")
+        if not held:
             return Reign(epoch, False, "", 0, "")
-        if held:
-            check_protocol(content, path)
-        address = content.get("address", "")
-        return Reign(
-            epoch,
-            held,
-            str(content.get("id", "")),
-            int(content.get("pid", 0)),
-            address if isinstance(address, str) else (str(address[0]), int(address[1])),
-        )
+        content = _decode(text) or {}
+        check_protocol(content, path)
+        try:
+            return Reign(epoch, True, content["id"], content["pid"], to_address(content["address"]))
+        except (KeyError, ValueError) as error:
+            raise RendezvousError(
+                f"the lock file {path} is held by a living process, but its content is damaged: "
+                "end that process"
+            ) from error
 
 
 def read_rendezvous(path: Path) -> dict[str, Any]:
@@ -381,13 +377,27 @@ def read_rendezvous(path: Path) -> dict[str, Any]:
         raise RendezvousError(
             f"the rendezvous file {path} cannot be read: {error.strerror}"
         ) from error
+    damaged = RendezvousError(
+        f"the rendezvous file {path} is damaged: a living host mends it within its "
+        "network.poll, the next host replaces it; if nobody hosts the object, delete it"
+    )
     if content is None or not {"protocol", "epoch", "id", "pid", "address"} <= content.keys():
-        raise RendezvousError(
-            f"the rendezvous file {path} is damaged: a living host mends it within its "
-            "network.poll, the next host replaces it; if nobody hosts the object, delete it"
-        )
+        raise damaged
     check_protocol(content, path)
-    return content
+    try:
+        return {**content, "address": to_address(content["address"])}
+    except ValueError:
+        raise damaged from None
+
+
+def to_address(value: Any) -> Address:
+    """An address as JSON has it; raises `ValueError` when it is none."""
+    match value:
+        case str():
+            return value
+        case [str(host), int(port)]:
+            return (host, port)
+    raise ValueError(f"{value!r} is no address")
 
 
 def check_protocol(content: dict[str, Any], path: Path) -> None:
@@ -417,7 +427,7 @@ def _encode(content: bytes | dict[str, Any]) -> bytes:
 def _decode(data: bytes) -> dict[str, Any] | None:
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

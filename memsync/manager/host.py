@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MaxWritersError, MemSyncError, ProtocolError, from_wire, to_wire
-from ..replication.membership import check_room, member_of
+from ..replication.membership import check_peer_id, check_room, member_of
 from ..replication.messages import (
     PROTOCOL,
     Decision,
@@ -209,6 +209,9 @@ class Host:
             self._drop(attached, str(error))
         except ProtocolError as error:
             self._drop(attached, f"it broke the protocol: {error}", loud=True)
+        except Exception:  # whatever one peer sends, the host goes on for the others
+            log.exception("a message of peer %s could not be handled", attached.peer)
+            self._drop(attached, "its message could not be handled", loud=True)
 
     def _handle(self, attached: Attached, message: object) -> None:
         if type(message) is Propose:
@@ -228,6 +231,8 @@ class Host:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
     def _order(self, attached: Attached, proposal: Propose) -> None:
+        wall_ms = time.time_ns() // 1_000_000
+        proposal.timestamp = self._node.clock.admit(proposal.timestamp, wall_ms)
         result = self._sequencer.propose(attached.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)
@@ -303,6 +308,9 @@ class Host:
                 f"this peer speaks protocol {hello.protocol}, the host (process "
                 f"{self._node.hello().pid}) protocol {PROTOCOL}: use one version of memsync"
             )
+        check_peer_id(hello.peer)
+        if hello.peer == self._node.id:
+            raise ProtocolError(f"the id {hello.peer} is the host's own")
         if hello.name != self._node.name:
             raise ProtocolError(f"this host serves {self._node.name!r}, not {hello.name!r}")
         if hello.peer in self._node.state.members:

@@ -47,10 +47,7 @@ class MemSyncManager(BaseManager):
         `ProtocolError` when the host speaks another protocol number.
         """
         folder = ObjectFolder.existing(check_name(name))
-        address = folder.read_rendezvous()["address"]
-        if not isinstance(address, str):
-            address = (str(address[0]), int(address[1]))
-        return address, folder.authkey()
+        return folder.read_rendezvous()["address"], folder.authkey()
 
     def get_server(self) -> MemSyncServer:
         """The server of a host; the stdlib's version of this method hard-codes its own class."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 COUNTER_BITS = 16
+TOLERANCE_MS = 1000  # how far another clock may be ahead
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,6 +26,15 @@ class HybridClock:
         """The next timestamp."""
         self.last = max(wall_ms << COUNTER_BITS, self.last + 1)
         return self.last
+
+    def admit(self, timestamp: int, wall_ms: int) -> int:
+        """A timestamp that another peer made, or the next own one if it is too far ahead.
+
+        Ahead by more than a second, or no time at all: it would make later writes look old, so it
+        is replaced by one that is newer than all before and not ahead.
+        """
+        latest = max(wall_ms + TOLERANCE_MS, self.last >> COUNTER_BITS) << COUNTER_BITS
+        return timestamp if 0 <= timestamp <= latest else self.tick(wall_ms)
 
     def merge(self, timestamp: int) -> None:
         """Take note of a timestamp made elsewhere: all later own ones are above it."""

@@ -6,12 +6,20 @@ functions only judge what they are given.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from ..errors import MaxWritersError
+from ..errors import MaxWritersError, ProtocolError
 from .messages import Hello
 
+_PEER_ID = re.compile(r"[0-9a-f]{16}")
 Members = dict[str, dict[str, Any]]
+
+
+def check_peer_id(peer: str) -> None:
+    """Raise `ProtocolError` unless the id has the form of one; it becomes part of file names."""
+    if not _PEER_ID.fullmatch(peer):
+        raise ProtocolError(f"{peer[:40]!r} is no id of a peer: it must be 16 hexadecimal digits")
 
 
 def member_of(hello: Hello) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ..document import compile_patch, compile_update, matches, to_plain
 from ..errors import (
     ConditionError,
     MemSyncError,
+    ProtocolError,
     ReadOnlyError,
     TooLargeError,
     UpdateError,
@@ -118,6 +119,8 @@ class Sequencer:
     def _accept(self, peer: str, proposal: Propose, queue: _Queue) -> Ordered | None:
         if "writer" not in self.state.members.get(peer, {}).get("roles", ()):
             raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
+        if proposal.kind != "patch":
+            raise ProtocolError(f"a proposal of kind {proposal.kind!r} cannot be ordered")
         operations = self._compile(proposal)
         if not operations:
             return None
