@@ -1,0 +1,56 @@
+"""The hybrid clock never stands still and never runs back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memsync.replication.clock import COUNTER_BITS, HybridClock, wall_time
+
+NOW = 1_700_000_000_000
+
+
+def test_a_timestamp_holds_the_wall_time() -> None:
+    assert wall_time(HybridClock().tick(NOW)) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+
+
+def test_within_one_millisecond_the_counter_grows() -> None:
+    clock = HybridClock()
+    first = clock.tick(NOW)
+    assert [clock.tick(NOW) for _ in range(3)] == [first + 1, first + 2, first + 3]
+    assert clock.tick(NOW + 1) == (NOW + 1) << COUNTER_BITS
+
+
+def test_a_clock_set_back_by_an_hour_goes_on_where_it_was() -> None:
+    clock = HybridClock()
+    before = clock.tick(NOW)
+    assert clock.tick(NOW - 3_600_000) == before + 1
+
+
+def test_a_merged_timestamp_is_below_all_later_own_ones_and_an_old_one_changes_nothing() -> None:
+    clock = HybridClock()
+    clock.tick(NOW)
+    clock.merge((NOW + 500) << COUNTER_BITS)
+    clock.merge(5)
+    assert clock.tick(NOW) == ((NOW + 500) << COUNTER_BITS) + 1
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["tick", "merge"]), st.integers(0, 2**40)), min_size=1, max_size=50
+)
+
+
+@given(steps)
+def test_every_tick_is_above_all_that_was_read_or_merged_before(steps: list) -> None:
+    clock, highest = HybridClock(), 0
+    for kind, wall_ms in steps:
+        if kind == "tick":
+            timestamp = clock.tick(wall_ms)
+            assert timestamp > highest
+            assert timestamp >= wall_ms << COUNTER_BITS
+        else:
+            timestamp = wall_ms << COUNTER_BITS
+            clock.merge(timestamp)
+        highest = max(highest, timestamp)

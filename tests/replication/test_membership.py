@@ -1,0 +1,88 @@
+"""Membership: who takes a writer's place, and when there is none left (G8)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memsync.errors import MaxWritersError
+from memsync.replication.membership import check_room, member_of, writer_limit, writers
+from memsync.replication.messages import Hello
+
+
+def member(peer: str, limit: int | None = None, roles: tuple[str, ...] = ("writer",)) -> dict:
+    """A member as the group remembers it."""
+    return member_of(Hello(1, "obj", peer, 7, list(roles), 0, 0, 1, max_writers=limit))
+
+
+def group(*members: dict) -> dict[str, dict]:
+    """Members by their ids."""
+    return {each["id"]: each for each in members}
+
+
+def test_a_member_is_remembered_with_all_that_others_may_want_to_know() -> None:
+    hello = Hello(1, "obj", "ab", 7, ["writer"], 2, 3, 4, True, 5, ["m"])
+    assert member_of(hello) == {
+        "id": "ab",
+        "pid": 7,
+        "roles": ["writer"],
+        "methods": ["m"],
+        "maxWriters": 5,
+        "clientOnly": True,
+    }
+
+
+def test_the_smallest_limit_that_anybody_states_counts() -> None:
+    assert writer_limit(group(member("a"), member("b", 5), member("c", 3, ()))) == 3
+    assert writer_limit(group(member("a"))) is None
+    assert writer_limit({}) is None
+
+
+def test_readers_take_no_place() -> None:
+    members = group(member("a"), member("b", roles=()), member("c", roles=("other",)))
+    assert [each["id"] for each in writers(members)] == ["a"]
+
+
+def test_without_a_limit_there_is_always_room() -> None:
+    check_room(group(*(member(f"p{i}") for i in range(100))), member("new"))
+
+
+def test_with_a_limit_the_last_place_can_be_taken_and_no_more() -> None:
+    check_room(group(member("a", 2)), member("new"))
+    with pytest.raises(MaxWritersError, match=r"maxWriters is 2.*process 7 \(peer a\)") as caught:
+        check_room(group(member("a", 2), member("b")), member("new"))
+    assert "peer b" in str(caught.value)
+    assert "peer.roles" in str(caught.value)
+
+
+def test_a_reader_fits_into_a_full_group() -> None:
+    check_room(group(member("a", 1)), member("new", roles=()))
+
+
+def test_a_newcomer_whose_own_limit_is_below_the_writers_present_is_the_one_refused() -> None:
+    members = group(member("a"), member("b"))
+    for roles in (("writer",), ()):
+        with pytest.raises(MaxWritersError):
+            check_room(members, member("new", 1, roles))
+    check_room(members, member("new", 2, ()))
+
+
+def test_who_is_a_member_already_does_not_count_twice() -> None:
+    check_room(group(member("a", 1)), member("a", 1))
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.integers(1, 4), st.booleans()), max_size=12),
+)
+def test_admitting_one_after_the_other_never_exceeds_any_members_limit(newcomers: list) -> None:
+    members: dict[str, dict] = {}
+    for number, (limit, writes) in enumerate(newcomers):
+        newcomer = member(f"p{number}", limit, ("writer",) if writes else ())
+        try:
+            check_room(members, newcomer)
+        except MaxWritersError:
+            continue
+        members[newcomer["id"]] = newcomer
+    limit = writer_limit(members)
+    assert limit is None or len(writers(members)) <= limit

@@ -1,0 +1,128 @@
+"""Messages on the wire: what is sent is what arrives, and nothing else is taken for a message."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memsync.errors import MemErrors, ProtocolError
+from memsync.replication.messages import (
+    HEADER,
+    PART,
+    Decision,
+    Entry,
+    Fetch,
+    Hello,
+    Leave,
+    Message,
+    Ping,
+    Pong,
+    Propose,
+    Refused,
+    Resend,
+    SnapshotPart,
+    Source,
+    Welcome,
+    body_length,
+    decode_value,
+    encode_value,
+    frame,
+    parse,
+    snapshot_frames,
+)
+
+MESSAGES: list[Message] = [
+    Hello(1, "obj", "ab", 7, ["writer"], 2, 3, 4),
+    Hello(1, "obj", "ab", 7, [], 0, 0, 1, True, 5, ["method"]),
+    Welcome("ab", 1, 2, True, 3),
+    Refused(["ERR_AUTH", "text", {}]),
+    Fetch(1, 2),
+    Source(1, 2, False),
+    SnapshotPart(b"\0\xff", True),
+    Propose(1, 1, 2, 3, 4, "patch", {"$inc": {"n": 1}}),
+    Propose(2, 1, 2, 3, 4, "patch", [{"op": "remove", "path": "/a"}], {"n": 1}, [{"x": 1}]),
+    Entry(1, 2, "ab", 3, 4, "patch", []),
+    Entry(1, 2, "ab", 3, 4, "reign", {"host": "ab"}, 5, [[1, 2, None]]),
+    Decision(1, 2),
+    Decision(1, 2, ["ERR_UPDATE", "text", {"path": "a"}]),
+    Resend(5),
+    Leave(),
+    Ping(1),
+    Pong(1),
+]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_framed_message_arrives_as_it_was_sent(message: Message) -> None:
+    framed = frame(message)
+    assert body_length(framed) == len(framed) - HEADER
+    assert body_length(b"xxx" + framed, 3) == len(framed) - HEADER
+    assert parse(framed[HEADER:]) == message
+    assert parse(memoryview(framed)[HEADER:]) == message
+
+
+def test_each_kind_has_its_own_number() -> None:
+    numbers = {msgspec.msgpack.decode(frame(message)[HEADER:])[0] for message in MESSAGES}
+    assert len(numbers) == len({type(message) for message in MESSAGES}) == 13
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        b"garbage",
+        b"\x91" * 100_000,
+        encode_value([]),
+        encode_value([0]),
+        encode_value([99, 1]),
+        encode_value([12, "no number"]),
+        encode_value([7, 1]),
+        encode_value([7, 1, 1, 1, 1, 1, "no kind", {}]),
+        encode_value({"a": 1}),
+        b"\x92\x0c\xa1\xff",
+    ],
+)
+def test_what_is_no_message_is_a_protocol_error_that_shows_its_beginning(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match="no memsync message") as caught:
+        parse(body)
+    assert caught.value.code is MemErrors.ERR_PROTOCOL
+    assert repr(body[:40]) in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_a_protocol_error(body: bytes) -> None:
+    try:
+        message = parse(body)
+    except ProtocolError:
+        return
+    assert parse(frame(message)[HEADER:]) == message
+
+
+@given(json_values)
+def test_a_json_value_survives_the_wire_with_the_order_of_its_keys(value: object) -> None:
+    decoded = decode_value(encode_value(value))
+    assert decoded == value
+    assert repr(decoded) == repr(value)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x92\x01", b"\xa1\xff", b"\x91" * 100_000])
+def test_a_snapshot_that_cannot_be_decoded_is_a_protocol_error(data: bytes) -> None:
+    with pytest.raises(ProtocolError, match="snapshot"):
+        decode_value(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART])
+def test_a_snapshot_travels_in_parts_of_bounded_size_the_last_of_which_says_so(size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    parts = [parse(each[HEADER:]) for each in snapshot_frames(data)]
+    assert all(isinstance(part, SnapshotPart) and len(part.data) <= PART for part in parts)
+    assert b"".join(part.data for part in parts) == data
+    assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]

@@ -1,0 +1,116 @@
+"""A peer's own writes: numbers without gaps, kept until the outcome is known."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memsync.errors import UpdateError
+from memsync.replication.messages import Propose
+from memsync.replication.writes import Write, Writes
+
+
+def add(writes: Writes) -> Write:
+    """One more write."""
+    number = writes.next_number
+    write = Write(Propose(number, writes.lowest, number, 1, 1, "patch", {}))
+    writes.add(write)
+    return write
+
+
+def numbers(found: list[Write]) -> list[int]:
+    """The numbers of writes."""
+    return [write.proposal.number for write in found]
+
+
+def filled(count: int, keep: int = 10) -> Writes:
+    """So many pending writes."""
+    writes: Writes = Writes(keep)
+    for _ in range(count):
+        add(writes)
+    return writes
+
+
+def test_numbers_begin_at_one_and_have_no_gaps() -> None:
+    writes = filled(3)
+    assert numbers(list(writes.pending.values())) == [1, 2, 3]
+    assert (writes.next_number, writes.lowest) == (4, 1)
+
+
+def test_a_write_with_another_number_is_a_fault_of_ours() -> None:
+    with pytest.raises(AssertionError):
+        filled(1).add(Write(Propose(1, 1, 1, 1, 1, "patch", {})))
+
+
+def test_the_lowest_unknown_number_follows_the_outcomes() -> None:
+    writes = filled(3)
+    assert writes.settle(2, accepted=True).proposal.number == 2
+    assert writes.lowest == 1
+    writes.settle(1, accepted=False)
+    assert writes.lowest == 3
+    writes.settle(3, accepted=True)
+    assert writes.lowest == 4
+
+
+def test_an_outcome_that_was_known_before_changes_nothing() -> None:
+    writes = filled(1)
+    assert writes.settle(1, accepted=True) is not None
+    assert writes.settle(1, accepted=True) is None
+    assert writes.settle(99, accepted=True) is None
+
+
+def test_a_host_gets_what_it_has_not_decided() -> None:
+    writes = filled(3)
+    assert numbers(writes.after(0)) == [1, 2, 3]
+    assert numbers(writes.after(2)) == [3]
+    assert numbers(writes.after(3)) == []
+
+
+def test_an_accepted_write_which_the_next_host_lacks_is_sent_again_in_sequence() -> None:
+    writes = filled(4)
+    for number in (1, 2):
+        writes.settle(number, accepted=True)
+    assert numbers(writes.after(0)) == [1, 2, 3, 4]
+    assert numbers(writes.after(1)) == [2, 3, 4]
+    assert numbers(writes.after(2)) == [3, 4]
+
+
+def test_a_refused_write_is_not_sent_again() -> None:
+    writes = filled(3)
+    writes.settle(1, accepted=True)
+    writes.settle(2, accepted=False)
+    assert numbers(writes.after(0)) == [1, 3]
+
+
+def test_only_so_many_accepted_writes_are_remembered() -> None:
+    writes = filled(5, keep=2)
+    for number in range(1, 6):
+        writes.settle(number, accepted=True)
+    assert numbers(writes.after(0)) == [4, 5]
+
+
+def test_a_write_takes_its_outcome() -> None:
+    write = add(Writes(1))
+    assert not write.done
+    error = UpdateError("no")
+    write.resolve(7, error)
+    assert (write.done, write.version, write.error) == (True, 7, error)
+
+
+@given(st.lists(st.sampled_from(["add", "accept", "refuse"]), max_size=40), st.integers(0, 40))
+def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
+    writes: Writes = Writes(keep=100)
+    fate: dict[int, str] = {}
+    for step in steps:
+        undecided = [number for number, what in fate.items() if what == "pending"]
+        if step == "add":
+            fate[add(writes).proposal.number] = "pending"
+        elif undecided:
+            fate[undecided[0]] = step
+            assert writes.settle(undecided[0], accepted=step == "accept") is not None
+    undecided = [number for number, what in fate.items() if what == "pending"]
+    assert writes.lowest == min(undecided, default=len(fate) + 1)
+    assert numbers(writes.after(last)) == [
+        number for number, what in fate.items() if what != "refuse" and number > last
+    ]
