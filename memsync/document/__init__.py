@@ -10,6 +10,7 @@ Pure: no I/O, no clock, no thread, no randomness. State and update in, RFC 6902 
 """
 
 from memsync.document.containers import Guard, ReadOnlyDict, ReadOnlyList, make_live, to_plain
+from memsync.document.draft import Draft
 from memsync.document.install import install
 from memsync.document.patch import apply_patch, check_patch, compile_patch, invert
 from memsync.document.query import check_filter, matches
@@ -18,6 +19,7 @@ from memsync.document.update import apply_update, check_update, compile_update
 from memsync.document.values import normalize
 
 __all__ = [
+    "Draft",
     "Guard",
     "ReadOnlyDict",
     "ReadOnlyList",

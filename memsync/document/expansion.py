@@ -21,7 +21,7 @@ from memsync.document.values import normalize
 
 def expand(plan: Plan, document: Any, filters: Filters, filter: Any) -> Iterator[Step]:
     """The steps of a dynamic plan at their concrete paths. Raises `UpdateError`."""
-    return _Expansion(document, filters, filter).walk(plan.root, document, ())
+    return _Expansion(document, filters, filter).walk(plan.trie(), document, ())
 
 
 class _Expansion:

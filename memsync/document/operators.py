@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum
 from math import isfinite
+from operator import add, and_, mul, or_, xor
 from typing import Any, NamedTuple, Protocol
 
 from memsync.document.failures import failure
@@ -104,6 +105,8 @@ def _unset(current: Any, operand: Any, place: Place, context: Context) -> Any:
 
 def _prepare_number(name: str) -> Prepare:
     def prepare(operand: Any, place: Place) -> Any:
+        if type(operand) is int and INT64_MIN <= operand <= INT64_MAX:
+            return operand
         number = normalize(operand, place.path)
         if not is_number(number):
             raise failure(
@@ -118,40 +121,28 @@ def _prepare_number(name: str) -> Prepare:
 
 def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
     def change(current: Any, operand: Any, place: Place, context: Context) -> Any:
+        known = current
         if current is MISSING:
             current = 0
-        elif not is_number(current):
+        elif type(current) is not int and type(current) is not float:
             raise failure(
                 "type_mismatch",
                 f"{name}: the field {place.path!r} is {type_name(current)}, not a number",
                 place.path,
             )
         result = compute(current, operand)
-        if type(result) is int:
-            if INT64_MIN <= result <= INT64_MAX:
-                return result
-        elif isfinite(result):
-            return result
-        raise failure(
-            "overflow",
-            f"{name}: the result for {place.path!r} does not fit: {current} and {operand}",
-            place.path,
-        )
-
-    return change
-
-
-def _keeping_identical(change: Change) -> Change:
-    """The same change, but `UNCHANGED` where the result is what was there, type included."""
-
-    def changed(current: Any, operand: Any, place: Place, context: Context) -> Any:
-        result = change(current, operand, place, context)
-        # Different by value is different: `identical` is asked only when it can be true.
-        if result == current and current is not MISSING and identical(current, result):
+        fits = INT64_MIN <= result <= INT64_MAX if type(result) is int else isfinite(result)
+        if not fits:
+            raise failure(
+                "overflow",
+                f"{name}: the result for {place.path!r} does not fit: {current} and {operand}",
+                place.path,
+            )
+        if result == known and identical(result, known):
             return UNCHANGED
         return result
 
-    return changed
+    return change
 
 
 def _extreme(sign: int) -> Change:
@@ -163,11 +154,7 @@ def _extreme(sign: int) -> Change:
     return change
 
 
-_BIT_OPERATIONS: dict[str, Callable[[int, int], int]] = {
-    "and": lambda value, operand: value & operand,
-    "or": lambda value, operand: value | operand,
-    "xor": lambda value, operand: value ^ operand,
-}
+_BIT_OPERATIONS: dict[str, Callable[[int, int], int]] = {"and": and_, "or": or_, "xor": xor}
 
 
 def _prepare_bit(operand: Any, place: Place) -> Any:
@@ -193,6 +180,7 @@ def _prepare_bit(operand: Any, place: Place) -> Any:
 
 
 def _bit(current: Any, operations: Any, place: Place, context: Context) -> Any:
+    known = current
     if current is MISSING:
         current = 0
     elif type(current) is not int:
@@ -203,7 +191,7 @@ def _bit(current: Any, operations: Any, place: Place, context: Context) -> Any:
         )
     for name, bits in operations.items():
         current = _BIT_OPERATIONS[name](current, bits)
-    return current
+    return UNCHANGED if current == known else current
 
 
 def _prepare_date(operand: Any, place: Place) -> Any:
@@ -241,18 +229,10 @@ VALUE_OPERATORS = (
     Operator("$set", prepare_value, _set),
     Operator("$setOnInsert", prepare_value, _set_on_insert),
     Operator("$unset", _ignore_operand, _unset, Absent.IGNORES),
-    Operator(
-        "$inc",
-        _prepare_number("$inc"),
-        _keeping_identical(_arithmetic("$inc", lambda left, right: left + right)),
-    ),
-    Operator(
-        "$mul",
-        _prepare_number("$mul"),
-        _keeping_identical(_arithmetic("$mul", lambda left, right: left * right)),
-    ),
+    Operator("$inc", _prepare_number("$inc"), _arithmetic("$inc", add)),
+    Operator("$mul", _prepare_number("$mul"), _arithmetic("$mul", mul)),
     Operator("$min", prepare_value, _extreme(-1)),
     Operator("$max", prepare_value, _extreme(1)),
-    Operator("$bit", _prepare_bit, _keeping_identical(_bit)),
+    Operator("$bit", _prepare_bit, _bit),
     Operator("$currentDate", _prepare_date, _current_date),
 )

@@ -29,8 +29,9 @@ def check_patch(patch: Any) -> list[Operation]:
     """A detached copy of an RFC 6902 patch, if it is well-formed.
 
     `patch` is a list of operations, or anything with such a list as its ``patch``, for example a
-    `jsonpatch.JsonPatch`. Beyond the standard, ``{"op": "test", "path": ..., "absent": True}``
-    tests that there is nothing. Raises `UpdateError`, or `NotSerializableError` for its values.
+    `jsonpatch.JsonPatch`. Beyond the standard, a ``test`` with ``"absent": True`` (or ``False``)
+    instead of a value tests that there is nothing (or something, whatever it is). Raises
+    `UpdateError`, or `NotSerializableError` for its values.
 
     >>> check_patch([{"op": "remove", "path": "/a", "comment": "why"}])
     [{'op': 'remove', 'path': '/a'}]
@@ -49,8 +50,8 @@ def _check_operation(operation: Any) -> Operation:
         raise patch_failure("unknown_operator", f"unknown operation {kind!r:.60}", path)
     checked: Operation = {"op": kind, "path": _check_pointer(operation, "path")}
     member = _MEMBERS[kind]
-    if kind == "test" and operation.get("absent") is True:
-        checked["absent"] = True
+    if kind == "test" and isinstance(dict.get(operation, "absent"), bool):
+        checked["absent"] = operation["absent"]
     elif member == "from":
         checked["from"] = _check_pointer(operation, "from")
     elif member == "value":

@@ -6,10 +6,10 @@ Parsing is cached, because programs write to the same places again and again.
 from __future__ import annotations
 
 from functools import cmp_to_key, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from memsync.document.failures import failure, patch_failure
-from memsync.document.values import MAX_DEPTH, check_field_name
+from memsync.document.values import MAX_DEPTH, MAX_FIELD_BYTES, check_field_name
 from memsync.errors import NotSerializableError
 
 # MongoDB's limit on the nulls that setting an element far beyond the end of an array may create.
@@ -36,28 +36,51 @@ def array_index(part: str) -> int | None:
     return int(part) if is_digits(part) and len(part) <= 10 else None
 
 
-@lru_cache(maxsize=4096)
-def parse_path(path: str) -> Parts:
-    """The parts of an update path. Raises `UpdateError` when it cannot be updated.
+class UpdatePath(NamedTuple):
+    """A parsed update path, and what it needs to know of a document.
 
-    >>> parse_path("a.$[].b")
+    `dynamic`: ``$`` or ``$[]`` parts depend on arrays; `identifiers`: the names in ``$[name]``;
+    `ambiguous`: a part has leading zeros, so that two paths may mean one element.
+    """
+
+    parts: Parts
+    pointer: str
+    dynamic: bool
+    identifiers: tuple[str, ...]
+    ambiguous: bool
+
+
+@lru_cache(maxsize=4096)
+def parse_path(path: str) -> UpdatePath:
+    """Parse an update path. Raises `UpdateError` when it cannot be updated.
+
+    >>> parse_path("a.$[].b").parts
     ('a', '$[]', 'b')
     """
     parts = tuple(path.split("."))
     if "" in parts:
         raise failure("empty_field_name", f"the path {path!r} has an empty field name", path)
-    if parts.count("$") > 1:
-        raise failure("bad_value", f"the path {path!r} has more than one positional '$'", path)
-    if parts[0] == "$" or is_filtered(parts[0]):
-        raise failure(
-            "bad_value", f"the path {path!r} starts with {parts[0]!r}: name an array first", path
-        )
-    for part in parts:
-        check_field_name(part, "")
+    if not path.isascii() or len(path) > MAX_FIELD_BYTES:
+        for part in parts:
+            check_field_name(part, "")
     if len(parts) > MAX_DEPTH:
         shown = f"{path[:40]}..."
         raise NotSerializableError(f"{shown}: nested deeper than {MAX_DEPTH} levels", path=path)
-    return parts
+    filtered = [part for part in parts if is_filtered(part)] if "$" in path else []
+    positional = parts.count("$")
+    if positional > 1:
+        raise failure("bad_value", f"the path {path!r} has more than one positional '$'", path)
+    if parts[0] == "$" or parts[0] in filtered:
+        raise failure(
+            "bad_value", f"the path {path!r} starts with {parts[0]!r}: name an array first", path
+        )
+    return UpdatePath(
+        parts,
+        pointer_of(parts),
+        bool(positional or filtered),
+        tuple(part[2:-1] for part in filtered if part != "$[]"),
+        ".0" in path and any(part[0] == "0" and part != "0" and is_digits(part) for part in parts),
+    )
 
 
 def pointer_of(parts: Parts) -> str:
@@ -66,10 +89,9 @@ def pointer_of(parts: Parts) -> str:
     >>> pointer_of(("a", "b/c", "~"))
     '/a/b~1c/~0'
     """
-    joined = "/".join(
-        part.replace("~", "~0").replace("/", "~1") if "~" in part or "/" in part else part
-        for part in parts
-    )
+    joined = "/".join(parts)
+    if "~" in joined or joined.count("/") >= len(parts):
+        joined = "/".join([part.replace("~", "~0").replace("/", "~1") for part in parts])
     return f"/{joined}" if parts else ""
 
 

@@ -7,7 +7,8 @@ server, where two that are equal or contain one another meet (error 40), before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from memsync.document.array_operators import ARRAY_OPERATORS
@@ -16,8 +17,8 @@ from memsync.document.operators import VALUE_OPERATORS, Operator, Place
 from memsync.document.order import type_name
 from memsync.document.paths import (
     Parts,
+    UpdatePath,
     field_order,
-    is_digits,
     is_filtered,
     parse_path,
     pointer_of,
@@ -41,31 +42,41 @@ OPERATORS = {operator.name: operator for operator in (*VALUE_OPERATORS, *ARRAY_O
 
 
 class Step:
-    """One operator at one path; for ``$rename`` the path is the destination."""
+    """One operator at one path; for ``$rename`` the path is the destination.
+
+    The operand is ``update[name][field]``.
+    """
 
     # fmt: off
     __slots__ = (
-        "change", "depth", "field", "last", "name", "operator", "parents", "parts", "path",
-        "pointer", "prepare",
+        "change", "depth", "field", "last", "name", "operator", "parents", "parsed", "parts",
+        "path", "pointer", "prepare",
     )
     # fmt: on
 
-    def __init__(self, operator: Operator, path: str, parts: Parts, field: str) -> None:
+    def __init__(self, operator: Operator, path: str, parsed: UpdatePath, field: str) -> None:
         self.operator = operator
         self.name = operator.name
         self.prepare = operator.prepare
         self.change = operator.change
         self.path = path
-        self.parts = parts
-        self.field = field  # the operand is update[operator.name][field]
-        self.parents = parts[:-1]
-        self.last = parts[-1]
-        self.depth = len(parts)
-        self.pointer = pointer_of(parts)
+        self.field = field
+        self.parsed = parsed
+        self.parts = parsed.parts
+        self.pointer = parsed.pointer
+        self.parents = parsed.parts[:-1]
+        self.last = parsed.parts[-1]
+        self.depth = len(parsed.parts)
 
     def at(self, parts: Parts) -> Step:
         """The same operator at a concrete path, one that a dynamic path stands for."""
-        return Step(self.operator, ".".join(parts), parts, self.field)
+        parsed = self.parsed._replace(parts=parts, pointer=pointer_of(parts))
+        return Step(self.operator, ".".join(parts), parsed, self.field)
+
+
+@lru_cache(maxsize=4096)
+def _step(name: str, path: str) -> Step:
+    return Step(OPERATORS[name], path, parse_path(path), path)
 
 
 class Node:
@@ -91,40 +102,64 @@ class Node:
 
 
 class Plan:
-    """The steps of an update: `given` as written, `steps` in the server's order.
+    """The steps of an update: `given` as written, `order` their indexes in the server's order.
 
-    `dynamic` says that paths depend on the document (``$``, ``$[]``); then `root` is walked instead
-    of `steps`. `ambiguous` says that two paths may mean one place because of leading zeros.
+    `dynamic` says that paths depend on the document; then the trie at `root` is walked instead.
     """
 
-    __slots__ = ("ambiguous", "dynamic", "given", "identifiers", "order", "root", "steps")
+    ambiguous = False
+    dynamic = False
+    identifiers: frozenset[str] = frozenset()
+    order: Sequence[int] = (0,)
+    root: Node | None = None
+    single: Step | None = None  # the only step, unless its path is dynamic
+    _first: tuple[Step | None, str, UpdatePath] | None = None
 
     def __init__(self) -> None:
         self.given: list[Step] = []
-        self.root = Node(None)
-        self.identifiers: set[str] = set()
-        self.dynamic = False
-        self.ambiguous = False
+
+    def add(self, step: Step | None, path: str, parsed: UpdatePath) -> None:
+        """Put a path into the trie. Raises where it meets another one."""
+        if self._first is None:
+            # One path alone meets nothing: the trie can wait for a second one.
+            self._first = (step, path, parsed)
+        else:
+            self._insert(path, parsed.parts, step)
+        if parsed.dynamic:
+            self.dynamic = True
+            self.identifiers = self.identifiers.union(parsed.identifiers)
+        if parsed.ambiguous:
+            self.ambiguous = True
+        if step is not None:
+            self.given.append(step)
 
     def finish(self) -> None:
         """Sort the steps, after all have been added."""
-        order = sorted(
-            (index for index, _ in enumerate(self.given)),
-            key=lambda index: processing_order(self.given[index].parts),
-        )
-        self.order = order
-        self.steps = [self.given[index] for index in order]
+        if self.dynamic:
+            self.trie()
+        if len(self.given) == 1:
+            self.single = None if self.dynamic else self.given[0]
+        else:
+            indexes = range(len(self.given))
+            self.order = sorted(indexes, key=lambda at: processing_order(self.given[at].parts))
         for step in self.given:
-            if step.parts[0].startswith("$"):
+            if step.field[0] == "$" or step.path[0] == "$":
+                path = step.field if step.field[0] == "$" else step.path
                 raise failure(
-                    "dollar_prefixed",
-                    f"the field name {step.parts[0]!r} in {step.path!r} starts with '$'",
-                    step.path,
+                    "dollar_prefixed", f"the first field name of {path!r} starts with '$'", path
                 )
 
-    def insert(self, step: Step | None, path: str, parts: Parts) -> None:
-        """Put a path into the trie. Raises where it meets another one."""
-        node = self.root
+    def trie(self) -> Node:
+        """The trie of all paths."""
+        if self.root is None:
+            self.root = Node(None)
+            if self._first is not None:
+                step, path, parsed = self._first
+                self._insert(path, parsed.parts, step)
+        return self.root
+
+    def _insert(self, path: str, parts: Parts, step: Step | None) -> None:
+        node = self.trie()
         for position, part in enumerate(parts[:-1]):
             child = node.children.get(part)
             filtered = is_filtered(parts[position + 1])
@@ -136,16 +171,6 @@ class Plan:
         if parts[-1] in node.children:
             raise _conflict(path, path)
         node.children[parts[-1]] = Node(step)
-
-    def note(self, parts: Parts) -> None:
-        """Remember what a path needs to know of the document."""
-        for part in parts:
-            if part[0] == "$" and (part == "$" or is_filtered(part)):
-                self.dynamic = True
-                if part not in ("$", "$[]"):
-                    self.identifiers.add(part[2:-1])
-            elif part[0] == "0" and len(part) > 1 and is_digits(part):
-                self.ambiguous = True
 
 
 def _conflict(path: str, place: str) -> Exception:
@@ -159,129 +184,125 @@ Known = Callable[[str], bool]
 def build_plan(update: dict[str, Any], known: Known) -> Plan:
     """Parse an update completely, operands included. Raises `UpdateError`."""
     plan = Plan()
-    for name, fields in _operations(update):
-        for field, operand in dict.items(fields):
-            check_field_name(field, name)
-            if name == RENAME.name:
-                _add_rename(plan, field, operand, known)
-            else:
-                _add_step(plan, OPERATORS[name], field, operand, known)
-    plan.finish()
-    return plan
-
-
-def _operations(update: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    if not any(isinstance(name, str) and name.startswith("$") for name in dict.keys(update)):
-        raise failure(
-            "unknown_operator",
-            "an update consists of operators: to set fields write {'$set': {...}}; replacing the "
-            "whole document is not an update",
-        )
     for name, fields in dict.items(update):
-        if name not in OPERATORS:
-            raise failure(
-                "unknown_operator",
-                f"unknown update operator {name!r:.60}; known are {', '.join(sorted(OPERATORS))}",
-            )
+        operator = OPERATORS.get(name) if isinstance(name, str) else None
+        if operator is None:
+            raise _unknown_operator(update, name)
         if not isinstance(fields, dict):
             found = type_name(normalize(fields, name))
             raise failure(
                 "bad_operand",
                 f"{name} needs an object of fields, {{{name!r}: {{'field': ...}}}}, not {found}",
             )
-        yield name, fields
+        for field, operand in dict.items(fields):
+            if not isinstance(field, str):
+                check_field_name(field, name)
+            if operator is RENAME:
+                _add_rename(plan, field, operand, known)
+            else:
+                _add_step(plan, operator, field, operand, known)
+    if not update:
+        raise _unknown_operator(update, "")
+    plan.finish()
+    return plan
+
+
+def _unknown_operator(update: dict[str, Any], name: Any) -> Exception:
+    if any(isinstance(other, str) and other[:1] == "$" for other in dict.keys(update)):
+        known = ", ".join(sorted(OPERATORS))
+        message = f"unknown update operator {name!r:.60}; known are {known}"
+    else:
+        message = (
+            "an update consists of operators: to set fields write {'$set': {...}}; replacing the "
+            "whole document is not an update"
+        )
+    return failure("unknown_operator", message)
 
 
 def _add_step(plan: Plan, operator: Operator, field: str, operand: Any, known: Known) -> None:
-    parts = parse_path(field)
-    step = Step(operator, field, parts, field)
-    operator.prepare(operand, step)
-    _check_identifiers(field, parts, known)
-    plan.insert(step, field, parts)
-    plan.note(parts)
-    plan.given.append(step)
+    step = _step(operator.name, field)
+    step.prepare(operand, step)
+    if step.parsed.identifiers:
+        _check_identifiers(field, step.parsed, known)
+    plan.add(step, field, step.parsed)
 
 
 def _add_rename(plan: Plan, field: str, operand: Any, known: Known) -> None:
     source = parse_path(field)
     _check_identifiers(field, source, known)
-    plan.insert(None, field, source)
+    plan.add(None, field, source)
     target = normalize(operand, field)
     if not isinstance(target, str):
         raise failure(
             "bad_value", f"$rename: {field!r} needs a path, not {type_name(target)}", field
         )
-    parts = parse_path(target)
-    _check_rename(field, source, target, parts)
-    step = Step(RENAME, target, parts, field)
-    plan.insert(step, target, parts)
-    plan.note(source)
-    plan.note(parts)
-    plan.given.append(step)
-    if source[0].startswith("$"):
-        raise failure("dollar_prefixed", f"the field name {source[0]!r} starts with '$'", field)
+    parsed = parse_path(target)
+    _check_rename(field, source, target, parsed)
+    plan.add(Step(RENAME, target, parsed, field), target, parsed)
 
 
-def _check_rename(field: str, source: Parts, target: str, parts: Parts) -> None:
-    if source == parts:
+def _check_rename(field: str, source: UpdatePath, target: str, parsed: UpdatePath) -> None:
+    first, second = source.parts, parsed.parts
+    if first == second:
         raise failure("bad_value", f"$rename: {field!r} is renamed to itself", field)
-    if source == parts[: len(source)] or parts == source[: len(parts)]:
+    if first == second[: len(first)] or second == first[: len(second)]:
         raise failure(
             "bad_value", f"$rename: {field!r} and {target!r} lie within one another", field
         )
-    for path, path_parts in ((field, source), (target, parts)):
-        if any(part == "$" or is_filtered(part) for part in path_parts):
+    for path, dynamic in ((field, source.dynamic), (target, parsed.dynamic)):
+        if dynamic:
             raise failure(
                 "bad_value", f"$rename: {path!r} cannot depend on the elements of an array", field
             )
 
 
-def _check_identifiers(path: str, parts: Parts, known: Known) -> None:
-    for part in parts:
-        if is_filtered(part) and part != "$[]" and not known(part[2:-1]):
+def _check_identifiers(path: str, parsed: UpdatePath, known: Known) -> None:
+    for identifier in parsed.identifiers:
+        if not known(identifier):
             raise failure(
                 "array_filters",
-                f"no array filter for the identifier {part[2:-1]!r} in {path!r}: pass "
-                f"array_filters=[{{{part[2:-1]!r}: ...}}]",
+                f"no array filter for the identifier {identifier!r} in {path!r}: pass "
+                f"array_filters=[{{{identifier!r}: ...}}]",
                 path,
             )
 
 
 # Plans by shape. A program has few shapes; one that makes paths of data just fills it anew.
-_plans: dict[Any, Plan] = {}
+_plans: dict[tuple[Any, ...], Plan] = {}
 _MAX_PLANS = 2048
 _MAX_CACHED_STEPS = 32
 
 
-def plan_for(update: dict[str, Any], known: Collection[str], fresh: bool = False) -> Plan:
+def plan_for(update: dict[str, Any], known: Collection[str]) -> Plan:
     """The plan of an update, from the cache when its shape is known. Raises `UpdateError`.
 
-    `known` are the identifiers of the array filters. A `fresh` plan has all operands checked.
+    `known` are the identifiers of the array filters. A shape is no proof that the operands of the
+    operators are objects: whoever takes an operand out of them must be ready for a `TypeError`.
     """
-    plan = shape = None
-    if not fresh:
-        try:
-            # The type tells an object of fields from a string of the same letters.
-            shape = tuple([(name, type(fields), *fields) for name, fields in dict.items(update)])
-            plan = _plans.get(shape)
-        except TypeError:
-            pass  # an operand that is no object, a field name that is no string: refused below
-    if plan is None or not plan.identifiers.issubset(known):
+    # With their number it is clear which names are operators: no field of a plan starts with "$".
+    shape: list[Any] = [len(update)]
+    plan = None
+    try:
+        for name in update:
+            shape.append(name)
+            shape += update[name]
+        plan = _plans.get(tuple(shape))
+    except TypeError:
+        pass  # an operand that is no object, a field name that is no string: refused below
+    if plan is None or (plan.dynamic and not plan.identifiers.issubset(known)):
         plan = build_plan(update, known.__contains__)
-        if shape is not None:
-            _remember(shape, plan)
-    if len(known) > len(plan.identifiers):
+        # Where $rename goes to is in its operand, so its plan is more than its shape.
+        if (
+            len(plan.given) <= _MAX_CACHED_STEPS
+            and "$rename" not in update
+            and all(update.values())
+        ):
+            if len(_plans) >= _MAX_PLANS:
+                _plans.clear()
+            _plans[tuple(shape)] = plan
+    if known and len(known) > len(plan.identifiers):
         unused = ", ".join(map(repr, sorted(set(known) - plan.identifiers)))
         raise failure(
             "array_filters", f"array filters that the update does not use: {unused}", code=9
         )
     return plan
-
-
-def _remember(shape: Any, plan: Plan) -> None:
-    # Where $rename goes to is in its operand, so its plan is more than its shape.
-    if len(plan.given) > _MAX_CACHED_STEPS or any(step.operator is RENAME for step in plan.given):
-        return
-    if len(_plans) >= _MAX_PLANS:
-        _plans.clear()
-    _plans[shape] = plan

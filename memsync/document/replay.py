@@ -6,7 +6,6 @@ overlay before the first of them is done, so nothing is ever undone where a read
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -14,13 +13,13 @@ from memsync.document.containers import ReadOnlyDict, to_live, to_plain
 from memsync.document.difference import Operation
 from memsync.document.failures import patch_failure
 from memsync.document.install import install
+from memsync.document.overlay import ShadowObject
 from memsync.document.paths import Parts, parse_pointer, pointer_index
 from memsync.document.trial import Trial, child
 from memsync.errors import UpdateError
 
-Convert = Callable[[Any], Any]
-
-_WITH_VALUE = ("replace", "add")
+_KINDS = ("replace", "add", "remove")
+_SCALARS = frozenset({type(None), bool, int, float, str})
 
 
 def replay(root: Any, operations: list[Operation]) -> None:
@@ -35,35 +34,33 @@ def replay(root: Any, operations: list[Operation]) -> None:
     >>> document
     {'a': {'n': 2}}
     """
-    convert = to_plain
-    if isinstance(root, ReadOnlyDict):
-        guard = root._guard
-        convert = lambda value: to_live(value, guard)  # noqa: E731  # a def would be longer
     if len(operations) == 1:
         operation = operations[0]
-        _write(root, operation, _value(operation, convert))
+        _write(root, operation, _value(root, operation))
         return
     trial = Trial(root)
     values = []
     for operation in operations:
-        values.append(_value(operation, convert))
+        values.append(_value(root, operation))
         trial.apply(operation)
+        if isinstance(root, dict) and not isinstance(trial.root, (dict, ShadowObject)):
+            raise patch_failure("bad_value", "the document must stay an object", "")
     for operation, value in zip(operations, values, strict=True):
         _write(root, operation, value)
 
 
-def _value(operation: Operation, convert: Convert) -> Any:
+def _value(root: Any, operation: Operation) -> Any:
     """The value to be written, converted; this is also where a malformed operation ends."""
     try:
-        kind, path = operation["op"], operation["path"]
-        value = operation["value"] if kind in _WITH_VALUE else None
+        kind = operation["op"]
+        value = None if kind == "remove" else operation["value"]
+        if kind not in _KINDS or type(operation["path"]) is not str:
+            raise _malformed(operation)
     except (KeyError, TypeError):
         raise _malformed(operation) from None
-    if type(path) is not str or (kind != "remove" and kind not in _WITH_VALUE):
-        raise _malformed(operation)
-    if not path and not isinstance(value, dict):
-        raise patch_failure("bad_value", "the document must stay an object", path)
-    return convert(value) if isinstance(value, (dict, list)) else value
+    if type(value) in _SCALARS:
+        return value
+    return to_live(value, root._guard) if isinstance(root, ReadOnlyDict) else to_plain(value)
 
 
 def _malformed(operation: Any) -> UpdateError:
@@ -71,17 +68,14 @@ def _malformed(operation: Any) -> UpdateError:
 
 
 @lru_cache(maxsize=4096)
-def _split(pointer: str) -> tuple[Parts, str]:
+def _split(pointer: str) -> tuple[Parts, str | None]:
     tokens = parse_pointer(pointer)
-    return tokens[:-1], tokens[-1]
+    return tokens[:-1], tokens[-1] if tokens else None
 
 
 def _write(root: Any, operation: Operation, value: Any) -> None:
     """Do one operation, or raise and do nothing."""
     kind, pointer = operation["op"], operation["path"]
-    if not pointer:
-        install(root, value)
-        return
     parents, last = _split(pointer)
     node = root
     try:
@@ -90,19 +84,22 @@ def _write(root: Any, operation: Operation, value: Any) -> None:
     except (KeyError, TypeError):
         # Not objects all the way: an array wants a number, a wrong path its error.
         node = _descend(root, parents)
-    if isinstance(node, dict):
-        if kind == "add":
-            dict.__setitem__(node, last, value)
-        elif last not in node:
-            raise _impossible(pointer)
-        elif kind == "replace":
-            dict.__setitem__(node, last, value)
-        else:
-            dict.__delitem__(node, last)
+    if last is None:
+        _write_root(root, kind, value)
     elif isinstance(node, list):
         _write_element(node, kind, last, value, pointer)
-    else:
+    elif not isinstance(node, dict) or (kind != "add" and last not in node):
         raise _impossible(pointer)
+    elif kind == "remove":
+        dict.__delitem__(node, last)
+    else:
+        dict.__setitem__(node, last, value)
+
+
+def _write_root(root: Any, kind: str, value: Any) -> None:
+    if kind == "remove" or not isinstance(value, dict):
+        raise patch_failure("bad_value", "the document must stay an object", "")
+    install(root, value)
 
 
 def _descend(root: Any, tokens: Parts) -> Any:

@@ -153,14 +153,14 @@ class Trial:
     def _test(self, tokens: Parts, operation: Operation) -> None:
         value = self.lookup(tokens)
         found = None if value is MISSING else plain(value)
-        if operation.get("absent"):
-            if value is MISSING:
-                return
-        elif value is not MISSING and json_equal(found, operation["value"]):
-            return
-        path = pointer_of(tokens)
-        state = "is not there" if value is MISSING else f"is {found!r:.60}"
-        raise ConflictError(f"the test of {path!r} failed: it {state}", path=path, value=found)
+        if "absent" in operation:
+            holds = operation["absent"] is (value is MISSING)
+        else:
+            holds = value is not MISSING and json_equal(found, operation["value"])
+        if not holds:
+            path = pointer_of(tokens)
+            state = "there is nothing" if value is MISSING else f"there is {found!r:.60}"
+            raise ConflictError(f"the test of {path!r} failed: {state}", path=path, value=found)
 
 
 def _size(value: Any) -> int:

@@ -65,19 +65,32 @@ def compile_update(
     if array_filters is not None:
         filters = parse_array_filters(array_filters)
     plan = plan_for(update, filters)
-    context = Context(now, insert)
+    context = Context(now, insert) if insert or now is not None else _NO_CONTEXT
+    try:
+        if plan.single is not None:
+            raws = [update[plan.single.name][plan.single.field]]
+        else:
+            raws = [update[step.name][step.field] for step in plan.given]
+    except TypeError:
+        # The shape is that of a valid update, but an operand is a string or a list of the fields.
+        build_plan(update, filters.__contains__)
+        raise
+    if plan.single is not None:
+        step = plan.single
+        return _single(document, step, step.prepare(raws[0], step), context)
     # All operands are checked, as written, before the first step looks at the document.
-    operands = [step.prepare(update[step.name][step.field], step) for step in plan.given]
+    operands = [step.prepare(operand, step) for step, operand in zip(plan.given, raws, strict=True)]
     if plan.dynamic:
         targets = (
             (step, step.prepare(update[step.name][step.field], step))
             for step in expand(plan, document, filters, filter)
         )
         return _compile(document, targets, context, plan.ambiguous)
-    if len(operands) == 1:
-        return _step_operations(document, document, plan.given[0], operands[0], context)[0]
-    ordered = zip(plan.steps, [operands[index] for index in plan.order], strict=True)
+    ordered = ((plan.given[index], operands[index]) for index in plan.order)
     return _compile(document, ordered, context, plan.ambiguous)
+
+
+_NO_CONTEXT = Context(None, False)
 
 
 def _compile(
@@ -86,7 +99,11 @@ def _compile(
     final: list[Operation] = []
     trial = Trial(document)
     for step, operand in steps:
-        operations, independent = _step_operations(document, trial.root, step, operand, context)
+        direct = None if ambiguous else _direct_operations(document, step, operand, context)
+        if direct is not None:
+            final += direct
+            continue
+        operations, independent = _resolved_operations(trial.root, step, operand, context)
         if independent and not ambiguous:
             final += operations
         else:
@@ -138,7 +155,9 @@ def check_update(
     if array_filters is None:
         build_plan(update, lambda identifier: True)
     else:
-        plan_for(update, parse_array_filters(array_filters), fresh=True)
+        filters = parse_array_filters(array_filters)
+        plan_for(update, filters)
+        build_plan(update, filters.__contains__)  # operands too, which plan_for may have skipped
     # Each value has been checked at its depth in the document; this only makes the copy.
     checked: dict[str, Any] = normalize(update, depth=-_WRAPPING)
     return checked
@@ -148,34 +167,48 @@ def check_update(
 _WRAPPING = 4
 
 
-def _step_operations(
-    document: Any, root: Any, step: Step, operand: Any, context: Context
-) -> tuple[list[Operation], bool]:
-    """The operations of one step, and whether no other step can have to do with them.
+def _single(document: Any, step: Step, operand: Any, context: Context) -> list[Operation]:
+    operations = _direct_operations(document, step, operand, context)
+    if operations is None:
+        operations, _ = _resolved_operations(document, step, operand, context)
+    return operations
 
-    `root` is the document as the steps before have left it, perhaps a shadow.
+
+def _direct_operations(
+    document: Any, step: Step, operand: Any, context: Context
+) -> list[Operation] | None:
+    """The operations of a step whose path leads through objects to a value; else None.
+
+    No other step of the same update can have to do with them.
     """
     if step.operator is RENAME:
-        return _rename(root, step), False
-    if root is document:
-        node = document
-        try:
-            for part in step.parents:
-                node = node[part]
-            current = node[step.last]
-        except (KeyError, TypeError):
-            pass  # something is missing, an array is in the way, or a scalar
-        else:
-            new = step.change(current, operand, step, context)
-            if new is UNCHANGED:
-                return [], True
-            return _write(step.pointer, current, new, False), True
-    return _resolved_operations(root, step, operand, context)
+        return None
+    node = document
+    try:
+        for part in step.parents:
+            node = node[part]
+        current = node[step.last]
+    except (KeyError, TypeError):
+        return None  # something is missing, an array is in the way, or a scalar
+    new = step.change(current, operand, step, context)
+    if type(new) in _PLAIN_TYPES:
+        return [{"op": "replace", "path": step.pointer, "value": new}]
+    return [] if new is UNCHANGED else _write(step.pointer, current, new, False)
+
+
+# The types of new values; all others are descriptions of a change.
+_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, dict, list})
 
 
 def _resolved_operations(
     root: Any, step: Step, operand: Any, context: Context
 ) -> tuple[list[Operation], bool]:
+    """The operations of any step, and whether no other step can have to do with them.
+
+    `root` is the document as the steps before have left it, perhaps a shadow.
+    """
+    if step.operator is RENAME:
+        return _rename(root, step), False
     place = resolve(root, step.parts)
     if place.exists:
         current = plain(place.node) if is_shadow(place.node) else place.node
@@ -228,7 +261,7 @@ def _rearrange(pointer: str, array: list[Any], values: list[Any]) -> list[Operat
 
 
 def _rename(root: Any, step: Step) -> list[Operation]:
-    source = resolve(root, parse_path(step.field))
+    source = resolve(root, parse_path(step.field).parts)
     if not source.exists:
         require_viable(source, "$rename", step.field)
         return []

@@ -32,6 +32,8 @@ def normalize(value: Any, path: str = "", depth: int = 0) -> Any:
     Traceback (most recent call last):
     memsync.errors.NotSerializableError: x.a: a tuple cannot be shared; use a list
     """
+    if type(value) is int and INT64_MIN <= value <= INT64_MAX:
+        return value
     try:
         return _copy(value, depth)
     except _RefusedError:

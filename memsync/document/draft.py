@@ -1,0 +1,320 @@
+"""Drafts: what ``mem.edit()`` hands out. They look editable and remember what was read and changed.
+
+A draft reads the shared object as it goes. Every old value that was read or changed becomes a
+``test`` in the resulting patch, so the patch is refused when one of them is no longer so.
+Reading one field is a test of that field; iterating, comparing or counting is a test of the whole
+container. The cost follows what was touched, not the size of the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping, MutableSequence
+from typing import Any
+
+from memsync.document.containers import ReadOnlyDict, ReadOnlyList, to_plain
+from memsync.document.difference import Operation, array_operations
+from memsync.document.order import identical
+from memsync.document.paths import Parts, pointer_of
+from memsync.document.traversal import MISSING
+from memsync.document.values import check_field_name, normalize
+
+
+class Draft:
+    """An editable view of `root` that yields a guarded patch.
+
+    >>> draft = Draft({"cart": {"n": 1}, "other": [0]})
+    >>> draft.root["cart"]["n"] += 1
+    >>> draft.patch()  # doctest: +NORMALIZE_WHITESPACE
+    [{'op': 'test', 'path': '/cart/n', 'value': 1},
+     {'op': 'replace', 'path': '/cart/n', 'value': 2}]
+    """
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self.root = DraftDict(root)
+
+    def patch(self) -> list[Operation]:
+        """The tests and then the changes, an RFC 6902 list; ``[]`` when nothing was changed.
+
+        A guard on something absent, or on a container of which nothing was read but that it is
+        there, is a ``test`` with ``"absent"``, see `check_patch`. Raises `NotSerializableError`
+        for values that cannot be shared.
+        """
+        changes = self.root._changes(())
+        return [*self.root._guards(()), *changes] if changes else []
+
+    def guards(self) -> list[Operation]:
+        """The tests alone: what must still be so for what was read to be valid."""
+        return self.root._guards(())
+
+
+def _snapshot(container: Any) -> Any:
+    if isinstance(container, (ReadOnlyDict, ReadOnlyList)):
+        return container.copy()  # holds the guard meanwhile
+    return to_plain(container)
+
+
+def _plain(value: Any) -> Any:
+    """A copy of a value that may be a part of a draft, or hold parts of one."""
+    if isinstance(value, DraftDict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, DraftList):
+        return [_plain(item) for item in value]
+    if type(value) is dict:
+        return {name: _plain(item) for name, item in value.items()}
+    if type(value) is list:
+        return [_plain(item) for item in value]
+    return value
+
+
+def _shared(value: Any, path: Parts) -> Any:
+    """The value as it will be stored at `path`. Raises `NotSerializableError`."""
+    return normalize(_plain(value), ".".join(path), len(path))
+
+
+class _Node:
+    """What drafts of objects and of arrays share: the memory of what was read.
+
+    `_seen` holds the first value read at each key, as a draft where it is a container. A *covered*
+    node is one whose whole old value is tested, by itself (`_whole`) or by a node above it.
+    """
+
+    def __init__(self, base: Any, covered: bool) -> None:
+        self._base = base
+        self._covered = covered
+        self._whole = False
+        self._seen: dict[Any, Any] = {}
+        self._untested: set[Any] = set()  # keys read while covered: the test above includes them
+        self._put: dict[Any, Any] = {}  # what was set
+
+    def _cover(self) -> None:
+        """From now on the whole old value is tested, and read from one copy of it."""
+        if not self._covered:
+            self._base = _snapshot(self._base)
+            self._covered = self._whole = True
+
+    def _remember(self, key: Any, value: Any) -> Any:
+        if isinstance(value, dict):
+            value = DraftDict(value, self._covered)
+        elif isinstance(value, list):
+            value = DraftList(value, self._covered)
+        self._seen[key] = value
+        if self._covered:
+            self._untested.add(key)
+        return value
+
+    def _overwrite(self, key: Any, value: Any) -> None:
+        """Set a value; all of the old one is tested."""
+        old = self._seen[key]
+        if isinstance(old, _Node):
+            old._cover()
+        self._put[key] = _shared(value, (str(key),))
+
+    def _guards(self, path: Parts) -> list[Operation]:
+        guards: list[Operation] = []
+        if self._whole:
+            guards.append({"op": "test", "path": pointer_of(path), "value": to_plain(self._base)})
+        for key, old in self._seen.items():
+            place = (*path, str(key))
+            if isinstance(old, _Node):
+                inner = old._guards(place)
+                if not inner and key not in self._untested:
+                    inner = [{"op": "test", "path": pointer_of(place), "absent": False}]
+                guards += inner
+            elif key not in self._untested:
+                guards.append(_test(place, old))
+        return guards
+
+    def _inner_changes(self, key: Any, path: Parts) -> list[Operation]:
+        """The operations for a key of the base which has kept its place."""
+        old = self._seen[key]
+        place = (*path, str(key))
+        if key not in self._put:
+            return old._changes(place) if isinstance(old, _Node) else []
+        new = _shared(self._put[key], place)
+        if identical(old._base if isinstance(old, _Node) else old, new):
+            return []
+        return [{"op": "replace", "path": pointer_of(place), "value": new}]
+
+    def _rebase(self, base: Any) -> None:
+        """Go on reading from `base`, which a test above includes."""
+        if isinstance(base, list) == isinstance(self, DraftList) and not self._whole:
+            self._base = base
+            self._covered = True
+
+    def _changes(self, path: Parts) -> list[Operation]:
+        raise NotImplementedError
+
+
+def _test(path: Parts, old: Any) -> Operation:
+    if old is MISSING:
+        return {"op": "test", "path": pointer_of(path), "absent": True}
+    return {"op": "test", "path": pointer_of(path), "value": old}
+
+
+class DraftDict(_Node, MutableMapping[str, Any]):
+    """The draft of an object; use it like a dict."""
+
+    def __init__(self, base: dict[str, Any], covered: bool = False) -> None:
+        super().__init__(base, covered)
+        self._gone: dict[str, None] = {}  # old fields that were removed, perhaps set again later
+
+    def _look(self, name: str) -> Any:
+        """The old value of a field, which is tested from now on."""
+        if name in self._seen:
+            return self._seen[name]
+        return self._remember(name, dict.get(self._base, name, MISSING))
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._put:
+            return self._put[name]
+        value = MISSING if name in self._gone else self._look(name)
+        if value is MISSING:
+            raise KeyError(name)
+        return value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        check_field_name(name, "")
+        if name in self._put:
+            self._put[name] = _shared(value, (name,))
+        elif self._look(name) is not value or name in self._gone:
+            # What is set is new: `draft["list"] += [1]` sets what is there already.
+            self._overwrite(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        if name in self._gone and name not in self._put:
+            raise KeyError(name)
+        old = self._look(name)
+        if old is MISSING and name not in self._put:
+            raise KeyError(name)
+        self._put.pop(name, None)
+        if old is not MISSING:
+            self._gone[name] = None
+            if isinstance(old, _Node):
+                old._cover()
+
+    def _names(self) -> list[str]:
+        self._cover()
+        kept = [name for name in self._base if name not in self._gone]
+        return kept + [name for name in self._put if name in self._gone or name not in self._base]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def __repr__(self) -> str:
+        return repr(_plain(self))
+
+    def _changes(self, path: Parts) -> list[Operation]:
+        operations: list[Operation] = []
+        for name, old in self._seen.items():
+            if old is not MISSING and name not in self._gone:
+                operations += self._inner_changes(name, path)
+        for name in self._gone:
+            operations.append({"op": "remove", "path": pointer_of((*path, name))})
+        for name, value in self._put.items():
+            if name in self._gone or self._seen[name] is MISSING:
+                place = (*path, name)
+                new = _shared(value, place)
+                operations.append({"op": "add", "path": pointer_of(place), "value": new})
+        return operations
+
+
+class DraftList(_Node, MutableSequence[Any]):
+    """The draft of an array; use it like a list.
+
+    Elements can be read, set and appended one by one. Whatever depends on the length or moves
+    elements tests the whole array.
+    """
+
+    def __init__(self, base: list[Any], covered: bool = False) -> None:
+        super().__init__(base, covered)
+        self._items: list[Any] | None = None  # all elements, once the whole array is tested
+        self._appended: list[Any] = []
+
+    def _open(self) -> list[Any]:
+        """All elements, as they are now; the whole old array is tested from now on."""
+        if self._items is not None:
+            return self._items
+        self._cover()
+        items = []
+        for index, value in enumerate(self._base):
+            old = self._seen.get(index, MISSING)
+            if isinstance(old, _Node):
+                old._rebase(value)
+            elif old is MISSING:
+                old = self._remember(index, value)
+            items.append(self._put.get(index, old))
+        self._items = items + self._appended
+        return self._items
+
+    def _element(self, index: Any) -> bool:
+        """Whether `index` names an element that can be read without the others."""
+        return self._items is None and isinstance(index, int) and 0 <= index < len(self._base)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not self._element(index):
+            return self._open()[index]
+        if index in self._put:
+            return self._put[index]
+        if index in self._seen:
+            return self._seen[index]
+        return self._remember(index, self._base[index])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not self._element(index):
+            self._open()[index] = _shared(value, ())
+        elif self[index] is not value:
+            self._overwrite(index, value)
+
+    def __delitem__(self, index: Any) -> None:
+        del self._open()[index]
+
+    def __len__(self) -> int:
+        return len(self._open())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._open()))
+
+    def insert(self, index: int, value: Any) -> None:
+        self._open().insert(index, _shared(value, ()))
+
+    def append(self, value: Any) -> None:
+        (self._appended if self._items is None else self._items).append(_shared(value, ()))
+
+    def sort(self, *, key: Any = None, reverse: bool = False) -> None:
+        """Sort in place, like `list.sort`."""
+        self._open().sort(key=key, reverse=reverse)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (list, DraftList)) and _plain(self) == _plain(other)
+
+    def __repr__(self) -> str:
+        return repr(_plain(self))
+
+    def _changes(self, path: Parts) -> list[Operation]:
+        pointer = pointer_of(path)
+        if self._items is None:
+            operations = [
+                operation
+                for index in sorted(self._seen)
+                for operation in self._inner_changes(index, path)
+            ]
+            for value in self._appended:
+                new = _shared(value, (*path, "-"))
+                operations.append({"op": "add", "path": f"{pointer}/-", "value": new})
+            return operations
+        operations = array_operations(pointer, self._base, self._items, 0, _is_still)
+        whole = {id(operation.get("value")) for operation in operations}
+        for operation in operations:
+            if "value" in operation:
+                operation["value"] = _shared(operation["value"], (*path, "-"))
+        for index, item in enumerate(self._items):
+            if isinstance(item, _Node) and id(item) not in whole:
+                operations += item._changes((*path, str(index)))
+        return operations
+
+
+def _is_still(old: Any, item: Any) -> bool:
+    return item._base is old if isinstance(item, _Node) else identical(old, item)
