@@ -12,7 +12,8 @@ def main() -> None:
     try:
         from .app import app
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA:
             raise
-        sys.exit(f"the memsync command needs {error.name}: run pip install 'memsync[cli]'")
+        sys.exit(f"the memsync command needs {package}: run pip install 'memsync[cli]'")
     app()

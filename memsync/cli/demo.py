@@ -165,6 +165,7 @@ class Demo:
                 version, since = self._mem.version, time.monotonic()
             elif time.monotonic() - since > STANDSTILL:
                 raise DemoError(f"nothing has changed for {STANDSTILL:g} s")
+        self._show(self._progress())
 
     def _is_done(self) -> bool:
         """Whether all files are done, and the death of the host, if there is one, is overcome."""
