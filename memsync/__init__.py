@@ -3,8 +3,6 @@
 The names a program needs are here; see `MemSync`.
 """
 
-__version__ = "0.1.0"
-
 from .dispatcher import Subscription
 from .errors import (
     AuthenticationFailedError,
@@ -36,8 +34,10 @@ from .errors import (
     WriteTimeoutError,
 )
 from .peer import MemSync
+from .version import __version__
 
 __all__ = [
+    "__version__",
     "AuthenticationFailedError",
     "ConditionError",
     "ConflictError",

@@ -17,11 +17,11 @@ PACKAGE = Path(errors.__file__).parent
 
 # A part may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"errors"},
+    {"errors", "version"},
     {"schema", "config", "options"},
     {"document"},
     {"replication"},
-    {"manager"},
+    {"manager", "dispatcher"},
     {"peer"},
     {""},  # memsync/__init__.py
     {"cli"},

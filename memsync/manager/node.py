@@ -21,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import MemSyncError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
@@ -29,6 +28,7 @@ from ..replication.log import Log
 from ..replication.messages import PROTOCOL, Entry, Fetch, Hello, SnapshotPart, Source, frame
 from ..replication.replica import Replica
 from ..replication.state import State
+from ..version import __version__
 from . import forks, watcher
 from .channel import Channel
 from .election import find_role

@@ -133,6 +133,18 @@ class Pong(msgspec.Struct, array_like=True, tag=13):
     token: int
 
 
+class Snapshot(msgspec.Struct):
+    """A whole state at ``(epoch, version)``; travels in `SnapshotPart`s."""
+
+    epoch: int
+    version: int
+    host: str | None
+    members: dict[str, dict[str, Any]]
+    table: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last, [number, outcome]
+    options: dict[str, Any]
+    document: dict[str, Any]
+
+
 Message = (
     Hello
     | Welcome
@@ -151,7 +163,7 @@ Message = (
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
-_any_decoder = msgspec.msgpack.Decoder()
+_snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 _length = struct.Struct(">I")
 
 HEADER = _length.size
@@ -185,17 +197,17 @@ def parse(body: bytes | memoryview) -> Message:
         ) from error
 
 
-def encode_value(value: Any) -> bytes:
-    """Any JSON value as MessagePack."""
-    return _encoder.encode(value)
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """A snapshot as MessagePack."""
+    return _encoder.encode(snapshot)
 
 
-def decode_value(data: bytes) -> Any:
-    """The value that `encode_value` encoded; raises `ProtocolError` when it is none."""
+def decode_snapshot(data: bytes) -> Snapshot:
+    """The snapshot that `encode_snapshot` encoded; raises `ProtocolError` when it is none."""
     try:
-        return _any_decoder.decode(data)
+        return _snapshot_decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"a snapshot cannot be decoded: {error}") from error
+        raise ProtocolError(f"what was received is no snapshot: {error}") from error
 
 
 def snapshot_frames(data: bytes) -> list[bytes]:

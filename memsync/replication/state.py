@@ -14,7 +14,7 @@ from typing import Any
 
 from ..document import ReadOnlyDict, install, make_live, replay, to_plain
 from ..errors import ProtocolError
-from .messages import Entry, decode_value, encode_value
+from .messages import Entry, Snapshot, decode_snapshot, encode_snapshot
 
 Outcome = list[Any]  # [version, error or None]
 
@@ -103,43 +103,38 @@ class State:
         """The whole state as a snapshot."""
         with self.guard:
             table = {
-                peer: [row.last, list(row.outcomes.items())] for peer, row in self.table.items()
+                peer: (row.last, list(row.outcomes.items())) for peer, row in self.table.items()
             }
-            return encode_value(
-                {
-                    "epoch": self.epoch,
-                    "version": self.version,
-                    "host": self.host,
-                    "members": self.members,
-                    "table": table,
-                    "options": self.options,
-                    "document": to_plain(self.document),
-                }
+            return encode_snapshot(
+                Snapshot(
+                    self.epoch,
+                    self.version,
+                    self.host,
+                    self.members,
+                    table,
+                    self.options,
+                    to_plain(self.document),
+                )
             )
 
     def restore(self, data: bytes) -> None:
         """Become the state of a snapshot; live containers stay the same objects where they can.
 
-        Raises `ProtocolError` when the snapshot is none or would go back.
+        Raises `ProtocolError` when the snapshot is none or would go back; nothing changes then.
         """
-        snapshot = decode_value(data)
-        try:
-            pair = (snapshot["epoch"], snapshot["version"])
-            table = {
-                peer: Row(last, {number: outcome for number, outcome in outcomes})
-                for peer, (last, outcomes) in snapshot["table"].items()
-            }
-            members, options, host = snapshot["members"], snapshot["options"], snapshot["host"]
-            document = snapshot["document"]
-        except (KeyError, TypeError, ValueError) as error:
+        snapshot = decode_snapshot(data)
+        pair = (snapshot.epoch, snapshot.version)
+        if not self.torn and pair < (self.epoch, self.version):
             raise ProtocolError(
-                f"a snapshot lacks a part or has one of a wrong shape: {error!r}"
-            ) from error
-        if pair[0] < self.epoch:
-            raise ProtocolError(f"a snapshot of {pair} would go back behind epoch {self.epoch}")
+                f"a snapshot of {pair} would go back behind {(self.epoch, self.version)}"
+            )
         with self.guard:
             self.torn = True
-            install(self.document, document)
-            self.members, self.table, self.options, self.host = members, table, options, host
+            install(self.document, snapshot.document)
+            self.members, self.options = snapshot.members, snapshot.options
+            self.table = {
+                peer: Row(last, dict(outcomes)) for peer, (last, outcomes) in snapshot.table.items()
+            }
+            self.host = snapshot.host
             self.epoch, self.version = pair
             self.torn = False
