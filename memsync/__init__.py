@@ -34,10 +34,9 @@ from .errors import (
     WriteTimeoutError,
 )
 from .peer import MemSync
-from .version import __version__
+from .version import __version__ as __version__
 
 __all__ = [
-    "__version__",
     "AuthenticationFailedError",
     "ConditionError",
     "ConflictError",
