@@ -1,0 +1,37 @@
+"""Each example runs as its docstring says, and prints what it is to show."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+OUTPUTS = {
+    "job_queue.py": f"outputs: {[number**2 for number in range(12)]}\ndone: 12 = 12\n",
+    "survive_the_host.py": "this process is client\nthis process is host\nn: 1000\n",
+    "watch_settings.py": "seen: ['green', 'green', 'green']\n",
+}
+
+
+def test_every_example_is_run() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(OUTPUTS)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_an_example_prints_what_it_shows(name: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / name],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (result.stdout, result.stderr) == (OUTPUTS[name], "")
+    assert f"Run it: python examples/{name}" in (EXAMPLES / name).read_text()
