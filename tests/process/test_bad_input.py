@@ -250,3 +250,20 @@ def test_errors_travel_between_processes_with_all_they_say(cluster: Cluster) -> 
         assert (error.kind, error.path, error.server_code) == ("type_mismatch", "s", 14)
         assert (error.code, error.outcome) == (MemErrors.ERR_UPDATE, "not_applied")
         assert isinstance(error, ValueError)
+
+
+def test_an_unmet_where_on_a_large_value_is_still_a_condition_error(cluster: Cluster) -> None:
+    small = {"network": {"maxFrame": 65536}}
+    for peer in cluster.start(2, {"text": "x" * 60_000}, small):
+        with pytest.raises(ConditionError):
+            peer.run(lambda mem: mem.patch({"$set": {"n": 1}}, where={"text": "y"}, timeout=5))
+        peer.patch({"$inc": {"fine": 1}})
+
+
+def test_an_object_larger_than_the_frame_limit_reaches_a_newcomer(cluster: Cluster) -> None:
+    small = {"network": {"maxFrame": 65536}}
+    host = cluster.peer({}, small)
+    for i in range(5):
+        host.patch({"$set": {f"t{i}": "x" * 50_000}})
+    newcomer = cluster.peer(options=small | {"timeout": 5})
+    assert newcomer.snapshot() == host.snapshot()

@@ -277,3 +277,31 @@ def test_callers_are_told_of_the_change_of_host(cluster: Cluster) -> None:
     assert kinds.index("disconnected") == 0
     (change,) = [what for kind, what in heard if kind == "host_changed"]
     assert change == {"old": old, "new": new, "epoch": client.status()["epoch"]}
+
+
+def test_g3_a_writer_frozen_for_longer_than_a_recovery_brings_its_own_writes_back(
+    cluster: Cluster,
+) -> None:
+    """Only the frozen writer survives of the two that held its last writes."""
+    quick = {"network": {"recovery": 0.3}}
+    host, writer, other = cluster.start(3, {"n": 0, "list": []}, quick)
+    other.signal(signal.SIGSTOP)
+
+    def write(mem):
+        # More than the kernel keeps for the other one: the rest dies with the host.
+        for i in range(40):
+            mem.patch({"$set": {"big": f"{i}" * 50_000}})
+        return [mem.patch({"$push": {"list": i}}) for i in range(5)]
+
+    writer.run(write)
+    writer.signal(signal.SIGSTOP)
+    try:
+        host.kill()
+        other.signal(signal.SIGCONT)
+        other.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
+    finally:
+        writer.signal(signal.SIGCONT)
+    writer.patch({"$inc": {"n": 1}})
+    document = cluster.settled()
+    assert document["n"] == 2
+    assert document["list"] == [0, 1, 2, 3, 4]

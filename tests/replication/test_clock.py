@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsync.replication.clock import COUNTER_BITS, HybridClock, wall_time
+from memsync.replication.clock import COUNTER_BITS, TOLERANCE_MS, HybridClock, wall_time
 
 NOW = 1_700_000_000_000
 
@@ -35,6 +36,28 @@ def test_a_merged_timestamp_is_below_all_later_own_ones_and_an_old_one_changes_n
     clock.merge((NOW + 500) << COUNTER_BITS)
     clock.merge(5)
     assert clock.tick(NOW) == ((NOW + 500) << COUNTER_BITS) + 1
+
+
+@pytest.mark.parametrize("ahead_ms", [-(10**12), -1, 0, 1, TOLERANCE_MS])
+def test_a_timestamp_of_the_past_or_a_little_ahead_is_taken_as_it_is(ahead_ms: int) -> None:
+    timestamp = (NOW + ahead_ms) << COUNTER_BITS
+    assert HybridClock().admit(timestamp, NOW) == timestamp
+
+
+@pytest.mark.parametrize(
+    "timestamp", [(NOW + TOLERANCE_MS + 1) << COUNTER_BITS, 2**63, 2**64 - 1, -1, -(2**63)]
+)
+def test_a_timestamp_far_ahead_or_no_time_at_all_becomes_the_next_own_one(timestamp: int) -> None:
+    clock = HybridClock()
+    before = clock.tick(NOW)
+    assert clock.admit(timestamp, NOW) == before + 1
+    assert clock.tick(NOW) == before + 2
+
+
+def test_a_host_whose_clock_was_set_back_still_takes_what_is_not_ahead_of_what_it_knows() -> None:
+    clock = HybridClock()
+    known = clock.tick(NOW)
+    assert clock.admit(known, NOW - 3_600_000) == known
 
 
 steps = st.lists(

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsync.errors import MaxWritersError
-from memsync.replication.membership import check_room, member_of, writer_limit, writers
+from memsync.errors import MaxWritersError, ProtocolError
+from memsync.replication.membership import (
+    check_peer_id,
+    check_room,
+    member_of,
+    writer_limit,
+    writers,
+)
 from memsync.replication.messages import Hello
 
 
@@ -19,6 +25,20 @@ def member(peer: str, limit: int | None = None, roles: tuple[str, ...] = ("write
 def group(*members: dict) -> dict[str, dict]:
     """Members by their ids."""
     return {each["id"]: each for each in members}
+
+
+@pytest.mark.parametrize("peer", ["0" * 16, "0123456789abcdef"])
+def test_an_id_is_16_hexadecimal_digits(peer: str) -> None:
+    check_peer_id(peer)
+
+
+@pytest.mark.parametrize(
+    "peer",
+    ["", "a", "0" * 15, "0" * 17, "G" * 16, "../../../../etc/x", "0" * 15 + "\n", "0" * 9999],
+)
+def test_what_is_no_id_is_refused_before_it_becomes_part_of_a_path(peer: str) -> None:
+    with pytest.raises(ProtocolError, match="16 hexadecimal digits"):
+        check_peer_id(peer)
 
 
 def test_a_member_is_remembered_with_all_that_others_may_want_to_know() -> None:

@@ -1,0 +1,74 @@
+"""Parts of a group without processes: states, sequencers and proposals to put tests together."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from memsync.replication.clock import HybridClock
+from memsync.replication.log import Log
+from memsync.replication.membership import member_of
+from memsync.replication.messages import Entry, Hello, Propose
+from memsync.replication.replica import Replica
+from memsync.replication.sequencer import Ordered, Sequencer
+from memsync.replication.state import State
+
+HOST = "h0"
+BIG = 1 << 20
+
+
+def new_state(data: dict[str, Any] | None = None) -> State:
+    """A founded state; nobody else looks at it, so its guard guards nothing."""
+    state = State(contextlib.nullcontext())
+    state.found(data or {}, {})
+    return state
+
+
+def new_replica(**limits: int) -> Replica:
+    """A copy that holds nothing yet."""
+    log = Log(0, 0, **({"max_entries": 1000, "max_bytes": BIG} | limits))
+    return Replica(State(contextlib.nullcontext()), log)
+
+
+def hello(peer: str, roles: tuple[str, ...] = ("writer",)) -> Hello:
+    """The greeting of a peer."""
+    return Hello(1, "obj", peer, 7, list(roles), 0, 0, 1)
+
+
+def reign(
+    data: dict[str, Any] | None = None,
+    *peers: str,
+    epoch: int = 1,
+    state: State | None = None,
+    max_frame: int = BIG,
+) -> Sequencer:
+    """An opened sequencer with members that are attached."""
+    state = state or new_state(data)
+    log = Log(state.epoch, state.version, max_entries=1000, max_bytes=BIG)
+    sequencer = Sequencer(state, log, HybridClock(), host=HOST, epoch=epoch, max_frame=max_frame)
+    sequencer.enter("reign", {"host": HOST, "pid": 1, "address": "/x"})
+    for peer in peers:
+        if peer not in state.members:
+            sequencer.enter("member", {"join": member_of(hello(peer))})
+        sequencer.attach(peer, 1)
+    return sequencer
+
+
+def proposal(number: int, body: Any = None, **changes: Any) -> Propose:
+    """A proposal; by default it increments a counter."""
+    fields: dict[str, Any] = {
+        "number": number,
+        "settled": 1,
+        "timestamp": number << 16,
+        "epoch": 1,
+        "version": 1,
+        "kind": "patch",
+        "body": {"$inc": {"n": 1}} if body is None else body,
+    }
+    return Propose(**(fields | changes))
+
+
+def entry_of(result: object) -> Entry:
+    """The entry of an accepted proposal."""
+    assert isinstance(result, Ordered), result
+    return result.entry

@@ -1,0 +1,104 @@
+"""A replica is brought level by entries where the log holds its pair, else by a snapshot."""
+
+from __future__ import annotations
+
+import pytest
+from builders import entry_of, new_replica, proposal, reign
+
+from memsync.errors import ProtocolError
+from memsync.replication.messages import HEADER, Entry, SnapshotPart, parse
+from memsync.replication.replica import Replica
+from memsync.replication.sequencer import Sequencer
+
+
+def bring_level(source: Sequencer | Replica, target: Replica) -> bool:
+    """Send what is missing; returns whether that was a snapshot."""
+    replica = source if isinstance(source, Replica) else Replica(source.state, source.log)
+    snapshot, frames = replica.level(*target.pair)
+    for each in frames:
+        message = parse(each[HEADER:])
+        if isinstance(message, Entry):
+            target.apply(message, len(each))
+        else:
+            target.take_part(message)
+    target.check_level(*replica.pair)
+    assert target.state.document == replica.state.document
+    return snapshot
+
+
+def test_a_newcomer_gets_a_snapshot_and_then_entries() -> None:
+    host, copy = reign({"n": 0}, "w"), new_replica()
+    assert copy.pair == (0, 0)
+    assert bring_level(host, copy) is True
+    for number in (1, 2, 3):
+        entry_of(host.propose("w", proposal(number)))
+    assert bring_level(host, copy) is False
+    assert copy.state.document == {"n": 3}
+    assert bring_level(host, copy) is False
+
+
+def test_who_fell_behind_the_log_gets_a_snapshot() -> None:
+    host, copy = reign({"n": 0}, "w"), new_replica()
+    bring_level(host, copy)
+    host.log.max_entries = 2
+    for number in (1, 2, 3):
+        host.propose("w", proposal(number))
+    assert bring_level(host, copy) is True
+
+
+def test_who_went_another_way_in_a_lost_reign_gets_a_snapshot() -> None:
+    old = reign({"n": 0}, "w")
+    ahead, behind = new_replica(), new_replica()
+    bring_level(old, ahead)
+    bring_level(old, behind)
+    ahead.apply(entry_of(old.propose("w", proposal(1))), 10)
+    new = reign(epoch=2, state=behind.state)
+    assert new.state.version >= ahead.state.version
+    assert bring_level(new, ahead) is True
+    assert ahead.pair == (2, new.state.version)
+
+
+def test_a_replica_can_bring_another_one_level() -> None:
+    host, one, two = reign({"n": 0}, "w"), new_replica(), new_replica()
+    bring_level(host, one)
+    bring_level(host, two)
+    one.apply(entry_of(host.propose("w", proposal(1))), 10)
+    assert bring_level(one, two) is False
+    assert bring_level(one, new_replica()) is True
+
+
+def test_the_parts_of_a_snapshot_count_only_together() -> None:
+    host, copy = reign({"text": "x" * 3_000_000}, "w"), new_replica()
+    _, frames = Replica(host.state, host.log).level(0, 0)
+    parts = [parse(each[HEADER:]) for each in frames]
+    assert len(parts) > 2
+    assert [copy.take_part(part) for part in parts[:2]] == [False, False]
+    assert copy.pair == (0, 0)
+    copy.drop_parts()  # the connection broke; the next one begins anew
+    assert [copy.take_part(part) for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert copy.state.document == host.state.document
+
+
+def test_a_torn_replica_vouches_for_nothing_and_is_mended_by_a_snapshot() -> None:
+    host, copy = reign({"n": 0}, "w"), new_replica()
+    bring_level(host, copy)
+    copy.state.torn = True
+    assert copy.pair == (0, 0)
+    assert bring_level(host, copy) is True
+    assert copy.pair == (host.state.epoch, host.state.version)
+
+
+def test_a_level_that_differs_from_what_was_announced_is_a_protocol_error() -> None:
+    copy = new_replica()
+    with pytest.raises(ProtocolError, match=r"\(0, 0\).*\(1, 5\)"):
+        copy.check_level(1, 5)
+
+
+def test_a_broken_snapshot_leaves_the_replica_as_it_was() -> None:
+    host, copy = reign({"n": 0}, "w"), new_replica()
+    bring_level(host, copy)
+    before = copy.pair
+    with pytest.raises(ProtocolError):
+        copy.take_part(SnapshotPart(b"\xc1", True))
+    assert copy.pair == before
+    assert bring_level(host, copy) is False

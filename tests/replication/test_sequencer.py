@@ -1,0 +1,301 @@
+"""The sequencer: one peer's proposals strictly in sequence, each decided once (G1, G2, G5)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from builders import HOST, entry_of, hello, new_replica, new_state, proposal, reign
+
+from memsync.errors import (
+    ConditionError,
+    MemErrors,
+    ProtocolError,
+    ReadOnlyError,
+    TooLargeError,
+    from_wire,
+)
+from memsync.replication.clock import COUNTER_BITS
+from memsync.replication.membership import member_of
+from memsync.replication.messages import Decision, Resend
+from memsync.replication.sequencer import Sequencer
+from memsync.replication.writes import Write, Writes
+
+BAD = {"$inc": {"s": 1}}  # the field s is a string
+SAME = {"$set": {"s": "text"}}  # changes nothing
+
+
+def error_of(decision: object) -> Exception:
+    """The error of a refusal."""
+    assert isinstance(decision, Decision)
+    assert decision.error is not None
+    return from_wire(decision.error)
+
+
+@pytest.fixture
+def host() -> Sequencer:
+    """A host with two writers, one after the reign's and the members' entries."""
+    return reign({"n": 0, "s": "text", "big": "x" * 500}, "w", "v", max_frame=2000)
+
+
+def test_an_accepted_proposal_becomes_the_next_entry_with_its_compiled_patch(host) -> None:
+    before = host.state.version
+    result = host.propose("w", proposal(1, timestamp=99))
+    entry = entry_of(result)
+    assert (entry.epoch, entry.version, entry.peer, entry.number) == (1, before + 1, "w", 1)
+    assert (entry.timestamp, entry.kind, entry.settled, entry.decided) == (99, "patch", 1, [])
+    assert entry.body == [{"op": "replace", "path": "/n", "value": 1}]
+    assert host.state.document["n"] == 1
+    assert host.log.version == host.state.version == before + 1
+    assert host.last("w") == 1
+
+
+def test_g1_the_peers_share_one_order_and_each_has_its_own_numbers(host) -> None:
+    results = [host.propose(p, proposal(i)) for i in (1, 2) for p in ("w", "v")]
+    versions = [entry_of(result).version for result in results]
+    assert versions == list(range(versions[0], versions[0] + 4))
+
+
+def test_a_gap_is_asked_to_be_filled_and_nothing_is_decided(host) -> None:
+    for number in (2, 3, 2**40):
+        assert host.propose("w", proposal(number)) == Resend(1)
+    assert host.state.document["n"] == 0
+    assert host.last("w") == 0
+    entry_of(host.propose("w", proposal(1)))
+    assert host.propose("w", proposal(3)) == Resend(2)
+
+
+def test_g2_a_duplicate_gets_the_old_answer_and_does_not_run_again(host) -> None:
+    version = entry_of(host.propose("w", proposal(1))).version
+    host.propose("v", proposal(1))
+    assert host.propose("w", proposal(1)) == Decision(1, version)
+    assert host.state.document["n"] == 2
+
+
+def test_a_refused_proposal_is_decided_with_its_error_and_changes_nothing(host) -> None:
+    version = host.state.version
+    error = error_of(host.propose("w", proposal(1, BAD)))
+    assert error.code is MemErrors.ERR_UPDATE
+    assert (host.state.version, host.last("w")) == (version, 1)
+
+
+def test_g5_an_update_that_fails_at_its_last_operator_leaves_nothing_of_the_first(host) -> None:
+    before = dict(host.state.document)
+    error_of(host.propose("w", proposal(1, {"$inc": {"n": 1}, "$set": {"a": 1}, "$pop": {"s": 1}})))
+    assert host.state.document == before
+
+
+def test_g2_a_refusal_is_repeated_as_long_as_the_peer_may_not_have_read_it(host) -> None:
+    refusal = host.propose("w", proposal(1, BAD))
+    assert host.propose("w", proposal(1, BAD)) == refusal
+    # The state may meanwhile have become one in which it would go through.
+    host.propose("v", proposal(1, {"$set": {"s": 1}}))
+    assert host.propose("w", proposal(1, BAD)) == refusal
+    assert host.state.document["s"] == 1
+
+
+def test_an_update_without_effect_is_decided_without_an_entry(host) -> None:
+    version = host.state.version
+    for number in (1, 2):
+        assert host.propose("w", proposal(number, SAME)) == Decision(number, version)
+    assert host.state.version == version
+
+
+def test_what_made_no_entry_rides_along_with_the_peers_next_entry(host) -> None:
+    version = host.state.version
+    refusal = host.propose("w", proposal(1, BAD))
+    host.propose("w", proposal(2, SAME))
+    host.propose("v", proposal(1))
+    entry = entry_of(host.propose("w", proposal(3)))
+    assert entry.decided == [[1, version, refusal.error], [2, version, None]]
+    assert entry_of(host.propose("w", proposal(4))).decided == []
+
+
+def test_what_the_peer_has_read_does_not_ride_along(host) -> None:
+    host.propose("w", proposal(1, BAD))
+    host.propose("w", proposal(2, SAME))
+    entry = entry_of(host.propose("w", proposal(3, settled=2)))
+    assert [number for number, *_ in entry.decided] == [2]
+
+
+def next_reign(host: Sequencer) -> Sequencer:
+    """The host has died; a copy that has all its entries hosts."""
+    state = new_state()
+    state.restore(host.state.encode())
+    return reign(epoch=host.epoch + 1, state=state)
+
+
+def test_g2_the_next_host_knows_refusals_that_rode_along_with_an_entry(host) -> None:
+    refusal = host.propose("w", proposal(1, BAD))
+    accepted = entry_of(host.propose("w", proposal(2)))
+    new = next_reign(host)
+    assert new.attach("w", 1) == [refusal, Decision(2, accepted.version)]
+    assert new.last("w") == 2
+    assert new.propose("w", proposal(1, BAD)) == refusal
+    assert new.propose("w", proposal(2)) == Decision(2, accepted.version)
+    assert new.state.document["n"] == 1
+    entry_of(new.propose("w", proposal(3)))
+
+
+def test_g2_a_refusal_that_was_lost_with_its_host_is_decided_anew(host) -> None:
+    host.propose("w", proposal(1, BAD))
+    new = next_reign(host)
+    assert new.attach("w", 1) == []
+    assert new.last("w") == 0
+    assert error_of(new.propose("w", proposal(1, BAD))).code is MemErrors.ERR_UPDATE
+
+
+def test_a_refusal_that_the_peer_has_read_is_behind_it_although_the_next_host_never_heard_of_it(
+    host,
+) -> None:
+    host.propose("w", proposal(1, BAD))
+    new = next_reign(host)
+    assert new.attach("w", 2) == []
+    assert new.last("w") == 1
+    entry_of(new.propose("w", proposal(2)))
+
+
+def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_old_numbers(
+    host,
+) -> None:
+    """The peer was frozen through the recovery, and nobody else had these entries."""
+    new = next_reign(host)
+    writes: Writes[Write] = Writes(keep=10)
+    for number, body in enumerate((None, BAD, None), 1):
+        writes.add(Write(proposal(number, body)))
+        result = host.propose("w", writes.pending[number].proposal)
+        writes.settle(number, accepted=not isinstance(result, Decision))
+    new.attach("w", writes.lowest)
+    writes.add(Write(proposal(4)))
+    answers = [new.propose("w", w.proposal) for w in writes.after(new.last("w"))]
+    assert [entry_of(answer).number for answer in answers] == [1, 3, 4]
+    assert new.state.document["n"] == 3
+
+
+def test_a_peer_that_attaches_again_goes_on_where_it_was(host) -> None:
+    host.propose("w", proposal(1))
+    refusal = host.propose("w", proposal(2, BAD))
+    decisions = host.attach("w", 2)
+    assert decisions == [refusal]
+    assert host.last("w") == 2
+    assert host.propose("w", proposal(4)) == Resend(3)
+
+
+def test_a_duplicate_whose_outcome_was_read_long_ago_is_answered_all_the_same(host) -> None:
+    for number in (1, 2, 3):
+        host.propose("w", proposal(number, settled=number))
+    assert isinstance(host.propose("w", proposal(1)), Decision)
+    assert host.state.document["n"] == 3
+
+
+def test_a_peer_that_left_has_neither_place_nor_row(host) -> None:
+    host.propose("w", proposal(1))
+    host.leave("w")
+    assert "w" not in host.state.members
+    assert "w" not in host.state.table
+    assert host.state.document["n"] == 1
+
+
+def test_a_peer_without_the_role_writer_is_refused(host) -> None:
+    host.enter("member", {"join": member_of(hello("r", ()))})
+    for peer in ("r", "stranger"):
+        host.attach(peer, 1)
+        error = error_of(host.propose(peer, proposal(1)))
+        assert type(error) is ReadOnlyError
+        assert peer in str(error)
+
+
+def test_where_decides_on_the_hosts_state(host) -> None:
+    entry_of(host.propose("w", proposal(1, where={"n": 0})))
+    error = error_of(host.propose("v", proposal(1, where={"n": 0, "o.x": 1, "$or": [{"n": 0}]})))
+    assert type(error) is ConditionError
+    assert error.version == host.state.version
+    assert error.value == {"n": 1, "o.x": None}
+    assert "found" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"), [("o.list.1", 2), ("o.list.5", None), ("o.list.x", None), ("s.x", None)]
+)
+def test_an_unmet_where_shows_what_is_there_instead(path: str, found: object) -> None:
+    host = reign({"o": {"list": [1, 2]}, "s": "text"}, "w")
+    error = error_of(host.propose("w", proposal(1, where={path: "wanted"})))
+    assert error.value == {path: found}
+
+
+def test_a_where_that_is_none_refuses_the_proposal(host) -> None:
+    assert error_of(host.propose("w", proposal(1, where={"$no": 1}))).code is MemErrors.ERR_UPDATE
+
+
+def test_rfc_6902_operations_are_taken_as_well(host) -> None:
+    body = [{"op": "test", "path": "/n", "value": 0}, {"op": "add", "path": "/a", "value": 1}]
+    entry_of(host.propose("w", proposal(1, body)))
+    assert host.state.document["a"] == 1
+    body[0]["value"] = 5
+    error_of(host.propose("w", proposal(2, body)))
+
+
+def test_array_filters_go_with_the_update() -> None:
+    host = reign({"list": [1, 5]}, "w")
+    update = {"$set": {"list.$[x]": 0}}
+    entry_of(host.propose("w", proposal(1, update, array_filters=[{"x": {"$gt": 2}}])))
+    assert host.state.document["list"] == [1, 0]
+
+
+def test_the_current_date_is_that_of_the_proposal(host) -> None:
+    moment = datetime(2024, 2, 29, 12, tzinfo=UTC)
+    timestamp = int(moment.timestamp() * 1000) << COUNTER_BITS
+    entry_of(host.propose("w", proposal(1, {"$currentDate": {"t": True}}, timestamp=timestamp)))
+    assert datetime.fromisoformat(host.state.document["t"]) == moment
+
+
+def test_an_entry_over_the_frame_limit_is_refused_before_it_changes_anything(host) -> None:
+    version = host.state.version
+    error = error_of(
+        host.propose("w", proposal(1, {"$set": {f"f{i}": "x" * 200 for i in range(10)}}))
+    )
+    assert type(error) is TooLargeError
+    assert "2000" in str(error)
+    assert (host.state.version, host.log.version) == (version, version)
+    assert not host.state.torn
+    entry_of(host.propose("w", proposal(2)))
+
+
+def test_a_fault_of_the_compiler_refuses_the_proposal_and_spares_the_host(
+    host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr("memsync.replication.sequencer.compile_update", broken)
+    error = error_of(host.propose("w", proposal(1)))
+    assert error.code is MemErrors.ERR_UPDATE
+    assert "bug of memsync" in str(error)
+    assert "on purpose" in str(error)
+    monkeypatch.undo()
+    entry_of(host.propose("w", proposal(2)))
+
+
+@pytest.mark.parametrize("kind", ["event", "member", "lock", "rpc", "reign"])
+def test_a_kind_that_is_not_served_is_refused(host, kind: str) -> None:
+    before = host.state.encode()
+    error = error_of(host.propose("w", proposal(1, {"leave": "v"}, kind=kind)))
+    assert type(error) is ProtocolError
+    assert kind in str(error)
+    assert host.state.encode() == before
+
+
+def test_entries_of_the_host_carry_no_number_and_no_row(host) -> None:
+    entry = host.enter("member", {"leave": "nobody"}).entry
+    assert (entry.peer, entry.number) == (HOST, 0)
+    assert HOST not in host.state.table
+
+
+def test_replicas_that_apply_the_entries_equal_the_host(host) -> None:
+    copy = new_replica()
+    copy.state.restore(host.state.encode())
+    for number, body in enumerate([None, BAD, SAME, {"$push": {"list": {"a": [1]}}}, None], 1):
+        result = host.propose("w", proposal(number, body))
+        if not isinstance(result, Decision):
+            copy.state.apply(result.entry)
+    assert copy.state.encode() == host.state.encode()

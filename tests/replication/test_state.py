@@ -1,0 +1,213 @@
+"""The replicated state: changed by entries only, equal everywhere at equal versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from builders import hello, new_replica, new_state
+
+from memsync.errors import ProtocolError
+from memsync.replication.membership import member_of
+from memsync.replication.messages import Entry
+from memsync.replication.state import State
+
+
+def patch(version: int, *operations: dict[str, Any], **changes: Any) -> Entry:
+    """An entry that carries a patch; made by the host unless told otherwise."""
+    fields: dict[str, Any] = {"epoch": 1, "peer": "w", "number": 0, "timestamp": 1, "kind": "patch"}
+    return Entry(version=version, body=list(operations), **(fields | changes))
+
+
+def put(path: str, value: object) -> dict[str, Any]:
+    """An operation that adds or sets."""
+    return {"op": "add", "path": path, "value": value}
+
+
+def facts(state: State) -> tuple[object, ...]:
+    """All that a snapshot carries."""
+    table = {peer: (row.last, row.outcomes) for peer, row in state.table.items()}
+    pair = (state.epoch, state.version)
+    return (dict(state.document), pair, state.host, state.members, table, state.options)
+
+
+def test_a_founded_object_is_at_version_zero_and_detached_from_what_was_given() -> None:
+    data = {"list": [1]}
+    state = new_state(data)
+    data["list"].append(2)
+    assert state.document == {"list": [1]}
+    assert (state.epoch, state.version) == (0, 0)
+
+
+def test_entries_are_applied_one_version_at_a_time() -> None:
+    state = new_state({"n": 1})
+    state.apply(patch(1, put("/n", 2)))
+    state.apply(patch(2, put("/n", 3), epoch=4))
+    assert state.document == {"n": 3}
+    assert (state.epoch, state.version) == (4, 2)
+
+
+@pytest.mark.parametrize(("epoch", "version"), [(2, 1), (2, 3), (1, 2), (2, 0), (3, 5)])
+def test_an_entry_that_does_not_follow_or_is_of_the_past_is_refused(
+    epoch: int, version: int
+) -> None:
+    state = new_state({"n": 1})
+    state.apply(patch(1, epoch=2))
+    before = facts(state)
+    with pytest.raises(ProtocolError, match=r"does not follow \(2, 1\)"):
+        state.apply(patch(version, put("/n", 9), epoch=epoch))
+    assert facts(state) == before
+    assert not state.torn
+
+
+def test_members_come_and_go_by_entries_and_take_their_row_along() -> None:
+    state = new_state()
+    joining = member_of(hello("w"))
+    state.apply(Entry(1, 1, "h", 0, 1, "member", {"join": joining}))
+    state.apply(patch(2, number=1))
+    assert state.members == {"w": joining}
+    assert state.table["w"].last == 1
+    state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w"}))
+    assert (state.members, state.table) == ({}, {})
+    state.apply(Entry(1, 4, "h", 0, 1, "member", {"leave": "nobody"}))
+
+
+def test_a_reign_names_the_host() -> None:
+    state = new_state()
+    state.apply(Entry(3, 1, "h", 0, 1, "reign", {"host": "h", "pid": 1, "address": "/x"}))
+    assert (state.host, state.epoch) == ("h", 3)
+
+
+def test_a_kind_that_this_version_does_not_know_takes_its_version_and_changes_nothing_else() -> (
+    None
+):
+    state = new_state({"n": 1})
+    state.apply(Entry(1, 1, "h", 0, 1, "event", ["name", 1]))
+    assert (state.document, state.version) == ({"n": 1}, 1)
+
+
+def test_the_table_keeps_the_outcomes_which_the_writer_may_not_have_read() -> None:
+    state = new_state()
+    state.apply(patch(1, number=1))
+    state.apply(patch(2, number=4, settled=1, decided=[[2, 1, None], [3, 1, ["ERR_UPDATE"]]]))
+    row = state.table["w"]
+    assert row.last == 4
+    assert row.outcomes == {
+        1: [1, None],
+        2: [1, None],
+        3: [1, ["ERR_UPDATE"]],
+        4: [2, None],
+    }
+    state.apply(patch(3, number=5, settled=4))
+    assert row.outcomes == {4: [2, None], 5: [3, None]}
+
+
+def test_a_change_that_is_interrupted_leaves_the_copy_torn() -> None:
+    replica = new_replica()
+    replica.apply(patch(1, put("/a", 1)), 10)
+
+    class Interrupted(BaseException):
+        pass
+
+    class Bomb(dict):
+        def __getitem__(self, key: object) -> object:
+            raise Interrupted
+
+    entry = patch(2)
+    entry.body = [Bomb(put("/b", 1))]
+    with pytest.raises(Interrupted):
+        replica.apply(entry, 10)
+    assert replica.state.torn
+    assert replica.pair == (0, 0)
+    assert replica.state.version == 1
+
+
+def rich_state() -> State:
+    """A state with something in each part."""
+    state = new_state({"z": 1, "a": {"y": [1, {"x": None}], "b": 2}})
+    state.options = {"timeout": 5}
+    state.apply(Entry(1, 1, "h", 0, 1, "reign", {"host": "h", "pid": 1, "address": "/x"}))
+    state.apply(Entry(1, 2, "h", 0, 1, "member", {"join": member_of(hello("w"))}))
+    state.apply(patch(3, put("/c", 3), number=2, decided=[[1, 2, ["ERR_UPDATE", "x", {}]]]))
+    return state
+
+
+def test_a_snapshot_carries_everything_down_to_the_order_of_keys() -> None:
+    state, copy = rich_state(), new_state({"other": True})
+    copy.restore(state.encode())
+    assert facts(copy) == facts(state)
+    assert repr(copy.document) == repr(state.document)
+    assert list(copy.document) == ["z", "a", "c"]
+    entry = patch(4, put("/a/b", 9), number=3)
+    state.apply(entry)
+    copy.apply(entry)
+    assert facts(copy) == facts(state)
+
+
+def test_a_restored_copy_keeps_the_objects_which_its_user_holds() -> None:
+    state, copy = rich_state(), new_state({"a": {"b": 0}})
+    root, inner = copy.document, copy.document["a"]
+    copy.restore(state.encode())
+    assert copy.document is root
+    assert copy.document["a"] is inner
+    assert inner["b"] == 2
+
+
+def test_a_snapshot_of_the_past_is_refused() -> None:
+    old = rich_state().encode()
+    for later in ({"epoch": 2}, {"epoch": 1}):
+        state = rich_state()
+        state.apply(patch(4, put("/c", 4), **later))
+        before = facts(state)
+        with pytest.raises(ProtocolError, match="go back"):
+            state.restore(old)
+        assert facts(state) == before
+
+
+def test_a_torn_copy_takes_a_snapshot_whatever_its_pair_says() -> None:
+    old, state = rich_state(), rich_state()
+    state.apply(patch(4, put("/c", 4), epoch=2))
+    state.torn = True
+    state.restore(old.encode())
+    assert facts(state) == facts(old)
+    assert not state.torn
+
+
+WHOLE = {
+    "epoch": 9,
+    "version": 9,
+    "host": "h",
+    "members": {},
+    "table": {},
+    "options": {},
+    "document": {},
+}
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [None, 5, [], {}, "text"]
+    + [{k: v for k, v in WHOLE.items() if k != missing} for missing in WHOLE]
+    + [
+        WHOLE | wrong
+        for wrong in (
+            {"table": 5},
+            {"table": {"w": 5}},
+            {"table": {"w": [1, [[1]]]}},
+            {"epoch": "x"},
+            {"version": None},
+            {"document": [1]},
+            {"document": None},
+            {"members": []},
+        )
+    ],
+    ids=repr,
+)
+def test_a_snapshot_of_a_wrong_shape_is_refused_and_changes_nothing(snapshot: object) -> None:
+    state = rich_state()
+    before = facts(state)
+    with pytest.raises(ProtocolError, match="snapshot"):
+        state.restore(msgspec.msgpack.encode(snapshot))
+    assert facts(state) == before
+    assert not state.torn
