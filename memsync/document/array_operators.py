@@ -11,7 +11,7 @@ from functools import cmp_to_key
 from typing import Any, NamedTuple
 
 from memsync.document.conditions import FIELD_OPERATORS
-from memsync.document.failures import failure
+from memsync.document.failures import failure, shown
 from memsync.document.operators import (
     UNCHANGED,
     Absent,
@@ -79,7 +79,7 @@ def _whole_number(name: str, modifiers: dict[str, Any], place: Place) -> int | N
     if number is None:
         raise failure(
             "bad_value",
-            f"$push: {name} needs a 64-bit integer, not {modifiers[name]!r:.60}",
+            f"$push: {name} needs a 64-bit integer, not {shown(modifiers[name])}",
             place.path,
         )
     return number
@@ -114,7 +114,7 @@ def _require_direction(direction: Any, place: Place) -> None:
     if not is_number(direction) or direction not in (1, -1):
         raise failure(
             "bad_value",
-            f"$push: $sort needs 1, -1 or an object of fields with 1 or -1, not {direction!r:.60}",
+            f"$push: $sort needs 1, -1 or an object of fields with 1 or -1, not {shown(direction)}",
             place.path,
         )
 
@@ -224,7 +224,7 @@ def _prepare_pop(operand: Any, place: Place) -> int:
     if end not in (1, -1):
         raise failure(
             "bad_value",
-            f"$pop: {place.path!r} needs 1 (the last) or -1 (the first), not {operand!r:.60}",
+            f"$pop: {place.path!r} needs 1 (the last) or -1 (the first), not {shown(operand)}",
             place.path,
             code=9,
         )

@@ -129,7 +129,7 @@ class _Node:
         old = self._seen[key]
         place = (*path, str(key))
         if key not in self._put:
-            return old._changes(place) if isinstance(old, _Node) else []
+            return old._changes(place) if isinstance(old, (DraftDict, DraftList)) else []
         new = _shared(self._put[key], place)
         if identical(old._base if isinstance(old, _Node) else old, new):
             return []
@@ -140,9 +140,6 @@ class _Node:
         if isinstance(base, list) == isinstance(self, DraftList) and not self._whole:
             self._base = base
             self._covered = True
-
-    def _changes(self, path: Parts) -> list[Operation]:
-        raise NotImplementedError
 
 
 def _test(path: Parts, old: Any) -> Operation:
@@ -162,6 +159,8 @@ class DraftDict(_Node, MutableMapping[str, Any]):
         """The old value of a field, which is tested from now on."""
         if name in self._seen:
             return self._seen[name]
+        if not isinstance(name, str):
+            return MISSING  # there is never a field of that name
         return self._remember(name, dict.get(self._base, name, MISSING))
 
     def __getitem__(self, name: str) -> Any:
@@ -191,6 +190,12 @@ class DraftDict(_Node, MutableMapping[str, Any]):
             self._gone[name] = None
             if isinstance(old, _Node):
                 old._cover()
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The value of a field, which is set first if it is missing."""
+        if name not in self:
+            self[name] = default
+        return self[name]  # what is stored, to be edited, not the argument
 
     def _names(self) -> list[str]:
         self._cover()
@@ -311,7 +316,7 @@ class DraftList(_Node, MutableSequence[Any]):
             if "value" in operation:
                 operation["value"] = _shared(operation["value"], (*path, "-"))
         for index, item in enumerate(self._items):
-            if isinstance(item, _Node) and id(item) not in whole:
+            if isinstance(item, (DraftDict, DraftList)) and id(item) not in whole:
                 operations += item._changes((*path, str(index)))
         return operations
 

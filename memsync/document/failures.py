@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from reprlib import repr as shown
 from typing import Any
 
 from memsync.errors import UpdateError
+
+# `shown` is repr for messages: short, and safe with values of any size and depth.
+__all__ = ["SERVER_CODES", "failure", "patch_failure", "shown"]
 
 # The number MongoDB's server gives for each kind, where it does not depend on the operator.
 SERVER_CODES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from memsync.document.failures import failure
+from memsync.document.failures import failure, shown
 from memsync.document.query import Query, parse_query
 from memsync.document.values import normalize
 from memsync.errors import UpdateError
@@ -17,8 +17,6 @@ Filters = dict[str, Query]
 
 def parse_array_filters(array_filters: Any) -> Filters:
     """The filters by identifier. Raises `UpdateError` of kind ``array_filters``."""
-    if array_filters is None:
-        return {}
     checked = normalize(array_filters)
     if not isinstance(checked, list):
         raise failure("array_filters", "array_filters must be a list of filters", code=14)
@@ -36,7 +34,7 @@ def parse_array_filters(array_filters: Any) -> Filters:
 def _parse_one(item: Any) -> tuple[str, Query]:
     if not isinstance(item, dict):
         raise failure(
-            "array_filters", f"an array filter must be an object, not {item!r:.60}", code=14
+            "array_filters", f"an array filter must be an object, not {shown(item)}", code=14
         )
     try:
         query = parse_query(item)

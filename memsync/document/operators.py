@@ -14,7 +14,7 @@ from math import isfinite
 from operator import add, and_, mul, or_, xor
 from typing import Any, NamedTuple, Protocol
 
-from memsync.document.failures import failure
+from memsync.document.failures import failure, shown
 from memsync.document.order import (
     INT64_MAX,
     INT64_MIN,
@@ -162,7 +162,7 @@ def _prepare_bit(operand: Any, place: Place) -> Any:
     if not isinstance(operations, dict) or not operations:
         raise failure(
             "bad_value",
-            f"$bit: {place.path!r} needs an object like {{'and': 5}}, not {operations!r:.60}",
+            f"$bit: {place.path!r} needs an object like {{'and': 5}}, not {shown(operations)}",
             place.path,
         )
     for name, bits in operations.items():

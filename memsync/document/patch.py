@@ -6,7 +6,7 @@ from typing import Any
 
 from memsync.document.containers import to_plain
 from memsync.document.difference import Operation
-from memsync.document.failures import patch_failure
+from memsync.document.failures import patch_failure, shown
 from memsync.document.order import type_name
 from memsync.document.overlay import ShadowObject, plain
 from memsync.document.paths import parse_pointer
@@ -44,10 +44,10 @@ def check_patch(patch: Any) -> list[Operation]:
 
 def _check_operation(operation: Any) -> Operation:
     if not isinstance(operation, dict):
-        raise patch_failure("bad_operand", f"an operation must be an object, not {operation!r:.60}")
+        raise patch_failure("bad_operand", f"an operation must be an object: {shown(operation)}")
     kind, path = dict.get(operation, "op"), dict.get(operation, "path")
     if not isinstance(kind, str) or kind not in _MEMBERS:
-        raise patch_failure("unknown_operator", f"unknown operation {kind!r:.60}", path)
+        raise patch_failure("unknown_operator", f"unknown operation {shown(kind)}", path)
     checked: Operation = {"op": kind, "path": _check_pointer(operation, "path")}
     member = _MEMBERS[kind]
     if kind == "test" and isinstance(dict.get(operation, "absent"), bool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from memsync.document.difference import Operation
-from memsync.document.failures import failure
+from memsync.document.failures import failure, shown
 from memsync.document.operators import Place
 from memsync.document.order import rank, type_name
 from memsync.document.overlay import ShadowArray, ShadowObject, plain
@@ -76,16 +76,16 @@ def require_viable(place: Resolved, name: str, path: str) -> None:
         return
     raise failure(
         "path_not_viable",
-        f"{name}: {place.rest[0]!r} of {path!r} cannot lie in {_shown(place)}",
+        f"{name}: {place.rest[0]!r} of {path!r} cannot lie in {_described(place)}",
         path,
     )
 
 
-def _shown(place: Resolved) -> str:
+def _described(place: Resolved) -> str:
     found = plain(place.node)
     kind = type_name(found)
     return f"{'.'.join(place.tokens)!r}, which is {kind}" + (
-        f" {found!r:.40}" if rank(found) < 3 else ""
+        f" {shown(found)}" if rank(found) < 3 else ""
     )
 
 
@@ -100,7 +100,7 @@ def create(place: Resolved, step: Place, value: Any) -> list[Operation]:
     if not is_array(place.node) or index is None:
         raise failure(
             "path_not_viable",
-            f"cannot create field {first!r} of {step.path!r} in {_shown(place)}",
+            f"cannot create field {first!r} of {step.path!r} in {_described(place)}",
             step.path,
         )
     return _append(place, step, index, value)

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 from memsync.document.array_operators import ARRAY_OPERATORS
-from memsync.document.failures import failure
-from memsync.document.operators import VALUE_OPERATORS, Operator, Place
-from memsync.document.order import type_name
+from memsync.document.failures import failure, shown
+from memsync.document.operators import UNCHANGED, VALUE_OPERATORS, Context, Operator, Place
+from memsync.document.order import equal, type_name
 from memsync.document.paths import (
     Parts,
     UpdatePath,
@@ -24,6 +24,7 @@ from memsync.document.paths import (
     pointer_of,
     processing_order,
 )
+from memsync.document.traversal import MISSING
 from memsync.document.values import check_field_name, normalize
 
 
@@ -32,11 +33,12 @@ def _prepare_rename(operand: Any, place: Place) -> Any:
     return normalize(operand, place.path)
 
 
-def _never(*_: Any) -> Any:
-    raise AssertionError("$rename moves a value, it does not compute one")
+def _moved(current: Any, value: Any, place: Place, context: Context) -> Any:
+    """What the destination becomes; one that is equal stays as it is, ``1`` for ``1.0``."""
+    return UNCHANGED if current is not MISSING and equal(current, value) else value
 
 
-RENAME = Operator("$rename", _prepare_rename, _never)
+RENAME = Operator("$rename", _prepare_rename, _moved)
 
 OPERATORS = {operator.name: operator for operator in (*VALUE_OPERATORS, *ARRAY_OPERATORS, RENAME)}
 
@@ -113,18 +115,18 @@ class Plan:
     order: Sequence[int] = (0,)
     root: Node | None = None
     single: Step | None = None  # the only step, unless its path is dynamic
-    _first: tuple[Step | None, str, UpdatePath] | None = None
 
     def __init__(self) -> None:
         self.given: list[Step] = []
+        self._waiting: list[tuple[str, Parts, Step | None]] = []
 
     def add(self, step: Step | None, path: str, parsed: UpdatePath) -> None:
         """Put a path into the trie. Raises where it meets another one."""
-        if self._first is None:
-            # One path alone meets nothing: the trie can wait for a second one.
-            self._first = (step, path, parsed)
-        else:
+        if self._waiting:
             self._insert(path, parsed.parts, step)
+        else:
+            # One path alone meets nothing: the trie can wait for a second one.
+            self._waiting.append((path, parsed.parts, step))
         if parsed.dynamic:
             self.dynamic = True
             self.identifiers = self.identifiers.union(parsed.identifiers)
@@ -153,9 +155,8 @@ class Plan:
         """The trie of all paths."""
         if self.root is None:
             self.root = Node(None)
-            if self._first is not None:
-                step, path, parsed = self._first
-                self._insert(path, parsed.parts, step)
+            for path, parts, step in self._waiting:
+                self._insert(path, parts, step)
         return self.root
 
     def _insert(self, path: str, parts: Parts, step: Step | None) -> None:
@@ -210,7 +211,7 @@ def build_plan(update: dict[str, Any], known: Known) -> Plan:
 def _unknown_operator(update: dict[str, Any], name: Any) -> Exception:
     if any(isinstance(other, str) and other[:1] == "$" for other in dict.keys(update)):
         known = ", ".join(sorted(OPERATORS))
-        message = f"unknown update operator {name!r:.60}; known are {known}"
+        message = f"unknown update operator {shown(name)}; known are {known}"
     else:
         message = (
             "an update consists of operators: to set fields write {'$set': {...}}; replacing the "

@@ -11,7 +11,7 @@ from typing import Any
 
 from memsync.document.containers import ReadOnlyDict, to_live, to_plain
 from memsync.document.difference import Operation
-from memsync.document.failures import patch_failure
+from memsync.document.failures import patch_failure, shown
 from memsync.document.install import install
 from memsync.document.overlay import ShadowObject
 from memsync.document.paths import Parts, parse_pointer, pointer_index
@@ -64,7 +64,7 @@ def _value(root: Any, operation: Operation) -> Any:
 
 
 def _malformed(operation: Any) -> UpdateError:
-    return patch_failure("bad_operand", f"no operation that can be replayed: {operation!r:.80}")
+    return patch_failure("bad_operand", f"no operation that can be replayed: {shown(operation)}")
 
 
 @lru_cache(maxsize=4096)

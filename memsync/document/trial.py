@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from memsync.document.difference import Operation
-from memsync.document.failures import patch_failure
+from memsync.document.failures import patch_failure, shown
 from memsync.document.order import json_equal
 from memsync.document.overlay import (
     Shadow,
@@ -159,7 +159,7 @@ class Trial:
             holds = value is not MISSING and json_equal(found, operation["value"])
         if not holds:
             path = pointer_of(tokens)
-            state = "there is nothing" if value is MISSING else f"there is {found!r:.60}"
+            state = "there is nothing" if value is MISSING else f"there is {shown(found)}"
             raise ConflictError(f"the test of {path!r} failed: {state}", path=path, value=found)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from memsync.document.containers import to_plain
 from memsync.document.difference import Operation, array_operations, splice_operations
 from memsync.document.expansion import expand
-from memsync.document.failures import failure
+from memsync.document.failures import failure, shown
 from memsync.document.filters import Filters, parse_array_filters
 from memsync.document.operators import (
     REMOVED,
@@ -24,7 +24,6 @@ from memsync.document.operators import (
     Rearranged,
     Splice,
 )
-from memsync.document.order import equal
 from memsync.document.overlay import is_shadow, plain
 from memsync.document.paths import parse_path, pointer_of
 from memsync.document.places import create, require_viable, resolve
@@ -59,7 +58,7 @@ def compile_update(
     """
     if not isinstance(update, dict):
         raise failure(
-            "bad_operand", f"an update must be an object of operators, not {update!r:.60}"
+            "bad_operand", f"an update must be an object of operators, not {shown(update)}"
         )
     filters: Filters = {}
     if array_filters is not None:
@@ -72,9 +71,7 @@ def compile_update(
         else:
             raws = [update[step.name][step.field] for step in plan.given]
     except TypeError:
-        # The shape is that of a valid update, but an operand is a string or a list of the fields.
-        build_plan(update, filters.__contains__)
-        raise
+        raise _no_objects(update, filters) from None
     if plan.single is not None:
         step = plan.single
         return _single(document, step, step.prepare(raws[0], step), context)
@@ -91,6 +88,14 @@ def compile_update(
 
 
 _NO_CONTEXT = Context(None, False)
+
+
+def _no_objects(update: dict[str, Any], filters: Filters) -> Exception:
+    """The shape is that of a valid update, but an operand is a string or list of the same fields.
+
+    Parsing from scratch raises what is wrong with it.
+    """
+    return TypeError(build_plan(update, filters.__contains__))
 
 
 def _compile(
@@ -150,7 +155,7 @@ def check_update(
     """
     if not isinstance(update, dict):
         raise failure(
-            "bad_operand", f"an update must be an object of operators, not {update!r:.60}"
+            "bad_operand", f"an update must be an object of operators, not {shown(update)}"
         )
     if array_filters is None:
         build_plan(update, lambda identifier: True)
@@ -208,7 +213,7 @@ def _resolved_operations(
     `root` is the document as the steps before have left it, perhaps a shadow.
     """
     if step.operator is RENAME:
-        return _rename(root, step), False
+        return _rename(root, step, context), False
     place = resolve(root, step.parts)
     if place.exists:
         current = plain(place.node) if is_shadow(place.node) else place.node
@@ -260,7 +265,7 @@ def _rearrange(pointer: str, array: list[Any], values: list[Any]) -> list[Operat
     return operations
 
 
-def _rename(root: Any, step: Step) -> list[Operation]:
+def _rename(root: Any, step: Step, context: Context) -> list[Operation]:
     source = resolve(root, parse_path(step.field).parts)
     if not source.exists:
         require_viable(source, "$rename", step.field)
@@ -271,12 +276,10 @@ def _rename(root: Any, step: Step) -> list[Operation]:
             raise failure(
                 "bad_value", f"$rename: {path!r} leads through an array, which it must not", path
             )
-    moved = plain(source.node)
-    value = normalize(moved, step.path, step.depth)
+    value = normalize(plain(source.node), step.path, step.depth)
+    taken = {"op": "remove", "path": pointer_of(source.tokens)}
     if not target.exists:
-        operations = create(target, step, value)
-    elif equal(plain(target.node), value):
-        operations = []
-    else:
-        operations = [{"op": "replace", "path": pointer_of(target.tokens), "value": value}]
-    return [*operations, {"op": "remove", "path": pointer_of(source.tokens)}]
+        return [*create(target, step, value), taken]
+    if step.change(plain(target.node), value, step, context) is UNCHANGED:
+        return [taken]
+    return [{"op": "replace", "path": pointer_of(target.tokens), "value": value}, taken]
