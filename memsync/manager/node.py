@@ -25,7 +25,16 @@ from ..errors import MemSyncError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
 from ..replication.log import Log
-from ..replication.messages import PROTOCOL, Entry, Fetch, Hello, SnapshotPart, Source, frame
+from ..replication.messages import (
+    PROTOCOL,
+    Entry,
+    Fetch,
+    Hello,
+    SnapshotPart,
+    Source,
+    frame,
+    part_size,
+)
 from ..replication.replica import Replica
 from ..replication.state import State
 from ..version import __version__
@@ -65,7 +74,7 @@ class Node:
         self.state = State(self.guard)
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
-        self.replica = Replica(self.state, self.log)
+        self.replica = Replica(self.state, self.log, part_size(network.max_frame))
         self.clock = HybridClock()
         self.own = OwnWrites(options, self.state, self.clock)
         self.role: Role | None = None

@@ -168,6 +168,7 @@ _length = struct.Struct(">I")
 
 HEADER = _length.size
 PART = 1 << 20  # bytes of an encoded snapshot in one `SnapshotPart`
+_PART_OVERHEAD = 64  # bytes around them, at most
 
 
 def frame(message: Message) -> bytes:
@@ -197,6 +198,11 @@ def parse(body: bytes | memoryview) -> Message:
         ) from error
 
 
+def encode_value(value: Any) -> bytes:
+    """Any JSON value as MessagePack."""
+    return _encoder.encode(value)
+
+
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """A snapshot as MessagePack."""
     return _encoder.encode(snapshot)
@@ -210,9 +216,14 @@ def decode_snapshot(data: bytes) -> Snapshot:
         raise ProtocolError(f"what was received is no snapshot: {error}") from error
 
 
-def snapshot_frames(data: bytes) -> list[bytes]:
-    """An encoded snapshot as frames of bounded size."""
-    last = max(len(data) - 1, 0) // PART
+def part_size(max_frame: int) -> int:
+    """How many bytes of a snapshot go into one frame of at most so many bytes."""
+    return min(PART, max_frame - _PART_OVERHEAD)
+
+
+def snapshot_frames(data: bytes, part: int = PART) -> list[bytes]:
+    """An encoded snapshot as frames, each with `part` bytes of it."""
+    last = max(len(data) - 1, 0) // part
     return [
-        frame(SnapshotPart(data[i * PART : (i + 1) * PART], i == last)) for i in range(last + 1)
+        frame(SnapshotPart(data[i * part : (i + 1) * part], i == last)) for i in range(last + 1)
     ]

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from ..errors import ProtocolError
 from .log import Log
-from .messages import Entry, SnapshotPart, frame, snapshot_frames
+from .messages import PART, Entry, SnapshotPart, frame, snapshot_frames
 from .state import State
 
 
 class Replica:
     """A state and its log, and the snapshot that may be on its way in."""
 
-    def __init__(self, state: State, log: Log) -> None:
+    def __init__(self, state: State, log: Log, part: int = PART) -> None:
         self.state = state
+        self._part = part  # bytes of a snapshot in one frame
         self.log = log
         self._parts: list[bytes] = []
 
@@ -55,7 +56,7 @@ class Replica:
         """
         entries = self.log.since(epoch, version) if epoch else None
         if entries is None:
-            return True, snapshot_frames(self.state.encode())
+            return True, snapshot_frames(self.state.encode(), self._part)
         return False, [frame(entry) for entry in entries]
 
     def check_level(self, epoch: int, version: int) -> None:

@@ -29,7 +29,7 @@ from ..errors import (
 )
 from .clock import HybridClock, wall_time
 from .log import Log
-from .messages import Decision, Entry, Kind, Propose, Resend, frame
+from .messages import Decision, Entry, Kind, Propose, Resend, encode_value, frame
 from .state import State
 
 
@@ -46,10 +46,11 @@ class Ordered:
 class _Queue:
     """What the host knows of a peer's numbers beyond the replicated row."""
 
-    __slots__ = ("next", "unlisted")
+    __slots__ = ("next", "settled", "unlisted")
 
     def __init__(self, first: int) -> None:
         self.next = first
+        self.settled = first  # the peer knows the outcome of all numbers below
         self.unlisted: dict[int, list[Any]] = {}  # outcomes which no entry has carried yet
 
 
@@ -70,13 +71,15 @@ class Sequencer:
     def attach(self, peer: str, lowest: int) -> list[Decision]:
         """Take up a peer's sequence where it stands; the outcomes it may not know are returned.
 
-        `lowest` is the lowest number whose outcome the peer does not know: all below are settled,
-        also those which a former host refused and no replica heard of.
+        `lowest` is the lowest number whose outcome the peer does not know. Below it may lie numbers
+        which a former host refused, of which no replica has heard: they leave no gap. There may
+        also be accepted ones which this host has not got, if the peer was frozen through a
+        recovery: those it brings back.
         """
         row = self.state.table.get(peer)
-        first = max(row.last + 1 if row else 1, lowest)
+        first = row.last + 1 if row else 1
         queue = self._queues.setdefault(peer, _Queue(first))
-        queue.next = max(queue.next, first)
+        queue.settled = max(queue.settled, lowest)
         known = dict(row.outcomes) if row else {}
         known.update(queue.unlisted)
         return [Decision(n, o[0], o[1]) for n, o in sorted(known.items()) if n >= lowest]
@@ -88,12 +91,12 @@ class Sequencer:
     def propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Resend:
         """Decide a proposal of an attached peer."""
         queue = self._queues[peer]
-        if proposal.number > queue.next:
+        if proposal.number > max(queue.next, queue.settled):
             return Resend(queue.next)
         if proposal.number < queue.next:
             return self._repeat(peer, queue, proposal.number)
         queue.unlisted = {n: o for n, o in queue.unlisted.items() if n >= proposal.settled}
-        queue.next += 1
+        queue.next = proposal.number + 1
         self._clock.merge(proposal.timestamp)
         try:
             ordered = self._accept(peer, proposal, queue)
@@ -162,7 +165,7 @@ class Sequencer:
         found = {p: _value_at(self.state.document, p) for p in where if not p.startswith("$")}
         return ConditionError(
             f"'where' does not match at version {self.state.version}: "
-            f"wanted {where!r}, found {found!r}",
+            f"wanted {where!r:.300}, found {found!r:.300}",
             version=self.state.version,
             value=found,
         )
@@ -180,6 +183,8 @@ class Sequencer:
 
     def _decide(self, queue: _Queue, number: int, error: list[Any] | None) -> Decision:
         version = self.state.version
+        if error is not None:
+            error = shortened(error, self._max_frame // 4)
         queue.unlisted[number] = [version, error]
         return Decision(number, version, error)
 
@@ -202,3 +207,11 @@ def _value_at(document: Any, path: str) -> Any:
         else:
             return None
     return to_plain(value)
+
+
+def shortened(error: list[Any], limit: int) -> list[Any]:
+    """A wire error of at most `limit` bytes: the facts it carries go first, then the message."""
+    if len(encode_value(error)) <= limit:
+        return error
+    code, message, _ = error
+    return [code, message[: max(limit // 8, 40)], {}]
