@@ -55,10 +55,12 @@ def work(mem: MemSync[Any], verbose: bool, number: int, workers: int) -> None:
     set_up_logging(verbose)
     end_with_parent()
     with mem:
-        _Worker(mem, first=len(mem.data["files"]) * number // workers).run()
+        Worker(mem, first=len(mem.data["files"]) * number // workers).run()
 
 
-class _Worker:
+class Worker:
+    """A loop of claims and results; `first` is the index of the file to begin with."""
+
     def __init__(self, mem: MemSync[Any], first: int) -> None:
         self._mem = mem
         self._total = len(mem.data["files"])
@@ -77,7 +79,7 @@ class _Worker:
                 if claim is None:
                     self._wait_for_change()
                 elif self._claim(*claim):
-                    self._count(claim[0])
+                    self.count(claim[0])
 
     def _wake(self, _: object) -> None:
         self._changed.set()
@@ -125,7 +127,11 @@ class _Worker:
             self._wait_for_change()
         return True
 
-    def _count(self, index: int) -> None:
+    def count(self, index: int) -> None:
+        """Count the words of a file that is ours, and write the result.
+
+        Raises `ConditionError` when the file is not ours any more; nothing is written then.
+        """
         path = decode_path(self._mem.data["files"][index]["path"])
         try:
             counts = count_words(path)

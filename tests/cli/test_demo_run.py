@@ -12,11 +12,13 @@ import pytest
 from cluster import start_helpers
 from demo_runs import NASTY_FILES, make_large_tree, make_nasty_tree
 
+from memsync import MemSync
 from memsync.cli import demo as demo_module
 from memsync.cli.demo import Demo, Progress
+from memsync.cli.demo_worker import Worker, shared_object
 from memsync.cli.pool import DemoError, Pool
 from memsync.cli.words import InputError, field_for, text_files
-from memsync.errors import MemSyncError
+from memsync.errors import ConditionError, MemSyncError
 
 pytestmark = pytest.mark.process
 
@@ -135,6 +137,26 @@ def test_an_interrupt_ends_the_workers(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         make_demo(tmp_path, once(interrupt)).run()
+
+
+def test_ctrl_c_is_for_the_parent_alone(tmp_path: Path) -> None:
+    make_nasty_tree(tmp_path)
+
+    def interrupt_workers(progress: Progress) -> None:
+        for pid in progress.done_by:
+            os.kill(int(pid), signal.SIGINT)
+
+    assert make_demo(tmp_path, once(interrupt_workers)).run().equal
+
+
+def test_counts_of_a_file_that_another_worker_has_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("word")
+    with MemSync("guarded", shared_object(text_files(tmp_path))) as mem:
+        mem.patch({"$set": {"files.0.state": "another"}})
+        before = mem.snapshot()
+        with pytest.raises(ConditionError):
+            Worker(mem, first=0).count(0)
+        assert mem.snapshot() == before
 
 
 def test_only_a_worker_is_killed() -> None:
