@@ -31,6 +31,7 @@ from memsync.replication.messages import (
     encode_snapshot,
     frame,
     parse,
+    part_size,
     snapshot_frames,
 )
 
@@ -132,3 +133,11 @@ def test_a_snapshot_travels_in_parts_of_bounded_size_the_last_of_which_says_so(s
     assert all(isinstance(part, SnapshotPart) and len(part.data) <= PART for part in parts)
     assert b"".join(part.data for part in parts) == data
     assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
+
+
+@pytest.mark.parametrize("max_frame", [1024, 65_536, 1 << 28])
+def test_a_part_of_a_snapshot_fits_into_the_frame_limit(max_frame: int) -> None:
+    part = part_size(max_frame)
+    frames = snapshot_frames(b"x" * (2 * part + 1), part)
+    assert len(frames) == 3
+    assert max(map(len, frames)) - HEADER <= max_frame

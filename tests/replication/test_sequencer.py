@@ -151,8 +151,9 @@ def test_a_refusal_that_the_peer_has_read_is_behind_it_although_the_next_host_ne
     host.propose("w", proposal(1, BAD))
     new = next_reign(host)
     assert new.attach("w", 2) == []
-    assert new.last("w") == 1
-    entry_of(new.propose("w", proposal(2)))
+    assert isinstance(new.propose("w", proposal(3)), Resend)
+    assert entry_of(new.propose("w", proposal(2))).number == 2
+    assert new.last("w") == 2
 
 
 def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_old_numbers(
