@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from document_strategies import NAMES, copied, documents, text, values
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memsync.document import Draft, apply_patch, compile_patch, make_live
@@ -271,6 +271,7 @@ def act(target: Any, action: Any) -> Any:
         return type(error)
 
 
+@settings(deadline=None)
 @given(documents, actions)
 def test_any_edit_of_a_draft_is_the_edit_of_a_plain_value(document: Any, steps: Any) -> None:
     draft, plain = Draft(make_live(document, None)), copied(document)

@@ -44,7 +44,9 @@ from memsync.errors import ConflictError, MemSyncError, UpdateError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FILTERS = [{"i": {"$gte": 1}}]
-slow = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+slow = settings(
+    deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+)
 
 
 def arguments_of(update: Any) -> dict[str, Any]:
@@ -156,6 +158,7 @@ def test_patches_are_applied_as_jsonpatch_does(document: Any, patch: Any) -> Non
     assert text(document) == before
 
 
+@slow
 @given(documents, documents)
 def test_install_makes_equal(document: Any, state: Any) -> None:
     live = make_live(document, None)
@@ -163,6 +166,7 @@ def test_install_makes_equal(document: Any, state: Any) -> None:
     assert text(live) == text(state)
 
 
+@slow
 @given(values)
 def test_normalizing_changes_nothing_that_is_allowed(value: Any) -> None:
     assert text(normalize(value)) == text(value)

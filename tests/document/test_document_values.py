@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from document_strategies import text, values
-from hypothesis import given
+from hypothesis import given, settings
 
 from memsync.document import make_live, normalize
 from memsync.document.order import compare, equal, identical, json_equal, type_name
@@ -131,6 +131,7 @@ def test_the_order_of_values() -> None:
             assert equal(left, right) == (position == other)
 
 
+@settings(deadline=None)
 @given(values, values)
 def test_comparisons_agree_with_each_other(left: Any, right: Any) -> None:
     assert compare(left, right) == -compare(right, left)
