@@ -136,8 +136,11 @@ def make_nasty_tree(root: Path) -> Counter[str]:
 NASTY_FILES = 12
 
 
+LARGE_FILES = 300
+
+
 def make_large_tree(root: Path) -> None:
     """Files that keep several workers busy for longer than it takes to disturb them."""
-    for number in range(300):
+    for number in range(LARGE_FILES):
         words = (f"w{number}x{word}" for word in range(1500))
         (root / f"{number}.txt").write_text(" ".join(words))

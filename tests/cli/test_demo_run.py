@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cluster import start_helpers
-from demo_runs import NASTY_FILES, make_large_tree, make_nasty_tree
+from demo_runs import LARGE_FILES, NASTY_FILES, make_large_tree, make_nasty_tree
 
 from memsync import MemSync
 from memsync.cli import demo as demo_module
@@ -83,14 +83,18 @@ def test_the_host_dies_with_a_file_in_hand_which_is_claimed_again(
     assert report.equal
 
 
-def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
-    make_nasty_tree(tmp_path)
+def test_a_worker_that_dies_ends_the_run_at_once(tmp_path: Path) -> None:
+    make_large_tree(tmp_path)
+    kill_one = once(lambda p: os.kill(int(next(iter(p.done_by))), signal.SIGKILL))
+    shown: list[Progress] = []
 
-    def kill_one(progress: Progress) -> None:
-        os.kill(int(next(iter(progress.done_by))), signal.SIGKILL)
+    def show(progress: Progress) -> None:
+        shown.append(progress)
+        kill_one(progress)
 
     with pytest.raises(DemoError, match="ended by itself, killed by SIGKILL"):
-        make_demo(tmp_path, once(kill_one), kill=False).run()
+        make_demo(tmp_path, show, kill=False).run()
+    assert shown[-1].done < LARGE_FILES
 
 
 def test_a_standstill_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
