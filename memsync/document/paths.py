@@ -40,7 +40,8 @@ class UpdatePath(NamedTuple):
     """A parsed update path, and what it needs to know of a document.
 
     `dynamic`: ``$`` or ``$[]`` parts depend on arrays; `identifiers`: the names in ``$[name]``;
-    `ambiguous`: a part has leading zeros, so that two paths may mean one element.
+    `ambiguous`: a part is a number of several digits. Leading zeros let two paths mean one element,
+    and setting one far behind the end rewrites an array which another path may lead into.
     """
 
     parts: Parts
@@ -79,7 +80,7 @@ def parse_path(path: str) -> UpdatePath:
         pointer_of(parts),
         bool(positional or filtered),
         tuple(part[2:-1] for part in filtered if part != "$[]"),
-        ".0" in path and any(part[0] == "0" and part != "0" and is_digits(part) for part in parts),
+        any(len(part) > 1 and is_digits(part) for part in parts[1:]),
     )
 
 

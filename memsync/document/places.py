@@ -12,6 +12,10 @@ from memsync.document.overlay import ShadowArray, ShadowObject, plain
 from memsync.document.paths import MAX_PADDING, Parts, array_index, is_digits, pointer_of
 from memsync.document.traversal import MISSING
 
+# From so many nulls on an array is written anew rather than filled up one by one. The index has two
+# digits then, which is what `UpdatePath.ambiguous` goes by.
+MANY = 16
+
 
 class Resolved(NamedTuple):
     """How far a path leads: to `node`, over `tokens`; `rest` is what does not exist.
@@ -118,7 +122,7 @@ def _append(place: Resolved, step: Place, index: int, value: Any) -> list[Operat
             code=34,
         )
     pointer = pointer_of(place.tokens)
-    if padding > 16 + length:
+    if padding > MANY + length:
         filled = [*plain(place.node), *[None] * padding, value]
         return [{"op": "replace", "path": pointer, "value": filled}]
     values = [None] * padding + [value]

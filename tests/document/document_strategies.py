@@ -37,7 +37,7 @@ arbitrary = st.recursive(
 
 _parts = st.one_of(
     st.sampled_from(["a", "b", "c", "0", "1", "2"]),
-    st.sampled_from(["a", "b", "5", "d/e", "x~", "$[]", "$[i]", "01"]),
+    st.sampled_from(["a", "b", "5", "d/e", "x~", "$[]", "$[i]", "01", "30"]),
 )
 paths = st.lists(_parts, min_size=1, max_size=3).map(".".join)
 

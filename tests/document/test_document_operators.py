@@ -29,6 +29,9 @@ WORKS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"a": [1]}, {"$set": {"a.00": 5}}, {"a": [5]}),
     ({"a": [1, 2]}, {"$set": {"a.01": 5, "a.1": 6}}, {"a": [1, 6]}),
     ({"a": []}, {"$set": {"a.40": 1}}, {"a": [None] * 40 + [1]}),
+    ({"a": [0]}, {"$set": {"a.0": 1, "a.40": 2}}, {"a": [1, *[None] * 39, 2]}),
+    ({"a": [{"x": 0}]}, {"$set": {"a.0.x": 1, "a.19": 2}}, {"a": [{"x": 1}, *[None] * 18, 2]}),
+    ({"a": [{}]}, {"$set": {"a.0.x": 1, "a.19.y": 2}}, {"a": [{"x": 1}, *[None] * 18, {"y": 2}]}),
     ({}, {"$set": {"b": 1, "a": 2}}, {"a": 2, "b": 1}),
     ({}, {"$set": {"k10": 1, "k9": 2}}, {"k10": 1, "k9": 2}),
     ({}, {"$set": {"10": 1, "9": 2}}, {"9": 2, "10": 1}),
@@ -510,8 +513,10 @@ class TestPositional:
 
     def test_check_update_can_do_without_the_filters(self) -> None:
         assert check_update({"$set": {"a.$[i]": 0}}) == {"$set": {"a.$[i]": 0}}
+        update = {"$set": {"a.$[i]": 0}}
+        assert check_update(update, [{"i": 1}]) == update
         with pytest.raises(UpdateError):
-            check_update({"$set": {"a.$[i]": 0}}, [])
+            check_update(update, [])
 
 
 class TestInsertAndNow:
