@@ -147,6 +147,16 @@ class Peer:
         """Send a signal, for example SIGSTOP."""
         os.kill(self.pid, number)
 
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until no thread of the process runs any more (where that shows)."""
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        until(lambda: all(_state(task) == "T" for task in tasks.glob("*/stat")))
+
+    def thaw(self) -> None:
+        """Let a frozen process go on."""
+        self.signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """SIGKILL, and wait until the process is gone."""
         with suppress(ProcessLookupError):
@@ -258,6 +268,11 @@ class Cluster:
         for program in self._programs:
             program.kill()
             program.communicate()
+
+
+def _state(stat: Path) -> str:
+    """The letter for the state of a thread, behind its name in parentheses."""
+    return stat.read_text().rpartition(")")[2].split()[0]
 
 
 def _pair(peer: Peer) -> tuple[int, int]:

@@ -246,9 +246,9 @@ def test_the_host_dies_while_a_large_snapshot_is_on_its_way(cluster: Cluster, fo
     ticket = newcomer.begin(MemSync.start)
     until(lambda: set(folder.glob("*/peer-*.json")) - known)
     # Frozen before it can have read all, it leaves most of the snapshot with the host.
-    newcomer.signal(signal.SIGSTOP)
+    newcomer.freeze()
     host.kill()
-    newcomer.signal(signal.SIGCONT)
+    newcomer.thaw()
     newcomer.result(ticket)
     assert newcomer.snapshot("marker") == "original"
     assert all(newcomer.snapshot(f"big{i}") == text for i in range(6))
@@ -285,7 +285,7 @@ def test_g3_a_writer_frozen_for_longer_than_a_recovery_brings_its_own_writes_bac
     """Only the frozen writer survives of the two that held its last writes."""
     quick = {"network": {"recovery": 0.3}}
     host, writer, other = cluster.start(3, {"n": 0, "list": []}, quick)
-    other.signal(signal.SIGSTOP)
+    other.freeze()
 
     def write(mem):
         # More than the kernel keeps for the other one: the rest dies with the host.
@@ -294,13 +294,13 @@ def test_g3_a_writer_frozen_for_longer_than_a_recovery_brings_its_own_writes_bac
         return [mem.patch({"$push": {"list": i}}) for i in range(5)]
 
     writer.run(write)
-    writer.signal(signal.SIGSTOP)
+    writer.freeze()
     try:
         host.kill()
-        other.signal(signal.SIGCONT)
+        other.thaw()
         other.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
     finally:
-        writer.signal(signal.SIGCONT)
+        writer.thaw()
     writer.patch({"$inc": {"n": 1}})
     document = cluster.settled()
     assert document["n"] == 2

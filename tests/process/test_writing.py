@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 
 import pytest
@@ -102,12 +101,12 @@ def test_g8_a_writers_place_is_free_as_soon_as_it_stopped(cluster: Cluster) -> N
 def test_g8_a_frozen_writer_keeps_its_place(cluster: Cluster) -> None:
     cluster.peer({"n": 0}, READER)
     writer = cluster.peer(options=SINGLE)
-    writer.signal(signal.SIGSTOP)
+    writer.freeze()
     try:
         with pytest.raises(MaxWritersError):
             cluster.peer(options=SINGLE, start=False).start()
     finally:
-        writer.signal(signal.SIGCONT)
+        writer.thaw()
     writer.patch({"$inc": {"n": 1}})
 
 
@@ -201,11 +200,11 @@ def test_a_full_window_holds_submit_up_and_then_refuses_it(cluster: Cluster) -> 
         except QueueFullError as error:
             return time.monotonic() - begin, error
 
-    host.signal(signal.SIGSTOP)
+    host.freeze()
     try:
         waited, error = client.run(overfill)
     finally:
-        host.signal(signal.SIGCONT)
+        host.thaw()
     assert 0.25 < waited < 2
     assert "network.window" in str(error)
     assert (error.code, error.outcome) == (MemErrors.ERR_QUEUE_FULL, "not_applied")
@@ -240,12 +239,12 @@ def test_g2_a_write_that_timed_out_is_applied_exactly_once_when_the_host_goes_on
     cluster: Cluster,
 ) -> None:
     host, client = cluster.start(2, {"n": 0})
-    host.signal(signal.SIGSTOP)
+    host.freeze()
     try:
         waited, error = client.run(timed_patch, 0.3)
         pending = client.status()["pending"]
     finally:
-        host.signal(signal.SIGCONT)
+        host.thaw()
     assert type(error) is WriteTimeoutError
     assert isinstance(error, TimeoutError)
     assert (error.code, error.outcome) == (MemErrors.ERR_WRITE_TIMEOUT, "unknown")
@@ -261,7 +260,7 @@ def test_g2_a_write_that_timed_out_is_applied_once_although_the_host_dies(
     cluster: Cluster,
 ) -> None:
     host, client = cluster.start(2, {"n": 0})
-    host.signal(signal.SIGSTOP)
+    host.freeze()
     _, error = client.run(timed_patch, 0.1)
     assert type(error) is WriteTimeoutError
     host.kill()
@@ -279,12 +278,12 @@ def test_a_timeout_of_zero_asks_nobody_to_wait(cluster: Cluster) -> None:
 
 def test_a_ping_of_a_frozen_host_names_its_process(cluster: Cluster) -> None:
     host, client = cluster.start(2)
-    host.signal(signal.SIGSTOP)
+    host.freeze()
     try:
         with pytest.raises(HostUnresponsiveError) as caught:
             client.run(lambda mem: mem.ping(timeout=0.2))
     finally:
-        host.signal(signal.SIGCONT)
+        host.thaw()
     assert caught.value.pid == host.pid
     assert client.run(lambda mem: mem.ping())["host"]["time"] < 5
 
@@ -294,12 +293,12 @@ def test_g12_a_start_that_meets_only_a_frozen_host_names_it_and_founds_nothing(
 ) -> None:
     host = cluster.peer({"marker": "original"})
     newcomer = cluster.peer({"marker": "newcomer"}, {"timeout": 0.5}, start=False)
-    host.signal(signal.SIGSTOP)
+    host.freeze()
     try:
         with pytest.raises(HostUnresponsiveError, match=str(host.pid)) as caught:
             newcomer.start()
     finally:
-        host.signal(signal.SIGCONT)
+        host.thaw()
     assert caught.value.pid == host.pid
     assert newcomer.start() == "client"
     assert newcomer.snapshot("marker") == "original"
