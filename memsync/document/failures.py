@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from reprlib import repr as shown
+from reprlib import Repr
 from typing import Any
 
 from memsync.errors import UpdateError
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = 80
+shown = _repr.repr
 
 # `shown` is repr for messages: short, and safe with values of any size and depth.
 __all__ = ["SERVER_CODES", "failure", "patch_failure", "shown"]

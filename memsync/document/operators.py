@@ -111,7 +111,8 @@ def _prepare_number(name: str) -> Prepare:
         if not is_number(number):
             raise failure(
                 "type_mismatch",
-                f"{name}: the operand for {place.path!r} is {type_name(number)}, not a number",
+                f"{name}: the operand for {place.path!r} is {type_name(number)} "
+                f"{shown(number)}, not a number",
                 place.path,
             )
         return number
@@ -127,7 +128,8 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
         elif type(current) is not int and type(current) is not float:
             raise failure(
                 "type_mismatch",
-                f"{name}: the field {place.path!r} is {type_name(current)}, not a number",
+                f"{name}: the field {place.path!r} is {type_name(current)} "
+                f"{shown(current)}, not a number",
                 place.path,
             )
         result = compute(current, operand)

@@ -167,15 +167,25 @@ class Plan:
             if child is None:
                 child = node.children[part] = Node(None, filtered)
             elif child.filtered != filtered or not child.children:
-                raise _conflict(path, ".".join(parts[: position + 1]))
+                raise _conflict(path, parts[: position + 1], child)
             node = child
-        if parts[-1] in node.children:
-            raise _conflict(path, path)
+        met = node.children.get(parts[-1])
+        if met is not None:
+            raise _conflict(path, parts, met)
         node.children[parts[-1]] = Node(step)
 
 
-def _conflict(path: str, place: str) -> Exception:
-    return failure("path_conflict", f"updating {path!r} would create a conflict at {place!r}", path)
+def _conflict(path: str, place: Parts, met: Node) -> Exception:
+    other = list(place)
+    while met.children:
+        name, met = next(iter(met.children.items()))
+        other.append(name)
+    return failure(
+        "path_conflict",
+        f"updating {path!r} would create a conflict at {'.'.join(place)!r} with "
+        f"{'.'.join(other)!r}: one update changes a place once, make two updates of it",
+        path,
+    )
 
 
 # Whether a filter for the identifier has been given.
@@ -214,8 +224,8 @@ def _unknown_operator(update: dict[str, Any], name: Any) -> Exception:
         message = f"unknown update operator {shown(name)}; known are {known}"
     else:
         message = (
-            "an update consists of operators: to set fields write {'$set': {...}}; replacing the "
-            "whole document is not an update"
+            f"{shown(name)} is no operator: to set it write "
+            f"{{'$set': {{{shown(name)}: ...}}}}; replacing the whole document is not an update"
         )
     return failure("unknown_operator", message)
 

@@ -30,7 +30,7 @@ def normalize(value: Any, path: str = "", depth: int = 0) -> Any:
 
     >>> normalize({"a": (1,)}, "x")
     Traceback (most recent call last):
-    memsync.errors.NotSerializableError: x.a: a tuple cannot be shared; use a list
+    memsync.errors.NotSerializableError: x.a: a value of type tuple cannot be shared; use a list
     """
     if type(value) is int and INT64_MIN <= value <= INT64_MAX:
         return value
@@ -131,7 +131,7 @@ def _explain(value: Any, path: str, depth: int, parents: tuple[int, ...]) -> Non
     elif value is not None:
         name = type(value).__name__
         hint = f"; use {_INSTEAD[name]}" if name in _INSTEAD else ""
-        _refuse(path, f"a {name} cannot be shared{hint}")
+        _refuse(path, f"a value of type {name} cannot be shared{hint}")
 
 
 def _explain_container(value: Any, path: str, depth: int, parents: tuple[int, ...]) -> None:
@@ -152,7 +152,7 @@ def _explain_container(value: Any, path: str, depth: int, parents: tuple[int, ..
 def check_field_name(name: Any, path: str) -> None:
     """Raise `NotSerializableError` unless `name` may be the name of a field below `path`."""
     if not isinstance(name, str):
-        _refuse(path, f"the field name {name!r} is a {type(name).__name__}; use a str")
+        _refuse(path, f"the field name {name!r} is of type {type(name).__name__}; use a str")
     if not _encodable(name):
         _refuse(path, "a field name holds a lone surrogate, which UTF-8 cannot encode")
     if len(name.encode()) > MAX_FIELD_BYTES:

@@ -77,7 +77,7 @@ CYCLE.append({"x": CYCLE})
         (-(2**63) - 1, "", "64 bits"),
         ([float("nan")], "0", "not finite"),
         (float("inf"), "", "not finite"),
-        (object(), "", "object cannot be shared"),
+        (1j, "", "complex cannot be shared"),
         ({"a": {1: 2}}, "a", "field name 1"),
         ({"x" * 1025: 1}, "x" * 20 + "...", "1024 bytes"),
         ({"ä" * 513: 1}, "ä" * 20 + "...", "1024 bytes"),
