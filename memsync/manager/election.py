@@ -186,7 +186,7 @@ class _Gathering:
             self._node.found()
         elif self._node.state.torn:
             log.warning("no other peer holds the object: going on with an interrupted copy")
-            self._node.state.torn = False
+            self._node.replica.accept_torn()
 
     def _collect(self, deadline: float) -> None:
         """Take reports until nobody is missing, or the time is over."""

@@ -90,6 +90,7 @@ class Host:
         self._lazy_rounds = 0
         self._suspicious_until = 0.0
         self._pings_wanted = False
+        self._look_for_writes = False
         self._selector = node.new_selector()
         self._sequencer = Sequencer(
             node.state,
@@ -158,6 +159,9 @@ class Host:
                 self._urgent.add(attached.peer)
             if mask & selectors.EVENT_READ:
                 self._receive(attached)
+        if self._look_for_writes:
+            self._look_for_writes = False
+            self._inbox.extend(self._node.own.unsent(self._sequencer.last(self._node.id) + 1))
         while self._inbox:
             self._order_own(self._inbox.popleft())
         while self.arrivals:
@@ -241,6 +245,8 @@ class Host:
         self._urgent.add(attached.peer)
 
     def _order_own(self, write: PendingWrite) -> None:
+        if write.proposal.number <= self._sequencer.last(self._node.id):
+            return  # queued twice, because its thread was interrupted
         result = self._sequencer.propose(self._node.id, write.proposal)
         if isinstance(result, Decision):
             self._settle(result)
@@ -369,6 +375,11 @@ class Host:
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """The loop decides; there is nothing the waiting thread could do for it."""
+
+    def break_off(self) -> None:
+        """A writing thread was interrupted: look for writes that it numbered but did not queue."""
+        self._look_for_writes = True
+        self._node.waker.wake()
 
     def arrive(self, channel: Channel, hello: Hello) -> None:
         """A peer asks to be attached (called on a handshake's thread)."""

@@ -63,7 +63,8 @@ class Link:
         self._lock = threading.Lock()
         self._role_free = threading.Condition(self._lock)
         self._reader: int | None = None
-        self._sending = False
+        self._sender: int | None = None
+        self._interrupted = False
         self._want_write = False
         self._registered = 0
         self._welcome: Welcome | None = None
@@ -152,15 +153,12 @@ class Link:
         self._channel.shut_reading()  # wakes a blocked reader
         with self._lock:
             patience = time.monotonic() + _FENCE_PATIENCE
-            while (self._reader is not None or self._sending) and time.monotonic() < patience:
+            while (self._reader or self._sender) is not None and time.monotonic() < patience:
                 self._role_free.wait(0.1)
             self._reader = self._node.driver_ident
-        self._drain()
+        if not self._interrupted:  # else the stream has a gap, and the copy is replaced anyhow
+            self._drain()
         with self._lock:
-            self._want_write = False
-            self._registered = self._node.register(
-                self._selector, self._channel, self._registered, 0
-            )
             self._pong.notify_all()
         self._node.drop_selector(self._selector)
         self._channel.close()
@@ -183,18 +181,11 @@ class Link:
     def kick(self) -> None:
         """Send what is queued, unless another thread is about to."""
         with self._lock:
-            if self._sending or self.lost or self._want_write:
+            if self._sender is not None or self.lost or self._want_write:
                 return
-            self._sending = True
-        try:
-            while self._send_some():
-                pass
-        except BaseException:  # for example KeyboardInterrupt, with part of a frame taken out
-            with self._lock:
-                self._sending = False
-            self._lose("a sender was interrupted")
-            self._node.waker.wake()
-            raise
+            self._sender = threading.get_ident()
+        while self._send_some():
+            pass
 
     def _send_some(self) -> bool:
         """One attempt; True while there is more to send and the role is kept."""
@@ -208,7 +199,7 @@ class Link:
         with self._lock:
             if done and self._channel.has_output and not self.lost:
                 return True
-            self._sending = False
+            self._sender = None
             self._role_free.notify_all()
             if not done and not lost:
                 self._want_write = True
@@ -219,25 +210,43 @@ class Link:
         """Read until the write is decided, unless somebody else reads, or the link is lost."""
         if not self._take_role():
             return
-        try:
-            while not write.done and not self.lost:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return
-                if left > RECEIVE_TIMEOUT:
-                    self._receive(wait=True)
-                elif self._channel.wait_readable(left):
-                    self._receive(wait=False)
-        except BaseException:  # for example KeyboardInterrupt, with part of the stream consumed
-            self._lose("a reader was interrupted")
-            raise
-        finally:
-            self._leave_role()
-            if self.lost:
-                self._node.waker.wake()
+        while not write.done and not self.lost:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            if left > RECEIVE_TIMEOUT:
+                self._receive(wait=True)
+            elif self._channel.wait_readable(left):
+                self._receive(wait=False)
+        self._leave_role()
+        if self.lost:
+            self._node.waker.wake()
+
+    def break_off(self) -> None:
+        """The calling thread was interrupted in here, for example by Ctrl-C, nobody knows where.
+
+        Its roles are free, the copy and the stream are not to be trusted: the driver makes a new
+        link. Each line stands for itself, so that an interrupt in here as well does no harm.
+        """
+        me = threading.get_ident()
+        self._interrupted = True
+        if self._reader == me:
+            self._node.state.torn = True
+            self._reader = None
+        if self._sender == me:
+            self._sender = None
+        self._reason = self._reason or "a thread was interrupted while it used the link"
+        self._node.waker.wake()
 
     def ping(self, timeout: float) -> float:
         """Seconds for a round trip to the host; raises `TimeoutError` after `timeout` seconds."""
+        try:
+            return self._ping(timeout)
+        except KeyboardInterrupt:
+            self.break_off()
+            raise
+
+    def _ping(self, timeout: float) -> float:
         start = time.monotonic()
         with self._lock:
             token = len(self._pings) + time.monotonic_ns()
@@ -276,15 +285,18 @@ class Link:
             mask = selectors.EVENT_READ  # the driver needs no change of its own selector
         if self._want_write:
             mask |= selectors.EVENT_WRITE
-        if mask != self._registered:
+        if mask == self._registered:
+            return
+        try:
             self._registered = self._node.register(
                 self._selector, self._channel, self._registered, mask
             )
+        except (KeyError, OSError):  # another thread was interrupted in here
+            self._reason = self._reason or "the selector is not to be trusted"
 
     def _lose(self, reason: str) -> None:
         with self._lock:
             self._reason = self._reason or reason
-            self._update_interest()
 
     # -- what comes in (holder of the reader role) -----------------------------------------------
 

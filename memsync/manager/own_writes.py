@@ -70,6 +70,9 @@ class Way(Protocol):
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """Help the write to its outcome, where the waiting thread can; may return early."""
 
+    def break_off(self) -> None:
+        """The calling thread was interrupted somewhere in here: take up the writes anew."""
+
 
 class OwnWrites:
     """The numbered writes of one peer, and the threads that wait for them."""
@@ -135,6 +138,22 @@ class OwnWrites:
         where = check_filter(where) if where is not None else None
         if array_filters is not None:
             array_filters = normalize(array_filters, "array_filters")
+        try:
+            return self._send(body, where, array_filters, deadline, future)
+        except MemSyncError:
+            raise
+        except BaseException:  # for example KeyboardInterrupt
+            self._break_off()
+            raise
+
+    def _send(
+        self,
+        body: Any,
+        where: Any,
+        array_filters: Any,
+        deadline: float,
+        future: Future[int] | None,
+    ) -> PendingWrite:
         with self.lock:
             if self._ended:
                 raise NotStartedError("this peer has stopped: call start() again")
@@ -167,8 +186,17 @@ class OwnWrites:
         while not write.done and time.monotonic() < deadline:
             way = self._way
             if way is not None:
-                way.wait_for(write, deadline)
+                try:
+                    way.wait_for(write, deadline)
+                except BaseException:  # for example KeyboardInterrupt
+                    way.break_off()
+                    raise
             write.wait(deadline)
+
+    def _break_off(self) -> None:
+        way = self._way
+        if way is not None:
+            way.break_off()
 
     def _wait_for_room(self, deadline: float) -> None:
         window = self._options.network.window

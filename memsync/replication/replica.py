@@ -29,6 +29,11 @@ class Replica:
             return (0, 0)
         return (self.state.epoch, self.state.version)
 
+    def accept_torn(self) -> None:
+        """There is no better copy than this one, although a change to it was interrupted."""
+        self.state.torn = False
+        self.log.reset(self.state.epoch, self.state.version)
+
     def apply(self, entry: Entry, size: int) -> None:
         """Take the next entry in, of `size` bytes on the wire."""
         self.state.apply(entry)
