@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from .dispatcher import Dispatcher, Subscription
 from .document import normalize
+from .edits import Edit, Editor
 from .errors import (
     HostUnresponsiveError,
     NotStartedError,
@@ -28,6 +29,7 @@ from .manager.node import Node
 from .options import check_name, load_options, read_config, stated, unavailable
 
 TState = TypeVar("TState")
+TResult = TypeVar("TResult")
 
 EVENTS = (
     "connected",
@@ -97,6 +99,7 @@ class MemSync(Generic[TState], forks.Forkable):
         self._node: Node | None = None
         self._starting = threading.Lock()
         self._dispatcher = Dispatcher()
+        self._editor = Editor()
         self.__dict__.pop("data", None)
 
     @classmethod
@@ -249,6 +252,43 @@ class MemSync(Generic[TState], forks.Forkable):
         future = _WriteFuture(self._dispatcher)
         self._live().own.propose(update, where, array_filters, deadline, future=future)
         return future
+
+    def edit(self, timeout: float | None = None) -> Edit:
+        """A plain editable draft; at the end of the block what was changed is sent as one patch.
+
+        The patch is guarded by a test of every old value that was read or changed. When another
+        peer changed one of them meanwhile, leaving the block raises `ConflictError` (``path``,
+        ``value``): nothing was changed. An exception inside the block sends nothing. A draft within
+        a draft of the same object is refused with `UsageError`. Raises what `patch` raises;
+        `timeout`, in seconds, counts from the end of the block.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("doctest_edit", {"cart": {"n": 1}}) as mem:
+        ...     with mem.edit() as draft:
+        ...         draft["cart"]["n"] += 1
+        ...     mem.snapshot("cart.n")
+        2
+        """
+        return self._editor.edit(self._live().state.document, self._sender(timeout))
+
+    def transact(self, function: Callable[[Any], TResult], timeout: float | None = None) -> TResult:
+        """`edit` with ``function(draft)``, repeated until it goes through; returns its result.
+
+        The function may run several times, so it should do nothing but read and change the draft.
+        This is the way to claim a job. After `timeout` seconds the last `ConflictError` is raised.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("doctest_transact", {"free": ["a", "b"]}) as mem:
+        ...     mem.transact(lambda draft: draft["free"].pop())
+        'b'
+        """
+        deadline = time.monotonic() + self._seconds(timeout)
+        send = self._sender(timeout)
+        return self._editor.transact(self._live().state.document, send, function, deadline)
+
+    def _sender(self, timeout: float | None) -> Callable[[list[dict[str, Any]]], int]:
+        seconds = self._seconds(timeout)
+        return lambda operations: self.patch(operations, timeout=seconds)
 
     # -- the group -------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ LAYERS = [
     {"schema", "config", "options"},
     {"document"},
     {"replication"},
-    {"manager", "dispatcher"},
+    {"manager", "dispatcher", "edits"},
     {"peer"},
     {""},  # memsync/__init__.py
     {"cli"},
