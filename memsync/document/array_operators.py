@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cmp_to_key
 from typing import Any, NamedTuple
 
-from memsync.document.conditions import FIELD_OPERATORS
+from memsync.document.conditions import PULL_OPERATORS
 from memsync.document.failures import failure, shown
 from memsync.document.operators import (
     UNCHANGED,
@@ -23,6 +23,7 @@ from memsync.document.operators import (
     Splice,
 )
 from memsync.document.order import as_integer, compare, equal, is_number, type_name
+from memsync.document.paths import pointer_index
 from memsync.document.query import parse_condition, parse_query
 from memsync.document.traversal import MISSING
 from memsync.document.values import normalize
@@ -120,13 +121,17 @@ def _require_direction(direction: Any, place: Place) -> None:
 
 
 def _sort_value(element: Any, parts: list[str]) -> Any:
-    """What is sorted by: the field, an array on the way to it, null where there is nothing."""
+    """What is sorted by; null where there is nothing. Arrays on the way are entered by index."""
+    if not isinstance(element, dict):
+        return None
     for part in parts:
-        if not isinstance(element, dict):
+        if isinstance(element, dict):
+            element = dict.get(element, part)
+        elif isinstance(element, list):
+            index = pointer_index(part)
+            element = element[index] if index is not None and index < len(element) else None
+        else:
             return None
-        element = element.get(part)
-        if isinstance(element, list):
-            return element
     return element
 
 
@@ -242,7 +247,7 @@ def _prepare_pull(operand: Any, place: Place) -> Callable[[Any], bool]:
     wanted = normalize(operand, place.path)
     if not isinstance(wanted, dict):
         return lambda item: equal(item, wanted)
-    if next(iter(wanted), None) in FIELD_OPERATORS:
+    if next(iter(wanted), None) in PULL_OPERATORS:
         condition = parse_condition(wanted)
         return lambda item: condition.at(item, (), None)
     query = parse_query(wanted)

@@ -297,6 +297,9 @@ _OPERATORS: dict[str, Callable[[Any], Condition]] = {
     "$type": _has_type,
 }
 FIELD_OPERATORS = frozenset(_OPERATORS) | {"$regex", "$options"}
+# Coming first, they make the operand of $pull a condition on elements. The server's parser knows
+# $not only below a field.
+PULL_OPERATORS = FIELD_OPERATORS - {"$not"}
 
 
 def parse_operators(operators: dict[str, Any]) -> Condition:

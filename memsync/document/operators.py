@@ -19,6 +19,7 @@ from memsync.document.order import (
     INT64_MAX,
     INT64_MIN,
     compare,
+    described,
     identical,
     is_number,
     type_name,
@@ -111,8 +112,7 @@ def _prepare_number(name: str) -> Prepare:
         if not is_number(number):
             raise failure(
                 "type_mismatch",
-                f"{name}: the operand for {place.path!r} is {type_name(number)} "
-                f"{shown(number)}, not a number",
+                f"{name}: the operand for {place.path!r} is {described(number)}, not a number",
                 place.path,
             )
         return number
@@ -128,8 +128,7 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
         elif type(current) is not int and type(current) is not float:
             raise failure(
                 "type_mismatch",
-                f"{name}: the field {place.path!r} is {type_name(current)} "
-                f"{shown(current)}, not a number",
+                f"{name}: the field {place.path!r} is {described(current)}, not a number",
                 place.path,
             )
         result = compute(current, operand)

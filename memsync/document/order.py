@@ -12,6 +12,7 @@ from math import copysign
 from typing import Any
 
 from memsync.document.containers import ReadOnlyDict, ReadOnlyList
+from memsync.document.failures import shown
 
 NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL = range(6)
 
@@ -48,6 +49,15 @@ def type_name(value: Any) -> str:
     if isinstance(value, float):
         return "double"
     return "int" if -(2**31) <= value < 2**31 else "long"
+
+
+def described(value: Any) -> str:
+    """A value with its type, for messages.
+
+    >>> described("x"), described(None)
+    ("string 'x'", 'null')
+    """
+    return "null" if value is None else f"{type_name(value)} {shown(value)}"
 
 
 def is_number(value: Any) -> bool:

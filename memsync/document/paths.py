@@ -15,6 +15,9 @@ from memsync.errors import NotSerializableError
 # MongoDB's limit on the nulls that setting an element far beyond the end of an array may create.
 MAX_PADDING = 1_500_000
 
+# Digits of the largest 64-bit number.
+_MAX_DIGITS = 20
+
 Parts = tuple[str, ...]
 
 
@@ -31,9 +34,13 @@ def is_digits(part: str) -> bool:
 def array_index(part: str) -> int | None:
     """The index a part of an update path means in an array; None when it means none.
 
-    Leading zeros are accepted, as the server does: ``a.01`` is ``a.1`` where ``a`` is an array.
+    As in the server it is any number that 64 bits without a sign hold; leading zeros are accepted:
+    ``a.01`` is ``a.1`` where ``a`` is an array.
     """
-    return int(part) if is_digits(part) and len(part) <= 10 else None
+    if not is_digits(part) or (len(part) > _MAX_DIGITS and len(part.lstrip("0")) > _MAX_DIGITS):
+        return None
+    index = int(part)
+    return index if index < 2**64 else None
 
 
 class UpdatePath(NamedTuple):

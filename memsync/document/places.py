@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from memsync.document.difference import Operation
-from memsync.document.failures import failure, shown
+from memsync.document.failures import failure
 from memsync.document.operators import Place
-from memsync.document.order import rank, type_name
+from memsync.document.order import OBJECT, described, rank, type_name
 from memsync.document.overlay import ShadowArray, ShadowObject, plain
-from memsync.document.paths import MAX_PADDING, Parts, array_index, is_digits, pointer_of
+from memsync.document.paths import MAX_PADDING, Parts, array_index, pointer_of
 from memsync.document.traversal import MISSING
 
 # From so many nulls on an array is written anew rather than filled up one by one. The index has two
@@ -76,7 +76,7 @@ def require_viable(place: Resolved, name: str, path: str) -> None:
 
     Operators that only ignore what is missing still refuse a path through a scalar.
     """
-    if is_object(place.node) or (is_array(place.node) and is_digits(place.rest[0])):
+    if is_object(place.node) or (is_array(place.node) and array_index(place.rest[0]) is not None):
         return
     raise failure(
         "path_not_viable",
@@ -87,10 +87,8 @@ def require_viable(place: Resolved, name: str, path: str) -> None:
 
 def _described(place: Resolved) -> str:
     found = plain(place.node)
-    kind = type_name(found)
-    return f"{'.'.join(place.tokens)!r}, which is {kind}" + (
-        f" {shown(found)}" if rank(found) < 3 else ""
-    )
+    where = repr(".".join(place.tokens)) if place.tokens else "the document"
+    return f"{where}, which is {described(found) if rank(found) < OBJECT else type_name(found)}"
 
 
 def create(place: Resolved, step: Place, value: Any) -> list[Operation]:

@@ -112,7 +112,7 @@ class Plan:
     ambiguous = False
     dynamic = False
     identifiers: frozenset[str] = frozenset()
-    order: Sequence[int] = (0,)
+    order: Sequence[int]
     root: Node | None = None
     single: Step | None = None  # the only step, unless its path is dynamic
 
@@ -141,6 +141,7 @@ class Plan:
             self.trie()
         if len(self.given) == 1:
             self.single = None if self.dynamic else self.given[0]
+            self.order = (0,)
         else:
             indexes = range(len(self.given))
             self.order = sorted(indexes, key=lambda at: processing_order(self.given[at].parts))
@@ -219,7 +220,12 @@ def build_plan(update: dict[str, Any], known: Known) -> Plan:
 
 
 def _unknown_operator(update: dict[str, Any], name: Any) -> Exception:
-    if any(isinstance(other, str) and other[:1] == "$" for other in dict.keys(update)):
+    if not update:
+        message = (
+            "the update is empty: it needs an operator, {'$set': {'field': value}} for example; "
+            "replacing the whole document is not an update"
+        )
+    elif any(isinstance(other, str) and other[:1] == "$" for other in dict.keys(update)):
         known = ", ".join(sorted(OPERATORS))
         message = f"unknown update operator {shown(name)}; known are {known}"
     else:

@@ -160,7 +160,9 @@ class Trial:
         if not holds:
             path = pointer_of(tokens)
             state = "there is nothing" if value is MISSING else f"there is {shown(found)}"
-            raise ConflictError(f"the test of {path!r} failed: {state}", path=path, value=found)
+            raise ConflictError(
+                f"the test of {_named(path)} failed: {state}", path=path, value=found
+            )
 
 
 def _size(value: Any) -> int:
@@ -184,14 +186,18 @@ def _key(container: Any, token: str) -> Any:
     return token if isinstance(container, ShadowObject) else int(token)
 
 
+def _named(path: str) -> str:
+    return repr(path) if path else "the document"
+
+
 def _missing(tokens: Parts) -> UpdateError:
     path = pointer_of(tokens)
-    return patch_failure("path_not_viable", f"there is nothing at {path!r}", path)
+    return patch_failure("path_not_viable", f"there is nothing at {_named(path)}", path)
 
 
 def _no_container(tokens: Parts) -> UpdateError:
     path = pointer_of(tokens)
-    return patch_failure("path_not_viable", f"{path!r} is no object or array", path)
+    return patch_failure("path_not_viable", f"{_named(path)} is no object or array", path)
 
 
 def _no_index(tokens: Parts, length: int) -> UpdateError:

@@ -108,7 +108,7 @@ def _compile(
         if direct is not None:
             final += direct
             continue
-        operations, independent = _resolved_operations(trial.root, step, operand, context)
+        operations, independent = resolved_operations(trial.root, step, operand, context)
         if independent and not ambiguous:
             final += operations
         else:
@@ -175,7 +175,7 @@ _WRAPPING = 4
 def _single(document: Any, step: Step, operand: Any, context: Context) -> list[Operation]:
     operations = _direct_operations(document, step, operand, context)
     if operations is None:
-        operations, _ = _resolved_operations(document, step, operand, context)
+        operations, _ = resolved_operations(document, step, operand, context)
     return operations
 
 
@@ -205,7 +205,7 @@ def _direct_operations(
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, str, dict, list})
 
 
-def _resolved_operations(
+def resolved_operations(
     root: Any, step: Step, operand: Any, context: Context
 ) -> tuple[list[Operation], bool]:
     """The operations of any step, and whether no other step can have to do with them.

@@ -125,7 +125,7 @@ WORKS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     (
         {"a": [{"n": [2]}, {"n": {"k": 1}}, 7, {}, {"n": 1}]},
         {"$push": {"a": {"$each": [], "$sort": {"n.k": 1}}}},
-        {"a": [7, {}, {"n": 1}, {"n": {"k": 1}}, {"n": [2]}]},
+        {"a": [{"n": [2]}, 7, {}, {"n": 1}, {"n": {"k": 1}}]},
     ),
     (
         {"a": [{"x": 1, "y": 1}, {"x": 1, "y": 2}]},
@@ -212,7 +212,7 @@ FAILS: list[tuple[Any, Any, str, int]] = [
     ({"a": "s"}, {"$inc": {"a.b.c": 1}}, "path_not_viable", 28),
     ({"a": [1]}, {"$set": {"a.b": 1}}, "path_not_viable", 28),
     ({"a": [1]}, {"$set": {"a.-1": 1}}, "path_not_viable", 28),
-    ({"a": [1]}, {"$set": {"a.99999999999": 1}}, "path_not_viable", 28),
+    ({"a": [1]}, {"$set": {"a.99999999999": 1}}, "bad_value", 34),
     ({"a": [1]}, {"$set": {"a.1600000": 1}}, "bad_value", 34),
     ({"a": 1}, {"$pop": {"a.b": 1}}, "path_not_viable", 28),
     ({"a": [1]}, {"$pull": {"a.b": 1}}, "path_not_viable", 28),

@@ -177,8 +177,11 @@ def test_an_object_stays_an_object(value: Any) -> None:
     patch = [op("replace", "", value=value)]
     with pytest.raises(UpdateError, match="must stay an object"):
         compile_patch({}, patch)
-    assert apply_patch({}, patch) == value
-    if isinstance(value, list):
+    if not isinstance(value, list):
+        with pytest.raises(UpdateError, match="must stay an object"):
+            apply_patch({}, patch)
+    else:
+        assert apply_patch({}, patch) == value
         with pytest.raises(UpdateError, match="must stay an object"):
             compile_patch({}, [*patch, op("add", "/-", value=1)])
 

@@ -1,0 +1,108 @@
+"""Rules of the server that are easily got wrong, and messages that must make sense, in tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from document_strategies import copied, text
+
+from memsync.document import apply_patch, apply_update, compile_patch, compile_update, invert
+from memsync.document.plan import plan_for
+from memsync.errors import UpdateError
+
+INNER = {"a": [{"x": 5}, {"x": 1}, 2]}
+MIXED = {"a": [{"a": [5, 1]}, {"a": [3, 9]}]}
+NESTED = {"a": [{"a": [{"b": 1}]}, {"a": {"b": 0}}]}
+WORKS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    # $not is no operator that $pull takes on elements, but it is one below a field.
+    (INNER, {"$pull": {"a": {"x": {"$not": {"$gt": 3}}}}}, {"a": [{"x": 5}, 2]}),
+    ({"a": [1, 5]}, {"$pull": {"a": {"$gt": 0, "$not": {"$gt": 3}}}}, {"a": [5]}),
+    (INNER, {"$pull": {"a": {"$and": [{"x": 5}]}}}, {"a": [{"x": 1}, 2]}),
+    ({"a": ["ab", "b"]}, {"$pull": {"a": {"$options": "i", "$regex": "A"}}}, {"a": ["b"]}),
+    # $sort enters an array by index only.
+    (MIXED, {"$push": {"a": {"$each": [], "$sort": {"a.1": 1}}}}, MIXED),
+    (MIXED, {"$push": {"a": {"$each": [], "$sort": {"a.0": 1}}}}, {"a": [*MIXED["a"][::-1]]}),
+    (MIXED, {"$push": {"a": {"$each": [], "$sort": {"a.00": 1}}}}, MIXED),
+    (MIXED, {"$push": {"a": {"$each": [], "$sort": {"a.0.x": 1}}}}, MIXED),
+    (NESTED, {"$push": {"a": {"$each": [], "$sort": {"a.b": 1}}}}, NESTED),
+    (NESTED, {"$push": {"a": {"$each": [], "$sort": {"a.b": -1}}}}, {"a": NESTED["a"][::-1]}),
+    # An index is what 64 bits hold, whatever zeros it starts with.
+    ({"a": [1, 5]}, {"$set": {"a.00000000000001": 2}}, {"a": [1, 2]}),
+    ({"a": [1, 5]}, {"$set": {"a." + "0" * 900 + "1": 2}}, {"a": [1, 2]}),
+    ({"a": [1]}, {"$pop": {"a.99999999999": 1}}, {"a": [1]}),
+]
+
+
+@pytest.mark.parametrize(("document", "update", "expected"), WORKS)
+def test_the_rule_holds(document: Any, update: Any, expected: Any) -> None:
+    assert text(apply_update(document, update)) == text(expected)
+    assert text(apply_patch(document, compile_update(document, update))) == text(expected)
+
+
+# document, update, kind, code, part of the message
+REFUSED: list[tuple[Any, Any, str, int, str]] = [
+    ({"a": [1]}, {"$pull": {"a": {"$not": {"$gt": 3}}}}, "bad_value", 2, "top-level operator"),
+    ({"a": [1]}, {"$pull": {"a": {"$expr": 1}}}, "bad_value", 2, "top-level operator"),
+    ({"a": [1, 5]}, {"$set": {"a.99999999999": 1}}, "bad_value", 34, "fill 99999999997 elements"),
+    ({"a": [1]}, {"$set": {f"a.{2**64 - 1}": 1}}, "bad_value", 34, "fill"),
+    ({"a": [1]}, {"$set": {f"a.{2**64}": 1}}, "path_not_viable", 28, "cannot create field"),
+    ({"a": [1]}, {"$set": {"a." + "9" * 900: 1}}, "path_not_viable", 28, "cannot create field"),
+    ({"a": [1]}, {"$pop": {f"a.{2**64}": 1}}, "path_not_viable", 28, "cannot lie in 'a'"),
+    ({"a": 1}, {}, "unknown_operator", 9, "the update is empty"),
+    ({"a": None}, {"$inc": {"a": 1}}, "type_mismatch", 14, "the field 'a' is null, not"),
+    ({"a": 1}, {"$inc": {"a": None}}, "type_mismatch", 14, "for 'a' is null, not"),
+    ({"a": None}, {"$set": {"a.b": 1}}, "path_not_viable", 28, "'a', which is null"),
+    ({"a": "x"}, {"$set": {"a.b": 1}}, "path_not_viable", 28, "'a', which is string 'x'"),
+    ([1], {"$set": {"a": 1}}, "path_not_viable", 28, "in the document, which is array"),
+    (None, {"$set": {"a": 1}}, "path_not_viable", 28, "in the document, which is null"),
+]
+
+
+@pytest.mark.parametrize(("document", "update", "kind", "code", "message"), REFUSED)
+def test_it_is_refused_and_says_why(
+    document: Any, update: Any, kind: str, code: int, message: str
+) -> None:
+    before = copied(document)
+    with pytest.raises(UpdateError, match=message.replace("(", r"\(")) as caught:
+        compile_update(document, update)
+    assert (caught.value.kind, caught.value.server_code) == (kind, code)
+    assert text(document) == text(before)
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ([{"op": "test", "path": "", "value": 1}], "the test of the document failed"),
+        ([{"op": "add", "path": "/a/b", "value": 1}], "'/a' is no object or array"),
+        ([{"op": "replace", "path": "", "value": 1}], "must stay an object, not be int"),
+        ([{"op": "copy", "from": "/a", "path": ""}], "must stay an object, not be int"),
+    ],
+)
+def test_a_patch_that_is_refused_names_the_document(patch: Any, message: str) -> None:
+    for attempt in (apply_patch, compile_patch, invert):
+        with pytest.raises(Exception, match=message):
+            attempt({"a": 1}, patch)
+
+
+def test_an_object_becomes_an_array_only_outside_of_sharing() -> None:
+    patch = [{"op": "add", "path": "", "value": []}, {"op": "add", "path": "/-", "value": 1}]
+    assert apply_patch({}, patch) == [1]
+    assert apply_patch([5], [{"op": "add", "path": "/-", "value": 1}]) == [5, 1]
+    for attempt in (compile_patch, invert):
+        with pytest.raises(UpdateError, match="must stay an object, not be array"):
+            attempt({}, patch)
+
+
+@pytest.mark.parametrize(
+    ("update", "order"),
+    [
+        ({"$inc": {"a": 1}}, [0]),
+        ({"$inc": {"a.$[]": 1}}, [0]),
+        ({"$rename": {"a": "b"}}, [0]),
+        ({"$set": {}}, []),
+        ({"$set": {"10": 1, "9": 1}}, [1, 0]),
+    ],
+)
+def test_a_plan_says_its_order(update: Any, order: list[int]) -> None:
+    assert list(plan_for(update, ()).order) == order
