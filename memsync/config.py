@@ -38,6 +38,8 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     >>> read_config(path).data
     {'n': 0}
     """
+    if not isinstance(path, str | os.PathLike):
+        raise OptionsError(f"the path of a configuration file must be a string, not {path!r:.60}")
     source = os.fspath(path)
     content = parse_yaml(_read(source), source)
     if content is None:
@@ -72,8 +74,21 @@ def parse_yaml(text: str, source: str) -> Any:
     """The plain value of a YAML text; raises `OptionsError` that names source and line."""
     import yaml  # here, because `import memsync` stays quick for those who use no file
 
+    class Loader(yaml.SafeLoader):
+        """Of two equal keys YAML takes the last one in silence; that is always a mistake."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key.value, str) and key.value != "<<" and key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                    )
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = source if mark is None else f"{source}, line {mark.line + 1}"

@@ -34,6 +34,7 @@ __all__ = [
     "OptionSpec",
     "Options",
     "check_name",
+    "check_timeout",
     "load_options",
     "read_config",
     "stated",
@@ -114,6 +115,23 @@ def check_name(name: str) -> str:
     if wrong:
         raise UsageError(f"name {name!r} contains {wrong.group()!r}: {NAME_RULE}")
     return name
+
+
+def check_timeout(timeout: Any, default: float) -> float:
+    """The seconds of a call's ``timeout``; None means the default.
+
+    Raises `UsageError` for what is no number of seconds from 0 to 3600.
+
+    >>> check_timeout(None, 30.0), check_timeout(2, 30.0)
+    (30.0, 2.0)
+    """
+    if timeout is None:
+        return default
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise UsageError(f"timeout must be a number of seconds, not {timeout!r:.60}")
+    if not 0 <= timeout <= 3600:
+        raise UsageError(f"timeout must be 0 to 3600 seconds, not {timeout!r}")
+    return float(timeout)
 
 
 def _flatten(options: Any, source: str, group: str | None = None) -> Iterator[tuple[str, Any]]:

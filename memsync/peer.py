@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from multiprocessing import util
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from .dispatcher import Dispatcher, Subscription
 from .document import normalize
@@ -26,7 +25,7 @@ from .manager.folder import root_folder
 from .manager.host import Host
 from .manager.link import Link
 from .manager.node import Node
-from .options import check_name, load_options, read_config, stated, unavailable
+from .options import check_name, check_timeout, load_options, read_config, stated, unavailable
 
 TState = TypeVar("TState")
 TResult = TypeVar("TResult")
@@ -154,7 +153,7 @@ class MemSync(Generic[TState], forks.Forkable):
             )
             role = node.start(self._options.timeout)
             self._node = node
-            self.data = cast(TState, node.state.document)
+            self.__dict__["data"] = node.state.document
             _leave_at_exit(node)
             return role
 
@@ -368,6 +367,8 @@ class MemSync(Generic[TState], forks.Forkable):
         """
         if name not in EVENTS:
             raise UsageError(f"there is no event {name!r}: choose one of {', '.join(EVENTS)}")
+        if not callable(callback):
+            raise UsageError(f"the callback of {name!r} must be callable, not {callback!r:.60}")
         return self._dispatcher.on(name, callback)
 
     # -- pickling and forking --------------------------------------------------------------------
@@ -394,6 +395,14 @@ class MemSync(Generic[TState], forks.Forkable):
             self._live()
             return self.__dict__["data"]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "data":
+            raise TypeError(
+                "mem.data cannot be replaced: change the object with mem.patch({'$set': {...}}) or "
+                "inside 'with mem.edit() as draft:'"
+            )
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         status = self.get_status()
@@ -423,13 +432,7 @@ class MemSync(Generic[TState], forks.Forkable):
         return self._node
 
     def _seconds(self, timeout: float | None) -> float:
-        if timeout is None:
-            return self._options.timeout
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-            raise UsageError(f"timeout must be a number of seconds, not {timeout!r}")
-        if not 0 <= timeout <= 3600 or math.isnan(timeout):
-            raise UsageError(f"timeout must be 0 to 3600 seconds, not {timeout!r}")
-        return float(timeout)
+        return check_timeout(timeout, self._options.timeout)
 
     def _role_of(self, node: Node) -> str:
         if node.stopping:

@@ -19,6 +19,7 @@ from . import forks
 
 RECEIVE_BYTES = 1 << 18
 SEND_BYTES = 1 << 18
+FRAME_MAX = 2**31 - 1  # bytes; what is taken from a host, and from a peer not yet admitted
 RECEIVE_TIMEOUT = 1.0  # seconds a read with `wait` lasts at most
 
 
@@ -29,9 +30,9 @@ class ChannelLost(Exception):
 class Channel:
     """Frames over a socket; `max_frame` bounds an incoming frame, in bytes."""
 
-    def __init__(self, sock: socket.socket, max_frame: int) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.max_frame = max_frame
+        self.max_frame = FRAME_MAX
         self.queued_total = 0  # bytes ever queued
         self.sent_total = 0  # bytes the kernel has taken
         self._inbound = bytearray()

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..errors import HostUnresponsiveError, MemSyncError, ProtocolError
+from ..errors import HostUnresponsiveError, MemSyncError, ProtocolError, RendezvousError
 from ..replication.messages import (
     HEADER,
     Entry,
@@ -84,7 +84,6 @@ def _join(node: Node, reign: Reign, deadline: float) -> Link | None:
             node.authkey,
             frame(node.hello()),
             timeout=timeout,
-            max_frame=node.options.network.max_frame,
         )
         link = Link(node, reign, channel)
         link.join(deadline)
@@ -106,31 +105,40 @@ def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
     serving = Serving(
         document=node.document_proxy,
         attach=lambda channel, hello: node.arrive(epoch, channel, hello),
-        max_frame=network.max_frame,
         max_handshakes=network.max_handshakes,
         handshake_timeout=network.handshake_timeout,
         proxies=node.options.manager.proxies,
     )
     address = node.folder.socket_address(epoch, node.id)
-    server = MemSyncManager(address, node.authkey, serving=serving).get_server()
-    lock = node.folder.publish_lock(epoch, node.id, server.endpoint)
+    try:
+        server = MemSyncManager(address, node.authkey, serving=serving).get_server()
+    except OSError as error:
+        raise RendezvousError(
+            f"no socket can be made at {address} ({error.strerror}): make the folder writable, or "
+            "set MEMSYNC_DIR to another one"
+        ) from error
+    try:
+        lock = node.folder.publish_lock(epoch, node.id, server.endpoint)
+    except BaseException:
+        server.stop()
+        raise
     if lock is None:
         server.stop()
         return None
     log.info("standing for host epoch=%s peer=%s", epoch, node.id)
-    node.state_epoch_in_file(epoch)
     host = Host(node, epoch, lock, server)
     node.candidate = host
-    server.start()
-    gathering = _Gathering(node, host)
+    reported: dict[str, tuple[Channel, Hello]] = {}
     try:
-        gathering.run()
-        host.open(gathering.living)
-        for channel, hello in gathering.reported.values():
+        node.state_epoch_in_file(epoch)
+        server.start()
+        living = _Gathering(node, host, reported).run()
+        host.open(living)
+        for channel, hello in reported.values():
             host.admit(channel, hello)
         return host
     except BaseException:
-        for channel, _ in gathering.reported.values():
+        for channel, _ in reported.values():
             channel.close()
         host.close(clean=False)
         raise
@@ -141,8 +149,8 @@ def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
 class _Gathering:
     """A candidate's recovery: reports in, the best state fetched."""
 
-    def __init__(self, node: Node, host: Host) -> None:
-        self.reported: dict[str, tuple[Channel, Hello]] = {}
+    def __init__(self, node: Node, host: Host, reported: dict[str, tuple[Channel, Hello]]) -> None:
+        self.reported = reported
         self._node = node
         self._host = host
         peers = node.folder.living_peers()
@@ -153,8 +161,11 @@ class _Gathering:
         holders = {peer for peer, content in peers.items() if content.get("epoch") != 0}
         self._recovery = Recovery(node.id, node.replica.pair, holders)
 
-    def run(self) -> None:
-        """Gather the reports, then bring this peer level with the best; a new object is founded."""
+    def run(self) -> set[str]:
+        """Gather the reports, then bring this peer level with the best; a new object is founded.
+
+        Returns the peers that live.
+        """
         deadline = time.monotonic() + self._node.options.network.recovery
         self._collect(deadline)
         while True:
@@ -167,6 +178,7 @@ class _Gathering:
                 self._forget(peer)
                 self._collect(deadline)
         self._settle_silent(pair)
+        return self.living
 
     def _settle_silent(self, pair: tuple[int, int]) -> None:
         silent = self._recovery.silent

@@ -23,6 +23,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -37,10 +38,13 @@ from ..errors import ProtocolError, RendezvousError
 from ..replication.messages import PROTOCOL
 from . import forks
 
+log = logging.getLogger("memsync.folder")
+
 KEY_BYTES = 32
 SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
+_LOOKS_MAX = 1000  # attempts to read a lock file that is removed between listing and reading
 _TEMPORARY_AGE = 60.0  # seconds
-_LOCK_NAME = re.compile(r"epoch-(\d+)\.lock")
+_LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
 _PEER_NAME = re.compile(r"peer-([0-9a-f]+)\.json")
 _SOCKET_NAME = re.compile(r"(\d+)-([0-9a-f]+)\.sock")
 
@@ -113,7 +117,7 @@ class HeldFile:
     def close(self, *, remove: bool) -> None:
         """Free the lock; with `remove` the name goes first, so it is never seen free."""
         if remove:
-            self.path.unlink(missing_ok=True)
+            _remove(self.path)
         forks.release(self)
         os.close(self.fd)
 
@@ -155,17 +159,13 @@ class ObjectFolder:
         Raises `RendezvousError` when the file is damaged.
         """
         path = self.root / "authkey"
-        try:
-            key = path.read_bytes()
-        except FileNotFoundError:
+        found = _inspect(path)
+        if found is None:
             held = self._publish(path, secrets.token_bytes(KEY_BYTES))
             if held is not None:
                 held.close(remove=False)
-            key = path.read_bytes()
-        except OSError as error:
-            raise RendezvousError(
-                f"the key file {path} cannot be read: {error.strerror}"
-            ) from error
+            found = _inspect(path)
+        key = found[1] if found is not None else b""
         if len(key) != KEY_BYTES:
             raise RendezvousError(
                 f"the key file {path} has {len(key)} bytes instead of {KEY_BYTES}: stop all peers "
@@ -205,16 +205,15 @@ class ObjectFolder:
 
         Raises `ProtocolError` when a living holder speaks another protocol number.
         """
-        while True:
+        for _ in range(_LOOKS_MAX):
             epoch = self._highest_epoch()
             if epoch is None:
                 return None
             path = self.path / f"epoch-{epoch}.lock"
             found = _inspect(path)
-            if found is None:
-                continue  # removed since the listing; look again
-            held, text = found
-            return self._parse_reign(path, epoch, held, text)
+            if found is not None:
+                return self._parse_reign(path, epoch, *found)
+        raise RendezvousError(f"the lock files in {self.path} change too quickly to be read")
 
     def reigns_still(self, epoch: int) -> bool:
         """Whether the epoch is the highest one and its holder lives."""
@@ -248,8 +247,19 @@ class ObjectFolder:
     def write_rendezvous(self, content: dict[str, Any]) -> None:
         """Replace the rendezvous atomically."""
         temporary = self.path / f"tmp-{secrets.token_hex(8)}"
-        temporary.write_bytes(_encode(content))
-        temporary.replace(self.rendezvous)
+        try:
+            temporary.write_bytes(_encode(content))
+            temporary.replace(self.rendezvous)
+        except OSError as error:
+            _remove(temporary)
+            raise RendezvousError(
+                f"the rendezvous file {self.rendezvous} cannot be written ({error.strerror}): "
+                "remove what is there, or set MEMSYNC_DIR to a folder of your own"
+            ) from error
+
+    def remove_rendezvous(self) -> None:
+        """The host stops: nobody is to be found here until the next one has come."""
+        _remove(self.rendezvous)
 
     def rendezvous_names(self, peer: str) -> bool:
         """Whether the rendezvous is whole and names this peer as host."""
@@ -282,6 +292,12 @@ class ObjectFolder:
             return ("127.0.0.1", 0)
         return str(path) if len(os.fsencode(path)) <= SOCKET_PATH_MAX else ("127.0.0.1", 0)
 
+    def remove_short_folder(self, address: Address) -> None:
+        """Remove the folder of a socket that did not fit into this one, if it is empty."""
+        if isinstance(address, str) and Path(address).parent != self.path:
+            with contextlib.suppress(OSError):  # a successor's socket is in it already
+                Path(address).parent.rmdir()
+
     def clean(self, epoch: int) -> None:
         """Remove what the dead left behind; called by the host of `epoch`."""
         folders = {self.path}
@@ -298,7 +314,7 @@ class ObjectFolder:
             for path in folder.iterdir():
                 match = _SOCKET_NAME.fullmatch(path.name)
                 if match and int(match[1]) < epoch:
-                    path.unlink(missing_ok=True)
+                    _remove(path)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -341,7 +357,7 @@ class ObjectFolder:
     def _remove_if_free(self, name: str) -> None:
         found = _inspect(self.path / name)
         if found is not None and not found[0]:
-            (self.path / name).unlink(missing_ok=True)
+            _remove(self.path / name)
 
     def _remove_if_old(self, name: str) -> None:
         """A temporary file lives for an instant, unless its maker was killed in it."""
@@ -366,17 +382,13 @@ class ObjectFolder:
 
 def read_rendezvous(path: Path) -> dict[str, Any]:
     """The content of a rendezvous file (see `ObjectFolder.read_rendezvous`)."""
-    try:
-        content = _decode(path.read_bytes())
-    except FileNotFoundError as error:
+    found = _inspect(path)
+    if found is None:
         raise RendezvousError(
             f"there is no rendezvous file {path}: no peer hosts this object now, or it was started "
             "with another MEMSYNC_DIR"
-        ) from error
-    except OSError as error:
-        raise RendezvousError(
-            f"the rendezvous file {path} cannot be read: {error.strerror}"
-        ) from error
+        )
+    content = _decode(found[1])
     damaged = RendezvousError(
         f"the rendezvous file {path} is damaged: a living host mends it within its "
         "network.poll, the next host replaces it; if nobody hosts the object, delete it"
@@ -436,17 +448,34 @@ def _inspect(path: Path) -> tuple[bool, bytes] | None:
     """Whether a file is held, and its content; None when it does not exist."""
     try:
         with forks.opening:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno != errno.ELOOP:
-            raise RendezvousError(f"{path} cannot be read: {error.strerror}") from error
-        raise RendezvousError(f"{path} is a link: remove it") from error
+            raise RendezvousError(
+                f"{path} cannot be read ({error.strerror}): make it readable for user "
+                f"{os.getuid()}, or set MEMSYNC_DIR to another folder"
+            ) from error
+        raise RendezvousError(
+            f"{path} is a link: remove it, or set MEMSYNC_DIR to another folder"
+        ) from error
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise RendezvousError(
+                f"{path} is no regular file: remove it, or set MEMSYNC_DIR to another folder"
+            )
         return _is_held(fd), os.read(fd, 65536)
     finally:
         os.close(fd)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file; a lock that must be freed does not depend on it."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s could not be removed: %s", path, error.strerror)
 
 
 def _is_held(fd: int) -> bool:

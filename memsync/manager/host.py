@@ -18,6 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MaxWritersError, MemSyncError, ProtocolError, from_wire, to_wire
+from ..replication.group_options import check_group_options
 from ..replication.membership import check_peer_id, check_room, member_of
 from ..replication.messages import (
     PROTOCOL,
@@ -33,6 +34,7 @@ from ..replication.messages import (
     Welcome,
     frame,
     parse,
+    part_size,
 )
 from ..replication.sequencer import Ordered, Sequencer
 from .channel import Channel, ChannelLost
@@ -92,14 +94,7 @@ class Host:
         self._pings_wanted = False
         self._look_for_writes = False
         self._selector = node.new_selector()
-        self._sequencer = Sequencer(
-            node.state,
-            node.log,
-            node.clock,
-            host=node.id,
-            epoch=epoch,
-            max_frame=node.options.network.max_frame,
-        )
+        self._sequencer: Sequencer  # made by open(), when the state is complete
 
     # -- opening (driver) ------------------------------------------------------------------------
 
@@ -109,6 +104,16 @@ class Host:
         Raises `MaxWritersError` when this peer is a newcomer for whom there is no place.
         """
         node = self._node
+        node.adopt_group_options()
+        node.replica.part = part_size(node.own.max_frame)
+        self._sequencer = Sequencer(
+            node.state,
+            node.log,
+            node.clock,
+            host=node.id,
+            epoch=self.epoch,
+            max_frame=node.own.max_frame,
+        )
         own = member_of(node.hello())
         if node.id not in node.state.members:
             present = {p: m for p, m in node.state.members.items() if p in living}
@@ -306,6 +311,7 @@ class Host:
             self._drop(old, "it attached anew")
         if hello.peer not in self._node.state.members:
             self._push(self._sequencer.enter("member", {"join": member_of(hello)}))
+        channel.max_frame = self._node.own.max_frame
         self._bring_level(channel, hello)
 
     def _check(self, hello: Hello) -> None:
@@ -319,6 +325,7 @@ class Host:
             raise ProtocolError(f"the id {hello.peer} is the host's own")
         if hello.name != self._node.name:
             raise ProtocolError(f"this host serves {self._node.name!r}, not {hello.name!r}")
+        check_group_options(self._node.state.options, hello.options)
         if hello.peer in self._node.state.members:
             return
         try:
@@ -409,15 +416,18 @@ class Host:
     def close(self, *, clean: bool) -> None:
         """End the reign: the last bytes leave, then the rendezvous goes and the lock is free."""
         self.server.stop()
-        if clean:
-            self._say_good_bye()
-            self._node.folder.rendezvous.unlink(missing_ok=True)
-        self._lock_file.close(remove=False)
+        try:
+            if clean:
+                self._say_good_bye()
+                self._node.folder.remove_rendezvous()
+        finally:
+            self._lock_file.close(remove=False)
         for attached in list(self.attached.values()):
             attached.channel.shut_writing()
             self._drop(attached, "the host stops")
         while self.arrivals:
             self.arrivals.popleft()[0].close()
+        self._node.folder.remove_short_folder(self.server.endpoint)
         self._node.drop_selector(self._selector)
 
     def _say_good_bye(self) -> None:

@@ -18,12 +18,14 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ..errors import MemSyncError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
+from ..replication.group_options import group_part, group_value
 from ..replication.log import Log
 from ..replication.messages import (
     PROTOCOL,
@@ -33,7 +35,6 @@ from ..replication.messages import (
     SnapshotPart,
     Source,
     frame,
-    part_size,
 )
 from ..replication.replica import Replica
 from ..replication.state import State
@@ -54,6 +55,8 @@ log = logging.getLogger("memsync.node")
 Role = Host | Link
 Announce = Callable[[str, Any], None]
 
+_SHORT_LINK = 1.0  # seconds; a link that breaks sooner is not made again at once
+_FIRST_PAUSE = 0.01  # seconds, doubled each time up to _RETRY
 _RETRY = 0.5  # seconds between attempts after an error that a running peer may outlive
 _STOP_PATIENCE = 5.0  # seconds for the driver to end
 
@@ -74,9 +77,9 @@ class Node:
         self.state = State(self.guard)
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
-        self.replica = Replica(self.state, self.log, part_size(network.max_frame))
+        self.replica = Replica(self.state, self.log)
         self.clock = HybridClock()
-        self.own = OwnWrites(options, self.state, self.clock)
+        self.own = OwnWrites(name, options, self.state, self.clock)
         self.role: Role | None = None
         self.candidate: Host | None = None
         self.driver_ident = 0
@@ -98,15 +101,16 @@ class Node:
         """
         self.folder = ObjectFolder(self._root, self.name)
         self.authkey = self.folder.authkey()
-        self.waker = Waker()
         self._deadline = time.monotonic() + timeout
-        try:
+        with ExitStack() as undo:
+            self.waker = Waker()
+            undo.callback(self.waker.close)
             self._peer_file = self.folder.publish_peer(self.id, self._peer_facts(0))
-        except BaseException:
-            self.waker.close()
-            raise
-        watcher.watch(self.folder.path, self.waker.wake)
-        self._thread.start()
+            undo.callback(self._peer_file.close, remove=True)
+            watcher.watch(self.folder.path, self.waker.wake)
+            undo.callback(watcher.unwatch, self.folder.path, self.waker.wake)
+            self._thread.start()
+            undo.pop_all()  # the driver does it from now on
         try:
             self._ready.wait()
         except BaseException:  # interrupted: a failed start leaves nothing behind
@@ -127,6 +131,10 @@ class Node:
         self.waker.wake()
         self._thread.join(max(deadline - time.monotonic(), 0.5))
 
+    def adopt_group_options(self) -> None:
+        """The state is known: its founder's options are this peer's, too."""
+        self.own.max_frame = group_value(self.state.options, "network.max_frame")
+
     def check_stop(self) -> None:
         """Raise `Stopped` when the peer is to end (for the driver's waits)."""
         if self.stopping:
@@ -141,6 +149,7 @@ class Node:
 
     def enter(self, role: Role, last: int) -> None:
         """This peer has a role; the host has decided its writes up to number `last`."""
+        self.adopt_group_options()
         self.role = role
         self.own.enter(role, last)
         old, self._last_host = self._last_host, self.state.host
@@ -200,6 +209,7 @@ class Node:
             self.own.lowest,
             self.options.client_only,
             self.options.network.max_writers,
+            options=group_part(stated(self.options)),
         )
 
     def rendezvous(self, epoch: int, address: Address) -> dict[str, Any]:
@@ -305,12 +315,14 @@ class Node:
             self._ready.set()
 
     def _live(self) -> None:
+        pause = 0.0
         while not self.stopping:
             role = self._next_role()
             log.info("%s peer=%s epoch=%s", role.status, self.id, self.state.epoch)
             self._ready.set()
             self._announce("connected", role.status)
             reason = "failed"
+            began = time.monotonic()
             try:
                 reason = role.run()
             finally:
@@ -320,6 +332,15 @@ class Node:
                 self._announce("disconnected", reason)
             if not self.stopping:
                 log.info("looking for a host: %s", reason)
+                pause = self._pause_after(time.monotonic() - began, pause)
+
+    def _pause_after(self, seconds: float, pause: float) -> float:
+        """Wait longer each time when links break as soon as they are made; returns how long."""
+        if seconds > _SHORT_LINK:
+            return 0.0
+        if pause:
+            self.waker.pause(pause)
+        return min(max(pause * 2, _FIRST_PAUSE), _RETRY)
 
     def _next_role(self) -> Role:
         """The next role; a peer that runs already outlives errors that may pass."""

@@ -77,8 +77,10 @@ class Way(Protocol):
 class OwnWrites:
     """The numbered writes of one peer, and the threads that wait for them."""
 
-    def __init__(self, options: Options, state: State, clock: HybridClock) -> None:
+    def __init__(self, name: str, options: Options, state: State, clock: HybridClock) -> None:
         self.lock = threading.Lock()
+        self.max_frame = options.network.max_frame  # bytes; the group's, once it is known
+        self._name = name
         self._options = options
         self._state = state
         self._clock = clock
@@ -107,7 +109,8 @@ class OwnWrites:
         self.wait(write, deadline)
         if not write.done:
             raise WriteTimeoutError(
-                f"no answer within {timeout:g} s; the write stays pending and may still be applied"
+                f"no answer from the host of {self._name!r} within {timeout:g} s; the write stays "
+                "pending and may still be applied"
             )
         if write.error is not None:
             raise write.error
@@ -134,10 +137,10 @@ class OwnWrites:
                 f"this peer's roles are {list(self._options.peer.roles)}: state peer.roles: "
                 "['writer'] to write"
             )
-        body = _checked(update)
-        where = check_filter(where) if where is not None else None
         if array_filters is not None:
             array_filters = normalize(array_filters, "array_filters")
+        body = _checked(update, array_filters)
+        where = check_filter(where) if where is not None else None
         try:
             return self._send(body, where, array_filters, deadline, future)
         except MemSyncError:
@@ -210,7 +213,7 @@ class OwnWrites:
                 )
 
     def _check_size(self, size: int) -> None:
-        limit = self._options.network.max_frame
+        limit = self.max_frame
         if size > limit:
             raise TooLargeError(
                 f"the update has {size} bytes, over network.maxFrame ({limit}): split it, or raise "
@@ -264,10 +267,20 @@ class OwnWrites:
             write.resolve(self._state.version, error)
 
 
-def _checked(update: Any) -> Any:
+def _checked(update: Any, array_filters: Any) -> Any:
     """A detached copy of an update or of RFC 6902 operations, if it is one."""
+    if array_filters is not None and not isinstance(array_filters, list):
+        raise UpdateError(
+            f"array_filters must be a list of filters, not {array_filters!r:.60}",
+            kind="array_filters",
+        )
     if isinstance(update, dict):
-        return check_update(update)
+        return check_update(update, array_filters or [])
+    if array_filters is not None:
+        raise UpdateError(
+            "array_filters belong to update operators: RFC 6902 operations have none",
+            kind="array_filters",
+        )
     if isinstance(update, list) or hasattr(update, "patch"):
         return check_patch(update)
     raise UpdateError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..document import to_plain
+from ..errors import UsageError
+from ..options import check_timeout
 
 if TYPE_CHECKING:
     from .node import Node
@@ -18,6 +20,8 @@ class DocumentProxy:
 
     def get(self, path: str | None = None) -> Any:
         """The detached value at a dotted path, None where there is none; without a path all."""
+        if path is not None and not isinstance(path, str):
+            raise UsageError(f"a path is a string like 'a.b.0', not {path!r:.60}")
         value: Any = self._node.state.document
         with self._node.guard:
             for part in path.split(".") if path else ():
@@ -40,5 +44,5 @@ class DocumentProxy:
 
     def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
         """Write like `MemSync.patch`, as a write of the host's."""
-        seconds = self._node.options.timeout if timeout is None else timeout
+        seconds = check_timeout(timeout, self._node.options.timeout)
         return self._node.own.patch(update, where, None, seconds)

@@ -43,7 +43,6 @@ class Serving:
 
     document: object
     attach: Callable[[Channel, Hello], None]
-    max_frame: int
     max_handshakes: int
     handshake_timeout: float
     proxies: bool
@@ -103,7 +102,10 @@ class MemSyncServer(managers.Server):
         if self._accepter.is_alive():
             self._accepter.join(timeout=5)
         forks.release(self)
-        self.listener.close()  # removes the socket's path as well
+        try:
+            self.listener.close()  # removes the socket's path as well
+        except OSError as error:
+            log.warning("the socket %s could not be removed: %s", self.endpoint, error)
         with self._lock:
             for connection in self._connections:
                 _shut_down(connection)
@@ -114,7 +116,7 @@ class MemSyncServer(managers.Server):
         if not isinstance(hello, Hello):
             raise ProtocolError("a connection must open with Hello")
         self._forget(connection)
-        channel = to_channel(connection, self._serving.max_frame)
+        channel = to_channel(connection)
         self._serving.attach(channel, hello)
 
     def shutdown(self, c: Any) -> None:

@@ -34,7 +34,7 @@ def watch(path: Path, wake: Callable[[], None]) -> None:
             return
         try:
             _start(path, wake)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # whatever watchdog or the system lacks: the poll does it
             _warn(path, error)
 
 

@@ -26,11 +26,11 @@ def set_deadline(sock: socket.socket, seconds: float) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
 
-def to_channel(connection: Connection, max_frame: int) -> Channel:
+def to_channel(connection: Connection) -> Channel:
     """Take an authenticated connection over for frames."""
     with forks.opening:
         sock = socket.socket(fileno=os.dup(connection.fileno()))
-        channel = Channel(sock, max_frame)
+        channel = Channel(sock)
         forks.release(connection)
         connection.close()
     set_deadline(sock, RECEIVE_TIMEOUT)
@@ -45,7 +45,6 @@ def dial(
     hello: bytes,
     *,
     timeout: float,
-    max_frame: int,
 ) -> Channel:
     """Connect to a host, authenticate and ask to be attached.
 
@@ -57,7 +56,7 @@ def dial(
         answer_challenge(connection, authkey)
         deliver_challenge(connection, authkey)
         connection.send((None, "attach", (hello,), {}))
-        return to_channel(connection, max_frame)
+        return to_channel(connection)
     except AuthenticationError as error:
         raise AuthenticationFailedError(
             f"the host at {address} has another authkey: the file 'authkey' in the rendezvous "

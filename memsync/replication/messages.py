@@ -35,6 +35,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     client_only: bool = False
     max_writers: int | None = None
     methods: list[str] = []
+    options: dict[str, Any] = {}  # those of the group's options which it states
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=2):

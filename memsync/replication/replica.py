@@ -18,7 +18,7 @@ class Replica:
 
     def __init__(self, state: State, log: Log, part: int = PART) -> None:
         self.state = state
-        self._part = part  # bytes of a snapshot in one frame
+        self.part = part  # bytes of a snapshot in one frame
         self.log = log
         self._parts: list[bytes] = []
 
@@ -61,7 +61,7 @@ class Replica:
         """
         entries = self.log.since(epoch, version) if epoch else None
         if entries is None:
-            return True, snapshot_frames(self.state.encode(), self._part)
+            return True, snapshot_frames(self.state.encode(), self.part)
         return False, [frame(entry) for entry in entries]
 
     def check_level(self, epoch: int, version: int) -> None:

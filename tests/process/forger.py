@@ -60,7 +60,7 @@ class Forger:
         address, key = MemSyncManager.locate(NAME)
         self.peer = greeting.peer if isinstance(greeting, Hello) else "abcdef0123456789"
         raw = greeting if isinstance(greeting, bytes) else frame(greeting or hello())
-        self._channel: Channel = dial(address, key, raw, timeout=5, max_frame=1 << 28)
+        self._channel: Channel = dial(address, key, raw, timeout=5)
 
     def send(self, *frames: bytes) -> None:
         """Send raw frames, all of them."""
