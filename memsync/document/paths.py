@@ -49,6 +49,7 @@ class UpdatePath(NamedTuple):
     `dynamic`: ``$`` or ``$[]`` parts depend on arrays; `identifiers`: the names in ``$[name]``;
     `ambiguous`: a part is a number of several digits. Leading zeros let two paths mean one element,
     and setting one far behind the end rewrites an array which another path may lead into.
+    `special`: any of this, or it starts with "$".
     """
 
     parts: Parts
@@ -56,6 +57,7 @@ class UpdatePath(NamedTuple):
     dynamic: bool
     identifiers: tuple[str, ...]
     ambiguous: bool
+    special: bool
 
 
 @lru_cache(maxsize=4096)
@@ -82,12 +84,15 @@ def parse_path(path: str) -> UpdatePath:
         raise failure(
             "bad_value", f"the path {path!r} starts with {parts[0]!r}: name an array first", path
         )
+    dynamic = bool(positional or filtered)
+    ambiguous = any(len(part) > 1 and is_digits(part) for part in parts[1:])
     return UpdatePath(
         parts,
         pointer_of(parts),
-        bool(positional or filtered),
+        dynamic,
         tuple(part[2:-1] for part in filtered if part != "$[]"),
-        any(len(part) > 1 and is_digits(part) for part in parts[1:]),
+        ambiguous,
+        special=dynamic or ambiguous or path[0] == "$",
     )
 
 

@@ -52,7 +52,7 @@ class Step:
     # fmt: off
     __slots__ = (
         "change", "depth", "field", "last", "name", "operator", "parents", "parsed", "parts",
-        "path", "pointer", "prepare",
+        "path", "pointer", "prepare", "special",
     )
     # fmt: on
 
@@ -66,6 +66,7 @@ class Step:
         self.parsed = parsed
         self.parts = parsed.parts
         self.pointer = parsed.pointer
+        self.special = parsed.special
         self.parents = parsed.parts[:-1]
         self.last = parsed.parts[-1]
         self.depth = len(parsed.parts)
@@ -109,55 +110,57 @@ class Plan:
     `dynamic` says that paths depend on the document; then the trie at `root` is walked instead.
     """
 
+    # Attributes of the class are defaults: a plan is cheap to make.
     ambiguous = False
     dynamic = False
     identifiers: frozenset[str] = frozenset()
-    order: Sequence[int]
+    order: Sequence[int] = (0,)
     root: Node | None = None
-    single: Step | None = None  # the only step, unless its path is dynamic
 
     def __init__(self) -> None:
         self.given: list[Step] = []
-        self._waiting: list[tuple[str, Parts, Step | None]] = []
+        self.single: Step | None = None  # the only step, unless it is $rename or dynamic
+        self._first: Any = None  # path, parts and step of the first path
+        self._refused: str | None = None  # the first path that starts with "$"
 
     def add(self, step: Step | None, path: str, parsed: UpdatePath) -> None:
         """Put a path into the trie. Raises where it meets another one."""
-        if self._waiting:
-            self._insert(path, parsed.parts, step)
-        else:
+        if self._first is None:
             # One path alone meets nothing: the trie can wait for a second one.
-            self._waiting.append((path, parsed.parts, step))
-        if parsed.dynamic:
-            self.dynamic = True
-            self.identifiers = self.identifiers.union(parsed.identifiers)
-        if parsed.ambiguous:
-            self.ambiguous = True
+            self._first = (path, parsed.parts, step)
+        else:
+            self._insert(path, parsed.parts, step)
+        if parsed.special:
+            self._note(path, parsed)
         if step is not None:
             self.given.append(step)
 
+    def _note(self, path: str, parsed: UpdatePath) -> None:
+        self.dynamic = self.dynamic or parsed.dynamic
+        self.identifiers = self.identifiers.union(parsed.identifiers)
+        self.ambiguous = self.ambiguous or parsed.ambiguous
+        if path[0] == "$" and self._refused is None:
+            self._refused = path
+
     def finish(self) -> None:
         """Sort the steps, after all have been added."""
-        if self.dynamic:
-            self.trie()
-        if len(self.given) == 1:
-            self.single = None if self.dynamic else self.given[0]
-            self.order = (0,)
-        else:
-            indexes = range(len(self.given))
-            self.order = sorted(indexes, key=lambda at: processing_order(self.given[at].parts))
-        for step in self.given:
-            if step.field[0] == "$" or step.path[0] == "$":
-                path = step.field if step.field[0] == "$" else step.path
-                raise failure(
-                    "dollar_prefixed", f"the first field name of {path!r} starts with '$'", path
-                )
+        if self._refused is not None:
+            raise failure(
+                "dollar_prefixed",
+                f"the first field name of {self._refused!r} starts with '$'",
+                self._refused,
+            )
+        given = self.given
+        if len(given) != 1:
+            self.order = sorted(range(len(given)), key=lambda at: processing_order(given[at].parts))
+        elif not (given[0].special and self.dynamic) and given[0].operator is not RENAME:
+            self.single = given[0]
 
     def trie(self) -> Node:
         """The trie of all paths."""
         if self.root is None:
             self.root = Node(None)
-            for path, parts, step in self._waiting:
-                self._insert(path, parts, step)
+            self._insert(*self._first)
         return self.root
 
     def _insert(self, path: str, parts: Parts, step: Step | None) -> None:
@@ -193,9 +196,17 @@ def _conflict(path: str, place: Parts, met: Node) -> Exception:
 Known = Callable[[str], bool]
 
 
-def build_plan(update: dict[str, Any], known: Known) -> Plan:
-    """Parse an update completely, operands included. Raises `UpdateError`."""
+def build_plan(update: dict[str, Any], known: Known) -> tuple[Plan, list[Any]]:
+    """Parse an update completely; the operands, prepared, in the order of `Plan.given`.
+
+    Raises `UpdateError`.
+    """
+    if not isinstance(update, dict):
+        raise failure(
+            "bad_operand", f"an update must be an object of operators, not {shown(update)}"
+        )
     plan = Plan()
+    operands: list[Any] = []
     for name, fields in dict.items(update):
         operator = OPERATORS.get(name) if isinstance(name, str) else None
         if operator is None:
@@ -210,13 +221,17 @@ def build_plan(update: dict[str, Any], known: Known) -> Plan:
             if not isinstance(field, str):
                 check_field_name(field, name)
             if operator is RENAME:
-                _add_rename(plan, field, operand, known)
-            else:
-                _add_step(plan, operator, field, operand, known)
+                operands.append(_add_rename(plan, field, operand, known))
+                continue
+            step = _step(name, field)
+            operands.append(step.prepare(operand, step))
+            if step.special:
+                _check_identifiers(field, step.parsed, known)
+            plan.add(step, field, step.parsed)
     if not update:
         raise _unknown_operator(update, "")
     plan.finish()
-    return plan
+    return plan, operands
 
 
 def _unknown_operator(update: dict[str, Any], name: Any) -> Exception:
@@ -236,15 +251,7 @@ def _unknown_operator(update: dict[str, Any], name: Any) -> Exception:
     return failure("unknown_operator", message)
 
 
-def _add_step(plan: Plan, operator: Operator, field: str, operand: Any, known: Known) -> None:
-    step = _step(operator.name, field)
-    step.prepare(operand, step)
-    if step.parsed.identifiers:
-        _check_identifiers(field, step.parsed, known)
-    plan.add(step, field, step.parsed)
-
-
-def _add_rename(plan: Plan, field: str, operand: Any, known: Known) -> None:
+def _add_rename(plan: Plan, field: str, operand: Any, known: Known) -> Any:
     source = parse_path(field)
     _check_identifiers(field, source, known)
     plan.add(None, field, source)
@@ -256,6 +263,7 @@ def _add_rename(plan: Plan, field: str, operand: Any, known: Known) -> None:
     parsed = parse_path(target)
     _check_rename(field, source, target, parsed)
     plan.add(Step(RENAME, target, parsed, field), target, parsed)
+    return target
 
 
 def _check_rename(field: str, source: UpdatePath, target: str, parsed: UpdatePath) -> None:
@@ -288,38 +296,40 @@ def _check_identifiers(path: str, parsed: UpdatePath, known: Known) -> None:
 _plans: dict[tuple[Any, ...], Plan] = {}
 _MAX_PLANS = 2048
 _MAX_CACHED_STEPS = 32
+_keys = dict.keys
 
 
 def plan_for(update: dict[str, Any], known: Collection[str]) -> Plan:
     """The plan of an update, from the cache when its shape is known. Raises `UpdateError`.
 
-    `known` are the identifiers of the array filters. A shape is no proof that the operands of the
-    operators are objects: whoever takes an operand out of them must be ready for a `TypeError`.
+    `known` are the identifiers of the array filters.
     """
-    # With their number it is clear which names are operators: no field of a plan starts with "$".
-    shape: list[Any] = [len(update)]
-    plan = None
+    return planned(update, known)[0]
+
+
+def planned(update: dict[str, Any], known: Collection[str]) -> tuple[Plan, list[Any] | None]:
+    """The plan as `plan_for` has it, and the prepared operands if the plan had to be made."""
+    plan = operands = None
     try:
-        for name in update:
-            shape.append(name)
-            shape += update[name]
-        plan = _plans.get(tuple(shape))
+        # With their number it is clear which names are operators: no field starts with "$".
+        shape: tuple[Any, ...] = (len(update),)
+        for name in _keys(update):
+            shape = (*shape, name, *_keys(update[name]))
+        plan = _plans.get(shape)
     except TypeError:
-        pass  # an operand that is no object, a field name that is no string: refused below
-    if plan is None or (plan.dynamic and not plan.identifiers.issubset(known)):
-        plan = build_plan(update, known.__contains__)
+        pass  # the update or an operand is no object: refused below
+    if plan is None or (
+        plan.single is None and plan.dynamic and not plan.identifiers.issubset(known)
+    ):
+        plan, operands = build_plan(update, known.__contains__)
         # Where $rename goes to is in its operand, so its plan is more than its shape.
-        if (
-            len(plan.given) <= _MAX_CACHED_STEPS
-            and "$rename" not in update
-            and all(update.values())
-        ):
+        if len(operands) <= _MAX_CACHED_STEPS and "$rename" not in update:
             if len(_plans) >= _MAX_PLANS:
                 _plans.clear()
-            _plans[tuple(shape)] = plan
+            _plans[shape] = plan
     if known and len(known) > len(plan.identifiers):
         unused = ", ".join(map(repr, sorted(set(known) - plan.identifiers)))
         raise failure(
             "array_filters", f"array filters that the update does not use: {unused}", code=9
         )
-    return plan
+    return plan, operands

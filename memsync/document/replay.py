@@ -35,32 +35,34 @@ def replay(root: Any, operations: list[Operation]) -> None:
     {'a': {'n': 2}}
     """
     if len(operations) == 1:
-        operation = operations[0]
-        _write(root, operation, _value(root, operation))
+        _write(root, operations[0])
         return
     trial = Trial(root)
     values = []
     for operation in operations:
-        values.append(_value(root, operation))
+        _check(operation)
         trial.apply(operation)
         if isinstance(root, dict) and not isinstance(trial.root, (dict, ShadowObject)):
             raise patch_failure("bad_value", "the document must stay an object", "")
+        values.append(_converted(root, operation.get("value")))
     for operation, value in zip(operations, values, strict=True):
         _write(root, operation, value)
 
 
-def _value(root: Any, operation: Operation) -> Any:
-    """The value to be written, converted; this is also where a malformed operation ends."""
-    try:
-        kind = operation["op"]
-        value = None if kind == "remove" else operation["value"]
-        if kind not in _KINDS or type(operation["path"]) is not str:
-            raise _malformed(operation)
-    except (KeyError, TypeError):
-        raise _malformed(operation) from None
-    if type(value) in _SCALARS:
-        return value
+def _converted(root: Any, value: Any) -> Any:
     return to_live(value, root._guard) if isinstance(root, ReadOnlyDict) else to_plain(value)
+
+
+def _check(operation: Any) -> None:
+    """What `Trial` takes for granted, and that it is one of the kinds which are replayed."""
+    try:
+        _split(operation["path"])
+        complete = operation["op"] == "remove" or "value" in operation
+        if complete and operation["op"] in _KINDS:
+            return
+    except (KeyError, TypeError):
+        pass
+    raise _malformed(operation)
 
 
 def _malformed(operation: Any) -> UpdateError:
@@ -69,31 +71,53 @@ def _malformed(operation: Any) -> UpdateError:
 
 @lru_cache(maxsize=4096)
 def _split(pointer: str) -> tuple[Parts, str | None]:
+    if not isinstance(pointer, str):
+        raise TypeError
     tokens = parse_pointer(pointer)
     return tokens[:-1], tokens[-1] if tokens else None
 
 
-def _write(root: Any, operation: Operation, value: Any) -> None:
-    """Do one operation, or raise and do nothing."""
-    kind, pointer = operation["op"], operation["path"]
-    parents, last = _split(pointer)
+_UNKNOWN: Any = object()
+
+
+def _write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
+    """Do one operation, or raise and do nothing; `converted` is its value, if that is known."""
+    try:
+        kind, pointer = operation["op"], operation["path"]
+        value = None if kind == "remove" else operation["value"]
+        parents, last = _split(pointer)
+    except (KeyError, TypeError):
+        raise _malformed(operation) from None
+    if kind not in _KINDS:
+        raise _malformed(operation)
+    if converted is not _UNKNOWN:
+        value = converted
+    elif type(value) not in _SCALARS:
+        value = _converted(root, value)
     node = root
     try:
         for token in parents:
-            node = node[token]
-    except (KeyError, TypeError):
+            node = _get(node, token)
+    except TypeError:
         # Not objects all the way: an array wants a number, a wrong path its error.
         node = _descend(root, parents)
     if last is None:
         _write_root(root, kind, value)
+    elif isinstance(node, dict):
+        if kind != "add" and last not in node:
+            raise _impossible(pointer)
+        if kind == "remove":
+            dict.__delitem__(node, last)
+        else:
+            dict.__setitem__(node, last, value)
     elif isinstance(node, list):
         _write_element(node, kind, last, value, pointer)
-    elif not isinstance(node, dict) or (kind != "add" and last not in node):
-        raise _impossible(pointer)
-    elif kind == "remove":
-        dict.__delitem__(node, last)
     else:
-        dict.__setitem__(node, last, value)
+        raise _impossible(pointer)
+
+
+# Not node[token], which may run the code of a class.
+_get = dict.get
 
 
 def _write_root(root: Any, kind: str, value: Any) -> None:

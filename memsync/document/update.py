@@ -14,7 +14,7 @@ from typing import Any
 from memsync.document.containers import to_plain
 from memsync.document.difference import Operation, array_operations, splice_operations
 from memsync.document.expansion import expand
-from memsync.document.failures import failure, shown
+from memsync.document.failures import failure
 from memsync.document.filters import Filters, parse_array_filters
 from memsync.document.operators import (
     REMOVED,
@@ -27,7 +27,7 @@ from memsync.document.operators import (
 from memsync.document.overlay import is_shadow, plain
 from memsync.document.paths import parse_path, pointer_of
 from memsync.document.places import create, require_viable, resolve
-from memsync.document.plan import RENAME, Step, build_plan, plan_for
+from memsync.document.plan import RENAME, Step, build_plan, plan_for, planned
 from memsync.document.replay import replay
 from memsync.document.traversal import MISSING
 from memsync.document.trial import Trial
@@ -56,46 +56,33 @@ def compile_update(
     >>> compile_update({"a": {"n": 1}}, {"$inc": {"a.n": 2}})
     [{'op': 'replace', 'path': '/a/n', 'value': 3}]
     """
-    if not isinstance(update, dict):
-        raise failure(
-            "bad_operand", f"an update must be an object of operators, not {shown(update)}"
-        )
-    filters: Filters = {}
-    if array_filters is not None:
-        filters = parse_array_filters(array_filters)
-    plan = plan_for(update, filters)
+    filters = _NO_FILTERS if array_filters is None else parse_array_filters(array_filters)
+    plan, operands = planned(update, filters)
     context = Context(now, insert) if insert or now is not None else _NO_CONTEXT
-    try:
-        if plan.single is not None:
-            raws = [update[plan.single.name][plan.single.field]]
-        else:
-            raws = [update[step.name][step.field] for step in plan.given]
-    except TypeError:
-        raise _no_objects(update, filters) from None
-    if plan.single is not None:
-        step = plan.single
-        return _single(document, step, step.prepare(raws[0], step), context)
-    # All operands are checked, as written, before the first step looks at the document.
-    operands = [step.prepare(operand, step) for step, operand in zip(plan.given, raws, strict=True)]
+    step = plan.single
+    if step is not None:
+        raw = update[step.name][step.field]
+        operand = step.prepare(raw, step) if operands is None else operands[0]
+        operations = _direct_operations(document, step, operand, context)
+        if operations is None:
+            operations, _ = resolved_operations(document, step, operand, context)
+        return operations
+    if operands is None:
+        # All are checked before the first step looks at the document.
+        operands = [step.prepare(update[step.name][step.field], step) for step in plan.given]
     if plan.dynamic:
-        targets = (
+        # Each place is given a value of its own.
+        steps = (
             (step, step.prepare(update[step.name][step.field], step))
             for step in expand(plan, document, filters, filter)
         )
-        return _compile(document, targets, context, plan.ambiguous)
-    ordered = ((plan.given[index], operands[index]) for index in plan.order)
-    return _compile(document, ordered, context, plan.ambiguous)
+    else:
+        steps = ((plan.given[index], operands[index]) for index in plan.order)
+    return _compile(document, steps, context, plan.ambiguous)
 
 
+_NO_FILTERS: Filters = {}
 _NO_CONTEXT = Context(None, False)
-
-
-def _no_objects(update: dict[str, Any], filters: Filters) -> Exception:
-    """The shape is that of a valid update, but an operand is a string or list of the same fields.
-
-    Parsing from scratch raises what is wrong with it.
-    """
-    return TypeError(build_plan(update, filters.__contains__))
 
 
 def _compile(
@@ -104,7 +91,9 @@ def _compile(
     final: list[Operation] = []
     trial = Trial(document)
     for step, operand in steps:
-        direct = None if ambiguous else _direct_operations(document, step, operand, context)
+        direct = None
+        if not ambiguous and step.operator is not RENAME:
+            direct = _direct_operations(document, step, operand, context)
         if direct is not None:
             final += direct
             continue
@@ -153,10 +142,6 @@ def check_update(
     >>> check_update({"$inc": {"n": 1}})
     {'$inc': {'n': 1}}
     """
-    if not isinstance(update, dict):
-        raise failure(
-            "bad_operand", f"an update must be an object of operators, not {shown(update)}"
-        )
     if array_filters is None:
         build_plan(update, lambda identifier: True)
     else:
@@ -172,13 +157,6 @@ def check_update(
 _WRAPPING = 4
 
 
-def _single(document: Any, step: Step, operand: Any, context: Context) -> list[Operation]:
-    operations = _direct_operations(document, step, operand, context)
-    if operations is None:
-        operations, _ = resolved_operations(document, step, operand, context)
-    return operations
-
-
 def _direct_operations(
     document: Any, step: Step, operand: Any, context: Context
 ) -> list[Operation] | None:
@@ -186,21 +164,23 @@ def _direct_operations(
 
     No other step of the same update can have to do with them.
     """
-    if step.operator is RENAME:
-        return None
     node = document
     try:
         for part in step.parents:
-            node = node[part]
-        current = node[step.last]
-    except (KeyError, TypeError):
-        return None  # something is missing, an array is in the way, or a scalar
+            node = _get(node, part)
+        current = _get(node, step.last, MISSING)
+    except TypeError:
+        return None  # an object above it is missing, or an array or a scalar is in its place
+    if current is MISSING:
+        return None
     new = step.change(current, operand, step, context)
     if type(new) in _PLAIN_TYPES:
         return [{"op": "replace", "path": step.pointer, "value": new}]
     return [] if new is UNCHANGED else _write(step.pointer, current, new, False)
 
 
+# Not node[part], which may run the code of a class, and make a defaultdict grow.
+_get = dict.get
 # The types of new values; all others are descriptions of a change.
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, str, dict, list})
 

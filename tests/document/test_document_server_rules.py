@@ -106,3 +106,9 @@ def test_an_object_becomes_an_array_only_outside_of_sharing() -> None:
 )
 def test_a_plan_says_its_order(update: Any, order: list[int]) -> None:
     assert list(plan_for(update, ()).order) == order
+
+
+def test_a_step_prepares_its_operand() -> None:
+    for update, operand in (({"$rename": {"a": "b"}}, "b"), ({"$inc": {"a": 1}}, 1)):
+        (step,) = plan_for(update, ()).given
+        assert step.prepare(operand, step) == operand
