@@ -22,7 +22,7 @@ from memsync.document.operators import (
     Rearranged,
     Splice,
 )
-from memsync.document.order import as_integer, compare, equal, is_number, type_name
+from memsync.document.order import as_integer, compare, equal, equality_key, is_number, type_name
 from memsync.document.paths import pointer_index
 from memsync.document.query import parse_condition, parse_query
 from memsync.document.traversal import MISSING
@@ -207,11 +207,12 @@ def _prepare_add_to_set(operand: Any, place: Place) -> list[Any]:
 
 def _without_known(values: list[Any], known: list[Any]) -> list[Any]:
     """`values`, each once, but for those that are in `known`."""
+    seen = set(map(equality_key, list.__iter__(known)))
     fresh: list[Any] = []
     for value in values:
-        if not any(equal(value, other) for other in list.__iter__(known)) and not any(
-            equal(value, other) for other in fresh
-        ):
+        key = equality_key(value)
+        if key not in seen:
+            seen.add(key)
             fresh.append(value)
     return fresh
 
@@ -262,7 +263,8 @@ def _prepare_pull_all(operand: Any, place: Place) -> Callable[[Any], bool]:
             f"$pullAll: {place.path!r} needs an array, not {type_name(values)}",
             place.path,
         )
-    return lambda item: any(equal(item, value) for value in values)
+    unwanted = frozenset(map(equality_key, values))
+    return lambda item: equality_key(item) in unwanted
 
 
 def _culling(name: str) -> Change:

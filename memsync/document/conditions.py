@@ -7,6 +7,7 @@ operator has, or about one `single` value, as ``$elemMatch`` does with elements.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any, Protocol
 
 from memsync.document.failures import failure
@@ -238,7 +239,7 @@ def _modulo(operand: Any) -> Condition:
 
     def test(value: Any) -> bool:
         # The sign of the result is the dividend's, as in C++, not the divisor's, as in Python.
-        if not is_number(value):
+        if not is_number(value) or not isfinite(value):
             return False
         whole = int(value)
         modulus = abs(whole) % abs(divisor)

@@ -35,11 +35,13 @@ def _refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
     )
 
 
-def _copy(view: dict[str, Any]) -> dict[str, Any]:
-    """A shallow copy, made without running any Python code, so in one step for all other threads.
+# Copying is one call into C, but it allocates memory, which before Python 3.12 may run the garbage
+# collector, the code of anyone's finalizers, and so other threads. A live container is therefore
+# copied under its guard, a flat one too.
 
-    `dict.copy` will not do: for a class that defines ``__iter__`` it asks for keys one by one.
-    """
+
+def _copy(view: dict[str, Any]) -> dict[str, Any]:
+    """A shallow copy. `dict.copy` will not do: it asks a class that has ``__iter__`` key by key."""
     return dict(dict.items(view))
 
 
@@ -62,14 +64,23 @@ class ReadOnlyDict(dict[str, Any]):
             raise AttributeError(f"no field or method {name!r}")
         return value
 
+    def _shallow(self) -> dict[str, Any]:
+        if self._guard is None:
+            return _copy(self)
+        with self._guard:
+            return _copy(self)
+
     def _copy_once(self, convert: Callable[[Any], Any]) -> dict[str, Any]:
+        if self._guard is None:
+            return self._converted(convert)
+        with self._guard:
+            return self._converted(convert)
+
+    def _converted(self, convert: Callable[[Any], Any]) -> dict[str, Any]:
         copied = _copy(self)
         if _CONTAINERS.isdisjoint(map(type, copied.values())):
             return copied
-        if self._guard is None:
-            return {key: convert(value) for key, value in copied.items()}
-        with self._guard:
-            return {key: convert(value) for key, value in dict.items(self)}
+        return {key: convert(value) for key, value in copied.items()}
 
     def _plain(self) -> dict[str, Any]:
         return self._copy_once(to_plain)
@@ -78,13 +89,13 @@ class ReadOnlyDict(dict[str, Any]):
         return self._copy_once(detach)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_copy(self))
+        return iter(self._shallow())
 
     def __reversed__(self) -> Iterator[str]:
-        return reversed(_copy(self))
+        return reversed(self._shallow())
 
     def keys(self) -> Any:
-        return _copy(self).keys()
+        return self._shallow().keys()
 
     def values(self) -> Any:
         return self._detached().values()
@@ -140,13 +151,16 @@ class ReadOnlyList(list[Any]):
         raise AttributeError(f"no attribute {name!r}")
 
     def _copy_once(self, convert: Callable[[Any], Any]) -> list[Any]:
+        if self._guard is None:
+            return self._converted(convert)
+        with self._guard:
+            return self._converted(convert)
+
+    def _converted(self, convert: Callable[[Any], Any]) -> list[Any]:
         copied = list.copy(self)
         if _CONTAINERS.isdisjoint(map(type, copied)):
             return copied
-        if self._guard is None:
-            return [convert(value) for value in copied]
-        with self._guard:
-            return [convert(value) for value in list.__iter__(self)]
+        return [convert(value) for value in copied]
 
     def _plain(self) -> list[Any]:
         return self._copy_once(to_plain)

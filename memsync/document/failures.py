@@ -7,12 +7,26 @@ from typing import Any
 
 from memsync.errors import UpdateError
 
-_repr = Repr()
+
+class ForeignValueError(Exception):
+    """A document holds something that is no JSON; whoever has the whole of it says where.
+
+    It never leaves this package: `compile_update` and its kind turn it into NotSerializableError.
+    """
+
+
+class _Repr(Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to print integers of many thousand digits.
+        return f"an integer of {x.bit_length()} bits" if abs(x) >= 10**40 else repr(x)
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = 80
 shown = _repr.repr
 
 # `shown` is repr for messages: short, and safe with values of any size and depth.
-__all__ = ["SERVER_CODES", "failure", "patch_failure", "shown"]
+__all__ = ["SERVER_CODES", "ForeignValueError", "failure", "patch_failure", "shown"]
 
 # The number MongoDB's server gives for each kind, where it does not depend on the operator.
 SERVER_CODES = {

@@ -9,8 +9,9 @@ MongoDB's server (8), whose manual and source are the reference.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from enum import Enum
-from math import isfinite
+from math import inf, isfinite
 from operator import add, and_, mul, or_, xor
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +23,7 @@ from memsync.document.order import (
     described,
     identical,
     is_number,
+    plain_number,
     type_name,
 )
 from memsync.document.traversal import MISSING
@@ -126,17 +128,24 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
         if current is MISSING:
             current = 0
         elif type(current) is not int and type(current) is not float:
-            raise failure(
-                "type_mismatch",
-                f"{name}: the field {place.path!r} is {described(current)}, not a number",
-                place.path,
-            )
-        result = compute(current, operand)
+            known = plain_number(current)
+            if known is None:
+                raise failure(
+                    "type_mismatch",
+                    f"{name}: the field {place.path!r} is {described(current)}, not a number",
+                    place.path,
+                )
+            current = known
+        try:
+            result = compute(current, operand)
+        except OverflowError:
+            result = inf  # an integer beyond all floats, which a document should not hold
         fits = INT64_MIN <= result <= INT64_MAX if type(result) is int else isfinite(result)
         if not fits:
             raise failure(
                 "overflow",
-                f"{name}: the result for {place.path!r} does not fit: {current} and {operand}",
+                f"{name}: the result for {place.path!r} does not fit: "
+                f"{shown(current)} and {shown(operand)}",
                 place.path,
             )
         if result == known and identical(result, known):
@@ -185,11 +194,14 @@ def _bit(current: Any, operations: Any, place: Place, context: Context) -> Any:
     if current is MISSING:
         current = 0
     elif type(current) is not int:
-        raise failure(
-            "bad_value",
-            f"$bit: the field {place.path!r} is {type_name(current)}, not an integer",
-            place.path,
-        )
+        known = plain_number(current)
+        if type(known) is not int:
+            raise failure(
+                "bad_value",
+                f"$bit: the field {place.path!r} is {type_name(current)}, not an integer",
+                place.path,
+            )
+        current = known
     for name, bits in operations.items():
         current = _BIT_OPERATIONS[name](current, bits)
     return UNCHANGED if current == known else current
@@ -219,10 +231,14 @@ def _current_date(current: Any, operand: Any, place: Place, context: Context) ->
     now = context.now
     if now is None:
         raise UsageError("$currentDate needs the time: pass now=datetime.now(timezone.utc)")
-    if getattr(now, "tzinfo", None) is None or now.utcoffset() is None:
-        raise UsageError(f"now must be an aware datetime, one with a time zone, not {now!r}")
-    offset = now.utcoffset()
-    text = (now.replace(tzinfo=None) - offset).isoformat(timespec="milliseconds") + "Z"
+    offset = now.utcoffset() if isinstance(now, datetime) else None
+    if offset is None:
+        raise UsageError(f"now must be an aware datetime, one with a time zone, not {shown(now)}")
+    try:
+        utc = now.replace(tzinfo=None) - offset
+    except OverflowError:
+        raise UsageError(f"now is beyond the years 1 to 9999 in UTC: {now!r}") from None
+    text = utc.isoformat(timespec="milliseconds") + "Z"
     return UNCHANGED if current == text else text
 
 

@@ -12,21 +12,34 @@ from math import copysign
 from typing import Any
 
 from memsync.document.containers import ReadOnlyDict, ReadOnlyList
-from memsync.document.failures import shown
+from memsync.document.failures import ForeignValueError, shown
 
 NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL = range(6)
 
-_RANKS: dict[type, int] = {
-    type(None): NULL,
-    int: NUMBER,
-    float: NUMBER,
-    str: STRING,
-    dict: OBJECT,
-    ReadOnlyDict: OBJECT,
-    list: ARRAY,
-    ReadOnlyList: ARRAY,
-    bool: BOOL,
-}
+
+class _Ranks(dict[type, int]):
+    """Ranks by type; a subclass of an allowed type ranks as that one."""
+
+    def __missing__(self, kind: type) -> int:
+        for base in (int, float, str, dict, list):
+            if issubclass(kind, base):
+                return self[base]
+        raise ForeignValueError(kind.__name__)
+
+
+_RANKS = _Ranks(
+    {
+        type(None): NULL,
+        int: NUMBER,
+        float: NUMBER,
+        str: STRING,
+        dict: OBJECT,
+        ReadOnlyDict: OBJECT,
+        list: ARRAY,
+        ReadOnlyList: ARRAY,
+        bool: BOOL,
+    }
+)
 
 _TYPE_NAMES = {NULL: "null", STRING: "string", OBJECT: "object", ARRAY: "array", BOOL: "bool"}
 
@@ -62,7 +75,14 @@ def described(value: Any) -> str:
 
 def is_number(value: Any) -> bool:
     """Whether `value` is an int or a float; a bool is neither."""
-    return type(value) is int or type(value) is float
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def plain_number(value: Any) -> int | float | None:
+    """A number of a class that extends int or float, an enum perhaps, as that; None for others."""
+    if not is_number(value):
+        return None
+    return int.__add__(value, 0) if isinstance(value, int) else float.__mul__(value, 1.0)
 
 
 def as_integer(value: Any) -> int | None:
@@ -116,6 +136,21 @@ def _compare_arrays(left: Any, right: Any) -> int:
 def equal(left: Any, right: Any) -> bool:
     """Whether two values are equal to MongoDB: ``1 == 1.0``, ``True != 1``, fields in order."""
     return compare(left, right) == 0
+
+
+def equality_key(value: Any) -> Any:
+    """Something hashable that is the same for values which are `equal`, and only for those.
+
+    >>> equality_key(1) == equality_key(1.0), equality_key(1) == equality_key(True)
+    (True, False)
+    """
+    kind = _RANKS[type(value)]
+    if kind == OBJECT:
+        fields = [(name, equality_key(item)) for name, item in dict.items(value)]
+        return (OBJECT, *fields)
+    if kind == ARRAY:
+        return (ARRAY, *map(equality_key, list.__iter__(value)))
+    return (BOOL, value) if kind == BOOL else value
 
 
 def identical(left: Any, right: Any) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from memsync.document.containers import to_plain
 from memsync.document.difference import Operation, array_operations
 from memsync.document.order import identical
 from memsync.document.paths import pointer_of
 from memsync.document.traversal import MISSING
+from memsync.document.values import detached, field_name
 
 
 class ShadowObject:
@@ -49,7 +49,7 @@ class ShadowObject:
     def plain(self) -> dict[str, Any]:
         """The object as it would be, detached."""
         result = {
-            name: plain(self.changed.get(name, value))
+            field_name(name): plain(self.changed.get(name, value))
             for name, value in dict.items(self.base)
             if name not in self.removed
         }
@@ -77,7 +77,7 @@ class ShadowObject:
         if 2 * len(moved) > len(self.base):
             # Half of the fields would go and come again: shorter said in one operation.
             pointer = pointer_of(path)
-            return [{"op": "replace", "path": pointer, "value": to_plain(self.base)}]
+            return [{"op": "replace", "path": pointer, "value": detached(self.base)}]
         gone = [*self.added, *(name for name in moved if name not in self.removed)]
         operations: list[Operation] = [
             {"op": "remove", "path": pointer_of((*path, name))} for name in gone
@@ -86,7 +86,7 @@ class ShadowObject:
             if name not in moved:
                 operations += value_inverse((*path, name), dict.get(self.base, name), value)
         for name in moved:
-            value = to_plain(dict.get(self.base, name))
+            value = detached(dict.get(self.base, name))
             operations.append({"op": "add", "path": pointer_of((*path, name)), "value": value})
         return operations
 
@@ -106,7 +106,7 @@ class ShadowObject:
             return {}
         names = list(dict.keys(self.base))
         first = min(names.index(name) for name in self.removed)
-        return dict.fromkeys(names[first:])
+        return dict.fromkeys(map(field_name, names[first:]))
 
 
 class ShadowArray:
@@ -233,7 +233,7 @@ def _detached(operation: Operation) -> Operation:
 
 def plain(value: Any) -> Any:
     """A detached copy of a value that may hold shadows."""
-    return value.plain() if is_shadow(value) else to_plain(value)
+    return value.plain() if is_shadow(value) else detached(value)
 
 
 def value_operations(path: tuple[str, ...], old: Any, new: Any) -> list[Operation]:
@@ -254,4 +254,4 @@ def value_inverse(path: tuple[str, ...], old: Any, new: Any) -> list[Operation]:
         return operations
     if identical(old, plain(new)):
         return []
-    return [{"op": "replace", "path": pointer_of(path), "value": to_plain(old)}]
+    return [{"op": "replace", "path": pointer_of(path), "value": detached(old)}]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from memsync.document.containers import to_plain
 from memsync.document.difference import Operation
-from memsync.document.failures import patch_failure, shown
+from memsync.document.failures import ForeignValueError, patch_failure, shown
 from memsync.document.order import type_name
 from memsync.document.overlay import ShadowObject, plain
 from memsync.document.paths import parse_pointer
 from memsync.document.places import is_array
 from memsync.document.replay import replay
 from memsync.document.trial import Trial
-from memsync.document.values import normalize
+from memsync.document.values import detached, explain_foreign, normalize
 
 # Besides "op" and "path"; other members are ignored, as RFC 6902 demands.
 _MEMBERS = {
@@ -83,7 +83,7 @@ def compile_patch(document: Any, patch: Any) -> list[Operation]:
     >>> compile_patch({"a": 1}, [{"op": "move", "from": "/a", "path": "/b"}])
     [{'op': 'remove', 'path': '/a'}, {'op': 'add', 'path': '/b', 'value': 1}]
     """
-    return _try_on_object(document, patch).operations()
+    return _difference(document, patch, Trial.operations)
 
 
 def apply_patch(document: Any, patch: Any) -> Any:
@@ -95,11 +95,16 @@ def apply_patch(document: Any, patch: Any) -> Any:
     >>> apply_patch({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}])
     {'a': [1, 2]}
     """
-    trial = _try(document, check_patch(patch))
-    if not is_array(trial.root):
-        _require_object(document, trial)
-    result = to_plain(document)
-    operations = trial.operations()
+    checked = check_patch(patch)
+    try:
+        trial = _try(document, checked)
+        if not is_array(trial.root):
+            _require_object(document, trial)
+        result = detached(document)
+        operations = trial.operations()
+    except (ForeignValueError, RecursionError):
+        explain_foreign(document)
+        raise
     if operations and operations[0]["path"] == "":
         return operations[0]["value"]
     replay(result, operations)
@@ -115,13 +120,20 @@ def invert(document: Any, patch: Any) -> list[Operation]:
     >>> invert({"a": 1}, [{"op": "replace", "path": "/a", "value": 2}])
     [{'op': 'replace', 'path': '/a', 'value': 1}]
     """
-    return _try_on_object(document, patch).inverse()
+    return _difference(document, patch, Trial.inverse)
 
 
-def _try_on_object(document: Any, patch: Any) -> Trial:
-    trial = _try(document, check_patch(patch))
-    _require_object(document, trial)
-    return trial
+def _difference(
+    document: Any, patch: Any, way: Callable[[Trial], list[Operation]]
+) -> list[Operation]:
+    checked = check_patch(patch)
+    try:
+        trial = _try(document, checked)
+        _require_object(document, trial)
+        return way(trial)
+    except (ForeignValueError, RecursionError):
+        explain_foreign(document)
+        raise
 
 
 def _try(document: Any, operations: list[Operation]) -> Trial:

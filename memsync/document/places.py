@@ -40,8 +40,10 @@ def resolve(root: Any, parts: Parts) -> Resolved:
     tokens: list[str] = []
     in_array = through_array = False
     for part in parts:
-        if is_object(node):
-            value, in_array = node.get(part, MISSING), False
+        if isinstance(node, ShadowObject):
+            value, in_array = node.get(part), False
+        elif isinstance(node, dict):
+            value, in_array = dict.get(node, part, MISSING), False
         elif is_array(node):
             through_array = in_array = True
             index = array_index(part)

@@ -15,10 +15,10 @@ from memsync.document.conditions import (
     is_operator_object,
     parse_operators,
 )
-from memsync.document.failures import failure
+from memsync.document.failures import ForeignValueError, failure
 from memsync.document.order import type_name
 from memsync.document.paths import Parts
-from memsync.document.values import normalize
+from memsync.document.values import explain_foreign, normalize
 
 
 class Query:
@@ -43,12 +43,17 @@ def matches(document: dict[str, Any], filter: dict[str, Any]) -> bool:
     """Whether `document` satisfies `filter`, as MongoDB's ``find`` would decide.
 
     Raises `UpdateError` for a filter that is none, `NotSerializableError` for values in it that
-    are not JSON.
+    are not JSON, or for those in the document that are looked at.
 
     >>> matches({"jobs": [{"n": 1}, {"n": 5}]}, {"jobs.n": {"$gt": 3}})
     True
     """
-    return parse_query(check_filter(filter))(document)
+    query = parse_query(check_filter(filter))
+    try:
+        return query(document)
+    except (ForeignValueError, RecursionError):
+        explain_foreign(document)
+        raise
 
 
 def check_filter(filter: dict[str, Any]) -> dict[str, Any]:

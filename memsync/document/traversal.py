@@ -27,7 +27,7 @@ def reach(node: Any, parts: Parts, start: int, into_leaf: bool) -> Iterator[Reac
         if isinstance(node, list):
             yield from _reach_in_array(node, parts, position, into_leaf)
             return
-        node = node.get(parts[position], MISSING) if isinstance(node, dict) else MISSING
+        node = dict.get(node, parts[position], MISSING) if isinstance(node, dict) else MISSING
         if node is MISSING:
             yield MISSING, None
             return

@@ -31,8 +31,10 @@ MAX_COPIED = 1_000_000
 
 def child(node: Any, token: str) -> Any:
     """The value that a pointer's token names in `node`, or `MISSING`."""
-    if isinstance(node, (dict, ShadowObject)):
-        return node.get(token, MISSING)
+    if isinstance(node, ShadowObject):
+        return node.get(token)
+    if isinstance(node, dict):
+        return dict.get(node, token, MISSING)
     if isinstance(node, (list, ShadowArray)):
         index = pointer_index(token)
         if index is not None and index < len(node):

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from memsync.document.containers import to_plain
 from memsync.document.difference import Operation, array_operations, splice_operations
 from memsync.document.expansion import expand
-from memsync.document.failures import failure
+from memsync.document.failures import ForeignValueError, failure
 from memsync.document.filters import Filters, parse_array_filters
 from memsync.document.operators import (
     REMOVED,
@@ -31,7 +30,7 @@ from memsync.document.plan import RENAME, Step, build_plan, plan_for, planned
 from memsync.document.replay import replay
 from memsync.document.traversal import MISSING
 from memsync.document.trial import Trial
-from memsync.document.values import normalize
+from memsync.document.values import detached, explain_foreign, normalize
 
 
 def compile_update(
@@ -59,26 +58,30 @@ def compile_update(
     filters = _NO_FILTERS if array_filters is None else parse_array_filters(array_filters)
     plan, operands = planned(update, filters)
     context = Context(now, insert) if insert or now is not None else _NO_CONTEXT
-    step = plan.single
-    if step is not None:
-        raw = update[step.name][step.field]
-        operand = step.prepare(raw, step) if operands is None else operands[0]
-        operations = _direct_operations(document, step, operand, context)
-        if operations is None:
-            operations, _ = resolved_operations(document, step, operand, context)
-        return operations
-    if operands is None:
-        # All are checked before the first step looks at the document.
-        operands = [step.prepare(update[step.name][step.field], step) for step in plan.given]
-    if plan.dynamic:
-        # Each place is given a value of its own.
-        steps = (
-            (step, step.prepare(update[step.name][step.field], step))
-            for step in expand(plan, document, filters, filter)
-        )
-    else:
-        steps = ((plan.given[index], operands[index]) for index in plan.order)
-    return _compile(document, steps, context, plan.ambiguous)
+    try:
+        step = plan.single
+        if step is not None:
+            raw = update[step.name][step.field]
+            operand = step.prepare(raw, step) if operands is None else operands[0]
+            operations = _direct_operations(document, step, operand, context)
+            if operations is None:
+                operations, _ = resolved_operations(document, step, operand, context)
+            return operations
+        if operands is None:
+            # All are checked before the first step looks at the document.
+            operands = [step.prepare(update[step.name][step.field], step) for step in plan.given]
+        if plan.dynamic:
+            # Each place is given a value of its own.
+            steps = (
+                (step, step.prepare(update[step.name][step.field], step))
+                for step in expand(plan, document, filters, filter)
+            )
+        else:
+            steps = ((plan.given[index], operands[index]) for index in plan.order)
+        return _compile(document, steps, context, plan.ambiguous)
+    except (ForeignValueError, RecursionError):
+        explain_foreign(document)
+        raise
 
 
 _NO_FILTERS: Filters = {}
@@ -232,16 +235,16 @@ def _splice(pointer: str, array: list[Any], splice: Splice) -> list[Operation]:
     gone = set(splice.removed)
     kept = [item for index, item in enumerate(list.__iter__(array)) if index not in gone]
     kept[splice.at : splice.at] = splice.values
-    return [{"op": "replace", "path": pointer, "value": to_plain(kept)}]
+    return [{"op": "replace", "path": pointer, "value": detached(kept)}]
 
 
 def _rearrange(pointer: str, array: list[Any], values: list[Any]) -> list[Operation]:
     operations = array_operations(pointer, list.copy(array), values)
     if len(operations) > 1 and 2 * len(operations) > len(values):
-        return [{"op": "replace", "path": pointer, "value": to_plain(values)}]
+        return [{"op": "replace", "path": pointer, "value": detached(values)}]
     for operation in operations:
         if "value" in operation:
-            operation["value"] = to_plain(operation["value"])
+            operation["value"] = detached(operation["value"])
     return operations
 
 

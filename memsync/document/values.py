@@ -9,16 +9,13 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, NoReturn
 
-from memsync.document.containers import ReadOnlyDict, ReadOnlyList
+from memsync.document.containers import ReadOnlyDict, ReadOnlyList, to_plain
+from memsync.document.failures import ForeignValueError
 from memsync.document.order import INT64_MAX, INT64_MIN
 from memsync.errors import NotSerializableError
 
 MAX_DEPTH = 100
 MAX_FIELD_BYTES = 1024
-
-
-class _RefusedError(Exception):
-    """Something in the value is not allowed; the slow walk will say what."""
 
 
 def normalize(value: Any, path: str = "", depth: int = 0) -> Any:
@@ -36,10 +33,25 @@ def normalize(value: Any, path: str = "", depth: int = 0) -> Any:
         return value
     try:
         return _copy(value, depth)
-    except _RefusedError:
+    except ForeignValueError:
         _explain(value, path, depth, ())
         # Nothing wrong any more: another thread has changed the value between the two walks.
         _refuse(path, "the value changed while it was read")
+
+
+def detached(value: Any) -> Any:
+    """A copy of a part of a document in plain types; takes no guard, as `to_plain`.
+
+    Raises `ForeignValueError` for what JSON cannot hold: `explain_foreign` says where.
+    """
+    if isinstance(value, (ReadOnlyDict, ReadOnlyList)):
+        return to_plain(value)  # what is shared has been checked
+    return _copy(value, 0)
+
+
+def explain_foreign(document: Any) -> None:
+    """Raise `NotSerializableError` with the place of what is no JSON in `document`, if there is."""
+    normalize(document)
 
 
 def _copy(value: Any, depth: int) -> Any:
@@ -47,24 +59,24 @@ def _copy(value: Any, depth: int) -> Any:
     if kind is str:
         if value.isascii() or _encodable(value):
             return value
-        raise _RefusedError
+        raise ForeignValueError
     if value is None or kind is bool:
         return value
     if kind is int:
         if INT64_MIN <= value <= INT64_MAX:
             return value
-        raise _RefusedError
+        raise ForeignValueError
     if kind is float:
         if isfinite(value):
             return value
-        raise _RefusedError
+        raise ForeignValueError
     if depth >= MAX_DEPTH:
-        raise _RefusedError
+        raise ForeignValueError
     if kind is dict:
         return {
             name
             if type(name) is str and len(name) <= 256 and name.isascii()
-            else _field_name(name): _copy(item, depth + 1)
+            else field_name(name): _copy(item, depth + 1)
             for name, item in value.items()
         }
     if kind is list:
@@ -80,12 +92,13 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _field_name(name: Any) -> str:
+def field_name(name: Any) -> str:
+    """`name` as a plain str. Raises `ForeignValueError` unless a field may have it."""
     if not isinstance(name, str):
-        raise _RefusedError
+        raise ForeignValueError
     plain = _base(name)
     if not _encodable(plain) or len(plain.encode()) > MAX_FIELD_BYTES:
-        raise _RefusedError
+        raise ForeignValueError
     return str(plain)
 
 
@@ -103,7 +116,7 @@ def _base(value: Any) -> Any:
         return int.__add__(value, 0)
     if isinstance(value, float):
         return float.__mul__(value, 1.0)
-    raise _RefusedError
+    raise ForeignValueError
 
 
 _INSTEAD = {

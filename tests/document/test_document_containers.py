@@ -130,7 +130,7 @@ def test_copies_are_plain(live: Any, clone: Any) -> None:
     assert live.a.b[1].c == 2
 
 
-def test_the_guard_is_held_only_where_containers_are_copied() -> None:
+def test_the_guard_is_held_for_every_copy_and_for_no_field() -> None:
     class Guard:
         held = 0
 
@@ -142,12 +142,27 @@ def test_the_guard_is_held_only_where_containers_are_copied() -> None:
 
     guard = Guard()
     root = make_live({"flat": {"a": 1}, "deep": [[1]]}, guard)
-    list(root.flat.items()), repr(root.flat), root.flat == {"a": 1}, list(root)
+    assert (root["flat"]["a"], root.flat.get("b"), len(root.deep), "flat" in root) == (
+        1,
+        None,
+        1,
+        True,
+    )
     assert guard.held == 0
-    list(root.deep)
-    assert guard.held == 1
-    json.dumps(root)
-    assert guard.held == 2
+    for copying in (
+        lambda: list(root.flat.items()),
+        lambda: repr(root.flat),
+        lambda: root.flat == {"a": 1},
+        lambda: list(root),
+        lambda: list(reversed(root)),
+        lambda: root.keys(),
+        lambda: list(root.deep),
+        lambda: root.deep[0] + [2],
+        lambda: json.dumps(root),
+    ):
+        guard.held = 0
+        copying()
+        assert guard.held == 1
 
 
 def test_iterating_never_raises_and_never_tears_while_another_thread_writes() -> None:

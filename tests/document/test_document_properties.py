@@ -6,12 +6,15 @@ And the fuzz target: whatever JSON comes in, only our own errors come out.
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict, defaultdict
 from datetime import UTC, datetime
+from enum import IntEnum
 from typing import Any
 
 import jsonpatch
 import pytest
 from document_strategies import (
+    NAMES,
     OPERANDS,
     arbitrary,
     documents,
@@ -219,6 +222,57 @@ def test_fuzz_filters(document: Any, filter: Any) -> None:
     only_our_errors(lambda: matches(document, filter))
     only_our_errors(lambda: apply_update(document, {"$pull": {"a": filter}}))
     only_our_errors(lambda: compile_update(document, {"$set": {"a.$": 1}}, filter=filter))
+
+
+class Level(IntEnum):
+    ONE = 1
+
+
+odd_values = st.recursive(
+    st.one_of(
+        values,
+        st.floats(),
+        st.integers(),
+        st.sampled_from([Level.ONE, (1,), b"x", {1}, frozenset({2}), object(), 10**400]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner, inner),
+        st.dictionaries(st.one_of(st.sampled_from(NAMES), st.integers(0, 2)), inner, max_size=3),
+        st.dictionaries(st.sampled_from(NAMES), inner, max_size=3).map(OrderedDict),
+        st.dictionaries(st.sampled_from(NAMES), inner, max_size=3).map(
+            lambda fields: defaultdict(dict, fields)
+        ),
+    ),
+    max_leaves=8,
+)
+odd_documents = st.one_of(
+    st.dictionaries(st.one_of(st.sampled_from(NAMES), st.integers(0, 2)), odd_values, max_size=4),
+    odd_values,
+)
+
+
+@slow
+@given(odd_documents, updates, nested_filters, patches)
+def test_fuzz_documents(document: Any, update: Any, filter: Any, patch: Any) -> None:
+    before = describe(document)
+    only_our_errors(lambda: compile_update(document, update, **arguments_of(update)))
+    only_our_errors(lambda: apply_update(document, update, **arguments_of(update)))
+    only_our_errors(lambda: compile_update(document, {"$set": {"a.$": 1}}, filter=filter))
+    only_our_errors(lambda: matches(document, filter))
+    only_our_errors(lambda: compile_patch(document, patch))
+    only_our_errors(lambda: apply_patch(document, patch))
+    only_our_errors(lambda: invert(document, patch))
+    assert describe(document) == before
+
+
+def describe(value: Any) -> Any:
+    """A document as something to compare, types and order of keys included."""
+    if isinstance(value, dict):
+        return (type(value), [(name, describe(item)) for name, item in value.items()])
+    if isinstance(value, (list, tuple)):
+        return (type(value), [describe(item) for item in value])
+    return (type(value), hex(value) if isinstance(value, int) else repr(value))
 
 
 members = st.dictionaries(

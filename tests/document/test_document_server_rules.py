@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from document_strategies import copied, text
 
-from memsync.document import apply_patch, apply_update, compile_patch, compile_update, invert
+from memsync.document import (
+    apply_patch,
+    apply_update,
+    compile_patch,
+    compile_update,
+    install,
+    invert,
+)
+from memsync.document.order import compare, equal, equality_key
 from memsync.document.plan import plan_for
 from memsync.errors import UpdateError
 
@@ -112,3 +120,53 @@ def test_a_step_prepares_its_operand() -> None:
     for update, operand in (({"$rename": {"a": "b"}}, "b"), ({"$inc": {"a": 1}}, 1)):
         (step,) = plan_for(update, ()).given
         assert step.prepare(operand, step) == operand
+
+
+def test_install_moves_what_is_out_of_order() -> None:
+    document = {"a": 1, "b": 2}
+    install(document, {"b": 2, "a": 1})
+    assert list(document.items()) == [("b", 2), ("a", 1)]
+
+
+# Values of which no two are equal to MongoDB, and pairs that are.
+DIFFERENT: list[Any] = [
+    None, True, False, 0, 1, 2, -1, 0.5, 2**53, 2**53 + 1, "", "1", "True", [], {}, [1], [True],
+    [[1]], [1, 2], [2, 1], {"a": 1}, {"a": True}, {"b": 1}, {"a": 1, "b": 2}, {"b": 2, "a": 1},
+    ["a", 1], [["a", 1]], [3, ["a", 1]], [None], {"": None}, [5, True], [4, 1],
+]  # fmt: skip
+SAME: list[tuple[Any, Any]] = [
+    (1, 1.0), (0, -0.0), (2**53, float(2**53)), ([1, {"a": 2}], [1.0, {"a": 2.0}]),
+]  # fmt: skip
+
+
+def test_keys_of_values_are_as_equal_as_the_values() -> None:
+    for first, left in enumerate(DIFFERENT):
+        for second, right in enumerate(DIFFERENT):
+            assert equal(left, right) == (first == second)
+            assert (equality_key(left) == equality_key(right)) == (first == second)
+    for left, right in SAME:
+        assert equal(left, right)
+        assert equality_key(left) == equality_key(right)
+    added = apply_update({"a": []}, {"$addToSet": {"a": {"$each": DIFFERENT * 2}}})
+    assert text(added) == text({"a": DIFFERENT})
+    for value in DIFFERENT:
+        rest = [other for other in DIFFERENT if other is not value]
+        assert text(apply_update(added, {"$pullAll": {"a": [value]}})) == text({"a": rest})
+
+
+@pytest.mark.parametrize("update", ["$addToSet", "$pullAll"])
+def test_the_work_grows_with_the_number_of_values_not_with_its_square(
+    update: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = 0
+
+    def counting(left: Any, right: Any) -> int:
+        nonlocal compared
+        compared += 1
+        return compare(left, right)
+
+    monkeypatch.setattr("memsync.document.order.compare", counting)
+    values = [f"value {number}" for number in range(1000)]
+    operand = {"$each": values} if update == "$addToSet" else values
+    compile_update({"a": values[:500]}, {update: {"a": operand}})
+    assert compared <= 3000

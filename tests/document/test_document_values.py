@@ -108,7 +108,7 @@ def test_a_value_that_changes_while_it_is_read_is_refused(monkeypatch: Any) -> N
     from memsync.document import values as module
 
     def refuse(value: Any, depth: int) -> Any:
-        raise module._RefusedError
+        raise module.ForeignValueError
 
     # What another thread would do between the two walks.
     monkeypatch.setattr(module, "_copy", refuse)
