@@ -1,4 +1,4 @@
-"""The operations that turn one array into another: as few as the cheap rules here find."""
+"""The operations that turn one array into another: as short as the cheap rules here find."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from memsync.document.order import identical
+from memsync.document.sizes import OPERATION, estimated_size
 
 Operation = dict[str, Any]
+
+
+def _itself(item: Any) -> Any:
+    return item
 
 
 def splice_operations(
@@ -28,8 +33,12 @@ def array_operations(
     new: Sequence[Any],
     offset: int = 0,
     same: Callable[[Any, Any], bool] = identical,
+    origin: Callable[[Any], Any] = _itself,
 ) -> list[Operation]:
-    """Operations that turn `old` into `new`, both starting at index `offset` of the array."""
+    """Operations that turn `old` into `new`, both starting at index `offset` of the array.
+
+    `origin` says which element an item was, where it stands for one that is changed inside.
+    """
     start = 0
     while start < len(old) and start < len(new) and same(old[start], new[start]):
         start += 1
@@ -40,14 +49,121 @@ def array_operations(
     old, new = old[start : len(old) - end], new[start : len(new) - end]
     first = offset + start
     if len(old) == len(new):
-        return [
-            {"op": "replace", "path": f"{pointer}/{first + index}", "value": value}
-            for index, value in enumerate(new)
-            if not same(old[index], value)
+        operations = _overwrites(pointer, old, new, first, same)
+    elif len(old) > len(new):
+        operations = _removals(pointer, old, new, first, same)
+    else:
+        operations = _insertions(pointer, old, new, first, same)
+    if len(operations) > 1 and any(operation["op"] == "replace" for operation in operations):
+        keeping = _keeping(pointer, old, new, first, same, origin)
+        if patch_size(keeping, origin) < patch_size(operations, origin):
+            return keeping
+    return operations
+
+
+# Beyond it two patches are not compared any further.
+_MAX_COMPARED = 1 << 20
+# The most that one element counts for when it is decided which ones stay.
+_MAX_WEIGHT = 1 << 14
+
+
+def patch_size(
+    operations: Sequence[Operation],
+    origin: Callable[[Any], Any] = _itself,
+    limit: int = _MAX_COMPARED,
+) -> int:
+    """About how many bytes operations take as JSON."""
+    size = sum(OPERATION + len(operation["path"]) for operation in operations)
+    values = (origin(operation["value"]) for operation in operations if "value" in operation)
+    return size + estimated_size(values, _MAX_COMPARED)
+
+
+def _keeping(
+    pointer: str,
+    old: Sequence[Any],
+    new: Sequence[Any],
+    first: int,
+    same: Callable[[Any, Any], bool],
+    origin: Callable[[Any], Any],
+) -> list[Operation]:
+    """Leave the heaviest elements that keep their order where they are, change what is between."""
+    operations: list[Operation] = []
+    at = begin = 0
+    for position, index in [*_staying(old, new, origin), (len(old), len(new))]:
+        common = min(position - at, index - begin)
+        operations += _overwrites(
+            pointer, old[at : at + common], new[begin : begin + common], first + begin, same
+        )
+        surplus = range(position - at - common - 1, -1, -1)
+        operations += [
+            {"op": "remove", "path": f"{pointer}/{first + begin + common + place}"}
+            for place in surplus
         ]
-    if len(old) > len(new):
-        return _removals(pointer, old, new, first, same)
-    return _insertions(pointer, old, new, first, same)
+        operations += [
+            {"op": "add", "path": f"{pointer}/{first + place}", "value": new[place]}
+            for place in range(begin + common, index)
+        ]
+        at, begin = position + 1, index + 1
+    return operations
+
+
+def _staying(
+    old: Sequence[Any], new: Sequence[Any], origin: Callable[[Any], Any]
+) -> list[tuple[int, int]]:
+    """Positions in `old` and `new` of the same elements: the heaviest increasing sequence."""
+    positions: dict[int, list[int]] = {}
+    for position in range(len(old) - 1, -1, -1):
+        positions.setdefault(id(origin(old[position])), []).append(position)
+    # A Fenwick tree over the positions in `old` holds the best sequence that ends at or before one.
+    tree: list[_Chain] = [_EMPTY] * (len(old) + 1)
+    for index, item in enumerate(new):
+        known = positions.get(id(origin(item)))
+        if not known:
+            continue
+        position = known.pop()
+        before = _best(tree, position)
+        weight = OPERATION + estimated_size((origin(item),), _MAX_WEIGHT)
+        chain = (before[0] + weight, (position, index), before)
+        node = position + 1
+        while node <= len(old):
+            if tree[node][0] < chain[0]:
+                tree[node] = chain
+            node += node & -node
+    pairs = []
+    chain = _best(tree, len(old))
+    while chain is not _EMPTY:
+        pairs.append(chain[1])
+        chain = chain[2]
+    return pairs[::-1]
+
+
+# The weight of a sequence, its last pair of positions, and the sequence before it.
+_Chain = tuple[int, tuple[int, int], Any]
+_EMPTY: _Chain = (0, (-1, -1), None)
+
+
+def _best(tree: Sequence[_Chain], node: int) -> _Chain:
+    """The heaviest sequence that ends before the position `node`."""
+    best = _EMPTY
+    while node > 0:
+        if tree[node][0] > best[0]:
+            best = tree[node]
+        node -= node & -node
+    return best
+
+
+def _overwrites(
+    pointer: str,
+    old: Sequence[Any],
+    new: Sequence[Any],
+    first: int,
+    same: Callable[[Any, Any], bool],
+) -> list[Operation]:
+    return [
+        {"op": "replace", "path": f"{pointer}/{first + index}", "value": value}
+        for index, value in enumerate(new)
+        if not same(old[index], value)
+    ]
 
 
 def _removals(
@@ -61,14 +177,9 @@ def _removals(
     kept = _matching(new, old, lambda value, other: same(other, value))
     if kept is None:
         removed = range(len(old) - 1, len(new) - 1, -1)
-        overwritten = [
-            {"op": "replace", "path": f"{pointer}/{first + index}", "value": value}
-            for index, value in enumerate(new)
-            if not same(old[index], value)
-        ]
         return [
             *({"op": "remove", "path": f"{pointer}/{first + index}"} for index in removed),
-            *overwritten,
+            *_overwrites(pointer, old[: len(new)], new, first, same),
         ]
     gone = sorted(set(range(len(old))) - set(kept), reverse=True)
     return [{"op": "remove", "path": f"{pointer}/{first + index}"} for index in gone]
@@ -84,11 +195,7 @@ def _insertions(
     """Put in what is not in `old`; where that is not enough, overwrite and append."""
     kept = _matching(old, new, same)
     if kept is None:
-        overwritten = [
-            {"op": "replace", "path": f"{pointer}/{first + index}", "value": new[index]}
-            for index, value in enumerate(old)
-            if not same(value, new[index])
-        ]
+        overwritten = _overwrites(pointer, old, new[: len(old)], first, same)
         return overwritten + [
             {"op": "add", "path": f"{pointer}/{first + index}", "value": new[index]}
             for index in range(len(old), len(new))

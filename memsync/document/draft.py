@@ -310,7 +310,7 @@ class DraftList(_Node, MutableSequence[Any]):
                 new = _shared(value, (*path, "-"))
                 operations.append({"op": "add", "path": f"{pointer}/-", "value": new})
             return operations
-        operations = array_operations(pointer, self._base, self._items, 0, _is_still)
+        operations = array_operations(pointer, self._base, self._items, 0, _is_still, _origin)
         whole = {id(operation.get("value")) for operation in operations}
         for operation in operations:
             if "value" in operation:
@@ -319,6 +319,10 @@ class DraftList(_Node, MutableSequence[Any]):
             if isinstance(item, (DraftDict, DraftList)) and id(item) not in whole:
                 operations += item._changes((*path, str(index)))
         return operations
+
+
+def _origin(item: Any) -> Any:
+    return item._base if isinstance(item, _Node) else item
 
 
 def _is_still(old: Any, item: Any) -> bool:

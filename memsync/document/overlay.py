@@ -12,6 +12,7 @@ from typing import Any
 from memsync.document.difference import Operation, array_operations
 from memsync.document.order import identical
 from memsync.document.paths import pointer_of
+from memsync.document.sizes import OPERATION, estimated_size
 from memsync.document.traversal import MISSING
 from memsync.document.values import detached, field_name
 
@@ -74,8 +75,8 @@ class ShadowObject:
         """What turns this into the base again, the order of the fields included."""
         self._settle()
         moved = self._out_of_place()
-        if 2 * len(moved) > len(self.base):
-            # Half of the fields would go and come again: shorter said in one operation.
+        if 2 * len(moved) > len(self.base) and self._is_short_without(moved):
+            # More would go and come again than stays: shorter said in one operation.
             pointer = pointer_of(path)
             return [{"op": "replace", "path": pointer, "value": detached(self.base)}]
         gone = [*self.added, *(name for name in moved if name not in self.removed)]
@@ -89,6 +90,11 @@ class ShadowObject:
             value = detached(dict.get(self.base, name))
             operations.append({"op": "add", "path": pointer_of((*path, name)), "value": value})
         return operations
+
+    def _is_short_without(self, moved: dict[str, None]) -> bool:
+        staying = (item for name, item in dict.items(self.base) if name not in moved)
+        limit = 2 * OPERATION * len(moved)
+        return estimated_size(staying, limit) < limit
 
     def _settle(self) -> None:
         """Fields at the end that were removed and set again in order have kept their place."""
@@ -176,7 +182,7 @@ class ShadowArray:
                 for operation in value_operations((*path, str(index)), self.base[index], value)
             ]
         old, new = self._touched()
-        operations = array_operations(pointer_of(path), old, new, self._start, _unmoved)
+        operations = array_operations(pointer_of(path), old, new, self._start, _unmoved, _origin)
         # An element that is written as a whole brings the changes inside it along.
         whole = {id(operation.get("value")) for operation in operations}
         for index, item in enumerate(new):
@@ -198,7 +204,12 @@ class ShadowArray:
             if is_shadow(item) and any(item.base is other for other in old):
                 operations += item.inverse((*path, str(self._start + index)))
         operations += array_operations(
-            pointer_of(path), new, old, self._start, lambda item, base: _unmoved(base, item)
+            pointer_of(path),
+            new,
+            old,
+            self._start,
+            lambda item, base: _unmoved(base, item),
+            _origin,
         )
         return [_detached(operation) for operation in operations]
 
@@ -223,6 +234,10 @@ def _unmoved(base: Any, item: Any) -> bool:
     if is_shadow(item):
         return item.base is base
     return base is item or identical(base, item)
+
+
+def _origin(item: Any) -> Any:
+    return item.base if is_shadow(item) else item
 
 
 def _detached(operation: Operation) -> Operation:

@@ -10,10 +10,11 @@ from memsync.document.operators import Place
 from memsync.document.order import OBJECT, described, rank, type_name
 from memsync.document.overlay import ShadowArray, ShadowObject, plain
 from memsync.document.paths import MAX_PADDING, Parts, array_index, pointer_of
+from memsync.document.sizes import OPERATION, estimated_size
 from memsync.document.traversal import MISSING
 
-# From so many nulls on an array is written anew rather than filled up one by one. The index has two
-# digits then, which is what `UpdatePath.ambiguous` goes by.
+# From so many nulls on an array is written anew rather than filled up one by one, where that is
+# shorter. The index has two digits then, which is what `UpdatePath.ambiguous` goes by.
 MANY = 16
 
 
@@ -122,7 +123,7 @@ def _append(place: Resolved, step: Place, index: int, value: Any) -> list[Operat
             code=34,
         )
     pointer = pointer_of(place.tokens)
-    if padding > MANY + length:
+    if padding > MANY + length and _is_shorter(place.node, padding * (OPERATION + len(pointer))):
         filled = [*plain(place.node), *[None] * padding, value]
         return [{"op": "replace", "path": pointer, "value": filled}]
     values = [None] * padding + [value]
@@ -130,3 +131,9 @@ def _append(place: Resolved, step: Place, index: int, value: Any) -> list[Operat
         {"op": "add", "path": f"{pointer}/{length + offset}", "value": item}
         for offset, item in enumerate(values)
     ]
+
+
+def _is_shorter(array: Any, operations: int) -> bool:
+    """Whether writing an array anew is shorter than operations of so many bytes."""
+    elements = array.base if isinstance(array, ShadowArray) else array
+    return estimated_size(list.__iter__(elements), operations) < operations

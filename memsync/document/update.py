@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from memsync.document.difference import Operation, array_operations, splice_operations
+from memsync.document.difference import Operation, array_operations, patch_size, splice_operations
 from memsync.document.expansion import expand
 from memsync.document.failures import ForeignValueError, failure
 from memsync.document.filters import Filters, parse_array_filters
@@ -28,6 +28,7 @@ from memsync.document.paths import parse_path, pointer_of
 from memsync.document.places import create, require_viable, resolve
 from memsync.document.plan import RENAME, Step, build_plan, plan_for, planned
 from memsync.document.replay import replay
+from memsync.document.sizes import OPERATION, estimated_size
 from memsync.document.traversal import MISSING
 from memsync.document.trial import Trial
 from memsync.document.values import detached, explain_foreign, normalize
@@ -229,19 +230,23 @@ def _write(pointer: str, current: Any, new: Any, in_array: bool) -> list[Operati
 
 
 def _splice(pointer: str, array: list[Any], splice: Splice) -> list[Operation]:
-    if 2 * len(splice.removed) <= len(array) or len(splice.removed) == 1:
-        return splice_operations(pointer, splice.removed, splice.at, splice.values)
-    # More goes than stays: what stays is the shorter thing to say.
-    gone = set(splice.removed)
-    kept = [item for index, item in enumerate(list.__iter__(array)) if index not in gone]
-    kept[splice.at : splice.at] = splice.values
-    return [{"op": "replace", "path": pointer, "value": detached(kept)}]
+    if 2 * len(splice.removed) > len(array) and len(splice.removed) > 1:
+        # More goes than stays: what stays is the shorter thing to say, if it is not large.
+        gone = set(splice.removed)
+        kept = [item for index, item in enumerate(list.__iter__(array)) if index not in gone]
+        removals = len(splice.removed) * (OPERATION + len(pointer))
+        if estimated_size(kept, removals) < removals:
+            kept[splice.at : splice.at] = splice.values
+            return [{"op": "replace", "path": pointer, "value": detached(kept)}]
+    return splice_operations(pointer, splice.removed, splice.at, splice.values)
 
 
 def _rearrange(pointer: str, array: list[Any], values: list[Any]) -> list[Operation]:
     operations = array_operations(pointer, list.copy(array), values)
     if len(operations) > 1 and 2 * len(operations) > len(values):
-        return [{"op": "replace", "path": pointer, "value": detached(values)}]
+        size = patch_size(operations)
+        if OPERATION + len(pointer) + estimated_size(values, size) < size:
+            return [{"op": "replace", "path": pointer, "value": detached(values)}]
     for operation in operations:
         if "value" in operation:
             operation["value"] = detached(operation["value"])
