@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from multiprocessing import util
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .dispatcher import Dispatcher, Subscription
 from .document import normalize
@@ -44,6 +44,19 @@ _nodes: set[Node] = set()  # those which this process must take out of their gro
 _registered_in = 0  # the process in which that is arranged
 
 
+class _DataBeforeStart:
+    """What ``mem.data`` finds while the handle holds none: it joins, or says what to call.
+
+    Without a ``__set__`` it is shadowed by the handle's own entry, so that reading costs no call.
+    """
+
+    def __get__(self, handle: Any, owner: Any = None) -> Any:
+        if handle is None:
+            return self
+        handle._live()
+        return handle.__dict__["data"]
+
+
 class MemSync(Generic[TState], forks.Forkable):
     """One JSON-like object shared by processes; each holds a live copy.
 
@@ -60,7 +73,10 @@ class MemSync(Generic[TState], forks.Forkable):
     2
     """
 
-    data: TState  # set by start(); reading it costs no call
+    if TYPE_CHECKING:
+        data: TState
+    else:
+        data = _DataBeforeStart()  # start() puts the live document in front of it
 
     def __init__(
         self,
@@ -389,12 +405,6 @@ class MemSync(Generic[TState], forks.Forkable):
         node.close_after_fork()
         self._joins_at_use = True
         self._reset()
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "data":  # reached only while start() has not set it
-            self._live()
-            return self.__dict__["data"]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "data":
