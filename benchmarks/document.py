@@ -1,11 +1,13 @@
 """What compiling and replaying an update costs, against the bare Python statement.
 
-Run it with ``python benchmarks/document.py``. All times are the best of several runs, in
-microseconds, and each ratio is to the bare function measured in the same process.
+Run it with ``python benchmarks/document.py``. All times are medians, in microseconds. The first
+functions take turns, so that what else the machine does falls on all of them alike. Each ratio is
+to the bare function.
 """
 
 from __future__ import annotations
 
+import statistics
 import timeit
 from typing import Any
 
@@ -27,23 +29,51 @@ def both(root: Any, update: dict[str, Any]) -> None:
 
 def uncached(root: Any, update: dict[str, Any]) -> None:
     """The same for an update of a shape not seen before."""
-    plan._plans.clear()
+    forget_plans()
     replay(root, compile_update(root, update))
 
 
 def unparsed(root: Any, update: dict[str, Any]) -> None:
     """The same for paths not seen before either."""
+    forget_paths()
+    replay(root, compile_update(root, update))
+
+
+def forget_plans() -> None:
+    plan._plans.clear()
+
+
+def forget_paths() -> None:
+    forget_plans()
     plan._step.cache_clear()
     paths.parse_path.cache_clear()
-    uncached(root, update)
 
 
-def microseconds(function: Any, *arguments: Any, number: int = 20_000) -> float:
-    """The best time of one call, in microseconds."""
-    timer = timeit.Timer(
-        "function(*arguments)", globals={"function": function, "arguments": arguments}
-    )
-    return min(timer.repeat(repeat=9, number=number)) / number * 1e6
+def nothing() -> None:
+    """A call of an empty function, to be subtracted with the clearing of caches."""
+
+
+def timer_of(function: Any, *arguments: Any) -> timeit.Timer:
+    # Names instead of *arguments, which would make the bare function look dear.
+    named = {f"argument{number}": value for number, value in enumerate(arguments)}
+    return timeit.Timer(f"function({', '.join(named)})", globals={"function": function, **named})
+
+
+def interleaved(
+    calls: dict[str, tuple[Any, ...]], rounds: int = 60, number: int = 1_000
+) -> dict[str, float]:
+    """The median time of one call of each, in microseconds; the calls take turns."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    timers = {name: timer_of(*call) for name, call in calls.items()}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            times[name].append(timer.timeit(number) / number * 1e6)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def microseconds(function: Any, *arguments: Any, number: int = 1_000) -> float:
+    """The median time of one call, in microseconds."""
+    return interleaved({"it": (function, *arguments)}, 9, number)["it"]
 
 
 def row(label: str, cost: float, base: float) -> None:
@@ -56,19 +86,37 @@ def object_of(size: int) -> dict[str, Any]:
 
 def main() -> None:
     """Print the table."""
-    base = microseconds(bare, {"a": {"b": 1}})
-    row("bare function: d['a']['b'] += 1", base, base)
     root = make_live({"a": {"b": 1}}, None)
-    row("compile and replay, shape seen before", microseconds(both, root, UPDATE), base)
+    operations = [{"op": "replace", "path": "/a/b", "value": 1}]
+    times = interleaved(
+        {
+            "bare": (bare, {"a": {"b": 1}}),
+            "both": (both, root, UPDATE),
+            "uncached": (uncached, root, UPDATE),
+            "forget_plans": (forget_plans,),
+            "unparsed": (unparsed, root, UPDATE),
+            "forget_paths": (forget_paths,),
+            "nothing": (nothing,),
+            "compile": (compile_update, root, UPDATE),
+            "replay": (replay, root, operations),
+        }
+    )
+    base = times["bare"]
+    clearing = {name: times[name] - times["nothing"] for name in ("forget_plans", "forget_paths")}
+    row("bare function: d['a']['b'] += 1", base, base)
+    row("compile and replay, shape seen before (aim 25)", times["both"], base)
     row(
-        "compile and replay, shape new, path seen before",
-        microseconds(uncached, root, UPDATE),
+        "compile and replay, shape new, path seen before (aim 40)",
+        times["uncached"] - clearing["forget_plans"],
         base,
     )
-    row("compile and replay, shape and path new", microseconds(unparsed, root, UPDATE), base)
-    row("compile alone", microseconds(compile_update, root, UPDATE), base)
-    operations = [{"op": "replace", "path": "/a/b", "value": 1}]
-    row("replay alone", microseconds(replay, root, operations), base)
+    row(
+        "compile and replay, shape and path new",
+        times["unparsed"] - clearing["forget_paths"],
+        base,
+    )
+    row("compile alone", times["compile"], base)
+    row("replay alone", times["replay"], base)
     for size in SIZES:
         root = make_live(object_of(size), None)
         row(f"compile and replay in {size:,} keys", microseconds(both, root, UPDATE), base)
@@ -78,7 +126,7 @@ def main() -> None:
     ):
         for size in SIZES:
             root = make_live(object_of(size), None)
-            cost = microseconds(both, root, update, number=5_000)
+            cost = microseconds(both, root, update, number=500)
             row(f"{' '.join(update)}, two fields, in {size:,} keys", cost, base)
     root = make_live(object_of(100_000), None)
 
@@ -87,7 +135,7 @@ def main() -> None:
         draft.root["a"]["b"] += 1
         replay(root, compile_patch(root, draft.patch()))
 
-    row("edit one field of 100,000", microseconds(edit, number=2_000), base)
+    row("edit one field of 100,000", microseconds(edit, number=200), base)
 
 
 if __name__ == "__main__":

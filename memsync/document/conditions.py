@@ -28,8 +28,8 @@ from memsync.document.paths import Parts
 from memsync.document.patterns import compile_pattern
 from memsync.document.traversal import MISSING, reach
 
-# Where an array was entered to find a match: path of the filter -> index, the last one last.
-Found = dict[Parts, int]
+# At which elements arrays were entered to find a match, the last one last.
+Found = list[int]
 
 
 class Condition(Protocol):
@@ -51,8 +51,7 @@ class Leaf:
         for value, index in reach(node, parts, 0, self.into_leaf):
             if self.single(value):
                 if found is not None and index is not None:
-                    found.pop(parts, None)
-                    found[parts] = index
+                    found.append(index)
                 return True
         return False
 
@@ -75,8 +74,7 @@ class ElementMatch:
             index = self._index(value)
             if index is not None:
                 if found is not None:
-                    found.pop(parts, None)
-                    found[parts] = index if outer is None else outer
+                    found.append(index if outer is None else outer)
                 return True
         return False
 

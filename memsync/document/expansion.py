@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from memsync.document.conditions import Found
 from memsync.document.failures import failure
 from memsync.document.filters import Filters
 from memsync.document.order import type_name
@@ -88,14 +89,12 @@ class _Expansion:
         return list(merged.ordered())
 
     def _position(self, path: Parts) -> str:
-        """The index at which the filter matched the array at `path`, or else another array."""
-        found: dict[Parts, int] = {}
-        if self.filter is not None and parse_query(normalize(self.filter))(self.document, found):
-            for parts in reversed(found):
-                if parts[: len(path)] == path:
-                    return str(found[parts])
-            if found:
-                return str(list(found.values())[-1])
+        """The index at which the filter matched an array: the last one, whichever array that is."""
+        found: Found = []
+        if self.filter is not None:
+            parse_query(normalize(self.filter))(self.document, found)
+        if found:
+            return str(found[-1])
         shown = ".".join((*path, "$"))
         raise failure(
             "positional_no_match",

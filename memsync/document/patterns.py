@@ -1,9 +1,9 @@
 """``$regex``, with limits that keep a pattern from stopping the host.
 
-The patterns are Python's `re`, which differs from the server's PCRE in rare corners (possessive
-quantifiers before Python 3.11, ``\\\\z``, recursion). `re` backtracks and cannot be interrupted, so
-patterns are limited in length and may not repeat a group that itself contains an unlimited
-repetition, ``(a+)+``: the usual way to make matching take exponential time.
+The server's patterns are PCRE; `pcre` says them in the words of Python's `re`, or refuses. `re`
+backtracks and cannot be interrupted, so patterns are limited in length and may not repeat a group
+that itself contains an unlimited repetition, ``(a+)+``: the usual way to make matching take
+exponential time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from memsync.document.failures import failure
 from memsync.document.order import type_name
+from memsync.document.pcre import UnsupportedError, translate
 
 MAX_PATTERN_LENGTH = 1000
 
@@ -35,10 +36,6 @@ def compile_pattern(pattern: Any, options: Any) -> re.Pattern[str]:
     unknown = set(options) - set(_FLAGS)
     if unknown:
         raise failure("bad_value", f"$options: unknown flag {min(unknown)!r}", code=51108)
-    if _repeats_a_repetition(pattern):
-        raise failure(
-            "bad_value", f"$regex {pattern!r} repeats a group that repeats: it could take for ever"
-        )
     return _compile(pattern, "".join(sorted(set(options))))
 
 
@@ -48,9 +45,17 @@ def _compile(pattern: str, options: str) -> re.Pattern[str]:
     for option in options:
         flags |= _FLAGS[option]
     try:
-        return re.compile(pattern, flags)
-    except (re.error, RecursionError, OverflowError, Warning) as error:
-        # `re` warns of patterns whose meaning may change; where warnings are errors they end here.
+        translated = translate(pattern, options)
+    except UnsupportedError as error:
+        message = f"$regex {pattern!r} needs what is not supported: {error}"
+        raise failure("bad_value", message, code=51091) from None
+    if _repeats_a_repetition(translated):
+        raise failure(
+            "bad_value", f"$regex {pattern!r} repeats a group that repeats: it could take for ever"
+        )
+    try:
+        return re.compile(translated, flags)
+    except (re.error, RecursionError, OverflowError) as error:
         message = f"$regex {pattern!r} is no regular expression: {error}"
         raise failure("bad_value", message, code=51091) from None
 

@@ -24,19 +24,29 @@ from memsync.document.values import explain_foreign, normalize
 class Query:
     """A compiled filter: call it with a document.
 
-    `names` are the first parts of the paths it looks at, in order, for ``array_filters``.
+    `names` are the first parts of the paths it looks at, in order, for ``array_filters``; `order`
+    sorts the parts of a filter.
     """
 
     def __init__(
         self,
         test: Callable[[Any, Found | None], bool],
         names: list[str],
+        order: tuple[int, str] = (0, ""),
     ) -> None:
         self.test = test
         self.names = names
+        self.order = order
 
     def __call__(self, document: Any, found: Found | None = None) -> bool:
-        return self.test(document, found)
+        """Whether `document` matches; then `found` is told of the elements that did."""
+        if found is None:
+            return self.test(document, None)
+        mine: Found = []
+        if not self.test(document, mine):
+            return False
+        found += mine
+        return True
 
 
 def matches(document: dict[str, Any], filter: dict[str, Any]) -> bool:
@@ -71,7 +81,7 @@ def parse_query(filter: Any) -> Query:
     parts = [_parse_entry(name, operand) for name, operand in filter.items()]
     if len(parts) == 1:
         return parts[0]
-    return _conjunction(parts)
+    return _conjunction(sorted(parts, key=lambda part: part.order))
 
 
 def _parse_entry(name: str, operand: Any) -> Query:
@@ -79,7 +89,8 @@ def _parse_entry(name: str, operand: Any) -> Query:
         return _LOGICAL[name](_parse_list(name, operand))
     if name.startswith("$"):
         raise failure("bad_value", f"unknown top-level operator in a filter: {name}")
-    return _field(tuple(name.split(".")), parse_condition(operand))
+    kind = next(iter(operand)) if is_operator_object(operand) else "$eq"
+    return _field(tuple(name.split(".")), parse_condition(operand), (_RANKS[kind], name))
 
 
 def parse_condition(operand: Any) -> Condition:
@@ -95,8 +106,19 @@ def _parse_list(name: str, operand: Any) -> list[Query]:
     return [parse_query(item) for item in operand]
 
 
-def _field(parts: Parts, condition: Condition) -> Query:
-    return Query(lambda document, found: condition.at(document, parts, found), [parts[0]])
+# The server sorts the parts of a filter by kind, then by path, before it matches them. That decides
+# which array the positional $ means: the one that was matched last.
+_KINDS = (
+    "$and", "$or", "$elemMatch", "$size", "$eq", "$lte", "$lt", "$gt", "$gte", "$regex", "$mod",
+    "$exists", "$in", "$ne", "$nin", "$not", "$nor", "$type",
+)  # fmt: skip
+_RANKS = {kind: rank for rank, kind in enumerate(_KINDS)}
+_RANKS["$all"] = _RANKS["$eq"]
+_RANKS["$options"] = _RANKS["$regex"]
+
+
+def _field(parts: Parts, condition: Condition, order: tuple[int, str]) -> Query:
+    return Query(lambda document, found: condition.at(document, parts, found), [parts[0]], order)
 
 
 def _conjunction(queries: list[Query]) -> Query:

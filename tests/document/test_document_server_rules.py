@@ -170,3 +170,36 @@ def test_the_work_grows_with_the_number_of_values_not_with_its_square(
     operand = {"$each": values} if update == "$addToSet" else values
     compile_update({"a": values[:500]}, {update: {"a": operand}})
     assert compared <= 3000
+
+
+ARRAYS = {"a": [1, 2, 3], "b": [5, 6, 7], "c": [{"n": 1}, {"n": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("filter", "index"),
+    [
+        ({"a": 2}, 1),
+        # Of several arrays the one that the server matches last: by kind of condition, then path.
+        ({"a": 2, "b": 5}, 0),
+        ({"b": 5, "a": 2}, 0),
+        ({"a": {"$gt": 2}, "b": 5}, 2),
+        ({"a": {"$gte": 3}, "b": {"$lt": 6}}, 2),
+        ({"b": {"$in": [6]}, "c.n": 1}, 1),
+        ({"c": {"$elemMatch": {"n": 2}}, "b": 7}, 2),
+        ({"$or": [{"a": 9}, {"a": 3}], "b": {"$ne": 9}}, 2),
+        ({"$or": [{"a": 1, "b": 9}, {"c.n": 2}]}, 1),
+        ({"$and": [{"a": 3}, {"b": {"$type": 16}}]}, 0),
+    ],
+)
+def test_the_positional_operator_means_the_last_array_that_matched(filter: Any, index: int) -> None:
+    expected = [1, 2, 3]
+    expected[index] = 0
+    after = apply_update(ARRAYS, {"$set": {"a.$": 0}}, filter=filter)
+    assert after["a"] == expected
+
+
+@pytest.mark.parametrize("filter", [{"$or": [{"a": 1, "b": 9}, {"c.n": 9}]}, {"a": 1, "b": 9}])
+def test_what_did_not_match_as_a_whole_says_no_position(filter: Any) -> None:
+    with pytest.raises(UpdateError) as caught:
+        apply_update(ARRAYS, {"$set": {"a.$": 0}}, filter=filter)
+    assert caught.value.kind == "positional_no_match"
