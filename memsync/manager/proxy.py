@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..document import to_plain
 from ..errors import UsageError
 from ..options import check_timeout
+from ..replication.sequencer import value_at
 
 if TYPE_CHECKING:
     from .node import Node
@@ -22,16 +23,8 @@ class DocumentProxy:
         """The detached value at a dotted path, None where there is none; without a path all."""
         if path is not None and not isinstance(path, str):
             raise UsageError(f"a path is a string like 'a.b.0', not {path!r:.60}")
-        value: Any = self._node.state.document
         with self._node.guard:
-            for part in path.split(".") if path else ():
-                if isinstance(value, dict):
-                    value = value.get(part)
-                elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-                    value = value[int(part)]
-                else:
-                    return None
-            return to_plain(value)
+            return value_at(self._node.state.document, path or "")
 
     def snapshot(self) -> dict[str, Any]:
         """The whole object, detached."""

@@ -162,7 +162,7 @@ class Sequencer:
             ) from error
 
     def _unmet(self, where: dict[str, Any]) -> ConditionError:
-        found = {p: _value_at(self.state.document, p) for p in where if not p.startswith("$")}
+        found = {p: value_at(self.state.document, p) for p in where if not p.startswith("$")}
         return ConditionError(
             f"'where' does not match at version {self.state.version}: "
             f"wanted {where!r:.300}, found {found!r:.300}",
@@ -196,10 +196,10 @@ class Sequencer:
         return Decision(number, outcome[0], outcome[1])
 
 
-def _value_at(document: Any, path: str) -> Any:
+def value_at(document: Any, path: str) -> Any:
     """The detached value at a dotted path, None where there is none."""
     value = document
-    for part in path.split("."):
+    for part in path.split(".") if path else ():
         if isinstance(value, dict):
             value = value.get(part)
         elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
