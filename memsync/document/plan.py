@@ -79,6 +79,8 @@ class Step:
 
 @lru_cache(maxsize=4096)
 def _step(name: str, path: str) -> Step:
+    if not isinstance(path, str):
+        check_field_name(path, name)
     return Step(OPERATORS[name], path, parse_path(path), path)
 
 
@@ -123,17 +125,24 @@ class Plan:
         self._first: Any = None  # path, parts and step of the first path
         self._refused: str | None = None  # the first path that starts with "$"
 
-    def add(self, step: Step | None, path: str, parsed: UpdatePath) -> None:
-        """Put a path into the trie. Raises where it meets another one."""
+    def add(self, step: Step) -> None:
+        """Put a step into the trie. Raises where its path meets another one."""
         if self._first is None:
             # One path alone meets nothing: the trie can wait for a second one.
-            self._first = (path, parsed.parts, step)
+            self._first = step.path, step.parts, step
         else:
-            self._insert(path, parsed.parts, step)
-        if parsed.special:
-            self._note(path, parsed)
-        if step is not None:
-            self.given.append(step)
+            self._insert(step.path, step.parts, step)
+        if step.special:
+            self._note(step.path, step.parsed)
+        self.given.append(step)
+
+    def add_source(self, path: str, parsed: UpdatePath) -> None:
+        """Put the path that a step renames into the trie, before the step itself."""
+        if self._first is None:
+            self._first = path, parsed.parts, None
+        else:
+            self._insert(path, parsed.parts, None)
+        self._note(path, parsed)
 
     def _note(self, path: str, parsed: UpdatePath) -> None:
         self.dynamic = self.dynamic or parsed.dynamic
@@ -208,7 +217,7 @@ def build_plan(update: dict[str, Any], known: Known) -> tuple[Plan, list[Any]]:
     plan = Plan()
     operands: list[Any] = []
     for name, fields in dict.items(update):
-        operator = OPERATORS.get(name) if isinstance(name, str) else None
+        operator = OPERATORS.get(name)
         if operator is None:
             raise _unknown_operator(update, name)
         if not isinstance(fields, dict):
@@ -218,8 +227,6 @@ def build_plan(update: dict[str, Any], known: Known) -> tuple[Plan, list[Any]]:
                 f"{name} needs an object of fields, {{{name!r}: {{'field': ...}}}}, not {found}",
             )
         for field, operand in dict.items(fields):
-            if not isinstance(field, str):
-                check_field_name(field, name)
             if operator is RENAME:
                 operands.append(_add_rename(plan, field, operand, known))
                 continue
@@ -227,7 +234,7 @@ def build_plan(update: dict[str, Any], known: Known) -> tuple[Plan, list[Any]]:
             operands.append(step.prepare(operand, step))
             if step.special:
                 _check_identifiers(field, step.parsed, known)
-            plan.add(step, field, step.parsed)
+            plan.add(step)
     if not update:
         raise _unknown_operator(update, "")
     plan.finish()
@@ -252,9 +259,11 @@ def _unknown_operator(update: dict[str, Any], name: Any) -> Exception:
 
 
 def _add_rename(plan: Plan, field: str, operand: Any, known: Known) -> Any:
+    if not isinstance(field, str):
+        check_field_name(field, "$rename")
     source = parse_path(field)
     _check_identifiers(field, source, known)
-    plan.add(None, field, source)
+    plan.add_source(field, source)
     target = normalize(operand, field)
     if not isinstance(target, str):
         raise failure(
@@ -262,7 +271,7 @@ def _add_rename(plan: Plan, field: str, operand: Any, known: Known) -> Any:
         )
     parsed = parse_path(target)
     _check_rename(field, source, target, parsed)
-    plan.add(Step(RENAME, target, parsed, field), target, parsed)
+    plan.add(Step(RENAME, target, parsed, field))
     return target
 
 

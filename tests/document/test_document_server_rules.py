@@ -17,7 +17,7 @@ from memsync.document import (
 )
 from memsync.document.order import compare, equal, equality_key
 from memsync.document.plan import plan_for
-from memsync.errors import UpdateError
+from memsync.errors import NotSerializableError, UpdateError
 
 INNER = {"a": [{"x": 5}, {"x": 1}, 2]}
 MIXED = {"a": [{"a": [5, 1]}, {"a": [3, 9]}]}
@@ -203,3 +203,21 @@ def test_what_did_not_match_as_a_whole_says_no_position(filter: Any) -> None:
     with pytest.raises(UpdateError) as caught:
         apply_update(ARRAYS, {"$set": {"a.$": 0}}, filter=filter)
     assert caught.value.kind == "positional_no_match"
+
+
+@pytest.mark.parametrize("operator", ["$set", "$rename"])
+def test_a_field_name_must_be_a_string(operator: str) -> None:
+    with pytest.raises(NotSerializableError, match="field name 1 is of type int"):
+        compile_update({}, {operator: {1: "x"}})
+
+
+@pytest.mark.parametrize("name", [1, None, (), True])
+def test_an_operator_must_be_a_string(name: Any) -> None:
+    with pytest.raises(UpdateError, match="is no operator"):
+        compile_update({}, {name: {"a": 1}})
+
+
+def test_install_shortens_and_lengthens_arrays() -> None:
+    document = {"a": [1, 2, [3]], "b": [1]}
+    install(document, {"a": [1, 5], "b": [1, {"x": 2}]})
+    assert document == {"a": [1, 5], "b": [1, {"x": 2}]}
