@@ -204,6 +204,7 @@ def test_an_update_over_the_frame_limit_is_refused_and_the_peer_goes_on(cluster:
     small = {"network": {"maxFrame": 65536}}
     cluster.start(2, {"n": 1, "copies": []}, small)
     for peer in cluster.peers:
+        cluster.settled()  # the other one's write is pushed after it is acknowledged
         version = peer.version
         with pytest.raises(TooLargeError, match=r"network\.maxFrame.*65536") as caught:
             peer.patch({"$set": {"text": "x" * 70_000}})
