@@ -80,6 +80,11 @@ class Link:
         """Whether the link has ended."""
         return self._reason is not None
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a thread was interrupted while it used the link."""
+        return self._interrupted
+
     # -- joining (driver) ------------------------------------------------------------------------
 
     def join(self, deadline: float) -> None:

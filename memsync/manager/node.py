@@ -43,7 +43,6 @@ from . import forks, watcher
 from .channel import Channel
 from .election import find_role
 from .folder import Address, ObjectFolder
-from .guard import Guard
 from .host import Host
 from .link import Link
 from .own_writes import OwnWrites
@@ -73,7 +72,9 @@ class Node:
         self.options = options
         self.stopping = False
         self.failure: BaseException | None = None
-        self.guard = Guard()
+        # The lock itself, not an object around it: an interrupt between a Python __enter__ and its
+        # block would leave it locked for ever. Reentrant, because a signal handler may read.
+        self.guard = threading.RLock()
         self.state = State(self.guard)
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
@@ -143,7 +144,7 @@ class Node:
     def close_after_fork(self) -> None:
         """In a forked child: this node is the parent's, only its last state may be read."""
         self.stopping = True
-        self.guard.renew()
+        self.guard._at_fork_reinit()  # type: ignore[attr-defined]  # as the stdlib does it
 
     # -- what the roles need (driver, or the reader in its place) ----------------------------------
 
@@ -332,12 +333,17 @@ class Node:
                 self._announce("disconnected", reason)
             if not self.stopping:
                 log.info("looking for a host: %s", reason)
-                pause = self._pause_after(time.monotonic() - began, pause)
+                is_short = time.monotonic() - began < _SHORT_LINK
+                pause = self._pause_after(pause) if is_short and self._is_at_odds(role) else 0.0
 
-    def _pause_after(self, seconds: float, pause: float) -> float:
+    def _is_at_odds(self, role: Role) -> bool:
+        """Whether a link broke although its host lives and nobody here was interrupted."""
+        if isinstance(role, Host) or role.interrupted:
+            return False
+        return self.reigns_still(role.reign.epoch)
+
+    def _pause_after(self, pause: float) -> float:
         """Wait longer each time when links break as soon as they are made; returns how long."""
-        if seconds > _SHORT_LINK:
-            return 0.0
         if pause:
             self.waker.pause(pause)
         return min(max(pause * 2, _FIRST_PAUSE), _RETRY)
