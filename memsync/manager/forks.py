@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from weakref import WeakSet
 
 opening = threading.Lock()
@@ -43,16 +43,6 @@ def release(key: object) -> None:
 def watch(handle: Forkable) -> None:
     """Have ``after_fork`` called in a forked child as long as the handle lives."""
     _handles.add(handle)
-
-
-@contextlib.contextmanager
-def registered(key: object, close: Callable[[], None]) -> Iterator[None]:
-    """Register for the time of a block something that was opened under `opening`."""
-    try:
-        yield
-    finally:
-        release(key)
-        close()
 
 
 def _before() -> None:
