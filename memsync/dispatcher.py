@@ -74,6 +74,10 @@ class Dispatcher:
                 self._thread.start()
             self._wake.notify()
 
+    def is_current(self) -> bool:
+        """Whether the calling thread is the dispatcher's own."""
+        return threading.current_thread() is self._thread
+
     def stop(self, timeout: float) -> None:
         """Run what is queued, then end the thread; waits for that, except on the thread itself."""
         with self._lock:

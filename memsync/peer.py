@@ -25,7 +25,9 @@ from .manager.folder import root_folder
 from .manager.host import Host
 from .manager.link import Link
 from .manager.node import Node
+from .manager.own_writes import Call
 from .options import check_name, check_timeout, load_options, read_config, stated, unavailable
+from .waiting import Changes, wait_for
 
 TState = TypeVar("TState")
 TResult = TypeVar("TResult")
@@ -169,7 +171,7 @@ class MemSync(Generic[TState], forks.Forkable):
             )
             role = node.start(self._options.timeout)
             self._node = node
-            self.__dict__["data"] = node.state.document
+            self.__dict__["data"] = node.replica.live
             _leave_at_exit(node)
             return role
 
@@ -205,12 +207,12 @@ class MemSync(Generic[TState], forks.Forkable):
     @property
     def version(self) -> int:
         """The confirmed version; with `epoch` it never goes back."""
-        return self._known().state.version
+        return self._known().replica.shown[1]
 
     @property
     def epoch(self) -> int:
         """The number of the reign to which `version` belongs."""
-        return self._known().state.epoch
+        return self._known().replica.shown[0]
 
     @property
     def id(self) -> str:
@@ -225,20 +227,27 @@ class MemSync(Generic[TState], forks.Forkable):
         *,
         where: Mapping[str, Any] | None = None,
         array_filters: list[Any] | None = None,
+        w: int | str = 1,
+        journal: bool = False,
         timeout: float | None = None,
     ) -> int:
         """Write, and wait until it is acknowledged; returns the version from which on it counts.
 
         `update` are MongoDB update operators
         (https://www.mongodb.com/docs/manual/reference/operator/update/), a list of RFC 6902
-        operations or a ``jsonpatch.JsonPatch``. With `where`, a MongoDB query, it is applied only
-        if that matches the host's state. `timeout` is in seconds (default: the option). An update
-        that changes nothing returns the current version.
+        operations or a ``jsonpatch.JsonPatch``. It shows in ``mem.data`` at once. With `where`, a
+        MongoDB query, it is applied only if that matches the host's state. `w` says in how many
+        members it must be before it counts as acknowledged: 1 (the host and this peer), a number,
+        ``"majority"`` or ``"all"`` of the members at the time it is ordered; with `journal` also on
+        disk. `timeout` is in seconds (default: the option). An update that changes nothing returns
+        the current version.
 
-        Raises `UpdateError` or `NotSerializableError` for an update that cannot be applied (nothing
-        changes then), `ConditionError` when `where` does not match, `ReadOnlyError`,
-        `TooLargeError`, `QueueFullError`, and `WriteTimeoutError` (outcome unknown: it may still be
-        applied).
+        Raises `UpdateError` or `NotSerializableError` for an update that cannot be applied,
+        `ConditionError` when `where` does not match, `ConflictError` when it loses against a write
+        of another peer that this one had not seen (docs/conflicts.md), `ReadOnlyError`,
+        `UsageError`, `TooLargeError`, `QueueFullError` (nothing has changed then),
+        `WriteTimeoutError` (outcome unknown: it may still be applied) and `WriteConcernError`
+        (applied, but not in as many members as `w` wants).
 
         >>> from memsync import MemSync
         >>> with MemSync("doctest_patch", {"job": {"state": "free"}}) as mem:
@@ -247,7 +256,8 @@ class MemSync(Generic[TState], forks.Forkable):
         'mine'
         """
         seconds = self._seconds(timeout)
-        return self._live().own.patch(update, where, array_filters, seconds)
+        call = Call(where, array_filters, w, journal, time.monotonic() + seconds)
+        return self._live().own.patch(update, call, seconds)
 
     def submit(
         self,
@@ -255,17 +265,21 @@ class MemSync(Generic[TState], forks.Forkable):
         *,
         where: Mapping[str, Any] | None = None,
         array_filters: list[Any] | None = None,
+        w: int | str = 1,
+        journal: bool = False,
         timeout: float | None = None,
     ) -> Future[int]:
         """`patch` without waiting: a future of the version, or of the error.
 
-        Blocks while ``network.window`` writes are in flight, at most `timeout` seconds; then
-        `QueueFullError`. Errors that can be judged here are raised at once. Callbacks added to the
-        future run on the dispatcher thread.
+        The writes of all threads, submitted or not, have one order. Blocks while ``network.window``
+        writes are in flight, at most `timeout` seconds; then `QueueFullError`. Errors that can be
+        judged here are raised at once. A write concern is waited for as long as `timeout`, the
+        outcome itself for as long as it takes. Callbacks added to the future run on the dispatcher
+        thread.
         """
-        deadline = time.monotonic() + self._seconds(timeout)
+        call = Call(where, array_filters, w, journal, time.monotonic() + self._seconds(timeout))
         future = _WriteFuture(self._dispatcher)
-        self._live().own.propose(update, where, array_filters, deadline, future=future)
+        self._live().own.propose(update, call, future=future)
         return future
 
     def edit(self, timeout: float | None = None) -> Edit:
@@ -284,7 +298,7 @@ class MemSync(Generic[TState], forks.Forkable):
         ...     mem.snapshot("cart.n")
         2
         """
-        return self._editor.edit(self._live().state.document, self._sender(timeout))
+        return self._editor.edit(self._live().replica.live, self._sender(timeout))
 
     def transact(self, function: Callable[[Any], TResult], timeout: float | None = None) -> TResult:
         """`edit` with ``function(draft)``, repeated until it goes through; returns its result.
@@ -299,11 +313,62 @@ class MemSync(Generic[TState], forks.Forkable):
         """
         deadline = time.monotonic() + self._seconds(timeout)
         send = self._sender(timeout)
-        return self._editor.transact(self._live().state.document, send, function, deadline)
+        return self._editor.transact(self._live().replica.live, send, function, deadline)
 
     def _sender(self, timeout: float | None) -> Callable[[list[dict[str, Any]]], int]:
         seconds = self._seconds(timeout)
         return lambda operations: self.patch(operations, timeout=seconds)
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    def wait_for(
+        self,
+        condition: Mapping[str, Any] | Callable[[Any], Any],
+        timeout: float | None = None,
+    ) -> Any:
+        """Wait until the object satisfies `condition`; returns the snapshot that did.
+
+        `condition` is a MongoDB query
+        (https://www.mongodb.com/docs/manual/reference/operator/query/), or a function that is
+        given the read-only object and says whether it will do. It is looked at now and whenever
+        something has changed that it may depend on. `timeout` is in seconds.
+
+        Raises `WaitTimeoutError`, `UpdateError` for a query that is none, `NotStartedError` when
+        this peer stops meanwhile, `UsageError` inside a callback (callbacks would wait for
+        themselves), and what the function raises.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("doctest_wait", {"state": "new"}) as mem:
+        ...     future = mem.submit({"$set": {"state": "done"}})
+        ...     mem.wait_for({"state": "done"}, timeout=10)
+        {'state': 'done'}
+        """
+        seconds = self._seconds(timeout)
+        if self._dispatcher.is_current():
+            raise UsageError(
+                "wait_for() inside a callback would wait for callbacks that come after it: start a "
+                "thread for it, or look at mem.data in the callback"
+            )
+        return wait_for(self._live(), condition, seconds)
+
+    def changes(self, path: str = "") -> Changes:
+        """An iterator over ``(value, version)``: the value at a dotted path after each change.
+
+        It begins with the first change after this call and ends when this peer stops, or with
+        `Changes.close`. Changes that come faster than they are taken are drawn together: what is
+        yielded is always the newest value, None where there is none, and never the same twice in a
+        row. ``""`` is the whole object.
+
+        Raises `UsageError` for what is no path.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("doctest_changes", {"n": 0}) as mem:
+        ...     changes = mem.changes("n")
+        ...     _ = mem.patch({"$inc": {"n": 5}})
+        ...     next(changes)[0]
+        5
+        """
+        return Changes(self._live(), path)
 
     # -- the group -------------------------------------------------------------------------------
 
@@ -346,8 +411,8 @@ class MemSync(Generic[TState], forks.Forkable):
             return {
                 "status": self._role_of(node),
                 "id": node.id,
-                "epoch": node.state.epoch,
-                "version": node.state.version,
+                "epoch": node.replica.shown[0],
+                "version": node.replica.shown[1],
                 "pending": node.own.pending,
                 "peers": len(node.state.members.keys() - {node.id}),
                 "host": self._host_facts(node),

@@ -58,6 +58,9 @@ class NetworkOptions:
     )
     max_log: int = _option(10_000, "entries kept in memory", unit="entries", low=1)
     max_log_bytes: int = _option(64 * MIB, "size of the entries kept", unit="bytes", low=1024)
+    max_index: int = _option(
+        4096, "paths of which it is known who wrote them last", unit="paths", low=1
+    )
     max_handshakes: int = _option(64, "strangers shaking hands at one time", low=1)
     handshake_timeout: float = _option(
         5.0, "time a stranger has to authenticate", unit="s", low=0.001, high=3600
@@ -119,7 +122,7 @@ class Options:
     server_only: bool = _option(False, "a dedicated host, preferred in elections", available=False)
     client_only: bool = _option(False, "never become host")
     conflict: Literal["timestamp", "strict"] = _option(
-        "timestamp", "how writes that had not seen each other are decided", available=False
+        "timestamp", "how writes that had not seen each other are decided"
     )
     on_max_writers: Literal["error", "wait"] = _option(
         "error", "what start() does when all writers' places are taken", available=False

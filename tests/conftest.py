@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ def _children() -> set[int]:
     """The child processes of this one, zombies included (where the system tells)."""
     found: set[int] = set()
     for path in Path("/proc/self/task").glob("*/children"):
-        found.update(map(int, path.read_text().split()))
+        with suppress(FileNotFoundError):  # the thread has ended meanwhile
+            found.update(map(int, path.read_text().split()))
     return found
 
 

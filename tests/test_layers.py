@@ -21,7 +21,7 @@ LAYERS = [
     {"schema", "config", "options"},
     {"document"},
     {"replication"},
-    {"manager", "dispatcher", "edits"},
+    {"manager", "dispatcher", "edits", "waiting"},
     {"peer"},
     {""},  # memsync/__init__.py
     {"cli"},

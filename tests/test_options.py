@@ -318,6 +318,7 @@ class TestUnavailable:
     def test_what_this_version_has(self) -> None:
         given = {"timeout": 3, "logEvents": True, "clientOnly": True, "peer": {"roles": []}}
         given |= {"network": {"maxWriters": 1, "poll": 2}, "manager": {"proxies": False}}
+        given |= {"conflict": "strict"}
         assert unavailable(load(given)) == []
 
     @pytest.mark.parametrize(
@@ -328,7 +329,6 @@ class TestUnavailable:
             ({"file": {"debounce": 0}}, ["file.debounce"]),
             ({"server": {"token": "x"}}, ["server.token"]),
             ({"server_only": True}, ["serverOnly"]),
-            ({"conflict": "timestamp"}, ["conflict"]),
             ({"on_max_writers": "wait", "timeout": 3}, ["onMaxWriters"]),
         ],
     )

@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from memsync.document.containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
+from memsync.document.inplace import append, in_order, splice
 from memsync.document.order import identical
 
 
 def install(root: dict[str, Any], state: dict[str, Any]) -> None:
     """Make `root` equal to `state`, order of keys included; the caller holds the guard.
 
-    A key that is in both is never missing for a moment, unless it has to move to another place in
-    the order. Nested containers that keep their type are kept, arrays element by element.
+    A key that is in both is never missing for a moment, also if it has to move to another place in
+    the order. Nested containers that keep their type are kept, arrays element by element; an array
+    changes by one assignment.
 
     >>> document = {"gone": 0, "a": {"n": 1}}
     >>> install(document, {"a": {"n": 2}, "b": 3})
@@ -25,27 +27,26 @@ def install(root: dict[str, Any], state: dict[str, Any]) -> None:
     """
     for name in [name for name in dict.keys(root) if name not in state]:
         dict.__delitem__(root, name)
-    kept = list(dict.keys(root))
-    in_place = True
-    for position, (name, value) in enumerate(dict.items(state)):
-        in_place = in_place and (position >= len(kept) or kept[position] == name)
-        merged = _merged(root, dict.get(root, name), value)
-        if not in_place and name in root:
-            dict.__delitem__(root, name)
-        dict.__setitem__(root, name, merged)
+    values = {name: merged(root, dict.get(root, name), value) for name, value in dict.items(state)}
+    names = list(values)
+    kept = in_order(root, names)
+    for name in names[:kept]:
+        if values[name] is not dict.__getitem__(root, name):
+            dict.__setitem__(root, name, values[name])
+    if kept < len(names):
+        append(root, names[kept:], values)
 
 
 def _install_array(array: list[Any], state: list[Any]) -> None:
     common = min(len(array), len(state))
-    for index in range(common):
-        merged = _merged(array, array[index], list.__getitem__(state, index))
-        if merged is not array[index]:
-            list.__setitem__(array, index, merged)
-    list.__delitem__(array, slice(common, None))
-    list.extend(array, [_converted(array, value) for value in state[common:]])
+    values = [
+        merged(array, array[index], list.__getitem__(state, index)) for index in range(common)
+    ]
+    values += [converted(array, value) for value in state[common:]]
+    splice(array, 0, len(array), values)
 
 
-def _merged(container: Any, old: Any, new: Any) -> Any:
+def merged(container: Any, old: Any, new: Any) -> Any:
     """What `container` shall hold instead of `old`: `old` itself where it could be changed."""
     if isinstance(old, dict) and isinstance(new, dict):
         install(old, new)
@@ -53,10 +54,11 @@ def _merged(container: Any, old: Any, new: Any) -> Any:
     if isinstance(old, list) and isinstance(new, list):
         _install_array(old, new)
         return old
-    return old if identical(old, new) else _converted(container, new)
+    return old if identical(old, new) else converted(container, new)
 
 
-def _converted(container: Any, value: Any) -> Any:
+def converted(container: Any, value: Any) -> Any:
+    """A copy of `value` to store in `container`: live under the same guard, or plain as it is."""
     if isinstance(container, (ReadOnlyDict, ReadOnlyList)):
         return to_live(value, container._guard)
     return to_plain(value)

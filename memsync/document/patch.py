@@ -12,7 +12,8 @@ from memsync.document.overlay import ShadowObject, plain
 from memsync.document.paths import parse_pointer
 from memsync.document.places import is_array
 from memsync.document.replay import replay
-from memsync.document.trial import Trial
+from memsync.document.traversal import MISSING
+from memsync.document.trial import Trial, child
 from memsync.document.values import detached, explain_foreign, normalize
 
 # Besides "op" and "path"; other members are ignored, as RFC 6902 demands.
@@ -148,3 +149,29 @@ def _require_object(document: Any, trial: Trial) -> None:
     if isinstance(document, dict) and not isinstance(root, (dict, ShadowObject)):
         found = type_name(plain(root))
         raise patch_failure("bad_value", f"the document must stay an object, not be {found}", "")
+
+
+def value_at_pointer(document: Any, pointer: str) -> Any:
+    """The detached value at an RFC 6901 pointer, None where there is none.
+
+    >>> value_at_pointer({"a": [1, 2]}, "/a/1")
+    2
+    """
+    node = _at_pointer(document, pointer)
+    return None if node is MISSING else detached(node)
+
+
+def exists_at_pointer(document: Any, pointer: str) -> bool:
+    """Whether there is a value at an RFC 6901 pointer.
+
+    >>> exists_at_pointer({"a": [1, 2]}, "/a/2")
+    False
+    """
+    return _at_pointer(document, pointer) is not MISSING
+
+
+def _at_pointer(document: Any, pointer: str) -> Any:
+    node = document
+    for token in parse_pointer(pointer):
+        node = child(node, token)
+    return node

@@ -35,7 +35,7 @@ def replay(root: Any, operations: list[Operation]) -> None:
     {'a': {'n': 2}}
     """
     if len(operations) == 1:
-        _write(root, operations[0])
+        write(root, operations[0])
         return
     trial = Trial(root)
     values = []
@@ -46,7 +46,7 @@ def replay(root: Any, operations: list[Operation]) -> None:
             raise patch_failure("bad_value", "the document must stay an object", "")
         values.append(_converted(root, operation.get("value")))
     for operation, value in zip(operations, values, strict=True):
-        _write(root, operation, value)
+        write(root, operation, value)
 
 
 def _converted(root: Any, value: Any) -> Any:
@@ -56,7 +56,7 @@ def _converted(root: Any, value: Any) -> Any:
 def _check(operation: Any) -> None:
     """What `Trial` takes for granted, and that it is one of the kinds which are replayed."""
     try:
-        _split(operation["path"])
+        split(operation["path"])
         complete = operation["op"] == "remove" or "value" in operation
         if complete and operation["op"] in _KINDS:
             return
@@ -70,7 +70,8 @@ def _malformed(operation: Any) -> UpdateError:
 
 
 @lru_cache(maxsize=4096)
-def _split(pointer: str) -> tuple[Parts, str | None]:
+def split(pointer: str) -> tuple[Parts, str | None]:
+    """The tokens of the container above a place, and the last token; None at the root."""
     if not isinstance(pointer, str):
         raise TypeError
     tokens = parse_pointer(pointer)
@@ -80,12 +81,12 @@ def _split(pointer: str) -> tuple[Parts, str | None]:
 _UNKNOWN: Any = object()
 
 
-def _write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
+def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
     """Do one operation, or raise and do nothing; `converted` is its value, if that is known."""
     try:
         kind, pointer = operation["op"], operation["path"]
         value = None if kind == "remove" else operation["value"]
-        parents, last = _split(pointer)
+        parents, last = split(pointer)
     except (KeyError, TypeError):
         raise _malformed(operation) from None
     if kind not in _KINDS:

@@ -37,6 +37,7 @@ class Channel:
         self.sent_total = 0  # bytes the kernel has taken
         self._inbound = bytearray()
         self._outbound: deque[bytes] = deque()
+        self._begun = False  # the first of them has been sent in part
         forks.register(self, sock.close)
 
     def fileno(self) -> int:
@@ -99,10 +100,17 @@ class Channel:
                 outbound.appendleft(data)
                 raise ChannelLost(str(error)) from error
             self.sent_total += sent
-            if sent < len(data):
+            self._begun = sent < len(data)
+            if self._begun:
                 outbound.appendleft(data[sent:])
                 return False
         return True
+
+    def drop_unsent(self) -> None:
+        """Forget the frames of which the kernel has taken nothing."""
+        kept = [self._outbound[0]] if self._begun else []
+        self._outbound = deque(kept)
+        self.queued_total = self.sent_total + sum(map(len, kept))
 
     def shut_reading(self) -> None:
         """End the incoming stream: a blocked reader wakes; what has arrived can still be read."""

@@ -259,10 +259,10 @@ class _Gathering:
                 node.take_entry(message, size)
                 entries.append(message)
             elif isinstance(message, SnapshotPart):
-                node.take_part(message)
+                node.replica.take_part(message)
             else:
                 raise ProtocolError(f"a source does not send {type(message).__name__}")
-        node.announce(entries)
+        node.settle(entries)
 
     def _messages(self, channel: Channel) -> Iterator[tuple[object, int]]:
         """What comes in and its size on the wire; ends with `ChannelLost`."""

@@ -7,6 +7,9 @@ pushes to the others wait while more input is there, for a bounded number of rou
 
 A write of the host's own is acknowledged when its push is with the kernel for at least one attached
 peer, if there is one: from then on two processes hold it.
+
+A peer that takes its pushes too slowly *lags*: what waits for it is dropped, nothing more is queued
+for it, and when it has taken the rest it is brought level anew, over the same connection.
 """
 
 from __future__ import annotations
@@ -17,11 +20,15 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MaxWritersError, MemSyncError, ProtocolError, from_wire, to_wire
+from ..errors import MaxWritersError, MemSyncError, ProtocolError, to_wire
+from ..replication.concern import Concerns
 from ..replication.group_options import check_group_options
 from ..replication.membership import check_peer_id, check_room, member_of
 from ..replication.messages import (
     PROTOCOL,
+    Applied,
+    Await,
+    Confirm,
     Decision,
     Entry,
     Hello,
@@ -29,6 +36,7 @@ from ..replication.messages import (
     Ping,
     Pong,
     Propose,
+    Reached,
     Refused,
     Resend,
     Welcome,
@@ -42,6 +50,7 @@ from .folder import HeldFile
 from .server import MemSyncServer
 
 if TYPE_CHECKING:
+    from ..replication.replica import Outcome
     from .node import Node
     from .own_writes import PendingWrite
 
@@ -56,13 +65,14 @@ _QUICK_LOOK = 0.01  # seconds between them
 class Attached:
     """A peer's channel at the host."""
 
-    __slots__ = ("channel", "exempt", "peer", "ping_at", "registered", "round_trip")
+    __slots__ = ("channel", "exempt", "lags", "peer", "ping_at", "registered", "round_trip")
 
     def __init__(self, peer: str, channel: Channel) -> None:
         self.peer = peer
         self.channel = channel
-        self.exempt = channel.queued_total  # what brings it level does not count as falling behind
+        self.exempt = 0  # bytes: what brings it level does not count as falling behind
         self.registered = 0
+        self.lags = False
         self.ping_at = 0.0
         self.round_trip: float | None = None
 
@@ -85,7 +95,8 @@ class Host:
         self._node = node
         self._lock_file = lock
         self._inbox: deque[PendingWrite] = deque()
-        self._unpushed: deque[tuple[Entry, dict[str, int]]] = deque()
+        self._awaits: deque[Await] = deque()
+        self._unpushed: deque[tuple[Outcome[PendingWrite], dict[str, int]]] = deque()
         self._urgent: set[str] = set()
         self._lazy: set[str] = set()
         self._batch: list[Entry] = []
@@ -94,6 +105,7 @@ class Host:
         self._pings_wanted = False
         self._look_for_writes = False
         self._selector = node.new_selector()
+        self.concerns = Concerns(node.id)  # its `durable` is for the journal to call
         self._sequencer: Sequencer  # made by open(), when the state is complete
 
     # -- opening (driver) ------------------------------------------------------------------------
@@ -124,8 +136,8 @@ class Host:
             self._push(self._sequencer.leave(peer))
         if node.id not in node.state.members:
             self._push(self._sequencer.enter("member", {"join": own}))
-        for decision in self._sequencer.attach(node.id, node.own.lowest):
-            self._settle(decision)
+        for decision in self._sequencer.attach(node.id, node.own.lowest, node.replica.writes.known):
+            node.replica.decide(decision)
         self._write_rendezvous()
         node.folder.clean(self.epoch)
         node.enter(self, self._sequencer.last(node.id))
@@ -150,7 +162,7 @@ class Host:
         return "stopped"
 
     def _round(self, timeout: float) -> None:
-        if self._lazy or self._inbox or self.arrivals:
+        if self._lazy or self._inbox or self.arrivals or self._awaits:
             timeout = 0
         events = self._selector.select(timeout)
         for key, mask in events:
@@ -169,14 +181,30 @@ class Host:
             self._inbox.extend(self._node.own.unsent(self._sequencer.last(self._node.id) + 1))
         while self._inbox:
             self._order_own(self._inbox.popleft())
+        while self._awaits:
+            self._watch_own(self._awaits.popleft())
         while self.arrivals:
             self.admit(*self.arrivals.popleft())
         if self._pings_wanted:
             self._send_pings()
+        self._settle()
         self._flush(quiet=not events)
+
+    def _settle(self) -> None:
+        """Show and tell what was ordered, but an own write only when it is pushed."""
+        node = self._node
+        node.replica.settle()
         if self._batch:
             batch, self._batch = self._batch, []
-            self._node.announce(batch)
+            node.announce(batch)
+        outcomes = node.replica.outcomes
+        while outcomes:
+            outcome = outcomes.popleft()
+            if outcome.error is not None:
+                node.own.settle(outcome)
+                continue
+            marks = {p: a.channel.queued_total for p, a in self.attached.items() if not a.lags}
+            self._unpushed.append((outcome, marks))
 
     def _flush(self, *, quiet: bool) -> None:
         urgent, self._urgent = self._urgent, set()
@@ -197,10 +225,15 @@ class Host:
         except ChannelLost as error:
             self._drop(attached, str(error))
             return
-        if attached.behind > self._node.options.network.max_queue:
-            # It comes again, and is brought level with a snapshot instead of all it missed.
-            self._drop(attached, "it does not keep up (network.maxQueue)")
+        if attached.lags and done:
+            self._catch_up(attached)
             return
+        if attached.behind > self._node.options.network.max_queue and not attached.lags:
+            log.info("peer %s does not keep up (network.maxQueue)", attached.peer)
+            attached.lags = True
+            attached.channel.drop_unsent()
+            for _, marks in self._unpushed:
+                marks.pop(attached.peer, None)
         mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
         attached.registered = self._node.register(
             self._selector, attached.channel, attached.registered, mask, attached.peer
@@ -233,9 +266,15 @@ class Host:
             case Pong():
                 attached.round_trip = time.monotonic() - attached.ping_at
                 self._node.pinged()
+            case Applied():
+                for writer, progress in self.concerns.applied(attached.peer, message.version):
+                    self._inform(writer, progress)
+            case Await():
+                number, version = message.number, message.version
+                self._begin_watch(attached.peer, number, version, message.w, message.journal)
             case Leave():
                 self._drop(attached, "it left")
-                self._push(self._sequencer.leave(attached.peer))
+                self._leave(attached.peer)
             case _:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
@@ -245,54 +284,92 @@ class Host:
         result = self._sequencer.propose(attached.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)
-        else:
+        elif isinstance(result, Resend) or not attached.lags:
             attached.channel.queue(frame(result))
+        self._watch(attached.peer, proposal, result)
         self._urgent.add(attached.peer)
 
     def _order_own(self, write: PendingWrite) -> None:
         if write.proposal.number <= self._sequencer.last(self._node.id):
             return  # queued twice, because its thread was interrupted
         result = self._sequencer.propose(self._node.id, write.proposal)
-        if isinstance(result, Decision):
-            self._settle(result)
-            return
         if isinstance(result, Resend):
             for earlier in self._node.own.unsent(result.number):
                 if not earlier.done:
                     self._inbox.append(earlier)
             return
-        self._push(result)
-        marks = {peer: a.channel.queued_total for peer, a in self.attached.items()}
-        self._unpushed.append((result.entry, marks))
+        if isinstance(result, Ordered):
+            self._push(result)
+        else:
+            self._node.replica.decide(result)
+        self._watch(self._node.id, write.proposal, result)
 
     def _push(self, ordered: Ordered) -> None:
         for peer, attached in self.attached.items():
-            attached.channel.queue(ordered.frame)
-            self._lazy.add(peer)
+            if not attached.lags:
+                attached.channel.queue(ordered.frame)
+                self._lazy.add(peer)
         self._batch.append(ordered.entry)
+        self._node.replica.ordered(ordered.entry)
 
-    def _settle(self, decision: Decision) -> None:
-        error = from_wire(decision.error) if decision.error else None
-        self._node.own.settle(decision.number, decision.version, error)
+    # -- write concerns --------------------------------------------------------------------------
+
+    def _watch(self, writer: str, proposal: Propose, result: Ordered | Decision | Resend) -> None:
+        """Watch over a write that asks for more than the usual, if it was accepted."""
+        if (proposal.w is None and not proposal.journal) or isinstance(result, Resend):
+            return
+        if isinstance(result, Ordered):
+            version = result.entry.version
+        elif result.error is None:
+            version = result.version
+        else:
+            return
+        w, journal = proposal.w, proposal.journal
+        self._begin_watch(writer, proposal.number, version, w, journal)
+
+    def _begin_watch(
+        self, writer: str, number: int, version: int, w: int | str | None, journal: bool
+    ) -> None:
+        members = self._node.state.members
+        self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
+        for peer, attached in self.attached.items():
+            if not attached.lags:  # when it has caught up it says so by itself
+                attached.channel.queue(frame(Confirm()))
+                self._urgent.add(peer)
+
+    def _watch_own(self, each: Await) -> None:
+        self._begin_watch(self._node.id, each.number, each.version, each.w, each.journal)
+
+    def _inform(self, writer: str, progress: Reached) -> None:
+        """Tell a writer how far the concern of its write has come."""
+        if writer == self._node.id:
+            self._node.own.reached(progress)
+        elif writer in self.attached:
+            self.attached[writer].channel.queue(frame(progress))
+            self._urgent.add(writer)
 
     def _acknowledge_own(self) -> None:
         while self._unpushed:
-            entry, marks = self._unpushed[0]
+            outcome, marks = self._unpushed[0]
             if not self._is_pushed(marks):
                 self._urgent.update(self.attached)
                 return
             self._unpushed.popleft()
-            self._node.own.settle(entry.number, entry.version, None)
+            self._node.own.settle(outcome)
 
     def _is_pushed(self, marks: dict[str, int]) -> bool:
-        """Whether some kernel has all up to its peer's mark; marks of the gone are renewed."""
-        for peer in [p for p in marks if p not in self.attached]:
+        """Whether some kernel has all up to its peer's mark; marks of the gone are renewed.
+
+        A peer that lags takes nothing in at present, so it counts as gone.
+        """
+        takers = {p: a.channel for p, a in self.attached.items() if not a.lags}
+        for peer in [p for p in marks if p not in takers]:
             del marks[peer]
         if not marks:
-            marks.update({p: a.channel.queued_total for p, a in self.attached.items()})
+            marks.update({p: channel.queued_total for p, channel in takers.items()})
         if not marks:
             return True
-        return any(self.attached[p].channel.sent_total >= mark for p, mark in marks.items())
+        return any(takers[p].sent_total >= mark for p, mark in marks.items())
 
     # -- peers coming and going ------------------------------------------------------------------
 
@@ -335,18 +412,34 @@ class Host:
             check_room(self._node.state.members, member_of(hello))
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
-        node = self._node
-        decisions = self._sequencer.attach(hello.peer, hello.lowest)
-        snapshot, frames = node.replica.level(hello.epoch, hello.version)
-        last = self._sequencer.last(hello.peer)
+        attached = Attached(hello.peer, channel)
+        pair = (hello.epoch, hello.version)
+        self._queue_level(attached, pair, hello.lowest, hello.known)
+        self.attached[hello.peer] = attached
+        self._send(attached)
+
+    def _catch_up(self, attached: Attached) -> None:
+        """A peer that lagged has taken what was left: it gets the state as it is now."""
+        attached.lags = False
+        self._queue_level(attached, (0, 0), lowest=1, known=1)
+        self._send(attached)
+
+    def _queue_level(
+        self, attached: Attached, pair: tuple[int, int], lowest: int, known: int
+    ) -> None:
+        """Queue what brings a peer level, and the outcomes that it may not know."""
+        node, channel = self._node, attached.channel
+        decisions = self._sequencer.attach(attached.peer, lowest, known)
+        snapshot, frames = node.replica.level(*pair)
+        last = self._sequencer.last(attached.peer)
         channel.queue(frame(Welcome(node.id, self.epoch, node.state.version, snapshot, last)))
         for each in frames:
             channel.queue(each)
         for decision in decisions:
             channel.queue(frame(decision))
-        attached = Attached(hello.peer, channel)
-        self.attached[hello.peer] = attached
-        self._send(attached)
+        if self.concerns:
+            channel.queue(frame(Confirm()))
+        attached.exempt = channel.queued_total
 
     def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
         level = logging.WARNING if loud else logging.INFO
@@ -362,10 +455,16 @@ class Host:
         absent = [p for p in members if p not in self.attached and p != self._node.id]
         for peer in absent:
             if not self._node.folder.is_alive(peer):
-                self._push(self._sequencer.leave(peer))
+                self._leave(peer)
+
+    def _leave(self, peer: str) -> None:
+        self._push(self._sequencer.leave(peer))
+        self.concerns.forget(peer)
 
     def _keep_house(self) -> None:
         self._remove_dead()
+        self._node.own.give_up_late(time.monotonic())
+        self._node.replica.forget_encoding()
         if not self._node.folder.rendezvous_names(self._node.id):
             log.warning("the rendezvous file was missing or damaged: it is written anew")
             self._write_rendezvous()
@@ -373,10 +472,14 @@ class Host:
     # -- the node's other threads ----------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Hand a write of the host's own to the loop; the node's lock is held."""
+        """Hand a write of the host's own to the loop; the node's guard is held."""
         self._inbox.append(write)
 
-    def kick(self) -> None:
+    def queue_await(self, message: Await) -> None:
+        """Have an accepted write of the host's own watched; the node's guard is held."""
+        self._awaits.append(message)
+
+    def kick(self, *, lazy: bool = False) -> None:
         """Make the loop look."""
         self._node.waker.wake()
 

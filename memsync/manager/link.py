@@ -7,7 +7,9 @@ hand-over between threads. It takes the socket out of the driver's selector firs
 not woken for bytes that are not for it; the kernel allows that from another thread.
 
 The *sender role* works alike: whoever queued something sends, unless somebody is sending already,
-who then sends that as well. What the kernel does not take at once is left to the driver.
+who then sends that as well. What the kernel does not take at once is left to the driver. Writes
+that nobody waits for are gathered: while earlier ones are unanswered they stay queued until there
+is a packet full of them or an answer comes, which is soon.
 
 A link is *lost* when its connection ends, when the host no longer reigns, or when a reader was
 interrupted in the middle of a message; it is then fenced: nothing new can come in any more, what
@@ -25,12 +27,16 @@ from typing import TYPE_CHECKING
 from ..errors import MemSyncError, ProtocolError, from_wire
 from ..replication.messages import (
     HEADER,
+    Applied,
+    Await,
+    Confirm,
     Decision,
     Entry,
     Fetch,
     Leave,
     Ping,
     Pong,
+    Reached,
     Refused,
     Resend,
     SnapshotPart,
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("memsync.link")
 
+_PACKET = 1 << 14  # bytes of writes that nobody waits for which are sent at once
 _FENCE_PATIENCE = 5.0  # seconds a reader that was woken has to leave the role
 
 
@@ -66,6 +73,9 @@ class Link:
         self._sender: int | None = None
         self._interrupted = False
         self._want_write = False
+        self._queued_number = 0  # of the last own write in the stream
+        self._sent_number = 0  # of the last one that was, or is being, sent
+        self._must_confirm = False
         self._registered = 0
         self._welcome: Welcome | None = None
         self._reason: str | None = None
@@ -122,6 +132,7 @@ class Link:
             woken = self._turn(max(next_look - time.monotonic(), 0))
             if woken or time.monotonic() >= next_look:
                 next_look = time.monotonic() + poll
+                self._node.own.give_up_late(time.monotonic())
                 if not self._node.reigns_still(self.reign.epoch):
                     self._lose("the host's lock is free, or a newer one exists")
         return self._reason or "stopped"
@@ -182,15 +193,28 @@ class Link:
         """Append a proposal to the stream, in the order of the numbers; no I/O."""
         with self._lock:
             self._channel.queue(encoded)
+            self._queued_number = write.proposal.number
 
-    def kick(self) -> None:
+    def queue_await(self, message: Await) -> None:
+        """Ask the host to watch over an accepted write; no I/O."""
+        with self._lock:
+            self._channel.queue(frame(message))
+
+    def kick(self, *, lazy: bool = False) -> None:
         """Send what is queued, unless another thread is about to."""
         with self._lock:
             if self._sender is not None or self.lost or self._want_write:
                 return
+            if lazy and self._is_answer_due() and self._channel.backlog < _PACKET:
+                return
             self._sender = threading.get_ident()
+            self._sent_number = self._queued_number
         while self._send_some():
             pass
+
+    def _is_answer_due(self) -> bool:
+        """Whether a proposal that was sent is unanswered: what comes back sends the rest."""
+        return self._node.own.lowest <= self._sent_number
 
     def _send_some(self) -> bool:
         """One attempt; True while there is more to send and the role is kept."""
@@ -203,6 +227,7 @@ class Link:
             lost = True
         with self._lock:
             if done and self._channel.has_output and not self.lost:
+                self._sent_number = self._queued_number
                 return True
             self._sender = None
             self._role_free.notify_all()
@@ -317,6 +342,7 @@ class Link:
 
     def _handle_all(self, bodies: list[bytes | memoryview]) -> None:
         entries: list[Entry] = []
+        self._must_confirm = False
         try:
             for body in bodies:
                 message = parse(body)
@@ -325,21 +351,27 @@ class Link:
                     entries.append(message)
                 else:
                     self._handle(message)
-        finally:
-            if entries:
-                self._node.announce(entries)
+        except ProtocolError:
+            self._node.settle(entries)  # what came before it counts
+            raise
+        self._node.settle(entries)
+        if self._must_confirm:
+            self._send_all([frame(Applied(self._node.state.version))])
+        elif self._channel.has_output:
+            self.kick()
 
     def _handle(self, message: object) -> None:
         match message:
             case Decision():
-                error = from_wire(message.error) if message.error else None
-                self._node.own.settle(message.number, message.version, error)
+                self._node.replica.decide(message)
             case Welcome():
                 if message.epoch < self._node.replica.state.epoch:
                     raise ProtocolError(f"a host of epoch {message.epoch} is of the past")
                 self._welcome = message
             case SnapshotPart():
-                self._node.take_part(message)
+                if self._welcome is None:
+                    raise ProtocolError("a snapshot came before Welcome")
+                self._node.replica.take_part(message, self._welcome.last)
             case Fetch():
                 self._send_all(self._node.source(message))
             case Ping():
@@ -351,6 +383,10 @@ class Link:
                         self._pong.notify_all()
             case Resend():
                 self._send_all([frame(w.proposal) for w in self._node.own.unsent(message.number)])
+            case Confirm():
+                self._must_confirm = True
+            case Reached():
+                self._node.own.reached(message)
             case Refused():
                 self._refusal = from_wire(message.error)
                 self._lose("refused")

@@ -1,9 +1,9 @@
 """One peer in the group: its copy of the object, its own writes, and the thread that drives it.
 
-The driver thread finds a role, plays it until it ends, and finds the next one. It owns the copy:
-only the driver changes it, and, for the time of its own write, a thread that reads from the link in
-the driver's place. Other threads number their writes and hand them to the role under `lock`, which
-is held for neither I/O nor callbacks.
+The driver thread finds a role, plays it until it ends, and finds the next one. It owns the
+confirmed state: only the driver changes it, and, for the time of its own write, a thread that reads
+from the link in the driver's place. Other threads number their writes, show them and hand them to
+the role under `guard`, which is held for neither I/O nor callbacks.
 
 While there is no role, between two hosts, writes are kept; whoever the next host is gets them.
 """
@@ -32,12 +32,12 @@ from ..replication.messages import (
     Entry,
     Fetch,
     Hello,
-    SnapshotPart,
     Source,
     frame,
 )
 from ..replication.replica import Replica
 from ..replication.state import State
+from ..replication.writes import Writes
 from ..version import __version__
 from . import forks, watcher
 from .channel import Channel
@@ -45,9 +45,10 @@ from .election import find_role
 from .folder import Address, ObjectFolder
 from .host import Host
 from .link import Link
-from .own_writes import OwnWrites
+from .own_writes import OwnWrites, PendingWrite
 from .proxy import DocumentProxy
 from .waker import Waker
+from .watching import Watching
 
 log = logging.getLogger("memsync.node")
 
@@ -78,9 +79,17 @@ class Node:
         self.state = State(self.guard)
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
-        self.replica = Replica(self.state, self.log)
         self.clock = HybridClock()
-        self.own = OwnWrites(name, options, self.state, self.clock)
+        self.watching = Watching(self.guard)
+        self.replica: Replica[PendingWrite] = Replica(
+            self.id,
+            self.state,
+            self.log,
+            Writes(keep=network.window),
+            self.guard,
+            self.watching.changed,
+        )
+        self.own = OwnWrites(name, options, self.replica, self.guard, self.clock, self._rolled_back)
         self.role: Role | None = None
         self.candidate: Host | None = None
         self.driver_ident = 0
@@ -159,15 +168,15 @@ class Node:
             self._announce("host_changed", change)
 
     def take_entry(self, entry: Entry, size: int) -> None:
-        """Apply an entry; an own one is thereby acknowledged."""
+        """Take an entry in; `settle` shows it."""
         self.replica.apply(entry, size)
         self.clock.merge(entry.timestamp)
-        if entry.peer == self.id and entry.number:
-            self.own.settle(entry.number, entry.version, None)
 
-    def take_part(self, part: SnapshotPart) -> None:
-        """Take a part of a snapshot in."""
-        self.replica.take_part(part)
+    def settle(self, entries: list[Entry]) -> None:
+        """Show what has come in, and tell: callbacks of the entries, writers of their outcomes."""
+        self.replica.settle()
+        self.announce(entries)
+        self.own.tell()
 
     def source(self, fetch: Fetch) -> list[bytes]:
         """What brings a candidate level with us."""
@@ -176,7 +185,7 @@ class Node:
 
     def found(self) -> None:
         """Begin a new object with this peer's own data."""
-        self.state.found(self._data, stated(self.options))
+        self.replica.found(self._data, stated(self.options))
 
     def arrive(self, epoch: int, channel: Channel, hello: Hello) -> None:
         """A peer asks the host of an epoch to attach it (called on a handshake's thread)."""
@@ -211,6 +220,7 @@ class Node:
             self.options.client_only,
             self.options.network.max_writers,
             options=group_part(stated(self.options)),
+            known=self.replica.writes.known,
         )
 
     def rendezvous(self, epoch: int, address: Address) -> dict[str, Any]:
@@ -243,6 +253,9 @@ class Node:
             "clientOnly": self.options.client_only,
             "epoch": epoch,
         }
+
+    def _rolled_back(self, error: MemSyncError) -> None:
+        self._announce("rolled_back", error)
 
     # -- pings -----------------------------------------------------------------------------------
 
@@ -373,6 +386,7 @@ class Node:
         role.close()
 
     def _end(self) -> None:
+        self.watching.end()
         watcher.unwatch(self.folder.path, self.waker.wake)
         self._peer_file.close(remove=True)
         self.stopping = True

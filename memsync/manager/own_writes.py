@@ -1,17 +1,22 @@
 """This peer's own writes, from the call to the outcome.
 
-Any thread may write. A write is checked, gets its number and is handed to the role (the link to the
-host, or the host itself) in one step under `lock`, so the order of the numbers is the order of the
-stream. The lock is held for neither I/O nor callbacks. While there is no role, between two hosts,
-writes are kept; whoever the next host is gets those it has not decided.
+Any thread may write. A write is checked, gets its number, is shown in ``mem.data`` and is handed to
+the role (the link to the host, or the host itself) in one step under the peer's guard, so the order
+of the numbers is the order of the stream and of what is shown. The guard is held for neither I/O
+nor callbacks. While there is no role, between two hosts, writes are kept; whoever the next host is
+gets those it has not decided.
+
+An accepted write that asked for more than the usual write concern waits on, outside the window, for
+what the host says about it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..document import check_filter, check_patch, check_update, normalize
 from ..errors import (
@@ -21,23 +26,29 @@ from ..errors import (
     ReadOnlyError,
     TooLargeError,
     UpdateError,
+    UsageError,
+    WriteConcernError,
     WriteTimeoutError,
 )
 from ..options import Options
 from ..replication.clock import HybridClock
-from ..replication.messages import Propose, frame
-from ..replication.state import State
-from ..replication.writes import Write, Writes
+from ..replication.concern import Concern, check_concern
+from ..replication.messages import Await, Propose, Reached, frame
+from ..replication.replica import Outcome, Replica
+from ..replication.writes import Write
 
 
 class PendingWrite(Write):
-    """A write that a thread may wait for."""
+    """A write that a thread may wait for, until `deadline` (monotonic seconds)."""
 
-    def __init__(self, proposal: Propose) -> None:
+    def __init__(self, proposal: Propose, deadline: float, future: Future[int] | None) -> None:
         super().__init__(proposal)
+        self.deadline = deadline
+        self.future = future
+        self.accepted = 0  # version, once it is in the log and only its concern is not met
+        self.progress: Reached | None = None
         self._decided = threading.Lock()
         self._decided.acquire()
-        self.future: Future[int] | None = None
 
     def resolve(self, version: int, error: MemSyncError | None) -> None:
         """Set the outcome and wake who waits; once it is known, nothing changes it."""
@@ -58,14 +69,27 @@ class PendingWrite(Write):
             self._decided.release()
 
 
+class Call(NamedTuple):
+    """What the user asked for, beside the update; `deadline` is in monotonic seconds."""
+
+    where: Any = None
+    array_filters: Any = None
+    w: Any = 1
+    journal: bool = False
+    deadline: float = 0.0
+
+
 class Way(Protocol):
     """Where writes go: the role which the peer plays."""
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
         """Append a write to the stream, without I/O."""
 
-    def kick(self) -> None:
-        """Send what is queued."""
+    def queue_await(self, message: Await) -> None:
+        """Ask the host to watch over an accepted write; without I/O."""
+
+    def kick(self, *, lazy: bool = False) -> None:
+        """Send what is queued; a lazy kick may leave it for a moment, to be sent with more."""
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """Help the write to its outcome, where the waiting thread can; may return early."""
@@ -77,111 +101,133 @@ class Way(Protocol):
 class OwnWrites:
     """The numbered writes of one peer, and the threads that wait for them."""
 
-    def __init__(self, name: str, options: Options, state: State, clock: HybridClock) -> None:
-        self.lock = threading.Lock()
+    def __init__(
+        self,
+        name: str,
+        options: Options,
+        replica: Replica[PendingWrite],
+        guard: Any,  # the replica's, as a lock for threads
+        clock: HybridClock,
+        rolled_back: Callable[[MemSyncError], None],
+    ) -> None:
         self.max_frame = options.network.max_frame  # bytes; the group's, once it is known
         self._name = name
         self._options = options
-        self._state = state
+        self._guard = guard
+        self._replica = replica
         self._clock = clock
-        self._room = threading.Condition(self.lock)
-        self._writes: Writes[PendingWrite] = Writes(keep=options.network.window)
+        self._rolled_back = rolled_back
+        self._room = threading.Condition(self._guard)
+        self._concerned: dict[int, PendingWrite] = {}  # accepted; their concern is not met
         self._way: Way | None = None
         self._ended = False
+        self._busy = False
 
     @property
     def lowest(self) -> int:
         """The lowest number whose outcome is unknown."""
-        return self._writes.lowest
+        return self._replica.writes.lowest
 
     @property
     def pending(self) -> int:
         """How many writes have no outcome yet."""
-        return len(self._writes.pending)
+        return len(self._replica.writes.pending) + len(self._concerned)
 
-    def patch(self, update: Any, where: Any, array_filters: Any, timeout: float) -> int:
+    def patch(self, update: Any, call: Call, timeout: float) -> int:
         """Write, and wait for the outcome: the version from which on it counts.
 
-        Raises what the update is refused with, `WriteTimeoutError` after `timeout` seconds.
+        Raises what the update is refused with, `WriteTimeoutError` or `WriteConcernError` after
+        `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
-        write = self.propose(update, where, array_filters, deadline)
-        self.wait(write, deadline)
+        write = self.propose(update, call)
+        self.wait(write, call.deadline)
         if not write.done:
-            raise WriteTimeoutError(
-                f"no answer from the host of {self._name!r} within {timeout:g} s; the write stays "
-                "pending and may still be applied"
-            )
+            if write.accepted:
+                self._give_up(write)
+            else:
+                raise WriteTimeoutError(
+                    f"no answer from the host of {self._name!r} within {timeout:g} s; the write "
+                    "stays pending and may still be applied"
+                )
         if write.error is not None:
             raise write.error
         assert write.version is not None
         return write.version
 
     def propose(
-        self,
-        update: Any,
-        where: Any,
-        array_filters: Any,
-        deadline: float,
-        *,
-        future: Future[int] | None = None,
+        self, update: Any, call: Call, *, future: Future[int] | None = None
     ) -> PendingWrite:
-        """Check a write, number it and send it on its way.
+        """Check a write, number it, show it and send it on its way.
 
-        Raises `UpdateError`, `NotSerializableError`, `ReadOnlyError`, `QueueFullError` when the
-        window stays full until the deadline, `TooLargeError` for a proposal over the frame limit;
-        the write is then not applied.
+        Raises `UpdateError`, `NotSerializableError`, `UsageError`, `ReadOnlyError`,
+        `QueueFullError` when the window stays full until the deadline, `TooLargeError` for a
+        proposal over the frame limit; the write is then not applied.
         """
         if "writer" not in self._options.peer.roles:
             raise ReadOnlyError(
                 f"this peer's roles are {list(self._options.peer.roles)}: state peer.roles: "
                 "['writer'] to write"
             )
+        w = self._checked_concern(call)
+        array_filters = call.array_filters
         if array_filters is not None:
             array_filters = normalize(array_filters, "array_filters")
         body = _checked(update, array_filters)
-        where = check_filter(where) if where is not None else None
+        where = check_filter(call.where) if call.where is not None else None
+        checked = call._replace(where=where, array_filters=array_filters, w=w)
         try:
-            return self._send(body, where, array_filters, deadline, future)
+            return self._send(body, checked, future)
         except MemSyncError:
             raise
         except BaseException:  # for example KeyboardInterrupt
+            self._busy = False
             self._break_off()
             raise
 
-    def _send(
-        self,
-        body: Any,
-        where: Any,
-        array_filters: Any,
-        deadline: float,
-        future: Future[int] | None,
-    ) -> PendingWrite:
-        with self.lock:
-            if self._ended:
-                raise NotStartedError("this peer has stopped: call start() again")
-            self._wait_for_room(deadline)
+    def _checked_concern(self, call: Call) -> Concern | None:
+        if call.journal and not self._options.file.journal:
+            raise UsageError(
+                "journal=True needs a journal: state the option file.journal: true together with "
+                "file.path"
+            )
+        return check_concern(call.w)
+
+    def _send(self, body: Any, call: Call, future: Future[int] | None) -> PendingWrite:
+        replica = self._replica
+        with self._guard:
+            if self._busy:
+                raise UsageError(
+                    "a signal handler cannot write while the write that it has interrupted is "
+                    "being numbered: have the handler set a flag, and write later"
+                )
+            self._wait_for_room(call.deadline)
+            self._busy = True
+            epoch, version = replica.shown
             proposal = Propose(
-                self._writes.next_number,
-                self._writes.lowest,
+                replica.writes.next_number,
+                replica.writes.lowest,
                 self._clock.tick(time.time_ns() // 1_000_000),
-                self._state.epoch,
-                self._state.version,
+                epoch,
+                version,
                 "patch",
                 body,
-                where,
-                array_filters,
+                call.where,
+                call.array_filters,
+                call.w,
+                call.journal,
             )
             encoded = frame(proposal)
-            self._check_size(len(encoded))
-            write = PendingWrite(proposal)
-            write.future = future
-            self._writes.add(write)
+            write = PendingWrite(proposal, call.deadline, future)
             way = self._way
-            if way is not None:
-                way.queue_write(write, encoded)
+            try:
+                self._check_size(len(encoded))
+                replica.show(write)
+                if way is not None:
+                    way.queue_write(write, encoded)
+            finally:
+                self._busy = False
         if way is not None:
-            way.kick()
+            way.kick(lazy=future is not None)
         return write
 
     def wait(self, write: PendingWrite, deadline: float) -> None:
@@ -202,11 +248,17 @@ class OwnWrites:
             way.break_off()
 
     def _wait_for_room(self, deadline: float) -> None:
+        """Wait until the window has room and the peer lives; the guard is held."""
         window = self._options.network.window
-        while len(self._writes.pending) >= window:
-            left = deadline - time.monotonic()
+        while True:
             if self._ended:
                 raise NotStartedError("this peer has stopped: call start() again")
+            if self.pending < window:
+                return
+            way = self._way
+            if way is not None:
+                way.kick()
+            left = deadline - time.monotonic()
             if left <= 0 or not self._room.wait(left):
                 raise QueueFullError(
                     f"{window} writes are in flight (network.window) and none was answered in time"
@@ -220,51 +272,137 @@ class OwnWrites:
                 "the limit for the whole group"
             )
 
-    def settle(self, number: int, version: int, error: MemSyncError | None) -> None:
-        """The outcome of an own write is known."""
-        write = self._writes.pending.get(number)
-        if write is None:
-            return  # known already
+    # -- outcomes (the thread that plays the role) -----------------------------------------------
+
+    def tell(self) -> None:
+        """Make known what the replica has found out about own writes."""
+        outcomes = self._replica.outcomes
+        while outcomes:
+            outcome = outcomes[0]
+            self.settle(outcome)
+            outcomes.popleft()
+
+    def settle(self, outcome: Outcome[PendingWrite]) -> None:
+        """The outcome of an own write is known; its concern may have to be waited for."""
+        write, version, error, rolled_back = outcome
+        if error is not None and (rolled_back or write.done):
+            self._rolled_back(error)  # it was visible, or even acknowledged by a lost host
+        proposal = write.proposal
+        if error is None and not write.done and (proposal.w is not None or proposal.journal):
+            self._watch(write, version)
+            return
         write.resolve(version, error)
-        with self.lock:
-            self._writes.settle(number, accepted=error is None)
+        self._make_room()
+
+    def _watch(self, write: PendingWrite, version: int) -> None:
+        write.accepted = version
+        with self._guard:
+            self._concerned[write.proposal.number] = write
+        if write.progress is not None:
+            self.reached(write.progress)
+
+    def reached(self, progress: Reached) -> None:
+        """The host tells how far the concern of an own write has come."""
+        number = progress.number
+        write = self._concerned.get(number) or self._replica.writes.pending.get(number)
+        if write is None:
+            return  # given up
+        write.progress = progress
+        if write.accepted and (progress.reached >= progress.wanted or not progress.possible):
+            self._end_concern(write, self._concern_error(write, progress))
+
+    def _concern_error(self, write: PendingWrite, progress: Reached) -> MemSyncError | None:
+        if progress.reached >= progress.wanted:
+            return None
+        return WriteConcernError(
+            f"the write is applied, as version {write.accepted}, but w={write.proposal.w!r} wants "
+            f"{progress.wanted} members and {progress.reached} have confirmed it",
+            version=write.accepted,
+            wanted=progress.wanted,
+            reached=progress.reached,
+        )
+
+    def _give_up(self, write: PendingWrite) -> None:
+        """The time of an accepted write is over."""
+        unknown = Reached(write.proposal.number, 1, 0, True)
+        progress = write.progress or unknown
+        error = WriteConcernError(
+            f"the write is applied, as version {write.accepted}, but its write concern "
+            f"(w={write.proposal.w!r}, journal={write.proposal.journal}) was not met in time: "
+            f"{progress.reached} of {progress.wanted or 'the wanted'} members have confirmed it",
+            version=write.accepted,
+            wanted=progress.wanted or write.proposal.w,
+            reached=progress.reached,
+        )
+        self._end_concern(write, error)
+
+    def _end_concern(self, write: PendingWrite, error: MemSyncError | None) -> None:
+        with self._guard:
+            self._concerned.pop(write.proposal.number, None)
+        write.resolve(write.accepted, error)
+        self._make_room()
+
+    def give_up_late(self, now: float) -> None:
+        """End the waiting for concerns whose time is over (monotonic seconds)."""
+        if not self._concerned:
+            return
+        with self._guard:
+            late = [write for write in self._concerned.values() if write.deadline <= now]
+        for write in late:
+            self._give_up(write)
+
+    def _make_room(self) -> None:
+        with self._guard:
             self._room.notify()
 
     def unsent(self, number: int) -> list[PendingWrite]:
         """The own writes from a number on, for a host that asks for them."""
-        with self.lock:
-            return self._writes.after(number - 1)
+        with self._guard:
+            return self._replica.writes.after(number - 1)
 
     # -- what the driver does --------------------------------------------------------------------
 
     def enter(self, way: Way, last: int) -> None:
         """From now on writes go this way, beginning with those the host has not decided."""
-        with self.lock:
-            for write in self._writes.after(last):
+        self._replica.settle()
+        self.tell()
+        with self._guard:
+            for write in self._replica.writes.after(last):
                 way.queue_write(write, frame(write.proposal))
+            for number in self._concerned.keys() & self._replica.writes.pending.keys():
+                del self._concerned[number]  # the new host lacks it: it is decided anew
+            for number, write in self._concerned.items():
+                wanted = write.progress.wanted if write.progress else write.proposal.w or 1
+                journal = write.proposal.journal
+                way.queue_await(Await(number, write.accepted, wanted, journal))
             self._way = way
         way.kick()
 
     def leave(self) -> None:
         """There is no host now; writes are kept."""
-        with self.lock:
+        with self._guard:
             self._way = None
 
     def flush(self, deadline: float) -> None:
         """Wait until all writes are decided, or the time is over (monotonic seconds)."""
-        for write in list(self._writes.pending.values()):
+        with self._guard:
+            waiting = [*self._replica.writes.pending.values(), *self._concerned.values()]
+        for write in waiting:
             self.wait(write, deadline)
 
     def end(self) -> None:
         """The peer has stopped: what is undecided stays unknown, nothing new is taken."""
-        with self.lock:
+        with self._guard:
             self._ended = True
-            orphans = list(self._writes.pending.values())
-            self._writes.pending.clear()
+            orphans = list(self._replica.writes.pending.values())
+            concerned = list(self._concerned.values())
+            self._replica.writes.pending.clear()
             self._room.notify_all()
         for write in orphans:
             error = WriteTimeoutError("the peer stopped before the write was answered")
-            write.resolve(self._state.version, error)
+            write.resolve(self._replica.state.version, error)
+        for write in concerned:
+            self._give_up(write)
 
 
 def _checked(update: Any, array_filters: Any) -> Any:

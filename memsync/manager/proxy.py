@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..document import to_plain
 from ..errors import UsageError
 from ..options import check_timeout
-from ..replication.sequencer import value_at
+from ..replication.compiling import value_at
+from .own_writes import Call
 
 if TYPE_CHECKING:
     from .node import Node
@@ -24,18 +26,19 @@ class DocumentProxy:
         if path is not None and not isinstance(path, str):
             raise UsageError(f"a path is a string like 'a.b.0', not {path!r:.60}")
         with self._node.guard:
-            return value_at(self._node.state.document, path or "")
+            return value_at(self._node.replica.live, path or "")
 
     def snapshot(self) -> dict[str, Any]:
         """The whole object, detached."""
         with self._node.guard:
-            return to_plain(self._node.state.document)  # type: ignore[no-any-return]
+            return to_plain(self._node.replica.live)  # type: ignore[no-any-return]
 
     def version(self) -> int:
         """The version of the object."""
-        return self._node.state.version
+        return self._node.replica.shown[1]
 
     def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
         """Write like `MemSync.patch`, as a write of the host's."""
         seconds = check_timeout(timeout, self._node.options.timeout)
-        return self._node.own.patch(update, where, None, seconds)
+        call = Call(where, deadline=time.monotonic() + seconds)
+        return self._node.own.patch(update, call, seconds)

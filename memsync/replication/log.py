@@ -63,6 +63,16 @@ class Log:
         skipped = version - self.base_version
         return [entry for entry, _ in islice(self._entries, skipped, None)]
 
+    def size_since(self, version: int) -> int:
+        """The bytes on the wire of the entries above a version, of those held."""
+        skipped = max(version - self.base_version, 0)
+        return sum(size for _, size in islice(self._entries, skipped, None))
+
+    def newest(self, version: int, count: int) -> list[Entry]:
+        """The entries above a version, of those held; at most so many, the newest ones."""
+        first = max(version, self.version - count, self.base_version) - self.base_version
+        return [entry for entry, _ in islice(self._entries, first, None)]
+
     def _drop_oldest(self) -> None:
         entry, size = self._entries.popleft()
         self._bytes -= size

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..document import Written
 from ..errors import ProtocolError
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Number of the protocol; peers of different numbers do not talk."""
 
 Kind = Literal["patch", "event", "member", "lock", "rpc", "reign"]
@@ -36,6 +37,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     max_writers: int | None = None
     methods: list[str] = []
     options: dict[str, Any] = {}  # those of the group's options which it states
+    known: int = 1  # it was told an outcome of every own number below, perhaps by a lost host
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=2):
@@ -88,6 +90,8 @@ class Propose(msgspec.Struct, array_like=True, tag=7):
     body: Any
     where: dict[str, Any] | None = None
     array_filters: list[Any] | None = None
+    w: int | str | None = None  # write concern; None: the host's own, 1
+    journal: bool = False
 
 
 class Entry(msgspec.Struct, array_like=True, tag=8):
@@ -102,6 +106,7 @@ class Entry(msgspec.Struct, array_like=True, tag=8):
     body: Any  # kind patch: RFC 6902 operations
     settled: int = 0
     decided: list[list[Any]] = []  # the peer's [number, version, error] that made no entry
+    written: list[Written] = []  # the paths which the update named, for the conflict rule
 
 
 class Decision(msgspec.Struct, array_like=True, tag=9):
@@ -134,6 +139,34 @@ class Pong(msgspec.Struct, array_like=True, tag=13):
     token: int
 
 
+class Confirm(msgspec.Struct, array_like=True, tag=14):
+    """The host asks a peer to say, with `Applied`, when it has all up to here."""
+
+
+class Applied(msgspec.Struct, array_like=True, tag=15):
+    """A peer's copy has reached this version."""
+
+    version: int
+
+
+class Await(msgspec.Struct, array_like=True, tag=16):
+    """A writer asks a new host to go on watching over an accepted write's concern."""
+
+    number: int
+    version: int
+    w: int | str
+    journal: bool
+
+
+class Reached(msgspec.Struct, array_like=True, tag=17):
+    """How far a write's concern has come; it is met when `reached` is `wanted`."""
+
+    number: int
+    reached: int
+    wanted: int
+    possible: bool  # False: there were fewer members than wanted
+
+
 class Snapshot(msgspec.Struct):
     """A whole state at ``(epoch, version)``; travels in `SnapshotPart`s."""
 
@@ -143,6 +176,8 @@ class Snapshot(msgspec.Struct):
     members: dict[str, dict[str, Any]]
     table: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last, [number, outcome]
     options: dict[str, Any]
+    reigns: list[tuple[int, int]]  # epoch, version of its first entry
+    index: list[Any]  # see `conflicts.ConflictIndex.encode`
     document: dict[str, Any]
 
 
@@ -160,6 +195,10 @@ Message = (
     | Leave
     | Ping
     | Pong
+    | Confirm
+    | Applied
+    | Await
+    | Reached
 )
 
 _encoder = msgspec.msgpack.Encoder()

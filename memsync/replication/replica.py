@@ -1,54 +1,305 @@
-"""A peer's copy as it is brought level and kept so: entries and snapshot parts in, state out.
+"""A peer's copy: the confirmed state, and on top of it the peer's own pending writes.
+
+Programs read `live`, which is at any time::
+
+    live  =  confirmed document  +  the pending writes, in the order of their numbers
+
+A write is *shown* in `live` when it is made. Entries change the confirmed state; what they and the
+decisions mean for `live` is worked out in `settle`, once for all that has arrived. In most cases
+that is little:
+
+* the peer's own entry, with the very operations that are shown: nothing changes;
+* an entry that has nothing to do with what is pending (see `document.touches`): it is replayed.
+
+Else `live` is *rebased*: the pending updates (never their old operations, for indexes shift) are
+compiled anew on a fork of the confirmed document, and `live` converges to the fork. So nothing is
+ever undone where somebody could read it; each value that differs is stored once. A write that does
+not compile at present changes nothing; the host decides it all the same.
 
 Two ways lead to a given pair ``(epoch, version)``: entries, if the other side's log holds the pair
-from which we come, else a snapshot in parts. The same two functions serve both directions: a host
-that brings a client level, and a survivor that brings a candidate level.
+from which we come, else a snapshot in parts. The same functions serve both directions: a host that
+brings a client level, and a survivor that brings a candidate level.
 """
 
 from __future__ import annotations
 
-from ..errors import ProtocolError
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Generic, NamedTuple
+
+from ..document import (
+    Fork,
+    Operation,
+    Touches,
+    converge,
+    identical,
+    install,
+    looked_at,
+    make_live,
+    replay,
+    touched_by,
+    value_at_pointer,
+)
+from ..errors import ConflictError, MemSyncError, ProtocolError, from_wire
+from .compiling import compile_proposal
 from .log import Log
-from .messages import PART, Entry, SnapshotPart, frame, snapshot_frames
+from .messages import PART, Decision, Entry, Propose, SnapshotPart, frame, snapshot_frames
 from .state import State
+from .writes import W, Writes
+
+_MAX_PATCHES = 1000  # of those since a refused write's base, the newest ones are told
 
 
-class Replica:
-    """A state and its log, and the snapshot that may be on its way in."""
+class Outcome(NamedTuple, Generic[W]):
+    """What has become of an own write; one that is `rolled_back` was visible and is no more."""
 
-    def __init__(self, state: State, log: Log, part: int = PART) -> None:
+    write: W
+    version: int
+    error: MemSyncError | None
+    rolled_back: bool
+
+
+class Replica(Generic[W]):
+    """A peer's state, log and writes, and what it shows.
+
+    All but `show` belongs to the thread that plays the peer's role. `guard` is held whenever `live`
+    or the writes change. `changed` is called, under the guard, with the operations that may have
+    changed `live`, or None when anything may have.
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        state: State,
+        log: Log,
+        writes: Writes[W],
+        guard: AbstractContextManager[Any],
+        changed: Callable[[list[Operation] | None], None] = lambda operations: None,
+        part: int = PART,
+    ) -> None:
+        self.peer = peer
         self.state = state
-        self.part = part  # bytes of a snapshot in one frame
         self.log = log
+        self.writes = writes
+        self.guard = guard
+        self.live = make_live({}, guard)
+        self.shown = (0, 0)  # the pair that `live` shows, the pending writes on top
+        self.outcomes: deque[Outcome[W]] = deque()  # of own writes, until somebody takes them
+        self.part = part  # bytes of a snapshot in one frame
+        self._changed = changed
+        self._arrived: list[Entry | Decision] = []
+        self._hidden = 0  # own writes up to this number are decided, if perhaps not told yet
+        self._stale = False  # live must be made anew
+        self._before: list[Operation] | None = None
+        self._touches: Touches | None = None
         self._parts: list[bytes] = []
+        self._encoded: tuple[tuple[int, int], list[bytes]] | None = None
 
     @property
     def pair(self) -> tuple[int, int]:
         """What this copy can vouch for: (0, 0) when it holds nothing, or is torn."""
-        if self.state.torn:
-            return (0, 0)
-        return (self.state.epoch, self.state.version)
+        return (0, 0) if self.state.torn else self.state.pair
 
     def accept_torn(self) -> None:
         """There is no better copy than this one, although a change to it was interrupted."""
         self.state.torn = False
-        self.log.reset(self.state.epoch, self.state.version)
+        self._start_anew(0)
+
+    def found(self, data: dict[str, Any], options: dict[str, Any]) -> None:
+        """Begin a new object."""
+        self.state.found(data, options)
+        self._stale = True
+
+    # -- own writes ------------------------------------------------------------------------------
+
+    def show(self, write: W) -> None:
+        """Take in a new write and show it; the guard is held."""
+        self.writes.add(write)
+        if self._stale:
+            return  # it is shown together with all others
+        self._stale = True
+        write.operations = self._compiled(self.live, write.proposal)
+        replay(self.live, write.operations)
+        if self._touches is not None:
+            self._touches.add(_places(write))
+        self._stale = False
+        if write.operations:
+            write.was_shown = True
+            self._changed(write.operations)
+
+    def _compiled(self, document: dict[str, Any], proposal: Propose) -> list[Operation]:
+        """What a pending write changes here; nothing where it does not fit, the host will say."""
+        try:
+            return compile_proposal(document, proposal, self.state.version)
+        except MemSyncError:
+            return []
+
+    # -- what comes in ---------------------------------------------------------------------------
 
     def apply(self, entry: Entry, size: int) -> None:
-        """Take the next entry in, of `size` bytes on the wire."""
+        """Take the next entry in, of `size` bytes on the wire; `settle` shows it."""
         self.state.apply(entry)
         self.log.append(entry, size)
+        self._arrived.append(entry)
 
-    def take_part(self, part: SnapshotPart) -> bool:
-        """Collect a part of a snapshot; at the last one it is installed. True when it was."""
+    def ordered(self, entry: Entry) -> None:
+        """The host's sequencer has applied an entry to the state; `settle` shows it."""
+        self._arrived.append(entry)
+
+    def decide(self, decision: Decision) -> None:
+        """Take an outcome in; `settle` makes it known."""
+        self._arrived.append(decision)
+
+    def settle(self) -> None:
+        """Show what has come in, in one step; the `outcomes` of own writes are known then."""
+        if not self._arrived and not self._stale:
+            return
+        with self.guard:
+            arrived, self._arrived = self._arrived, []
+            # Found stale later, this was interrupted: live is made anew then.
+            was_stale, self._stale = self._stale, True
+            self._before = None
+            patches = self._follow(arrived, was_stale)
+            if was_stale:
+                self._renew()
+            elif self._before is not None:
+                self._rebase(self._before, patches)
+            self._stale = False
+            if not self.writes.pending:
+                self._touches = None
+            self.shown = self.state.pair
+
+    def _follow(self, arrived: list[Entry | Decision], was_stale: bool) -> list[Operation]:
+        """Go through what has come in; the operations of entries that wait for a rebase."""
+        waiting: list[Operation] = []
+        for item in arrived:
+            if type(item) is Decision:
+                self._settle_one(item.number, item.version, item.error)
+                continue
+            assert isinstance(item, Entry)
+            own = item.number if item.peer == self.peer else 0
+            if own:
+                for number, version, error in item.decided:
+                    self._settle_one(number, version, error)
+            if item.kind == "patch" and not was_stale:
+                if self._before is None and not self._is_simple(item.body, own):
+                    self._begin_rebase()
+                if self._before is not None:
+                    waiting += item.body
+            if own:
+                write = self.writes.settle(own, accepted=True)
+                if write is not None:
+                    self.outcomes.append(Outcome(write, item.version, None, False))
+        return waiting
+
+    def _is_simple(self, operations: list[Operation], own: int) -> bool:
+        """Show an entry without a rebase, where that can be done."""
+        pending = self.writes.pending
+        if own in pending:
+            # Only the first one stands directly on the confirmed state.
+            return own == next(iter(pending)) and identical(pending[own].operations, operations)
+        if pending and self._pending_touches().meets(touched_by(operations)):
+            return False
+        replay(self.live, operations)
+        self._changed(operations)
+        return True
+
+    def _settle_one(self, number: int, version: int, error: list[Any] | None) -> None:
+        """The outcome of a write that made no entry."""
+        write = self.writes.pending.get(number)
+        if write is None:
+            return  # known already
+        if write.operations and self._before is None:
+            self._begin_rebase()
+        self.writes.settle(number, accepted=error is None)
+        refusal = self._refusal(error, write.proposal) if error is not None else None
+        was_rolled_back = write.was_shown and refusal is not None
+        self.outcomes.append(Outcome(write, version, refusal, was_rolled_back))
+
+    def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
+        """The error, with what this copy knows better than the host needed to send."""
+        error = from_wire(wire)
+        if isinstance(error, ConflictError):
+            if error.path is not None and error.value is None:
+                error.value = value_at_pointer(self.state.document, error.path)
+            base = self.state.common(proposal.epoch, proposal.version)
+            error.patches = [
+                {"version": e.version, "epoch": e.epoch, "peer": e.peer, "patch": e.body}
+                for e in self.log.newest(base, _MAX_PATCHES)
+                if e.kind == "patch"
+            ]
+        return error
+
+    # -- rebase ----------------------------------------------------------------------------------
+
+    def _pending_touches(self) -> Touches:
+        if self._touches is None:
+            self._touches = Touches()
+            for write in self.writes.pending.values():
+                self._touches.add(_places(write))
+        return self._touches
+
+    def _begin_rebase(self) -> None:
+        """Remember how `live` differs from the state up to here."""
+        self._before = [
+            operation for write in self.writes.pending.values() for operation in write.operations
+        ]
+
+    def _rebase(self, before: list[Operation], arrived: list[Operation]) -> None:
+        fork, after = self._compiled_anew()
+        converge(self.live, fork.root, before, arrived, after)
+        self._changed([*before, *arrived, *after])
+
+    def _renew(self) -> None:
+        """Make `live` anew: a snapshot has come, or a change to it was interrupted."""
+        fork, _ = self._compiled_anew()
+        install(self.live, fork.root)
+        self._changed(None)
+
+    def _compiled_anew(self) -> tuple[Fork, list[Operation]]:
+        """The confirmed document with the pending writes on top, and their operations."""
+        fork = Fork(self.state.document)
+        operations: list[Operation] = []
+        for number, write in self.writes.pending.items():
+            # What is decided is in the document already, or never will be.
+            hidden = number <= self._hidden
+            write.operations = [] if hidden else self._compiled(fork.root, write.proposal)
+            write.was_shown = write.was_shown or bool(write.operations)
+            fork.replay(write.operations)
+            operations += write.operations
+        self._touches = None
+        return fork, operations
+
+    # -- snapshots -------------------------------------------------------------------------------
+
+    def take_part(self, part: SnapshotPart, decided: int = 0) -> bool:
+        """Collect a part of a snapshot; at the last one it is installed. True when it was.
+
+        Own writes up to the number `decided` are decided; what the snapshot lacks of the others is
+        pending again.
+        """
         self._parts.append(part.data)
         if not part.last:
             return False
         data = b"".join(self._parts)
         self._parts = []
         self.state.restore(data)
-        self.log.reset(self.state.epoch, self.state.version)
+        self._start_anew(decided)
         return True
+
+    def _start_anew(self, decided: int) -> None:
+        """The state is there, but not by way of entries: what became of own writes is in it."""
+        self.log.reset(*self.state.pair)
+        row = self.state.table.get(self.peer)
+        with self.guard:
+            self._stale = True
+            self._hidden = max(decided, row.last if row else 0)
+            self.writes.recall(self._hidden)
+            # Entries below are in the state; what they said of own writes is in the row.
+            self._arrived = [item for item in self._arrived if type(item) is Decision]
+            if row:
+                self._arrived += [Decision(n, o[0], o[1]) for n, o in row.outcomes.items()]
 
     def drop_parts(self) -> None:
         """The connection is gone: what came of a snapshot is void."""
@@ -57,17 +308,35 @@ class Replica:
     def level(self, epoch: int, version: int) -> tuple[bool, list[bytes]]:
         """What brings a peer at the given pair level with us.
 
-        Returns whether it is a snapshot, and the frames.
+        Returns whether it is a snapshot, and the frames. One encoding serves all who need one at
+        about the same time, with the entries since behind it.
         """
         entries = self.log.since(epoch, version) if epoch else None
-        if entries is None:
-            return True, snapshot_frames(self.state.encode(), self.part)
-        return False, [frame(entry) for entry in entries]
+        if entries is not None:
+            return False, [frame(entry) for entry in entries]
+        if self._encoded is not None:
+            pair, parts = self._encoded
+            entries = self.log.since(*pair)
+            # More than that and a new encoding is the shorter way.
+            if entries is not None and self.log.size_since(pair[1]) <= sum(map(len, parts)):
+                return True, [*parts, *map(frame, entries)]
+        parts = snapshot_frames(self.state.encode(), self.part)
+        self._encoded = (self.state.pair, parts)
+        return True, parts
+
+    def forget_encoding(self) -> None:
+        """Give the memory of the encoded snapshot back."""
+        self._encoded = None
 
     def check_level(self, epoch: int, version: int) -> None:
         """Raise `ProtocolError` unless this copy is at the given pair."""
-        if (self.state.epoch, self.state.version) != (epoch, version):
+        if self.state.pair != (epoch, version):
             raise ProtocolError(
-                f"brought level to ({self.state.epoch}, {self.state.version}) "
-                f"where ({epoch}, {version}) was announced"
+                f"brought level to {self.state.pair} where ({epoch}, {version}) was announced"
             )
+
+
+def _places(write: W) -> set[str]:
+    """The places which a pending write touches, and those on which its operations depend."""
+    proposal = write.proposal
+    return {*touched_by(write.operations), *looked_at(proposal.body, proposal.where)}

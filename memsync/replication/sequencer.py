@@ -17,17 +17,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..document import compile_patch, compile_update, matches, to_plain
+from ..document import Written, as_created, exists_at_pointer, is_guarded, written
 from ..errors import (
-    ConditionError,
+    ConflictError,
     MemSyncError,
     ProtocolError,
     ReadOnlyError,
     TooLargeError,
-    UpdateError,
     to_wire,
 )
-from .clock import HybridClock, wall_time
+from .clock import HybridClock
+from .compiling import compile_proposal
+from .group_options import group_value
 from .log import Log
 from .messages import Decision, Entry, Kind, Propose, Resend, encode_value, frame
 from .state import State
@@ -46,11 +47,11 @@ class Ordered:
 class _Queue:
     """What the host knows of a peer's numbers beyond the replicated row."""
 
-    __slots__ = ("next", "settled", "unlisted")
+    __slots__ = ("known", "next", "unlisted")
 
     def __init__(self, first: int) -> None:
         self.next = first
-        self.settled = first  # the peer knows the outcome of all numbers below
+        self.known = first  # a number below that does not come was settled by a former host
         self.unlisted: dict[int, list[Any]] = {}  # outcomes which no entry has carried yet
 
 
@@ -66,23 +67,24 @@ class Sequencer:
         self.epoch = epoch
         self._clock = clock
         self._max_frame = max_frame
+        self._strict = group_value(state.options, "conflict") == "strict"
         self._queues: dict[str, _Queue] = {}
 
-    def attach(self, peer: str, lowest: int) -> list[Decision]:
+    def attach(self, peer: str, lowest: int, known: int = 1) -> list[Decision]:
         """Take up a peer's sequence where it stands; the outcomes it may not know are returned.
 
-        `lowest` is the lowest number whose outcome the peer does not know. Below it may lie numbers
-        which a former host refused, of which no replica has heard: they leave no gap. There may
-        also be accepted ones which this host has not got, if the peer was frozen through a
-        recovery: those it brings back.
+        `lowest` is the lowest number whose outcome the peer does not know. Below `known` there may
+        be numbers which a former host refused, of which no replica has heard: they leave no gap.
+        There may also be accepted ones which this host has not got, if the peer was frozen through
+        a recovery: those it brings back.
         """
         row = self.state.table.get(peer)
         first = row.last + 1 if row else 1
         queue = self._queues.setdefault(peer, _Queue(first))
-        queue.settled = max(queue.settled, lowest)
-        known = dict(row.outcomes) if row else {}
-        known.update(queue.unlisted)
-        return [Decision(n, o[0], o[1]) for n, o in sorted(known.items()) if n >= lowest]
+        queue.known = max(queue.known, lowest, known)
+        outcomes = dict(row.outcomes) if row else {}
+        outcomes.update(queue.unlisted)
+        return [Decision(n, o[0], o[1]) for n, o in sorted(outcomes.items()) if n >= lowest]
 
     def last(self, peer: str) -> int:
         """The last number of the peer's that was decided."""
@@ -91,7 +93,7 @@ class Sequencer:
     def propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Resend:
         """Decide a proposal of an attached peer."""
         queue = self._queues[peer]
-        if proposal.number > max(queue.next, queue.settled):
+        if proposal.number > max(queue.next, queue.known):
             return Resend(queue.next)
         if proposal.number < queue.next:
             return self._repeat(peer, queue, proposal.number)
@@ -124,7 +126,13 @@ class Sequencer:
             raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
         if proposal.kind != "patch":
             raise ProtocolError(f"a proposal of kind {proposal.kind!r} cannot be ordered")
-        operations = self._compile(proposal)
+        try:
+            named = written(proposal.body)
+        except Exception:  # no update at all; compiling it says what is wrong with it
+            compile_proposal(self.state.document, proposal, self.state.version)
+            raise
+        self._check_conflict(peer, proposal, named)
+        operations = compile_proposal(self.state.document, proposal, self.state.version)
         if not operations:
             return None
         entry = Entry(
@@ -137,38 +145,35 @@ class Sequencer:
             operations,
             proposal.settled,
             [[number, *outcome] for number, outcome in queue.unlisted.items()],
+            as_created(named, operations),
         )
         return self._append(entry)
 
-    def _compile(self, proposal: Propose) -> list[dict[str, Any]]:
-        document = self.state.document
-        try:
-            if proposal.where is not None and not matches(document, proposal.where):
-                raise self._unmet(proposal.where)
-            if isinstance(proposal.body, list):
-                return compile_patch(document, proposal.body)
-            return compile_update(
-                document,
-                proposal.body,
-                array_filters=proposal.array_filters,
-                filter=proposal.where,
-                now=wall_time(proposal.timestamp),
-            )
-        except MemSyncError:
-            raise
-        except Exception as error:  # one peer's update must not take down the host
-            raise UpdateError(
-                f"this update makes memsync fail, which is a bug of memsync: {error!r}"
-            ) from error
+    def _check_conflict(self, peer: str, proposal: Propose, named: list[Written]) -> None:
+        """Raise `ConflictError` where a proposal loses against an entry it had not seen.
 
-    def _unmet(self, where: dict[str, Any]) -> ConditionError:
-        found = {p: value_at(self.state.document, p) for p in where if not p.startswith("$")}
-        return ConditionError(
-            f"'where' does not match at version {self.state.version}: "
-            f"wanted {where!r:.300}, found {found!r:.300}",
-            version=self.state.version,
-            value=found,
+        What has a guard is decided by that, on the state as it is.
+        """
+        if proposal.where is not None or is_guarded(proposal.body):
+            return
+        base = self.state.common(proposal.epoch, proposal.version)
+        if base >= self.state.version:
+            return
+        path = self.state.index.find(
+            base, proposal.timestamp, peer, named, strict=self._strict, exists=self._exists
         )
+        if path is not None:
+            later = "" if self._strict else ", with a later timestamp"
+            raise ConflictError(
+                f"another peer has written {path!r} after version {base}, on which this update was "
+                f"made{later}: look at the new value and repeat the update if it still applies; "
+                "'where' or edit() decide by the values instead",
+                path=path,
+                version=self.state.version,
+            )
+
+    def _exists(self, pointer: str) -> bool:
+        return exists_at_pointer(self.state.document, pointer)
 
     def _append(self, entry: Entry) -> Ordered:
         encoded = frame(entry)
@@ -194,19 +199,6 @@ class Sequencer:
         if outcome is None:  # settled: the peer has read it before, so it does not wait for it
             return Decision(number, self.state.version)
         return Decision(number, outcome[0], outcome[1])
-
-
-def value_at(document: Any, path: str) -> Any:
-    """The detached value at a dotted path, None where there is none."""
-    value = document
-    for part in path.split(".") if path else ():
-        if isinstance(value, dict):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return to_plain(value)
 
 
 def shortened(error: list[Any], limit: int) -> list[Any]:

@@ -1,10 +1,13 @@
 """The replicated state: the document and the system part, changed by entries only.
 
 Every peer applies the same entries in the same order with this one class, the host included, so
-all copies are equal at equal versions. The system part holds what the group must not forget when
-its host dies: the members, and for each writer the outcomes of its proposals (the exactly-once
-table). A row of the table goes when its peer is dead for certain, by an entry, so at the same
-version everywhere.
+all copies are equal at equal versions. The document in it is the *confirmed* one, plain and
+private: what programs read is `replica`'s, which shows a peer's pending writes on top.
+
+The system part holds what the group must not forget when its host dies: the members, for each
+writer the outcomes of its proposals (the exactly-once table), who wrote where and when (the
+conflict index), where the reigns began, and the founder's options. A row of the table goes when its
+peer is dead for certain, by an entry, so at the same version everywhere.
 """
 
 from __future__ import annotations
@@ -12,11 +15,15 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..document import ReadOnlyDict, install, make_live, replay, to_plain
+from ..document import replay, to_plain
 from ..errors import ProtocolError
+from .conflicts import ConflictIndex
+from .group_options import group_value
 from .messages import Entry, Snapshot, decode_snapshot, encode_snapshot
 
 Outcome = list[Any]  # [version, error or None]
+
+_MAX_REIGNS = 64  # how many reigns back a base can be told
 
 
 class Row:
@@ -42,27 +49,34 @@ class Row:
 class State:
     """One peer's copy of the object and of the system part, at ``(epoch, version)``.
 
-    `guard` is held while the copy changes; whoever wants several values of one version holds it
-    too. `torn` is True while a change is under way: found True later, the change was interrupted
-    and the copy must be replaced.
+    It belongs to the thread that plays the peer's role; `guard` is held while the system part
+    changes, which others read. `torn` is True while a change is under way: found True later, the
+    change was interrupted and the copy must be replaced.
     """
 
     def __init__(self, guard: AbstractContextManager[Any]) -> None:
         self.guard = guard
-        self.document: ReadOnlyDict = make_live({}, guard)
+        self.document: dict[str, Any] = {}
         self.epoch = 0
         self.version = 0
         self.host: str | None = None
         self.members: dict[str, dict[str, Any]] = {}
         self.table: dict[str, Row] = {}
+        self.reigns: list[tuple[int, int]] = []
         self.options: dict[str, Any] = {}
+        self.index = ConflictIndex(group_value({}, "network.max_index"))
         self.torn = False
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """``(epoch, version)``, which never goes back."""
+        return self.epoch, self.version
 
     def found(self, data: dict[str, Any], options: dict[str, Any]) -> None:
         """Become the state of a new object: version 0, before its first entry."""
-        with self.guard:
-            install(self.document, data)
-            self.options = options
+        self.document = to_plain(data)
+        self.options = options
+        self.index = ConflictIndex(group_value(options, "network.max_index"))
 
     def apply(self, entry: Entry) -> None:
         """Go one version on.
@@ -78,10 +92,11 @@ class State:
             self.torn = True
             if entry.kind == "patch":
                 replay(self.document, entry.body)
+                self.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
             elif entry.kind == "member":
                 self._change_members(entry.body)
             elif entry.kind == "reign":
-                self.host = entry.body["host"]
+                self._begin_reign(entry)
             if entry.number:
                 row = self.table.get(entry.peer)
                 if row is None:
@@ -90,6 +105,21 @@ class State:
             self.epoch = entry.epoch
             self.version = entry.version
             self.torn = False
+
+    def common(self, epoch: int, version: int) -> int:
+        """Up to which version a peer at the given pair has seen the history of this copy.
+
+        What a peer of an earlier reign has beyond the end of that reign was lost with its host.
+        """
+        for reign, first in self.reigns:
+            if reign > epoch:
+                return min(version, first - 1)
+        return version
+
+    def _begin_reign(self, entry: Entry) -> None:
+        self.host = entry.body["host"]
+        self.reigns.append((entry.epoch, entry.version))
+        del self.reigns[:-_MAX_REIGNS]
 
     def _change_members(self, body: dict[str, Any]) -> None:
         if "join" in body:
@@ -101,37 +131,38 @@ class State:
 
     def encode(self) -> bytes:
         """The whole state as a snapshot."""
-        with self.guard:
-            table = {
-                peer: (row.last, list(row.outcomes.items())) for peer, row in self.table.items()
-            }
-            return encode_snapshot(
-                Snapshot(
-                    self.epoch,
-                    self.version,
-                    self.host,
-                    self.members,
-                    table,
-                    self.options,
-                    to_plain(self.document),
-                )
+        return encode_snapshot(
+            Snapshot(
+                self.epoch,
+                self.version,
+                self.host,
+                self.members,
+                {peer: (row.last, list(row.outcomes.items())) for peer, row in self.table.items()},
+                self.options,
+                self.reigns,
+                self.index.encode(),
+                self.document,
             )
+        )
 
     def restore(self, data: bytes) -> None:
-        """Become the state of a snapshot; live containers stay the same objects where they can.
+        """Become the state of a snapshot.
 
         Raises `ProtocolError` when the snapshot is none or would go back; nothing changes then.
         """
         snapshot = decode_snapshot(data)
         pair = (snapshot.epoch, snapshot.version)
-        if not self.torn and pair < (self.epoch, self.version):
-            raise ProtocolError(
-                f"a snapshot of {pair} would go back behind {(self.epoch, self.version)}"
-            )
+        if not self.torn and pair < self.pair:
+            raise ProtocolError(f"a snapshot of {pair} would go back behind {self.pair}")
+        index = ConflictIndex.decode(
+            group_value(snapshot.options, "network.max_index"), snapshot.index
+        )
         with self.guard:
             self.torn = True
-            install(self.document, snapshot.document)
+            self.document = snapshot.document
             self.members, self.options = snapshot.members, snapshot.options
+            self.reigns = snapshot.reigns
+            self.index = index
             self.table = {
                 peer: Row(last, dict(outcomes)) for peer, (last, outcomes) in snapshot.table.items()
             }

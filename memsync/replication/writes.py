@@ -1,7 +1,8 @@
 """A peer's own proposals, from their number to their outcome.
 
 A number is given once, in the order of the calls, and kept until its outcome is known, across any
-number of hosts. After that an accepted write is remembered for a while: a peer that was cut off
+number of hosts. Until then the write is *pending*: the peer shows it on top of the confirmed state
+(see `replica`). After that an accepted write is remembered for a while: a peer that was cut off
 while its host was replaced may hold own entries which the new host has never seen, and proposes
 them again under their old numbers.
 """
@@ -9,17 +10,23 @@ them again under their old numbers.
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import MemSyncError
 from .messages import Propose
 
 
 class Write:
-    """One proposal and, once decided, its outcome: `version` or `error`."""
+    """One proposal; `operations` are what it changes in the document that the peer shows.
+
+    `was_shown` says that it has changed something there at some time. Once decided, it has an
+    outcome: `version` or `error`.
+    """
 
     def __init__(self, proposal: Propose) -> None:
         self.proposal = proposal
+        self.operations: list[dict[str, Any]] = []
+        self.was_shown = False
         self.version: int | None = None
         self.error: MemSyncError | None = None
         self.done = False
@@ -41,6 +48,7 @@ class Writes(Generic[W]):
         self.pending: dict[int, W] = {}
         self._recent: deque[W] = deque(maxlen=keep)
         self._next = 1
+        self.known = 1  # an outcome of every number below was known at some time
 
     @property
     def next_number(self) -> int:
@@ -61,15 +69,26 @@ class Writes(Generic[W]):
     def settle(self, number: int, *, accepted: bool) -> W | None:
         """Take a write out of the pending ones, or None when its outcome was known before."""
         write = self.pending.pop(number, None)
-        if write is not None and accepted:
+        if write is None:
+            return None
+        self.known = max(self.known, number + 1)
+        if accepted:
             self._recent.append(write)
         return write
 
+    def recall(self, last: int) -> None:
+        """A host that decided our numbers up to `last` reigns: what it lacks is pending again."""
+        lost = [write for write in self._recent if write.proposal.number > last]
+        if not lost:
+            return
+        for write in lost:
+            self._recent.remove(write)
+        waiting = [*lost, *self.pending.values()]
+        self.pending = {
+            write.proposal.number: write
+            for write in sorted(waiting, key=lambda write: write.proposal.number)
+        }
+
     def after(self, last: int) -> list[W]:
         """What a host that decided this peer's numbers up to `last` must be sent, in sequence."""
-        forgotten = [write for write in self._recent if write.proposal.number > last]
-        if not forgotten:
-            return [write for number, write in self.pending.items() if number > last]
-        lost = {write.proposal.number: write for write in forgotten}
-        lost.update(self.pending)
-        return [lost[number] for number in sorted(lost) if number > last]
+        return [write for number, write in self.pending.items() if number > last]

@@ -143,9 +143,9 @@ def test_g5_no_reader_ever_sees_half_of_an_update(cluster: Cluster) -> None:
         for _ in range(50):
             mem.patch({"$inc": {"a": 1, "b": 1, "o.c": 1}})
             with pytest.raises(UpdateError):
-                mem.patch({"$inc": {"a": 100, "b": 100}, "$push": {"o": 1}})
+                mem.patch({"$inc": {"a": 100, "b": 100}, "$push": {"text": 1}})
 
-    cluster.start(4, {"a": 0, "b": 0, "o": {"c": 0}})
+    cluster.start(4, {"a": 0, "b": 0, "o": {"c": 0}, "text": ""})
     host, one, two, reader = cluster.peers
     watchers = [(peer, peer.begin(watch)) for peer in (host, reader)]
     writers = [(peer, peer.begin(write)) for peer in (one, two)]

@@ -21,6 +21,7 @@ from memsync import (
     UsageError,
 )
 from memsync.manager import MemSyncManager
+from memsync.replication.messages import PROTOCOL
 
 pytestmark = pytest.mark.process
 
@@ -126,7 +127,9 @@ def test_a_living_host_of_another_protocol_is_named_with_both_numbers(folder: Pa
     mem = MemSync(NAME, {"n": 1})
     with lock.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ProtocolError, match=r"4711.*99.*protocol 1\b.*one version") as caught:
+        with pytest.raises(
+            ProtocolError, match=rf"4711.*99.*protocol {PROTOCOL}\b.*one version"
+        ) as caught:
             mem.start()
         assert (caught.value.code, caught.value.outcome) == (
             MemErrors.ERR_PROTOCOL,

@@ -18,6 +18,7 @@ from memsync.replication.messages import (
     Fetch,
     Refused,
     Resend,
+    SnapshotPart,
     Source,
     Welcome,
     frame,
@@ -270,15 +271,37 @@ def test_frames_in_pieces_and_many_in_one_piece_are_the_same(group: Cluster) -> 
         until(lambda: group.peers[1].snapshot("forged") == 100, 5)
 
 
-def test_a_peer_that_reads_nothing_holds_nobody_up(group: Cluster) -> None:
-    """What it does not read piles up until its limit; then it is dropped."""
-    host, client = group.peers
+def test_g14_a_peer_that_reads_nothing_holds_nobody_up_and_later_gets_the_newest_state(
+    cluster: Cluster,
+) -> None:
+    """What it does not read piles up until the limit; from then on the host keeps nothing for it.
+
+    When it reads again it gets the rest of what was queued, and then the object as it is.
+    """
+    options = {"network": {"maxQueue": 1 << 20}}
+    host, client = cluster.start(2, {"n": 0}, options)
     text = "x" * 200_000
-    with Forger(hello(roles=[])):
+    with Forger(hello(roles=[])) as stuck:
 
         def write(mem):
-            for i in range(400):
+            for i in range(200):
                 mem.patch({"$set": {"big": text + str(i)}}, timeout=5)
 
         client.run(write)
-        until(lambda: host.status()["host"]["connections"] == 1, 5)
+        assert host.status()["host"]["connections"] == 2
+        welcomes, parts, entries = [], [], 0
+        for message in stuck.messages(10):
+            if isinstance(message, Welcome):
+                welcomes.append(message)
+            elif isinstance(message, SnapshotPart):
+                parts.append(message)
+                if message.last and len(welcomes) == 2:
+                    break
+            else:
+                entries += isinstance(message, Entry)
+        assert len(welcomes) == 2
+        assert welcomes[1].version == host.version
+        assert text.encode() + b"199" in parts[-1].data
+        assert entries < 50
+        client.patch({"$set": {"n": 1}})
+        assert any(isinstance(message, Entry) for message in stuck.messages(1))

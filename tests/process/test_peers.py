@@ -36,7 +36,7 @@ def test_g1_ten_peers_that_all_write_end_with_equal_replicas(cluster: Cluster) -
 
     def write(mem, name):
         for i in range(30):
-            mem.patch({"$inc": {"n": 1}, "$set": {f"{name}_{i}": i, "last": name}})
+            mem.patch({"$inc": {"n": 1}, "$max": {"last": name}, "$set": {f"{name}_{i}": i}})
 
     tickets = [(peer, peer.begin(write, f"p{i}")) for i, peer in enumerate(peers)]
     for peer, ticket in tickets:

@@ -12,6 +12,7 @@ from memsync.replication.messages import Entry, Hello, Propose
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
 from memsync.replication.state import State
+from memsync.replication.writes import Write, Writes
 
 HOST = "h0"
 BIG = 1 << 20
@@ -24,10 +25,18 @@ def new_state(data: dict[str, Any] | None = None) -> State:
     return state
 
 
-def new_replica(**limits: int) -> Replica:
+def new_replica(peer: str = "me", **limits: int) -> Replica[Write]:
     """A copy that holds nothing yet."""
     log = Log(0, 0, **({"max_entries": 1000, "max_bytes": BIG} | limits))
-    return Replica(State(contextlib.nullcontext()), log)
+    state = State(contextlib.nullcontext())
+    return Replica(peer, state, log, Writes(keep=1000), contextlib.nullcontext())
+
+
+def replica_of(sequencer: Sequencer) -> Replica[Write]:
+    """The host's own copy; it shares state and log with the sequencer."""
+    replica = new_replica(HOST)
+    replica.state, replica.log = sequencer.state, sequencer.log
+    return replica
 
 
 def hello(peer: str, roles: tuple[str, ...] = ("writer",)) -> Hello:
@@ -41,9 +50,11 @@ def reign(
     epoch: int = 1,
     state: State | None = None,
     max_frame: int = BIG,
+    options: dict[str, Any] | None = None,
 ) -> Sequencer:
     """An opened sequencer with members that are attached."""
     state = state or new_state(data)
+    state.options = options or state.options
     log = Log(state.epoch, state.version, max_entries=1000, max_bytes=BIG)
     sequencer = Sequencer(state, log, HybridClock(), host=HOST, epoch=epoch, max_frame=max_frame)
     sequencer.enter("reign", {"host": HOST, "pid": 1, "address": "/x"})

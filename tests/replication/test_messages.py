@@ -112,7 +112,8 @@ def test_any_bytes_are_a_message_or_a_protocol_error(body: bytes) -> None:
 @given(st.dictionaries(st.text(), json_values, max_size=4))
 def test_a_snapshot_survives_the_wire_with_the_order_of_its_keys(document: dict) -> None:
     table = {"ab": (3, [(2, [5, None]), (3, [6, ["ERR_UPDATE", "text", {}]])])}
-    snapshot = Snapshot(1, 2, "ab", {"ab": {"id": "ab"}}, table, {"timeout": 5}, document)
+    members, index = {"ab": {"id": "ab"}}, [[0, 0], [["/a", "$set", b"x", 1, 2, "ab"]]]
+    snapshot = Snapshot(1, 2, "ab", members, table, {"timeout": 5}, [(1, 1)], index, document)
     decoded = decode_snapshot(encode_snapshot(snapshot))
     assert decoded == snapshot
     assert repr(decoded) == repr(snapshot)

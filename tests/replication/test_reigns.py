@@ -7,11 +7,12 @@ not got. Proposals may be sent twice. What a peer appends to its own list tells 
 
 from __future__ import annotations
 
-from builders import BIG, hello, new_replica
+from builders import BIG, hello, new_replica, replica_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from memsync.document import apply_update, to_plain
 from memsync.replication.clock import HybridClock
 from memsync.replication.log import Log
 from memsync.replication.membership import member_of
@@ -28,7 +29,7 @@ from memsync.replication.messages import (
 from memsync.replication.recovery import Recovery
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
-from memsync.replication.writes import Write, Writes
+from memsync.replication.writes import Write
 
 PEERS = ["p0", "p1", "p2"]
 
@@ -38,47 +39,58 @@ class Client:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.replica = new_replica(max_entries=6)
-        self.writes: Writes[Write] = Writes(keep=1000)
+        self.replica = new_replica(name, max_entries=6)
+        self.writes = self.replica.writes
         self.acknowledged: list[int] = []
         self.refused: list[int] = []
         self.inbox: list[bytes] = []
         self.outbox: list[Propose] = []
         self.pair = (0, 0)
+        self.decided = 0
 
     def write(self, good: bool) -> None:
         """Append the write's own number to the own list; a bad one adds to a string, too."""
         number = self.writes.next_number
         update = {"$push": {self.name: number}} | ({} if good else {"$inc": {"text": 1}})
-        proposal = Propose(number, self.writes.lowest, number, 1, 1, "patch", update)
-        self.writes.add(Write(proposal))
+        epoch, version = self.replica.shown
+        proposal = Propose(number, self.writes.lowest, number, epoch, version, "patch", update)
+        self.replica.show(Write(proposal))
         self.outbox.append(proposal)
 
     def read(self, count: int) -> None:
-        """Take in so many frames."""
+        """Take in so many frames, as one batch."""
         taken, self.inbox = self.inbox[:count], self.inbox[count:]
         for each in taken:
             self.take(parse(each[HEADER:]), len(each))
+        self.replica.settle()
+        while self.replica.outcomes:
+            write, version, error, _ = self.replica.outcomes.popleft()
+            if not write.done:
+                number = write.proposal.number
+                (self.acknowledged if error is None else self.refused).append(number)
+            write.resolve(version, error)
+        assert self.replica.pair >= self.pair, "a copy went back"
+        self.pair = self.replica.pair
+        self.check_what_is_shown()
+
+    def check_what_is_shown(self) -> None:
+        """What programs read is the confirmed document with the pending writes on top."""
+        expected = to_plain(self.replica.state.document)
+        for write in self.writes.pending.values():
+            if write.operations:
+                expected = apply_update(expected, write.proposal.body)
+        assert repr(to_plain(self.replica.live)) == repr(expected)
 
     def take(self, message: object, size: int) -> None:
         """Take in one message."""
         if isinstance(message, Entry):
             self.replica.apply(message, size)
-            if message.peer == self.name and message.number:
-                self.settle(message.number, accepted=True)
         elif isinstance(message, SnapshotPart):
-            self.replica.take_part(message)
+            self.replica.take_part(message, self.decided)
         elif isinstance(message, Decision):
-            self.settle(message.number, accepted=message.error is None)
+            self.replica.decide(message)
         elif isinstance(message, Resend):
             self.outbox = [write.proposal for write in self.writes.after(message.number - 1)]
-        assert self.replica.pair >= self.pair, "a copy went back"
-        self.pair = self.replica.pair
-
-    def settle(self, number: int, *, accepted: bool) -> None:
-        """The outcome of an own write."""
-        if self.writes.settle(number, accepted=accepted) is not None:
-            (self.acknowledged if accepted else self.refused).append(number)
 
 
 class Reigns(RuleBasedStateMachine):
@@ -116,10 +128,12 @@ class Reigns(RuleBasedStateMachine):
 
     def attach(self, client: Client) -> None:
         """Bring a peer level and have it send what the host has not decided."""
-        decisions = self.host.attach(client.name, client.writes.lowest)
-        _, frames = Replica(self.host.state, self.host.log).level(*client.replica.pair)
+        decisions = self.host.attach(client.name, client.writes.lowest, client.writes.known)
+        _, frames = replica_of(self.host).level(*client.replica.pair)
+        client.decided = last = self.host.last(client.name)
         client.inbox = [*frames, *map(frame, decisions)]
-        last = self.host.last(client.name)
+        # A peer writes to a host only when it is level with it.
+        client.read(len(frames))
         client.outbox = [write.proposal for write in client.writes.after(last)]
 
     @rule(name=st.sampled_from(PEERS), good=st.booleans(), ordered=st.booleans())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import entry_of, new_replica, proposal, reign
+from builders import entry_of, new_replica, proposal, reign, replica_of
 
 from memsync.errors import ProtocolError
 from memsync.replication.messages import HEADER, Entry, SnapshotPart, parse
@@ -13,7 +13,7 @@ from memsync.replication.sequencer import Sequencer
 
 def bring_level(source: Sequencer | Replica, target: Replica) -> bool:
     """Send what is missing; returns whether that was a snapshot."""
-    replica = source if isinstance(source, Replica) else Replica(source.state, source.log)
+    replica = source if isinstance(source, Replica) else replica_of(source)
     snapshot, frames = replica.level(*target.pair)
     for each in frames:
         message = parse(each[HEADER:])
@@ -69,7 +69,7 @@ def test_a_replica_can_bring_another_one_level() -> None:
 
 def test_the_parts_of_a_snapshot_count_only_together() -> None:
     host, copy = reign({"text": "x" * 3_000_000}, "w"), new_replica()
-    _, frames = Replica(host.state, host.log).level(0, 0)
+    _, frames = replica_of(host).level(0, 0)
     parts = [parse(each[HEADER:]) for each in frames]
     assert len(parts) > 2
     assert [copy.take_part(part) for part in parts[:2]] == [False, False]

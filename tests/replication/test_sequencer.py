@@ -167,6 +167,7 @@ def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_
         result = host.propose("w", writes.pending[number].proposal)
         writes.settle(number, accepted=not isinstance(result, Decision))
     new.attach("w", writes.lowest)
+    writes.recall(new.last("w"))
     writes.add(Write(proposal(4)))
     answers = [new.propose("w", w.proposal) for w in writes.after(new.last("w"))]
     assert [entry_of(answer).number for answer in answers] == [1, 3, 4]
@@ -268,7 +269,7 @@ def test_a_fault_of_the_compiler_refuses_the_proposal_and_spares_the_host(
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr("memsync.replication.sequencer.compile_update", broken)
+    monkeypatch.setattr("memsync.replication.compiling.compile_update", broken)
     error = error_of(host.propose("w", proposal(1)))
     assert error.code is MemErrors.ERR_UPDATE
     assert "bug of memsync" in str(error)

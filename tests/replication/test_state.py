@@ -145,15 +145,6 @@ def test_a_snapshot_carries_everything_down_to_the_order_of_keys() -> None:
     assert facts(copy) == facts(state)
 
 
-def test_a_restored_copy_keeps_the_objects_which_its_user_holds() -> None:
-    state, copy = rich_state(), new_state({"a": {"b": 0}})
-    root, inner = copy.document, copy.document["a"]
-    copy.restore(state.encode())
-    assert copy.document is root
-    assert copy.document["a"] is inner
-    assert inner["b"] == 2
-
-
 def test_a_snapshot_of_the_past_is_refused() -> None:
     old = rich_state().encode()
     for later in ({"epoch": 2}, {"epoch": 1}):

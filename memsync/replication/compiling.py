@@ -1,0 +1,70 @@
+"""What a proposal means for a document: its condition checked, its update compiled.
+
+The host compiles against its state, a writer against what it shows; both with this one function, so
+that equal documents give equal operations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..document import compile_patch, compile_update, matches, to_plain
+from ..errors import ConditionError, ConflictError, MemSyncError, UpdateError
+from .clock import wall_time
+from .messages import Propose
+
+
+def compile_proposal(
+    document: dict[str, Any], proposal: Propose, version: int
+) -> list[dict[str, Any]]:
+    """The operations which a proposal compiles to; `version` is the document's, for the errors.
+
+    Raises `ConditionError` when its filter does not match, `ConflictError` when an RFC 6902
+    ``test`` fails, and what `compile_update` and `compile_patch` raise.
+    """
+    where = proposal.where
+    try:
+        if where is not None and not matches(document, where):
+            raise _unmet(document, where, version)
+        body = proposal.body
+        if isinstance(body, list):
+            return compile_patch(document, body)
+        is_timed = isinstance(body, dict) and "$currentDate" in body
+        return compile_update(
+            document,
+            body,
+            array_filters=proposal.array_filters,
+            filter=where,
+            now=wall_time(proposal.timestamp) if is_timed else None,
+        )
+    except ConflictError as error:
+        error.version = version
+        raise
+    except MemSyncError:
+        raise
+    except Exception as error:  # one peer's update must not take down another
+        raise UpdateError(
+            f"this update makes memsync fail, which is a bug of memsync: {error!r}"
+        ) from error
+
+
+def _unmet(document: dict[str, Any], where: dict[str, Any], version: int) -> ConditionError:
+    found = {p: value_at(document, p) for p in where if not p.startswith("$")}
+    return ConditionError(
+        f"'where' does not match at version {version}: wanted {where!r:.300}, found {found!r:.300}",
+        version=version,
+        value=found,
+    )
+
+
+def value_at(document: Any, path: str) -> Any:
+    """The detached value at a dotted path, None where there is none."""
+    value = document
+    for part in path.split(".") if path else ():
+        if isinstance(value, dict):
+            value = dict.get(value, part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return to_plain(value)
