@@ -137,7 +137,12 @@ class MaxWritersError(MemSyncError):
 
 
 class ConflictError(MemSyncError):
-    """A write that lost against one it had not seen, or a guard that failed."""
+    """A write that lost against one it had not seen, or a guard that failed.
+
+    ``path`` is the place, an RFC 6901 pointer, ``value`` what is there now, ``version`` the one at
+    which it was refused. ``patches`` are the patches since the version on which the write was made,
+    the newest 1,000 at most: ``{"version", "epoch", "peer", "patch"}`` each.
+    """
 
     code = MemErrors.ERR_CONFLICT
     path: str | None = None

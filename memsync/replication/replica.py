@@ -48,6 +48,7 @@ from .messages import PART, Decision, Entry, Propose, SnapshotPart, frame, snaps
 from .state import State
 from .writes import W, Writes
 
+_SCALARS = frozenset({type(None), bool, int, float, str})
 _MAX_PATCHES = 1000  # of those since a refused write's base, the newest ones are told
 
 
@@ -198,7 +199,7 @@ class Replica(Generic[W]):
         pending = self.writes.pending
         if own in pending:
             # Only the first one stands directly on the confirmed state.
-            return own == next(iter(pending)) and identical(pending[own].operations, operations)
+            return own == next(iter(pending)) and _same(pending[own].operations, operations)
         if pending and self._pending_touches().meets(touched_by(operations)):
             return False
         replay(self.live, operations)
@@ -334,6 +335,17 @@ class Replica(Generic[W]):
             raise ProtocolError(
                 f"brought level to {self.state.pair} where ({epoch}, {version}) was announced"
             )
+
+
+def _same(ours: list[Operation], theirs: list[Operation]) -> bool:
+    """Whether two patches do the same to the same document."""
+    if len(ours) == len(theirs) == 1:
+        mine, other = ours[0], theirs[0]
+        value = mine.get("value")
+        if type(value) in _SCALARS:
+            # Values of different types can be equal: 1, 1.0 and True.
+            return mine == other and type(value) is type(other.get("value"))
+    return identical(ours, theirs)
 
 
 def _places(write: W) -> set[str]:

@@ -49,22 +49,21 @@ class Writes(Generic[W]):
         self._recent: deque[W] = deque(maxlen=keep)
         self._next = 1
         self.known = 1  # an outcome of every number below was known at some time
+        # An attribute rather than a look into `pending`, for other threads read it without a lock.
+        self.lowest = 1
+        """The lowest number whose outcome is unknown."""
 
     @property
     def next_number(self) -> int:
         """The number which the next write gets."""
         return self._next
 
-    @property
-    def lowest(self) -> int:
-        """The lowest number whose outcome is unknown."""
-        return next(iter(self.pending), self._next)
-
     def add(self, write: W) -> None:
         """Take in a write that carries `next_number`."""
         assert write.proposal.number == self._next
         self.pending[self._next] = write
         self._next += 1
+        self._find_lowest()
 
     def settle(self, number: int, *, accepted: bool) -> W | None:
         """Take a write out of the pending ones, or None when its outcome was known before."""
@@ -72,6 +71,7 @@ class Writes(Generic[W]):
         if write is None:
             return None
         self.known = max(self.known, number + 1)
+        self._find_lowest()
         if accepted:
             self._recent.append(write)
         return write
@@ -88,7 +88,11 @@ class Writes(Generic[W]):
             write.proposal.number: write
             for write in sorted(waiting, key=lambda write: write.proposal.number)
         }
+        self._find_lowest()
 
     def after(self, last: int) -> list[W]:
         """What a host that decided this peer's numbers up to `last` must be sent, in sequence."""
         return [write for number, write in self.pending.items() if number > last]
+
+    def _find_lowest(self) -> None:
+        self.lowest = next(iter(self.pending), self._next)

@@ -1,0 +1,58 @@
+"""The programs in docs/ run, and its pages name tests that exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+PROGRAMS = [
+    (page.name, program)
+    for page in PAGES
+    for program in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)
+    if not program.startswith(">>>")
+]
+
+
+def test_there_are_programs() -> None:
+    assert {"conflicts.md"} <= {name for name, _ in PROGRAMS}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("name", "program"), PROGRAMS)
+def test_each_program_runs(
+    name: str, program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    monkeypatch.setenv("MEMSYNC_DIR", str(tmp_path / "folder"))
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+
+
+def test_the_tests_that_check_the_guarantees_exist() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    names = set(re.findall(r"`(?:tests/\w+/)?(test_\w+\.py)`", text))
+    assert len(names) > 5
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert names <= there, names - there
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    for page in [*PAGES, ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
