@@ -25,7 +25,7 @@ from .manager.folder import root_folder
 from .manager.host import Host
 from .manager.link import Link
 from .manager.node import Node
-from .manager.own_writes import Call
+from .manager.pending_write import Call
 from .options import check_name, check_timeout, load_options, read_config, stated, unavailable
 from .waiting import Changes, wait_for
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -24,14 +23,5 @@ def test_every_example_is_run() -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_an_example_prints_what_it_shows(name: str, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / name],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert result.returncode == 0, result.stderr
-    assert (result.stdout, result.stderr) == (OUTPUTS[name], "")
+    assert run_program(EXAMPLES / name, tmp_path) == OUTPUTS[name]
     assert f"Run it: python examples/{name}" in (EXAMPLES / name).read_text()

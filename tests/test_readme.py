@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import programs_in, run_program
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PROGRAMS = programs_in(ROOT / "README.md")
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
@@ -21,21 +21,8 @@ def test_there_are_programs() -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
-def test_each_program_runs(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A file, since what spawn starts imports its main program again.
-    script = tmp_path / "program.py"
-    script.write_text(program)
-    monkeypatch.setenv("MEMSYNC_DIR", str(tmp_path / "folder"))
-    result = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""
+def test_each_program_runs(program: str, tmp_path: Path) -> None:
+    run_program(program, tmp_path)
 
 
 def test_each_command_is_one_line() -> None:

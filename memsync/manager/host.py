@@ -1,15 +1,10 @@
 """The host: one thread with one selector that orders all writes and serves all attached peers.
 
-A round of the loop: read what has arrived, order it, answer. Every entry is encoded once and queued
-for all attached peers at once, so each stream holds all entries in order and a writer's answer (its
-own entry) comes after every entry below it. Who waits for an answer is flushed in the same round;
-pushes to the others wait while more input is there, for a bounded number of rounds.
+A round of the loop: read what has arrived, order it, show it, send it (see `outgoing`). A writer's
+answer is its own entry, or follows every entry below it, in its one ordered stream.
 
 A write of the host's own is acknowledged when its push is with the kernel for at least one attached
 peer, if there is one: from then on two processes hold it.
-
-A peer that takes its pushes too slowly *lags*: what waits for it is dropped, nothing more is queued
-for it, and when it has taken the rest it is brought level anew, over the same connection.
 """
 
 from __future__ import annotations
@@ -47,39 +42,19 @@ from ..replication.messages import (
 from ..replication.sequencer import Ordered, Sequencer
 from .channel import Channel, ChannelLost
 from .folder import HeldFile
+from .outgoing import Attached, Mark, Outgoing
 from .server import MemSyncServer
 
 if TYPE_CHECKING:
     from ..replication.replica import Outcome
     from .node import Node
-    from .own_writes import PendingWrite
+    from .pending_write import PendingWrite
 
 log = logging.getLogger("memsync.host")
 
-_LAZY_ROUNDS = 16  # rounds a push may wait while more input is there
 _CLOSE_PATIENCE = 2.0  # seconds for the last bytes to leave when the host stops
 _SUSPICION = 1.0  # seconds of quick looks after a link broke
 _QUICK_LOOK = 0.01  # seconds between them
-
-
-class Attached:
-    """A peer's channel at the host."""
-
-    __slots__ = ("channel", "exempt", "lags", "peer", "ping_at", "registered", "round_trip")
-
-    def __init__(self, peer: str, channel: Channel) -> None:
-        self.peer = peer
-        self.channel = channel
-        self.exempt = 0  # bytes: what brings it level does not count as falling behind
-        self.registered = 0
-        self.lags = False
-        self.ping_at = 0.0
-        self.round_trip: float | None = None
-
-    @property
-    def behind(self) -> int:
-        """Bytes of pushes and answers which the peer has not taken."""
-        return self.channel.queued_total - max(self.channel.sent_total, self.exempt)
 
 
 class Host:
@@ -91,20 +66,18 @@ class Host:
         self.epoch = epoch
         self.server = server
         self.arrivals: deque[tuple[Channel, Hello]] = deque()
-        self.attached: dict[str, Attached] = {}
         self._node = node
         self._lock_file = lock
         self._inbox: deque[PendingWrite] = deque()
         self._awaits: deque[Await] = deque()
-        self._unpushed: deque[tuple[Outcome[PendingWrite], dict[str, int]]] = deque()
-        self._urgent: set[str] = set()
-        self._lazy: set[str] = set()
+        self._unpushed: deque[tuple[Outcome[PendingWrite], dict[str, Mark]]] = deque()
         self._batch: list[Entry] = []
-        self._lazy_rounds = 0
         self._suspicious_until = 0.0
         self._pings_wanted = False
         self._look_for_writes = False
         self._selector = node.new_selector()
+        self._out = Outgoing(node, self._selector, self._drop, self._catch_up)
+        self.attached = self._out.attached
         self.concerns = Concerns(node.id)  # its `durable` is for the journal to call
         self._sequencer: Sequencer  # made by open(), when the state is complete
 
@@ -162,7 +135,7 @@ class Host:
         return "stopped"
 
     def _round(self, timeout: float) -> None:
-        if self._lazy or self._inbox or self.arrivals or self._awaits:
+        if self._out.is_waiting or self._inbox or self.arrivals or self._awaits:
             timeout = 0
         events = self._selector.select(timeout)
         for key, mask in events:
@@ -173,7 +146,7 @@ class Host:
             if attached is None or attached.channel is not key.fileobj:
                 continue
             if mask & selectors.EVENT_WRITE:
-                self._urgent.add(attached.peer)
+                self._out.urge(attached)
             if mask & selectors.EVENT_READ:
                 self._receive(attached)
         if self._look_for_writes:
@@ -188,7 +161,8 @@ class Host:
         if self._pings_wanted:
             self._send_pings()
         self._settle()
-        self._flush(quiet=not events)
+        self._out.flush(quiet=not events)
+        self._acknowledge_own()
 
     def _settle(self) -> None:
         """Show and tell what was ordered, but an own write only when it is pushed."""
@@ -200,44 +174,10 @@ class Host:
         outcomes = node.replica.outcomes
         while outcomes:
             outcome = outcomes.popleft()
-            if outcome.error is not None:
-                node.own.settle(outcome)
+            if outcome.error is not None or outcome.write.is_concerned:
+                node.own.settle(outcome)  # a concern that is met says more than a push does
                 continue
-            marks = {p: a.channel.queued_total for p, a in self.attached.items() if not a.lags}
-            self._unpushed.append((outcome, marks))
-
-    def _flush(self, *, quiet: bool) -> None:
-        urgent, self._urgent = self._urgent, set()
-        self._lazy -= urgent
-        if quiet or self._lazy_rounds >= _LAZY_ROUNDS:
-            urgent |= self._lazy
-            self._lazy.clear()
-        self._lazy_rounds = self._lazy_rounds + 1 if self._lazy else 0
-        for peer in urgent:
-            attached = self.attached.get(peer)
-            if attached is not None:
-                self._send(attached)
-        self._acknowledge_own()
-
-    def _send(self, attached: Attached) -> None:
-        try:
-            done = attached.channel.flush()
-        except ChannelLost as error:
-            self._drop(attached, str(error))
-            return
-        if attached.lags and done:
-            self._catch_up(attached)
-            return
-        if attached.behind > self._node.options.network.max_queue and not attached.lags:
-            log.info("peer %s does not keep up (network.maxQueue)", attached.peer)
-            attached.lags = True
-            attached.channel.drop_unsent()
-            for _, marks in self._unpushed:
-                marks.pop(attached.peer, None)
-        mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
-        attached.registered = self._node.register(
-            self._selector, attached.channel, attached.registered, mask, attached.peer
-        )
+            self._unpushed.append((outcome, self._out.marks()))
 
     # -- ordering --------------------------------------------------------------------------------
 
@@ -261,8 +201,7 @@ class Host:
             return
         match message:
             case Ping():
-                attached.channel.queue(frame(Pong(message.token)))
-                self._urgent.add(attached.peer)
+                self._out.answer(attached, frame(Pong(message.token)))
             case Pong():
                 attached.round_trip = time.monotonic() - attached.ping_at
                 self._node.pinged()
@@ -287,7 +226,7 @@ class Host:
         elif isinstance(result, Resend) or not attached.lags:
             attached.channel.queue(frame(result))
         self._watch(attached.peer, proposal, result)
-        self._urgent.add(attached.peer)
+        self._out.urge(attached)
 
     def _order_own(self, write: PendingWrite) -> None:
         if write.proposal.number <= self._sequencer.last(self._node.id):
@@ -305,10 +244,7 @@ class Host:
         self._watch(self._node.id, write.proposal, result)
 
     def _push(self, ordered: Ordered) -> None:
-        for peer, attached in self.attached.items():
-            if not attached.lags:
-                attached.channel.queue(ordered.frame)
-                self._lazy.add(peer)
+        self._out.push(ordered.frame)
         self._batch.append(ordered.entry)
         self._node.replica.ordered(ordered.entry)
 
@@ -332,10 +268,8 @@ class Host:
     ) -> None:
         members = self._node.state.members
         self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
-        for peer, attached in self.attached.items():
-            if not attached.lags:  # when it has caught up it says so by itself
-                attached.channel.queue(frame(Confirm()))
-                self._urgent.add(peer)
+        self._out.push(frame(Confirm()))  # who lags is asked when it has caught up
+        self._out.urge_all()
 
     def _watch_own(self, each: Await) -> None:
         self._begin_watch(self._node.id, each.number, each.version, each.w, each.journal)
@@ -345,31 +279,16 @@ class Host:
         if writer == self._node.id:
             self._node.own.reached(progress)
         elif writer in self.attached:
-            self.attached[writer].channel.queue(frame(progress))
-            self._urgent.add(writer)
+            self._out.answer(self.attached[writer], frame(progress))
 
     def _acknowledge_own(self) -> None:
         while self._unpushed:
             outcome, marks = self._unpushed[0]
-            if not self._is_pushed(marks):
-                self._urgent.update(self.attached)
+            if not self._out.is_pushed(marks):
+                self._out.urge_all()
                 return
             self._unpushed.popleft()
             self._node.own.settle(outcome)
-
-    def _is_pushed(self, marks: dict[str, int]) -> bool:
-        """Whether some kernel has all up to its peer's mark; marks of the gone are renewed.
-
-        A peer that lags takes nothing in at present, so it counts as gone.
-        """
-        takers = {p: a.channel for p, a in self.attached.items() if not a.lags}
-        for peer in [p for p in marks if p not in takers]:
-            del marks[peer]
-        if not marks:
-            marks.update({p: channel.queued_total for p, channel in takers.items()})
-        if not marks:
-            return True
-        return any(takers[p].sent_total >= mark for p, mark in marks.items())
 
     # -- peers coming and going ------------------------------------------------------------------
 
@@ -415,14 +334,12 @@ class Host:
         attached = Attached(hello.peer, channel)
         pair = (hello.epoch, hello.version)
         self._queue_level(attached, pair, hello.lowest, hello.known)
-        self.attached[hello.peer] = attached
-        self._send(attached)
+        self._out.add(attached)
 
     def _catch_up(self, attached: Attached) -> None:
         """A peer that lagged has taken what was left: it gets the state as it is now."""
-        attached.lags = False
         self._queue_level(attached, (0, 0), lowest=1, known=1)
-        self._send(attached)
+        self._out.send(attached)
 
     def _queue_level(
         self, attached: Attached, pair: tuple[int, int], lowest: int, known: int
@@ -444,10 +361,7 @@ class Host:
     def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
         level = logging.WARNING if loud else logging.INFO
         log.log(level, "peer %s is detached: %s", attached.peer, reason)
-        self._node.register(self._selector, attached.channel, attached.registered, 0)
-        attached.channel.close()
-        del self.attached[attached.peer]
-        self._lazy.discard(attached.peer)
+        self._out.remove(attached)
         self._suspicious_until = time.monotonic() + _SUSPICION
 
     def _remove_dead(self) -> None:
@@ -511,8 +425,7 @@ class Host:
         self._pings_wanted = False
         for attached in self.attached.values():
             attached.ping_at = time.monotonic()
-            attached.channel.queue(frame(Ping(0)))
-            self._urgent.add(attached.peer)
+            self._out.answer(attached, frame(Ping(0)))
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -537,7 +450,7 @@ class Host:
         patience = time.monotonic() + _CLOSE_PATIENCE
         self._round(0)
         while time.monotonic() < patience:
-            self._urgent.update(self.attached)
+            self._out.urge_all()
             waiting = [a for a in self.attached.values() if a.channel.backlog]
             if not waiting and not self._unpushed and not self._inbox:
                 return

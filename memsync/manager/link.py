@@ -50,7 +50,7 @@ from .folder import Reign
 
 if TYPE_CHECKING:
     from .node import Node
-    from .own_writes import PendingWrite
+    from .pending_write import PendingWrite
 
 log = logging.getLogger("memsync.link")
 

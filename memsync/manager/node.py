@@ -45,7 +45,8 @@ from .election import find_role
 from .folder import Address, ObjectFolder
 from .host import Host
 from .link import Link
-from .own_writes import OwnWrites, PendingWrite
+from .own_writes import OwnWrites
+from .pending_write import PendingWrite
 from .proxy import DocumentProxy
 from .waker import Waker
 from .watching import Watching

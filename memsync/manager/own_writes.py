@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from ..document import check_filter, check_patch, check_update, normalize
 from ..errors import (
@@ -27,75 +27,15 @@ from ..errors import (
     TooLargeError,
     UpdateError,
     UsageError,
-    WriteConcernError,
     WriteTimeoutError,
 )
 from ..options import Options
 from ..replication.clock import HybridClock
 from ..replication.concern import Concern, check_concern
-from ..replication.messages import Await, Propose, Reached, frame
+from ..replication.messages import Propose, Reached, frame
 from ..replication.replica import Outcome, Replica
-from ..replication.writes import Write
-
-
-class PendingWrite(Write):
-    """A write that a thread may wait for, until `deadline` (monotonic seconds)."""
-
-    def __init__(self, proposal: Propose, deadline: float, future: Future[int] | None) -> None:
-        super().__init__(proposal)
-        self.deadline = deadline
-        self.future = future
-        self.accepted = 0  # version, once it is in the log and only its concern is not met
-        self.progress: Reached | None = None
-        self._decided = threading.Lock()
-        self._decided.acquire()
-
-    def resolve(self, version: int, error: MemSyncError | None) -> None:
-        """Set the outcome and wake who waits; once it is known, nothing changes it."""
-        if self.done:
-            return
-        super().resolve(version, error)
-        self._decided.release()
-        if self.future is None:
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(version)
-
-    def wait(self, deadline: float) -> None:
-        """Wait until the outcome is known, or the time is over (monotonic seconds)."""
-        if not self.done and self._decided.acquire(timeout=max(deadline - time.monotonic(), 0)):
-            self._decided.release()
-
-
-class Call(NamedTuple):
-    """What the user asked for, beside the update; `deadline` is in monotonic seconds."""
-
-    where: Any = None
-    array_filters: Any = None
-    w: Any = 1
-    journal: bool = False
-    deadline: float = 0.0
-
-
-class Way(Protocol):
-    """Where writes go: the role which the peer plays."""
-
-    def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Append a write to the stream, without I/O."""
-
-    def queue_await(self, message: Await) -> None:
-        """Ask the host to watch over an accepted write; without I/O."""
-
-    def kick(self, *, lazy: bool = False) -> None:
-        """Send what is queued; a lazy kick may leave it for a moment, to be sent with more."""
-
-    def wait_for(self, write: PendingWrite, deadline: float) -> None:
-        """Help the write to its outcome, where the waiting thread can; may return early."""
-
-    def break_off(self) -> None:
-        """The calling thread was interrupted somewhere in here: take up the writes anew."""
+from .concerned import Concerned
+from .pending_write import Call, PendingWrite, Way
 
 
 class OwnWrites:
@@ -118,7 +58,7 @@ class OwnWrites:
         self._clock = clock
         self._rolled_back = rolled_back
         self._room = threading.Condition(self._guard)
-        self._concerned: dict[int, PendingWrite] = {}  # accepted; their concern is not met
+        self._concerned = Concerned(guard, self._make_room)
         self._way: Way | None = None
         self._ended = False
         self._busy = False
@@ -143,7 +83,7 @@ class OwnWrites:
         self.wait(write, call.deadline)
         if not write.done:
             if write.accepted:
-                self._give_up(write)
+                self._concerned.give_up(write)
             else:
                 raise WriteTimeoutError(
                     f"no answer from the host of {self._name!r} within {timeout:g} s; the write "
@@ -287,69 +227,23 @@ class OwnWrites:
         write, version, error, rolled_back = outcome
         if error is not None and (rolled_back or write.done):
             self._rolled_back(error)  # it was visible, or even acknowledged by a lost host
-        proposal = write.proposal
-        if error is None and not write.done and (proposal.w is not None or proposal.journal):
-            self._watch(write, version)
+        if error is None and not write.done and write.is_concerned:
+            self._concerned.add(write, version)
             return
         write.resolve(version, error)
         self._make_room()
 
-    def _watch(self, write: PendingWrite, version: int) -> None:
-        write.accepted = version
-        with self._guard:
-            self._concerned[write.proposal.number] = write
-        if write.progress is not None:
-            self.reached(write.progress)
-
     def reached(self, progress: Reached) -> None:
         """The host tells how far the concern of an own write has come."""
-        number = progress.number
-        write = self._concerned.get(number) or self._replica.writes.pending.get(number)
-        if write is None:
-            return  # given up
-        write.progress = progress
-        if write.accepted and (progress.reached >= progress.wanted or not progress.possible):
-            self._end_concern(write, self._concern_error(write, progress))
-
-    def _concern_error(self, write: PendingWrite, progress: Reached) -> MemSyncError | None:
-        if progress.reached >= progress.wanted:
-            return None
-        return WriteConcernError(
-            f"the write is applied, as version {write.accepted}, but w={write.proposal.w!r} wants "
-            f"{progress.wanted} members and {progress.reached} have confirmed it",
-            version=write.accepted,
-            wanted=progress.wanted,
-            reached=progress.reached,
-        )
-
-    def _give_up(self, write: PendingWrite) -> None:
-        """The time of an accepted write is over."""
-        unknown = Reached(write.proposal.number, 1, 0, True)
-        progress = write.progress or unknown
-        error = WriteConcernError(
-            f"the write is applied, as version {write.accepted}, but its write concern "
-            f"(w={write.proposal.w!r}, journal={write.proposal.journal}) was not met in time: "
-            f"{progress.reached} of {progress.wanted or 'the wanted'} members have confirmed it",
-            version=write.accepted,
-            wanted=progress.wanted or write.proposal.w,
-            reached=progress.reached,
-        )
-        self._end_concern(write, error)
-
-    def _end_concern(self, write: PendingWrite, error: MemSyncError | None) -> None:
-        with self._guard:
-            self._concerned.pop(write.proposal.number, None)
-        write.resolve(write.accepted, error)
-        self._make_room()
+        write = self._replica.writes.pending.get(progress.number)
+        if write is not None:
+            write.progress = progress  # it is not known yet that it was accepted
+        else:
+            self._concerned.reached(progress)
 
     def give_up_late(self, now: float) -> None:
         """End the waiting for concerns whose time is over (monotonic seconds)."""
-        if not self._concerned:
-            return
-        with self._guard:
-            late = [write for write in self._concerned.values() if write.deadline <= now]
-        for write in late:
-            self._give_up(write)
+        self._concerned.give_up_late(now)
 
     def _make_room(self) -> None:
         with self._guard:
@@ -369,12 +263,8 @@ class OwnWrites:
         with self._guard:
             for write in self._replica.writes.after(last):
                 way.queue_write(write, frame(write.proposal))
-            for number in self._concerned.keys() & self._replica.writes.pending.keys():
-                del self._concerned[number]  # the new host lacks it: it is decided anew
-            for number, write in self._concerned.items():
-                wanted = write.progress.wanted if write.progress else write.proposal.w or 1
-                journal = write.proposal.journal
-                way.queue_await(Await(number, write.accepted, wanted, journal))
+            for message in self._concerned.awaits(self._replica.writes.pending):
+                way.queue_await(message)
             self._way = way
         way.kick()
 
@@ -386,7 +276,7 @@ class OwnWrites:
     def flush(self, deadline: float) -> None:
         """Wait until all writes are decided, or the time is over (monotonic seconds)."""
         with self._guard:
-            waiting = [*self._replica.writes.pending.values(), *self._concerned.values()]
+            waiting = [*self._replica.writes.pending.values(), *self._concerned.waiting()]
         for write in waiting:
             self.wait(write, deadline)
 
@@ -395,14 +285,14 @@ class OwnWrites:
         with self._guard:
             self._ended = True
             orphans = list(self._replica.writes.pending.values())
-            concerned = list(self._concerned.values())
+            concerned = self._concerned.waiting()
             self._replica.writes.pending.clear()
             self._room.notify_all()
         for write in orphans:
             error = WriteTimeoutError("the peer stopped before the write was answered")
             write.resolve(self._replica.state.version, error)
         for write in concerned:
-            self._give_up(write)
+            self._concerned.give_up(write)
 
 
 def _checked(update: Any, array_filters: Any) -> Any:

@@ -9,7 +9,7 @@ from ..document import to_plain
 from ..errors import UsageError
 from ..options import check_timeout
 from ..replication.compiling import value_at
-from .own_writes import Call
+from .pending_write import Call
 
 if TYPE_CHECKING:
     from .node import Node

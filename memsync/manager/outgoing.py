@@ -1,0 +1,180 @@
+"""What goes out from the host to its attached peers: when it is sent, and to whom it is too much.
+
+Each entry is queued for all peers at once, so each stream holds all entries in order. Who waits for
+an answer is *urgent* and flushed in the same round; pushes to the others may wait while more input
+is there, for a bounded number of rounds.
+
+A peer that takes its pushes too slowly *lags*: what waits for it is dropped, nothing more is pushed
+to it, and when it has taken the rest it is to be brought level anew over the same connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .channel import Channel, ChannelLost
+
+if TYPE_CHECKING:
+    from .node import Node
+
+log = logging.getLogger("memsync.host")
+
+_LAZY_ROUNDS = 16  # rounds a push may wait while more input is there
+
+Mark = tuple[int, int]  # how often the peer had lagged, bytes queued for it
+
+
+class Attached:
+    """A peer's channel at the host."""
+
+    __slots__ = (
+        "channel",
+        "exempt",
+        "lags",
+        "lapses",
+        "peer",
+        "ping_at",
+        "registered",
+        "round_trip",
+    )
+
+    def __init__(self, peer: str, channel: Channel) -> None:
+        self.peer = peer
+        self.channel = channel
+        self.exempt = 0  # bytes: what brings it level does not count as falling behind
+        self.registered = 0
+        self.lags = False
+        self.lapses = 0  # how often it has lagged
+        self.ping_at = 0.0
+        self.round_trip: float | None = None
+
+    @property
+    def behind(self) -> int:
+        """Bytes of pushes and answers which the peer has not taken."""
+        return self.channel.queued_total - max(self.channel.sent_total, self.exempt)
+
+
+class Outgoing:
+    """The attached peers of one host and the frames on their way to them (driver only).
+
+    `lost` is called when a peer's connection has ended, `caught_up` when one that lagged has taken
+    what was left for it.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        selector: selectors.BaseSelector,
+        lost: Callable[[Attached, str], None],
+        caught_up: Callable[[Attached], None],
+    ) -> None:
+        self.attached: dict[str, Attached] = {}
+        self._node = node
+        self._selector = selector
+        self._lost = lost
+        self._caught_up = caught_up
+        self._max_queue = node.options.network.max_queue
+        self._urgent: set[str] = set()
+        self._lazy: set[str] = set()
+        self._lazy_rounds = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether pushes wait for a quiet round."""
+        return bool(self._lazy)
+
+    def add(self, attached: Attached) -> None:
+        """A peer is attached; what was queued for it is sent."""
+        self.attached[attached.peer] = attached
+        self.send(attached)
+
+    def remove(self, attached: Attached) -> None:
+        """A peer is not attached any more."""
+        self._node.register(self._selector, attached.channel, attached.registered, 0)
+        attached.channel.close()
+        del self.attached[attached.peer]
+        self._lazy.discard(attached.peer)
+
+    def push(self, encoded: bytes) -> None:
+        """Queue a frame for all who keep up."""
+        for peer, attached in self.attached.items():
+            if not attached.lags:
+                attached.channel.queue(encoded)
+                self._lazy.add(peer)
+
+    def answer(self, attached: Attached, encoded: bytes) -> None:
+        """Queue a frame for one peer, to be sent in this round."""
+        attached.channel.queue(encoded)
+        self._urgent.add(attached.peer)
+
+    def urge(self, attached: Attached) -> None:
+        """What waits for this peer is to be sent in this round."""
+        self._urgent.add(attached.peer)
+
+    def urge_all(self) -> None:
+        """What waits for any peer is to be sent in this round."""
+        self._urgent.update(self.attached)
+
+    def flush(self, *, quiet: bool) -> None:
+        """Send what is urgent, and the rest as well when there was no input or it has waited."""
+        urgent, self._urgent = self._urgent, set()
+        self._lazy -= urgent
+        if quiet or self._lazy_rounds >= _LAZY_ROUNDS:
+            urgent |= self._lazy
+            self._lazy.clear()
+        self._lazy_rounds = self._lazy_rounds + 1 if self._lazy else 0
+        for peer in urgent:
+            attached = self.attached.get(peer)
+            if attached is not None:
+                self.send(attached)
+
+    def send(self, attached: Attached) -> None:
+        """Hand what is queued for a peer to the kernel."""
+        try:
+            done = attached.channel.flush()
+        except ChannelLost as error:
+            self._lost(attached, str(error))
+            return
+        if attached.lags and done:
+            attached.lags = False
+            self._caught_up(attached)
+            return
+        if attached.behind > self._max_queue and not attached.lags:
+            log.info("peer %s does not keep up (network.maxQueue)", attached.peer)
+            attached.lags = True
+            attached.lapses += 1
+            attached.channel.drop_unsent()
+        mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
+        attached.registered = self._node.register(
+            self._selector, attached.channel, attached.registered, mask, attached.peer
+        )
+
+    # -- who has what ----------------------------------------------------------------------------
+
+    def marks(self) -> dict[str, Mark]:
+        """How far each peer that keeps up must have been sent to have all that is queued now."""
+        return {
+            peer: (attached.lapses, attached.channel.queued_total)
+            for peer, attached in self.attached.items()
+            if not attached.lags
+        }
+
+    def is_pushed(self, marks: dict[str, Mark]) -> bool:
+        """Whether some kernel has all up to its peer's mark; marks of the gone are renewed.
+
+        A peer that lags, or has lagged since, counts as gone: its mark was dropped with the rest.
+        """
+        for peer in [peer for peer, mark in marks.items() if not self._stands(peer, mark)]:
+            del marks[peer]
+        if not marks:
+            marks.update(self.marks())
+        if not marks:
+            return True
+        return any(self.attached[p].channel.sent_total >= mark for p, (_, mark) in marks.items())
+
+    def _stands(self, peer: str, mark: Mark) -> bool:
+        attached = self.attached.get(peer)
+        return attached is not None and not attached.lags and attached.lapses == mark[0]
