@@ -17,13 +17,10 @@ from .pending_write import PendingWrite
 class Concerned:
     """The accepted writes of one peer whose concern is not met; `ended` is told of each end."""
 
-    def __init__(self, guard: Any, ended: Callable[[], None]) -> None:
+    def __init__(self, guard: Any, ended: Callable[[PendingWrite], None]) -> None:
         self._guard = guard
         self._ended = ended
         self._writes: dict[int, PendingWrite] = {}
-
-    def __len__(self) -> int:
-        return len(self._writes)
 
     def waiting(self) -> list[PendingWrite]:
         """The writes, in the order of their numbers."""
@@ -78,7 +75,7 @@ class Concerned:
         with self._guard:
             self._writes.pop(write.proposal.number, None)
         write.resolve(write.accepted, error)
-        self._ended()
+        self._ended(write)
 
 
 def _unmet(write: PendingWrite, why: str) -> WriteConcernError:

@@ -58,7 +58,8 @@ class OwnWrites:
         self._clock = clock
         self._rolled_back = rolled_back
         self._room = threading.Condition(self._guard)
-        self._concerned = Concerned(guard, self._make_room)
+        self._open: dict[int, PendingWrite] = {}  # those whose outcome nobody was told
+        self._concerned = Concerned(guard, self._close)
         self._way: Way | None = None
         self._ended = False
         self._busy = False
@@ -70,8 +71,8 @@ class OwnWrites:
 
     @property
     def pending(self) -> int:
-        """How many writes have no outcome yet."""
-        return len(self._replica.writes.pending) + len(self._concerned)
+        """How many writes have no outcome yet; the guard is held."""
+        return len(self._open.keys() | self._replica.writes.pending.keys())
 
     def patch(self, update: Any, call: Call, timeout: float) -> int:
         """Write, and wait for the outcome: the version from which on it counts.
@@ -161,6 +162,7 @@ class OwnWrites:
             way = self._way
             try:
                 self._check_size(len(encoded))
+                self._open[proposal.number] = write
                 replica.show(write)
                 if way is not None:
                     way.queue_write(write, encoded)
@@ -231,7 +233,7 @@ class OwnWrites:
             self._concerned.add(write, version)
             return
         write.resolve(version, error)
-        self._make_room()
+        self._close(write)
 
     def reached(self, progress: Reached) -> None:
         """The host tells how far the concern of an own write has come."""
@@ -245,8 +247,10 @@ class OwnWrites:
         """End the waiting for concerns whose time is over (monotonic seconds)."""
         self._concerned.give_up_late(now)
 
-    def _make_room(self) -> None:
+    def _close(self, write: PendingWrite) -> None:
+        """The outcome of a write has been told."""
         with self._guard:
+            self._open.pop(write.proposal.number, None)
             self._room.notify()
 
     def unsent(self, number: int) -> list[PendingWrite]:
@@ -276,23 +280,24 @@ class OwnWrites:
     def flush(self, deadline: float) -> None:
         """Wait until all writes are decided, or the time is over (monotonic seconds)."""
         with self._guard:
-            waiting = [*self._replica.writes.pending.values(), *self._concerned.waiting()]
+            waiting = list(self._open.values())
         for write in waiting:
             self.wait(write, deadline)
 
     def end(self) -> None:
         """The peer has stopped: what is undecided stays unknown, nothing new is taken."""
+        self.tell()
         with self._guard:
             self._ended = True
-            orphans = list(self._replica.writes.pending.values())
-            concerned = self._concerned.waiting()
-            self._replica.writes.pending.clear()
+            orphans = list(self._open.values())
             self._room.notify_all()
         for write in orphans:
-            error = WriteTimeoutError("the peer stopped before the write was answered")
+            if write.accepted:
+                self._concerned.give_up(write)
+                continue
+            error = WriteTimeoutError("the peer stopped before the write was acknowledged")
             write.resolve(self._replica.state.version, error)
-        for write in concerned:
-            self._concerned.give_up(write)
+            self._close(write)
 
 
 def _checked(update: Any, array_filters: Any) -> Any:
