@@ -6,6 +6,8 @@ overlay before the first of them is done, so nothing is ever undone where a read
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -22,21 +24,77 @@ _KINDS = ("replace", "add", "remove")
 _SCALARS = frozenset({type(None), bool, int, float, str})
 
 
-def replay(root: Any, operations: list[Operation]) -> None:
+def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None:
     """Apply ``add``, ``remove`` and ``replace`` operations to `root`, in place.
 
     In a live `ReadOnlyDict` the values become live containers under its guard, which the caller
     holds. A plain dict gets plain copies. Raises `UpdateError` when an operation cannot be applied;
-    `root` is then as it was.
+    `root` is then as it was. With `fit` the caller vouches that they can, since they were just
+    compiled against `root` or an equal document, and the look ahead is spared.
 
     >>> document = {"a": {"n": 1}}
     >>> replay(document, [{"op": "replace", "path": "/a/n", "value": 2}])
     >>> document
     {'a': {'n': 2}}
     """
-    if len(operations) == 1:
-        write(root, operations[0])
+    if len(operations) > 1 and not fit and not _each_fits(root, operations):
+        _replay_tried(root, operations)
         return
+    for operation in operations:
+        write(root, operation)
+
+
+def _each_fits(root: Any, operations: list[Operation]) -> bool:
+    """Whether operations fit that have nothing to do with each other, judged one by one.
+
+    That is so for most updates, and spares them the overlay, which copies the arrays they change.
+    Elements of one array may come and go one after the other if nothing is changed inside of them.
+    """
+    lengths: dict[str, int] = {}  # of the arrays whose elements come and go, as it will be
+    direct: Counter[str] = Counter()  # how many operations there are on elements of an array
+    named: set[str] = set()
+    passed: Counter[str] = Counter()  # how many operations lead through a place
+    for operation in operations:
+        try:
+            kind, pointer = operation["op"], operation["path"]
+            parents, last = split(pointer)
+            complete = kind == "remove" or ("value" in operation and kind in _KINDS)
+        except (KeyError, TypeError, UpdateError):
+            return False  # trying it says what is wrong
+        container = _descend(root, parents)
+        if not complete or last is None or pointer in named:
+            return False
+        if isinstance(container, dict):
+            if kind != "add" and last not in container:
+                return False
+            named.add(pointer)
+        elif isinstance(container, list):
+            array = pointer[: pointer.rindex("/")]
+            length = lengths.get(array, len(container))
+            index = length if last == "-" and kind == "add" else pointer_index(last)
+            if index is None or index > length - (kind != "add"):
+                return False
+            direct[array] += 1
+            if kind == "replace":
+                named.add(pointer)
+            else:
+                lengths[array] = length + (1 if kind == "add" else -1)
+        else:
+            return False
+        passed.update(above(pointer))
+    return named.isdisjoint(passed) and all(passed[array] == direct[array] for array in lengths)
+
+
+def above(pointer: str) -> Iterator[str]:
+    """The pointers of all that contains a place."""
+    end = pointer.rfind("/")
+    while end >= 0:
+        yield pointer[:end]
+        end = pointer.rfind("/", 0, end)
+
+
+def _replay_tried(root: Any, operations: list[Operation]) -> None:
+    """Replay what is tried on an overlay first, as a whole."""
     trial = Trial(root)
     values = []
     for operation in operations:

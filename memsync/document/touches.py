@@ -13,6 +13,7 @@ from typing import Any
 
 from memsync.document.difference import Operation
 from memsync.document.paths import is_digits, pointer_of
+from memsync.document.replay import above
 from memsync.document.written import written
 
 # No pointer ends like this: after "~" comes 0 or 1.
@@ -40,7 +41,7 @@ class Touches:
         for pointer in pointers:
             if pointer not in self._at:
                 self._at.add(pointer)
-                self._above.update(_prefixes(pointer))
+                self._above.update(above(pointer))
 
     def meets(self, pointers: Iterable[str]) -> bool:
         """Whether one of the places equals, contains or lies within a touched one."""
@@ -48,16 +49,9 @@ class Touches:
         return any(
             pointer in at
             or pointer in self._above
-            or any(prefix in at for prefix in _prefixes(pointer))
+            or any(prefix in at for prefix in above(pointer))
             for pointer in pointers
         )
-
-
-def _prefixes(pointer: str) -> Iterator[str]:
-    end = pointer.rfind("/")
-    while end >= 0:
-        yield pointer[:end]
-        end = pointer.rfind("/", 0, end)
 
 
 def touched_by(operations: Iterable[Operation]) -> Iterator[str]:
@@ -68,7 +62,7 @@ def touched_by(operations: Iterable[Operation]) -> Iterator[str]:
     """
     for operation in operations:
         pointer: str = operation["path"]
-        if operation["op"] == "replace":
+        if operation["op"] in ("replace", "test"):
             yield pointer
             continue
         parent, _, last = pointer.rpartition("/")
@@ -89,8 +83,11 @@ def looked_at(body: Any, where: dict[str, Any] | None) -> Iterator[str]:
         yield each.pointer
     if isinstance(body, list):
         for operation in body:
-            yield operation["path"]
-            if "from" in operation:
+            # A key that is taken out and put in again moves, unless it is the last one already.
+            yield from touched_by([operation])
+            if operation["op"] == "move":
+                yield from touched_by([{"op": "remove", "path": operation["from"]}])
+            elif operation["op"] == "copy":
                 yield operation["from"]
     if where is not None:
         yield from filtered_by(where)

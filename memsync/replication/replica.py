@@ -121,7 +121,7 @@ class Replica(Generic[W]):
             return  # it is shown together with all others
         self._stale = True
         write.operations = self._compiled(self.live, write.proposal)
-        replay(self.live, write.operations)
+        replay(self.live, write.operations, fit=True)
         if self._touches is not None:
             self._touches.add(_places(write))
         self._stale = False
@@ -202,7 +202,7 @@ class Replica(Generic[W]):
             return own == next(iter(pending)) and _same(pending[own].operations, operations)
         if pending and self._pending_touches().meets(touched_by(operations)):
             return False
-        replay(self.live, operations)
+        replay(self.live, operations, fit=True)  # as they did in the state
         self._changed(operations)
         return True
 

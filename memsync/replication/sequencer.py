@@ -182,7 +182,7 @@ class Sequencer:
                 f"the compiled patch has {len(encoded)} bytes, over network.maxFrame "
                 f"({self._max_frame}): split the update, or raise the limit for the whole group"
             )
-        self.state.apply(entry)
+        self.state.apply(entry, fit=True)
         self.log.append(entry, len(encoded))
         return Ordered(entry, encoded)
 

@@ -78,8 +78,8 @@ class State:
         self.options = options
         self.index = ConflictIndex(group_value(options, "network.max_index"))
 
-    def apply(self, entry: Entry) -> None:
-        """Go one version on.
+    def apply(self, entry: Entry, *, fit: bool = False) -> None:
+        """Go one version on; with `fit` its patch was compiled against this very state.
 
         Raises `ProtocolError` when the entry is not the next one, or of a lower epoch.
         """
@@ -91,7 +91,7 @@ class State:
         with self.guard:
             self.torn = True
             if entry.kind == "patch":
-                replay(self.document, entry.body)
+                replay(self.document, entry.body, fit=fit)
                 self.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
             elif entry.kind == "member":
                 self._change_members(entry.body)
