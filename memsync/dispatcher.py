@@ -65,14 +65,23 @@ class Dispatcher:
             if len(self._queue) >= QUEUE_MAX:
                 self._dropped += 1
                 return
+        self.call_surely(callback, *args)
+
+    def call_surely(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Queue one call that must not be dropped: there are as many as the program asked for."""
+        with self._lock:
             self._queue.append((callback, args))
             if self._thread is None:
-                self._stopping = False
                 self._thread = threading.Thread(
                     target=self._run, name="memsync-dispatch", daemon=True
                 )
                 self._thread.start()
             self._wake.notify()
+
+    def open(self) -> None:
+        """From now on the thread waits for more when the queue is empty."""
+        with self._lock:
+            self._stopping = False
 
     def is_current(self) -> bool:
         """Whether the calling thread is the dispatcher's own."""

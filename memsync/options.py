@@ -34,6 +34,7 @@ __all__ = [
     "OptionSpec",
     "Options",
     "check_name",
+    "check_path",
     "check_timeout",
     "load_options",
     "read_config",
@@ -115,6 +116,20 @@ def check_name(name: str) -> str:
     if wrong:
         raise UsageError(f"name {name!r} contains {wrong.group()!r}: {NAME_RULE}")
     return name
+
+
+def check_path(path: Any) -> tuple[str, ...]:
+    """The parts of a dotted path; raises `UsageError` for what is none.
+
+    >>> check_path("a.b.0")
+    ('a', 'b', '0')
+    """
+    if not isinstance(path, str):
+        raise UsageError(f"a path is a string like 'a.b.0', not {path!r:.60}")
+    parts = tuple(path.split("."))
+    if "" in parts:
+        raise UsageError(f"the path {path!r:.60} has an empty part: write it like 'a.b.0'")
+    return parts
 
 
 def check_timeout(timeout: Any, default: float) -> float:

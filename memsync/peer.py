@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .dispatcher import Dispatcher, Subscription
 from .document import normalize
-from .edits import Edit, Editor
+from .edits import Edit, Editor, Send
 from .errors import (
     HostUnresponsiveError,
     NotStartedError,
     OptionsError,
     UsageError,
+    WriteTimeoutError,
 )
 from .manager import forks
 from .manager.folder import root_folder
@@ -166,6 +168,7 @@ class MemSync(Generic[TState], forks.Forkable):
                 raise OptionsError(
                     f"not available in this version of memsync: {', '.join(missing)}"
                 )
+            self._dispatcher.open()
             node = Node(
                 self.name, self._root, self._founding, self._options, self._dispatcher.announce
             )
@@ -279,7 +282,7 @@ class MemSync(Generic[TState], forks.Forkable):
         """
         call = Call(where, array_filters, w, journal, time.monotonic() + self._seconds(timeout))
         future = _WriteFuture(self._dispatcher)
-        self._live().own.propose(update, call, future=future)
+        self._live().own.submit(update, call, future)
         return future
 
     def edit(self, timeout: float | None = None) -> Edit:
@@ -298,7 +301,9 @@ class MemSync(Generic[TState], forks.Forkable):
         ...     mem.snapshot("cart.n")
         2
         """
-        return self._editor.edit(self._live().replica.live, self._sender(timeout))
+        seconds = self._seconds(timeout)
+        send: Send = functools.partial(self.patch, timeout=seconds)
+        return self._editor.edit(self._live().replica.live, send)
 
     def transact(self, function: Callable[[Any], TResult], timeout: float | None = None) -> TResult:
         """`edit` with ``function(draft)``, repeated until it goes through; returns its result.
@@ -311,13 +316,14 @@ class MemSync(Generic[TState], forks.Forkable):
         ...     mem.transact(lambda draft: draft["free"].pop())
         'b'
         """
+        if not callable(function):
+            raise UsageError(f"transact() needs a function of the draft, not {function!r:.60}")
         deadline = time.monotonic() + self._seconds(timeout)
-        send = self._sender(timeout)
-        return self._editor.transact(self._live().replica.live, send, function, deadline)
 
-    def _sender(self, timeout: float | None) -> Callable[[list[dict[str, Any]]], int]:
-        seconds = self._seconds(timeout)
-        return lambda operations: self.patch(operations, timeout=seconds)
+        def send(operations: list[dict[str, Any]]) -> int:
+            return self.patch(operations, timeout=max(deadline - time.monotonic(), 0.0))
+
+        return self._editor.transact(self._live().replica.live, send, function, deadline)
 
     # -- waiting ---------------------------------------------------------------------------------
 
@@ -542,11 +548,29 @@ class _WriteFuture(Future[int]):
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self._dispatcher = dispatcher
+        self._pid = os.getpid()
         self.set_running_or_notify_cancel()
 
     def add_done_callback(self, fn: Callable[[Future[int]], Any]) -> None:
         """Call `fn` with the future once it is done, on the dispatcher thread."""
-        super().add_done_callback(lambda future: self._dispatcher.call(fn, future))
+        super().add_done_callback(lambda future: self._dispatcher.call_surely(fn, future))
+
+    def result(self, timeout: float | None = None) -> int:
+        """The version; waits for it, at most `timeout` seconds."""
+        self._check_process()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The error, None if there is none; waits for the outcome, at most `timeout` seconds."""
+        self._check_process()
+        return super().exception(timeout)
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid() and not self.done():
+            raise WriteTimeoutError(
+                "this future came over a fork: its write is the parent's, and only there its "
+                "outcome becomes known"
+            )
 
 
 def _rejoin(

@@ -13,6 +13,7 @@ from .document import check_filter, filtered_by, identical, matches, to_plain
 from .document.paths import pointer_of
 from .errors import NotStartedError, UsageError, WaitTimeoutError
 from .manager.node import Node
+from .options import check_path
 from .replication.compiling import value_at
 
 
@@ -74,11 +75,7 @@ class Changes(Iterator[tuple[Any, int]]):
     """What `MemSync.changes` returns; several threads must not share one."""
 
     def __init__(self, node: Node, path: str) -> None:
-        if not isinstance(path, str):
-            raise UsageError(f"a path is a string like 'a.b.0', not {path!r:.60}")
-        parts = tuple(path.split(".")) if path else ()
-        if "" in parts:
-            raise UsageError(f"the path {path!r} has an empty part: write it like 'a.b.0'")
+        parts = check_path(path) if path != "" else ()
         self._node = node
         self._path = path
         self._watch = node.watching.add([pointer_of(parts)])

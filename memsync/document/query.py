@@ -19,6 +19,7 @@ from memsync.document.failures import ForeignValueError, failure
 from memsync.document.order import type_name
 from memsync.document.paths import Parts
 from memsync.document.values import explain_foreign, normalize
+from memsync.errors import NotSerializableError
 
 
 class Query:
@@ -68,7 +69,10 @@ def matches(document: dict[str, Any], filter: dict[str, Any]) -> bool:
 
 def check_filter(filter: dict[str, Any]) -> dict[str, Any]:
     """A detached copy of `filter`, if it is a valid one. Raises as `matches` does."""
-    checked = normalize(filter)
+    try:
+        checked = normalize(filter)
+    except NotSerializableError as error:
+        raise NotSerializableError(f"in a filter: {error}", path=error.path) from error
     parse_query(checked)
     assert isinstance(checked, dict)
     return checked

@@ -106,11 +106,14 @@ class Channel:
                 return False
         return True
 
-    def drop_unsent(self) -> None:
-        """Forget the frames of which the kernel has taken nothing."""
-        kept = [self._outbound[0]] if self._begun else []
-        self._outbound = deque(kept)
-        self.queued_total = self.sent_total + sum(map(len, kept))
+    def drop_unsent(self, keep: int) -> None:
+        """Forget the frames of which the kernel has taken nothing, from the byte `keep` on.
+
+        The byte is counted as `queued_total` counts, and is the first one of a frame.
+        """
+        outbound = self._outbound
+        while len(outbound) > self._begun and self.queued_total - len(outbound[-1]) >= keep:
+            self.queued_total -= len(outbound.pop())
 
     def shut_reading(self) -> None:
         """End the incoming stream: a blocked reader wakes; what has arrived can still be read."""

@@ -6,6 +6,7 @@ They are in the object, whatever comes; what is open is only whether the caller 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container
 from typing import Any
 
@@ -44,11 +45,17 @@ class Concerned:
         if progress.reached >= progress.wanted:
             self._end(write, None)
         elif not progress.possible:
-            self._end(write, _unmet(write, "there are not that many members"))
+            self._end(write, _unmet(write, "there are not that many living members"))
 
     def give_up(self, write: PendingWrite) -> None:
         """The time of a write is over."""
         self._end(write, _unmet(write, "that was not confirmed in time"))
+
+    def next_deadline(self) -> float:
+        """When the next of them ends (monotonic seconds)."""
+        if not self._writes:
+            return math.inf
+        return min((write.deadline for write in self.waiting()), default=math.inf)
 
     def give_up_late(self, now: float) -> None:
         """End the waiting of those whose time is over (monotonic seconds)."""

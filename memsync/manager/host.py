@@ -42,7 +42,7 @@ from ..replication.messages import (
 from ..replication.sequencer import Ordered, Sequencer
 from .channel import Channel, ChannelLost
 from .folder import HeldFile
-from .outgoing import Attached, Mark, Outgoing
+from .outgoing import STALL, Attached, Mark, Outgoing
 from .server import MemSyncServer
 
 if TYPE_CHECKING:
@@ -125,8 +125,9 @@ class Host:
         poll = self._node.options.network.poll
         next_look = time.monotonic() + poll
         while not self._node.stopping:
-            self._round(max(next_look - time.monotonic(), 0))
+            self._round(max(min(next_look, self._node.own.next_deadline()) - time.monotonic(), 0))
             now = time.monotonic()
+            self._node.own.give_up_late(now)
             if now >= next_look:
                 next_look = now + poll
                 self._keep_house()
@@ -137,6 +138,8 @@ class Host:
     def _round(self, timeout: float) -> None:
         if self._out.is_waiting or self._inbox or self.arrivals or self._awaits:
             timeout = 0
+        if self._unpushed:
+            timeout = min(timeout, STALL / 4)  # to see in time who takes nothing
         events = self._selector.select(timeout)
         for key, mask in events:
             if key.fileobj is self._node.waker:
@@ -266,6 +269,7 @@ class Host:
     def _begin_watch(
         self, writer: str, number: int, version: int, w: int | str | None, journal: bool
     ) -> None:
+        self._remove_dead()  # they are no members any more, if nobody has noticed so far
         members = self._node.state.members
         self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
         self._out.push(frame(Confirm()))  # who lags is asked when it has caught up
@@ -338,16 +342,21 @@ class Host:
 
     def _catch_up(self, attached: Attached) -> None:
         """A peer that lagged has taken what was left: it gets the state as it is now."""
-        self._queue_level(attached, (0, 0), lowest=1, known=1)
+        self._queue_level(attached, (0, 0), 1, 1, has_at_most=attached.has_at_most)
         self._out.send(attached)
 
     def _queue_level(
-        self, attached: Attached, pair: tuple[int, int], lowest: int, known: int
+        self,
+        attached: Attached,
+        pair: tuple[int, int],
+        lowest: int,
+        known: int,
+        has_at_most: int = 0,
     ) -> None:
         """Queue what brings a peer level, and the outcomes that it may not know."""
         node, channel = self._node, attached.channel
         decisions = self._sequencer.attach(attached.peer, lowest, known)
-        snapshot, frames = node.replica.level(*pair)
+        snapshot, frames = node.replica.level(*pair, has_at_most)
         last = self._sequencer.last(attached.peer)
         channel.queue(frame(Welcome(node.id, self.epoch, node.state.version, snapshot, last)))
         for each in frames:
@@ -373,11 +382,11 @@ class Host:
 
     def _leave(self, peer: str) -> None:
         self._push(self._sequencer.leave(peer))
-        self.concerns.forget(peer)
+        for writer, progress in self.concerns.forget(peer):
+            self._inform(writer, progress)
 
     def _keep_house(self) -> None:
         self._remove_dead()
-        self._node.own.give_up_late(time.monotonic())
         self._node.replica.forget_encoding()
         if not self._node.folder.rendezvous_names(self._node.id):
             log.warning("the rendezvous file was missing or damaged: it is written anew")

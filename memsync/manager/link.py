@@ -129,10 +129,11 @@ class Link:
         poll = self._node.options.network.poll
         next_look = time.monotonic() + poll
         while not self.lost and not self._node.stopping:
-            woken = self._turn(max(next_look - time.monotonic(), 0))
+            deadline = min(next_look, self._node.own.next_deadline())
+            woken = self._turn(max(deadline - time.monotonic(), 0))
+            self._node.own.give_up_late(time.monotonic())
             if woken or time.monotonic() >= next_look:
                 next_look = time.monotonic() + poll
-                self._node.own.give_up_late(time.monotonic())
                 if not self._node.reigns_still(self.reign.epoch):
                     self._lose("the host's lock is free, or a newer one exists")
         return self._reason or "stopped"
@@ -272,7 +273,9 @@ class Link:
         """Seconds for a round trip to the host; raises `TimeoutError` after `timeout` seconds."""
         try:
             return self._ping(timeout)
-        except KeyboardInterrupt:
+        except TimeoutError:
+            raise
+        except BaseException:  # for example KeyboardInterrupt
             self.break_off()
             raise
 
@@ -368,6 +371,7 @@ class Link:
                 if message.epoch < self._node.replica.state.epoch:
                     raise ProtocolError(f"a host of epoch {message.epoch} is of the past")
                 self._welcome = message
+                self._node.replica.drop_parts()  # those of a level that was broken off
             case SnapshotPart():
                 if self._welcome is None:
                     raise ProtocolError("a snapshot came before Welcome")

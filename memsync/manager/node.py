@@ -86,11 +86,13 @@ class Node:
             self.id,
             self.state,
             self.log,
-            Writes(keep=network.window),
+            Writes(keep=network.max_log, keep_bytes=network.max_log_bytes),
             self.guard,
             self.watching.changed,
         )
-        self.own = OwnWrites(name, options, self.replica, self.guard, self.clock, self._rolled_back)
+        self.own = OwnWrites(
+            name, options, self.replica, self.guard, self.clock, self._rolled_back, self._wake
+        )
         self.role: Role | None = None
         self.candidate: Host | None = None
         self.driver_ident = 0
@@ -99,6 +101,7 @@ class Node:
         self._data = data
         self._announce = announce
         self._ready = threading.Event()
+        self._first_status = "stopped"  # the role that start() led to; it may be over already
         self._ponged = threading.Condition(threading.Lock())
         self._last_host: str | None = None
         self._thread = threading.Thread(target=self._drive, name="memsync-driver", daemon=True)
@@ -130,13 +133,17 @@ class Node:
         if self.failure is not None:
             self._thread.join()
             raise self.failure
-        assert self.role is not None or self.stopping
-        return self.role.status if self.role is not None else "stopped"
+        return self._first_status
 
     def stop(self, timeout: float = _STOP_PATIENCE) -> None:
         """Leave the group; writes on their way are waited for, at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        if threading.get_ident() != self.driver_ident:
+        role = self.role
+        if self.own.is_inside() and role is not None:
+            # A signal handler: the write that it interrupts cannot be waited for.
+            self.stopping = True
+            role.break_off()
+        elif threading.get_ident() != self.driver_ident:
             self.own.flush(deadline)
         self.stopping = True
         self.waker.wake()
@@ -154,6 +161,7 @@ class Node:
     def close_after_fork(self) -> None:
         """In a forked child: this node is the parent's, only its last state may be read."""
         self.stopping = True
+        self.watching.ended = True
         self.guard._at_fork_reinit()  # type: ignore[attr-defined]  # as the stdlib does it
 
     # -- what the roles need (driver, or the reader in its place) ----------------------------------
@@ -255,6 +263,9 @@ class Node:
             "epoch": epoch,
         }
 
+    def _wake(self) -> None:
+        self.waker.wake()
+
     def _rolled_back(self, error: MemSyncError) -> None:
         self._announce("rolled_back", error)
 
@@ -334,6 +345,8 @@ class Node:
         while not self.stopping:
             role = self._next_role()
             log.info("%s peer=%s epoch=%s", role.status, self.id, self.state.epoch)
+            if not self._ready.is_set():
+                self._first_status = role.status
             self._ready.set()
             self._announce("connected", role.status)
             reason = "failed"

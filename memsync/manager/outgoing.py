@@ -4,14 +4,16 @@ Each entry is queued for all peers at once, so each stream holds all entries in 
 an answer is *urgent* and flushed in the same round; pushes to the others may wait while more input
 is there, for a bounded number of rounds.
 
-A peer that takes its pushes too slowly *lags*: what waits for it is dropped, nothing more is pushed
-to it, and when it has taken the rest it is to be brought level anew over the same connection.
+A peer that takes its pushes too slowly, or none at all for a while, *lags*: what waits for it is
+dropped, nothing more is pushed to it, and when it has taken the rest it is to be brought level anew
+over the same connection.
 """
 
 from __future__ import annotations
 
 import logging
 import selectors
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("memsync.host")
 
 _LAZY_ROUNDS = 16  # rounds a push may wait while more input is there
+STALL = 1.0  # seconds without taking anything after which a peer lags
 
 Mark = tuple[int, int]  # how often the peer had lagged, bytes queued for it
 
@@ -33,12 +36,14 @@ class Attached:
     __slots__ = (
         "channel",
         "exempt",
+        "has_at_most",
         "lags",
         "lapses",
         "peer",
         "ping_at",
         "registered",
         "round_trip",
+        "stalled_since",
     )
 
     def __init__(self, peer: str, channel: Channel) -> None:
@@ -47,7 +52,9 @@ class Attached:
         self.exempt = 0  # bytes: what brings it level does not count as falling behind
         self.registered = 0
         self.lags = False
+        self.has_at_most = 0  # version, when it last began to lag
         self.lapses = 0  # how often it has lagged
+        self.stalled_since = 0.0  # monotonic seconds; 0: it takes what it gets
         self.ping_at = 0.0
         self.round_trip: float | None = None
 
@@ -133,6 +140,7 @@ class Outgoing:
 
     def send(self, attached: Attached) -> None:
         """Hand what is queued for a peer to the kernel."""
+        taken = attached.channel.sent_total
         try:
             done = attached.channel.flush()
         except ChannelLost as error:
@@ -142,15 +150,27 @@ class Outgoing:
             attached.lags = False
             self._caught_up(attached)
             return
-        if attached.behind > self._max_queue and not attached.lags:
-            log.info("peer %s does not keep up (network.maxQueue)", attached.peer)
+        if not attached.lags and self._is_too_slow(attached, done, taken):
+            log.info("peer %s does not keep up", attached.peer)
             attached.lags = True
             attached.lapses += 1
-            attached.channel.drop_unsent()
+            attached.has_at_most = self._node.state.version
+            # A level that is on its way arrives whole, or the peer might never get one.
+            attached.channel.drop_unsent(attached.exempt)
         mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
         attached.registered = self._node.register(
             self._selector, attached.channel, attached.registered, mask, attached.peer
         )
+
+    def _is_too_slow(self, attached: Attached, done: bool, taken: int) -> bool:
+        if attached.behind > self._max_queue:
+            return True
+        if done or attached.channel.sent_total > taken:
+            attached.stalled_since = 0.0
+            return False
+        if not attached.stalled_since:
+            attached.stalled_since = time.monotonic()
+        return time.monotonic() - attached.stalled_since > STALL
 
     # -- who has what ----------------------------------------------------------------------------
 

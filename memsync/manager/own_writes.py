@@ -6,12 +6,13 @@ of the numbers is the order of the stream and of what is shown. The guard is hel
 nor callbacks. While there is no role, between two hosts, writes are kept; whoever the next host is
 gets those it has not decided.
 
-An accepted write that asked for more than the usual write concern waits on, outside the window, for
-what the host says about it.
+An accepted write that asked for more than the usual write concern waits on for what the host says
+about it, and keeps its place in the window until then.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import Any
 
 from ..document import check_filter, check_patch, check_update, normalize
 from ..errors import (
+    ConflictError,
     MemSyncError,
     NotStartedError,
     QueueFullError,
@@ -37,6 +39,8 @@ from ..replication.replica import Outcome, Replica
 from .concerned import Concerned
 from .pending_write import Call, PendingWrite, Way
 
+log = logging.getLogger("memsync.writes")
+
 
 class OwnWrites:
     """The numbered writes of one peer, and the threads that wait for them."""
@@ -49,6 +53,7 @@ class OwnWrites:
         guard: Any,  # the replica's, as a lock for threads
         clock: HybridClock,
         rolled_back: Callable[[MemSyncError], None],
+        wake: Callable[[], None],
     ) -> None:
         self.max_frame = options.network.max_frame  # bytes; the group's, once it is known
         self._name = name
@@ -57,12 +62,13 @@ class OwnWrites:
         self._replica = replica
         self._clock = clock
         self._rolled_back = rolled_back
+        self._wake = wake
         self._room = threading.Condition(self._guard)
         self._open: dict[int, PendingWrite] = {}  # those whose outcome nobody was told
         self._concerned = Concerned(guard, self._close)
         self._way: Way | None = None
         self._ended = False
-        self._busy = False
+        self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
 
     @property
     def lowest(self) -> int:
@@ -80,24 +86,48 @@ class OwnWrites:
         Raises what the update is refused with, `WriteTimeoutError` or `WriteConcernError` after
         `timeout` seconds.
         """
-        write = self.propose(update, call)
-        self.wait(write, call.deadline)
+        self._refuse_nested()
+        try:
+            self._inside.add(threading.get_ident())
+            write = self._propose(update, call, None)
+            self.wait(write, call.deadline)
+        finally:
+            self._inside.discard(threading.get_ident())
         if not write.done:
             if write.accepted:
                 self._concerned.give_up(write)
             else:
                 raise WriteTimeoutError(
-                    f"no answer from the host of {self._name!r} within {timeout:g} s; the write "
-                    "stays pending and may still be applied"
+                    f"the write to {self._name!r} was not acknowledged within {timeout:g} s; it "
+                    "stays pending and may still be applied (get_status()['host'] names the "
+                    "process that orders the writes: is it frozen?)"
                 )
         if write.error is not None:
             raise write.error
         assert write.version is not None
         return write.version
 
-    def propose(
-        self, update: Any, call: Call, *, future: Future[int] | None = None
-    ) -> PendingWrite:
+    def submit(self, update: Any, call: Call, future: Future[int]) -> None:
+        """Write without waiting; the future gets the outcome. Raises as `_propose`."""
+        self._refuse_nested()
+        try:
+            self._inside.add(threading.get_ident())
+            self._propose(update, call, future)
+        finally:
+            self._inside.discard(threading.get_ident())
+
+    def is_inside(self) -> bool:
+        """Whether the calling thread is writing, so that it must be a signal handler that asks."""
+        return threading.get_ident() in self._inside
+
+    def _refuse_nested(self) -> None:
+        if self.is_inside():
+            raise UsageError(
+                "a signal handler cannot write while it interrupts a write of the same thread: "
+                "have the handler set a flag, or start a thread that writes"
+            )
+
+    def _propose(self, update: Any, call: Call, future: Future[int] | None) -> PendingWrite:
         """Check a write, number it, show it and send it on its way.
 
         Raises `UpdateError`, `NotSerializableError`, `UsageError`, `ReadOnlyError`,
@@ -121,11 +151,12 @@ class OwnWrites:
         except MemSyncError:
             raise
         except BaseException:  # for example KeyboardInterrupt
-            self._busy = False
             self._break_off()
             raise
 
     def _checked_concern(self, call: Call) -> Concern | None:
+        if not isinstance(call.journal, bool):
+            raise UsageError(f"journal must be True or False, not {call.journal!r:.60}")
         if call.journal and not self._options.file.journal:
             raise UsageError(
                 "journal=True needs a journal: state the option file.journal: true together with "
@@ -136,13 +167,7 @@ class OwnWrites:
     def _send(self, body: Any, call: Call, future: Future[int] | None) -> PendingWrite:
         replica = self._replica
         with self._guard:
-            if self._busy:
-                raise UsageError(
-                    "a signal handler cannot write while the write that it has interrupted is "
-                    "being numbered: have the handler set a flag, and write later"
-                )
             self._wait_for_room(call.deadline)
-            self._busy = True
             epoch, version = replica.shown
             proposal = Propose(
                 replica.writes.next_number,
@@ -158,16 +183,13 @@ class OwnWrites:
                 call.journal,
             )
             encoded = frame(proposal)
-            write = PendingWrite(proposal, call.deadline, future)
+            write = PendingWrite(proposal, call.deadline, future, len(encoded))
             way = self._way
-            try:
-                self._check_size(len(encoded))
-                self._open[proposal.number] = write
-                replica.show(write)
-                if way is not None:
-                    way.queue_write(write, encoded)
-            finally:
-                self._busy = False
+            self._check_size(len(encoded))
+            self._open[proposal.number] = write
+            replica.show(write)
+            if way is not None:
+                way.queue_write(write, encoded)
         if way is not None:
             way.kick(lazy=future is not None)
         return write
@@ -203,7 +225,8 @@ class OwnWrites:
             left = deadline - time.monotonic()
             if left <= 0 or not self._room.wait(left):
                 raise QueueFullError(
-                    f"{window} writes are in flight (network.window) and none was answered in time"
+                    f"{window} writes are under way or wait for their write concern "
+                    "(network.window), and none was acknowledged in time"
                 )
 
     def _check_size(self, size: int) -> None:
@@ -218,6 +241,15 @@ class OwnWrites:
 
     def tell(self) -> None:
         """Make known what the replica has found out about own writes."""
+        lost, self._replica.lost = self._replica.lost, 0
+        if lost:
+            error = ConflictError(
+                f"{lost} or more acknowledged writes of this peer are lost: it was frozen while "
+                "its host died and others went on without it, and it remembers no more than "
+                f"network.maxLog ({self._replica.writes.keep}) of its own writes to bring back"
+            )
+            log.error("%s", error)
+            self._rolled_back(error)
         outcomes = self._replica.outcomes
         while outcomes:
             outcome = outcomes[0]
@@ -231,6 +263,8 @@ class OwnWrites:
             self._rolled_back(error)  # it was visible, or even acknowledged by a lost host
         if error is None and not write.done and write.is_concerned:
             self._concerned.add(write, version)
+            if write.future is not None:
+                self._wake()  # the driver is to end the waiting in time
             return
         write.resolve(version, error)
         self._close(write)
@@ -242,6 +276,10 @@ class OwnWrites:
             write.progress = progress  # it is not known yet that it was accepted
         else:
             self._concerned.reached(progress)
+
+    def next_deadline(self) -> float:
+        """When the next waiting for a concern ends (monotonic seconds), unless nobody waits."""
+        return self._concerned.next_deadline()
 
     def give_up_late(self, now: float) -> None:
         """End the waiting for concerns whose time is over (monotonic seconds)."""

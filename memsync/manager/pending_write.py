@@ -15,8 +15,10 @@ from ..replication.writes import Write
 class PendingWrite(Write):
     """A write that a thread may wait for, until `deadline` (monotonic seconds)."""
 
-    def __init__(self, proposal: Propose, deadline: float, future: Future[int] | None) -> None:
-        super().__init__(proposal)
+    def __init__(
+        self, proposal: Propose, deadline: float, future: Future[int] | None, size: int
+    ) -> None:
+        super().__init__(proposal, size)
         self.deadline = deadline
         self.future = future
         self.accepted = 0  # version, once it is in the log and only its concern is not met

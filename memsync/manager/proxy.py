@@ -6,8 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..document import to_plain
-from ..errors import UsageError
-from ..options import check_timeout
+from ..options import check_path, check_timeout
 from ..replication.compiling import value_at
 from .pending_write import Call
 
@@ -23,8 +22,8 @@ class DocumentProxy:
 
     def get(self, path: str | None = None) -> Any:
         """The detached value at a dotted path, None where there is none; without a path all."""
-        if path is not None and not isinstance(path, str):
-            raise UsageError(f"a path is a string like 'a.b.0', not {path!r:.60}")
+        if path not in (None, ""):
+            check_path(path)
         with self._node.guard:
             return value_at(self._node.replica.live, path or "")
 

@@ -3,8 +3,9 @@
 A write that asks for more than the usual (host and writer) is *watched* at the host. How many
 members must have applied it is fixed when it is ordered, and only those that were members then
 count. The host asks all peers to confirm (`Confirm`); each answers, behind all entries below, how
-far its copy has come (`Applied`). With `journal`, the entry must be on the host's disk as well;
-`durable` is told so by whoever writes the journal.
+far its copy has come (`Applied`). The writer needs no asking: what it is told comes behind its own
+entry. A member that dies first makes a concern impossible if too few are left. With `journal`, the
+entry must be on the host's disk as well; `durable` is told so by whoever writes the journal.
 
 A watch ends when its concern is met, when its writer leaves, or with the reign. A writer that still
 waits asks the next host to watch anew (`Await`).
@@ -18,6 +19,9 @@ from typing import Any
 
 from ..errors import UsageError
 from .messages import Reached
+
+MAX_MEMBERS = 65_535
+"""More than any group has; what is above is a mistake."""
 
 Concern = int | str
 """A number of members, ``"majority"`` or ``"all"``."""
@@ -33,9 +37,11 @@ def check_concern(w: Any) -> Concern | None:
     """
     if w in ("majority", "all"):
         return str(w)
-    if isinstance(w, int) and not isinstance(w, bool) and w >= 1:
+    if isinstance(w, int) and not isinstance(w, bool) and 1 <= w <= MAX_MEMBERS:
         return None if w == 1 else int(w)
-    raise UsageError(f"w must be a whole number from 1, 'majority' or 'all', not {w!r:.60}")
+    raise UsageError(
+        f"w must be a whole number from 1 to {MAX_MEMBERS}, 'majority' or 'all', not {w!r:.60}"
+    )
 
 
 def wanted_members(w: Concern | None, members: int) -> int:
@@ -58,12 +64,17 @@ class _Watch:
     version: int
     wanted: int
     electorate: frozenset[str]
-    missing: set[str]
+    missing: set[str]  # those that have not confirmed
+    dead: set[str]  # those among them that never will
     journal: bool
 
     @property
     def reached(self) -> int:
         return len(self.electorate) - len(self.missing)
+
+    @property
+    def is_possible(self) -> bool:
+        return self.wanted <= len(self.electorate) - len(self.dead)
 
 
 class Concerns:
@@ -92,11 +103,11 @@ class Concerns:
         missing = {
             peer
             for peer in electorate
-            if peer != self._host and self._applied.get(peer, 0) < version
+            if peer not in (self._host, writer) and self._applied.get(peer, 0) < version
         }
         wanted = wanted_members(w, len(electorate))
-        watch = _Watch(writer, number, version, wanted, electorate, missing, journal)
-        if not self._is_met(watch) and wanted <= len(electorate):
+        watch = _Watch(writer, number, version, wanted, electorate, missing, set(), journal)
+        if not self._is_met(watch) and watch.is_possible:
             self._watches[writer, number] = watch
         return self._told(watch)
 
@@ -119,15 +130,19 @@ class Concerns:
         self._durable = max(self._durable, version)
         return self._tell([w for w in self._watches.values() if w.journal])
 
-    def forget(self, peer: str) -> None:
-        """A peer is gone: nobody waits for its writes; it is counted only where it was already."""
+    def forget(self, peer: str) -> list[tuple[str, Reached]]:
+        """A peer is gone: it counts only where it has confirmed; returns whom to tell what."""
         self._applied.pop(peer, None)
         for key in [key for key in self._watches if key[0] == peer]:
             del self._watches[key]
+        moved = [watch for watch in self._watches.values() if peer in watch.missing]
+        for watch in moved:
+            watch.dead.add(peer)
+        return self._tell([watch for watch in moved if not watch.is_possible])
 
     def _tell(self, moved: list[_Watch]) -> list[tuple[str, Reached]]:
         for watch in moved:
-            if self._is_met(watch):
+            if self._is_met(watch) or not watch.is_possible:
                 del self._watches[watch.writer, watch.number]
         return [(watch.writer, self._told(watch)) for watch in moved]
 
@@ -141,4 +156,4 @@ class Concerns:
         reached = watch.reached
         if reached >= watch.wanted and not self._is_met(watch):
             reached = watch.wanted - 1
-        return Reached(watch.number, reached, watch.wanted, watch.wanted <= len(watch.electorate))
+        return Reached(watch.number, reached, watch.wanted, watch.is_possible)

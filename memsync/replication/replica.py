@@ -86,6 +86,7 @@ class Replica(Generic[W]):
         self.guard = guard
         self.live = make_live({}, guard)
         self.shown = (0, 0)  # the pair that `live` shows, the pending writes on top
+        self.lost = 0  # acknowledged own writes that no host has and nobody remembers
         self.outcomes: deque[Outcome[W]] = deque()  # of own writes, until somebody takes them
         self.part = part  # bytes of a snapshot in one frame
         self._changed = changed
@@ -296,7 +297,7 @@ class Replica(Generic[W]):
         with self.guard:
             self._stale = True
             self._hidden = max(decided, row.last if row else 0)
-            self.writes.recall(self._hidden)
+            self.lost += self.writes.recall(self._hidden)
             # Entries below are in the state; what they said of own writes is in the row.
             self._arrived = [item for item in self._arrived if type(item) is Decision]
             if row:
@@ -306,11 +307,12 @@ class Replica(Generic[W]):
         """The connection is gone: what came of a snapshot is void."""
         self._parts = []
 
-    def level(self, epoch: int, version: int) -> tuple[bool, list[bytes]]:
+    def level(self, epoch: int, version: int, has_at_most: int = 0) -> tuple[bool, list[bytes]]:
         """What brings a peer at the given pair level with us.
 
         Returns whether it is a snapshot, and the frames. One encoding serves all who need one at
-        about the same time, with the entries since behind it.
+        about the same time, with the entries since behind it; but none that is older than the
+        version which the peer may have in spite of its pair.
         """
         entries = self.log.since(epoch, version) if epoch else None
         if entries is not None:
@@ -319,7 +321,8 @@ class Replica(Generic[W]):
             pair, parts = self._encoded
             entries = self.log.since(*pair)
             # More than that and a new encoding is the shorter way.
-            if entries is not None and self.log.size_since(pair[1]) <= sum(map(len, parts)):
+            is_shorter = self.log.size_since(pair[1]) <= sum(map(len, parts))
+            if entries is not None and is_shorter and pair[1] >= has_at_most:
                 return True, [*parts, *map(frame, entries)]
         parts = snapshot_frames(self.state.encode(), self.part)
         self._encoded = (self.state.pair, parts)

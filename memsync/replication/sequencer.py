@@ -206,4 +206,4 @@ def shortened(error: list[Any], limit: int) -> list[Any]:
     if len(encode_value(error)) <= limit:
         return error
     code, message, _ = error
-    return [code, message[: max(limit // 8, 40)], {}]
+    return [code, f"{message[: limit // 2]}...", {}]

@@ -23,8 +23,9 @@ class Write:
     outcome: `version` or `error`.
     """
 
-    def __init__(self, proposal: Propose) -> None:
+    def __init__(self, proposal: Propose, size: int = 0) -> None:
         self.proposal = proposal
+        self.size = size  # bytes on the wire
         self.operations: list[dict[str, Any]] = []
         self.was_shown = False
         self.version: int | None = None
@@ -42,11 +43,15 @@ W = TypeVar("W", bound=Write)
 
 
 class Writes(Generic[W]):
-    """The numbered writes of one peer; at most `keep` accepted ones are remembered."""
+    """The numbered writes of one peer; `keep` accepted ones of `keep_bytes` are remembered."""
 
-    def __init__(self, keep: int) -> None:
+    def __init__(self, keep: int, keep_bytes: int = 1 << 26) -> None:
         self.pending: dict[int, W] = {}
-        self._recent: deque[W] = deque(maxlen=keep)
+        self.keep = keep
+        self._keep_bytes = keep_bytes
+        self._recent: deque[W] = deque()
+        self._recent_bytes = 0
+        self._forgotten: deque[int] = deque(maxlen=keep)  # numbers of accepted ones, for a count
         self._next = 1
         self.known = 1  # an outcome of every number below was known at some time
         # An attribute rather than a look into `pending`, for other threads read it without a lock.
@@ -73,22 +78,37 @@ class Writes(Generic[W]):
         self.known = max(self.known, number + 1)
         self._find_lowest()
         if accepted:
-            self._recent.append(write)
+            self._remember(write)
         return write
 
-    def recall(self, last: int) -> None:
-        """A host that decided our numbers up to `last` reigns: what it lacks is pending again."""
+    def _remember(self, write: W) -> None:
+        self._recent.append(write)
+        self._recent_bytes += write.size
+        while len(self._recent) > self.keep or self._recent_bytes > self._keep_bytes:
+            oldest = self._recent.popleft()
+            self._recent_bytes -= oldest.size
+            self._forgotten.append(oldest.proposal.number)
+
+    def recall(self, last: int) -> int:
+        """A host that decided our numbers up to `last` reigns: what it lacks is pending again.
+
+        Returns how many of those it lacks are not remembered any more, so that they are lost. (At
+        least: this is counted for as many as are remembered at most.)
+        """
         lost = [write for write in self._recent if write.proposal.number > last]
         if not lost:
-            return
-        for write in lost:
-            self._recent.remove(write)
+            return 0
+        self._recent = deque(write for write in self._recent if write.proposal.number <= last)
+        self._recent_bytes = sum(write.size for write in self._recent)
         waiting = [*lost, *self.pending.values()]
         self.pending = {
             write.proposal.number: write
             for write in sorted(waiting, key=lambda write: write.proposal.number)
         }
         self._find_lowest()
+        gone = sum(number > last for number in self._forgotten)
+        self._forgotten.clear()
+        return gone
 
     def after(self, last: int) -> list[W]:
         """What a host that decided this peer's numbers up to `last` must be sent, in sequence."""

@@ -101,7 +101,51 @@ def test_a_concern_that_a_new_host_can_meet_is_met_there(cluster: Cluster) -> No
     assert writer.result(ticket, 30)
 
 
-@pytest.mark.parametrize("w", [0, -1, True, 1.5, "some", None, []])
+@pytest.mark.parametrize("writer", ["host", "client"])
+def test_a_member_that_dies_while_it_is_waited_for_ends_the_waiting(
+    cluster: Cluster, writer: str
+) -> None:
+    host, client, frozen = cluster.start(3, {"n": 0})
+    peer = host if writer == "host" else client
+    frozen.freeze()
+    ticket = peer.begin(lambda mem: mem.patch(WRITE, w="all", timeout=60))
+    until(lambda: host.snapshot("n") == 1)
+    frozen.kill()
+    with pytest.raises(WriteConcernError, match="living members"):
+        peer.result(ticket, 10)
+
+
+def test_who_is_dead_before_the_write_is_no_member(cluster: Cluster) -> None:
+    host, client, victim = cluster.start(3, {"n": 0})
+    victim.kill()
+    for peer in (host, client):
+        until(lambda peer=peer: peer.status()["peers"] == 1)
+        assert peer.patch(WRITE, w="all", timeout=60)
+
+
+def test_the_waiting_of_a_submitted_write_ends_in_time_however_seldom_the_folder_is_looked_at(
+    cluster: Cluster,
+) -> None:
+    seldom = {"network": {"poll": 60}}
+    host, client, frozen = cluster.start(3, {"n": 0}, seldom)
+    frozen.freeze()
+
+    def write(mem):
+        return type(mem.submit(WRITE, w="all", timeout=0.5).exception(15)).__name__
+
+    assert [peer.run(write) for peer in (host, client)] == ["WriteConcernError"] * 2
+
+
+@pytest.mark.parametrize("journal", [None, 1, "yes", []])
+def test_a_journal_that_is_neither_true_nor_false_is_refused(
+    cluster: Cluster, journal: object
+) -> None:
+    host = cluster.peer({"n": 0})
+    with pytest.raises(UsageError, match="journal must be"):
+        host.patch(WRITE, journal=journal)
+
+
+@pytest.mark.parametrize("w", [2**70, 65_536, 0, -1, True, 1.5, "some", None, []])
 def test_what_is_no_concern_is_refused_by_name(cluster: Cluster, w: object) -> None:
     host = cluster.peer({"n": 0})
     with pytest.raises(UsageError, match="w must be") as caught:

@@ -271,6 +271,45 @@ def test_frames_in_pieces_and_many_in_one_piece_are_the_same(group: Cluster) -> 
         until(lambda: group.peers[1].snapshot("forged") == 100, 5)
 
 
+def test_g14_a_peer_that_falls_behind_again_and_again_gets_each_level_whole(
+    cluster: Cluster,
+) -> None:
+    """Frozen in the middle of the snapshot that brings it level, it must not get half of it."""
+    options = {"network": {"maxQueue": 1 << 16}}
+    blob = {f"k{i}": "v" * 500 for i in range(6000)}
+    host, client = cluster.start(2, {"n": 0, "blob": blob}, options)
+    reasons = client.begin(lambda mem: mem.__dict__.setdefault("reasons", []))
+    client.result(reasons)
+    client.run(lambda mem: mem.on("disconnected", mem.reasons.append) and None)
+
+    def flood(mem):
+        for i in range(100):
+            mem.patch({"$set": {"pad": "x" * 50_000 + str(i)}, "$inc": {"n": 1}}, timeout=20)
+
+    for _ in range(4):
+        client.freeze()
+        ticket = host.begin(flood)
+        until(lambda: host.run(lambda mem: any(a.lags for a in mem._node.role.attached.values())))
+        client.thaw()
+        host.result(ticket, 60)
+    assert cluster.settled()["n"] == 400
+    assert client.run(lambda mem: mem.reasons) == []
+
+
+def test_g14_a_frozen_reader_does_not_stop_the_writes_of_the_host(cluster: Cluster) -> None:
+    host = cluster.peer({"n": 0})
+    reader = cluster.peer(options={"peer": {"roles": []}})
+    reader.freeze()
+
+    def write(mem):
+        for i in range(400):
+            mem.patch({"$inc": {"n": 1}, "$set": {"pad": "x" * 1000 + str(i)}}, timeout=15)
+
+    host.run(write)
+    reader.thaw()
+    assert cluster.settled()["n"] == 400
+
+
 def test_g14_a_peer_that_reads_nothing_holds_nobody_up_and_later_gets_the_newest_state(
     cluster: Cluster,
 ) -> None:

@@ -373,6 +373,76 @@ def test_g3_a_peer_that_was_frozen_through_a_change_of_host_brings_its_own_write
     assert cluster.settled()["mine"] == 1
 
 
+@pytest.mark.parametrize(("writes", "remembered"), [(3000, 10_000), (4000, 100)])
+def test_g3_more_writes_than_fit_the_window_come_back_and_what_cannot_is_told(
+    cluster: Cluster, writes: int, remembered: int
+) -> None:
+    """Host and writer had them; the host dies and the writer is frozen while another recovers."""
+    options = {"network": {"maxLog": remembered}}
+    host = cluster.peer({"n": 0, "list": []})
+    writer = cluster.peer(options=options)
+    other = cluster.peer()
+
+    def write(mem):
+        mem.told = []
+        mem.on("rolled_back", mem.told.append)
+        futures = [
+            mem.submit({"$inc": {"n": 1}, "$push": {"list": number}}) for number in range(writes)
+        ]
+        return len([future.result(60) for future in futures])
+
+    other.freeze()
+    assert writer.run(write) == writes
+    writer.freeze()
+    host.kill()
+    other.thaw()
+    until(lambda: other.status()["status"] == "host", 10)
+    writer.thaw()
+    writer.patch({"$set": {"done": True}})
+    document = cluster.settled([writer, other])
+    assert document["n"] == len(document["list"])
+    missing = sorted(set(range(writes)) - set(document["list"]))
+    told = until(lambda: writer.run(lambda mem: list(mem.told))) if missing else []
+    assert bool(missing) == (remembered < writes)
+    assert [type(error) for error in told] == [ConflictError] * bool(missing)
+    assert all("maxLog" in str(error) for error in told)
+
+
+def test_a_stop_in_a_signal_handler_that_interrupts_a_write_does_not_hang(
+    cluster: Cluster,
+) -> None:
+    host = cluster.peer({"n": 0})
+    program = cluster.script(
+        """
+        import os, signal, sys, threading, time
+        from memsync import MemSync, MemSyncError
+        mem = MemSync("obj")
+        mem.start()
+        def handler(number, frame):
+            begin = time.monotonic()
+            mem.stop()
+            print(f"stopped {time.monotonic() - begin < 3}", flush=True)
+        signal.signal(signal.SIGTERM, handler)
+        print("up", flush=True)
+        sys.stdin.readline()
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        try:
+            mem.patch({"$inc": {"n": 1}}, timeout=20)
+        except MemSyncError as error:
+            print(error.outcome, flush=True)
+        """
+    )
+    assert program.stdout is not None
+    assert program.stdin is not None
+    assert program.stdout.readline() == "up\n"
+    host.freeze()
+    program.stdin.write("go\n")
+    program.stdin.flush()
+    out, err = program.communicate(timeout=30)
+    host.thaw()
+    assert (out, program.returncode) == ("stopped True\nunknown\n", 0), err
+
+
 def test_a_write_in_a_signal_handler_either_goes_through_or_is_refused_with_a_reason(
     cluster: Cluster,
 ) -> None:

@@ -224,6 +224,55 @@ def test_changes_goes_on_across_a_change_of_host(cluster: Cluster) -> None:
     assert [value for value, _ in found] == sorted({value for value, _ in found})
 
 
+def test_what_came_over_a_fork_does_not_wait_for_ever(cluster: Cluster) -> None:
+    host = cluster.peer({"n": 0})
+    program = cluster.script(
+        """
+        import os, sys, warnings
+        from memsync import MemSync, WriteTimeoutError
+        warnings.simplefilter("ignore")  # Python's own warning about threads and fork
+        mem = MemSync("obj")
+        mem.start()
+        changes = mem.changes("n")
+        print("up", flush=True)
+        sys.stdin.readline()
+        future = mem.submit({"$inc": {"n": 1}})
+        child = os.fork()
+        if not child:
+            assert [value for value, _ in changes] == [1]
+            try:
+                future.result()
+            except WriteTimeoutError as error:
+                print(error.outcome, flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print("child ended", flush=True)
+        sys.stdin.readline()
+        print(future.result(20) > 0, next(changes)[0], flush=True)
+        mem.stop()
+        """
+    )
+    assert program.stdout is not None
+    assert program.stdin is not None
+    assert program.stdout.readline() == "up\n"
+    host.freeze()
+    program.stdin.write("go\n")
+    program.stdin.flush()
+    assert program.stdout.readline() == "unknown\n"
+    assert program.stdout.readline() == "child ended\n"
+    host.thaw()
+    program.stdin.write("go\n")
+    out, err = program.communicate(timeout=30)
+    assert (out, program.returncode) == ("True 1\n", 0), err
+
+
+@pytest.mark.parametrize("path", ["a..b", ".", "a.", 5])
+def test_snapshot_refuses_the_same_paths(cluster: Cluster, path: object) -> None:
+    host = cluster.peer({"n": 0})
+    with pytest.raises(UsageError, match="path"):
+        host.snapshot(path)
+
+
 def test_a_handle_that_never_started_says_what_to_call() -> None:
     mem = MemSync("waiting")
     for call in (lambda: mem.wait_for({"n": 1}), lambda: mem.changes("n")):

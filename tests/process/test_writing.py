@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from memsync import (
     QueueFullError,
     ReadOnlyError,
     UpdateError,
+    UsageError,
     WriteTimeoutError,
 )
 
@@ -385,3 +387,88 @@ def test_threads_of_one_peer_write_side_by_side_in_one_order(cluster: Cluster) -
     final = cluster.settled()["list"]
     for thread in {thread for thread, _ in final}:
         assert [i for t, i in final if t == thread] == list(range(100))
+
+
+def test_every_callback_of_a_future_is_called_however_slow_the_first_one_is(
+    cluster: Cluster,
+) -> None:
+    host = cluster.peer({"n": 0})
+
+    def submit(mem):
+        gate, called = threading.Event(), []
+        mem.submit({"$inc": {"n": 1}}).add_done_callback(lambda future: gate.wait(20))
+        futures = []
+        for _ in range(12_000):
+            futures.append(mem.submit({"$inc": {"n": 1}}))
+            futures[-1].add_done_callback(called.append)
+        for future in futures:
+            future.result(20)
+        gate.set()
+        mem.stop()
+        futures[0].add_done_callback(called.append)  # done, and the peer has stopped
+        return futures, called
+
+    def count(mem):
+        futures, called = submit(mem)
+        deadline = time.monotonic() + 20
+        while len(called) < len(futures) + 1 and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        return len(called), [t.name for t in threading.enumerate() if "memsync" in t.name]
+
+    called, threads = host.run(count)
+    assert called == 12_001
+    assert threads == []
+
+
+def test_transact_keeps_to_its_timeout_and_refuses_what_is_no_function(cluster: Cluster) -> None:
+    host, client = cluster.start(2, {"n": 0})
+    with pytest.raises(UsageError, match="function"):
+        client.run(lambda mem: mem.transact(None))
+    host.freeze()
+
+    def change(draft):
+        draft["n"] += 1
+
+    with pytest.raises(WriteTimeoutError):
+        client.run(lambda mem: mem.transact(change, timeout=0.5))
+    host.thaw()
+
+
+def test_ping_that_a_signal_handler_breaks_off_leaves_the_link_usable(cluster: Cluster) -> None:
+    cluster.peer({"n": 0})
+    program = cluster.script(
+        """
+        import random, signal
+        from memsync import MemSync
+        class Alarm(Exception):
+            pass
+        def handler(number, frame):
+            raise Alarm
+        signal.signal(signal.SIGALRM, handler)
+        with MemSync("obj") as mem:
+            for _ in range(100):
+                try:
+                    try:
+                        signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-5, 3e-4))
+                        mem.ping(timeout=5)
+                    finally:
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                except Alarm:
+                    pass
+                mem.patch({"$inc": {"n": 1}}, timeout=20)
+            print(mem.data["n"])
+        """
+    )
+    out, err = program.communicate(timeout=60)
+    assert (out, program.returncode) == ("100\n", 0), err
+
+
+def test_a_start_while_the_host_goes_never_fails(cluster: Cluster) -> None:
+    for i in range(60):
+        with MemSync("race", {"n": 0}) as one:
+            two = MemSync("race")
+            leaving = threading.Timer(i % 12 / 3000, one.stop)
+            leaving.start()
+            assert two.start() in ("host", "client")
+            leaving.join()
+            two.stop()
