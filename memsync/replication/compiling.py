@@ -43,9 +43,12 @@ def compile_proposal(
     except MemSyncError:
         raise
     except Exception as error:  # one peer's update must not take down another
-        raise UpdateError(
-            f"this update makes memsync fail, which is a bug of memsync: {error!r}"
-        ) from error
+        raise bug(error) from error
+
+
+def bug(error: Exception) -> UpdateError:
+    """The refusal of an update that makes memsync fail."""
+    return UpdateError(f"this update makes memsync fail, which is a bug of memsync: {error!r}")
 
 
 def _unmet(document: dict[str, Any], where: dict[str, Any], version: int) -> ConditionError:

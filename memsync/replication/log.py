@@ -51,10 +51,7 @@ class Log:
         """The epoch of the entry (or base) at a version, or None when it is not held."""
         if not self.base_version <= version <= self.version:
             return None
-        for epoch, first in reversed(self._reigns):
-            if first <= version:
-                return epoch
-        return None
+        return next(epoch for epoch, first in reversed(self._reigns) if first <= version)
 
     def since(self, epoch: int, version: int) -> list[Entry] | None:
         """The entries above a pair, or None when the log does not hold exactly that pair."""

@@ -27,7 +27,7 @@ from ..errors import (
     to_wire,
 )
 from .clock import HybridClock
-from .compiling import compile_proposal
+from .compiling import bug, compile_proposal
 from .group_options import group_value
 from .log import Log
 from .messages import Decision, Entry, Kind, Propose, Resend, encode_value, frame
@@ -128,9 +128,9 @@ class Sequencer:
             raise ProtocolError(f"a proposal of kind {proposal.kind!r} cannot be ordered")
         try:
             named = written(proposal.body)
-        except Exception:  # no update at all; compiling it says what is wrong with it
+        except Exception as error:  # no update at all: compiling it says what is wrong with it
             compile_proposal(self.state.document, proposal, self.state.version)
-            raise
+            raise bug(error) from error
         self._check_conflict(peer, proposal, named)
         operations = compile_proposal(self.state.document, proposal, self.state.version)
         if not operations:

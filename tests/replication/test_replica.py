@@ -9,6 +9,7 @@ from memsync.errors import ProtocolError
 from memsync.replication.messages import HEADER, Entry, SnapshotPart, parse
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
+from memsync.replication.writes import Write
 
 
 def bring_level(source: Sequencer | Replica, target: Replica) -> bool:
@@ -102,3 +103,64 @@ def test_a_broken_snapshot_leaves_the_replica_as_it_was() -> None:
         copy.take_part(SnapshotPart(b"\xc1", True))
     assert copy.pair == before
     assert bring_level(host, copy) is False
+
+
+def test_one_encoding_serves_all_who_come_at_about_the_same_time() -> None:
+    host = reign({"n": 0, "text": "x" * 1000}, "w")
+    copy = replica_of(host)
+    _, first = copy.level(0, 0)
+    entry_of(host.propose("w", proposal(1)))
+    is_snapshot, second = copy.level(0, 0)
+    assert is_snapshot
+    assert second[: len(first)] == first
+    assert all(a is b for a, b in zip(first, second, strict=False))
+    newcomer = new_replica()
+    assert bring_level(copy, newcomer) is True
+    assert newcomer.state.document["n"] == 1
+
+
+def test_an_encoding_is_made_anew_when_it_is_not_the_shorter_way_or_the_peer_is_ahead_of_it() -> (
+    None
+):
+    host = reign({"n": 0}, "w")
+    copy = replica_of(host)
+    copy.level(0, 0)
+    version = host.state.version
+    for number in range(1, 4):
+        entry_of(host.propose("w", proposal(number, {"$set": {"pad": "x" * 1000 + str(number)}})))
+    assert len(copy.level(0, 0)[1]) == 1  # nothing but the new encoding
+    entry_of(host.propose("w", proposal(4)))
+    assert len(copy.level(0, 0)[1]) == 2
+    assert len(copy.level(0, 0, version + 3)[1]) == 2
+    assert len(copy.level(0, 0, version + 4)[1]) == 1
+    copy.forget_encoding()
+    entry_of(host.propose("w", proposal(5)))
+    assert len(copy.level(0, 0)[1]) == 1
+
+
+def test_an_interrupted_copy_that_is_the_only_one_goes_on_with_what_it_knows_of_own_writes() -> (
+    None
+):
+    host, copy = reign({"n": 0}, "w"), new_replica("w")
+    bring_level(host, copy)
+    copy.settle()
+    for number in (1, 2):
+        copy.show(Write(proposal(number)))
+    copy.apply(entry_of(host.propose("w", proposal(1))), 10)
+    copy.state.torn = True  # interrupted before the entry was settled
+    copy.accept_torn()
+    copy.settle()
+    assert [outcome.write.proposal.number for outcome in copy.outcomes] == [1]
+    assert copy.pair == host.state.pair
+    assert (copy.state.document["n"], copy.live["n"]) == (1, 2)
+
+
+def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() -> None:
+    host, copy = reign({"n": 5}, "w"), new_replica("w")
+    _, frames = replica_of(host).level(0, 0)
+    for each in frames:
+        copy.take_part(parse(each[HEADER:]))
+    copy.show(Write(proposal(1)))
+    assert copy.live == {}
+    copy.settle()
+    assert copy.live == {"n": 6}

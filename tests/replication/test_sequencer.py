@@ -301,3 +301,35 @@ def test_replicas_that_apply_the_entries_equal_the_host(host) -> None:
         if not isinstance(result, Decision):
             copy.state.apply(result.entry)
     assert copy.state.encode() == host.state.encode()
+
+
+@pytest.mark.parametrize("body", [None, 5, "text", [5], {"$set": 5}, {5: {"a": 1}}])
+def test_a_body_that_is_no_update_is_refused_as_such(host, body: object) -> None:
+    before = host.state.encode()
+    changed = proposal(1)
+    changed.body = body
+    error = error_of(host.propose("w", changed))
+    assert error.code is MemErrors.ERR_UPDATE
+    assert host.state.encode() == before
+
+
+def test_a_long_error_is_cut_and_says_so(host) -> None:
+    # The host's frames have 2,000 bytes at most, an error a quarter of that.
+    where = {f"field{i}": i for i in range(50)}
+    error = error_of(host.propose("w", proposal(1, where=where)))
+    assert type(error) is ConditionError
+    assert str(error).startswith("'where' does not match at version")
+    assert str(error).endswith("...")
+    assert error.value is None
+
+
+def test_a_fault_in_naming_the_paths_refuses_the_proposal_and_spares_the_host(
+    host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(body: object) -> None:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr("memsync.replication.sequencer.written", broken)
+    error = error_of(host.propose("w", proposal(1)))
+    assert error.code is MemErrors.ERR_UPDATE
+    assert "bug of memsync" in str(error)
