@@ -42,6 +42,7 @@ EVENTS = (
     "rolled_back",
     "gap",
 )
+_LAST_TRY = 0.1  # seconds
 _EXIT_PATIENCE = 2.0  # seconds a process takes at most to leave the group when it ends
 
 _nodes: set[Node] = set()  # those which this process must take out of their groups when it ends
@@ -321,7 +322,9 @@ class MemSync(Generic[TState], forks.Forkable):
         deadline = time.monotonic() + self._seconds(timeout)
 
         def send(operations: list[dict[str, Any]]) -> int:
-            return self.patch(operations, timeout=max(deadline - time.monotonic(), 0.0))
+            # The last try gets a moment, or its outcome would be unknown instead of a conflict.
+            left = max(deadline - time.monotonic(), _LAST_TRY)
+            return self.patch(operations, timeout=left)
 
         return self._editor.transact(self._live().replica.live, send, function, deadline)
 

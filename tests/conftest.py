@@ -6,6 +6,7 @@ import fcntl
 import gc
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, helper_pids, until
+
+# The strategies of the document language serve the tests of replication as well.
+sys.path.append(str(Path(__file__).parent / "document"))
 
 PATIENCE = 5.0  # seconds that threads, processes and descriptors of a test have to end
 FOLDER_MAX = 40  # bytes; with an object's folder and a socket's name it stays below 100

@@ -84,6 +84,14 @@ def _step(name: str, path: str) -> Step:
     return Step(OPERATORS[name], path, parse_path(path), path)
 
 
+def _has_number(step: Step) -> bool:
+    return any("0" <= part[0] <= "9" for part in step.parts)
+
+
+def _as_written(parts: Parts) -> Parts:
+    return parts
+
+
 class Node:
     """A place in the trie: either a step ends here, or paths go on to `children`.
 
@@ -161,7 +169,8 @@ class Plan:
             )
         given = self.given
         if len(given) != 1:
-            self.order = sorted(range(len(given)), key=lambda at: processing_order(given[at].parts))
+            key = processing_order if any(map(_has_number, given)) else _as_written
+            self.order = sorted(range(len(given)), key=lambda at: key(given[at].parts))
         elif not (given[0].special and self.dynamic) and given[0].operator is not RENAME:
             self.single = given[0]
 

@@ -14,9 +14,9 @@ go exactly when for every P other than its own peer and every X other than its o
 never more than the full history would say and never less. One writer leaves one or two marks.
 
 Both are bounded. The path that was not written for longest falls out, and so does the oldest mark
-of a path with too many, which clocks that disagree can leave. What falls out raises the *floor*:
-the latest version and the newest time that ever did. A proposal that is older than both may have
-met what is forgotten, and is refused.
+of a path with too many, which clocks that disagree can leave. What falls out raises the *floor* of
+its kind: the latest version and the newest time that ever did. A proposal that is older than both
+may have met what is forgotten, and is refused unless its kind commutes with that one.
 
 The index is part of the replicated state: equal after equal entries, and a snapshot carries it, so
 that a new host decides as the old one would.
@@ -40,7 +40,8 @@ Mark = tuple[int, int, str, bytes | None]  # version, timestamp, peer, tag
 _Some = msgspec.Meta(min_length=1)
 _Kind = tuple[str, Annotated[list[Mark], _Some]]
 _Path = tuple[str, Annotated[list[_Kind], _Some]]  # pointer, the marks of each kind
-_Encoded = tuple[int, int, int, list[_Path]]  # newest version, floor's version and time, paths
+_Floors = dict[str, tuple[int, int]]  # by kind: the latest version, the greatest timestamp
+_Encoded = tuple[int, _Floors, list[_Path]]  # newest version, floors, paths
 
 # Whether there is an array element at a pointer in the host's document.
 Exists = Callable[[str], bool]
@@ -187,7 +188,7 @@ class ConflictIndex:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.newest = -1  # the latest version noted
-        self.floor = (-1, -1)  # the latest version and the greatest timestamp that fell out
+        self.floors: _Floors = {}  # of what fell out
         self._root = _Node(None, "")
         self._nodes: OrderedDict[str, _Node] = OrderedDict()  # least recently noted first
 
@@ -208,7 +209,7 @@ class ConflictIndex:
             else:
                 _add(marks, (version, timestamp, peer, tag))
                 if len(marks) > MAX_MARKS:
-                    self._raise_floor(marks.pop(0))
+                    self._raise_floor(kind, marks.pop(0))
             node.reach(version)
             if len(nodes) > self.limit:
                 self._drop()
@@ -232,8 +233,9 @@ class ConflictIndex:
         """
         if base >= self.newest or not written:
             return None
-        if base < self.floor[0] and (strict or timestamp < self.floor[1]):
-            return written[0].pointer
+        for name in written if self.floors else ():
+            if self._is_below_floor(base, timestamp, name.kind, strict):
+                return name.pointer
         question = _Question(base, timestamp, peer, strict, exists)
         for name in written:
             if self._conflicts(question, name):
@@ -246,27 +248,27 @@ class ConflictIndex:
         >>> index = ConflictIndex(100)
         >>> index.note(1, 500, "A", [Written("/a", "$inc")])
         >>> index.encode()
-        [1, -1, -1, [['/a', [['$inc', [[1, 500, 'A', None]]]]]]]
+        [1, {}, [['/a', [['$inc', [[1, 500, 'A', None]]]]]]]
         """
         paths = [
             [pointer, [[kind, [*map(list, marks)]] for kind, marks in node.kinds.items()]]
             for pointer, node in self._nodes.items()
         ]
-        return [self.newest, *self.floor, paths]
+        return [self.newest, {kind: list(floor) for kind, floor in self.floors.items()}, paths]
 
     @classmethod
     def decode(cls, limit: int, encoded: Any) -> ConflictIndex:
         """The index that was encoded; raises `ProtocolError` when it is none.
 
-        >>> ConflictIndex.decode(100, [7, 2, 500, []]).floor
-        (2, 500)
+        >>> ConflictIndex.decode(100, [7, {"$inc": [2, 500]}, []]).floors
+        {'$inc': (2, 500)}
         """
         try:
-            newest, version, timestamp, paths = msgspec.convert(encoded, _Encoded)
+            newest, floors, paths = msgspec.convert(encoded, _Encoded)
         except msgspec.ValidationError as error:
             raise ProtocolError(f"this is no conflict index: {error}") from error
         index = cls(limit)
-        index.newest, index.floor = newest, (version, timestamp)
+        index.newest, index.floors = newest, floors
         for pointer, kinds in paths:
             node = index._nodes[pointer] = index._grow(pointer)
             node.kinds = dict(kinds)
@@ -310,18 +312,29 @@ class ConflictIndex:
     def _drop(self) -> None:
         """Forget the least recently noted path, but for the floor."""
         _, dropped = self._nodes.popitem(last=False)
-        for marks in dropped.kinds.values():
+        for kind, marks in dropped.kinds.items():
             for mark in marks:
-                self._raise_floor(mark)
+                self._raise_floor(kind, mark)
         dropped.kinds = {}
         node: _Node = dropped
         while node.parent is not None and not node.kinds and not node.children:
             del node.parent.children[node.token]
             node = node.parent
 
-    def _raise_floor(self, mark: Mark) -> None:
-        version, timestamp = self.floor
-        self.floor = max(version, mark[0]), max(timestamp, mark[1])
+    def _raise_floor(self, kind: str, mark: Mark) -> None:
+        kind = _plain(kind)
+        version, timestamp = self.floors.get(kind, (-1, -1))
+        self.floors[kind] = max(version, mark[0]), max(timestamp, mark[1])
+
+    def _is_below_floor(self, base: int, timestamp: int, kind: str, strict: bool) -> bool:
+        """Whether a write may conflict with one that is forgotten, and of which the path is."""
+        plain = _plain(kind)
+        return any(
+            base < version
+            and (strict or timestamp < time)
+            and (plain != forgotten or plain in ("$set", OTHER))
+            for forgotten, (version, time) in self.floors.items()
+        )
 
 
 def _add(marks: list[Mark], mark: Mark) -> None:

@@ -61,7 +61,7 @@ class Model:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.paths: dict[str, list[tuple[int, int, str, Written]]] = {}
-        self.floor = (-1, -1)
+        self.floors: dict[str, tuple[int, int]] = {}
 
     def note(self, version: int, timestamp: int, peer: str, names: list[Written]) -> None:
         for name in names:
@@ -69,8 +69,10 @@ class Model:
             self.paths[name.pointer] = [*entries, (version, timestamp, peer, name)]
             if len(self.paths) > self.limit:
                 dropped = self.paths.pop(next(iter(self.paths)))
-                versions, times = zip(*[entry[:2] for entry in dropped], strict=True)
-                self.floor = max(self.floor[0], *versions), max(self.floor[1], *times)
+                for version_, time, _, known in dropped:
+                    kind = plain(known.kind)
+                    floor = self.floors.get(kind, (-1, -1))
+                    self.floors[kind] = max(floor[0], version_), max(floor[1], time)
 
     def find(
         self,
@@ -82,8 +84,11 @@ class Model:
         strict: bool,
         exists: Callable[[str], bool],
     ) -> str | None:
-        if names and base < self.floor[0] and (strict or timestamp < self.floor[1]):
-            return names[0].pointer
+        for name in names:
+            for kind, (version, time) in self.floors.items():
+                commuting = kind == plain(name.kind) and kind not in ("$set", "other")
+                if base < version and (strict or timestamp < time) and not commuting:
+                    return name.pointer
         for name in names:
             for version, time, author, known in chain(*self.paths.values()):
                 if (
@@ -95,6 +100,10 @@ class Model:
                 ):
                     return name.pointer
         return None
+
+
+def plain(kind: str) -> str:
+    return kind.replace("[]", "").replace("+", "")
 
 
 def within(inner: str, outer: str) -> bool:
@@ -110,7 +119,7 @@ def commutes(known: Written, name: Written, exists: Callable[[str], bool]) -> bo
     if "other" in (known.kind, name.kind):
         return False
     same = known.pointer == name.pointer
-    kinds = {each.kind.replace("[]", "").replace("+", "") for each in (known, name)}
+    kinds = {plain(each.kind) for each in (known, name)}
     if len(kinds) == 1 and kinds != {"other"}:
         if kinds == {"$set"}:
             return same and known.tag == name.tag
@@ -320,17 +329,17 @@ class TestTheFloor:
         index.note(1, 10, "A", at("/a $inc"))
         index.note(2, 20, "A", at("/b $inc"))
         index.note(3, 30, "A", at("/a $inc"))
-        assert index.floor == (-1, -1)
+        assert index.floors == {}
         index.note(4, 40, "A", at("/c $inc"))
-        assert index.floor == (2, 20)
-        assert [path[0] for path in index.encode()[3]] == ["/a", "/c"]
+        assert index.floors == {"$inc": (2, 20)}
+        assert [path[0] for path in index.encode()[2]] == ["/a", "/c"]
 
     def test_an_older_write_that_may_have_met_it_is_refused(self) -> None:
         index = ConflictIndex(1)
         index.note(1, 20, "A", at("/a $inc"))
         index.note(2, 10, "A", at("/b $inc"))
-        names = at("/x/y $inc", "/z $inc")
-        assert index.floor == (1, 20)
+        names = at("/x/y $unset", "/z $unset")
+        assert index.floors == {"$inc": (1, 20)}
         assert Asked(0, 19, "B", names).of(index) == "/x/y"
         assert Asked(0, 20, "B", names).of(index) is None
         assert Asked(1, 19, "B", names).of(index) is None
@@ -338,12 +347,24 @@ class TestTheFloor:
         assert Asked(1, 19, "B", names, strict=True).of(index) is None
         assert Asked(0, 19, "A", names).of(index) == "/x/y", "whose it was is forgotten"
 
+    def test_what_commutes_with_all_that_fell_out_is_not_refused(self) -> None:
+        index = ConflictIndex(1)
+        index.note(1, 20, "A", at("/a $inc"))
+        index.note(2, 30, "A", at("/b $inc"))
+        for strict in (False, True):
+            assert Asked(0, 5, "B", at("/c $inc"), strict).of(index) is None
+            assert Asked(0, 5, "B", at("/c $mul"), strict).of(index) == "/c"
+        index.note(3, 40, "A", at("/d $set=1"))
+        index.note(4, 50, "A", at("/e $inc"))
+        assert Asked(0, 5, "B", at("/f $inc")).of(index) == "/f"
+        assert Asked(0, 5, "B", at("/f $set=1")).of(index) == "/f", "of another path, perhaps"
+
     def test_version_and_time_of_the_floor_may_come_from_two_writes(self) -> None:
         index = ConflictIndex(1)
         index.note(1, 50, "A", at("/a $inc"))
         index.note(2, 40, "B", at("/a $inc"))
         index.note(3, 10, "A", at("/b $inc"))
-        assert index.floor == (2, 50)
+        assert index.floors == {"$inc": (2, 50)}
 
     def test_a_path_below_another_that_falls_out_stays(self) -> None:
         index = ConflictIndex(2)
@@ -358,8 +379,8 @@ class TestTheFloor:
     def test_one_entry_may_have_more_paths_than_the_index(self) -> None:
         index = ConflictIndex(2)
         index.note(1, 10, "A", at("/a $inc", "/b $inc", "/c $inc"))
-        assert index.floor == (1, 10)
-        assert [path[0] for path in index.encode()[3]] == ["/b", "/c"]
+        assert index.floors == {"$inc": (1, 10)}
+        assert [path[0] for path in index.encode()[2]] == ["/b", "/c"]
 
 
 _pointers = ["", "/a", "/a/b", "/a/b/c", "/a/0", "/a/0/x", "/a/0/x/1", "/a/-", "/ab", "/b", "/b/1"]
@@ -423,8 +444,8 @@ def test_with_few_paths_what_fell_out_is_answered_for_by_the_floor(
     index, model = ConflictIndex(limit), Model(limit)
     fill(index, entries)
     fill(model, entries)
-    assert index.floor == model.floor
-    assert [path[0] for path in index.encode()[3]] == list(model.paths)
+    assert index.floors == model.floors
+    assert [path[0] for path in index.encode()[2]] == list(model.paths)
     for asked in questions:
         assert asked.of(index, only_zero) == asked.of(model, only_zero)
 
@@ -442,7 +463,7 @@ def test_pruning_loses_nothing_and_keeps_nothing_in_vain(writes: Any, tagged: bo
         tag = value.encode() if tagged else None
         everything.append((version, time, peer, tag))
         index.note(version, time, peer, [Written("/a", "$set" if tagged else "$inc", tag)])
-    kept = [tuple(m) for _, kinds in index.encode()[3] for _, marks in kinds for m in marks]
+    kept = [tuple(m) for _, kinds in index.encode()[2] for _, marks in kinds for m in marks]
 
     def answers(marks: Any) -> list[bool]:
         return [
@@ -471,7 +492,7 @@ def test_with_growing_times_few_marks_are_left(peers: str, kind: str, most: int)
     for n in range(1, 200):
         tag = str(n).encode() if kind == "$set" else None
         index.note(n, n, peers[n % len(peers)], [Written("/a", kind, tag)])
-        ((_, ((_, marks),)),) = index.encode()[3]
+        ((_, ((_, marks),)),) = index.encode()[2]
         assert len(marks) <= most
 
 
@@ -480,7 +501,7 @@ def test_operations_of_one_entry_at_one_path_are_all_remembered() -> None:
     index.note(1, 20, "A", at("/a $set=1", "/a $set=2", "/a $inc[]", "/a $inc[]"))
     assert Asked(0, 10, "B", at("/a $set=1")).of(index) == "/a"
     assert Asked(0, 10, "B", at("/a $set=2")).of(index) == "/a"
-    ((_, kinds),) = index.encode()[3]
+    ((_, kinds),) = index.encode()[2]
     assert [(kind, len(marks)) for kind, marks in kinds] == [("$set", 2), ("$inc[]", 1)]
 
 
@@ -509,7 +530,8 @@ class TestSnapshots:
         index.note(3, 30, "B", at("/a $unset"))
         index.note(4, 40, "B", at("/c $inc"))
         assert index.encode() == [
-            *[4, 2, 20],
+            4,
+            {"$set": [2, 20]},
             [
                 ["/a", [["$inc", [[1, 10, "A", None]]], ["$unset", [[3, 30, "B", None]]]]],
                 ["/c", [["$inc", [[4, 40, "B", None]]]]],
@@ -518,7 +540,7 @@ class TestSnapshots:
 
     def test_an_empty_one_is_like_new(self) -> None:
         index = ConflictIndex.decode(3, ConflictIndex(3).encode())
-        assert index.encode() == [-1, -1, -1, []]
+        assert index.encode() == [-1, {}, []]
         assert index.limit == 3
 
     @pytest.mark.parametrize(
@@ -527,10 +549,11 @@ class TestSnapshots:
             None,
             [],
             [1, 2, 3],
-            [1, 1, "1", []],
-            [1, 1, 1, [["/a"]]],
-            [1, 1, 1, [["/a", []]]],
-            [1, 1, 1, [["/a", [["$inc", []]]]]],
+            [1, {"$inc": 1}, []],
+            [1, {"$inc": [1]}, []],
+            [1, {}, [["/a"]]],
+            [1, {}, [["/a", []]]],
+            [1, {}, [["/a", [["$inc", []]]]]],
         ],
     )
     def test_what_is_none_is_refused(self, encoded: Any) -> None:
@@ -642,10 +665,10 @@ def test_what_is_said_to_commute_does(pair: Any) -> None:
 def test_clocks_that_fall_for_ever_leave_a_bounded_number_of_marks_and_raise_the_floor() -> None:
     index = ConflictIndex(100)
     for version in range(1, MAX_MARKS + 11):
-        index.note(version, 1000 - version, f"peer{version}", [Written("/a", "$pop")])
-    (_, ((_, marks),)) = index.encode()[3][0]
+        index.note(version, 1000 - version, f"peer{version}", [Written("/a", "other")])
+    (_, ((_, marks),)) = index.encode()[2][0]
     assert len(marks) == MAX_MARKS
-    assert index.floor == (10, 999)
+    assert index.floors == {"other": (10, 999)}
     question = {"strict": False, "exists": lambda pointer: True}
-    assert index.find(9, 998, "x", [Written("/b", "$pop")], **question) == "/b"
-    assert index.find(10, 998, "x", [Written("/b", "$pop")], **question) is None
+    assert index.find(9, 998, "x", [Written("/b", "other")], **question) == "/b"
+    assert index.find(10, 998, "x", [Written("/b", "other")], **question) is None
