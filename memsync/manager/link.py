@@ -58,6 +58,28 @@ _PACKET = 1 << 14  # bytes of writes that nobody waits for which are sent at onc
 _FENCE_PATIENCE = 5.0  # seconds a reader that was woken has to leave the role
 
 
+class _RoundTrip:
+    """A ping that a thread waits for; on a bare lock, for a Condition cannot be interrupted."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._end: float | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def end(self, when: float | None) -> None:
+        """The answer has come, or (None) never will."""
+        if self._done.locked():
+            self._end = when
+            self._done.release()
+
+    def wait(self, timeout: float, *, is_over: bool) -> float:
+        """The seconds it took; raises `TimeoutError` when there is no answer in time."""
+        if is_over or not self._done.acquire(timeout=timeout) or self._end is None:
+            raise TimeoutError
+        return self._end - self._start
+
+
 class Link:
     """A client's connection to the host of `reign`."""
 
@@ -80,8 +102,7 @@ class Link:
         self._welcome: Welcome | None = None
         self._reason: str | None = None
         self._refusal: MemSyncError | None = None
-        self._pings: dict[int, float] = {}
-        self._pong = threading.Condition(self._lock)
+        self._pings: dict[int, _RoundTrip] = {}
         self._selector = node.new_selector()
         self._update_interest()
 
@@ -175,8 +196,8 @@ class Link:
             self._reader = self._node.driver_ident
         if not self._interrupted:  # else the stream has a gap, and the copy is replaced anyhow
             self._drain()
-        with self._lock:
-            self._pong.notify_all()
+        for trip in list(self._pings.values()):
+            trip.end(None)
         self._node.drop_selector(self._selector)
         self._channel.close()
         self._node.replica.drop_parts()
@@ -280,20 +301,16 @@ class Link:
             raise
 
     def _ping(self, timeout: float) -> float:
-        start = time.monotonic()
-        with self._lock:
-            token = len(self._pings) + time.monotonic_ns()
-            self._pings[token] = 0.0
-            self._channel.queue(frame(Ping(token)))
-        self.kick()
-        with self._lock:
-            while not self._pings[token]:
-                left = start + timeout - time.monotonic()
-                if left <= 0 or self.lost:
-                    del self._pings[token]
-                    raise TimeoutError
-                self._pong.wait(left)
-            return self._pings.pop(token) - start
+        trip = _RoundTrip()
+        token = id(trip)
+        try:
+            with self._lock:
+                self._pings[token] = trip
+                self._channel.queue(frame(Ping(token)))
+            self.kick()
+            return trip.wait(timeout, is_over=self.lost)
+        finally:
+            self._pings.pop(token, None)
 
     # -- the reader role -------------------------------------------------------------------------
 
@@ -381,10 +398,9 @@ class Link:
             case Ping():
                 self._send_all([frame(Pong(message.token))])
             case Pong():
-                with self._lock:
-                    if message.token in self._pings:
-                        self._pings[message.token] = time.monotonic()
-                        self._pong.notify_all()
+                trip = self._pings.get(message.token)
+                if trip is not None:
+                    trip.end(time.monotonic())
             case Resend():
                 self._send_all([frame(w.proposal) for w in self._node.own.unsent(message.number)])
             case Confirm():

@@ -30,7 +30,8 @@ class DocumentProxy:
     def snapshot(self) -> dict[str, Any]:
         """The whole object, detached."""
         with self._node.guard:
-            return to_plain(self._node.replica.live)  # type: ignore[no-any-return]
+            copy: dict[str, Any] = to_plain(self._node.replica.live)
+        return copy
 
     def version(self) -> int:
         """The version of the object."""
