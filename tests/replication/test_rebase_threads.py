@@ -176,6 +176,7 @@ def eager_switching() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("eager_switching")
 def test_g4_readers_without_a_lock_see_no_rebase_half_done_and_nothing_go_back(
     monkeypatch: pytest.MonkeyPatch,
