@@ -47,6 +47,9 @@ _Encoded = tuple[int, _Floors, list[_Path]]  # newest version, floors, paths
 Exists = Callable[[str], bool]
 
 
+# Kinds of which two commute or fail, wherever their paths lie. A $min above another need not.
+_ANYWHERE = ("$inc", "$mul", "$bit", "$unset")
+
 MAX_MARKS = 64
 """The most marks of one path and kind."""
 
@@ -332,7 +335,7 @@ class ConflictIndex:
         return any(
             base < version
             and (strict or timestamp < time)
-            and (plain != forgotten or plain in ("$set", OTHER))
+            and (plain != forgotten or not plain.startswith(_ANYWHERE))
             for forgotten, (version, time) in self.floors.items()
         )
 

@@ -86,7 +86,8 @@ class Model:
     ) -> str | None:
         for name in names:
             for kind, (version, time) in self.floors.items():
-                commuting = kind == plain(name.kind) and kind not in ("$set", "other")
+                anywhere = kind.startswith(("$inc", "$mul", "$bit", "$unset"))
+                commuting = kind == plain(name.kind) and anywhere
                 if base < version and (strict or timestamp < time) and not commuting:
                     return name.pointer
         for name in names:
