@@ -23,7 +23,7 @@ from memsync.replication.state import State
 from memsync.replication.writes import Write, Writes
 
 REBASES = 100_000
-PER_CYCLE = 8  # foreign entries that come while two own writes are under way
+PER_CYCLE = 8  # foreign entries that come while own writes are under way
 PER_BOX = 60  # cycles, after which array and object begin anew under another name
 ME, OTHER = "me", "other"
 
@@ -40,7 +40,8 @@ class Traffic:
         self.replica._stale = True
         self.replica.settle()
         self.n = self.deep = self.length = self.theirs = 0  # confirmed
-        self.n_at = [0]  # by version
+        self.own_n = 0  # what is under way of it
+        self.n_at = [0]  # with what is under way, by version
         self.box = 0
         # The box, the first and the last number of an own key in it: those are there to stay.
         self.promised = (0, 0, -1)
@@ -49,10 +50,10 @@ class Traffic:
         """An entry comes in."""
         version = self.replica.state.version + 1
         peer = ME if number else OTHER
-        self.n_at.append(self.n)
+        self.n_at.append(self.n + self.own_n)
         self.replica.apply(Entry(1, version, peer, number, 0, "patch", operations), 100)
 
-    def show(self, body: dict[str, Any]) -> int:
+    def show(self, body: Any) -> int:
         """An own write."""
         replica = self.replica
         number = replica.writes.next_number
@@ -62,37 +63,52 @@ class Traffic:
         return number
 
     def cycle(self, index: int) -> None:
-        """Two own writes, pulled at by foreign entries, and in the end confirmed."""
+        """Own writes, pulled at by foreign entries, and in the end confirmed."""
         box = f"box{self.box}"
-        counters = self.show({"$inc": {"n": 1, "o.deep.n": 1}})
-        items = self.show(
-            {"$push": {f"{box}.list": {"i": index}}, "$set": {f"{box}.keys.own{index}": index}}
+        several = self.show(
+            {
+                "$inc": {"n": 1, "o.deep.n": 1},
+                "$push": {f"{box}.list": {"i": index}},
+                "$set": {f"{box}.keys.own{index}": index},
+            }
         )
+        copied = self.show([{"op": "copy", "from": "/n", "path": f"/{box}/list/-"}])
+        self.own_n = 1
         self.promised = (*self.promised[:2], index)
         for step in range(PER_CYCLE):
-            self.enter([self.foreign(step, box)])
+            self.enter(self.foreign(step, box))
             self.replica.settle()
+        names = list(self.replica.state.document[box]["keys"])
+        assert list(self.replica.live[box]["keys"]) == [*names, f"own{index}"]
         self.n += 1
+        self.own_n = 0
         self.deep += 1
-        self.enter([put("/n", self.n), put("/o/deep/n", self.deep)], counters)
-        pushed = add(f"/{box}/list/{self.length}", {"i": index})
-        self.length += 1
-        self.enter([pushed, add(f"/{box}/keys/own{index}", index)], items)
+        mine = [
+            add(f"/{box}/list/{self.length}", {"i": index}),
+            put("/n", self.n),
+            put("/o/deep/n", self.deep),
+            add(f"/{box}/keys/own{index}", index),
+        ]
+        self.enter(mine, several)
+        self.enter([add(f"/{box}/list/{self.length + 1}", self.n)], copied)
+        self.length += 2
         self.replica.settle()
 
-    def foreign(self, step: int, box: str) -> dict[str, Any]:
-        """Another peer's write, which meets one of ours."""
+    def foreign(self, step: int, box: str) -> list[dict[str, Any]]:
+        """Another peer's write, which meets some of ours."""
         if step % 4 == 0:
             self.n += 1
-            return put("/n", self.n)
+            return [put("/n", self.n)]
         if step % 4 == 1:
             self.deep += 1
-            return put("/o/deep/n", self.deep)
+            return [put("/o/deep/n", self.deep)]
         if step % 4 == 2:
+            # Our last element is another one now, and behind another one.
+            self.n += 1
             self.length += 1
-            return add(f"/{box}/list/{self.length - 1}", {"i": -1})
+            return [put("/n", self.n), add(f"/{box}/list/{self.length - 1}", {"i": -1})]
         self.theirs += 1
-        return add(f"/{box}/keys/their{self.theirs}", 0)
+        return [add(f"/{box}/keys/their{self.theirs}", 0)]
 
     def next_box(self, index: int) -> None:
         """Begin with an empty array and object; those before the present ones go."""
@@ -119,7 +135,7 @@ class Reader(threading.Thread):
     def __init__(self, traffic: Traffic) -> None:
         super().__init__(daemon=True)
         self.traffic = traffic
-        self.is_over = False
+        self.over = threading.Event()
         self.error: BaseException | None = None
         self.boxes = 0  # how many of them it came across
         self.moments = 0  # how many different states it saw
@@ -136,7 +152,10 @@ class Reader(threading.Thread):
         replica, live, n_at = traffic.replica, traffic.replica.live, traffic.n_at
         deepest = live["o"]["deep"]  # a reference that stays good
         shown, n, deep, box, length, count = (0, 0), 0, 0, -1, 0, 0
-        while not self.is_over:
+        # With a rest now and then, or two readers take twice the time of what they look at.
+        looks = 0
+        while not (self.over.is_set() if looks % 20 else self.over.wait(0.0005)):
+            looks += 1
             shown = not_less("shown", replica.shown, shown)
             found = not_less("n", live["n"], n)
             assert found >= n_at[shown[1]], "a version is shown before its content"
@@ -155,7 +174,7 @@ class Reader(threading.Thread):
             array, fields = place["list"], place["keys"]
             length = not_less("length", len(array), length)
             if length:
-                assert "i" in array[length - 1]
+                assert array[length - 1] is not None
             count = not_less("keys", len(fields), count)
             for index in {first, (first + last) // 2, last} if last >= first else ():
                 assert fields[f"own{index}"] == index
@@ -203,7 +222,7 @@ def test_g4_readers_without_a_lock_see_no_rebase_half_done_and_nothing_go_back(
             index += 1
     finally:
         for reader in readers:
-            reader.is_over = True
+            reader.over.set()
         for reader in readers:
             reader.join()
     for reader in readers:

@@ -1,0 +1,193 @@
+"""What a peer shows and is told around a snapshot, where outcomes come by another way than entries.
+
+What happens all the time is in `test_interleavings`; here are the moments that it seldom meets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builders import entry_of, new_replica, new_state, proposal, reign, replica_of
+
+from memsync.document import to_plain
+from memsync.errors import ConflictError
+from memsync.replication.messages import HEADER, Decision, Entry, SnapshotPart, parse
+from memsync.replication.replica import Replica
+from memsync.replication.sequencer import Sequencer
+from memsync.replication.writes import Write
+
+START = {"n": 0, "list": [1]}
+
+
+def bring_level(host: Sequencer, copy: Replica[Write], *, decided: int = 0) -> None:
+    """Send what is missing; the host has decided so many of the copy's own writes."""
+    for each in replica_of(host).level(*copy.pair)[1]:
+        message = parse(each[HEADER:])
+        if isinstance(message, Entry):
+            copy.apply(message, len(each))
+        else:
+            assert isinstance(message, SnapshotPart)
+            copy.take_part(message, decided)
+
+
+def a_copy(host: Sequencer) -> Replica[Write]:
+    """A level copy of "me"."""
+    copy = new_replica("me")
+    bring_level(host, copy)
+    copy.settle()
+    return copy
+
+
+def write(copy: Replica[Write], body: Any = None, **changes: Any) -> Write:
+    """An own write, made on what is shown."""
+    epoch, version = copy.shown
+    made = proposal(copy.writes.next_number, body, epoch=epoch, version=version, **changes)
+    shown = Write(made)
+    copy.show(shown)
+    return shown
+
+
+def told(copy: Replica[Write]) -> list[tuple[int, type | None, bool]]:
+    """The outcomes since the last time: number, type of the error, rolled back."""
+    found = [(o.write.proposal.number, o.error, o.rolled_back) for o in copy.outcomes]
+    copy.outcomes.clear()
+    return [(number, error and type(error), rolled) for number, error, rolled in found]
+
+
+def test_a_refused_write_is_not_shown_on_top_of_a_snapshot_although_its_answer_comes_later() -> (
+    None
+):
+    host = reign(START, "me", "other")
+    copy = a_copy(host)
+    mine = write(copy, {"$set": {"n": 5}}, timestamp=1)
+    entry_of(host.propose("other", proposal(1, {"$set": {"n": 7}}, timestamp=2)))
+    decision = host.propose("me", mine.proposal)
+    assert isinstance(decision, Decision)
+    assert copy.live["n"] == 5
+    host.log.reset(*host.state.pair)
+    bring_level(host, copy, decided=1)
+    copy.settle()
+    assert copy.live["n"] == 7
+    assert told(copy) == []
+    copy.decide(decision)
+    copy.settle()
+    assert told(copy) == [(1, ConflictError, True)]
+    assert copy.live["n"] == 7
+
+
+def test_an_accepted_write_that_a_snapshot_holds_is_shown_once_and_told_once() -> None:
+    host = reign(START, "me")
+    copy = a_copy(host)
+    entry = entry_of(host.propose("me", write(copy).proposal))
+    write(copy, {"$push": {"list": 2}})
+    host.log.reset(*host.state.pair)
+    bring_level(host, copy, decided=1)
+    copy.settle()
+    assert told(copy) == [(1, None, False)]
+    assert to_plain(copy.live) == {"n": 1, "list": [1, 2]}
+    copy.decide(Decision(1, entry.version))  # said again when the peer is attached
+    copy.settle()
+    assert told(copy) == []
+    assert list(copy.writes.pending) == [2]
+
+
+def test_an_entry_of_a_lost_reign_that_was_not_shown_yet_is_no_outcome() -> None:
+    host = reign(START, "me")
+    copy = a_copy(host)
+    heir = new_state()
+    heir.restore(host.state.encode())
+    copy.apply(entry_of(host.propose("me", write(copy).proposal)), 10)
+    new = reign(state=heir, epoch=2)  # it never had that entry
+    bring_level(new, copy)
+    copy.settle()
+    assert told(copy) == []
+    assert list(copy.writes.pending) == [1]
+    assert copy.live["n"] == 1
+    assert copy.state.document["n"] == 0
+
+
+def test_an_entry_of_a_lost_reign_that_was_told_is_pending_again() -> None:
+    host = reign(START, "me")
+    copy = a_copy(host)
+    heir = new_state()
+    heir.restore(host.state.encode())
+    copy.apply(entry_of(host.propose("me", write(copy).proposal)), 10)
+    copy.settle()
+    assert told(copy) == [(1, None, False)]
+    bring_level(reign(state=heir, epoch=2), copy)
+    copy.settle()
+    assert list(copy.writes.pending) == [1]
+    assert (copy.live["n"], copy.state.document["n"]) == (1, 0)
+
+
+def test_a_write_made_before_there_is_anything_is_shown_on_the_first_snapshot() -> None:
+    host = reign(START, "me")
+    copy = new_replica("me")
+    bring_level(host, copy)
+    write(copy)
+    assert "n" not in copy.live
+    copy.settle()
+    assert copy.live["n"] == 1
+
+
+def test_what_was_torn_and_is_the_best_there_is_is_shown_with_what_is_pending() -> None:
+    host = reign(START, "me")
+    copy = a_copy(host)
+    write(copy)
+    copy.state.torn = True
+    assert copy.pair == (0, 0)
+    copy.accept_torn()
+    copy.settle()
+    assert copy.shown == copy.pair == host.state.pair
+    assert copy.live["n"] == 1
+
+
+def test_a_snapshot_encoded_before_serves_with_the_entries_since_until_that_is_longer() -> None:
+    host = reign({"text": "x" * 400}, "me")
+    source = replica_of(host)
+    _, first = source.level(0, 0)
+    host.propose("me", proposal(1))
+    was_snapshot, frames = source.level(0, 0)
+    assert was_snapshot
+    assert frames[:-1] == first
+    for number in range(2, 30):
+        host.propose("me", proposal(number))
+    _, anew = source.level(0, 0)
+    assert len(anew) == len(first)
+    source.forget_encoding()
+    assert source.level(0, 0) == (True, anew)
+
+
+def test_a_conflict_is_told_with_the_value_and_the_patches_since_its_base() -> None:
+    host = reign(START, "me", "other")
+    copy = a_copy(host)
+    mine = write(copy, {"$set": {"n": 5}}, timestamp=1)
+    entry = entry_of(host.propose("other", proposal(1, {"$set": {"n": 7}}, timestamp=2)))
+    decision = host.propose("me", mine.proposal)
+    copy.apply(entry, 10)
+    copy.decide(decision)
+    copy.settle()
+    (outcome,) = copy.outcomes
+    error = outcome.error
+    assert isinstance(error, ConflictError)
+    assert (error.path, error.value, error.version) == ("/n", 7, entry.version)
+    assert error.patches == [
+        {"version": entry.version, "epoch": 1, "peer": "other", "patch": entry.body}
+    ]
+
+
+def test_the_founder_shows_its_object_and_what_it_has_written_before() -> None:
+    copy = new_replica("me")
+    copy.found(START, {})
+    write(copy)
+    copy.settle()
+    assert to_plain(copy.live) == {"n": 1, "list": [1]}
+
+
+def test_an_own_entry_of_an_earlier_life_is_shown_and_told_to_nobody() -> None:
+    host = reign(START, "me")
+    copy = a_copy(host)
+    copy.apply(entry_of(host.propose("me", proposal(1))), 10)
+    copy.settle()
+    assert copy.live["n"] == 1
+    assert told(copy) == []
