@@ -26,6 +26,7 @@ from .manager import forks
 from .manager.folder import root_folder
 from .manager.host import Host
 from .manager.link import Link
+from .manager.machine import Machine
 from .manager.node import Node
 from .manager.pending_write import Call
 from .options import check_name, check_timeout, load_options, read_config, stated, unavailable
@@ -171,7 +172,12 @@ class MemSync(Generic[TState], forks.Forkable):
                 )
             self._dispatcher.open()
             node = Node(
-                self.name, self._root, self._founding, self._options, self._dispatcher.announce
+                self.name,
+                self._root,
+                self._founding,
+                self._options,
+                self._dispatcher.announce,
+                Machine(),
             )
             role = node.start(self._options.timeout)
             self._node = node

@@ -38,7 +38,6 @@ class Channel:
         self._inbound = bytearray()
         self._outbound: deque[bytes] = deque()
         self._begun = False  # the first of them has been sent in part
-        forks.register(self, sock.close)
 
     def fileno(self) -> int:
         """The descriptor, for selectors."""

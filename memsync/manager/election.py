@@ -14,8 +14,7 @@ old link; the candidate waits until all have, or are dead, or the time is over.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ..errors import HostUnresponsiveError, MemSyncError, ProtocolError, RendezvousError
@@ -34,9 +33,8 @@ from .channel import Channel, ChannelLost
 from .folder import Reign
 from .host import Host
 from .link import Link
-from .manager import MemSyncManager
+from .machine import Dial, Life, Pause, Readable
 from .server import Serving
-from .wire import dial
 
 if TYPE_CHECKING:
     from .node import Node
@@ -50,7 +48,7 @@ _GATHER_PAUSE = 0.005  # seconds between two looks for dead peers
 _FETCH_PATIENCE = 5.0  # seconds without a byte after which a source is given up
 
 
-def find_role(node: Node, deadline: float) -> Host | Link:
+def find_role(node: Node, deadline: float) -> Life[Host | Link]:
     """Become client or host.
 
     Raises `HostUnresponsiveError` when that took until `deadline` (monotonic seconds), and the
@@ -62,31 +60,26 @@ def find_role(node: Node, deadline: float) -> Host | Link:
         reign = node.folder.reign()
         role: Host | Link | None = None
         if reign is not None and reign.held:
-            role = _join(node, reign, deadline)
+            role = yield from _join(node, reign, deadline)
         elif not node.options.client_only:
-            role = _stand(node, reign.epoch + 1 if reign else 1, deadline)
+            role = yield from _stand(node, reign.epoch + 1 if reign else 1)
         if role is not None:
             return role
-        if time.monotonic() > deadline:
+        if node.machine.monotonic() > deadline:
             raise _nobody_answers(node)
-        node.waker.pause(pause)
+        yield Pause(node.waker, pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _join(node: Node, reign: Reign, deadline: float) -> Link | None:
+def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
     """Attach to whoever holds the lock; None when that broke off and is to be tried again."""
     node.state_epoch_in_file(max(reign.epoch, 1))
-    timeout = min(_DIAL_TIMEOUT, max(deadline - time.monotonic(), 0.01))
+    timeout = min(_DIAL_TIMEOUT, max(deadline - node.machine.monotonic(), 0.01))
     link = None
     try:
-        channel = dial(
-            reign.address,
-            node.authkey,
-            frame(node.hello()),
-            timeout=timeout,
-        )
+        channel = yield Dial(reign.address, node.authkey, frame(node.hello()), timeout)
         link = Link(node, reign, channel)
-        link.join(deadline)
+        yield from link.join(deadline)
         return link
     except ChannelLost as error:
         log.debug("epoch %s could not be joined: %s", reign.epoch, error)
@@ -99,7 +92,7 @@ def _join(node: Node, reign: Reign, deadline: float) -> Link | None:
         raise
 
 
-def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
+def _stand(node: Node, epoch: int) -> Life[Host | None]:
     """Try to become host of an epoch; None when somebody else is faster."""
     network = node.options.network
     serving = Serving(
@@ -111,7 +104,7 @@ def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
     )
     address = node.folder.socket_address(epoch, node.id)
     try:
-        server = MemSyncManager(address, node.authkey, serving=serving).get_server()
+        server = node.machine.serve(address, node.authkey, serving)
     except OSError as error:
         raise RendezvousError(
             f"no socket can be made at {address} ({error.strerror}): make the folder writable, or "
@@ -132,7 +125,7 @@ def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
     try:
         node.state_epoch_in_file(epoch)
         server.start()
-        living = _Gathering(node, host, reported).run()
+        living = yield from _Gathering(node, host, reported).run()
         host.open(living)
         for channel, hello in reported.values():
             host.admit(channel, hello)
@@ -140,7 +133,7 @@ def _stand(node: Node, epoch: int, deadline: float) -> Host | None:
     except BaseException:
         for channel, _ in reported.values():
             channel.close()
-        host.close(clean=False)
+        yield from host.close(clean=False)
         raise
     finally:
         node.candidate = None
@@ -153,6 +146,7 @@ class _Gathering:
         self.reported = reported
         self._node = node
         self._host = host
+        self._machine = node.machine
         peers = node.folder.living_peers()
         peers.pop(node.id, None)
         self._pids = {peer: content.get("pid") for peer, content in peers.items()}
@@ -161,22 +155,22 @@ class _Gathering:
         holders = {peer for peer, content in peers.items() if content.get("epoch") != 0}
         self._recovery = Recovery(node.id, node.replica.pair, holders)
 
-    def run(self) -> set[str]:
+    def run(self) -> Life[set[str]]:
         """Gather the reports, then bring this peer level with the best; a new object is founded.
 
         Returns the peers that live.
         """
-        deadline = time.monotonic() + self._node.options.network.recovery
-        self._collect(deadline)
+        deadline = self._machine.monotonic() + self._node.options.network.recovery
+        yield from self._collect(deadline)
         while True:
             peer, pair = self._recovery.best()
             if peer == self._node.id:
                 break
-            if self._fetch(peer):
+            if (yield from self._fetch(peer)):
                 self._recovery.advanced(self._node.replica.pair)
             else:
                 self._forget(peer)
-                self._collect(deadline)
+                yield from self._collect(deadline)
         self._settle_silent(pair)
         return self.living
 
@@ -200,7 +194,7 @@ class _Gathering:
             log.warning("no other peer holds the object: going on with an interrupted copy")
             self._node.replica.accept_torn()
 
-    def _collect(self, deadline: float) -> None:
+    def _collect(self, deadline: float) -> Life[None]:
         """Take reports until nobody is missing, or the time is over."""
         while True:
             self._node.check_stop()
@@ -211,9 +205,9 @@ class _Gathering:
                 if not self._node.folder.is_alive(peer):
                     self._recovery.lost(peer)
                     self.living.discard(peer)
-            if not self._recovery.silent or time.monotonic() > deadline:
+            if not self._recovery.silent or self._machine.monotonic() > deadline:
                 return
-            self._node.waker.pause(_GATHER_PAUSE)
+            yield Pause(self._node.waker, _GATHER_PAUSE)
 
     def _replace(self, peer: str, channel: Channel, hello: Hello) -> None:
         old = self.reported.pop(peer, None)
@@ -233,28 +227,31 @@ class _Gathering:
             self._recovery.lost(peer)
             self.living.discard(peer)
 
-    def _fetch(self, peer: str) -> bool:
+    def _fetch(self, peer: str) -> Life[bool]:
         """Take over what a peer holds beyond us; False when it broke off."""
         channel, _ = self.reported[peer]
         epoch, version = self._node.replica.pair
         try:
             channel.queue(frame(Fetch(epoch, version)))
             channel.flush()
-            self._take(channel)
+            yield from self._take(channel)
             return True
         except (ChannelLost, ProtocolError) as error:
             log.warning("peer %s could not hand over its state: %s", peer, error)
             return False
 
-    def _take(self, channel: Channel) -> None:
-        messages = self._messages(channel)
-        source = next(messages)[0]
+    def _take(self, channel: Channel) -> Life[None]:
+        arrived: deque[tuple[object, int]] = deque()
+        yield from self._wait_for_more(channel, arrived)
+        source = arrived.popleft()[0]
         if not isinstance(source, Source):
             raise ProtocolError(f"Source was expected, not {type(source).__name__}")
         node = self._node
         entries: list[Entry] = []
         while node.replica.pair != (source.epoch, source.version):
-            message, size = next(messages)
+            if not arrived:
+                yield from self._wait_for_more(channel, arrived)
+            message, size = arrived.popleft()
             if isinstance(message, Entry):
                 node.take_entry(message, size)
                 entries.append(message)
@@ -264,18 +261,17 @@ class _Gathering:
                 raise ProtocolError(f"a source does not send {type(message).__name__}")
         node.settle(entries)
 
-    def _messages(self, channel: Channel) -> Iterator[tuple[object, int]]:
-        """What comes in and its size on the wire; ends with `ChannelLost`."""
-        patience = time.monotonic() + _FETCH_PATIENCE
-        while True:
-            left = patience - time.monotonic()
+    def _wait_for_more(self, channel: Channel, arrived: deque[tuple[object, int]]) -> Life[None]:
+        """Add at least one message that comes in, and its size on the wire."""
+        patience = self._machine.monotonic() + _FETCH_PATIENCE
+        while not arrived:
+            left = patience - self._machine.monotonic()
             if left <= 0:
                 raise ChannelLost("nothing came for too long")
             self._node.check_stop()
-            if channel.wait_readable(min(left, 0.5)):
-                patience = time.monotonic() + _FETCH_PATIENCE
-                for body in channel.receive():
-                    yield parse(body), len(body) + HEADER
+            if (yield Readable(channel, min(left, 0.5))):
+                patience = self._machine.monotonic() + _FETCH_PATIENCE
+                arrived.extend((parse(b), len(b) + HEADER) for b in channel.receive())
 
 
 def _nobody_answers(node: Node) -> MemSyncError:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import selectors
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +40,8 @@ from ..replication.messages import (
 )
 from ..replication.sequencer import Ordered, Sequencer
 from .channel import Channel, ChannelLost
-from .folder import HeldFile
+from .files import HeldFile
+from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
 from .server import MemSyncServer
 
@@ -75,7 +75,8 @@ class Host:
         self._suspicious_until = 0.0
         self._pings_wanted = False
         self._look_for_writes = False
-        self._selector = node.new_selector()
+        self._machine = node.machine
+        self._selector = self._machine.new_selector(node.waker)
         self._out = Outgoing(node, self._selector, self._drop, self._catch_up)
         self.attached = self._out.attached
         self.concerns = Concerns(node.id)  # its `durable` is for the journal to call
@@ -120,13 +121,14 @@ class Host:
 
     # -- the loop (driver) -----------------------------------------------------------------------
 
-    def run(self) -> str:
+    def run(self) -> Life[str]:
         """Serve until the peer stops; returns why."""
         poll = self._node.options.network.poll
-        next_look = time.monotonic() + poll
+        now = self._machine.monotonic()
+        next_look = now + poll
         while not self._node.stopping:
-            self._round(max(min(next_look, self._node.own.next_deadline()) - time.monotonic(), 0))
-            now = time.monotonic()
+            yield from self._round(max(min(next_look, self._node.own.next_deadline()) - now, 0))
+            now = self._machine.monotonic()
             self._node.own.give_up_late(now)
             if now >= next_look:
                 next_look = now + poll
@@ -135,12 +137,12 @@ class Host:
                 next_look = min(next_look, now + _QUICK_LOOK)
         return "stopped"
 
-    def _round(self, timeout: float) -> None:
+    def _round(self, timeout: float) -> Life[None]:
         if self._out.is_waiting or self._inbox or self.arrivals or self._awaits:
             timeout = 0
         if self._unpushed:
             timeout = min(timeout, STALL / 4)  # to see in time who takes nothing
-        events = self._selector.select(timeout)
+        events: Ready = yield Select(self._selector, timeout)
         for key, mask in events:
             if key.fileobj is self._node.waker:
                 self._node.waker.clear()
@@ -206,7 +208,7 @@ class Host:
             case Ping():
                 self._out.answer(attached, frame(Pong(message.token)))
             case Pong():
-                attached.round_trip = time.monotonic() - attached.ping_at
+                attached.round_trip = self._machine.monotonic() - attached.ping_at
                 self._node.pinged()
             case Applied():
                 for writer, progress in self.concerns.applied(attached.peer, message.version):
@@ -221,8 +223,8 @@ class Host:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
     def _order(self, attached: Attached, proposal: Propose) -> None:
-        wall_ms = time.time_ns() // 1_000_000
-        proposal.timestamp = self._node.clock.admit(proposal.timestamp, wall_ms)
+        clock = self._node.clock
+        proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
         result = self._sequencer.propose(attached.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)
@@ -371,7 +373,7 @@ class Host:
         level = logging.WARNING if loud else logging.INFO
         log.log(level, "peer %s is detached: %s", attached.peer, reason)
         self._out.remove(attached)
-        self._suspicious_until = time.monotonic() + _SUSPICION
+        self._suspicious_until = self._machine.monotonic() + _SUSPICION
 
     def _remove_dead(self) -> None:
         members = self._node.state.members
@@ -433,17 +435,17 @@ class Host:
     def _send_pings(self) -> None:
         self._pings_wanted = False
         for attached in self.attached.values():
-            attached.ping_at = time.monotonic()
+            attached.ping_at = self._machine.monotonic()
             self._out.answer(attached, frame(Ping(0)))
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def close(self, *, clean: bool) -> None:
+    def close(self, *, clean: bool) -> Life[None]:
         """End the reign: the last bytes leave, then the rendezvous goes and the lock is free."""
         self.server.stop()
         try:
             if clean:
-                self._say_good_bye()
+                yield from self._say_good_bye()
                 self._node.folder.remove_rendezvous()
         finally:
             self._lock_file.close(remove=False)
@@ -453,17 +455,17 @@ class Host:
         while self.arrivals:
             self.arrivals.popleft()[0].close()
         self._node.folder.remove_short_folder(self.server.endpoint)
-        self._node.drop_selector(self._selector)
+        self._machine.drop_selector(self._selector)
 
-    def _say_good_bye(self) -> None:
-        patience = time.monotonic() + _CLOSE_PATIENCE
-        self._round(0)
-        while time.monotonic() < patience:
+    def _say_good_bye(self) -> Life[None]:
+        patience = self._machine.monotonic() + _CLOSE_PATIENCE
+        yield from self._round(0)
+        while self._machine.monotonic() < patience:
             self._out.urge_all()
             waiting = [a for a in self.attached.values() if a.channel.backlog]
             if not waiting and not self._unpushed and not self._inbox:
                 return
-            self._round(0.05)
+            yield from self._round(0.05)
 
     def _flush_once(self, channel: Channel) -> None:
         try:

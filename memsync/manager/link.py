@@ -47,6 +47,7 @@ from ..replication.messages import (
 )
 from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
 from .folder import Reign
+from .machine import Life, Ready, Select
 
 if TYPE_CHECKING:
     from .node import Node
@@ -103,7 +104,8 @@ class Link:
         self._reason: str | None = None
         self._refusal: MemSyncError | None = None
         self._pings: dict[int, _RoundTrip] = {}
-        self._selector = node.new_selector()
+        self._machine = node.machine
+        self._selector = self._machine.new_selector(node.waker)
         self._update_interest()
 
     @property
@@ -118,7 +120,7 @@ class Link:
 
     # -- joining (driver) ------------------------------------------------------------------------
 
-    def join(self, deadline: float) -> None:
+    def join(self, deadline: float) -> Life[None]:
         """Wait until this peer is level with the host and may write.
 
         Raises `ChannelLost` when the host is gone or was replaced, and what the host refused with.
@@ -127,9 +129,9 @@ class Link:
             if not self._node.reigns_still(self.reign.epoch):
                 raise ChannelLost("the host is gone")
             self._node.check_stop()
-            if time.monotonic() > deadline:
+            if self._machine.monotonic() > deadline:
                 raise ChannelLost("the host does not answer in time")
-            self._turn(self._node.options.network.poll)
+            yield from self._turn(self._node.options.network.poll)
             if self._refusal is not None:
                 raise self._refusal
             if self.lost:
@@ -145,24 +147,27 @@ class Link:
 
     # -- the driver's loop -----------------------------------------------------------------------
 
-    def run(self) -> str:
+    def run(self) -> Life[str]:
         """Follow the host until the link is lost or the peer stops; returns why."""
         poll = self._node.options.network.poll
-        next_look = time.monotonic() + poll
+        now = self._machine.monotonic()
+        next_look = now + poll
         while not self.lost and not self._node.stopping:
             deadline = min(next_look, self._node.own.next_deadline())
-            woken = self._turn(max(deadline - time.monotonic(), 0))
-            self._node.own.give_up_late(time.monotonic())
-            if woken or time.monotonic() >= next_look:
-                next_look = time.monotonic() + poll
+            woken = yield from self._turn(max(deadline - now, 0))
+            now = self._machine.monotonic()
+            self._node.own.give_up_late(now)
+            if woken or now >= next_look:
+                next_look = now + poll
                 if not self._node.reigns_still(self.reign.epoch):
                     self._lose("the host's lock is free, or a newer one exists")
         return self._reason or "stopped"
 
-    def _turn(self, timeout: float) -> bool:
+    def _turn(self, timeout: float) -> Life[bool]:
         """One round of the selector; True when the waker was the reason."""
         woken = False
-        for key, mask in self._selector.select(timeout):
+        events: Ready = yield Select(self._selector, timeout)
+        for key, mask in events:
             if key.fileobj is self._node.waker:
                 self._node.waker.clear()
                 woken = True
@@ -198,7 +203,7 @@ class Link:
             self._drain()
         for trip in list(self._pings.values()):
             trip.end(None)
-        self._node.drop_selector(self._selector)
+        self._machine.drop_selector(self._selector)
         self._channel.close()
         self._node.replica.drop_parts()
 

@@ -13,12 +13,11 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import secrets
 import selectors
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +38,15 @@ from ..replication.replica import Replica
 from ..replication.state import State
 from ..replication.writes import Writes
 from ..version import __version__
-from . import forks, watcher
 from .channel import Channel
 from .election import find_role
-from .folder import Address, ObjectFolder
+from .folder import Address, ObjectFolder, encode
 from .host import Host
 from .link import Link
+from .machine import Life, Machine, Pause
 from .own_writes import OwnWrites
 from .pending_write import PendingWrite
 from .proxy import DocumentProxy
-from .waker import Waker
 from .watching import Watching
 
 log = logging.getLogger("memsync.node")
@@ -66,9 +64,16 @@ class Node:
     """A peer from `start` to `stop`; a new start is a new node with a new id."""
 
     def __init__(
-        self, name: str, root: Path, data: dict[str, Any], options: Options, announce: Announce
+        self,
+        name: str,
+        root: Path,
+        data: dict[str, Any],
+        options: Options,
+        announce: Announce,
+        machine: Machine,
     ) -> None:
-        self.id = secrets.token_hex(8)
+        self.machine = machine
+        self.id = machine.new_id()
         self.pid = os.getpid()
         self.name = name
         self.options = options
@@ -91,7 +96,14 @@ class Node:
             self.watching.changed,
         )
         self.own = OwnWrites(
-            name, options, self.replica, self.guard, self.clock, self._rolled_back, self._wake
+            name,
+            options,
+            self.replica,
+            self.guard,
+            self.clock,
+            self._rolled_back,
+            self._wake,
+            machine.wall_ms,
         )
         self.role: Role | None = None
         self.candidate: Host | None = None
@@ -113,18 +125,8 @@ class Node:
 
         Raises what `election.find_role` and the folder raise; nothing is left behind then.
         """
-        self.folder = ObjectFolder(self._root, self.name)
-        self.authkey = self.folder.authkey()
-        self._deadline = time.monotonic() + timeout
-        with ExitStack() as undo:
-            self.waker = Waker()
-            undo.callback(self.waker.close)
-            self._peer_file = self.folder.publish_peer(self.id, self._peer_facts(0))
-            undo.callback(self._peer_file.close, remove=True)
-            watcher.watch(self.folder.path, self.waker.wake)
-            undo.callback(watcher.unwatch, self.folder.path, self.waker.wake)
+        with self.settled_in(timeout):
             self._thread.start()
-            undo.pop_all()  # the driver does it from now on
         try:
             self._ready.wait()
         except BaseException:  # interrupted: a failed start leaves nothing behind
@@ -134,6 +136,22 @@ class Node:
             self._thread.join()
             raise self.failure
         return self._first_status
+
+    @contextmanager
+    def settled_in(self, timeout: float) -> Iterator[None]:
+        """Have a place in the folder, for the driver to leave; undone when the block fails."""
+        self.folder = ObjectFolder(self._root, self.name, self.machine.files)
+        self.authkey = self.folder.authkey()
+        self._deadline = self.machine.monotonic() + timeout
+        with ExitStack() as undo:
+            self.waker = self.machine.new_waker()
+            undo.callback(self.waker.close)
+            self._peer_file = self.folder.publish_peer(self.id, self._peer_facts(0))
+            undo.callback(self._peer_file.close, remove=True)
+            self.machine.watch(self.folder.path, self.waker.wake)
+            undo.callback(self.machine.unwatch, self.folder.path, self.waker.wake)
+            yield
+            undo.pop_all()
 
     def stop(self, timeout: float = _STOP_PATIENCE) -> None:
         """Leave the group; writes on their way are waited for, at most `timeout` seconds."""
@@ -247,7 +265,7 @@ class Node:
 
     def state_epoch_in_file(self, epoch: int) -> None:
         """Say in the own peer file that this peer may hold something, before it does."""
-        self._peer_file.rewrite(self._peer_facts(epoch))
+        self._peer_file.rewrite(encode(self._peer_facts(epoch)))
 
     def reigns_still(self, epoch: int) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
@@ -292,19 +310,6 @@ class Node:
 
     # -- selectors -------------------------------------------------------------------------------
 
-    def new_selector(self) -> selectors.BaseSelector:
-        """A selector that the waker can wake, closed in forked children."""
-        with forks.opening:
-            selector = selectors.DefaultSelector()
-            forks.register(selector, selector.close)
-        selector.register(self.waker, selectors.EVENT_READ)
-        return selector
-
-    def drop_selector(self, selector: selectors.BaseSelector) -> None:
-        """Close a selector."""
-        forks.release(selector)
-        selector.close()
-
     def register(
         self,
         selector: selectors.BaseSelector,
@@ -328,8 +333,12 @@ class Node:
 
     def _drive(self) -> None:
         self.driver_ident = threading.get_ident()
+        self.machine.live(self.life())
+
+    def life(self) -> Life[None]:
+        """What the driver does, from the first look for a host to the end."""
         try:
-            self._live()
+            yield from self._play_roles()
         except Stopped:
             log.debug("stopped while looking for a role")
         except BaseException as error:
@@ -340,28 +349,33 @@ class Node:
             self._end()
             self._ready.set()
 
-    def _live(self) -> None:
+    def _play_roles(self) -> Life[None]:
         pause = 0.0
         while not self.stopping:
-            role = self._next_role()
+            role = yield from self._next_role()
             log.info("%s peer=%s epoch=%s", role.status, self.id, self.state.epoch)
             if not self._ready.is_set():
                 self._first_status = role.status
             self._ready.set()
             self._announce("connected", role.status)
             reason = "failed"
-            began = time.monotonic()
+            began = self.machine.monotonic()
             try:
-                reason = role.run()
+                reason = yield from role.run()
             finally:
                 self.own.leave()
                 self.role = None
-                self._close(role)
+                yield from self._close(role)
                 self._announce("disconnected", reason)
             if not self.stopping:
                 log.info("looking for a host: %s", reason)
-                is_short = time.monotonic() - began < _SHORT_LINK
-                pause = self._pause_after(pause) if is_short and self._is_at_odds(role) else 0.0
+                is_short = self.machine.monotonic() - began < _SHORT_LINK
+                if is_short and self._is_at_odds(role):
+                    if pause:
+                        yield Pause(self.waker, pause)
+                    pause = min(max(pause * 2, _FIRST_PAUSE), _RETRY)
+                else:
+                    pause = 0.0
 
     def _is_at_odds(self, role: Role) -> bool:
         """Whether a link broke although its host lives and nobody here was interrupted."""
@@ -369,31 +383,26 @@ class Node:
             return False
         return self.reigns_still(role.reign.epoch)
 
-    def _pause_after(self, pause: float) -> float:
-        """Wait longer each time when links break as soon as they are made; returns how long."""
-        if pause:
-            self.waker.pause(pause)
-        return min(max(pause * 2, _FIRST_PAUSE), _RETRY)
-
-    def _next_role(self) -> Role:
+    def _next_role(self) -> Life[Role]:
         """The next role; a peer that runs already outlives errors that may pass."""
         said = ""
         while True:
             running = self._ready.is_set()
             try:
-                return find_role(self, float("inf") if running else self._deadline)
+                deadline = float("inf") if running else self._deadline
+                return (yield from find_role(self, deadline))
             except MemSyncError as error:
                 if not running:
                     raise
                 if str(error) != said:
                     log.error("peer %s of %r is without a host: %s", self.id, self.name, error)
                 said = str(error)
-            self.waker.pause(_RETRY)
+            yield Pause(self.waker, _RETRY)
             self.check_stop()
 
-    def _close(self, role: Role) -> None:
+    def _close(self, role: Role) -> Life[None]:
         if isinstance(role, Host):
-            role.close(clean=self.failure is None)
+            yield from role.close(clean=self.failure is None)
             return
         if self.stopping:
             role.leave()
@@ -401,7 +410,7 @@ class Node:
 
     def _end(self) -> None:
         self.watching.end()
-        watcher.unwatch(self.folder.path, self.waker.wake)
+        self.machine.unwatch(self.folder.path, self.waker.wake)
         self._peer_file.close(remove=True)
         self.stopping = True
         self.own.end()

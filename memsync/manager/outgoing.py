@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import selectors
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -165,12 +164,13 @@ class Outgoing:
     def _is_too_slow(self, attached: Attached, done: bool, taken: int) -> bool:
         if attached.behind > self._max_queue:
             return True
+        now = self._node.machine.monotonic()
         if done or attached.channel.sent_total > taken:
             attached.stalled_since = 0.0
             return False
         if not attached.stalled_since:
-            attached.stalled_since = time.monotonic()
-        return time.monotonic() - attached.stalled_since > STALL
+            attached.stalled_since = now
+        return now - attached.stalled_since > STALL
 
     # -- who has what ----------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ class OwnWrites:
         clock: HybridClock,
         rolled_back: Callable[[MemSyncError], None],
         wake: Callable[[], None],
+        wall_ms: Callable[[], int],
     ) -> None:
         self.max_frame = options.network.max_frame  # bytes; the group's, once it is known
         self._name = name
@@ -63,6 +64,7 @@ class OwnWrites:
         self._clock = clock
         self._rolled_back = rolled_back
         self._wake = wake
+        self._wall_ms = wall_ms
         self._room = threading.Condition(self._guard)
         self._open: dict[int, PendingWrite] = {}  # those whose outcome nobody was told
         self._concerned = Concerned(guard, self._close)
@@ -172,7 +174,7 @@ class OwnWrites:
             proposal = Propose(
                 replica.writes.next_number,
                 replica.writes.lowest,
-                self._clock.tick(time.time_ns() // 1_000_000),
+                self._clock.tick(self._wall_ms()),
                 epoch,
                 version,
                 "patch",

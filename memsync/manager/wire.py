@@ -31,6 +31,7 @@ def to_channel(connection: Connection) -> Channel:
     with forks.opening:
         sock = socket.socket(fileno=os.dup(connection.fileno()))
         channel = Channel(sock)
+        forks.register(channel, sock.close)
         forks.release(connection)
         connection.close()
     set_deadline(sock, RECEIVE_TIMEOUT)

@@ -1,0 +1,210 @@
+"""Files that are held: what the rendezvous folder is made of.
+
+A file is made under a temporary name, locked with ``flock`` and filled, then linked to its real
+name: it appears complete and held, or not at all. Held means that its maker lives, free means that
+it is dead; the kernel frees a lock when its process ends, whatever ended it. Nobody locks an
+existing file to *take* it: whoever tests one takes a shared lock for a moment, so testers do not
+disturb each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import stat
+import time
+from pathlib import Path
+
+from ..errors import RendezvousError
+from . import forks
+
+log = logging.getLogger("memsync.folder")
+
+_TEMPORARY = "tmp-"
+_TEMPORARY_AGE = 60.0  # seconds
+_MAX_BYTES = 1 << 16  # of a file that is read
+
+
+def open_root(root: Path) -> Path:
+    """Make the folder where it is missing and make sure that it is private.
+
+    Raises `RendezvousError` naming the folder, what is wrong with it and the way out.
+    """
+    way_out = "set MEMSYNC_DIR to a folder of your own"
+    try:
+        with contextlib.suppress(FileExistsError):
+            root.mkdir(mode=0o700, parents=True)
+        info = root.lstat()
+    except OSError as error:
+        raise RendezvousError(
+            f"the rendezvous folder {root} cannot be made or read ({error.strerror}): {way_out}"
+        ) from error
+    if stat.S_ISLNK(info.st_mode) or not stat.S_ISDIR(info.st_mode):
+        raise RendezvousError(f"the rendezvous folder {root} is a link or no folder: {way_out}")
+    if info.st_uid != os.getuid():
+        raise RendezvousError(
+            f"the rendezvous folder {root} belongs to user {info.st_uid}, not to user "
+            f"{os.getuid()}: {way_out}"
+        )
+    if info.st_mode & 0o077:
+        raise RendezvousError(
+            f"the rendezvous folder {root} is open to other users "
+            f"(mode {stat.S_IMODE(info.st_mode):04o}): run 'chmod 700 {root}', or {way_out}"
+        )
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise RendezvousError(f"the rendezvous folder {root} cannot be written to: {way_out}")
+    return root
+
+
+class HeldFile:
+    """A file that was published locked; the lock lasts until `close` or the process's end."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self.fd = fd
+        self.path = path
+
+    def rewrite(self, data: bytes) -> None:
+        """Replace the content in place, so that the lock stays."""
+        os.pwrite(self.fd, data, 0)
+        os.ftruncate(self.fd, len(data))
+
+    def close(self, *, remove: bool) -> None:
+        """Free the lock; with `remove` the name goes first, so it is never seen free."""
+        if remove:
+            _remove(self.path)
+        forks.release(self)
+        os.close(self.fd)
+
+
+class Files:
+    """The files in folders of this machine."""
+
+    def open_root(self, root: Path) -> Path:
+        """See `open_root`."""
+        return open_root(root)
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder if it is missing; raises `RendezvousError`."""
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise RendezvousError(
+                f"the folder {path} cannot be made ({error.strerror}): "
+                "set MEMSYNC_DIR to a folder of your own"
+            ) from error
+
+    def listing(self, folder: Path) -> list[str]:
+        """The names in a folder; none when it is missing."""
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+
+    def inspect(self, path: Path) -> tuple[bool, bytes] | None:
+        """Whether a file is held, and its content; None when it does not exist.
+
+        Raises `RendezvousError` when it cannot be read, is a link or no regular file.
+        """
+        try:
+            with forks.opening:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise RendezvousError(
+                    f"{path} cannot be read ({error.strerror}): make it readable for user "
+                    f"{os.getuid()}, or set MEMSYNC_DIR to another folder"
+                ) from error
+            raise RendezvousError(
+                f"{path} is a link: remove it, or set MEMSYNC_DIR to another folder"
+            ) from error
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise RendezvousError(
+                    f"{path} is no regular file: remove it, or set MEMSYNC_DIR to another folder"
+                )
+            return _is_held(fd), os.read(fd, _MAX_BYTES)
+        finally:
+            os.close(fd)
+
+    def publish(self, path: Path, data: bytes, folder: Path) -> HeldFile | None:
+        """Make a file that appears complete and held; None when the name is taken.
+
+        Until then it has a temporary name in `folder`, which is on the same file system. Raises
+        `RendezvousError` when the folder cannot be written to.
+        """
+        temporary = _temporary_in(folder)
+        try:
+            with forks.opening:
+                fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                held = HeldFile(fd, path)
+                forks.register(held, lambda: os.close(fd))
+        except OSError as error:
+            raise RendezvousError(
+                f"the rendezvous folder {folder} cannot be written to ({error.strerror}): "
+                "free it, or set MEMSYNC_DIR to a folder of your own"
+            ) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(fd, data)
+            os.link(temporary, path)
+        except FileExistsError:
+            held.close(remove=False)
+            return None
+        except OSError as error:
+            held.close(remove=False)
+            raise RendezvousError(f"{path} cannot be made: {error.strerror}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return held
+
+    def replace(self, path: Path, data: bytes) -> None:
+        """Make or replace a file that nobody holds, in one step; raises `RendezvousError`."""
+        temporary = _temporary_in(path.parent)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError as error:
+            _remove(temporary)
+            raise RendezvousError(
+                f"the rendezvous file {path} cannot be written ({error.strerror}): "
+                "remove what is there, or set MEMSYNC_DIR to a folder of your own"
+            ) from error
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, where that can be done; nothing that must be depends on it."""
+        _remove(path)
+
+    def remove_old_temporaries(self, folder: Path) -> None:
+        """A temporary file lives for an instant, unless its maker was killed in it."""
+        for name in self.listing(folder):
+            if not name.startswith(_TEMPORARY):
+                continue
+            path = folder / name
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _TEMPORARY_AGE:
+                    path.unlink()
+
+
+def _temporary_in(folder: Path) -> Path:
+    return folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s could not be removed: %s", path, error.strerror)
+
+
+def _is_held(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
