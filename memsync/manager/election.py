@@ -110,8 +110,10 @@ def _stand(node: Node, epoch: int) -> Life[Host | None]:
             f"no socket can be made at {address} ({error.strerror}): make the folder writable, or "
             "set MEMSYNC_DIR to another one"
         ) from error
+    if node.machine.misbehaves("a candidate is late"):
+        yield Pause(node.waker, 0.02)
     try:
-        lock = node.folder.publish_lock(epoch, node.id, server.endpoint)
+        lock = node.folder.publish_lock(epoch, node.id, node.machine.pid(), server.endpoint)
     except BaseException:
         server.stop()
         raise
@@ -229,6 +231,8 @@ class _Gathering:
 
     def _fetch(self, peer: str) -> Life[bool]:
         """Take over what a peer holds beyond us; False when it broke off."""
+        if self._machine.misbehaves("a source breaks off"):
+            return False
         channel, _ = self.reported[peer]
         epoch, version = self._node.replica.pair
         try:

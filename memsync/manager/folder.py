@@ -107,14 +107,14 @@ class ObjectFolder:
 
     # -- locks and peers -------------------------------------------------------------------------
 
-    def publish_lock(self, epoch: int, peer: str, address: Address) -> HeldFile | None:
+    def publish_lock(self, epoch: int, peer: str, pid: int, address: Address) -> HeldFile | None:
         """Take an epoch; None when somebody was faster, or the number is past."""
         content = {
             "protocol": PROTOCOL,
             "name": self.name,
             "epoch": epoch,
             "id": peer,
-            "pid": os.getpid(),
+            "pid": pid,
             "address": address,
         }
         held = self._files.publish(self.path / f"epoch-{epoch}.lock", encode(content), self.path)

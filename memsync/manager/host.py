@@ -113,7 +113,8 @@ class Host:
         for decision in self._sequencer.attach(node.id, node.own.lowest, node.replica.writes.known):
             node.replica.decide(decision)
         self._write_rendezvous()
-        node.folder.clean(self.epoch)
+        if not self._machine.misbehaves("what the dead left stays"):
+            node.folder.clean(self.epoch)
         node.enter(self, self._sequencer.last(node.id))
 
     def _write_rendezvous(self) -> None:
@@ -166,7 +167,7 @@ class Host:
         if self._pings_wanted:
             self._send_pings()
         self._settle()
-        self._out.flush(quiet=not events)
+        self._out.flush(quiet=not events and not self._machine.misbehaves("pushes wait"))
         self._acknowledge_own()
 
     def _settle(self) -> None:
@@ -225,7 +226,11 @@ class Host:
     def _order(self, attached: Attached, proposal: Propose) -> None:
         clock = self._node.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
-        result = self._sequencer.propose(attached.peer, proposal)
+        result: Ordered | Decision | Resend
+        if self._machine.misbehaves("a proposal is asked for again"):
+            result = Resend(self._sequencer.last(attached.peer) + 1)
+        else:
+            result = self._sequencer.propose(attached.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)
         elif isinstance(result, Resend) or not attached.lags:
@@ -358,6 +363,8 @@ class Host:
         """Queue what brings a peer level, and the outcomes that it may not know."""
         node, channel = self._node, attached.channel
         decisions = self._sequencer.attach(attached.peer, lowest, known)
+        if self._machine.misbehaves("a level is a snapshot"):
+            pair = (0, 0)
         snapshot, frames = node.replica.level(*pair, has_at_most)
         last = self._sequencer.last(attached.peer)
         channel.queue(frame(Welcome(node.id, self.epoch, node.state.version, snapshot, last)))

@@ -157,6 +157,8 @@ class Link:
             woken = yield from self._turn(max(deadline - now, 0))
             now = self._machine.monotonic()
             self._node.own.give_up_late(now)
+            if self._machine.misbehaves("a link breaks"):
+                self._lose("it misbehaves")
             if woken or now >= next_look:
                 next_look = now + poll
                 if not self._node.reigns_still(self.reign.epoch):

@@ -8,6 +8,7 @@ thread, on a machine of its own making: the same code, with another time, networ
 
 from __future__ import annotations
 
+import os
 import secrets
 import selectors
 import time
@@ -94,6 +95,10 @@ class Machine:
     def wall_ms(self) -> int:
         """Milliseconds since 1970, as the machine believes."""
         return time.time_ns() // 1_000_000
+
+    def pid(self) -> int:
+        """The number of this process."""
+        return os.getpid()
 
     def new_id(self) -> str:
         """An id for a peer, used once."""

@@ -11,7 +11,6 @@ While there is no role, between two hosts, writes are kept; whoever the next hos
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import selectors
 import threading
@@ -74,7 +73,7 @@ class Node:
     ) -> None:
         self.machine = machine
         self.id = machine.new_id()
-        self.pid = os.getpid()
+        self.pid = machine.pid()
         self.name = name
         self.options = options
         self.stopping = False
@@ -239,7 +238,7 @@ class Node:
             PROTOCOL,
             self.name,
             self.id,
-            os.getpid(),
+            self.machine.pid(),
             list(self.options.peer.roles),
             epoch,
             version,
@@ -257,7 +256,7 @@ class Node:
             "name": self.name,
             "epoch": epoch,
             "id": self.id,
-            "pid": os.getpid(),
+            "pid": self.machine.pid(),
             "address": address,
             "python": platform.python_version(),
             "memsync": __version__,
@@ -274,7 +273,7 @@ class Node:
     def _peer_facts(self, epoch: int) -> dict[str, Any]:
         return {
             "id": self.id,
-            "pid": os.getpid(),
+            "pid": self.machine.pid(),
             "roles": list(self.options.peer.roles),
             "maxWriters": self.options.network.max_writers,
             "clientOnly": self.options.client_only,

@@ -79,12 +79,14 @@ class Outgoing:
     ) -> None:
         self.attached: dict[str, Attached] = {}
         self._node = node
+        self._machine = node.machine
         self._selector = selector
         self._lost = lost
         self._caught_up = caught_up
         self._max_queue = node.options.network.max_queue
-        self._urgent: set[str] = set()
-        self._lazy: set[str] = set()
+        # In the order of their coming, so that the same input gives the same output.
+        self._urgent: dict[str, None] = {}
+        self._lazy: dict[str, None] = {}
         self._lazy_rounds = 0
 
     @property
@@ -102,32 +104,33 @@ class Outgoing:
         self._node.register(self._selector, attached.channel, attached.registered, 0)
         attached.channel.close()
         del self.attached[attached.peer]
-        self._lazy.discard(attached.peer)
+        self._lazy.pop(attached.peer, None)
 
     def push(self, encoded: bytes) -> None:
         """Queue a frame for all who keep up."""
         for peer, attached in self.attached.items():
             if not attached.lags:
                 attached.channel.queue(encoded)
-                self._lazy.add(peer)
+                self._lazy[peer] = None
 
     def answer(self, attached: Attached, encoded: bytes) -> None:
         """Queue a frame for one peer, to be sent in this round."""
         attached.channel.queue(encoded)
-        self._urgent.add(attached.peer)
+        self._urgent[attached.peer] = None
 
     def urge(self, attached: Attached) -> None:
         """What waits for this peer is to be sent in this round."""
-        self._urgent.add(attached.peer)
+        self._urgent[attached.peer] = None
 
     def urge_all(self) -> None:
         """What waits for any peer is to be sent in this round."""
-        self._urgent.update(self.attached)
+        self._urgent.update(dict.fromkeys(self.attached))
 
     def flush(self, *, quiet: bool) -> None:
         """Send what is urgent, and the rest as well when there was no input or it has waited."""
-        urgent, self._urgent = self._urgent, set()
-        self._lazy -= urgent
+        urgent, self._urgent = self._urgent, {}
+        for peer in urgent:
+            self._lazy.pop(peer, None)
         if quiet or self._lazy_rounds >= _LAZY_ROUNDS:
             urgent |= self._lazy
             self._lazy.clear()
@@ -164,12 +167,14 @@ class Outgoing:
     def _is_too_slow(self, attached: Attached, done: bool, taken: int) -> bool:
         if attached.behind > self._max_queue:
             return True
-        now = self._node.machine.monotonic()
+        now = self._machine.monotonic()
         if done or attached.channel.sent_total > taken:
             attached.stalled_since = 0.0
             return False
         if not attached.stalled_since:
             attached.stalled_since = now
+            if self._machine.misbehaves("a peer lags"):
+                return True
         return now - attached.stalled_since > STALL
 
     # -- who has what ----------------------------------------------------------------------------

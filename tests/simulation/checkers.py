@@ -1,0 +1,288 @@
+"""What must be true of every history. Each checker is a pure function: a history in, faults out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from memsync.errors import MemErrors
+
+from .history import Decided, History, Opening, Write
+
+Checker = Callable[[History], Iterator[str]]
+
+
+def all_become_quiet(history: History) -> Iterator[str]:
+    """After the faults, everybody has a role, nothing is pending, and all are at one version."""
+    yield from history.unsettled
+
+
+MAY_REFUSE_A_START = {"MaxWritersError", "HostUnresponsiveError"}
+
+
+def nobody_fails(history: History) -> Iterator[str]:
+    """G12, G13: a newcomer may be refused; who is up stays up."""
+    for who, was_up, kind, text in history.failures:
+        if was_up or kind not in MAY_REFUSE_A_START:
+            yield f"{who} has failed: {text}"
+
+
+def replicas_are_equal(history: History) -> Iterator[str]:
+    """G1: equal to the last byte, order of fields and system part included; live is confirmed."""
+    for final in history.finals[1:]:
+        if final.state != history.finals[0].state:
+            yield f"{final.who} and {history.finals[0].who} differ"
+    for final in history.finals:
+        if not final.live_is_confirmed:
+            yield f"{final.who} shows something else than its confirmed state"
+
+
+def everybody_applies_the_same(history: History) -> Iterator[str]:
+    """G1: an entry is the same wherever it is applied, and comes once and in order."""
+    known: dict[tuple[int, int], tuple[str, int]] = {}
+    last: dict[str, int] = {}
+    for who, epoch, version, digest in history.applied:
+        first, expected = known.setdefault((epoch, version), (who, digest))
+        if digest != expected:
+            yield f"entry ({epoch}, {version}) is one thing at {first}, another at {who}"
+        if version <= last.get(who, 0):
+            yield f"{who} told of version {version} after {last[who]}"
+        last[who] = version
+
+
+def _object(history: History) -> dict[str, Any] | None:
+    return history.finals[0].document if history.finals else None
+
+
+def _tags(history: History) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = (_object(history) or {}).get("log", {})
+    return found
+
+
+def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
+    """G3. A recovery in which nobody took part that held the write may lose it."""
+    if not history.finals:
+        return
+    tags = _tags(history)
+    told = Counter(history.rolled_back)
+    for write in history.writes:
+        if write.outcome not in ("ok", "applied") or not write.is_tagged:
+            continue
+        if write.tag in tags.get(write.who, ()):
+            continue
+        if _may_be_lost(history, write):
+            continue
+        if told[write.who]:  # its writer was told that it does not count
+            told[write.who] -= 1
+            continue
+        yield f"write {write.tag} of {write.who}, acknowledged as {write.version}"
+
+
+def _may_be_lost(history: History, write: Write) -> bool:
+    return any(
+        not opening.took_part & write.holders
+        for opening in history.openings
+        if opening.at >= write.at
+    )
+
+
+def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]:
+    """G3: in the host and the writer, or in the host and one peer, if there is one."""
+    members = {
+        (each.peer, each.proposal.number): each.members
+        for each in history.decided
+        if each.outcome == "entry"
+    }
+    for write in history.writes:
+        if write.outcome != "ok" or not write.is_tagged:
+            continue
+        wanted = 2 if write.others else 1
+        if write.w == "majority":
+            wanted = members[write.peer, write.number] // 2 + 1
+        if write.copies < wanted:
+            yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"
+
+
+def no_write_is_applied_twice(history: History) -> Iterator[str]:
+    """G2."""
+    for who, tags in _tags(history).items():
+        for tag, times in Counter(tags).items():
+            if times > 1:
+                yield f"write {tag} of {who} is there {times} times"
+    for look in history.looks:
+        if look.doubled:
+            yield f"{look.who} shows a write twice at {look.pair}"
+
+
+def writes_of_a_peer_keep_their_order(history: History) -> Iterator[str]:
+    """G2: the numbers of a peer are one order."""
+    for who, tags in _tags(history).items():
+        numbers = [int(tag[1:-1]) for tag in tags]
+        if numbers != sorted(numbers):
+            yield f"the writes of {who} are out of order: {numbers}"
+
+
+def refused_writes_are_invisible(history: History) -> Iterator[str]:
+    """G2."""
+    tags = _tags(history)
+    for write in history.writes:
+        if write.outcome == "not_applied" and write.tag in tags.get(write.who, ()):
+            yield f"write {write.tag} of {write.who} was refused ({write.error}) and is there"
+
+
+def a_pair_never_goes_back(history: History) -> Iterator[str]:
+    """G4."""
+    last: dict[str, tuple[int, int]] = {}
+    for look in history.looks:
+        before = last.get(look.who, (0, 0))
+        if look.pair < before:
+            yield f"{look.who} goes from {before} to {look.pair}"
+        last[look.who] = look.pair
+
+
+def a_counter_never_goes_back(history: History) -> Iterator[str]:
+    """G4: but for a write of the peer's own that was refused."""
+    last: dict[str, tuple[int, int, int]] = {}
+    for look in history.looks:
+        n, told, epoch = last.get(look.who, (0, 0, 0))
+        if look.n < n and look.rolled_back == told and not _lost_some(history, epoch, look.pair[0]):
+            yield f"{look.who} reads n = {look.n} after {n}, and nothing was rolled back"
+        last[look.who] = (look.n, look.rolled_back, look.pair[0])
+
+
+def _lost_some(history: History, before: int, after: int) -> bool:
+    """Whether a frozen peer comes from a history that did not survive."""
+    return before != after
+
+
+def who_writes_reads_it(history: History) -> Iterator[str]:
+    """G4."""
+    for write in history.writes:
+        if not write.reads_itself:
+            yield f"{write.who} does not read its acknowledged write {write.tag}"
+
+
+def one_host_for_each_epoch(history: History) -> Iterator[str]:
+    """G6."""
+    hosts: dict[int, str] = {}
+    for opening in history.openings:
+        if hosts.setdefault(opening.epoch, opening.who) != opening.who:
+            yield f"epoch {opening.epoch} has {hosts[opening.epoch]} and {opening.who}"
+
+
+def max_writers_is_kept(history: History) -> Iterator[str]:
+    """G8."""
+    limit = history.writer_limit
+    if limit is None:
+        return
+    if history.most_writers > limit:
+        yield f"{history.most_writers} writers are up, {limit} may be"
+    for look in history.looks:
+        if look.writers > limit:
+            yield f"{look.who} knows of {look.writers} writers at {look.pair}, {limit} may be"
+
+
+# -- conflicts -------------------------------------------------------------------------------------
+
+COMMUTING = {"$set", "$unset", "$inc", "$max", "$addToSet", "$push"}
+
+
+class Named(NamedTuple):
+    """A path that an update names, and how it is written."""
+
+    path: tuple[str, ...]
+    kind: str
+    value: Any
+
+
+def _named(update: dict[str, Any]) -> Iterator[Named]:
+    for operator, fields in update.items():
+        for path, value in fields.items():
+            is_plain = not (isinstance(value, dict) and "$slice" in value)
+            kind = operator if operator in COMMUTING and is_plain else f"{operator} alone"
+            yield Named(tuple(path.split(".")), kind, value)
+
+
+def _meet(one: Named, other: Named) -> bool:
+    length = min(len(one.path), len(other.path))
+    return one.path[:length] == other.path[:length]
+
+
+def _commute(one: Named, other: Named) -> bool:
+    if one.kind != other.kind or one.kind not in COMMUTING:
+        return False
+    if one.kind == "$unset":
+        return True
+    if one.path != other.path:
+        return False
+    return one.kind != "$set" or one.value == other.value
+
+
+def _epoch_at(reigns: tuple[tuple[int, int], ...], version: int) -> int:
+    return max((epoch for epoch, first in reigns if first <= version), default=0)
+
+
+def conflicts_are_decided_as_the_rule_says(history: History) -> Iterator[str]:
+    """G7: against every entry of the host's history that the writer had not seen."""
+    openings = {opening.epoch: opening for opening in history.openings}
+    entries = {
+        (each.epoch, each.version + 1): each for each in history.decided if each.outcome == "entry"
+    }
+    for each in history.decided:
+        if each.proposal.where is not None:
+            continue
+        opening = openings.get(each.epoch)
+        if opening is None:
+            continue
+        expected = _is_refused(history.is_strict, opening, entries, each)
+        conflict = each.outcome == MemErrors.ERR_CONFLICT
+        if expected != conflict:
+            said = "refused" if conflict else "let through"
+            yield (
+                f"{each.proposal.body} of {each.peer}, made on ({each.proposal.epoch}, "
+                f"{each.proposal.version}), was {said} at ({each.epoch}, {each.version})"
+            )
+
+
+def _is_refused(
+    is_strict: bool,
+    opening: Opening,
+    entries: dict[tuple[int, int], Decided],
+    asked: Decided,
+) -> bool:
+    base = asked.proposal.version
+    for epoch, first in opening.reigns:
+        if epoch > asked.proposal.epoch:
+            base = min(base, first - 1)
+            break
+    mine = list(_named(asked.proposal.body))
+    for version in range(base + 1, asked.version + 1):
+        entry = entries.get((_epoch_at(opening.reigns, version), version))
+        if entry is None or entry.peer == asked.peer:
+            continue
+        if not is_strict and entry.proposal.timestamp <= asked.proposal.timestamp:
+            continue
+        for theirs in _named(entry.proposal.body):
+            if any(_meet(own, theirs) and not _commute(own, theirs) for own in mine):
+                return True
+    return False
+
+
+CHECKERS: tuple[Checker, ...] = (
+    all_become_quiet,
+    nobody_fails,
+    replicas_are_equal,
+    everybody_applies_the_same,
+    no_acknowledged_write_is_lost,
+    an_acknowledged_write_is_in_two_processes,
+    no_write_is_applied_twice,
+    writes_of_a_peer_keep_their_order,
+    refused_writes_are_invisible,
+    a_pair_never_goes_back,
+    a_counter_never_goes_back,
+    who_writes_reads_it,
+    one_host_for_each_epoch,
+    max_writers_is_kept,
+    conflicts_are_decided_as_the_rule_says,
+)

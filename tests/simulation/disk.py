@@ -1,0 +1,118 @@
+"""The rendezvous folder of the virtual machine: files, who holds them, and who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memsync.manager.files import Files, HeldFile
+
+if TYPE_CHECKING:
+    from .process import Process
+    from .world import World
+
+ROOT = Path("/sim")
+
+
+class File:
+    """A file; held while its holder has it open."""
+
+    __slots__ = ("data", "holder")
+
+    def __init__(self, data: bytes, holder: Process | None) -> None:
+        self.data = data
+        self.holder = holder
+
+
+class Disk:
+    """All files, by their path."""
+
+    def __init__(self, world: World) -> None:
+        self.files: dict[str, dict[str, File]] = {}
+        self._world = world
+        self._wakes: list[tuple[Process, Callable[[], None]]] = []
+        self.observed = True
+
+    def changed(self) -> None:
+        """Something appeared or went: who watches is told, some time later."""
+        if not self.observed or self._world.misbehaves("a watch event is lost"):
+            return
+        for process, wake in self._wakes:
+            delay = 0.001 + self._world.latency()
+            self._world.after(delay, lambda p=process, w=wake: p.when_running(w))  # type: ignore[misc]
+
+    def watch(self, process: Process, wake: Callable[[], None]) -> None:
+        self._wakes.append((process, wake))
+
+    def unwatch(self, process: Process) -> None:
+        self._wakes = [each for each in self._wakes if each[0] is not process]
+
+
+class Held(HeldFile):
+    """A held file of a process."""
+
+    def __init__(self, process: Process, path: Path, file: File) -> None:
+        self.path = path
+        self._process = process
+        self._file = file
+
+    def rewrite(self, data: bytes) -> None:
+        self._process.call("rewrite")
+        self._file.data = data
+
+    def close(self, *, remove: bool) -> None:
+        self._process.call("release")
+        if remove:
+            ProcessFiles(self._process).remove(self.path)
+        self._file.holder = None
+
+
+class ProcessFiles(Files):
+    """The disk as one process sees it."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._disk = process.world.disk
+
+    def open_root(self, root: Path) -> Path:
+        return root
+
+    def make_folder(self, path: Path) -> None:
+        self._process.call("mkdir")
+        self._disk.files.setdefault(str(path), {})
+
+    def listing(self, folder: Path) -> list[str]:
+        self._process.call("listdir")
+        return list(self._disk.files.get(str(folder), ()))
+
+    def inspect(self, path: Path) -> tuple[bool, bytes] | None:
+        self._process.call("inspect")
+        file = self._disk.files.get(str(path.parent), {}).get(path.name)
+        if file is None:
+            return None
+        return file.holder is not None, file.data
+
+    def publish(self, path: Path, data: bytes, folder: Path) -> HeldFile | None:
+        self._process.call("publish")
+        files = self._disk.files.setdefault(str(path.parent), {})
+        if path.name in files:
+            return None
+        file = files[path.name] = File(data, self._process)
+        self._process.held.append(file)
+        self._disk.changed()
+        self._process.call("published")
+        return Held(self._process, path, file)
+
+    def replace(self, path: Path, data: bytes) -> None:
+        self._process.call("replace")
+        self._disk.files.setdefault(str(path.parent), {})[path.name] = File(data, None)
+        self._disk.changed()
+
+    def remove(self, path: Path) -> None:
+        self._process.call("remove")
+        if self._disk.files.get(str(path.parent), {}).pop(path.name, None) is not None:
+            self._disk.changed()
+
+    def remove_old_temporaries(self, folder: Path) -> None:
+        """There are none: publishing is one step here."""

@@ -1,0 +1,238 @@
+"""What goes wrong, and when."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .process import Process
+    from .run import Run
+
+Fault = Callable[["Run", random.Random], bool]
+"""Does its harm and returns True, or returns False when there is nobody to be harmed."""
+
+
+def _one(run: Run, chance: random.Random, *, host: bool | None = None) -> Process | None:
+    living = [p for p in run.world.processes if p.alive and not p.ended and not p.frozen]
+    if host is not None:
+        living = [p for p in living if p.hosts is host]
+    return chance.choice(living) if living else None
+
+
+def _may_die(run: Run) -> bool:
+    return sum(p.is_up for p in run.world.processes) > 1
+
+
+def kill_host(run: Run, chance: random.Random) -> bool:
+    """Between two steps."""
+    victim = _one(run, chance, host=True)
+    if victim is None or not _may_die(run):
+        return False
+    victim.kill()
+    return True
+
+
+def kill_host_in_a_step(run: Run, chance: random.Random) -> bool:
+    """Between any two things that it asks of its machine: append, answer, push."""
+    victim = _one(run, chance, host=True)
+    if victim is None or not _may_die(run):
+        return False
+    victim.fuse, victim.on_fuse = chance.randrange(12), victim.kill
+    return True
+
+
+def kill_anybody_in_a_step(run: Run, chance: random.Random) -> bool:
+    """A client, a candidate, a newcomer."""
+    victim = _one(run, chance)
+    if victim is None or not _may_die(run):
+        return False
+    victim.fuse, victim.on_fuse = chance.randrange(30), victim.kill
+    return True
+
+
+def kill_candidate(run: Run, chance: random.Random) -> bool:
+    """The host dies, and so does who takes over, at some step of that."""
+    victim = _one(run, chance, host=True)
+    if victim is None or sum(p.is_up for p in run.world.processes) < 3:
+        return False
+    victim.kill()
+    calls = chance.randrange(60)
+
+    def look() -> None:
+        for process in run.world.processes:
+            if process.alive and process.node.candidate is not None:
+                process.fuse, process.on_fuse = calls, process.kill
+                return
+        run.world.after(0.0003, look)
+
+    look()
+    return True
+
+
+def freeze_in_a_step(run: Run, chance: random.Random) -> bool:
+    """Anybody, in the middle of something."""
+    victim = _one(run, chance, host=chance.choice([True, False, None]))
+    if victim is None:
+        return False
+    seconds = chance.choice([0.005, 0.1, 0.6, 2.5])
+    victim.fuse, victim.on_fuse = chance.randrange(30), lambda: victim.freeze(seconds)
+    return True
+
+
+def freeze(run: Run, chance: random.Random) -> bool:
+    """Anybody, for shorter or longer than a recovery waits."""
+    victim = _one(run, chance)
+    if victim is None:
+        return False
+    victim.freeze(chance.choice([0.02, 0.3, 1.5, 4.0]))
+    return True
+
+
+def freeze_writer_and_kill_host(run: Run, chance: random.Random) -> bool:
+    """A frozen writer misses the recovery."""
+    victim, host = _one(run, chance, host=False), _one(run, chance, host=True)
+    if victim is None or host is None or sum(p.is_up for p in run.world.processes) < 3:
+        return False
+    victim.freeze(chance.choice([0.5, 1.5, 3.0]))
+    run.world.after(chance.random() * 0.1, host.kill)
+    return True
+
+
+def stop(run: Run, chance: random.Random) -> bool:
+    """A clean exit, of a host as often as of somebody else."""
+    victim = _one(run, chance, host=chance.choice([True, False]))
+    if victim is None or not _may_die(run):
+        return False
+    victim.stop()
+    return True
+
+
+def join(run: Run, chance: random.Random) -> bool:
+    """A newcomer."""
+    run.join()
+    return True
+
+
+def join_in_the_crash(run: Run, chance: random.Random) -> bool:
+    """A newcomer in the moment in which the host dies."""
+    victim = _one(run, chance, host=True)
+    if victim is None or not _may_die(run):
+        return False
+    run.world.after(chance.random() * 0.003, victim.kill)
+    run.world.after(chance.random() * 0.003, run.join)
+    return True
+
+
+def set_clock(run: Run, chance: random.Random) -> bool:
+    """A wall clock jumps ahead or back."""
+    victim = _one(run, chance)
+    if victim is None:
+        return False
+    victim.skew += chance.choice([-3600.0, -5.0, -0.5, 0.5, 5.0, 3600.0])
+    return True
+
+
+def swizzle(run: Run, chance: random.Random) -> bool:
+    """Links stop one by one, and are resumed in another order."""
+    pipes = [
+        sock.inbound
+        for process in run.world.processes
+        if process.alive
+        for sock in process.sockets
+        if not sock.closed and not sock.inbound.stopped
+    ]
+    if not pipes:
+        return False
+    chosen = chance.sample(pipes, chance.randint(1, len(pipes)))
+    step = chance.choice([0.001, 0.02, 0.2])
+    for index, pipe in enumerate(chosen):
+        run.world.after(index * step, lambda p=pipe: setattr(p, "stopped", True))  # type: ignore[misc]
+    chance.shuffle(chosen)
+    begin = len(chosen) * step + chance.random() * 0.5
+    for index, pipe in enumerate(chosen):
+        run.world.after(begin + index * step, lambda p=pipe: run.resume(p))  # type: ignore[misc]
+    return True
+
+
+def slow_peer(run: Run, chance: random.Random) -> bool:
+    """What is on its way to a client does not arrive, while many writes are made."""
+    victim = _one(run, chance, host=False)
+    if victim is None:
+        return False
+    for sock in victim.sockets:
+        if not sock.closed:
+            sock.inbound.stopped = True
+            seconds = chance.choice([0.3, 1.3, 2.5])
+            run.world.after(seconds, lambda p=sock.inbound: run.resume(p))  # type: ignore[misc]
+    for index in range(30):
+        run.world.after(index * 0.01, run.write_somewhere)
+    return True
+
+
+def fork(run: Run, chance: random.Random) -> bool:
+    """A peer with writes under way forks; the child joins as a peer of its own.
+
+    For a moment the child has the parent's descriptors, too: the parent's death shows later.
+    """
+    victim = _one(run, chance)
+    if victim is None:
+        return False
+    victim.held_until = run.world.now + chance.random() * 0.01
+    run.join()
+    if chance.random() < 0.5 and _may_die(run):
+        run.world.after(chance.random() * 0.01, victim.kill)
+    return True
+
+
+def cut(run: Run, chance: random.Random) -> bool:
+    """A connection breaks, although both sides live."""
+    victim = _one(run, chance, host=False)
+    if victim is None:
+        return False
+    socks = [sock for sock in victim.sockets if not sock.closed]
+    if not socks:
+        return False
+    for sock in socks:
+        sock.outbound.ended = sock.inbound.ended = True
+        sock.process.notify()
+        sock.other.process.notify()
+    return True
+
+
+FAULTS: dict[str, Fault] = {
+    fault.__name__: fault
+    for fault in (
+        kill_host,
+        kill_host_in_a_step,
+        kill_anybody_in_a_step,
+        kill_candidate,
+        freeze,
+        freeze_in_a_step,
+        freeze_writer_and_kill_host,
+        stop,
+        join,
+        join_in_the_crash,
+        set_clock,
+        swizzle,
+        slow_peer,
+        fork,
+        cut,
+    )
+}
+
+SPOTS = (
+    "a candidate is late",
+    "a connection is refused",
+    "a level is a snapshot",
+    "a link breaks",
+    "a peer lags",
+    "a proposal is asked for again",
+    "a send takes one byte",
+    "a source breaks off",
+    "a watch event is lost",
+    "pushes wait",
+    "what the dead left stays",
+)
+"""Places in memsync (see `Machine.misbehaves`), and of this machine, where rare things happen."""

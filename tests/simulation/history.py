@@ -1,0 +1,254 @@
+"""What happened in a run, as the checkers need it. Nothing in here decides what is right."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from memsync.errors import MemSyncError
+from memsync.manager.host import Host
+from memsync.manager.link import Link
+from memsync.replication.messages import Decision, Propose, Resend
+
+if TYPE_CHECKING:
+    from .process import Process
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Write:
+    """One invocation and what became of it; `tag` is in its log in the object if it counts."""
+
+    def __init__(self, tag: str, who: str, peer: str, kind: str, update: Any, w: Any) -> None:
+        self.tag = tag
+        self.who = who
+        self.peer = peer
+        self.kind = kind
+        self.update = update
+        self.w = w
+        self.is_tagged = True
+        self.outcome = "pending"  # ok, not_applied, unknown, applied
+        self.error = ""
+        self.version = 0
+        self.at = 0.0  # when the outcome was known
+        self.reads_itself = True
+        self.holders: frozenset[str] = frozenset()  # living processes, when it was acknowledged
+        self.copies = 0  # processes that held it then, dead ones included
+        self.others = 0  # how many others were attached then
+        self.number = 0  # among those of its peer
+        self.was_rolled_back = False
+
+
+class Look(NamedTuple):
+    """What a process shows after a step in which that changed."""
+
+    who: str
+    pair: tuple[int, int]
+    n: int
+    rolled_back: int  # how often it was told so
+    writers: int  # in the members that it knows
+    doubled: bool  # a tag is there twice
+
+
+class Applied(NamedTuple):
+    """An entry that a process told its callbacks of."""
+
+    who: str
+    epoch: int
+    version: int
+    digest: int
+
+
+class Opening(NamedTuple):
+    """A host opens; `took_part` are the processes whose state it could have."""
+
+    at: float
+    who: str
+    epoch: int
+    reigns: tuple[tuple[int, int], ...]
+    took_part: frozenset[str]
+
+
+class Decided(NamedTuple):
+    """What a host decided about a proposal; `version` is the one before."""
+
+    epoch: int
+    version: int
+    peer: str
+    proposal: Propose
+    outcome: str  # entry, nothing, or the error's code
+    members: int
+
+
+class Final(NamedTuple):
+    """A peer when all is quiet."""
+
+    who: str
+    peer: str
+    state: bytes
+    live_is_confirmed: bool
+    pending: int
+    status: str
+    document: dict[str, Any]
+
+
+class History:
+    """The record of one run."""
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+        self.looks: list[Look] = []
+        self.applied: list[Applied] = []
+        self.openings: list[Opening] = []
+        self.decided: list[Decided] = []
+        self.finals: list[Final] = []
+        self.deaths: dict[str, float] = {}
+        self.rolled_back: Counter[str] = Counter()
+        self.failures: list[tuple[str, bool, str, str]] = []  # who, whether it was up, what
+        self.writer_limit: int | None = None
+        self.is_strict = False
+        self.all_peers: list[Process] = []
+        self.most_writers = 0
+        self.unsettled: list[str] = []
+        self._last: dict[str, Look] = {}
+        self._roles: dict[str, str] = {}
+
+    # -- what the processes tell -----------------------------------------------------------------
+
+    def announced(self, process: Process, event: str, payload: Any) -> None:
+        """A callback of the user is called."""
+        if not process.alive:
+            return
+        if event == "received_patches":
+            for each in payload:
+                digest = zlib.crc32(_encode([each["peer"], each["patch"]]))
+                self.applied.append(Applied(process.name, each["epoch"], each["version"], digest))
+        elif event == "rolled_back":
+            self.rolled_back[process.name] += 1
+        elif event == "connected":
+            process.world.note(process.name, f"is {payload} of {process.node.state.epoch}")
+            self._roles[process.name] = payload
+            role = process.node.role
+            if isinstance(role, Host):
+                self._opened(process, role)
+
+    def _opened(self, process: Process, host: Host) -> None:
+        there = {p.name for p in self.all_peers if p.node.id in host.attached}
+        state = process.node.state
+        self.openings.append(
+            Opening(
+                process.world.now,
+                process.name,
+                host.epoch,
+                tuple(state.reigns),
+                frozenset(there | {process.name}),
+            )
+        )
+        sequencer = host._sequencer
+        propose = sequencer.propose
+
+        def recorded(peer: str, proposal: Propose) -> Any:
+            version, members = sequencer.state.version, len(sequencer.state.members)
+            is_next = proposal.number > sequencer.last(peer)
+            result = propose(peer, proposal)
+            if isinstance(result, Resend) or not is_next:
+                return result
+            outcome = "entry"
+            if isinstance(result, Decision):
+                outcome = "nothing" if result.error is None else str(result.error[0])
+            self.decided.append(Decided(host.epoch, version, peer, proposal, outcome, members))
+            return result
+
+        sequencer.propose = recorded  # type: ignore[method-assign]
+
+    def looked(self, process: Process) -> None:
+        """A step of a process is over: somebody reads."""
+        node = process.node
+        live = node.replica.live
+        look = Look(
+            process.name,
+            node.replica.shown,
+            live.get("n", 0),
+            self.rolled_back[process.name],
+            sum("writer" in member["roles"] for member in node.state.members.values()),
+            False,
+        )
+        if look == self._last.get(process.name):
+            return
+        tags = live.get("log", {}).get(process.name, ())
+        if len(set(tags)) != len(tags):
+            look = look._replace(doubled=True)
+        self._last[process.name] = look
+        self.looks.append(look)
+        if self.writer_limit is not None:
+            up = sum(
+                1
+                for p in self.all_peers
+                if p.is_up and "writer" in p.node.options.peer.roles and not p.ended
+            )
+            self.most_writers = max(self.most_writers, up)
+
+    def ended(self, process: Process) -> None:
+        """A process is dead or has left."""
+        self.deaths[process.name] = process.world.now
+        failure = process.node.failure
+        if process.alive and failure is not None:
+            was_up = process.name in self._roles
+            self.failures.append((process.name, was_up, type(failure).__name__, repr(failure)))
+
+    # -- what the users tell ---------------------------------------------------------------------
+
+    def invoked(self, process: Process, write: Write, future: Future[int]) -> None:
+        """A write is on its way."""
+        self.writes.append(write)
+        future.add_done_callback(lambda f: self._ended(process, write, f))
+
+    def refused(self, write: Write, error: MemSyncError) -> None:
+        """A write was refused before it was on its way."""
+        self.writes.append(write)
+        write.outcome, write.error = error.outcome, type(error).__name__
+
+    def _ended(self, process: Process, write: Write, future: Future[int]) -> None:
+        if not process.alive:
+            return  # nobody is there to hear it
+        world = process.world
+        write.at = world.now
+        error = future.exception()
+        if error is not None:
+            assert isinstance(error, MemSyncError), error
+            write.outcome, write.error = error.outcome, type(error).__name__
+            world.note(process.name, f"write {write.tag} is {write.outcome}: {write.error}")
+            return
+        write.outcome, write.version = "ok", future.result()
+        world.note(process.name, f"write {write.tag} is acknowledged at {write.version}")
+        if not write.is_tagged:
+            return
+        write.reads_itself = _has(process.node.replica.live, write)
+        holding = [p for p in self.all_peers if holds(p, write)]
+        write.copies = len(holding)
+        write.holders = frozenset(p.name for p in holding if p.alive and not p.ended)
+        role = process.node.role
+        if isinstance(role, Host):
+            write.others = len([a for a in role.attached.values() if not a.lags])
+        elif isinstance(role, Link):
+            write.others = 1
+
+
+def _has(document: dict[str, Any], write: Write) -> bool:
+    return write.tag in document.get("log", {}).get(write.who, ())
+
+
+def holds(process: Process, write: Write) -> bool:
+    """Whether a process has a write in its state, or in what its kernel has for it."""
+    if _has(process.node.state.document, write):
+        return True
+    mark = write.tag.encode()
+    return any(
+        mark in (bytes(sock.channel._inbound) if sock.channel else b"") + sock.inbound.buffer
+        for sock in process.sockets
+        if not sock.closed
+    )

@@ -1,0 +1,126 @@
+"""The machine that a simulated process runs on."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memsync.manager.folder import Address
+from memsync.manager.machine import Machine
+from memsync.manager.server import Serving
+
+from .disk import ProcessFiles
+from .network import Server
+
+if TYPE_CHECKING:
+    from .process import Process
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Waker:
+    """Ends a wait of its process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.is_set = False
+
+    def wake(self) -> None:
+        self.is_set = True
+        self._process.notify()
+
+    def clear(self) -> None:
+        self.is_set = False
+
+    def close(self) -> None:
+        self._process.call("close")
+
+
+class Selector:
+    """What a process waits for: channels, and its waker."""
+
+    def __init__(self, waker: Waker) -> None:
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self.register(waker, READ)
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        if id(fileobj) in self._keys:
+            raise KeyError("registered twice")
+        key = self._keys[id(fileobj)] = selectors.SelectorKey(fileobj, 0, events, data)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys.pop(id(fileobj))
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self.unregister(fileobj)
+        return self.register(fileobj, events, data)
+
+    def ready(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Who is ready, and for what."""
+        found = []
+        for key in self._keys.values():
+            mask = self._mask(key.fileobj) & key.events
+            if mask:
+                found.append((key, mask))
+        return found
+
+    def _mask(self, fileobj: Any) -> int:
+        if isinstance(fileobj, Waker):
+            return READ if fileobj.is_set else 0
+        sock = fileobj.sock
+        mask = READ if sock.inbound.is_readable else 0
+        pipe = sock.outbound
+        if len(pipe.buffer) < pipe.capacity or sock.other.closed:
+            mask |= WRITE
+        return mask
+
+
+class VirtualMachine(Machine):
+    """The machine as one process sees it: each request of it is a `call`."""
+
+    files: Any
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._world = process.world
+        self.files = ProcessFiles(process)
+
+    def monotonic(self) -> float:
+        return self._world.now + self._process.boot
+
+    def wall_ms(self) -> int:
+        return self._process.wall_ms()
+
+    def pid(self) -> int:
+        return int(self._process.name[1:]) + 1
+
+    def new_id(self) -> str:
+        return f"{self._world.streams['ids'].getrandbits(64):016x}"
+
+    def new_waker(self) -> Any:
+        return Waker(self._process)
+
+    def new_selector(self, waker: Any) -> Any:
+        return Selector(waker)
+
+    def drop_selector(self, selector: Any) -> None:
+        self._process.call("close")
+
+    def watch(self, path: Path, wake: Callable[[], None]) -> None:
+        self._process.disk.watch(self._process, wake)
+
+    def unwatch(self, path: Path, wake: Callable[[], None]) -> None:
+        self._process.disk.unwatch(self._process)
+
+    def serve(self, address: Address, authkey: bytes, serving: Serving) -> Any:
+        self._process.call("listen")
+        assert isinstance(address, str)
+        server = Server(self._process, address, serving)
+        self._process.servers.append(server)
+        return server
+
+    def misbehaves(self, spot: str) -> bool:
+        return self._world.misbehaves(spot)

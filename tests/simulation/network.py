@@ -1,0 +1,188 @@
+"""Sockets and listeners of the virtual machine.
+
+A connection is two pipes. What the sender's kernel took stays readable when the sender dies, then
+comes the end of the stream, or a reset when the dead side had not read all. A link that is stopped
+hides what is in the pipe from its reader, until it is resumed or the reader fences.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from memsync.errors import MemSyncError
+from memsync.manager.channel import Channel
+from memsync.replication.messages import HEADER, Hello, parse
+
+if TYPE_CHECKING:
+    from memsync.manager.server import Serving
+
+    from .process import Process
+    from .world import World
+
+
+class Pipe:
+    """One direction of a connection."""
+
+    __slots__ = ("buffer", "capacity", "ended", "fenced", "reset", "stopped")
+
+    def __init__(self, capacity: int) -> None:
+        self.buffer = bytearray()
+        self.capacity = capacity
+        self.ended = False  # the writer is gone
+        self.reset = False  # and had not read all that was sent to it
+        self.stopped = False  # what is in here does not arrive for now
+        self.fenced = False  # the reader takes what is in here and nothing more
+
+    @property
+    def is_readable(self) -> bool:
+        if self.fenced:
+            return True
+        return not self.stopped and (bool(self.buffer) or self.ended)
+
+
+class Socket:
+    """One end of a connection, with what `Channel` needs of a socket."""
+
+    def __init__(self, process: Process, inbound: Pipe, outbound: Pipe) -> None:
+        self.process = process
+        self.inbound = inbound
+        self.outbound = outbound
+        self.other: Socket
+        self.closed = False
+        self.channel: Channel | None = None
+        self.on_end: Callable[[], None] | None = None
+
+    def fileno(self) -> int:
+        return -1 if self.closed else id(self)
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """Hand bytes to the kernel; it may take only some."""
+        self.process.call("send")
+        if self.closed or self.other.closed or self.outbound.fenced:
+            raise BrokenPipeError("the other side is gone")
+        room = self.outbound.capacity - len(self.outbound.buffer)
+        if room <= 0:
+            raise BlockingIOError
+        taken = min(room, len(data))
+        if self.process.world.misbehaves("a send takes one byte"):
+            taken = 1
+        self.outbound.buffer += data[:taken]
+        self.other.process.notify()
+        return taken
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Read what has arrived."""
+        self.process.call("recv")
+        pipe = self.inbound
+        if pipe.buffer and (pipe.fenced or not pipe.stopped):
+            chance = self.process.world.streams["network"]
+            if len(pipe.buffer) > 1 and not self.process.world.calm and chance.random() < 0.05:
+                size = chance.randint(1, len(pipe.buffer))
+            data = bytes(pipe.buffer[:size])
+            del pipe.buffer[:size]
+            self.other.process.notify()
+            return data
+        if pipe.fenced or (pipe.ended and not pipe.stopped):
+            if pipe.reset:
+                pipe.reset = False
+                raise ConnectionResetError("the other side had not read all")
+            return b""
+        raise BlockingIOError
+
+    def shutdown(self, how: int) -> None:
+        self.process.call("shutdown")
+        if how == socket.SHUT_RD:
+            self.inbound.fenced = True
+        else:
+            self.outbound.ended = True
+        self.other.process.notify()
+
+    def close(self) -> None:
+        self.process.call("close")
+        self.end()
+
+    def end(self) -> None:
+        """The kernel closes it."""
+        if self.closed:
+            return
+        self.closed = True
+        self.outbound.ended = True
+        self.outbound.reset = bool(self.inbound.buffer)
+        self.inbound.fenced = True
+        self.other.process.notify()
+        if self.on_end is not None:
+            self.on_end()
+
+
+def connect(world: World, dialer: Process, listener: Process) -> tuple[Socket, Socket]:
+    """A new connection: the dialer's end and the listener's."""
+    capacity = world.pipe_capacity
+    there, back = Pipe(capacity), Pipe(capacity)
+    mine = Socket(dialer, back, there)
+    theirs = Socket(listener, there, back)
+    mine.other, theirs.other = theirs, mine
+    mine.process.sockets.append(mine)
+    theirs.process.sockets.append(theirs)
+    return mine, theirs
+
+
+class Server:
+    """What a host listens with."""
+
+    def __init__(self, process: Process, address: str, serving: Serving) -> None:
+        self.process = process
+        self.endpoint = address
+        self._serving = serving
+        self._waiting: list[Callable[[], None]] = []
+        self._started = False
+        self.ended = False
+        process.world.listeners[address] = self
+
+    def start(self) -> None:
+        self.process.call("listen")
+        self._started = True
+        for handshake in self._waiting:
+            handshake()
+        self._waiting = []
+
+    def stop(self) -> None:
+        self.process.call("close listener")
+        self.end()
+
+    def end(self) -> None:
+        """The kernel closes it."""
+        self.ended = True
+        self.process.world.listeners.pop(self.endpoint, None)
+
+    def arrive(self, theirs: Socket, data: bytes, done: Callable[[], None]) -> None:
+        """A connection has come: it shakes hands on a thread of its own, when there is one."""
+
+        def handshake() -> None:
+            self.process.when_running(shake)
+
+        def shake() -> None:
+            if self.ended or theirs.other.closed:
+                theirs.end()
+                done()
+                return
+            hello = parse(data[HEADER:])
+            assert isinstance(hello, Hello)
+            try:
+                self._serving.attach(as_channel(theirs), hello)
+            except MemSyncError:
+                theirs.end()
+            done()
+
+        if self._started:
+            handshake()
+        else:
+            self._waiting.append(handshake)
+
+
+def as_channel(sock: Socket) -> Channel:
+    """A channel over a virtual socket."""
+    fake: Any = sock
+    sock.channel = Channel(fake)
+    return sock.channel

@@ -1,0 +1,313 @@
+"""A virtual process: one peer, its life, its clocks, and what its machine owns for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from memsync.manager.channel import ChannelLost
+from memsync.manager.host import Host
+from memsync.manager.machine import Dial, Life, Pause, Readable, Select, Wait
+from memsync.manager.node import Node
+
+from .disk import ROOT, File
+from .machine import VirtualMachine
+from .network import Server, Socket, as_channel, connect
+from .world import MAX_DEPTH, Killed, World
+
+if TYPE_CHECKING:
+    from memsync.options import Options
+
+    from .history import History
+
+NAME = "obj"
+START_TIMEOUT = 30.0  # seconds
+
+
+class Process:
+    """A process from its start to its death."""
+
+    def __init__(
+        self, world: World, name: str, data: dict[str, Any], options: Options, history: History
+    ) -> None:
+        self.world = world
+        self.disk = world.disk
+        self.name = name
+        self.alive = True
+        self.frozen = False
+        self.ended = False  # by itself
+        self.leaving = False
+        self.fuse = -1  # calls until `on_fuse`
+        self.on_fuse: Callable[[], None] = lambda: None
+        self.sockets: list[Socket] = []
+        self.servers: list[Server] = []
+        self.held: list[File] = []
+        self.held_until = 0.0  # a forked child has not closed the parent's descriptors yet
+        chance = world.streams["clocks"]
+        self.boot = chance.random() * 1e5  # monotonic clocks have nothing in common
+        self.skew = 0.0  # seconds that the wall clock is ahead
+        self.history = history
+        self.node = Node(NAME, ROOT, data, options, self._announced, VirtualMachine(self))
+        self._life: Life[None] | None = None
+        self._wait: Wait | None = None
+        self._turn = 0  # grows with each wait
+        self._is_due = False
+        self._put_off: list[Callable[[], None]] = []
+        self._running = False
+        world.processes.append(self)
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def wall_ms(self) -> int:
+        return int((1_700_000_000 + self.world.now + self.skew) * 1000)
+
+    # -- being hurt ------------------------------------------------------------------------------
+
+    def call(self, what: str) -> None:
+        """The process asks something of its machine."""
+        if not self.alive:
+            raise Killed
+        if self.fuse >= 0:
+            self.fuse -= 1
+            if self.fuse < 0:
+                self.world.note(self.name, f"in {what}:")
+                self.on_fuse()
+                if not self.alive:
+                    raise Killed
+
+    def kill(self) -> None:
+        """The end at once: sockets go, and an instant later the locks."""
+        if not self.alive:
+            return
+        self.world.note(self.name, "is killed")
+        self.alive = False
+        self.frozen = False
+        self.history.ended(self)
+        delay = max(0.0, self.held_until - self.world.now)
+        self.world.after(delay, self._close_sockets)
+        self.world.after(delay + self.world.streams["disk"].random() * 0.002, self._free)
+
+    def _close_sockets(self) -> None:
+        for server in self.servers:
+            server.end()
+        for sock in self.sockets:
+            sock.end()
+
+    def _free(self) -> None:
+        for file in self.held:
+            if file.holder is self:
+                file.holder = None
+
+    def freeze(self, seconds: float) -> None:
+        """Stop, and go on later: between two steps, or in the middle of one."""
+        if not self.alive or self.frozen:
+            return
+        world = self.world
+        world.note(self.name, f"is frozen for {seconds:.3f}")
+        self.frozen = True
+        if not self._running:
+            world.after(seconds, self.thaw)
+            return
+        if world.depth >= MAX_DEPTH:
+            self.thaw()
+            return
+        world.depth += 1
+        try:
+            world.run(world.now + seconds, lambda: not self.frozen)
+        finally:
+            world.depth -= 1
+        self.thaw()
+
+    def thaw(self) -> None:
+        """Go on."""
+        if not self.frozen:
+            return
+        self.world.note(self.name, "goes on")
+        self.frozen = False
+        self.world.after(self.world.latency(), self._catch_up)
+
+    def when_running(self, event: Callable[[], None]) -> None:
+        """Do something in this process, now or when it can."""
+        if not self.alive or self.ended:
+            return
+        if self.frozen or self._running:
+            self._put_off.append(event)
+            return
+        self.do(event)
+
+    def _catch_up(self) -> None:
+        if not self.frozen and not self._running and self._put_off:
+            put_off, self._put_off = self._put_off, []
+            for event in put_off:
+                self.when_running(event)
+
+    def do(self, event: Callable[[], None]) -> None:
+        """Run some of the process's code now."""
+        self._running = True
+        try:
+            event()
+        except Killed:
+            return
+        finally:
+            self._running = False
+            if self._put_off:
+                self.world.after(self.world.latency(), self._catch_up)
+        if self.alive:
+            self.history.looked(self)
+
+    # -- living ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Join the group."""
+        self.world.note(self.name, f"starts {self.node.id}")
+        self.do(self._begin)
+
+    def _begin(self) -> None:
+        with self.node.settled_in(START_TIMEOUT):
+            self._life = self.node.life()
+        self._go_on(None)
+
+    def stop(self) -> None:
+        """Leave the group as `Node.stop` does: what is under way is waited for."""
+        if self.leaving or not self.alive:
+            return
+        self.leaving = True
+        deadline = self.world.now + 5
+
+        def look() -> None:
+            if self.node.own.pending and self.world.now < deadline:
+                self.world.after(0.002, lambda: self.when_running(look))
+                return
+            self.world.note(self.name, "stops")
+            self.node.stopping = True
+            self.node.waker.wake()
+
+        self.when_running(look)
+
+    @property
+    def started(self) -> bool:
+        """Whether ``start()`` has returned, so that its user may write."""
+        return self._life is not None and self.node._ready.is_set() and not self.ended
+
+    @property
+    def waits_for(self) -> str:
+        """What it waits for, for people."""
+        return type(self._wait).__name__ if self._wait is not None else "nothing"
+
+    def bury(self) -> None:
+        """The run is over: unwind what is left of the life."""
+        self.alive = False
+        if self._life is not None:
+            with suppress(Killed, Exception):
+                self._life.close()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has a role."""
+        return self.alive and self.node.role is not None
+
+    @property
+    def hosts(self) -> bool:
+        return self.alive and isinstance(self.node.role, Host)
+
+    def notify(self) -> None:
+        """Something that the process may wait for has changed."""
+        if self._wait is None or self._is_due or not self.alive or not self._is_ready():
+            return
+        self._is_due = True
+        turn = self._turn
+        self.world.after(self.world.latency(), lambda: self._resume(turn))
+
+    def _is_ready(self) -> bool:
+        match self._wait:
+            case Select(selector, _):
+                return bool(selector.ready())  # type: ignore[attr-defined]
+            case Pause(waker, _):
+                return bool(waker.is_set)  # type: ignore[attr-defined]
+            case Readable(channel, _):
+                return bool(channel.sock.inbound.is_readable)  # type: ignore[attr-defined]
+        return False
+
+    def _resume(self, turn: int) -> None:
+        if turn != self._turn or not self.alive:
+            return
+        self.when_running(lambda: self._wake_up(turn))
+
+    def _wake_up(self, turn: int) -> None:
+        if turn != self._turn:
+            return
+        result: Any = None
+        match self._wait:
+            case Select(selector, _):
+                result = selector.ready()  # type: ignore[attr-defined]
+            case Pause(waker, _):
+                waker.clear()
+            case Readable(channel, _):
+                result = channel.sock.inbound.is_readable  # type: ignore[attr-defined]
+        self._go_on(result)
+
+    def _go_on(self, result: Any, error: BaseException | None = None) -> None:
+        life = self._life
+        assert life is not None
+        self._wait = None
+        self._turn += 1
+        try:
+            wait = life.throw(error) if error is not None else life.send(result)
+        except StopIteration:
+            self.ended = True
+            self._close_sockets()
+            self._free()
+            self.history.ended(self)
+            self.world.note(self.name, f"has ended: {self.node.failure!r}")
+            return
+        self._wait, self._is_due = wait, False
+        if isinstance(wait, Dial):
+            self._dial(wait)
+            return
+        if self._is_ready():
+            self.notify()
+            return
+        turn = self._turn
+        timeout = max(wait.timeout, 0.0) if wait.timeout < 1e6 else 1e6
+        self.world.after(timeout + self.world.latency(), lambda: self._resume(turn))
+
+    def _dial(self, wait: Dial) -> None:
+        world, turn = self.world, self._turn
+
+        def finish(result: Any, error: BaseException | None) -> None:
+            if turn == self._turn and self.alive:
+                self.when_running(lambda: self._go_on_with(turn, result, error))
+
+        def knock() -> None:
+            server = world.listeners.get(str(wait.address))
+            if server is None or world.misbehaves("a connection is refused"):
+                finish(None, ChannelLost(f"connecting to {wait.address}: nobody listens"))
+                return
+            mine, theirs = connect(world, self, server.process)
+            world.note(self.name, f"dials {server.process.name}")
+
+            def give_up() -> None:
+                if turn == self._turn:
+                    mine.end()
+                    finish(None, ChannelLost(f"handshake with {wait.address}: timed out"))
+
+            def answered() -> None:
+                if theirs.closed:
+                    mine.end()
+                    finish(None, ChannelLost(f"handshake with {wait.address}: end of file"))
+                else:
+                    finish(as_channel(mine), None)
+
+            world.after(wait.timeout, give_up)
+            world.after(world.latency(), lambda: server.arrive(theirs, wait.hello, answered))
+            theirs.on_end = answered
+
+        world.after(world.latency(), knock)
+
+    def _go_on_with(self, turn: int, result: Any, error: BaseException | None) -> None:
+        if turn == self._turn:
+            self._go_on(result, error)
+
+    def _announced(self, event: str, payload: Any) -> None:
+        self.history.announced(self, event, payload)

@@ -1,0 +1,219 @@
+"""One seed: a group with its users, faults, then healing, and what the checkers say of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from functools import cache
+from typing import Any, NamedTuple
+
+from memsync.document import identical, to_plain
+from memsync.manager.folder import ObjectFolder
+from memsync.options import Options, load_options
+
+from . import workload
+from .checkers import CHECKERS
+from .disk import ROOT, Disk
+from .faults import FAULTS, SPOTS
+from .history import Final, History
+from .network import Pipe
+from .process import NAME, Process
+from .world import World
+
+FAULTY = 4.0  # seconds of the first phase
+PATIENCE = 90.0  # seconds until all must be quiet again
+MAX_PROCESSES = 9
+
+
+class Result(NamedTuple):
+    """What came of a seed."""
+
+    seed: int
+    violations: list[str]
+    trace: int
+    counts: Counter[str]
+
+
+@cache
+def _options(text: str) -> Options:
+    network: dict[str, Any] = {"poll": 0.2}
+    stated: dict[str, Any] = {"network": network}
+    for word in text.split():
+        match word.split("="):
+            case ["strict"]:
+                stated["conflict"] = "strict"
+            case ["clientOnly"]:
+                stated["clientOnly"] = True
+            case ["reader"]:
+                stated["peer"] = {"roles": []}
+            case [key, value]:
+                network[key] = int(value)
+    return load_options(stated, environ={})
+
+
+class Run:
+    """The group of one seed."""
+
+    def __init__(self, seed: int, *, tell: bool = False) -> None:
+        world = self.world = World(seed)
+        if tell:
+            world.story = []
+        self.history = History()
+        self.history.all_peers = world.processes
+        chance = world.streams["setup"]
+        world.pipe_capacity = chance.choice([300, 2000, 100_000, 100_000])
+        world.disk = Disk(world)
+        world.disk.observed = chance.random() < 0.75
+        world.listeners = {}
+        world.enabled_spots = frozenset(s for s in SPOTS if chance.random() < 0.25)
+        group = ["strict"] if chance.random() < 0.25 else []
+        self.history.is_strict = bool(group)
+        if chance.random() < 0.3:
+            group.append(f"maxLog={chance.choice([1, 3, 20])}")
+        if chance.random() < 0.25:
+            group.append("maxQueue=1024")
+        if chance.random() < 0.2:
+            self.history.writer_limit = chance.choice([2, 3, 4])
+            group.append(f"maxWriters={self.history.writer_limit}")
+        self._group = " ".join(group)
+        self._numbers = iter(range(1, 1_000_000))
+        self._users = world.streams["users"]
+        # A folder has its key before the first peer comes, or they would race for it each time.
+        folder = str(ROOT)
+        world.disk.files[folder] = {}
+        self.faults = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
+
+    def join(self) -> None:
+        """One more process, if there is room."""
+        world = self.world
+        if len(world.processes) >= MAX_PROCESSES and not world.calm:
+            return
+        chance = world.streams["setup"]
+        # The last one to come may host, or it could be that nobody may.
+        own = (
+            "reader" if world.calm else chance.choices(["", "reader", "clientOnly"], [12, 1, 1])[0]
+        )
+        options = _options(f"{self._group} {own}".strip())
+        process = Process(
+            world, f"p{len(world.processes)}", workload.FOUNDING, options, self.history
+        )
+        process.skew = chance.choice([0.0, 0.0, 0.0, -2.0, 0.3, 2.0])
+        process.start()
+
+    def resume(self, pipe: Pipe) -> None:
+        """A stopped link goes on."""
+        pipe.stopped = False
+        for process in self.world.processes:
+            process.notify()
+
+    def write_somewhere(self) -> None:
+        """Some user writes."""
+        up = [p for p in self.world.processes if p.alive and p.started and not p.frozen]
+        if not up:
+            return
+        process = self._users.choice(up)
+        number = next(self._numbers)
+        process.when_running(lambda: workload.write(process, self._users, number))
+
+    def _keep_writing(self) -> None:
+        if self.world.calm:
+            return
+        for _ in range(self._users.choice([1, 1, 1, 4])):
+            self.write_somewhere()
+        self.world.after(self._users.expovariate(1 / 0.08), self._keep_writing)
+
+    def _do_harm(self) -> None:
+        world = self.world
+        if world.calm:
+            return
+        chance = world.streams["faults"]
+        name = chance.choice(self.faults)
+        world.note("", f"fault: {name}")
+        if FAULTS[name](self, chance):
+            world.fired[name] += 1
+        world.after(chance.expovariate(1 / 0.35), self._do_harm)
+
+    def go(self) -> Result:
+        """Both phases, and the verdict."""
+        world = self.world
+        chance = world.streams["setup"]
+        for _ in range(chance.randint(2, 5)):
+            world.after(chance.random() * 0.05, self.join)
+        world.after(0.1, self._keep_writing)
+        world.after(0.15 + chance.random() * 0.3, self._do_harm)
+        world.run(world.now + FAULTY)
+        self._heal()
+        world.run(world.now + PATIENCE, self._is_quiet)
+        self._look_at_the_end()
+        for process in world.processes:
+            process.bury()
+        violations = [
+            f"{checker.__name__}: {found}"
+            for checker in CHECKERS
+            for found in checker(self.history)
+        ]
+        counts = Counter(world.fired)
+        for write in self.history.writes:
+            counts[f"{write.kind}: {write.outcome}"] += 1
+        return Result(world.seed, violations, world.trace, counts)
+
+    def _heal(self) -> None:
+        world = self.world
+        world.calm = True
+        world.note("", "the faults are over")
+        for process in world.processes:
+            process.fuse = -1
+            process.thaw()
+            for sock in process.sockets:
+                sock.inbound.stopped = False
+            process.notify()
+        self.join()
+
+    def _up(self) -> list[Process]:
+        return [p for p in self.world.processes if p.alive and not p.ended]
+
+    def _is_quiet(self) -> bool:
+        up = self._up()
+        if any(p.leaving or not p.is_up or p.node.own.pending for p in up):
+            return False
+        pairs = {p.node.state.pair for p in up}
+        return len(pairs) <= 1 and sum(p.hosts for p in up) <= 1
+
+    def _look_at_the_end(self) -> None:
+        if not self._is_quiet():
+            for process in self._up():
+                self.history.unsettled.append(
+                    f"{process.name}: role {getattr(process.node.role, 'status', None)}, pair "
+                    f"{process.node.state.pair}, pending {process.node.own.pending}, "
+                    f"leaving {process.leaving}, waits for {process.waits_for}"
+                )
+        for process in self._up():
+            if not process.is_up:
+                continue
+            replica = process.node.replica
+            confirmed = replica.state.document
+            assert process.node.role is not None
+            self.history.finals.append(
+                Final(
+                    process.name,
+                    process.node.id,
+                    replica.state.encode(),
+                    identical(to_plain(replica.live), confirmed),
+                    process.node.own.pending,
+                    process.node.role.status,
+                    confirmed,
+                )
+            )
+
+
+def run(seed: int, *, tell: bool = False) -> tuple[Result, list[str]]:
+    """Run a seed; with `tell`, also what happened, a line for each thing."""
+    logging.disable(logging.CRITICAL)
+    try:
+        one = Run(seed, tell=tell)
+        return one.go(), one.world.story or []
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+__all__ = ["NAME", "ObjectFolder", "Result", "Run", "run"]

@@ -1,0 +1,77 @@
+"""What the users of the processes do: writes of many kinds, each with a tag to find it again."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from memsync.errors import MemSyncError
+from memsync.manager.pending_write import Call
+
+from .history import Write
+
+if TYPE_CHECKING:
+    from .process import Process
+
+FOUNDING: dict[str, Any] = {"n": 0, "log": {}, "s": {}, "c": {}, "q": [], "owner": None, "same": 1}
+FIELDS = "abc"
+TIMEOUT = 20.0  # seconds
+MAX_PENDING = 40
+
+
+def update_of(chance: random.Random, number: int, who: str) -> tuple[str, Any, Any]:
+    """Some update: its kind, itself, and a condition."""
+    field = chance.choice(FIELDS)
+    match chance.randrange(14):
+        case 0 | 1 | 2:
+            return "inc", {"$inc": {"n": 1}}, None
+        case 3 | 4:
+            return "set", {"$set": {f"s.{field}": number}}, None
+        case 5:
+            return "unset", {"$unset": {f"s.{field}": ""}}, None
+        case 6:
+            return "parent", {"$set": {"s": {field: number}}}, None
+        case 7:
+            return "max", {"$max": {"top": number}}, None
+        case 8:
+            return "queue", {"$push": {"q": {"$each": [number], "$slice": -5}}}, None
+        case 9:
+            return "pop", {"$pop": {"q": -1}}, None
+        case 10:
+            return "names", {"$addToSet": {"names": field}}, None
+        case 11:
+            value: Any = "text" if chance.random() < 0.3 else number
+            counter = f"c.{field}"
+            kind = {"$inc": {counter: 1}} if chance.random() < 0.6 else {"$set": {counter: value}}
+            return "counter", kind, None
+        case 12:
+            if chance.random() < 0.5:
+                return "claim", {"$set": {"owner": who}}, {"owner": None}
+            return "release", {"$set": {"owner": None}}, {"owner": who}
+    return "nothing", {"$set": {"same": 1}}, None
+
+
+def write(process: Process, chance: random.Random, number: int) -> None:
+    """Have the user of a process write once."""
+    node = process.node
+    if process.ended or process.leaving or node.own.pending >= MAX_PENDING or not process.started:
+        return
+    kind, update, where = update_of(chance, number, process.name)
+    w: Any = "majority" if chance.random() < 0.1 else 1
+    made = Write(f"<{number}>", process.name, node.id, kind, update, w)
+    if kind == "nothing" or chance.random() < 0.1:
+        made.is_tagged = False
+    else:
+        push = {**update.get("$push", {}), f"log.{process.name}": made.tag}
+        update = {**update, "$push": push}
+    deadline = node.machine.monotonic() + TIMEOUT
+    call = Call(where, w=w, deadline=deadline)
+    future: Future[int] = Future()
+    process.world.note(process.name, f"writes {made.tag} {kind}")
+    process.history.invoked(process, made, future)
+    made.number = node.replica.writes.next_number
+    try:
+        node.own.submit(update, call, future)
+    except MemSyncError as error:
+        made.outcome, made.error = error.outcome, type(error).__name__

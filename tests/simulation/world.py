@@ -1,0 +1,108 @@
+"""Virtual time, the processes that live in it, and the steps at which they can be hurt.
+
+One thread runs everything. A process is a life (see `memsync.manager.machine`): it runs until it
+waits, and goes on when what it waits for has come, some virtual time later. Each thing it asks of
+its machine is a *call*, and a call is where it can be killed, or frozen: a process that is frozen
+in the middle of a step stays there while the world goes on around it (`World.run` is entered anew).
+What a killed process still asks for raises `Killed` and has no effect on anything.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .disk import Disk
+    from .network import Server
+    from .process import Process
+
+MAX_DEPTH = 3  # processes frozen in the middle of a step at the same time
+
+
+class Killed(BaseException):
+    """The process is dead: nothing that it does has an effect any more."""
+
+
+class Streams:
+    """Random numbers, a stream for each subsystem: a new draw in one does not shift the others."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._streams: dict[str, random.Random] = {}
+
+    def __getitem__(self, subsystem: str) -> random.Random:
+        stream = self._streams.get(subsystem)
+        if stream is None:
+            stream = self._streams[subsystem] = random.Random(f"{self._seed} {subsystem}")
+        return stream
+
+
+class World:
+    """One run: its time, its processes, its disk and network, its faults, and its trace."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.now = 1000.0  # seconds
+        self.streams = Streams(seed)
+        self.processes: list[Process] = []
+        self.fired: Counter[str] = Counter()  # faults and spots, by name
+        self.enabled_spots: frozenset[str] = frozenset()
+        self.calm = False  # the faults are over
+        self.depth = 0
+        self.trace = 0
+        self.steps = 0
+        self.disk: Disk
+        self.listeners: dict[str, Server] = {}
+        self.pipe_capacity = 100_000  # bytes
+        self.story: list[str] | None = None  # what happened, for people, if asked for
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._ticket = count()
+        self._latency = self.streams["scheduler"]
+
+    def at(self, when: float, event: Callable[[], None]) -> None:
+        """Have something happen at a time."""
+        heapq.heappush(self._queue, (when, next(self._ticket), event))
+
+    def after(self, seconds: float, event: Callable[[], None]) -> None:
+        """Have something happen in so many seconds."""
+        heapq.heappush(self._queue, (self.now + seconds, next(self._ticket), event))
+
+    def latency(self) -> float:
+        """Seconds until a process that may run does run; now and then very many."""
+        draw = self._latency.random()
+        if draw < 0.97 or self.calm:
+            return 0.00002 + draw * 0.0002
+        return (draw - 0.97) * 0.3
+
+    def note(self, who: str, what: str) -> None:
+        """Add to the trace."""
+        self.trace = zlib.crc32(f"{self.now:.6f} {who} {what}".encode(), self.trace)
+        if self.story is not None:
+            self.story.append(f"{self.now - 1000:10.6f} {who:4} {what}")
+
+    def run(self, until: float, done: Callable[[], bool] | None = None) -> None:
+        """Let the world go on until a time, or until something is true."""
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            if done is not None and done():
+                return
+            when, _, event = heapq.heappop(queue)
+            self.now = max(self.now, when)
+            self.steps += 1
+            event()
+        self.now = max(self.now, until)
+
+    def misbehaves(self, spot: str) -> bool:
+        """Whether a named spot does what is allowed but rare."""
+        if self.calm or spot not in self.enabled_spots:
+            return False
+        if self.streams[f"spot {spot}"].random() > 0.15:
+            return False
+        self.fired[f"spot: {spot}"] += 1
+        return True
