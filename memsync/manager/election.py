@@ -237,7 +237,6 @@ class _Gathering:
         epoch, version = self._node.replica.pair
         try:
             channel.queue(frame(Fetch(epoch, version)))
-            channel.flush()
             yield from self._take(channel)
             return True
         except (ChannelLost, ProtocolError) as error:
@@ -273,6 +272,7 @@ class _Gathering:
             if left <= 0:
                 raise ChannelLost("nothing came for too long")
             self._node.check_stop()
+            channel.flush()
             if (yield Readable(channel, min(left, 0.5))):
                 patience = self._machine.monotonic() + _FETCH_PATIENCE
                 arrived.extend((parse(b), len(b) + HEADER) for b in channel.receive())

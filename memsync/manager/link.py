@@ -399,7 +399,10 @@ class Link:
             case SnapshotPart():
                 if self._welcome is None:
                     raise ProtocolError("a snapshot came before Welcome")
+                lowest = self._node.own.lowest
                 self._node.replica.take_part(message, self._welcome.last)
+                if self._node.role is self and self._node.own.lowest < lowest:  # it lacks some
+                    self._resend(self._welcome.last + 1)
             case Fetch():
                 self._send_all(self._node.source(message))
             case Ping():
@@ -409,7 +412,7 @@ class Link:
                 if trip is not None:
                     trip.end(time.monotonic())
             case Resend():
-                self._send_all([frame(w.proposal) for w in self._node.own.unsent(message.number)])
+                self._resend(message.number)
             case Confirm():
                 self._must_confirm = True
             case Reached():
@@ -419,6 +422,9 @@ class Link:
                 self._lose("refused")
             case Source() | _:
                 raise ProtocolError(f"a host does not send {type(message).__name__}")
+
+    def _resend(self, number: int) -> None:
+        self._send_all([frame(write.proposal) for write in self._node.own.unsent(number)])
 
     def _send_all(self, frames: list[bytes]) -> None:
         with self._lock:

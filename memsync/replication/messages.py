@@ -16,7 +16,7 @@ import msgspec
 from ..document import Written
 from ..errors import ProtocolError
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Number of the protocol; peers of different numbers do not talk."""
 
 Kind = Literal["patch", "event", "member", "lock", "rpc", "reign"]
@@ -115,6 +115,7 @@ class Decision(msgspec.Struct, array_like=True, tag=9):
     number: int
     version: int
     error: list[Any] | None = None
+    made_entry: bool = False  # it did, but the peer may not have got that
 
 
 class Resend(msgspec.Struct, array_like=True, tag=10):

@@ -91,7 +91,7 @@ class Replica(Generic[W]):
         self.part = part  # bytes of a snapshot in one frame
         self._changed = changed
         self._arrived: list[Entry | Decision] = []
-        self._hidden = 0  # own writes up to this number are decided, if perhaps not told yet
+        self._hidden = 0  # own writes up to this number are in the state, or never will be
         self._stale = False  # live must be made anew
         self._before: list[Operation] | None = None
         self._touches: Touches | None = None
@@ -177,20 +177,20 @@ class Replica(Generic[W]):
         waiting: list[Operation] = []
         for item in arrived:
             if type(item) is Decision:
-                self._settle_one(item.number, item.version, item.error)
+                self._settle_one(item)
                 continue
             assert isinstance(item, Entry)
             own = item.number if item.peer == self.peer else 0
             if own:
                 for number, version, error in item.decided:
-                    self._settle_one(number, version, error)
+                    self._settle_one(Decision(number, version, error))
             if item.kind == "patch" and not was_stale:
                 if self._before is None and not self._is_simple(item.body, own):
                     self._begin_rebase()
                 if self._before is not None:
                     waiting += item.body
             if own:
-                write = self.writes.settle(own, accepted=True)
+                write = self.writes.settle(own, made_entry=True)
                 if write is not None:
                     self.outcomes.append(Outcome(write, item.version, None, False))
         return waiting
@@ -207,17 +207,18 @@ class Replica(Generic[W]):
         self._changed(operations)
         return True
 
-    def _settle_one(self, number: int, version: int, error: list[Any] | None) -> None:
-        """The outcome of a write that made no entry."""
+    def _settle_one(self, decision: Decision) -> None:
+        """The outcome of a write of which no entry has come."""
+        number, error = decision.number, decision.error
         write = self.writes.pending.get(number)
         if write is None:
             return  # known already
         if write.operations and self._before is None:
             self._begin_rebase()
-        self.writes.settle(number, accepted=error is None)
+        self.writes.settle(number, made_entry=decision.made_entry)
         refusal = self._refusal(error, write.proposal) if error is not None else None
         was_rolled_back = write.was_shown and refusal is not None
-        self.outcomes.append(Outcome(write, version, refusal, was_rolled_back))
+        self.outcomes.append(Outcome(write, decision.version, refusal, was_rolled_back))
 
     def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
         """The error, with what this copy knows better than the host needed to send."""
@@ -296,12 +297,13 @@ class Replica(Generic[W]):
         row = self.state.table.get(self.peer)
         with self.guard:
             self._stale = True
-            self._hidden = max(decided, row.last if row else 0)
-            self.lost += self.writes.recall(self._hidden)
+            # What was decided after this snapshot was taken comes behind it, and is shown till then.
+            self._hidden = row.last if row else 0
+            self.lost += self.writes.recall(max(decided, self._hidden))
             # Entries below are in the state; what they said of own writes is in the row.
             self._arrived = [item for item in self._arrived if type(item) is Decision]
             if row:
-                self._arrived += [Decision(n, o[0], o[1]) for n, o in row.outcomes.items()]
+                self._arrived += [Decision(n, *outcome) for n, outcome in row.outcomes.items()]
 
     def drop_parts(self) -> None:
         """The connection is gone: what came of a snapshot is void."""

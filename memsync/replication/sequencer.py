@@ -84,7 +84,7 @@ class Sequencer:
         queue.known = max(queue.known, lowest, known)
         outcomes = dict(row.outcomes) if row else {}
         outcomes.update(queue.unlisted)
-        return [Decision(n, o[0], o[1]) for n, o in sorted(outcomes.items()) if n >= lowest]
+        return [Decision(n, *outcome) for n, outcome in sorted(outcomes.items()) if n >= lowest]
 
     def last(self, peer: str) -> int:
         """The last number of the peer's that was decided."""
@@ -144,7 +144,7 @@ class Sequencer:
             "patch",
             operations,
             proposal.settled,
-            [[number, *outcome] for number, outcome in queue.unlisted.items()],
+            [[n, version, error] for n, (version, error, _) in queue.unlisted.items()],
             as_created(named, operations),
         )
         return self._append(entry)
@@ -190,7 +190,7 @@ class Sequencer:
         version = self.state.version
         if error is not None:
             error = shortened(error, self._max_frame // 4)
-        queue.unlisted[number] = [version, error]
+        queue.unlisted[number] = [version, error, False]
         return Decision(number, version, error)
 
     def _repeat(self, peer: str, queue: _Queue, number: int) -> Decision:
@@ -198,7 +198,7 @@ class Sequencer:
         outcome = queue.unlisted.get(number) or (row.outcomes.get(number) if row else None)
         if outcome is None:  # settled: the peer has read it before, so it does not wait for it
             return Decision(number, self.state.version)
-        return Decision(number, outcome[0], outcome[1])
+        return Decision(number, *outcome)
 
 
 def shortened(error: list[Any], limit: int) -> list[Any]:

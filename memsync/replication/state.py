@@ -21,7 +21,7 @@ from .conflicts import ConflictIndex
 from .group_options import group_value
 from .messages import Entry, Snapshot, decode_snapshot, encode_snapshot
 
-Outcome = list[Any]  # [version, error or None]
+Outcome = list[Any]  # [version, error or None, whether it made an entry]
 
 _MAX_REIGNS = 64  # how many reigns back a base can be told
 
@@ -39,9 +39,9 @@ class Row:
         """Note the outcomes an entry brings; forget those its writer has read."""
         outcomes = self.outcomes
         for number, version, error in entry.decided:
-            outcomes[number] = [version, error]
+            outcomes[number] = [version, error, False]
         self.last = entry.number
-        outcomes[entry.number] = [entry.version, None]
+        outcomes[entry.number] = [entry.version, None, True]
         if next(iter(outcomes)) < entry.settled:
             self.outcomes = {n: o for n, o in outcomes.items() if n >= entry.settled}
 

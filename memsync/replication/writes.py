@@ -70,14 +70,17 @@ class Writes(Generic[W]):
         self._next += 1
         self._find_lowest()
 
-    def settle(self, number: int, *, accepted: bool) -> W | None:
-        """Take a write out of the pending ones, or None when its outcome was known before."""
+    def settle(self, number: int, *, made_entry: bool) -> W | None:
+        """Take a write out of the pending ones, or None when its outcome was known before.
+
+        One that made an entry is remembered; what changed nothing has nothing to bring back.
+        """
         write = self.pending.pop(number, None)
         if write is None:
             return None
         self.known = max(self.known, number + 1)
         self._find_lowest()
-        if accepted:
+        if made_entry:
             self._remember(write)
         return write
 

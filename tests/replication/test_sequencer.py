@@ -68,7 +68,7 @@ def test_a_gap_is_asked_to_be_filled_and_nothing_is_decided(host) -> None:
 def test_g2_a_duplicate_gets_the_old_answer_and_does_not_run_again(host) -> None:
     version = entry_of(host.propose("w", proposal(1))).version
     host.propose("v", proposal(1))
-    assert host.propose("w", proposal(1)) == Decision(1, version)
+    assert host.propose("w", proposal(1)) == Decision(1, version, made_entry=True)
     assert host.state.document["n"] == 2
 
 
@@ -129,10 +129,10 @@ def test_g2_the_next_host_knows_refusals_that_rode_along_with_an_entry(host) -> 
     refusal = host.propose("w", proposal(1, BAD))
     accepted = entry_of(host.propose("w", proposal(2)))
     new = next_reign(host)
-    assert new.attach("w", 1) == [refusal, Decision(2, accepted.version)]
+    assert new.attach("w", 1) == [refusal, Decision(2, accepted.version, made_entry=True)]
     assert new.last("w") == 2
     assert new.propose("w", proposal(1, BAD)) == refusal
-    assert new.propose("w", proposal(2)) == Decision(2, accepted.version)
+    assert new.propose("w", proposal(2)) == Decision(2, accepted.version, made_entry=True)
     assert new.state.document["n"] == 1
     entry_of(new.propose("w", proposal(3)))
 
@@ -165,7 +165,7 @@ def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_
     for number, body in enumerate((None, BAD, None), 1):
         writes.add(Write(proposal(number, body)))
         result = host.propose("w", writes.pending[number].proposal)
-        writes.settle(number, accepted=not isinstance(result, Decision))
+        writes.settle(number, made_entry=not isinstance(result, Decision))
     new.attach("w", writes.lowest)
     writes.recall(new.last("w"))
     writes.add(Write(proposal(4)))

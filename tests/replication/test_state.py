@@ -94,13 +94,13 @@ def test_the_table_keeps_the_outcomes_which_the_writer_may_not_have_read() -> No
     row = state.table["w"]
     assert row.last == 4
     assert row.outcomes == {
-        1: [1, None],
-        2: [1, None],
-        3: [1, ["ERR_UPDATE"]],
-        4: [2, None],
+        1: [1, None, True],
+        2: [1, None, False],
+        3: [1, ["ERR_UPDATE"], False],
+        4: [2, None, True],
     }
     state.apply(patch(3, number=5, settled=4))
-    assert row.outcomes == {4: [2, None], 5: [3, None]}
+    assert row.outcomes == {4: [2, None, True], 5: [3, None, True]}
 
 
 def test_a_change_that_is_interrupted_leaves_the_copy_torn() -> None:

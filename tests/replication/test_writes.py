@@ -45,19 +45,19 @@ def test_a_write_with_another_number_is_a_fault_of_ours() -> None:
 
 def test_the_lowest_unknown_number_follows_the_outcomes() -> None:
     writes = filled(3)
-    assert writes.settle(2, accepted=True).proposal.number == 2
+    assert writes.settle(2, made_entry=True).proposal.number == 2
     assert writes.lowest == 1
-    writes.settle(1, accepted=False)
+    writes.settle(1, made_entry=False)
     assert writes.lowest == 3
-    writes.settle(3, accepted=True)
+    writes.settle(3, made_entry=True)
     assert writes.lowest == 4
 
 
 def test_an_outcome_that_was_known_before_changes_nothing() -> None:
     writes = filled(1)
-    assert writes.settle(1, accepted=True) is not None
-    assert writes.settle(1, accepted=True) is None
-    assert writes.settle(99, accepted=True) is None
+    assert writes.settle(1, made_entry=True) is not None
+    assert writes.settle(1, made_entry=True) is None
+    assert writes.settle(99, made_entry=True) is None
 
 
 def test_a_host_gets_what_it_has_not_decided() -> None:
@@ -70,7 +70,7 @@ def test_a_host_gets_what_it_has_not_decided() -> None:
 def test_an_accepted_write_which_the_next_host_lacks_is_pending_again_in_sequence() -> None:
     writes = filled(4)
     for number in (1, 2):
-        writes.settle(number, accepted=True)
+        writes.settle(number, made_entry=True)
     assert numbers(writes.after(0)) == [3, 4]
     writes.recall(1)
     assert numbers(writes.after(0)) == [2, 3, 4]
@@ -83,8 +83,8 @@ def test_an_accepted_write_which_the_next_host_lacks_is_pending_again_in_sequenc
 
 def test_a_refused_write_is_not_sent_again() -> None:
     writes = filled(3)
-    writes.settle(1, accepted=True)
-    writes.settle(2, accepted=False)
+    writes.settle(1, made_entry=True)
+    writes.settle(2, made_entry=False)
     writes.recall(0)
     assert numbers(writes.after(0)) == [1, 3]
 
@@ -92,7 +92,7 @@ def test_a_refused_write_is_not_sent_again() -> None:
 def test_only_so_many_accepted_writes_are_remembered() -> None:
     writes = filled(5, keep=2)
     for number in range(1, 6):
-        writes.settle(number, accepted=True)
+        writes.settle(number, made_entry=True)
     writes.recall(0)
     assert numbers(writes.after(0)) == [4, 5]
 
@@ -115,7 +115,7 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
             fate[add(writes).proposal.number] = "pending"
         elif undecided:
             fate[undecided[0]] = step
-            assert writes.settle(undecided[0], accepted=step == "accept") is not None
+            assert writes.settle(undecided[0], made_entry=step == "accept") is not None
     undecided = [number for number, what in fate.items() if what == "pending"]
     assert writes.lowest == min(undecided, default=len(fate) + 1)
     writes.recall(last)

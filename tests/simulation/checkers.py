@@ -41,14 +41,14 @@ def replicas_are_equal(history: History) -> Iterator[str]:
 def everybody_applies_the_same(history: History) -> Iterator[str]:
     """G1: an entry is the same wherever it is applied, and comes once and in order."""
     known: dict[tuple[int, int], tuple[str, int]] = {}
-    last: dict[str, int] = {}
+    last: dict[str, tuple[int, int]] = {}
     for who, epoch, version, digest in history.applied:
         first, expected = known.setdefault((epoch, version), (who, digest))
         if digest != expected:
             yield f"entry ({epoch}, {version}) is one thing at {first}, another at {who}"
-        if version <= last.get(who, 0):
-            yield f"{who} told of version {version} after {last[who]}"
-        last[who] = version
+        if (epoch, version) <= last.get(who, (0, 0)):
+            yield f"{who} told of ({epoch}, {version}) after {last[who]}"
+        last[who] = epoch, version
 
 
 def _object(history: History) -> dict[str, Any] | None:

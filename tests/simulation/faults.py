@@ -65,7 +65,7 @@ def kill_candidate(run: Run, chance: random.Random) -> bool:
             if process.alive and process.node.candidate is not None:
                 process.fuse, process.on_fuse = calls, process.kill
                 return
-        run.world.after(0.0003, look)
+        run.later(0.0003, look)
 
     look()
     return True
@@ -96,7 +96,7 @@ def freeze_writer_and_kill_host(run: Run, chance: random.Random) -> bool:
     if victim is None or host is None or sum(p.is_up for p in run.world.processes) < 3:
         return False
     victim.freeze(chance.choice([0.5, 1.5, 3.0]))
-    run.world.after(chance.random() * 0.1, host.kill)
+    run.later(chance.random() * 0.1, host.kill)
     return True
 
 
@@ -120,8 +120,8 @@ def join_in_the_crash(run: Run, chance: random.Random) -> bool:
     victim = _one(run, chance, host=True)
     if victim is None or not _may_die(run):
         return False
-    run.world.after(chance.random() * 0.003, victim.kill)
-    run.world.after(chance.random() * 0.003, run.join)
+    run.later(chance.random() * 0.003, victim.kill)
+    run.later(chance.random() * 0.003, run.join)
     return True
 
 
@@ -148,11 +148,11 @@ def swizzle(run: Run, chance: random.Random) -> bool:
     chosen = chance.sample(pipes, chance.randint(1, len(pipes)))
     step = chance.choice([0.001, 0.02, 0.2])
     for index, pipe in enumerate(chosen):
-        run.world.after(index * step, lambda p=pipe: setattr(p, "stopped", True))  # type: ignore[misc]
+        run.later(index * step, lambda p=pipe: setattr(p, "stopped", True))  # type: ignore[misc]
     chance.shuffle(chosen)
     begin = len(chosen) * step + chance.random() * 0.5
     for index, pipe in enumerate(chosen):
-        run.world.after(begin + index * step, lambda p=pipe: run.resume(p))  # type: ignore[misc]
+        run.later(begin + index * step, lambda p=pipe: run.resume(p))  # type: ignore[misc]
     return True
 
 
@@ -165,9 +165,9 @@ def slow_peer(run: Run, chance: random.Random) -> bool:
         if not sock.closed:
             sock.inbound.stopped = True
             seconds = chance.choice([0.3, 1.3, 2.5])
-            run.world.after(seconds, lambda p=sock.inbound: run.resume(p))  # type: ignore[misc]
+            run.later(seconds, lambda p=sock.inbound: run.resume(p))  # type: ignore[misc]
     for index in range(30):
-        run.world.after(index * 0.01, run.write_somewhere)
+        run.later(index * 0.01, run.write_somewhere)
     return True
 
 
@@ -182,7 +182,7 @@ def fork(run: Run, chance: random.Random) -> bool:
     victim.held_until = run.world.now + chance.random() * 0.01
     run.join()
     if chance.random() < 0.5 and _may_die(run):
-        run.world.after(chance.random() * 0.01, victim.kill)
+        run.later(chance.random() * 0.01, victim.kill)
     return True
 
 

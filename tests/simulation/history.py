@@ -12,7 +12,15 @@ import msgspec
 from memsync.errors import MemSyncError
 from memsync.manager.host import Host
 from memsync.manager.link import Link
-from memsync.replication.messages import Decision, Propose, Resend
+from memsync.replication.messages import (
+    HEADER,
+    Decision,
+    Propose,
+    Resend,
+    SnapshotPart,
+    body_length,
+    parse,
+)
 
 if TYPE_CHECKING:
     from .process import Process
@@ -152,7 +160,8 @@ class History:
         propose = sequencer.propose
 
         def recorded(peer: str, proposal: Propose) -> Any:
-            version, members = sequencer.state.version, len(sequencer.state.members)
+            version, known = sequencer.state.version, sequencer.state.members
+            members = sum(p.alive and p.node.id in known for p in self.all_peers if not p.ended)
             is_next = proposal.number > sequencer.last(peer)
             result = propose(peer, proposal)
             if isinstance(result, Resend) or not is_next:
@@ -248,7 +257,29 @@ def holds(process: Process, write: Write) -> bool:
         return True
     mark = write.tag.encode()
     return any(
-        mark in (bytes(sock.channel._inbound) if sock.channel else b"") + sock.inbound.buffer
+        _is_unread(mark, (sock.channel._inbound if sock.channel else b"") + sock.inbound.buffer)
         for sock in process.sockets
         if not sock.closed
     )
+
+
+def _is_unread(mark: bytes, stream: bytes) -> bool:
+    """Whether something is in a stream, in a whole frame (or a whole snapshot)."""
+    position = stream.find(mark)
+    if position < 0:
+        return False
+    start = 0
+    is_in_snapshot = False
+    while start + HEADER <= len(stream):
+        end = start + HEADER + body_length(stream, start)
+        if end > len(stream):
+            return False
+        if end > position:
+            message = parse(stream[start + HEADER : end])
+            if not isinstance(message, SnapshotPart):
+                return start <= position or is_in_snapshot
+            is_in_snapshot = True
+            if message.last:
+                return True
+        start = end
+    return False

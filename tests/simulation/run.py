@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -99,6 +100,10 @@ class Run:
         )
         process.skew = chance.choice([0.0, 0.0, 0.0, -2.0, 0.3, 2.0])
         process.start()
+
+    def later(self, seconds: float, event: Callable[[], object]) -> None:
+        """Do something in so many seconds, unless the faults are over by then."""
+        self.world.after(seconds, lambda: None if self.world.calm else event())
 
     def resume(self, pipe: Pipe) -> None:
         """A stopped link goes on."""
