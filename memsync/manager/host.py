@@ -364,7 +364,7 @@ class Host:
         node, channel = self._node, attached.channel
         decisions = self._sequencer.attach(attached.peer, lowest, known)
         if self._machine.misbehaves("a level is a snapshot"):
-            pair = (0, 0)
+            pair, has_at_most = (0, 0), max(pair[1], has_at_most)
         snapshot, frames = node.replica.level(*pair, has_at_most)
         last = self._sequencer.last(attached.peer)
         channel.queue(frame(Welcome(node.id, self.epoch, node.state.version, snapshot, last)))

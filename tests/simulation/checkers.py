@@ -28,6 +28,16 @@ def nobody_fails(history: History) -> Iterator[str]:
             yield f"{who} has failed: {text}"
 
 
+ALARMS = ("broke the protocol", "is given up", "could not be handled")
+
+
+def nobody_breaks_the_protocol(history: History) -> Iterator[str]:
+    """What peers send each other always makes sense."""
+    for line in history.logged:
+        if any(alarm in line for alarm in ALARMS):
+            yield line
+
+
 def replicas_are_equal(history: History) -> Iterator[str]:
     """G1: equal to the last byte, order of fields and system part included; live is confirmed."""
     for final in history.finals[1:]:
@@ -129,6 +139,13 @@ def refused_writes_are_invisible(history: History) -> Iterator[str]:
     for write in history.writes:
         if write.outcome == "not_applied" and write.tag in tags.get(write.who, ()):
             yield f"write {write.tag} of {write.who} was refused ({write.error}) and is there"
+
+
+def pending_writes_are_shown_on_the_confirmed_state(history: History) -> Iterator[str]:
+    """G4: compiled against what is there now, in the order of their numbers."""
+    for look in history.looks:
+        if not look.is_true:
+            yield f"{look.who} shows something else at {look.pair}"
 
 
 def a_pair_never_goes_back(history: History) -> Iterator[str]:
@@ -272,6 +289,7 @@ def _is_refused(
 CHECKERS: tuple[Checker, ...] = (
     all_become_quiet,
     nobody_fails,
+    nobody_breaks_the_protocol,
     replicas_are_equal,
     everybody_applies_the_same,
     no_acknowledged_write_is_lost,
@@ -279,6 +297,7 @@ CHECKERS: tuple[Checker, ...] = (
     no_write_is_applied_twice,
     writes_of_a_peer_keep_their_order,
     refused_writes_are_invisible,
+    pending_writes_are_shown_on_the_confirmed_state,
     a_pair_never_goes_back,
     a_counter_never_goes_back,
     who_writes_reads_it,

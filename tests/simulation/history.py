@@ -5,13 +5,16 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from memsync.document import identical, replay, to_plain
 from memsync.errors import MemSyncError
 from memsync.manager.host import Host
 from memsync.manager.link import Link
+from memsync.replication.compiling import compile_proposal
 from memsync.replication.messages import (
     HEADER,
     Decision,
@@ -23,6 +26,8 @@ from memsync.replication.messages import (
 )
 
 if TYPE_CHECKING:
+    from memsync.replication.replica import Replica
+
     from .process import Process
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -60,6 +65,7 @@ class Look(NamedTuple):
     rolled_back: int  # how often it was told so
     writers: int  # in the members that it knows
     doubled: bool  # a tag is there twice
+    is_true: bool  # it is the confirmed state with the pending writes on top, as far as looked at
 
 
 class Applied(NamedTuple):
@@ -122,6 +128,7 @@ class History:
         self.all_peers: list[Process] = []
         self.most_writers = 0
         self.unsettled: list[str] = []
+        self.logged: list[str] = []  # warnings and errors
         self._last: dict[str, Look] = {}
         self._roles: dict[str, str] = {}
 
@@ -185,12 +192,15 @@ class History:
             self.rolled_back[process.name],
             sum("writer" in member["roles"] for member in node.state.members.values()),
             False,
+            True,
         )
         if look == self._last.get(process.name):
             return
         tags = live.get("log", {}).get(process.name, ())
         if len(set(tags)) != len(tags):
             look = look._replace(doubled=True)
+        if node.replica.writes.pending and process.world.streams["looks"].random() < 0.1:
+            look = look._replace(is_true=_shows_what_it_should(node.replica))
         self._last[process.name] = look
         self.looks.append(look)
         if self.writer_limit is not None:
@@ -245,6 +255,18 @@ class History:
             write.others = len([a for a in role.attached.values() if not a.lags])
         elif isinstance(role, Link):
             write.others = 1
+
+
+def _shows_what_it_should(copy: Replica[Any]) -> bool:
+    """Compile the pending writes on a copy of the confirmed state, and compare."""
+    if copy._arrived or copy._stale:
+        return True  # it will, when the step is over
+    document = to_plain(copy.state.document)
+    for number, write in copy.writes.pending.items():
+        if number > copy._hidden:
+            with suppress(MemSyncError):
+                replay(document, compile_proposal(document, write.proposal, 0))
+    return identical(to_plain(copy.live), document)
 
 
 def _has(document: dict[str, Any], write: Write) -> bool:

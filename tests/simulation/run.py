@@ -150,8 +150,10 @@ class Run:
         self._heal()
         world.run(world.now + PATIENCE, self._is_quiet)
         self._look_at_the_end()
+        logged = list(self.history.logged)
         for process in world.processes:
             process.bury()
+        self.history.logged = logged
         violations = [
             f"{checker.__name__}: {found}"
             for checker in CHECKERS
@@ -213,12 +215,29 @@ class Run:
 
 def run(seed: int, *, tell: bool = False) -> tuple[Result, list[str]]:
     """Run a seed; with `tell`, also what happened, a line for each thing."""
-    logging.disable(logging.CRITICAL)
+    one = Run(seed, tell=tell)
+    listener = _Listener(one.history)
+    log = logging.getLogger("memsync")
+    level, log.propagate = log.level, False
+    log.setLevel(logging.WARNING)
+    log.addHandler(listener)
     try:
-        one = Run(seed, tell=tell)
         return one.go(), one.world.story or []
     finally:
-        logging.disable(logging.NOTSET)
+        log.removeHandler(listener)
+        log.setLevel(level)
+        log.propagate = True
+
+
+class _Listener(logging.Handler):
+    """Hears of what memsync itself takes for an error."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(logging.WARNING)
+        self._history = history
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._history.logged.append(record.getMessage())
 
 
 __all__ = ["NAME", "ObjectFolder", "Result", "Run", "run"]

@@ -1,0 +1,343 @@
+"""The code broken on purpose, in one way each: what the simulation must notice.
+
+A mutation is a context in which one function of memsync does its work wrongly. If no seed finds it,
+the checkers or the faults are too weak, whatever they say of the code as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+from memsync.document import Fork
+from memsync.manager import election, host, link, outgoing, own_writes
+from memsync.replication import conflicts, log, recovery, replica, sequencer, state
+from memsync.replication.messages import Decision, frame
+
+Mutation = Callable[[], Any]
+MUTATIONS: dict[str, Mutation] = {}
+
+
+def _mutation(function: Callable[[ExitStack], None]) -> Callable[[ExitStack], None]:
+    @contextmanager
+    def context() -> Iterator[None]:
+        with ExitStack() as stack:
+            function(stack)
+            yield
+
+    MUTATIONS[function.__name__] = context
+    return function
+
+
+def _replace(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace a function by what is made of it."""
+    stack.enter_context(mock.patch.object(owner, name, make(getattr(owner, name))))
+
+
+@_mutation
+def duplicates_are_ordered_again(stack: ExitStack) -> None:
+    """The dedupe is skipped."""
+
+    def make(propose: Any) -> Any:
+        def mutant(self: Any, peer: str, proposal: Any) -> Any:
+            queue = self._queues[peer]
+            queue.next = min(queue.next, proposal.number)
+            return propose(self, peer, proposal)
+
+        return mutant
+
+    _replace(stack, sequencer.Sequencer, "propose", make)
+
+
+@_mutation
+def an_answer_comes_before_the_entries_below_it(stack: ExitStack) -> None:
+    """The writer is told at once, ahead of what waits for it."""
+
+    def make(order: Any) -> Any:
+        def mutant(self: Any, attached: Any, proposal: Any) -> None:
+            version = self._node.state.version
+            order(self, attached, proposal)
+            if self._node.state.version > version and not attached.channel._begun:
+                answer = frame(Decision(proposal.number, version + 1))
+                attached.channel._outbound.appendleft(answer)
+                attached.channel.queued_total += len(answer)
+
+        return mutant
+
+    _replace(stack, host.Host, "_order", make)
+
+
+@_mutation
+def a_survivor_reports_before_it_has_drained(stack: ExitStack) -> None:
+    """What the dead host sent last is thrown away."""
+    _replace(stack, link.Link, "_drain", lambda _: lambda self: None)
+
+
+@_mutation
+def a_host_opens_without_recovery(stack: ExitStack) -> None:
+    """It neither waits nor asks."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any, deadline: float) -> Any:
+            yield from ()
+
+        return mutant
+
+    _replace(stack, election._Gathering, "_collect", make)
+
+
+@_mutation
+def a_newcomer_serves_its_default(stack: ExitStack) -> None:
+    """Who holds nothing founds the object, whatever others hold."""
+
+    def make(run: Any) -> Any:
+        def mutant(self: Any) -> Any:
+            if self._node.replica.pair == (0, 0):
+                self._node.found()
+                return self.living
+            return (yield from run(self))
+
+        return mutant
+
+    _replace(stack, election._Gathering, "run", make)
+
+
+@_mutation
+def a_pending_patch_is_replayed_instead_of_recompiled(stack: ExitStack) -> None:
+    """Its indexes and values are those of another document."""
+
+    def make(compiled: Any) -> Any:
+        def mutant(self: Any) -> Any:
+            fork, operations = Fork(self.state.document), []
+            for number, write in self.writes.pending.items():
+                if number > self._hidden:
+                    try:
+                        fork.replay(write.operations)
+                    except Exception:
+                        return compiled(self)
+                    operations += write.operations
+            return fork, operations
+
+        return mutant
+
+    _replace(stack, replica.Replica, "_compiled_anew", make)
+
+
+@_mutation
+def touch_is_judged_by_what_updates_name(stack: ExitStack) -> None:
+    """A parent or a field that is created touches nothing."""
+
+    def make(_: Any) -> Any:
+        def mutant(write: Any) -> set[str]:
+            body = write.proposal.body
+            return {f"/{path.replace('.', '/')}" for fields in body.values() for path in fields}
+
+        return mutant
+
+    _replace(stack, replica, "_places", make)
+    _replace(
+        stack,
+        replica,
+        "touched_by",
+        lambda _: lambda operations: [operation["path"] for operation in operations],
+    )
+
+
+@_mutation
+def entries_are_replayed_over_what_is_pending(stack: ExitStack) -> None:
+    """The overlay is forgotten: no rebase."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any, operations: Any, own: int) -> bool:
+            if own in self.writes.pending:
+                return True
+            try:
+                replica.replay(self.live, operations)
+            except Exception:
+                return False
+            return True
+
+        return mutant
+
+    _replace(stack, replica.Replica, "_is_simple", make)
+
+
+@_mutation
+def one_entry_is_dropped_for_one_peer(stack: ExitStack) -> None:
+    """Every hundredth push leaves somebody out."""
+    count = iter(range(1, 1_000_000_000))
+
+    def make(push: Any) -> Any:
+        def mutant(self: Any, encoded: bytes) -> None:
+            left_out = None
+            if next(count) % 100 == 0 and self.attached:
+                left_out = next(iter(self.attached))
+            for peer, attached in self.attached.items():
+                if not attached.lags and peer != left_out:
+                    attached.channel.queue(encoded)
+                    self._lazy[peer] = None
+
+        return mutant
+
+    _replace(stack, outgoing.Outgoing, "push", make)
+
+
+@_mutation
+def two_entries_are_swapped(stack: ExitStack) -> None:
+    """Every hundredth push overtakes the one before it."""
+    count = iter(range(1, 1_000_000_000))
+
+    def make(push: Any) -> Any:
+        def mutant(self: Any, encoded: bytes) -> None:
+            push(self, encoded)
+            if next(count) % 20:
+                return
+            for attached in self.attached.values():
+                waiting = attached.channel._outbound
+                if len(waiting) > 2:
+                    waiting[-1], waiting[-2] = waiting[-2], waiting[-1]
+
+        return mutant
+
+    _replace(stack, outgoing.Outgoing, "push", make)
+
+
+@_mutation
+def pending_writes_are_lost_on_a_take_over(stack: ExitStack) -> None:
+    """The next host is not sent what the last one has not decided."""
+
+    def make(enter: Any) -> Any:
+        def mutant(self: Any, way: Any, last: int) -> None:
+            enter(self, way, 1 << 60)
+
+        return mutant
+
+    _replace(stack, own_writes.OwnWrites, "enter", make)
+
+
+@_mutation
+def a_conflict_is_seen_with_the_last_entry_only(stack: ExitStack) -> None:
+    """What lies before it is forgotten."""
+
+    def make(find: Any) -> Any:
+        def mutant(self: Any, base: int, *args: Any, **kwargs: Any) -> Any:
+            return find(self, max(base, self.newest - 1), *args, **kwargs)
+
+        return mutant
+
+    _replace(stack, conflicts.ConflictIndex, "find", make)
+
+
+@_mutation
+def the_timestamp_of_a_path_is_lowered(stack: ExitStack) -> None:
+    """What is newer looks older."""
+
+    def make(note: Any) -> Any:
+        def mutant(self: Any, version: int, timestamp: int, *args: Any) -> None:
+            note(self, version, timestamp - (2000 << 16), *args)
+
+        return mutant
+
+    _replace(stack, conflicts.ConflictIndex, "note", make)
+
+
+@_mutation
+def refused_numbers_are_forgotten_in_the_table(stack: ExitStack) -> None:
+    """They do not ride along with the next entry."""
+
+    def make(record: Any) -> Any:
+        def mutant(self: Any, entry: Any) -> None:
+            entry.decided = []
+            record(self, entry)
+
+        return mutant
+
+    _replace(stack, state.Row, "record", make)
+
+
+@_mutation
+def a_host_acknowledges_its_own_write_before_it_is_pushed(stack: ExitStack) -> None:
+    """It is in one process then."""
+    _replace(stack, outgoing.Outgoing, "is_pushed", lambda _: lambda self, marks: True)
+
+
+@_mutation
+def a_newcomer_is_let_in_although_all_places_are_taken(stack: ExitStack) -> None:
+    """The limit of writers is not looked at."""
+    _replace(stack, host, "check_room", lambda _: lambda members, newcomer: None)
+
+
+@_mutation
+def the_worst_state_is_taken(stack: ExitStack) -> None:
+    """Recovery goes on with the candidate's own."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any) -> Any:
+            return self._candidate, self._pairs[self._candidate]
+
+        return mutant
+
+    _replace(stack, recovery.Recovery, "best", make)
+
+
+@_mutation
+def a_version_is_enough_to_bring_a_peer_level(stack: ExitStack) -> None:
+    """The log does not look at the epoch."""
+
+    def make(since: Any) -> Any:
+        def mutant(self: Any, epoch: int, version: int) -> Any:
+            held = self.epoch_at(version)
+            return since(self, held if held is not None else epoch, version)
+
+        return mutant
+
+    _replace(stack, log.Log, "since", make)
+
+
+@_mutation
+def who_has_lost_its_link_counts_as_dead(stack: ExitStack) -> None:
+    """Its row in the exactly-once table goes, although it will come back."""
+
+    def make(drop: Any) -> Any:
+        def mutant(self: Any, attached: Any, reason: str, **kwargs: Any) -> None:
+            drop(self, attached, reason, **kwargs)
+            if reason not in ("the host stops", "it left", "it attached anew"):
+                self._leave(attached.peer)
+
+        return mutant
+
+    _replace(stack, host.Host, "_drop", make)
+
+
+@_mutation
+def a_snapshot_lacks_the_exactly_once_table(stack: ExitStack) -> None:
+    """The document alone is not the state."""
+
+    def make(encode: Any) -> Any:
+        def mutant(self: Any) -> bytes:
+            table, self.table = self.table, {}
+            try:
+                data: bytes = encode(self)
+            finally:
+                self.table = table
+            return data
+
+        return mutant
+
+    _replace(stack, state.State, "encode", make)
+
+
+@_mutation
+def an_own_write_is_hidden_before_it_has_come(stack: ExitStack) -> None:
+    """As it was in memsync until the simulation found it."""
+
+    def make(start_anew: Any) -> Any:
+        def mutant(self: Any, decided: int) -> None:
+            start_anew(self, decided)
+            self._hidden = max(self._hidden, decided)
+
+        return mutant
+
+    _replace(stack, replica.Replica, "_start_anew", make)
