@@ -68,6 +68,9 @@ class NetworkOptions:
     poll: float = _option(
         1.0, "look into the folder at least this often", unit="s", low=0.01, high=60
     )
+    lease: float = _option(
+        3.0, "a host that is silent for so long may be replaced", unit="s", low=0.1, high=600
+    )
     recovery: float = _option(
         1.0, "a new host waits this long for survivors", unit="s", low=0.01, high=60
     )

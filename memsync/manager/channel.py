@@ -69,6 +69,17 @@ class Channel:
             raise ChannelLost("end of file")
         return list(self._cut(data))
 
+    def drain(self) -> Iterator[bytes | memoryview]:
+        """The bodies of all whole frames that have arrived, up to the end or the last byte."""
+        while True:
+            try:
+                data = self.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except OSError:
+                return
+            if not data:
+                return
+            yield from self._cut(data)
+
     def wait_readable(self, seconds: float) -> bool:
         """Wait until bytes (or the end of the stream) arrive; False when the time is over."""
         poll = select.poll()

@@ -78,6 +78,14 @@ class Concerned:
             for number, write in self._writes.items()
         ]
 
+    def take_back(self) -> list[PendingWrite]:
+        """The host that accepted them was deposed: who knows whether they are in the object."""
+        with self._guard:
+            writes, self._writes = list(self._writes.values()), {}
+        for write in writes:
+            write.progress = None
+        return writes
+
     def _end(self, write: PendingWrite, error: MemSyncError | None) -> None:
         with self._guard:
             self._writes.pop(write.proposal.number, None)

@@ -43,7 +43,7 @@ log = logging.getLogger("memsync.election")
 
 _FIRST_PAUSE = 0.0005  # seconds; a killed host's lock is freed an instant after its sockets
 _LONGEST_PAUSE = 0.1
-_DIAL_TIMEOUT = 5.0  # seconds for one attempt to connect and authenticate
+_DIAL_TIMEOUT = 5.0  # seconds for one attempt to connect and authenticate, at most
 _GATHER_PAUSE = 0.005  # seconds between two looks for dead peers
 _FETCH_PATIENCE = 5.0  # seconds without a byte after which a source is given up
 
@@ -60,7 +60,13 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
         reign = node.folder.reign()
         role: Host | Link | None = None
         if reign is not None and reign.held:
-            role = yield from _join(node, reign, deadline)
+            if _has_grant(node, reign):
+                role = yield from _stand(node, reign.epoch + 1, is_granted=True)
+            elif not node.host_hangs(reign.epoch):
+                role = yield from _join(node, reign, deadline)
+            elif _may_depose(node):
+                log.warning("process %s, host of epoch=%s, hangs", reign.pid, reign.epoch)
+                role = yield from _stand(node, reign.epoch + 1)
         elif not node.options.client_only:
             role = yield from _stand(node, reign.epoch + 1 if reign else 1)
         if role is not None:
@@ -71,10 +77,30 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
+def _has_grant(node: Node, reign: Reign) -> bool:
+    """Whether the host that stops lets this peer take the next epoch, and it has all there is."""
+    grant, node.granted = node.granted, None
+    return (
+        grant is not None
+        and grant.epoch == reign.epoch + 1
+        and node.replica.pair == (reign.epoch, grant.version)
+    )
+
+
+def _may_depose(node: Node) -> bool:
+    """Whether this peer may replace a host that merely hangs: it must have been in its epoch.
+
+    Otherwise it could be this peer that was away, and an old state that it would go on with.
+    """
+    epoch, _ = node.replica.pair
+    return not node.options.client_only and 0 < epoch >= node.folder.opened_epoch()
+
+
 def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
     """Attach to whoever holds the lock; None when that broke off and is to be tried again."""
     node.state_epoch_in_file(max(reign.epoch, 1))
-    timeout = min(_DIAL_TIMEOUT, max(deadline - node.machine.monotonic(), 0.01))
+    left = max(deadline - node.machine.monotonic(), 0.01)
+    timeout = min(_DIAL_TIMEOUT, node.lease.rhythm, left)
     link = None
     try:
         channel = yield Dial(reign.address, node.authkey, frame(node.hello()), timeout)
@@ -92,8 +118,11 @@ def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
         raise
 
 
-def _stand(node: Node, epoch: int) -> Life[Host | None]:
-    """Try to become host of an epoch; None when somebody else is faster."""
+def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | None]:
+    """Try to become host of an epoch; None when somebody else is faster.
+
+    Who was granted it by the host before has all there is, and opens at once.
+    """
     network = node.options.network
     serving = Serving(
         document=node.document_proxy,
@@ -127,18 +156,28 @@ def _stand(node: Node, epoch: int) -> Life[Host | None]:
     try:
         node.state_epoch_in_file(epoch)
         server.start()
-        living = yield from _Gathering(node, host, reported).run()
-        host.open(living)
+        gathering = _Gathering(node, host, reported)
+        if not is_granted:
+            yield from gathering.run()
+        if host.is_deposed():
+            raise _Deposed
+        host.open(gathering.living)
         for channel, hello in reported.values():
             host.admit(channel, hello)
         return host
-    except BaseException:
+    except BaseException as error:
         for channel, _ in reported.values():
             channel.close()
         yield from host.close(clean=False)
+        if isinstance(error, _Deposed):
+            return None
         raise
     finally:
         node.candidate = None
+
+
+class _Deposed(Exception):
+    """The candidate was too slow, and somebody else has taken the next epoch."""
 
 
 class _Gathering:
@@ -157,10 +196,10 @@ class _Gathering:
         holders = {peer for peer, content in peers.items() if content.get("epoch") != 0}
         self._recovery = Recovery(node.id, node.replica.pair, holders)
 
-    def run(self) -> Life[set[str]]:
+    def run(self) -> Life[None]:
         """Gather the reports, then bring this peer level with the best; a new object is founded.
 
-        Returns the peers that live.
+        Raises `_Deposed` when somebody else has taken the next epoch meanwhile.
         """
         deadline = self._machine.monotonic() + self._node.options.network.recovery
         yield from self._collect(deadline)
@@ -174,7 +213,6 @@ class _Gathering:
                 self._forget(peer)
                 yield from self._collect(deadline)
         self._settle_silent(pair)
-        return self.living
 
     def _settle_silent(self, pair: tuple[int, int]) -> None:
         silent = self._recovery.silent
@@ -199,7 +237,7 @@ class _Gathering:
     def _collect(self, deadline: float) -> Life[None]:
         """Take reports until nobody is missing, or the time is over."""
         while True:
-            self._node.check_stop()
+            self._check()
             while self._host.arrivals:
                 channel, hello = self._host.arrivals.popleft()
                 self._replace(hello.peer, channel, hello)
@@ -210,6 +248,13 @@ class _Gathering:
             if not self._recovery.silent or self._machine.monotonic() > deadline:
                 return
             yield Pause(self._node.waker, _GATHER_PAUSE)
+
+    def _check(self) -> None:
+        """Go on living, if it is for this peer to go on."""
+        self._node.check_stop()
+        self._host.beat(self._machine.monotonic())
+        if self._host.is_deposed():
+            raise _Deposed
 
     def _replace(self, peer: str, channel: Channel, hello: Hello) -> None:
         old = self.reported.pop(peer, None)
@@ -271,7 +316,7 @@ class _Gathering:
             left = patience - self._machine.monotonic()
             if left <= 0:
                 raise ChannelLost("nothing came for too long")
-            self._node.check_stop()
+            self._check()
             channel.flush()
             if (yield Readable(channel, min(left, 0.5))):
                 patience = self._machine.monotonic() + _FETCH_PATIENCE

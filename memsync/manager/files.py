@@ -72,6 +72,10 @@ class HeldFile:
         os.pwrite(self.fd, data, 0)
         os.ftruncate(self.fd, len(data))
 
+    def beat(self) -> None:
+        """Give a sign of life, which `Files.last_beat` shows to others."""
+        os.utime(self.fd)
+
     def close(self, *, remove: bool) -> None:
         """Free the lock; with `remove` the name goes first, so it is never seen free."""
         if remove:
@@ -162,6 +166,17 @@ class Files:
         finally:
             temporary.unlink(missing_ok=True)
         return held
+
+    def exists(self, path: Path) -> bool:
+        """Whether there is a file of that name."""
+        return os.access(path, os.F_OK)
+
+    def last_beat(self, path: Path) -> int:
+        """A number that changes with each sign of life; 0 where there is no file."""
+        try:
+            return path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def replace(self, path: Path, data: bytes) -> None:
         """Make or replace a file that nobody holds, in one step; raises `RendezvousError`."""

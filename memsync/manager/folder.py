@@ -109,6 +109,22 @@ class ObjectFolder:
 
     def publish_lock(self, epoch: int, peer: str, pid: int, address: Address) -> HeldFile | None:
         """Take an epoch; None when somebody was faster, or the number is past."""
+        content = self._lock_content(epoch, peer, pid, address, is_open=False)
+        held = self._files.publish(self._lock(epoch), content, self.path)
+        if held is None:
+            return None
+        if self._highest_epoch() != epoch:  # a late candidate may re-create a number long past
+            held.close(remove=True)
+            return None
+        return held
+
+    def open_lock(self, held: HeldFile, epoch: int, peer: str, pid: int, address: Address) -> None:
+        """Say in the lock that its holder is host now: before, it held nothing of its own."""
+        held.rewrite(self._lock_content(epoch, peer, pid, address, is_open=True))
+
+    def _lock_content(
+        self, epoch: int, peer: str, pid: int, address: Address, *, is_open: bool
+    ) -> bytes:
         content = {
             "protocol": PROTOCOL,
             "name": self.name,
@@ -116,14 +132,26 @@ class ObjectFolder:
             "id": peer,
             "pid": pid,
             "address": address,
+            "open": int(is_open),  # either way of the same length, for it is replaced in place
         }
-        held = self._files.publish(self.path / f"epoch-{epoch}.lock", encode(content), self.path)
-        if held is None:
-            return None
-        if self._highest_epoch() != epoch:  # a late candidate may re-create a number long past
-            held.close(remove=True)
-            return None
-        return held
+        return encode(content)
+
+    def opened_epoch(self) -> int:
+        """The last epoch in which there was a host, of those that the folder still knows."""
+        for epoch in sorted(self._epochs(), reverse=True):
+            found = self._files.inspect(self._lock(epoch))
+            content = _decode(found[1]) if found is not None else {}
+            if content is None or content.get("open"):
+                return epoch
+        return 0
+
+    def last_beat(self, epoch: int) -> int:
+        """A number that changes with each sign of life of the epoch's host."""
+        return self._files.last_beat(self._lock(epoch))
+
+    def is_taken(self, epoch: int) -> bool:
+        """Whether there is, or was, a candidate for an epoch."""
+        return self._files.exists(self._lock(epoch))
 
     def publish_peer(self, peer: str, content: dict[str, Any]) -> HeldFile:
         """Make the peer's own file, held until it ends."""
@@ -141,7 +169,7 @@ class ObjectFolder:
             epoch = self._highest_epoch()
             if epoch is None:
                 return None
-            path = self.path / f"epoch-{epoch}.lock"
+            path = self._lock(epoch)
             found = self._files.inspect(path)
             if found is not None:
                 return self._parse_reign(path, epoch, *found)
@@ -151,13 +179,11 @@ class ObjectFolder:
         """Whether the epoch is the highest one and its holder lives."""
         if self._highest_epoch() != epoch:
             return False
-        found = self._files.inspect(self.path / f"epoch-{epoch}.lock")
-        return found is not None and found[0]
+        return self._is_held(self._lock(epoch))
 
     def is_alive(self, peer: str) -> bool:
         """Whether a peer's file is held."""
-        found = self._files.inspect(self.path / f"peer-{peer}.json")
-        return found is not None and found[0]
+        return self._is_held(self.path / f"peer-{peer}.json")
 
     def living_peers(self) -> dict[str, dict[str, Any]]:
         """The content of every held peer file, by peer id."""
@@ -227,10 +253,16 @@ class ObjectFolder:
         current = self.socket_address(epoch, "0")
         if isinstance(current, str):
             folders.add(Path(current).parent)
+        was_held = False
+        for lower in sorted(each for each in self._epochs() if each < epoch):
+            is_held = self._is_held(self._lock(lower))
+            # A frozen host that wakes up must find the next epoch taken, or it goes on.
+            if not is_held and not was_held:
+                self._files.remove(self._lock(lower))
+            was_held = is_held
         for name in self._listing():
-            lock = _LOCK_NAME.fullmatch(name)
-            if (lock and int(lock[1]) < epoch) or _PEER_NAME.fullmatch(name):
-                self._remove_if_free(name)
+            if _PEER_NAME.fullmatch(name) and not self._is_held(self.path / name):
+                self._files.remove(self.path / name)
         self._files.remove_old_temporaries(self.path)
         for folder in folders:
             for name in self._files.listing(folder):
@@ -243,14 +275,19 @@ class ObjectFolder:
     def _listing(self) -> list[str]:
         return self._files.listing(self.path)
 
-    def _highest_epoch(self) -> int | None:
-        matches = map(_LOCK_NAME.fullmatch, self._listing())
-        return max((int(match[1]) for match in matches if match), default=None)
+    def _lock(self, epoch: int) -> Path:
+        return self.path / f"epoch-{epoch}.lock"
 
-    def _remove_if_free(self, name: str) -> None:
-        found = self._files.inspect(self.path / name)
-        if found is not None and not found[0]:
-            self._files.remove(self.path / name)
+    def _epochs(self) -> list[int]:
+        matches = map(_LOCK_NAME.fullmatch, self._listing())
+        return [int(match[1]) for match in matches if match]
+
+    def _highest_epoch(self) -> int | None:
+        return max(self._epochs(), default=None)
+
+    def _is_held(self, path: Path) -> bool:
+        found = self._files.inspect(path)
+        return found is not None and found[0]
 
     def _parse_reign(self, path: Path, epoch: int, held: bool, text: bytes) -> Reign:
         if not held:

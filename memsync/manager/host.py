@@ -25,6 +25,7 @@ from ..replication.messages import (
     Confirm,
     Decision,
     Entry,
+    Grant,
     Hello,
     Leave,
     Ping,
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("memsync.host")
 
 _CLOSE_PATIENCE = 2.0  # seconds for the last bytes to leave when the host stops
+_HAND_OVER_PATIENCE = 1.0  # seconds for a successor to take over
+_SUCCESSOR_PATIENCE = 0.3  # seconds after which another one is asked
 _SUSPICION = 1.0  # seconds of quick looks after a link broke
 _QUICK_LOOK = 0.01  # seconds between them
 
@@ -66,6 +69,7 @@ class Host:
         self.epoch = epoch
         self.server = server
         self.arrivals: deque[tuple[Channel, Hello]] = deque()
+        self.deposed = False  # somebody has taken the next epoch
         self._node = node
         self._lock_file = lock
         self._inbox: deque[PendingWrite] = deque()
@@ -75,12 +79,34 @@ class Host:
         self._suspicious_until = 0.0
         self._pings_wanted = False
         self._look_for_writes = False
+        self._hands_over = False  # nothing is ordered any more
+        self._next_beat = 0.0
         self._machine = node.machine
         self._selector = self._machine.new_selector(node.waker)
         self._out = Outgoing(node, self._selector, self._drop, self._catch_up)
         self.attached = self._out.attached
         self.concerns = Concerns(node.id)  # its `durable` is for the journal to call
         self._sequencer: Sequencer  # made by open(), when the state is complete
+
+    # -- who reigns (driver) ---------------------------------------------------------------------
+
+    def is_deposed(self) -> bool:
+        """Whether somebody has taken the next epoch, so that nothing counts that is done here.
+
+        A host that was frozen finds out with this: before it reads anything, and again after
+        ordering and before it sends or acknowledges anything.
+        """
+        if not self.deposed and self._node.folder.is_taken(self.epoch + 1):
+            log.warning("epoch=%s is over: the next one is taken", self.epoch)
+            self.deposed = True
+        return self.deposed
+
+    def beat(self, now: float) -> None:
+        """Give a sign of life, if it is time (monotonic seconds)."""
+        if now >= self._next_beat:
+            self._next_beat = now + self._node.lease.rhythm
+            self._lock_file.beat()
+            self.is_deposed()  # nothing else may tell a host that nobody talks to
 
     # -- opening (driver) ------------------------------------------------------------------------
 
@@ -104,7 +130,9 @@ class Host:
         if node.id not in node.state.members:
             present = {p: m for p, m in node.state.members.items() if p in living}
             check_room(present, own)
-        body = {"host": node.id, "pid": own["pid"], "address": self.server.endpoint}
+        address = self.server.endpoint
+        node.folder.open_lock(self._lock_file, self.epoch, node.id, own["pid"], address)
+        body = {"host": node.id, "pid": own["pid"], "address": address}
         self._push(self._sequencer.enter("reign", body))
         for peer in [p for p in node.state.members if p != node.id and p not in living]:
             self._push(self._sequencer.leave(peer))
@@ -128,7 +156,13 @@ class Host:
         now = self._machine.monotonic()
         next_look = now + poll
         while not self._node.stopping:
-            yield from self._round(max(min(next_look, self._node.own.next_deadline()) - now, 0))
+            self.beat(now)
+            if self.deposed:
+                return "deposed"
+            next_event = min(next_look, self._next_beat, self._node.own.next_deadline())
+            yield from self._round(max(next_event - now, 0))
+            if self.deposed:
+                return "deposed"
             now = self._machine.monotonic()
             self._node.own.give_up_late(now)
             if now >= next_look:
@@ -144,6 +178,8 @@ class Host:
         if self._unpushed:
             timeout = min(timeout, STALL / 4)  # to see in time who takes nothing
         events: Ready = yield Select(self._selector, timeout)
+        if (events or self._inbox) and self.is_deposed():
+            return
         for key, mask in events:
             if key.fileobj is self._node.waker:
                 self._node.waker.clear()
@@ -167,8 +203,11 @@ class Host:
         if self._pings_wanted:
             self._send_pings()
         self._settle()
+        if (self._out.has_work or self._unpushed) and self.is_deposed():
+            return
         self._out.flush(quiet=not events and not self._machine.misbehaves("pushes wait"))
-        self._acknowledge_own()
+        if self._unpushed and not self.is_deposed():
+            self._acknowledge_own()
 
     def _settle(self) -> None:
         """Show and tell what was ordered, but an own write only when it is pushed."""
@@ -224,6 +263,8 @@ class Host:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
     def _order(self, attached: Attached, proposal: Propose) -> None:
+        if self._hands_over:
+            return  # it is pending, and sent again to the next host
         clock = self._node.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
         result: Ordered | Decision | Resend
@@ -448,13 +489,18 @@ class Host:
     # -- the end ---------------------------------------------------------------------------------
 
     def close(self, *, clean: bool) -> Life[None]:
-        """End the reign: the last bytes leave, then the rendezvous goes and the lock is free."""
-        self.server.stop()
+        """End the reign: the last bytes leave, a peer takes over, and the lock is free.
+
+        Without `clean`, or when somebody else reigns already, everything is just let go.
+        """
         try:
-            if clean:
+            if clean and not self.deposed:
                 yield from self._say_good_bye()
-                self._node.folder.remove_rendezvous()
+                yield from self._hand_over()
+                if self._node.folder.rendezvous_names(self._node.id):
+                    self._node.folder.remove_rendezvous()
         finally:
+            self.server.stop()
             self._lock_file.close(remove=False)
         for attached in list(self.attached.values()):
             attached.channel.shut_writing()
@@ -473,6 +519,45 @@ class Host:
             if not waiting and not self._unpushed and not self._inbox:
                 return
             yield from self._round(0.05)
+
+    def _hand_over(self) -> Life[None]:
+        """Let a peer that has everything take the next epoch, and wait until it has."""
+        self._hands_over = True
+        deadline = self._machine.monotonic() + _HAND_OVER_PATIENCE
+        asked: set[str] = set()
+        while not self.is_deposed() and self._machine.monotonic() < deadline:
+            successor = self._successor(asked)
+            if successor is None:
+                if not self._is_anybody_left(asked):
+                    return
+                yield from self._round(_QUICK_LOOK)
+                continue
+            asked.add(successor.peer)
+            self._out.answer(successor, frame(Grant(self.epoch + 1, self._node.state.version)))
+            patience = min(self._machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
+            while self._machine.monotonic() < patience and not self.deposed:
+                yield from self._round(_QUICK_LOOK)
+
+    def _is_anybody_left(self, asked: set[str]) -> bool:
+        """Whether a peer lives that could take over, but is not attached at the moment."""
+        living = self._node.folder.living_peers()
+        return any(
+            peer not in asked and peer not in self.attached and not content.get("clientOnly")
+            for peer, content in living.items()
+            if peer != self._node.id
+        )
+
+    def _successor(self, asked: set[str]) -> Attached | None:
+        members = self._node.state.members
+        for peer, attached in self.attached.items():
+            may_host = peer in members and not members[peer]["clientOnly"]
+            if may_host and not attached.lags and peer not in asked:
+                return attached
+        return None
+
+    def give_back(self) -> list[Outcome[PendingWrite]]:
+        """The own writes that were ordered, but not acknowledged before the reign ended."""
+        return [outcome for outcome, _ in self._unpushed]
 
     def _flush_once(self, channel: Channel) -> None:
         try:

@@ -33,6 +33,7 @@ from ..replication.messages import (
     Decision,
     Entry,
     Fetch,
+    Grant,
     Leave,
     Ping,
     Pong,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("memsync.link")
 
 _PACKET = 1 << 14  # bytes of writes that nobody waits for which are sent at once
+_LIFE = 0  # token of the ping that asks a silent host whether it lives
 _FENCE_PATIENCE = 5.0  # seconds a reader that was woken has to leave the role
 
 
@@ -104,6 +106,8 @@ class Link:
         self._reason: str | None = None
         self._refusal: MemSyncError | None = None
         self._pings: dict[int, _RoundTrip] = {}
+        self._asked: float | None = None  # when the silent host was asked whether it lives
+        self._answers = False
         self._machine = node.machine
         self._selector = self._machine.new_selector(node.waker)
         self._update_interest()
@@ -131,7 +135,9 @@ class Link:
             self._node.check_stop()
             if self._machine.monotonic() > deadline:
                 raise ChannelLost("the host does not answer in time")
-            yield from self._turn(self._node.options.network.poll)
+            if self._node.host_hangs(self.reign.epoch):
+                raise ChannelLost("the host hangs")
+            yield from self._turn(self._rhythm())
             if self._refusal is not None:
                 raise self._refusal
             if self.lost:
@@ -149,9 +155,8 @@ class Link:
 
     def run(self) -> Life[str]:
         """Follow the host until the link is lost or the peer stops; returns why."""
-        poll = self._node.options.network.poll
         now = self._machine.monotonic()
-        next_look = now + poll
+        next_look = now + self._rhythm()
         while not self.lost and not self._node.stopping:
             deadline = min(next_look, self._node.own.next_deadline())
             woken = yield from self._turn(max(deadline - now, 0))
@@ -160,10 +165,27 @@ class Link:
             if self._machine.misbehaves("a link breaks"):
                 self._lose("it misbehaves")
             if woken or now >= next_look:
-                next_look = now + poll
+                next_look = now + self._rhythm()
                 if not self._node.reigns_still(self.reign.epoch):
                     self._lose("the host's lock is free, or a newer one exists")
+                elif self._is_silent(now):
+                    self._lose("the host hangs")
         return self._reason or "stopped"
+
+    def _rhythm(self) -> float:
+        """Seconds between two looks into the folder."""
+        return min(self._node.options.network.poll, self._node.lease.rhythm)
+
+    def _is_silent(self, now: float) -> bool:
+        """Whether the lease has run out, and the host does not answer either."""
+        if not self._node.host_hangs(self.reign.epoch):
+            self._asked = None
+            return False
+        if self._asked is None or self._answers:
+            self._asked, self._answers = now, False
+            self._send_all([frame(Ping(_LIFE))])
+            return False
+        return now - self._asked >= self._node.lease.rhythm
 
     def _turn(self, timeout: float) -> Life[bool]:
         """One round of the selector; True when the waker was the reason."""
@@ -211,9 +233,9 @@ class Link:
 
     def _drain(self) -> None:
         try:
-            while bodies := self._channel.receive(wait=False):
-                self._handle_all(bodies)
-        except (ChannelLost, MemSyncError) as ended:
+            for body in self._channel.drain():
+                self._handle_all([body])
+        except MemSyncError as ended:
             log.debug("drained: %s", ended)
 
     # -- writing (any thread) --------------------------------------------------------------------
@@ -408,6 +430,7 @@ class Link:
             case Ping():
                 self._send_all([frame(Pong(message.token))])
             case Pong():
+                self._answers = self._answers or message.token == _LIFE
                 trip = self._pings.get(message.token)
                 if trip is not None:
                     trip.end(time.monotonic())
@@ -415,6 +438,9 @@ class Link:
                 self._resend(message.number)
             case Confirm():
                 self._must_confirm = True
+            case Grant():
+                self._node.granted = message
+                self._lose("the host hands over")
             case Reached():
                 self._node.own.reached(message)
             case Refused():

@@ -24,11 +24,13 @@ from ..errors import MemSyncError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
 from ..replication.group_options import group_part, group_value
+from ..replication.lease import Lease
 from ..replication.log import Log
 from ..replication.messages import (
     PROTOCOL,
     Entry,
     Fetch,
+    Grant,
     Hello,
     Source,
     frame,
@@ -85,6 +87,8 @@ class Node:
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
         self.clock = HybridClock()
+        self.lease = Lease(network.lease)
+        self.granted: Grant | None = None  # the next epoch, by the host that stops
         self.watching = Watching(self.guard)
         self.replica: Replica[PendingWrite] = Replica(
             self.id,
@@ -169,6 +173,7 @@ class Node:
     def adopt_group_options(self) -> None:
         """The state is known: its founder's options are this peer's, too."""
         self.own.max_frame = group_value(self.state.options, "network.max_frame")
+        self.lease.seconds = group_value(self.state.options, "network.lease")
 
     def check_stop(self) -> None:
         """Raise `Stopped` when the peer is to end (for the driver's waits)."""
@@ -187,7 +192,7 @@ class Node:
         """This peer has a role; the host has decided its writes up to number `last`."""
         self.adopt_group_options()
         self.role = role
-        self.own.enter(role, last)
+        self.own.enter(role, last, keeps_accepted=isinstance(role, Host))
         old, self._last_host = self._last_host, self.state.host
         if old not in (None, self._last_host):
             change = {"old": old, "new": self._last_host, "epoch": self.state.epoch}
@@ -269,6 +274,10 @@ class Node:
     def reigns_still(self, epoch: int) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
         return self.folder.reigns_still(epoch)
+
+    def host_hangs(self, epoch: int) -> bool:
+        """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
+        return self.lease.look(epoch, self.folder.last_beat(epoch), self.machine.monotonic())
 
     def _peer_facts(self, epoch: int) -> dict[str, Any]:
         return {
@@ -362,7 +371,7 @@ class Node:
             try:
                 reason = yield from role.run()
             finally:
-                self.own.leave()
+                self.own.leave(for_good=self.stopping)
                 self.role = None
                 yield from self._close(role)
                 self._announce("disconnected", reason)
@@ -402,6 +411,8 @@ class Node:
     def _close(self, role: Role) -> Life[None]:
         if isinstance(role, Host):
             yield from role.close(clean=self.failure is None)
+            if role.deposed or not self.stopping:
+                self.own.take_back(role.give_back())
             return
         if self.stopping:
             role.leave()

@@ -94,6 +94,11 @@ class Outgoing:
         """Whether pushes wait for a quiet round."""
         return bool(self._lazy)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether anything may be sent in this round."""
+        return bool(self._urgent or self._lazy)
+
     def add(self, attached: Attached) -> None:
         """A peer is attached; what was queued for it is sent."""
         self.attached[attached.peer] = attached

@@ -69,6 +69,8 @@ class OwnWrites:
         self._open: dict[int, PendingWrite] = {}  # those whose outcome nobody was told
         self._concerned = Concerned(guard, self._close)
         self._way: Way | None = None
+        self._taken_back: list[Outcome[PendingWrite]] = []  # of a reign that ended before it told
+        self._has_left = False
         self._ended = False
         self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
 
@@ -241,8 +243,11 @@ class OwnWrites:
 
     # -- outcomes (the thread that plays the role) -----------------------------------------------
 
-    def tell(self) -> None:
-        """Make known what the replica has found out about own writes."""
+    def tell(self, *, keeps_accepted: bool = False) -> None:
+        """Make known what the replica has found out about own writes.
+
+        A host keeps those that are accepted until they are with another peer as well.
+        """
         lost, self._replica.lost = self._replica.lost, 0
         if lost:
             error = ConflictError(
@@ -253,10 +258,15 @@ class OwnWrites:
             log.error("%s", error)
             self._rolled_back(error)
         outcomes = self._replica.outcomes
+        kept = []
         while outcomes:
             outcome = outcomes[0]
-            self.settle(outcome)
+            if keeps_accepted and outcome.error is None and not outcome.write.is_concerned:
+                kept.append(outcome)
+            else:
+                self.settle(outcome)
             outcomes.popleft()
+        outcomes.extend(kept)
 
     def settle(self, outcome: Outcome[PendingWrite]) -> None:
         """The outcome of an own write is known; its concern may have to be waited for."""
@@ -300,10 +310,36 @@ class OwnWrites:
 
     # -- what the driver does --------------------------------------------------------------------
 
-    def enter(self, way: Way, last: int) -> None:
+    def take_back(self, outcomes: list[Outcome[PendingWrite]]) -> None:
+        """A reign of this peer has ended before these outcomes could be told.
+
+        Nor is it certain what became of writes that were accepted and wait for their concern.
+        """
+        self._taken_back += outcomes
+        for write in self._concerned.take_back():
+            self._taken_back.append(Outcome(write, write.accepted, None, False))
+            write.accepted = 0
+
+    def _look_what_became_of(self, taken_back: list[Outcome[PendingWrite]]) -> None:
+        """What the next host has counts, what it lacks is pending again, if it is remembered."""
+        row = self._replica.state.table.get(self._replica.peer)
+        for outcome in taken_back:
+            number = outcome.write.proposal.number
+            if number in self._replica.writes.pending:
+                continue
+            if row is None or number > row.last:
+                lost = (
+                    "the host that had ordered this write was replaced, and the next one lacks it"
+                )
+                outcome = outcome._replace(error=ConflictError(lost))
+            self._replica.outcomes.append(outcome)
+
+    def enter(self, way: Way, last: int, *, keeps_accepted: bool) -> None:
         """From now on writes go this way, beginning with those the host has not decided."""
         self._replica.settle()
-        self.tell()
+        taken_back, self._taken_back = self._taken_back, []
+        self._look_what_became_of(taken_back)
+        self.tell(keeps_accepted=keeps_accepted)
         with self._guard:
             for write in self._replica.writes.after(last):
                 way.queue_write(write, frame(write.proposal))
@@ -312,10 +348,11 @@ class OwnWrites:
             self._way = way
         way.kick()
 
-    def leave(self) -> None:
-        """There is no host now; writes are kept."""
+    def leave(self, *, for_good: bool) -> None:
+        """There is no host now; writes are kept, unless the peer leaves the group."""
         with self._guard:
             self._way = None
+        self._has_left = for_good
 
     def flush(self, deadline: float) -> None:
         """Wait until all writes are decided, or the time is over (monotonic seconds)."""
@@ -332,7 +369,7 @@ class OwnWrites:
             orphans = list(self._open.values())
             self._room.notify_all()
         for write in orphans:
-            if write.accepted:
+            if write.accepted and self._has_left:  # else its host was lost, and perhaps it as well
                 self._concerned.give_up(write)
                 continue
             error = WriteTimeoutError("the peer stopped before the write was acknowledged")

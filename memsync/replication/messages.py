@@ -168,6 +168,13 @@ class Reached(msgspec.Struct, array_like=True, tag=17):
     possible: bool  # False: there were fewer members than wanted
 
 
+class Grant(msgspec.Struct, array_like=True, tag=18):
+    """A host that stops lets a peer which has all entries up to here take the next epoch."""
+
+    epoch: int  # the one to take
+    version: int
+
+
 class Snapshot(msgspec.Struct):
     """A whole state at ``(epoch, version)``; travels in `SnapshotPart`s."""
 
@@ -200,6 +207,7 @@ Message = (
     | Applied
     | Await
     | Reached
+    | Grant
 )
 
 _encoder = msgspec.msgpack.Encoder()

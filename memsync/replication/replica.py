@@ -297,7 +297,7 @@ class Replica(Generic[W]):
         row = self.state.table.get(self.peer)
         with self.guard:
             self._stale = True
-            # What was decided after this snapshot was taken comes behind it, and is shown till then.
+            # What was decided after this snapshot comes behind it, and is shown until then.
             self._hidden = row.last if row else 0
             self.lost += self.writes.recall(max(decided, self._hidden))
             # Entries below are in the state; what they said of own writes is in the row.

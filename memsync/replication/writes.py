@@ -109,6 +109,8 @@ class Writes(Generic[W]):
             for write in sorted(waiting, key=lambda write: write.proposal.number)
         }
         self._find_lowest()
+        for write in self.pending.values():  # it said so when the recalled ones had an outcome
+            write.proposal.settled = min(write.proposal.settled, self.lowest)
         gone = sum(number > last for number in self._forgotten)
         self._forgotten.clear()
         return gone

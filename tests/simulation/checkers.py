@@ -134,10 +134,11 @@ def writes_of_a_peer_keep_their_order(history: History) -> Iterator[str]:
 
 
 def refused_writes_are_invisible(history: History) -> Iterator[str]:
-    """G2."""
+    """G2: but for those of an epoch of which nobody took part in a later recovery."""
     tags = _tags(history)
     for write in history.writes:
-        if write.outcome == "not_applied" and write.tag in tags.get(write.who, ()):
+        is_there = write.tag in tags.get(write.who, ())
+        if write.outcome == "not_applied" and is_there and not _may_be_lost(history, write):
             yield f"write {write.tag} of {write.who} was refused ({write.error}) and is there"
 
 

@@ -18,9 +18,10 @@ ROOT = Path("/sim")
 class File:
     """A file; held while its holder has it open."""
 
-    __slots__ = ("data", "holder")
+    __slots__ = ("beat", "data", "holder")
 
     def __init__(self, data: bytes, holder: Process | None) -> None:
+        self.beat = 1
         self.data = data
         self.holder = holder
 
@@ -60,6 +61,10 @@ class Held(HeldFile):
     def rewrite(self, data: bytes) -> None:
         self._process.call("rewrite")
         self._file.data = data
+
+    def beat(self) -> None:
+        self._process.call("utime")
+        self._file.beat += 1
 
     def close(self, *, remove: bool) -> None:
         self._process.call("release")
@@ -103,6 +108,15 @@ class ProcessFiles(Files):
         self._disk.changed()
         self._process.call("published")
         return Held(self._process, path, file)
+
+    def exists(self, path: Path) -> bool:
+        self._process.call("access")
+        return path.name in self._disk.files.get(str(path.parent), ())
+
+    def last_beat(self, path: Path) -> int:
+        self._process.call("stat")
+        file = self._disk.files.get(str(path.parent), {}).get(path.name)
+        return file.beat if file is not None else 0
 
     def replace(self, path: Path, data: bytes) -> None:
         self._process.call("replace")

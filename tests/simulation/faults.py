@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -109,6 +110,54 @@ def stop(run: Run, chance: random.Random) -> bool:
     return True
 
 
+def stop_host_and_kill_successor(run: Run, chance: random.Random) -> bool:
+    """A hand-over whose successor dies, or freezes, half-way."""
+    host = _one(run, chance, host=True)
+    if host is None or sum(p.is_up for p in run.world.processes) < 3:
+        return False
+    host.stop()
+    calls, dies = chance.randrange(40), chance.random() < 0.6
+
+    def look() -> None:
+        for process in run.world.processes:
+            if process.alive and process is not host and process.node.granted is not None:
+                process.fuse = calls
+                process.on_fuse = process.kill if dies else partial(process.freeze, 1.5)
+                return
+        run.later(0.00003, look)
+
+    look()
+    return True
+
+
+def freeze_host_past_its_lease(run: Run, chance: random.Random) -> bool:
+    """At any step; it is deposed, wakes up, and must not count any more."""
+    victim = _one(run, chance, host=True)
+    if victim is None or sum(p.is_up for p in run.world.processes) < 2:
+        return False
+    victim.fuse, victim.on_fuse = chance.randrange(20), lambda: victim.freeze(5.0)
+    return True
+
+
+def freeze_candidate_past_its_lease(run: Run, chance: random.Random) -> bool:
+    """The host dies, and who takes over freezes."""
+    victim = _one(run, chance, host=True)
+    if victim is None or sum(p.is_up for p in run.world.processes) < 3:
+        return False
+    victim.kill()
+    calls = chance.randrange(60)
+
+    def look() -> None:
+        for process in run.world.processes:
+            if process.alive and process.node.candidate is not None:
+                process.fuse, process.on_fuse = calls, partial(process.freeze, 3.0)
+                return
+        run.later(0.0003, look)
+
+    look()
+    return True
+
+
 def join(run: Run, chance: random.Random) -> bool:
     """A newcomer."""
     run.join()
@@ -211,7 +260,10 @@ FAULTS: dict[str, Fault] = {
         freeze,
         freeze_in_a_step,
         freeze_writer_and_kill_host,
+        freeze_host_past_its_lease,
+        freeze_candidate_past_its_lease,
         stop,
+        stop_host_and_kill_successor,
         join,
         join_in_the_crash,
         set_clock,

@@ -18,6 +18,7 @@ from memsync.replication.compiling import compile_proposal
 from memsync.replication.messages import (
     HEADER,
     Decision,
+    Entry,
     Propose,
     Resend,
     SnapshotPart,
@@ -128,6 +129,7 @@ class History:
         self.all_peers: list[Process] = []
         self.most_writers = 0
         self.unsettled: list[str] = []
+        self.ends: Counter[str] = Counter()  # roles that began, and why they ended
         self.logged: list[str] = []  # warnings and errors
         self._last: dict[str, Look] = {}
         self._roles: dict[str, str] = {}
@@ -144,9 +146,12 @@ class History:
                 self.applied.append(Applied(process.name, each["epoch"], each["version"], digest))
         elif event == "rolled_back":
             self.rolled_back[process.name] += 1
+        elif event == "disconnected":
+            self.ends[f"{self._roles[process.name]} ends: {payload[:40]}"] += 1
         elif event == "connected":
             process.world.note(process.name, f"is {payload} of {process.node.state.epoch}")
             self._roles[process.name] = payload
+            self.ends[f"becomes {payload}"] += 1
             role = process.node.role
             if isinstance(role, Host):
                 self._opened(process, role)
@@ -240,6 +245,12 @@ class History:
         if error is not None:
             assert isinstance(error, MemSyncError), error
             write.outcome, write.error = error.outcome, type(error).__name__
+            epoch = process.node.state.epoch
+            write.holders = frozenset(
+                p.name
+                for p in self.all_peers
+                if p.alive and not p.ended and p.node.state.epoch == epoch
+            )
             world.note(process.name, f"write {write.tag} is {write.outcome}: {write.error}")
             return
         write.outcome, write.version = "ok", future.result()
@@ -291,16 +302,16 @@ def _is_unread(mark: bytes, stream: bytes) -> bool:
     if position < 0:
         return False
     start = 0
-    is_in_snapshot = False
     while start + HEADER <= len(stream):
         end = start + HEADER + body_length(stream, start)
         if end > len(stream):
             return False
         if end > position:
             message = parse(stream[start + HEADER : end])
+            if isinstance(message, Entry):
+                return True
             if not isinstance(message, SnapshotPart):
-                return start <= position or is_in_snapshot
-            is_in_snapshot = True
+                return False
             if message.last:
                 return True
         start = end

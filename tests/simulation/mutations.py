@@ -96,8 +96,8 @@ def a_newcomer_serves_its_default(stack: ExitStack) -> None:
         def mutant(self: Any) -> Any:
             if self._node.replica.pair == (0, 0):
                 self._node.found()
-                return self.living
-            return (yield from run(self))
+                return
+            yield from run(self)
 
         return mutant
 

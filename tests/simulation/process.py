@@ -199,8 +199,9 @@ class Process:
         """The run is over: unwind what is left of the life."""
         self.alive = False
         if self._life is not None:
-            with suppress(Killed, Exception):
-                self._life.close()
+            with suppress(Killed, StopIteration):
+                while True:  # its last wishes are waits as well
+                    self._life.throw(Killed())
 
     @property
     def is_up(self) -> bool:

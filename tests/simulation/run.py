@@ -48,7 +48,7 @@ def _options(text: str) -> Options:
             case ["reader"]:
                 stated["peer"] = {"roles": []}
             case [key, value]:
-                network[key] = int(value)
+                network[key] = float(value) if key == "lease" else int(value)
     return load_options(stated, environ={})
 
 
@@ -73,6 +73,8 @@ class Run:
             group.append(f"maxLog={chance.choice([1, 3, 20])}")
         if chance.random() < 0.25:
             group.append("maxQueue=1024")
+        if chance.random() < 0.6:
+            group.append(f"lease={chance.choice([0.2, 0.5, 1.0])}")
         if chance.random() < 0.2:
             self.history.writer_limit = chance.choice([2, 3, 4])
             group.append(f"maxWriters={self.history.writer_limit}")
@@ -159,7 +161,7 @@ class Run:
             for checker in CHECKERS
             for found in checker(self.history)
         ]
-        counts = Counter(world.fired)
+        counts = Counter(world.fired) + self.history.ends
         for write in self.history.writes:
             counts[f"{write.kind}: {write.outcome}"] += 1
         return Result(world.seed, violations, world.trace, counts)
