@@ -82,8 +82,6 @@ class Concerned:
         """The host that accepted them was deposed: who knows whether they are in the object."""
         with self._guard:
             writes, self._writes = list(self._writes.values()), {}
-        for write in writes:
-            write.progress = None
         return writes
 
     def _end(self, write: PendingWrite, error: MemSyncError | None) -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger("memsync.host")
 _LAZY_ROUNDS = 16  # rounds a push may wait while more input is there
 STALL = 1.0  # seconds without taking anything after which a peer lags
 
-Mark = tuple[int, int]  # how often the peer had lagged, bytes queued for it
+Mark = tuple["Attached", int, int]  # how often it had lagged, bytes queued for it
 
 
 class Attached:
@@ -187,7 +187,7 @@ class Outgoing:
     def marks(self) -> dict[str, Mark]:
         """How far each peer that keeps up must have been sent to have all that is queued now."""
         return {
-            peer: (attached.lapses, attached.channel.queued_total)
+            peer: (attached, attached.lapses, attached.channel.queued_total)
             for peer, attached in self.attached.items()
             if not attached.lags
         }
@@ -197,14 +197,15 @@ class Outgoing:
 
         A peer that lags, or has lagged since, counts as gone: its mark was dropped with the rest.
         """
-        for peer in [peer for peer, mark in marks.items() if not self._stands(peer, mark)]:
+        for peer in [peer for peer, mark in marks.items() if not self._stands(mark)]:
             del marks[peer]
         if not marks:
             marks.update(self.marks())
         if not marks:
             return True
-        return any(self.attached[p].channel.sent_total >= mark for p, (_, mark) in marks.items())
+        return any(one.channel.sent_total >= total for one, _, total in marks.values())
 
-    def _stands(self, peer: str, mark: Mark) -> bool:
-        attached = self.attached.get(peer)
-        return attached is not None and not attached.lags and attached.lapses == mark[0]
+    def _stands(self, mark: Mark) -> bool:
+        attached, lapses, _ = mark
+        is_attached = self.attached.get(attached.peer) is attached  # not by another channel
+        return is_attached and not attached.lags and attached.lapses == lapses

@@ -326,6 +326,7 @@ class OwnWrites:
         for outcome in taken_back:
             number = outcome.write.proposal.number
             if number in self._replica.writes.pending:
+                outcome.write.progress = None  # it is decided anew
                 continue
             if row is None or number > row.last:
                 lost = (

@@ -100,7 +100,7 @@ def _may_be_lost(history: History, write: Write) -> bool:
 def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]:
     """G3: in the host and the writer, or in the host and one peer, if there is one."""
     members = {
-        (each.peer, each.proposal.number): each.members
+        (each.peer, each.proposal.number, each.version + 1): each.members
         for each in history.decided
         if each.outcome == "entry"
     }
@@ -109,7 +109,7 @@ def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]
             continue
         wanted = 2 if write.others else 1
         if write.w == "majority":
-            wanted = members[write.peer, write.number] // 2 + 1
+            wanted = members[write.peer, write.number, write.version] // 2 + 1
         if write.copies < wanted:
             yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"
 
