@@ -141,6 +141,7 @@ class Host:
         for decision in self._sequencer.attach(node.id, node.own.lowest, node.replica.writes.known):
             node.replica.decide(decision)
         self._write_rendezvous()
+        self._suspicious_until = self._machine.monotonic() + _SUSPICION  # who stopped is to go soon
         if not self._machine.misbehaves("what the dead left stays"):
             node.folder.clean(self.epoch)
         node.enter(self, self._sequencer.last(node.id))
@@ -267,11 +268,7 @@ class Host:
             return  # it is pending, and sent again to the next host
         clock = self._node.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
-        result: Ordered | Decision | Resend
-        if self._machine.misbehaves("a proposal is asked for again"):
-            result = Resend(self._sequencer.last(attached.peer) + 1)
-        else:
-            result = self._sequencer.propose(attached.peer, proposal)
+        result = self._sequencer.propose(attached.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)
         elif isinstance(result, Resend) or not attached.lags:

@@ -162,6 +162,8 @@ class Link:
             woken = yield from self._turn(max(deadline - now, 0))
             now = self._machine.monotonic()
             self._node.own.give_up_late(now)
+            if self._machine.misbehaves("pending writes are sent again"):
+                self._resend(self._node.own.lowest)
             if self._machine.misbehaves("a link breaks"):
                 self._lose("it misbehaves")
             if woken or now >= next_look:

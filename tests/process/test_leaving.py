@@ -61,7 +61,7 @@ def test_a_host_that_ends_without_stop_hands_over_and_loses_nothing(
     client.run(lambda mem: mem.patch({"$inc": {"n": 100}}, timeout=5))
     assert client.snapshot() == {"n": 111}
     assert client.status()["status"] == "host"
-    assert client.status()["peers"] == 0
+    until(lambda: client.status()["peers"] == 0, 2)
     if end != "exception":
         assert "Exception" not in program.stderr.read()
 

@@ -280,10 +280,10 @@ SPOTS = (
     "a level is a snapshot",
     "a link breaks",
     "a peer lags",
-    "a proposal is asked for again",
     "a send takes one byte",
     "a source breaks off",
     "a watch event is lost",
+    "pending writes are sent again",
     "pushes wait",
     "what the dead left stays",
 )

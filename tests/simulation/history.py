@@ -258,9 +258,11 @@ class History:
         if not write.is_tagged:
             return
         write.reads_itself = _has(process.node.replica.live, write)
-        holding = [p for p in self.all_peers if holds(p, write)]
-        write.copies = len(holding)
-        write.holders = frozenset(p.name for p in holding if p.alive and not p.ended)
+        epoch = process.node.state.epoch
+        write.copies = sum(holds(p, write, 0) for p in self.all_peers)
+        write.holders = frozenset(
+            p.name for p in self.all_peers if p.alive and not p.ended and holds(p, write, epoch)
+        )
         role = process.node.role
         if isinstance(role, Host):
             write.others = len([a for a in role.attached.values() if not a.lags])
@@ -284,9 +286,13 @@ def _has(document: dict[str, Any], write: Write) -> bool:
     return write.tag in document.get("log", {}).get(write.who, ())
 
 
-def holds(process: Process, write: Write) -> bool:
-    """Whether a process has a write in its state, or in what its kernel has for it."""
-    if _has(process.node.state.document, write):
+def holds(process: Process, write: Write, epoch: int) -> bool:
+    """Whether a process has a write in its state, or in what its kernel has for it.
+
+    A state of an earlier epoch does not count: another host may have ordered the write, too, but
+    never have come to say so.
+    """
+    if process.node.state.epoch >= epoch and _has(process.node.state.document, write):
         return True
     mark = write.tag.encode()
     return any(
