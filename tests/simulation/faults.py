@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .process import Process
+
 if TYPE_CHECKING:
-    from .process import Process
     from .run import Run
 
 Fault = Callable[["Run", random.Random], bool]
@@ -59,17 +60,23 @@ def kill_candidate(run: Run, chance: random.Random) -> bool:
     if victim is None or sum(p.is_up for p in run.world.processes) < 3:
         return False
     victim.kill()
-    calls = chance.randrange(60)
-
-    def look() -> None:
-        for process in run.world.processes:
-            if process.alive and process.node.candidate is not None:
-                process.fuse, process.on_fuse = calls, process.kill
-                return
-        run.later(0.0003, look)
-
-    look()
+    _hurt_the_next_candidate(run, chance.randrange(60), Process.kill)
     return True
+
+
+def _hurt_the_next_candidate(run: Run, calls: int, harm: Callable[[Process], None]) -> None:
+    for process in run.world.processes:
+        if process.alive:
+            process.lit_by = partial(_is_candidate, process)
+            process.fuse, process.on_fuse = calls, partial(harm, process)
+
+
+def _is_candidate(process: Process) -> bool:
+    return process.node.candidate is not None
+
+
+def _has_grant(process: Process) -> bool:
+    return process.node.granted is not None
 
 
 def freeze_in_a_step(run: Run, chance: random.Random) -> bool:
@@ -117,16 +124,11 @@ def stop_host_and_kill_successor(run: Run, chance: random.Random) -> bool:
         return False
     host.stop()
     calls, dies = chance.randrange(40), chance.random() < 0.6
-
-    def look() -> None:
-        for process in run.world.processes:
-            if process.alive and process is not host and process.node.granted is not None:
-                process.fuse = calls
-                process.on_fuse = process.kill if dies else partial(process.freeze, 1.5)
-                return
-        run.later(0.00003, look)
-
-    look()
+    for process in run.world.processes:
+        if process.alive and process is not host:
+            process.lit_by = partial(_has_grant, process)
+            process.fuse = calls
+            process.on_fuse = process.kill if dies else partial(process.freeze, 1.5)
     return True
 
 
@@ -145,16 +147,7 @@ def freeze_candidate_past_its_lease(run: Run, chance: random.Random) -> bool:
     if victim is None or sum(p.is_up for p in run.world.processes) < 3:
         return False
     victim.kill()
-    calls = chance.randrange(60)
-
-    def look() -> None:
-        for process in run.world.processes:
-            if process.alive and process.node.candidate is not None:
-                process.fuse, process.on_fuse = calls, partial(process.freeze, 3.0)
-                return
-        run.later(0.0003, look)
-
-    look()
+    _hurt_the_next_candidate(run, chance.randrange(60), lambda process: process.freeze(3.0))
     return True
 
 

@@ -40,6 +40,7 @@ class Process:
         self.leaving = False
         self.fuse = -1  # calls until `on_fuse`
         self.on_fuse: Callable[[], None] = lambda: None
+        self.lit_by: Callable[[], bool] | None = None  # the fuse waits until this is true
         self.sockets: list[Socket] = []
         self.servers: list[Server] = []
         self.held: list[File] = []
@@ -68,6 +69,10 @@ class Process:
         """The process asks something of its machine."""
         if not self.alive:
             raise Killed
+        if self.lit_by is not None:
+            if not self.lit_by():
+                return
+            self.lit_by = None
         if self.fuse >= 0:
             self.fuse -= 1
             if self.fuse < 0:

@@ -171,7 +171,7 @@ class Run:
         world.calm = True
         world.note("", "the faults are over")
         for process in world.processes:
-            process.fuse = -1
+            process.fuse, process.lit_by = -1, None
             process.thaw()
             for sock in process.sockets:
                 sock.inbound.stopped = False
