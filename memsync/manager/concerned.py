@@ -7,7 +7,7 @@ They are in the object, whatever comes; what is open is only whether the caller 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import MemSyncError, WriteConcernError
@@ -64,10 +64,8 @@ class Concerned:
                 if write.deadline <= now:
                     self.give_up(write)
 
-    def awaits(self, pending: Container[int]) -> list[Await]:
-        """What to ask a new host; one that is pending again is decided anew. The guard is held."""
-        for number in [number for number in self._writes if number in pending]:
-            self._writes.pop(number).progress = None
+    def awaits(self) -> list[Await]:
+        """What to ask a new host; the guard is held."""
         return [
             Await(
                 number,

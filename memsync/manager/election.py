@@ -68,13 +68,19 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
                 log.warning("process %s, host of epoch=%s, hangs", reign.pid, reign.epoch)
                 role = yield from _stand(node, reign.epoch + 1)
         elif not node.options.client_only:
-            role = yield from _stand(node, reign.epoch + 1 if reign else 1)
+            role = yield from _stand(node, _last_epoch(node, reign) + 1)
         if role is not None:
             return role
         if node.machine.monotonic() > deadline:
             raise _nobody_answers(node)
         yield Pause(node.waker, pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _last_epoch(node: Node, reign: Reign | None) -> int:
+    """The last number used, as far as locks or peers know: locks may have been deleted."""
+    known: list[int] = [content.get("epoch", 0) for content in node.folder.living_peers().values()]
+    return max([reign.epoch if reign else 0, node.state.epoch, *known])
 
 
 def _has_grant(node: Node, reign: Reign) -> bool:
@@ -159,9 +165,9 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
         gathering = _Gathering(node, host, reported)
         if not is_granted:
             yield from gathering.run()
-        if host.is_deposed():
+        if host.is_deposed() or node.state.epoch >= epoch:
             raise _Deposed
-        host.open(gathering.living)
+        host.open(gathering.living, granted_by=node.state.host if is_granted else None)
         for channel, hello in reported.values():
             host.admit(channel, hello)
         return host
@@ -194,6 +200,9 @@ class _Gathering:
         self.living = {*peers, node.id}
         # A peer whose file says epoch 0 has never asked to be attached, so it holds nothing.
         holders = {peer for peer, content in peers.items() if content.get("epoch") != 0}
+        # Nor may a member be passed over whose file somebody has deleted.
+        members = [peer for peer in node.state.members if peer not in self.living]
+        holders |= {peer for peer in members if node.folder.is_alive(peer) is None}
         self._recovery = Recovery(node.id, node.replica.pair, holders)
 
     def run(self) -> Life[None]:
@@ -242,7 +251,7 @@ class _Gathering:
                 channel, hello = self._host.arrivals.popleft()
                 self._replace(hello.peer, channel, hello)
             for peer in self._recovery.silent:
-                if not self._node.folder.is_alive(peer):
+                if self._node.folder.is_alive(peer) is False:
                     self._recovery.lost(peer)
                     self.living.discard(peer)
             if not self._recovery.silent or self._machine.monotonic() > deadline:
@@ -268,7 +277,7 @@ class _Gathering:
     def _forget(self, peer: str) -> None:
         channel, _ = self.reported.pop(peer)
         channel.close()
-        if self._node.folder.is_alive(peer):
+        if self._node.folder.is_alive(peer) is not False:
             self._recovery.unsettled(peer)
         else:
             self._recovery.lost(peer)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 import secrets
@@ -26,6 +27,7 @@ log = logging.getLogger("memsync.folder")
 
 _TEMPORARY = "tmp-"
 _TEMPORARY_AGE = 60.0  # seconds
+WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
 _MAX_BYTES = 1 << 16  # of a file that is read
 
 
@@ -63,12 +65,22 @@ def open_root(root: Path) -> Path:
 class HeldFile:
     """A file that was published locked; the lock lasts until `close` or the process's end."""
 
-    def __init__(self, fd: int, path: Path) -> None:
+    def __init__(self, fd: int, path: Path, data: bytes) -> None:
         self.fd = fd
         self.path = path
+        self.data = data
+
+    def is_in_place(self) -> bool:
+        """Whether nobody has deleted or replaced it."""
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return False
+        return os.path.samestat(found, os.fstat(self.fd))
 
     def rewrite(self, data: bytes) -> None:
         """Replace the content in place, so that the lock stays."""
+        self.data = data
         os.pwrite(self.fd, data, 0)
         os.ftruncate(self.fd, len(data))
 
@@ -90,6 +102,21 @@ class Files:
     def open_root(self, root: Path) -> Path:
         """See `open_root`."""
         return open_root(root)
+
+    def witness_folder(self, folder: Path) -> list[Path]:
+        """A folder beside the temp folder for what must outlive its cleaning, if there is one."""
+        for root in WITNESS_ROOTS:
+            if not os.access(root, os.W_OK | os.X_OK):
+                continue
+            try:
+                own = open_root(Path(root) / f"memsync-{os.getuid()}")
+            except RendezvousError as error:
+                log.debug("no witness in %s: %s", root, error)
+                continue
+            digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
+            self.make_folder(own / digest)
+            return [own / digest]
+        return []
 
     def make_folder(self, path: Path) -> None:
         """Make a folder if it is missing; raises `RendezvousError`."""
@@ -146,7 +173,7 @@ class Files:
         try:
             with forks.opening:
                 fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                held = HeldFile(fd, path)
+                held = HeldFile(fd, path, data)
                 forks.register(held, lambda: os.close(fd))
         except OSError as error:
             raise RendezvousError(

@@ -6,11 +6,14 @@
       authkey                                    32 random bytes, 0600
       <object>/
         rendezvous.json                          who is host (for people and plain managers)
-        epoch-7.lock                             held by the host of epoch 7 while it lives
+        epoch-7.lock                             held by the host of epoch 7 while it lives,
+                                                 and a second time outside, as a *witness*
         peer-<id>.json                           held by a peer while it lives
         7-<id>.sock                              the host's socket
 
-Held means alive, free means dead; how files are held is told in `files`.
+Held means alive, free means dead; how files are held is told in `files`. A file that is missing
+says nothing: somebody may have deleted it, and its owner makes it again. So that nobody takes a
+number meanwhile, each epoch's lock has its witness where another kind of cleaning goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -29,6 +33,8 @@ from typing import Any
 from ..errors import ProtocolError, RendezvousError
 from ..replication.messages import PROTOCOL
 from .files import Files, HeldFile
+
+log = logging.getLogger("memsync.folder")
 
 KEY_BYTES = 32
 SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
@@ -59,6 +65,32 @@ class Reign:
     address: Address
 
 
+class EpochLock:
+    """The lock of an epoch and its witness, as its holder has them."""
+
+    def __init__(self, files: list[HeldFile]) -> None:
+        self._held = files
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        for held in self._held:
+            held.beat()
+
+    def rewrite(self, data: bytes) -> None:
+        """Replace the content."""
+        for held in self._held:
+            held.rewrite(data)
+
+    def mend(self, folder: ObjectFolder) -> None:
+        """Make again what somebody deleted."""
+        self._held = [folder.mended(held) for held in self._held]
+
+    def close(self, *, remove: bool) -> None:
+        """Free it; what stays, unless `remove`, tells which numbers were used."""
+        for held in self._held:
+            held.close(remove=remove)
+
+
 class ObjectFolder:
     """The sub-folder of one object."""
 
@@ -68,6 +100,7 @@ class ObjectFolder:
         self.name = name
         self.path = self.root / _folder_name(name)
         self._files.make_folder(self.path)
+        self._witnesses = self._files.witness_folder(self.path)
 
     @classmethod
     def existing(cls, name: str) -> ObjectFolder:
@@ -107,20 +140,29 @@ class ObjectFolder:
 
     # -- locks and peers -------------------------------------------------------------------------
 
-    def publish_lock(self, epoch: int, peer: str, pid: int, address: Address) -> HeldFile | None:
+    def publish_lock(self, epoch: int, peer: str, pid: int, address: Address) -> EpochLock | None:
         """Take an epoch; None when somebody was faster, or the number is past."""
         content = self._lock_content(epoch, peer, pid, address, is_open=False)
-        held = self._files.publish(self._lock(epoch), content, self.path)
-        if held is None:
-            return None
-        if self._highest_epoch() != epoch:  # a late candidate may re-create a number long past
+        taken: list[HeldFile] = []
+        for folder in self._lock_folders():
+            held = self._files.publish(_lock_in(folder, epoch), content, folder)
+            if held is None:
+                break
+            taken.append(held)
+        else:
+            if self._highest_epoch() == epoch:  # a late candidate may take a number long past
+                return EpochLock(taken)
+        for held in taken:
             held.close(remove=True)
-            return None
-        return held
+        return None
 
-    def open_lock(self, held: HeldFile, epoch: int, peer: str, pid: int, address: Address) -> None:
+    def forget_peer(self, peer: str) -> None:
+        """Remove the file of a peer that has gone."""
+        self._files.remove(self.path / f"peer-{peer}.json")
+
+    def open_lock(self, lock: EpochLock, epoch: int, peer: str, pid: int, address: Address) -> None:
         """Say in the lock that its holder is host now: before, it held nothing of its own."""
-        held.rewrite(self._lock_content(epoch, peer, pid, address, is_open=True))
+        lock.rewrite(self._lock_content(epoch, peer, pid, address, is_open=True))
 
     def _lock_content(
         self, epoch: int, peer: str, pid: int, address: Address, *, is_open: bool
@@ -139,7 +181,7 @@ class ObjectFolder:
     def opened_epoch(self) -> int:
         """The last epoch in which there was a host, of those that the folder still knows."""
         for epoch in sorted(self._epochs(), reverse=True):
-            found = self._files.inspect(self._lock(epoch))
+            found = self._inspect_lock(epoch)
             content = _decode(found[1]) if found is not None else {}
             if content is None or content.get("open"):
                 return epoch
@@ -147,11 +189,39 @@ class ObjectFolder:
 
     def last_beat(self, epoch: int) -> int:
         """A number that changes with each sign of life of the epoch's host."""
-        return self._files.last_beat(self._lock(epoch))
+        return max(self._files.last_beat(_lock_in(f, epoch)) for f in self._lock_folders())
 
     def is_taken(self, epoch: int) -> bool:
         """Whether there is, or was, a candidate for an epoch."""
-        return self._files.exists(self._lock(epoch))
+        return self._files.exists(_lock_in(self.path, epoch))
+
+    def is_over(self, epoch: int) -> bool:
+        """Whether there is, or was, a candidate for a later epoch; looks everywhere."""
+        return (self._highest_epoch() or 0) > epoch
+
+    def mended(self, held: HeldFile) -> HeldFile:
+        """A held file, made again if somebody deleted or replaced it."""
+        if held.is_in_place():
+            return held
+        log.warning("%s was deleted or replaced: it is made again", held.path)
+        folder = held.path.parent
+        self._files.open_root(self.root)
+        self._files.make_folder(self.path)
+        self._files.make_folder(folder)
+        self._files.remove(held.path)
+        again = self._files.publish(held.path, held.data, folder)
+        if again is None:
+            return held  # somebody is at it this very moment: at the next look
+        held.close(remove=False)
+        return again
+
+    def mend_key(self, key: bytes) -> None:
+        """Put the key of a living group back where it was deleted."""
+        path = self.root / "authkey"
+        if not self._files.exists(path):
+            held = self._files.publish(path, key, self.path)
+            if held is not None:
+                held.close(remove=False)
 
     def publish_peer(self, peer: str, content: dict[str, Any]) -> HeldFile:
         """Make the peer's own file, held until it ends."""
@@ -169,21 +239,25 @@ class ObjectFolder:
             epoch = self._highest_epoch()
             if epoch is None:
                 return None
-            path = self._lock(epoch)
-            found = self._files.inspect(path)
+            found = self._inspect_lock(epoch)
             if found is not None:
-                return self._parse_reign(path, epoch, *found)
+                return self._parse_reign(_lock_in(self.path, epoch), epoch, *found)
         raise RendezvousError(f"the lock files in {self.path} change too quickly to be read")
 
     def reigns_still(self, epoch: int) -> bool:
-        """Whether the epoch is the highest one and its holder lives."""
-        if self._highest_epoch() != epoch:
-            return False
-        return self._is_held(self._lock(epoch))
+        """Whether there is no later epoch, and the holder of this one is not dead for certain.
 
-    def is_alive(self, peer: str) -> bool:
-        """Whether a peer's file is held."""
-        return self._is_held(self.path / f"peer-{peer}.json")
+        Where its lock was deleted, a peer that is connected to the holder knows better.
+        """
+        if self.is_over(epoch):
+            return False
+        found = self._inspect_lock(epoch)
+        return found is None or found[0]
+
+    def is_alive(self, peer: str) -> bool | None:
+        """Whether a peer's file is held; None where it is missing, which may mean anything."""
+        found = self._files.inspect(self.path / f"peer-{peer}.json")
+        return None if found is None else found[0]
 
     def living_peers(self) -> dict[str, dict[str, Any]]:
         """The content of every held peer file, by peer id."""
@@ -255,10 +329,12 @@ class ObjectFolder:
             folders.add(Path(current).parent)
         was_held = False
         for lower in sorted(each for each in self._epochs() if each < epoch):
-            is_held = self._is_held(self._lock(lower))
+            found = self._inspect_lock(lower)
+            is_held = found is not None and found[0]
             # A frozen host that wakes up must find the next epoch taken, or it goes on.
             if not is_held and not was_held:
-                self._files.remove(self._lock(lower))
+                for folder in self._lock_folders():
+                    self._files.remove(_lock_in(folder, lower))
             was_held = is_held
         for name in self._listing():
             if _PEER_NAME.fullmatch(name) and not self._is_held(self.path / name):
@@ -275,12 +351,23 @@ class ObjectFolder:
     def _listing(self) -> list[str]:
         return self._files.listing(self.path)
 
-    def _lock(self, epoch: int) -> Path:
-        return self.path / f"epoch-{epoch}.lock"
+    def _lock_folders(self) -> list[Path]:
+        return [self.path, *self._witnesses]
 
-    def _epochs(self) -> list[int]:
-        matches = map(_LOCK_NAME.fullmatch, self._listing())
-        return [int(match[1]) for match in matches if match]
+    def _inspect_lock(self, epoch: int) -> tuple[bool, bytes] | None:
+        """Whether an epoch is held, here or by its witness, and what its lock says."""
+        best = None
+        for folder in self._lock_folders():
+            found = self._files.inspect(_lock_in(folder, epoch))
+            if found is not None and (best is None or found[0] > best[0]):
+                best = found
+            if best is not None and best[0]:
+                break
+        return best
+
+    def _epochs(self) -> set[int]:
+        names = [name for folder in self._lock_folders() for name in self._files.listing(folder)]
+        return {int(match[1]) for match in map(_LOCK_NAME.fullmatch, names) if match}
 
     def _highest_epoch(self) -> int | None:
         return max(self._epochs(), default=None)
@@ -301,6 +388,10 @@ class ObjectFolder:
                 f"the lock file {path} is held by a living process, but its content is damaged: "
                 "end that process"
             ) from error
+
+
+def _lock_in(folder: Path, epoch: int) -> Path:
+    return folder / f"epoch-{epoch}.lock"
 
 
 def read_rendezvous(path: Path, files: Files) -> dict[str, Any]:

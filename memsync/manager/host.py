@@ -41,7 +41,7 @@ from ..replication.messages import (
 )
 from ..replication.sequencer import Ordered, Sequencer
 from .channel import Channel, ChannelLost
-from .files import HeldFile
+from .folder import EpochLock
 from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
 from .server import MemSyncServer
@@ -56,6 +56,7 @@ log = logging.getLogger("memsync.host")
 _CLOSE_PATIENCE = 2.0  # seconds for the last bytes to leave when the host stops
 _HAND_OVER_PATIENCE = 1.0  # seconds for a successor to take over
 _SUCCESSOR_PATIENCE = 0.3  # seconds after which another one is asked
+_MISSING_GRACE = 3.0  # seconds; twice as long as a living peer takes to make its file again
 _SUSPICION = 1.0  # seconds of quick looks after a link broke
 _QUICK_LOOK = 0.01  # seconds between them
 
@@ -65,7 +66,7 @@ class Host:
 
     status = "host"
 
-    def __init__(self, node: Node, epoch: int, lock: HeldFile, server: MemSyncServer) -> None:
+    def __init__(self, node: Node, epoch: int, lock: EpochLock, server: MemSyncServer) -> None:
         self.epoch = epoch
         self.server = server
         self.arrivals: deque[tuple[Channel, Hello]] = deque()
@@ -81,6 +82,8 @@ class Host:
         self._look_for_writes = False
         self._hands_over = False  # nothing is ordered any more
         self._next_beat = 0.0
+        self._gone: set[str] = set()  # no members any more; their files may still be held
+        self._missing: dict[str, float] = {}  # since when the files of peers are
         self._machine = node.machine
         self._selector = self._machine.new_selector(node.waker)
         self._out = Outgoing(node, self._selector, self._drop, self._catch_up)
@@ -106,14 +109,16 @@ class Host:
         if now >= self._next_beat:
             self._next_beat = now + self._node.lease.rhythm
             self._lock_file.beat()
-            self.is_deposed()  # nothing else may tell a host that nobody talks to
+            # Nothing else may tell a host that nobody talks to.
+            self.deposed = self.deposed or self._node.folder.is_over(self.epoch)
 
     # -- opening (driver) ------------------------------------------------------------------------
 
-    def open(self, living: set[str]) -> None:
+    def open(self, living: set[str], granted_by: str | None = None) -> None:
         """Begin the reign: its first entry, the dead leave, this peer is a member.
 
-        Raises `MaxWritersError` when this peer is a newcomer for whom there is no place.
+        The host that stops and has granted this epoch leaves as well. Raises `MaxWritersError` when
+        this peer is a newcomer for whom there is no place.
         """
         node = self._node
         node.adopt_group_options()
@@ -127,15 +132,17 @@ class Host:
             max_frame=node.own.max_frame,
         )
         own = member_of(node.hello())
+        gone = [peer for peer in node.state.members if self._is_gone(peer, living, granted_by)]
         if node.id not in node.state.members:
-            present = {p: m for p, m in node.state.members.items() if p in living}
+            present = {p: m for p, m in node.state.members.items() if p not in gone}
             check_room(present, own)
         address = self.server.endpoint
         node.folder.open_lock(self._lock_file, self.epoch, node.id, own["pid"], address)
         body = {"host": node.id, "pid": own["pid"], "address": address}
         self._push(self._sequencer.enter("reign", body))
-        for peer in [p for p in node.state.members if p != node.id and p not in living]:
+        for peer in gone:
             self._push(self._sequencer.leave(peer))
+            self._gone.add(peer)
         if node.id not in node.state.members:
             self._push(self._sequencer.enter("member", {"join": own}))
         for decision in self._sequencer.attach(node.id, node.own.lowest, node.replica.writes.known):
@@ -145,6 +152,12 @@ class Host:
         if not self._machine.misbehaves("what the dead left stays"):
             node.folder.clean(self.epoch)
         node.enter(self, self._sequencer.last(node.id))
+
+    def _is_gone(self, peer: str, living: set[str], granted_by: str | None) -> bool:
+        if peer == granted_by:
+            return True
+        is_here = peer == self._node.id or peer in living
+        return not is_here and self._node.folder.is_alive(peer) is False
 
     def _write_rendezvous(self) -> None:
         self._node.folder.write_rendezvous(self._node.rendezvous(self.epoch, self.server.endpoint))
@@ -424,17 +437,39 @@ class Host:
         members = self._node.state.members
         absent = [p for p in members if p not in self.attached and p != self._node.id]
         for peer in absent:
-            if not self._node.folder.is_alive(peer):
+            is_alive = self._node.folder.is_alive(peer)
+            if is_alive is None:
+                self._miss(peer)
+                continue
+            self._missing.pop(peer, None)
+            if not is_alive:
                 self._leave(peer)
 
-    def _leave(self, peer: str) -> None:
-        self._push(self._sequencer.leave(peer))
+    def _miss(self, peer: str) -> None:
+        """The file of a peer that is not attached is missing.
+
+        Who lives makes a deleted file again. Who does not for a while is dead, or frozen: its place
+        is free, but what became of its writes is remembered, for it might come back.
+        """
+        now = self._machine.monotonic()
+        if now - self._missing.setdefault(peer, now) > _MISSING_GRACE:
+            self._leave(peer, keeps_row=True)
+
+    def _leave(self, peer: str, *, keeps_row: bool = False) -> None:
+        self._missing.pop(peer, None)
+        self._gone.add(peer)
+        self._push(self._sequencer.leave(peer, keeps_row=keeps_row))
         for writer, progress in self.concerns.forget(peer):
             self._inform(writer, progress)
 
     def _keep_house(self) -> None:
         self._remove_dead()
         self._node.replica.forget_encoding()
+        for peer in [p for p in self._gone if self._node.folder.is_alive(p) is not True]:
+            self._node.folder.forget_peer(peer)
+            self._gone.discard(peer)
+        self._lock_file.mend(self._node.folder)
+        self._node.mend()
         if not self._node.folder.rendezvous_names(self._node.id):
             log.warning("the rendezvous file was missing or damaged: it is written anew")
             self._write_rendezvous()
@@ -520,12 +555,14 @@ class Host:
     def _hand_over(self) -> Life[None]:
         """Let a peer that has everything take the next epoch, and wait until it has."""
         self._hands_over = True
+        self._node.leaves_file = True  # the successor removes it
         deadline = self._machine.monotonic() + _HAND_OVER_PATIENCE
         asked: set[str] = set()
         while not self.is_deposed() and self._machine.monotonic() < deadline:
             successor = self._successor(asked)
             if successor is None:
                 if not self._is_anybody_left(asked):
+                    self._node.leaves_file = False
                     return
                 yield from self._round(_QUICK_LOOK)
                 continue

@@ -168,6 +168,7 @@ class Link:
                 self._lose("it misbehaves")
             if woken or now >= next_look:
                 next_look = now + self._rhythm()
+                self._node.mend()
                 if not self._node.reigns_still(self.reign.epoch):
                     self._lose("the host's lock is free, or a newer one exists")
                 elif self._is_silent(now):

@@ -88,6 +88,7 @@ class Node:
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
         self.clock = HybridClock()
         self.lease = Lease(network.lease)
+        self.leaves_file = False  # free, for a host to see for certain that this peer has gone
         self.granted: Grant | None = None  # the next epoch, by the host that stops
         self.watching = Watching(self.guard)
         self.replica: Replica[PendingWrite] = Replica(
@@ -192,6 +193,7 @@ class Node:
         """This peer has a role; the host has decided its writes up to number `last`."""
         self.adopt_group_options()
         self.role = role
+        self.leaves_file = not isinstance(role, Host)
         self.own.enter(role, last, keeps_accepted=isinstance(role, Host))
         old, self._last_host = self._last_host, self.state.host
         if old not in (None, self._last_host):
@@ -270,6 +272,11 @@ class Node:
     def state_epoch_in_file(self, epoch: int) -> None:
         """Say in the own peer file that this peer may hold something, before it does."""
         self._peer_file.rewrite(encode(self._peer_facts(epoch)))
+
+    def mend(self) -> None:
+        """Make again what somebody deleted of this peer's in the folder."""
+        self._peer_file = self.folder.mended(self._peer_file)
+        self.folder.mend_key(self.authkey)
 
     def reigns_still(self, epoch: int) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
@@ -421,7 +428,7 @@ class Node:
     def _end(self) -> None:
         self.watching.end()
         self.machine.unwatch(self.folder.path, self.waker.wake)
-        self._peer_file.close(remove=True)
+        self._peer_file.close(remove=not self.leaves_file)
         self.stopping = True
         self.own.end()
         self.waker.close()

@@ -311,17 +311,19 @@ class OwnWrites:
     # -- what the driver does --------------------------------------------------------------------
 
     def take_back(self, outcomes: list[Outcome[PendingWrite]]) -> None:
-        """A reign of this peer has ended before these outcomes could be told.
-
-        Nor is it certain what became of writes that were accepted and wait for their concern.
-        """
+        """A reign of this peer has ended before these outcomes could be told."""
         self._taken_back += outcomes
+        self._take_concerned_back()
+
+    def _take_concerned_back(self) -> None:
         for write in self._concerned.take_back():
             self._taken_back.append(Outcome(write, write.accepted, None, False))
             write.accepted = 0
 
-    def _look_what_became_of(self, taken_back: list[Outcome[PendingWrite]]) -> None:
+    def _look_what_became_of_them(self) -> None:
         """What the next host has counts, what it lacks is pending again, if it is remembered."""
+        self._take_concerned_back()
+        taken_back, self._taken_back = self._taken_back, []
         row = self._replica.state.table.get(self._replica.peer)
         for outcome in taken_back:
             number = outcome.write.proposal.number
@@ -338,13 +340,12 @@ class OwnWrites:
     def enter(self, way: Way, last: int, *, keeps_accepted: bool) -> None:
         """From now on writes go this way, beginning with those the host has not decided."""
         self._replica.settle()
-        taken_back, self._taken_back = self._taken_back, []
-        self._look_what_became_of(taken_back)
+        self._look_what_became_of_them()
         self.tell(keeps_accepted=keeps_accepted)
         with self._guard:
             for write in self._replica.writes.after(last):
                 way.queue_write(write, frame(write.proposal))
-            for message in self._concerned.awaits(self._replica.writes.pending):
+            for message in self._concerned.awaits():
                 way.queue_await(message)
             self._way = way
         way.kick()

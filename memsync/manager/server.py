@@ -103,7 +103,8 @@ class MemSyncServer(managers.Server):
             self._accepter.join(timeout=5)
         forks.release(self)
         try:
-            self.listener.close()  # removes the socket's path as well
+            with contextlib.suppress(FileNotFoundError):  # a successor has cleaned up already
+                self.listener.close()  # removes the socket's path as well
         except OSError as error:
             log.warning("the socket %s could not be removed: %s", self.endpoint, error)
         with self._lock:

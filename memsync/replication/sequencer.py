@@ -116,10 +116,11 @@ class Sequencer:
         )
         return self._append(entry)
 
-    def leave(self, peer: str) -> Ordered:
-        """A peer is gone for certain: its row and its membership end."""
+    def leave(self, peer: str, *, keeps_row: bool = False) -> Ordered:
+        """A peer is gone: its membership ends, and its row as well if that is certain."""
         self._queues.pop(peer, None)
-        return self.enter("member", {"leave": peer})
+        body = {"leave": peer, "keepsRow": True} if keeps_row else {"leave": peer}
+        return self.enter("member", body)
 
     def _accept(self, peer: str, proposal: Propose, queue: _Queue) -> Ordered | None:
         if "writer" not in self.state.members.get(peer, {}).get("roles", ()):

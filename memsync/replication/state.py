@@ -127,7 +127,8 @@ class State:
             self.members[member["id"]] = member
             return
         self.members.pop(body["leave"], None)
-        self.table.pop(body["leave"], None)
+        if not body.get("keepsRow"):
+            self.table.pop(body["leave"], None)
 
     def encode(self) -> bytes:
         """The whole state as a snapshot."""

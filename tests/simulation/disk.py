@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .world import World
 
 ROOT = Path("/sim")
+WITNESSES = Path("/witnesses")
 
 
 class File:
@@ -55,12 +56,18 @@ class Held(HeldFile):
 
     def __init__(self, process: Process, path: Path, file: File) -> None:
         self.path = path
+        self.data = file.data
         self._process = process
         self._file = file
 
     def rewrite(self, data: bytes) -> None:
         self._process.call("rewrite")
-        self._file.data = data
+        self._file.data = self.data = data
+
+    def is_in_place(self) -> bool:
+        self._process.call("lstat")
+        folder = self._process.disk.files.get(str(self.path.parent), {})
+        return folder.get(self.path.name) is self._file
 
     def beat(self) -> None:
         self._process.call("utime")
@@ -82,6 +89,10 @@ class ProcessFiles(Files):
 
     def open_root(self, root: Path) -> Path:
         return root
+
+    def witness_folder(self, folder: Path) -> list[Path]:
+        self._disk.files.setdefault(str(WITNESSES), {})
+        return [WITNESSES]
 
     def make_folder(self, path: Path) -> None:
         self._process.call("mkdir")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .disk import ROOT
 from .process import Process
 
 if TYPE_CHECKING:
@@ -228,6 +229,23 @@ def fork(run: Run, chance: random.Random) -> bool:
     return True
 
 
+def delete_files(run: Run, chance: random.Random) -> bool:
+    """Somebody cleans the temp folder: one file, or all of them."""
+    disk = run.world.disk
+    folder = next((f for path, f in disk.files.items() if path.startswith(f"{ROOT}/")), {})
+    kept = {f"peer-{p.node.id}.json" for p in run.world.processes if p.frozen}
+    everything = [(folder, name) for name in folder if name not in kept]
+    everything += [(disk.files[str(ROOT)], name) for name in disk.files[str(ROOT)]]
+    if not everything:
+        return False
+    chosen = everything if chance.random() < 0.3 else [chance.choice(everything)]
+    for place, name in chosen:
+        run.world.note("", f"deletes {name}")
+        del place[name]
+    disk.changed()
+    return True
+
+
 def cut(run: Run, chance: random.Random) -> bool:
     """A connection breaks, although both sides live."""
     victim = _one(run, chance, host=False)
@@ -263,6 +281,7 @@ FAULTS: dict[str, Fault] = {
         swizzle,
         slow_peer,
         fork,
+        delete_files,
         cut,
     )
 }

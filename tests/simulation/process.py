@@ -106,8 +106,8 @@ class Process:
 
     def freeze(self, seconds: float) -> None:
         """Stop, and go on later: between two steps, or in the middle of one."""
-        if not self.alive or self.frozen:
-            return
+        if not self.alive or self.frozen or self.lost_its_file():
+            return  # frozen without its file, nobody could know of it
         world = self.world
         world.note(self.name, f"is frozen for {seconds:.3f}")
         self.frozen = True
@@ -123,6 +123,12 @@ class Process:
         finally:
             world.depth -= 1
         self.thaw()
+
+    def lost_its_file(self) -> bool:
+        """Whether somebody has deleted the peer file of this living process."""
+        name = f"peer-{self.node.id}.json"
+        folder = next(iter(f for p, f in self.disk.files.items() if p.startswith("/sim/")), {})
+        return self.is_up and name not in folder
 
     def thaw(self) -> None:
         """Go on."""
