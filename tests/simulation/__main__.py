@@ -1,38 +1,59 @@
-"""``python -m tests.simulation [--seed FIRST] [--seeds COUNT] [--tell]``."""
+"""``python -m tests.simulation [--seed FIRST] [--seeds COUNT] [--tell] [--mutation NAME]``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections import Counter
+from contextlib import nullcontext
 
+from .checkers import what_never_happened
+from .mutations import MUTATIONS
 from .run import run
+
+ENOUGH = 300  # seeds in which everything has to happen
+
+
+def whole(text: str) -> int:
+    """A number from 0 on."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative: give a number from 0 on")
+    return number
 
 
 def main() -> int:
     """Run the seeds that the command line names; 1 when one of them finds a violation."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, metavar="FIRST", help="the first seed")
-    parser.add_argument("--seeds", type=int, default=1, metavar="COUNT", help="how many of them")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation",
+        description="Run a group of peers on a virtual machine, with faults, from a seed.",
+    )
+    parser.add_argument("--seed", type=whole, default=0, metavar="FIRST", help="the first seed")
+    parser.add_argument("--seeds", type=whole, default=1, metavar="COUNT", help="how many")
     parser.add_argument("--tell", action="store_true", help="print what happens")
+    parser.add_argument("--mutation", choices=MUTATIONS, metavar="NAME", help="break the code")
     arguments = parser.parse_args()
     violations = 0
     counts: Counter[str] = Counter()
-    for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-        result, story = run(seed, tell=arguments.tell)
-        counts += result.counts
-        for line in story:
-            print(line)
-        for violation in result.violations:
-            print(f"seed {seed}: {violation}")
-        if result.violations:
-            violations += 1
-            print(f"replay: python -m tests.simulation --seed {seed} --tell", flush=True)
+    with MUTATIONS[arguments.mutation]() if arguments.mutation else nullcontext():
+        for seed in range(arguments.seed, arguments.seed + arguments.seeds):
+            result, story = run(seed, tell=arguments.tell)
+            counts += result.counts
+            for line in story:
+                print(line)
+            for violation in result.violations:
+                print(f"seed {seed}: {violation}")
+            if result.violations:
+                violations += 1
+                print(f"replay: python -m tests.simulation --seed {seed} --tell", flush=True)
     if arguments.tell:
         for name, count in sorted(counts.items()):
             print(f"{count:8} {name}")
-    print(f"seeds {arguments.seeds} violations {violations}")
-    return 1 if violations else 0
+    idle = what_never_happened(counts) if arguments.seeds >= ENOUGH else []
+    for what in idle:
+        print(f"in {arguments.seeds} seeds this never happened: {what}")
+    print(f"seeds {arguments.seeds} violations {violations + bool(idle)}")
+    return 1 if violations or idle else 0
 
 
 sys.exit(main())

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from memsync.errors import MemErrors
 
+from .faults import FAULTS, SPOTS
 from .history import Decided, History, Opening, Write
+from .workload import KINDS
 
 Checker = Callable[[History], Iterator[str]]
 
@@ -109,7 +111,7 @@ def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]
             continue
         wanted = 2 if write.others else 1
         if write.w == "majority":
-            wanted = members[write.peer, write.number, write.version] // 2 + 1
+            wanted = members.get((write.peer, write.number, write.version), 0) // 2 + 1
         if write.copies < wanted:
             yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"
 
@@ -199,6 +201,20 @@ def max_writers_is_kept(history: History) -> Iterator[str]:
     for look in history.looks:
         if look.writers > limit:
             yield f"{look.who} knows of {look.writers} writers at {look.pair}, {limit} may be"
+
+
+def what_never_happened(counts: Counter[str]) -> list[str]:
+    """Of a whole batch: which kind of write never succeeded, which fault or spot never fired."""
+    wanted = [f"{kind}: ok" for kind in KINDS]
+    wanted += [*FAULTS, *(f"spot: {spot}" for spot in SPOTS)]
+    wanted += [
+        "becomes host",
+        "becomes client",
+        "host ends: deposed",
+        "client ends: the host hangs",
+    ]
+    wanted += ["client ends: the host hands over", "client ends: end of file"]
+    return [what for what in wanted if not counts[what]]
 
 
 # -- conflicts -------------------------------------------------------------------------------------

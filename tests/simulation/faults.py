@@ -292,6 +292,7 @@ SPOTS = (
     "a level is a snapshot",
     "a link breaks",
     "a peer lags",
+    "a read gives a piece",
     "a send takes one byte",
     "a source breaks off",
     "a watch event is lost",

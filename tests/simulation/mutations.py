@@ -12,8 +12,8 @@ from typing import Any
 from unittest import mock
 
 from memsync.document import Fork
-from memsync.manager import election, host, link, outgoing, own_writes
-from memsync.replication import conflicts, log, recovery, replica, sequencer, state
+from memsync.manager import channel, election, folder, host, link, outgoing, own_writes
+from memsync.replication import conflicts, log, recovery, replica, sequencer, state, writes
 from memsync.replication.messages import Decision, frame
 
 Mutation = Callable[[], Any]
@@ -209,8 +209,8 @@ def pending_writes_are_lost_on_a_take_over(stack: ExitStack) -> None:
     """The next host is not sent what the last one has not decided."""
 
     def make(enter: Any) -> Any:
-        def mutant(self: Any, way: Any, last: int) -> None:
-            enter(self, way, 1 << 60)
+        def mutant(self: Any, way: Any, last: int, **kwargs: Any) -> None:
+            enter(self, way, 1 << 60, **kwargs)
 
         return mutant
 
@@ -341,3 +341,191 @@ def an_own_write_is_hidden_before_it_has_come(stack: ExitStack) -> None:
         return mutant
 
     _replace(stack, replica.Replica, "_start_anew", make)
+
+
+# -- memsync as it was until the simulation found what was wrong ----------------------------------
+
+
+@_mutation
+def a_write_that_changed_nothing_comes_back_as_pending(stack: ExitStack) -> None:
+    """It was remembered like one that made an entry, and recalled, and never sent."""
+
+    def make(settle: Any) -> Any:
+        def mutant(self: Any, decision: Any) -> None:
+            decision.made_entry = decision.error is None
+            settle(self, decision)
+
+        return mutant
+
+    _replace(stack, replica.Replica, "_settle_one", make)
+    _replace(stack, link.Link, "_resend", lambda _: lambda self, number: None)
+
+
+@_mutation
+def a_refusal_is_forgotten_after_an_earlier_write_was_recalled(stack: ExitStack) -> None:
+    """Later proposals went on to say that everything below them was known."""
+
+    def make(recall: Any) -> Any:
+        def mutant(self: Any, last: int) -> int:
+            said = {number: write.proposal.settled for number, write in self.pending.items()}
+            said |= {write.proposal.number: write.proposal.settled for write in self._recent}
+            lost: int = recall(self, last)
+            for number, write in self.pending.items():
+                write.proposal.settled = said[number]
+            return lost
+
+        return mutant
+
+    _replace(stack, writes.Writes, "recall", make)
+
+
+@_mutation
+def a_drain_ends_at_half_a_frame(stack: ExitStack) -> None:
+    """A piece that held no whole frame looked like the end."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any) -> Iterator[Any]:
+            try:
+                while bodies := self.receive():
+                    yield from bodies
+            except channel.ChannelLost:
+                return
+
+        return mutant
+
+    _replace(stack, channel.Channel, "drain", make)
+
+
+@_mutation
+def a_mark_outlives_its_connection(stack: ExitStack) -> None:
+    """Bytes sent on a new connection were counted against those queued on the old one."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any, marks: Any) -> bool:
+            for peer in list(marks):
+                attached = self.attached.get(peer)
+                if attached is None or attached.lags or attached.lapses != marks[peer][1]:
+                    del marks[peer]
+            if not marks:
+                marks.update(self.marks())
+            return not marks or any(
+                self.attached[peer].channel.sent_total >= mark[2] for peer, mark in marks.items()
+            )
+
+        return mutant
+
+    _replace(stack, outgoing.Outgoing, "is_pushed", make)
+
+
+@_mutation
+def a_deposed_host_to_whom_nobody_talks_goes_on(stack: ExitStack) -> None:
+    """It looked for a successor only when there was something to do."""
+    _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
+
+
+@_mutation
+def a_stopping_host_does_not_wait_for_who_is_on_its_way(stack: ExitStack) -> None:
+    """A peer that lived, but was not attached at that moment, was left without the last writes."""
+    _replace(stack, host.Host, "_is_anybody_left", lambda _: lambda self, asked: False)
+
+
+@_mutation
+def a_lost_write_meets_its_concern(stack: ExitStack) -> None:
+    """Nobody asked whether the next host has it, only whether enough peers had come so far."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any) -> None:
+            return
+
+        return mutant
+
+    _replace(stack, own_writes.OwnWrites, "_take_concerned_back", make)
+
+
+@_mutation
+def a_number_is_used_twice_after_its_lock_was_deleted(stack: ExitStack) -> None:
+    """Only locks were asked for the last epoch, not the peers."""
+
+    def make(_: Any) -> Any:
+        def mutant(node: Any, reign: Any) -> int:
+            return reign.epoch if reign else 0
+
+        return mutant
+
+    _replace(stack, election, "_last_epoch", make)
+
+
+@_mutation
+def a_frozen_peer_whose_file_was_deleted_is_forgotten(stack: ExitStack) -> None:
+    """Its row went with its membership, and its writes counted twice when it came back."""
+
+    def make(leave: Any) -> Any:
+        def mutant(self: Any, peer: str, *, keeps_row: bool = False) -> None:
+            leave(self, peer)
+
+        return mutant
+
+    _replace(stack, host.Host, "_leave", make)
+
+
+# -- leases, hand-over, deletion -------------------------------------------------------------------
+
+
+@_mutation
+def a_deposed_host_answers(stack: ExitStack) -> None:
+    """It does not look whether somebody else reigns."""
+    _replace(stack, host.Host, "is_deposed", lambda _: lambda self: False)
+    _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
+
+
+@_mutation
+def a_missing_file_counts_as_a_free_one(stack: ExitStack) -> None:
+    """Who deletes a peer's file declares it dead."""
+
+    def make(is_alive: Any) -> Any:
+        def mutant(self: Any, peer: str) -> bool:
+            return bool(is_alive(self, peer))
+
+        return mutant
+
+    _replace(stack, folder.ObjectFolder, "is_alive", make)
+
+
+@_mutation
+def a_stopping_host_grants_its_epoch_to_who_lags(stack: ExitStack) -> None:
+    """The successor has not got everything, and does not look."""
+
+    def make(_: Any) -> Any:
+        def mutant(node: Any, reign: Any) -> bool:
+            grant, node.granted = node.granted, None
+            return grant is not None and grant.epoch == reign.epoch + 1
+
+        return mutant
+
+    def to_anybody(_: Any) -> Any:
+        def mutant(self: Any, asked: set[str]) -> Any:
+            for peer, attached in self.attached.items():
+                if peer not in asked:
+                    waiting = attached.channel._outbound
+                    while len(waiting) > attached.channel._begun:
+                        attached.channel.queued_total -= len(waiting.pop())
+                    return attached
+            return None
+
+        return mutant
+
+    _replace(stack, election, "_has_grant", make)
+    _replace(stack, host.Host, "_successor", to_anybody)
+
+
+@_mutation
+def a_stale_peer_deposes_a_host(stack: ExitStack) -> None:
+    """It need not have been in the epoch of the host that hangs."""
+
+    def make(_: Any) -> Any:
+        def mutant(node: Any) -> bool:
+            return not node.options.client_only
+
+        return mutant
+
+    _replace(stack, election, "_may_depose", make)

@@ -77,9 +77,8 @@ class Socket:
         self.process.call("recv")
         pipe = self.inbound
         if pipe.buffer and (pipe.fenced or not pipe.stopped):
-            chance = self.process.world.streams["network"]
-            if len(pipe.buffer) > 1 and not self.process.world.calm and chance.random() < 0.05:
-                size = chance.randint(1, len(pipe.buffer))
+            if self.process.world.misbehaves("a read gives a piece"):
+                size = self.process.world.streams["network"].randint(1, len(pipe.buffer))
             data = bytes(pipe.buffer[:size])
             del pipe.buffer[:size]
             self.other.process.notify()

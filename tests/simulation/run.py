@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from memsync.document import identical, to_plain
-from memsync.manager.folder import ObjectFolder
 from memsync.options import Options, load_options
 
 from . import workload
@@ -18,7 +17,7 @@ from .disk import ROOT, Disk
 from .faults import FAULTS, SPOTS
 from .history import Final, History
 from .network import Pipe
-from .process import NAME, Process
+from .process import Process
 from .world import World
 
 FAULTY = 4.0  # seconds of the first phase
@@ -240,6 +239,3 @@ class _Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._history.logged.append(record.getMessage())
-
-
-__all__ = ["NAME", "ObjectFolder", "Result", "Run", "run"]

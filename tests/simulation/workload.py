@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 FOUNDING: dict[str, Any] = {"n": 0, "log": {}, "s": {}, "c": {}, "q": [], "owner": None, "same": 1}
 FIELDS = "abc"
+KINDS = (
+    *("inc", "set", "unset", "parent", "max", "queue", "pop", "names", "counter", "claim"),
+    *("release", "nothing"),
+)
 TIMEOUT = 20.0  # seconds
 MAX_PENDING = 40
 

@@ -1,0 +1,27 @@
+"""The test of the tests: whatever is broken on purpose is found, and soon."""
+
+from __future__ import annotations
+
+import pytest
+
+from .mutations import MUTATIONS
+from .run import run
+
+SEEDS = 1000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_it_is_found(name: str) -> None:
+    with MUTATIONS[name]():
+        assert any(run(seed)[0].violations for seed in range(SEEDS)), f"not in {SEEDS} seeds"
+
+
+def test_code_that_was_broken_is_whole_again() -> None:
+    name = "duplicates_are_ordered_again"
+    seeds = range(20)
+    with MUTATIONS[name]():
+        found = [seed for seed in seeds if run(seed)[0].violations]
+    assert found
+    assert not any(run(seed)[0].violations for seed in found)

@@ -1,0 +1,127 @@
+"""A short form of the simulation, and that it is what it says: repeatable, and from seeds alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from .checkers import what_never_happened
+from .faults import FAULTS
+from .run import Run, run
+from .world import Streams
+
+ROOT = Path(__file__).parents[2]
+SEEDS = 300
+
+
+def command(*arguments: str, hash_seed: str = "0") -> tuple[int, list[str]]:
+    """Exit code and output of ``python -m tests.simulation``."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    return ended.returncode, (ended.stdout + ended.stderr).splitlines()
+
+
+@pytest.mark.slow
+def test_g1_to_g8_hold_in_three_hundred_seeds_in_which_everything_happens() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(SEEDS):
+        result, _ = run(seed)
+        assert result.violations == [], f"python -m tests.simulation --seed {seed} --tell"
+        counts += result.counts
+    assert what_never_happened(counts) == []
+
+
+@pytest.mark.parametrize("first", [1000, 1010])
+def test_g1_to_g8_hold_in_some_seeds(first: int) -> None:
+    for seed in range(first, first + 10):
+        assert run(seed)[0].violations == [], f"python -m tests.simulation --seed {seed} --tell"
+
+
+def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
+    program = (
+        "from tests.simulation.run import run\n"
+        "print([f'{run(seed)[0].trace:08x}' for seed in range(5)])\n"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=True,
+        ).stdout
+        for hash_seed in ("0", "1", "2")
+    }
+    assert outputs == {f"{[f'{run(seed)[0].trace:08x}' for seed in range(5)]}\n"}
+
+
+def test_other_seeds_give_other_traces() -> None:
+    assert len({run(seed)[0].trace for seed in range(10)}) == 10
+
+
+def test_a_draw_in_one_subsystem_does_not_shift_the_others() -> None:
+    one, other = Streams(7), Streams(7)
+    one["network"].random()
+    assert one["faults"].random() == other["faults"].random()
+    assert Streams(7)["faults"].random() != Streams(8)["faults"].random()
+    assert one["faults"].random() != Streams(7)["network"].random()
+
+
+def test_the_command_says_how_many_seeds_and_violations() -> None:
+    code, lines = command("--seed", "5", "--seeds", "3")
+    assert (code, lines) == (0, ["seeds 3 violations 0"])
+
+
+def test_a_violation_is_printed_with_the_seed_that_replays_it() -> None:
+    broken = ("--mutation", "duplicates_are_ordered_again")
+    code, lines = command("--seeds", "10", *broken)
+    assert code == 1
+    assert re.fullmatch(r"seeds 10 violations [1-9]\d?", lines[-1])
+    replay = next(line for line in lines if line.startswith("replay: "))
+    seed = replay.split("--seed ")[1].split()[0]
+    found = [line for line in lines if line.startswith(f"seed {seed}: ")]
+    again = command("--seed", seed, *broken, hash_seed="1")
+    assert again[0] == 1
+    assert [line for line in again[1] if line.startswith("seed ")] == found
+
+
+def test_what_happened_can_be_told() -> None:
+    code, lines = command("--seed", "1", "--tell")
+    assert code == 0
+    assert any("is host of 1" in line for line in lines)
+    assert lines[-1] == "seeds 1 violations 0"
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "x"], ["--seeds", "-1"], ["--mutation", "none"]])
+def test_a_wrong_argument_is_named(arguments: list[str]) -> None:
+    code, lines = command(*arguments)
+    assert code == 2
+    assert arguments[0] in lines[-1] and arguments[1] in lines[-1]
+
+
+def test_a_batch_in_which_nothing_happens_is_told() -> None:
+    missing = what_never_happened(Counter())
+    assert set(FAULTS) < set(missing)
+    assert "inc: ok" in missing
+
+
+def test_a_run_does_not_keep_the_machine(capfd: pytest.CaptureFixture[str]) -> None:
+    one = Run(3)
+    one.go()
+    assert not any(process.alive for process in one.world.processes)
+    assert capfd.readouterr() == ("", "")
