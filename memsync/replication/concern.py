@@ -98,7 +98,13 @@ class Concerns:
         journal: bool,
         members: Iterable[str],
     ) -> Reached:
-        """Watch over a write; returns how far it has come already."""
+        """Watch over a write; returns how far it has come already.
+
+        Asked again, for example because its writer has sent it again, it stays as it was.
+        """
+        known = self._watches.get((writer, number))
+        if known is not None:
+            return self._told(known)
         electorate = frozenset(members) | {self._host}
         missing = {
             peer

@@ -298,7 +298,7 @@ def holds(process: Process, write: Write, epoch: int) -> bool:
     return any(
         _is_unread(mark, (sock.channel._inbound if sock.channel else b"") + sock.inbound.buffer)
         for sock in process.sockets
-        if not sock.closed
+        if not (sock.closed and process.alive)
     )
 
 
