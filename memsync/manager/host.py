@@ -170,9 +170,6 @@ class Host:
         now = self._machine.monotonic()
         next_look = now + poll
         while not self._node.stopping:
-            self.beat(now)
-            if self.deposed:
-                return "deposed"
             next_event = min(next_look, self._next_beat, self._node.own.next_deadline())
             yield from self._round(max(next_event - now, 0))
             if self.deposed:
@@ -187,6 +184,9 @@ class Host:
         return "stopped"
 
     def _round(self, timeout: float) -> Life[None]:
+        self.beat(self._machine.monotonic())
+        if self.deposed:
+            return
         if self._out.is_waiting or self._inbox or self.arrivals or self._awaits:
             timeout = 0
         if self._unpushed:
@@ -591,7 +591,13 @@ class Host:
 
     def give_back(self) -> list[Outcome[PendingWrite]]:
         """The own writes that were ordered, but not acknowledged before the reign ended."""
-        return [outcome for outcome, _ in self._unpushed]
+        kept = self._node.replica.outcomes  # what was not even looked at
+        given_back = [outcome for outcome, _ in self._unpushed]
+        given_back += [outcome for outcome in kept if outcome.error is None]
+        refused = [outcome for outcome in kept if outcome.error is not None]
+        kept.clear()
+        kept.extend(refused)
+        return given_back
 
     def _flush_once(self, channel: Channel) -> None:
         try:

@@ -314,7 +314,7 @@ class Replica(Generic[W]):
 
         Returns whether it is a snapshot, and the frames. One encoding serves all who need one at
         about the same time, with the entries since behind it; but none that is older than the
-        version which the peer may have in spite of its pair.
+        peer's pair, or than the version which it may have in spite of that.
         """
         entries = self.log.since(epoch, version) if epoch else None
         if entries is not None:
@@ -324,7 +324,8 @@ class Replica(Generic[W]):
             entries = self.log.since(*pair)
             # More than that and a new encoding is the shorter way.
             is_shorter = self.log.size_since(pair[1]) <= sum(map(len, parts))
-            if entries is not None and is_shorter and pair[1] >= has_at_most:
+            is_new = pair[1] >= has_at_most and pair >= (epoch, version)
+            if entries is not None and is_shorter and is_new:
                 return True, [*parts, *map(frame, entries)]
         parts = snapshot_frames(self.state.encode(), self.part)
         self._encoded = (self.state.pair, parts)

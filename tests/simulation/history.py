@@ -250,6 +250,7 @@ class History:
                 p.name
                 for p in self.all_peers
                 if p.alive and not p.ended and p.node.state.epoch == epoch
+                if error.outcome == "not_applied" or holds(p, write, epoch)
             )
             world.note(process.name, f"write {write.tag} is {write.outcome}: {write.error}")
             return
