@@ -27,6 +27,7 @@ import re
 import secrets
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ class ObjectFolder:
 
     def forget_peer(self, peer: str) -> None:
         """Remove the file of a peer that has gone."""
-        self._files.remove(self.path / f"peer-{peer}.json")
+        self._files.remove(_peer_file(self.path, peer))
 
     def open_lock(self, lock: EpochLock, epoch: int, peer: str, pid: int, address: Address) -> None:
         """Say in the lock that its holder is host now: before, it held nothing of its own."""
@@ -225,7 +226,7 @@ class ObjectFolder:
 
     def publish_peer(self, peer: str, content: dict[str, Any]) -> HeldFile:
         """Make the peer's own file, held until it ends."""
-        held = self._files.publish(self.path / f"peer-{peer}.json", encode(content), self.path)
+        held = self._files.publish(_peer_file(self.path, peer), encode(content), self.path)
         if held is None:
             raise RendezvousError(f"the peer file {self.path}/peer-{peer}.json exists already")
         return held
@@ -256,7 +257,7 @@ class ObjectFolder:
 
     def is_alive(self, peer: str) -> bool | None:
         """Whether a peer's file is held; None where it is missing, which may mean anything."""
-        found = self._files.inspect(self.path / f"peer-{peer}.json")
+        found = self._files.inspect(_peer_file(self.path, peer))
         return None if found is None else found[0]
 
     def living_peers(self) -> dict[str, dict[str, Any]]:
@@ -390,8 +391,14 @@ class ObjectFolder:
             ) from error
 
 
+@lru_cache(maxsize=256)  # the host asks before each batch
 def _lock_in(folder: Path, epoch: int) -> Path:
     return folder / f"epoch-{epoch}.lock"
+
+
+@lru_cache(maxsize=256)
+def _peer_file(folder: Path, peer: str) -> Path:
+    return folder / f"peer-{peer}.json"
 
 
 def read_rendezvous(path: Path, files: Files) -> dict[str, Any]:

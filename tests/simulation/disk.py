@@ -31,10 +31,16 @@ class Disk:
     """All files, by their path."""
 
     def __init__(self, world: World) -> None:
-        self.files: dict[str, dict[str, File]] = {}
+        self.files: dict[str, File] = {}  # by path
         self._world = world
         self._wakes: list[tuple[Process, Callable[[], None]]] = []
         self.observed = True
+
+    def names(self, folder: str) -> list[str]:
+        """What is in a folder."""
+        start = f"{folder}/"
+        found = [path.removeprefix(start) for path in self.files if path.startswith(start)]
+        return [name for name in found if "/" not in name]
 
     def changed(self) -> None:
         """Something appeared or went: who watches is told, some time later."""
@@ -66,8 +72,7 @@ class Held(HeldFile):
 
     def is_in_place(self) -> bool:
         self._process.call("lstat")
-        folder = self._process.disk.files.get(str(self.path.parent), {})
-        return folder.get(self.path.name) is self._file
+        return self._process.disk.files.get(str(self.path)) is self._file
 
     def beat(self) -> None:
         self._process.call("utime")
@@ -91,30 +96,27 @@ class ProcessFiles(Files):
         return root
 
     def witness_folder(self, folder: Path) -> list[Path]:
-        self._disk.files.setdefault(str(WITNESSES), {})
         return [WITNESSES]
 
     def make_folder(self, path: Path) -> None:
         self._process.call("mkdir")
-        self._disk.files.setdefault(str(path), {})
 
     def listing(self, folder: Path) -> list[str]:
         self._process.call("listdir")
-        return list(self._disk.files.get(str(folder), ()))
+        return self._disk.names(str(folder))
 
     def inspect(self, path: Path) -> tuple[bool, bytes] | None:
         self._process.call("inspect")
-        file = self._disk.files.get(str(path.parent), {}).get(path.name)
+        file = self._disk.files.get(str(path))
         if file is None:
             return None
         return file.holder is not None, file.data
 
     def publish(self, path: Path, data: bytes, folder: Path) -> HeldFile | None:
         self._process.call("publish")
-        files = self._disk.files.setdefault(str(path.parent), {})
-        if path.name in files:
+        if str(path) in self._disk.files:
             return None
-        file = files[path.name] = File(data, self._process)
+        file = self._disk.files[str(path)] = File(data, self._process)
         self._process.held.append(file)
         self._disk.changed()
         self._process.call("published")
@@ -122,21 +124,21 @@ class ProcessFiles(Files):
 
     def exists(self, path: Path) -> bool:
         self._process.call("access")
-        return path.name in self._disk.files.get(str(path.parent), ())
+        return str(path) in self._disk.files
 
     def last_beat(self, path: Path) -> int:
         self._process.call("stat")
-        file = self._disk.files.get(str(path.parent), {}).get(path.name)
+        file = self._disk.files.get(str(path))
         return file.beat if file is not None else 0
 
     def replace(self, path: Path, data: bytes) -> None:
         self._process.call("replace")
-        self._disk.files.setdefault(str(path.parent), {})[path.name] = File(data, None)
+        self._disk.files[str(path)] = File(data, None)
         self._disk.changed()
 
     def remove(self, path: Path) -> None:
         self._process.call("remove")
-        if self._disk.files.get(str(path.parent), {}).pop(path.name, None) is not None:
+        if self._disk.files.pop(str(path), None) is not None:
             self._disk.changed()
 
     def remove_old_temporaries(self, folder: Path) -> None:

@@ -232,16 +232,18 @@ def fork(run: Run, chance: random.Random) -> bool:
 def delete_files(run: Run, chance: random.Random) -> bool:
     """Somebody cleans the temp folder: one file, or all of them."""
     disk = run.world.disk
-    folder = next((f for path, f in disk.files.items() if path.startswith(f"{ROOT}/")), {})
-    kept = {f"peer-{p.node.id}.json" for p in run.world.processes if p.frozen}
-    everything = [(folder, name) for name in folder if name not in kept]
-    everything += [(disk.files[str(ROOT)], name) for name in disk.files[str(ROOT)]]
+    kept = [p.node.id for p in run.world.processes if p.frozen]
+    everything = [
+        path
+        for path in disk.files
+        if path.startswith(f"{ROOT}/") and not any(peer in path for peer in kept)
+    ]
     if not everything:
         return False
     chosen = everything if chance.random() < 0.3 else [chance.choice(everything)]
-    for place, name in chosen:
-        run.world.note("", f"deletes {name}")
-        del place[name]
+    for path in chosen:
+        run.world.note("", f"deletes {path}")
+        del disk.files[path]
     disk.changed()
     return True
 

@@ -126,9 +126,8 @@ class Process:
 
     def lost_its_file(self) -> bool:
         """Whether somebody has deleted the peer file of this living process."""
-        name = f"peer-{self.node.id}.json"
-        folder = next(iter(f for p, f in self.disk.files.items() if p.startswith("/sim/")), {})
-        return self.is_up and name not in folder
+        name = f"/peer-{self.node.id}.json"
+        return self.is_up and not any(path.endswith(name) for path in self.disk.files)
 
     def thaw(self) -> None:
         """Go on."""

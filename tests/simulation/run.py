@@ -13,7 +13,7 @@ from memsync.options import Options, load_options
 
 from . import workload
 from .checkers import CHECKERS
-from .disk import ROOT, Disk
+from .disk import Disk
 from .faults import FAULTS, SPOTS
 from .history import Final, History
 from .network import Pipe
@@ -80,9 +80,6 @@ class Run:
         self._group = " ".join(group)
         self._numbers = iter(range(1, 1_000_000))
         self._users = world.streams["users"]
-        # A folder has its key before the first peer comes, or they would race for it each time.
-        folder = str(ROOT)
-        world.disk.files[folder] = {}
         self.faults = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
 
     def join(self) -> None:
