@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from cluster import Cluster, helper_pids, until
 
+from memsync.manager.files import Files
+
 # The strategies of the document language serve the tests of replication as well.
 sys.path.append(str(Path(__file__).parent / "document"))
 
@@ -35,6 +37,9 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert len(os.fsencode(path)) <= FOLDER_MAX
     monkeypatch.setenv("MEMSYNC_DIR", path)
     yield Path(path)
+    for place in Path(path).rglob("*.d"):
+        for witnesses in Files().witness_folder(place):
+            shutil.rmtree(witnesses)
     shutil.rmtree(path)
 
 

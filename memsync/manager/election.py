@@ -30,11 +30,11 @@ from ..replication.messages import (
 )
 from ..replication.recovery import Recovery
 from .channel import Channel, ChannelLost
-from .folder import Reign
+from .folder import Address, Reign
 from .host import Host
 from .link import Link
 from .machine import Dial, Life, Pause, Readable
-from .server import Serving
+from .server import MemSyncServer, Serving
 
 if TYPE_CHECKING:
     from .node import Node
@@ -137,14 +137,17 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
         handshake_timeout=network.handshake_timeout,
         proxies=node.options.manager.proxies,
     )
-    address = node.folder.socket_address(epoch, node.id)
-    try:
-        server = node.machine.serve(address, node.authkey, serving)
-    except OSError as error:
-        raise RendezvousError(
-            f"no socket can be made at {address} ({error.strerror}): make the folder writable, or "
-            "set MEMSYNC_DIR to another one"
-        ) from error
+
+    def listen(address: Address) -> MemSyncServer:
+        try:
+            return node.machine.serve(address, node.authkey, serving)
+        except OSError as error:
+            raise RendezvousError(
+                f"no socket can be made at {address} ({error.strerror}): make the folder writable, "
+                "or set MEMSYNC_DIR to another one"
+            ) from error
+
+    server = listen(node.folder.socket_address(epoch, node.id))
     if node.machine.misbehaves("a candidate is late"):
         yield Pause(node.waker, 0.02)
     try:
@@ -156,7 +159,7 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
         server.stop()
         return None
     log.info("standing for host epoch=%s peer=%s", epoch, node.id)
-    host = Host(node, epoch, lock, server)
+    host = Host(node, epoch, lock, server, listen)
     node.candidate = host
     reported: dict[str, tuple[Channel, Hello]] = {}
     try:

@@ -316,6 +316,10 @@ class ObjectFolder:
             return ("127.0.0.1", 0)
         return str(path) if len(os.fsencode(path)) <= SOCKET_PATH_MAX else ("127.0.0.1", 0)
 
+    def has_socket(self, address: Address) -> bool:
+        """Whether a host's socket can be found by its path, if it has one."""
+        return not isinstance(address, str) or self._files.exists(Path(address))
+
     def remove_short_folder(self, address: Address) -> None:
         """Remove the folder of a socket that did not fit into this one, if it is empty."""
         if isinstance(address, str) and Path(address).parent != self.path:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import selectors
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MaxWritersError, MemSyncError, ProtocolError, to_wire
@@ -41,7 +42,7 @@ from ..replication.messages import (
 )
 from ..replication.sequencer import Ordered, Sequencer
 from .channel import Channel, ChannelLost
-from .folder import EpochLock
+from .folder import Address, EpochLock
 from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
 from .server import MemSyncServer
@@ -66,9 +67,17 @@ class Host:
 
     status = "host"
 
-    def __init__(self, node: Node, epoch: int, lock: EpochLock, server: MemSyncServer) -> None:
+    def __init__(
+        self,
+        node: Node,
+        epoch: int,
+        lock: EpochLock,
+        server: MemSyncServer,
+        listen: Callable[[Address], MemSyncServer],
+    ) -> None:
         self.epoch = epoch
         self.server = server
+        self._listen = listen
         self.arrivals: deque[tuple[Channel, Hello]] = deque()
         self.deposed = False  # somebody has taken the next epoch
         self._node = node
@@ -468,11 +477,29 @@ class Host:
         for peer in [p for p in self._gone if self._node.folder.is_alive(p) is not True]:
             self._node.folder.forget_peer(peer)
             self._gone.discard(peer)
-        self._lock_file.mend(self._node.folder)
-        self._node.mend()
-        if not self._node.folder.rendezvous_names(self._node.id):
+        try:
+            self._mend()
+        except MemSyncError as error:  # at the next look; who is connected does not need it
+            log.error("what was deleted in the folder cannot be made again: %s", error)
+
+    def _mend(self) -> None:
+        """Make again what somebody deleted in the folder."""
+        node = self._node
+        self._lock_file.mend(node.folder)
+        node.mend()
+        if not node.folder.has_socket(self.server.endpoint):
+            self._listen_again()
+        if not node.folder.rendezvous_names(node.id):
             log.warning("the rendezvous file was missing or damaged: it is written anew")
             self._write_rendezvous()
+
+    def _listen_again(self) -> None:
+        """The socket's file was deleted: who is connected stays so, but nobody finds us."""
+        log.warning("the socket %s was deleted: it is made again", self.server.endpoint)
+        address = self.server.endpoint
+        self.server.stop()
+        self.server = self._listen(address)
+        self.server.start()
 
     # -- the node's other threads ----------------------------------------------------------------
 

@@ -168,12 +168,18 @@ class Link:
                 self._lose("it misbehaves")
             if woken or now >= next_look:
                 next_look = now + self._rhythm()
-                self._node.mend()
+                self._mend()
                 if not self._node.reigns_still(self.reign.epoch):
                     self._lose("the host's lock is free, or a newer one exists")
                 elif self._is_silent(now):
                     self._lose("the host hangs")
         return self._reason or "stopped"
+
+    def _mend(self) -> None:
+        try:
+            self._node.mend()
+        except MemSyncError as error:  # at the next look
+            log.error("this peer's file was deleted and cannot be made again: %s", error)
 
     def _rhythm(self) -> float:
         """Seconds between two looks into the folder."""

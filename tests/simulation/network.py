@@ -15,6 +15,8 @@ from memsync.errors import MemSyncError
 from memsync.manager.channel import Channel
 from memsync.replication.messages import HEADER, Hello, parse
 
+from .disk import File
+
 if TYPE_CHECKING:
     from memsync.manager.server import Serving
 
@@ -138,6 +140,7 @@ class Server:
         self._started = False
         self.ended = False
         process.world.listeners[address] = self
+        process.disk.files[address] = File(b"", None)
 
     def start(self) -> None:
         self.process.call("listen")
@@ -148,12 +151,15 @@ class Server:
 
     def stop(self) -> None:
         self.process.call("close listener")
+        if not self.ended:
+            self.process.disk.files.pop(self.endpoint, None)
         self.end()
 
     def end(self) -> None:
         """The kernel closes it."""
         self.ended = True
-        self.process.world.listeners.pop(self.endpoint, None)
+        if self.process.world.listeners.get(self.endpoint) is self:
+            del self.process.world.listeners[self.endpoint]
 
     def arrive(self, theirs: Socket, data: bytes, done: Callable[[], None]) -> None:
         """A connection has come: it shakes hands on a thread of its own, when there is one."""

@@ -291,7 +291,8 @@ class Process:
                 self.when_running(lambda: self._go_on_with(turn, result, error))
 
         def knock() -> None:
-            server = world.listeners.get(str(wait.address))
+            address = str(wait.address)
+            server = world.listeners.get(address) if address in world.disk.files else None
             if server is None or world.misbehaves("a connection is refused"):
                 finish(None, ChannelLost(f"connecting to {wait.address}: nobody listens"))
                 return

@@ -1,0 +1,151 @@
+"""Hosts that hang, stop, or lose their files: real processes, real signals, no second host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import NAME, Cluster, Peer, until
+
+from memsync import MemSync
+
+LEASE = 0.6  # seconds
+OPTIONS = {"network": {"lease": LEASE, "poll": 0.2}}
+
+pytestmark = pytest.mark.process
+
+
+def keep_writing(mem: MemSync[Any], name: str) -> None:
+    """Append numbers to an array of one's own until told to stop; note which were acknowledged."""
+    state = mem.__dict__
+    state["going"], state["acknowledged"], state["errors"], state["gap"] = True, [], [], 0.0
+    number, last = 0, time.monotonic()
+    while state["going"]:
+        number += 1
+        try:
+            mem.patch({"$push": {f"log.{name}": number}}, timeout=20)
+        except Exception as error:
+            state["errors"].append(repr(error))
+            continue
+        now = time.monotonic()
+        state["gap"] = max(state["gap"], now - last)
+        last = now
+        state["acknowledged"].append(number)
+
+
+def stop_writing(peer: Peer, ticket: int) -> tuple[list[int], list[str], float]:
+    """What was acknowledged, what was raised, and the longest time between two of them."""
+    peer.run(lambda mem: mem.__dict__.__setitem__("going", False))
+    peer.result(ticket)
+    return peer.run(lambda m: (m.__dict__["acknowledged"], m.__dict__["errors"], m.__dict__["gap"]))
+
+
+def hosts(peers: list[Peer]) -> list[Peer]:
+    return [peer for peer in peers if peer.status()["status"] == "host"]
+
+
+def group(cluster: Cluster, count: int) -> tuple[list[Peer], list[int]]:
+    """Peers that write, the first of them is host."""
+    peers = [cluster.peer({"log": {}}, OPTIONS) for _ in range(count)]
+    return peers, [peer.begin(keep_writing, f"w{i}") for i, peer in enumerate(peers)]
+
+
+def check(cluster: Cluster, peers: list[Peer], written: dict[str, list[int]]) -> None:
+    """All are equal, there is one host, and what was acknowledged is there once."""
+    log = cluster.settled(peers)["log"]
+    assert len(hosts(peers)) == 1
+    for name, acknowledged in written.items():
+        assert len(set(log[name])) == len(log[name])
+        assert set(acknowledged) <= set(log[name])
+
+
+def test_g6_a_frozen_host_is_replaced_and_does_not_count_when_it_wakes_up(cluster: Cluster) -> None:
+    peers, tickets = group(cluster, 3)
+    host, *clients = peers
+    until(lambda: all(len(p.snapshot("log") or {}) == 3 for p in peers))
+    host.freeze()
+    until(lambda: len(hosts(clients)) == 1, 10, "nobody replaces the frozen host")
+    before = clients[0].status()["version"]
+    until(lambda: clients[0].status()["version"] > before + 10)
+    host.thaw()
+    until(lambda: host.status()["status"] == "client", 10, "it goes on as a host")
+    written = {}
+    for index, (peer, ticket) in enumerate(zip(peers, tickets, strict=True)):
+        acknowledged, errors, _ = stop_writing(peer, ticket)
+        assert errors == []
+        written[f"w{index}"] = acknowledged
+    check(cluster, peers, written)
+
+
+def test_a_newcomer_does_not_replace_a_frozen_host_that_alone_holds_the_object(
+    cluster: Cluster,
+) -> None:
+    host = cluster.peer({"n": 1}, OPTIONS)
+    newcomer = cluster.peer({"n": 2}, {**OPTIONS, "timeout": 3}, start=False)
+    host.freeze()
+    try:
+        with pytest.raises(Exception, match=str(host.pid)) as caught:
+            newcomer.start()
+        assert type(caught.value).__name__ == "HostUnresponsiveError"
+    finally:
+        host.thaw()
+    assert newcomer.start() == "client"
+    assert newcomer.snapshot() == {"n": 1}
+
+
+def test_g15_planned_stops_of_the_host_make_no_write_fail(cluster: Cluster) -> None:
+    peers, tickets = group(cluster, 4)
+    until(lambda: all(len(p.snapshot("log") or {}) == 4 for p in peers))
+    written = []
+    for _ in range(3):
+        (host,) = hosts(peers)
+        index = peers.index(host)
+        acknowledged, errors, _ = stop_writing(host, tickets[index])
+        assert errors == []
+        written.append(acknowledged)
+        host.stop()
+        del peers[index], tickets[index]
+        until(lambda: len(hosts(peers)) == 1, 10)
+        before = peers[0].status()["version"]
+        until(lambda b=before: peers[0].status()["version"] > b + 10)
+    assert len(peers) == 1
+    acknowledged, errors, _ = stop_writing(peers[0], tickets[0])
+    assert errors == []
+    log = peers[0].snapshot("log")
+    found = sorted(tuple(numbers) for numbers in log.values())
+    assert found == sorted(tuple(n) for n in [*written, acknowledged])
+
+
+@pytest.mark.parametrize("what", ["rendezvous.json", "epoch-1.lock", "peer-*.json", "authkey", "*"])
+def test_g12_what_is_deleted_under_load_is_made_again_without_a_second_host(
+    cluster: Cluster, folder: Path, what: str
+) -> None:
+    peers, tickets = group(cluster, 3)
+    until(lambda: all(len(p.snapshot("log") or {}) == 3 for p in peers))
+    place = folder / f"{NAME}.d"
+    if what == "*":
+        shutil.rmtree(place)
+        os.unlink(folder / "authkey")
+    else:
+        for path in [*place.glob(what), *folder.glob(what)]:
+            path.unlink()
+
+    def is_whole() -> bool:
+        names = {path.name for path in place.glob("*")}
+        own = {f"peer-{peer.status()['id']}.json" for peer in peers}
+        return own | {"rendezvous.json", "epoch-1.lock"} <= names and (folder / "authkey").exists()
+
+    until(is_whole, 2, lambda: f"there is only {sorted(map(str, folder.rglob('*')))}")
+    peers.append(cluster.peer({"log": {"wrong": [1]}}, OPTIONS))
+    assert peers[-1].status()["status"] == "client"
+    written = {}
+    for index, ticket in enumerate(tickets):
+        acknowledged, errors, _ = stop_writing(peers[index], ticket)
+        assert errors == []
+        written[f"w{index}"] = acknowledged
+    check(cluster, peers, written)
+    assert hosts(peers) == [peers[0]]
