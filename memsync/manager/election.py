@@ -168,7 +168,8 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
         gathering = _Gathering(node, host, reported)
         if not is_granted:
             yield from gathering.run()
-        if host.is_deposed() or node.state.epoch >= epoch:
+        host.look()
+        if host.deposed or node.state.epoch >= epoch:
             raise _Deposed
         host.open(gathering.living, granted_by=node.state.host if is_granted else None)
         for channel, hello in reported.values():

@@ -192,12 +192,8 @@ class ObjectFolder:
         """A number that changes with each sign of life of the epoch's host."""
         return max(self._files.last_beat(_lock_in(f, epoch)) for f in self._lock_folders())
 
-    def is_taken(self, epoch: int) -> bool:
-        """Whether there is, or was, a candidate for an epoch."""
-        return self._files.exists(_lock_in(self.path, epoch))
-
     def is_over(self, epoch: int) -> bool:
-        """Whether there is, or was, a candidate for a later epoch; looks everywhere."""
+        """Whether there is, or was, a candidate for a later epoch."""
         return (self._highest_epoch() or 0) > epoch
 
     def mended(self, held: HeldFile) -> HeldFile:

@@ -90,7 +90,7 @@ class Host:
         self._pings_wanted = False
         self._look_for_writes = False
         self._hands_over = False  # nothing is ordered any more
-        self._next_beat = 0.0
+        self._beat_at = node.machine.monotonic()
         self._gone: set[str] = set()  # no members any more; their files may still be held
         self._missing: dict[str, float] = {}  # since when the files of peers are
         self._machine = node.machine
@@ -103,23 +103,29 @@ class Host:
     # -- who reigns (driver) ---------------------------------------------------------------------
 
     def is_deposed(self) -> bool:
-        """Whether somebody has taken the next epoch, so that nothing counts that is done here.
+        """Whether somebody has taken a later epoch, so that nothing counts that is done here.
 
         A host that was frozen finds out with this: before it reads anything, and again after
-        ordering and before it sends or acknowledges anything.
+        ordering and before it sends or acknowledges anything. Nobody can have deposed a host that
+        has given a sign of life within the last lease, so mostly a look at the clock will do.
         """
-        if not self.deposed and self._node.folder.is_taken(self.epoch + 1):
-            log.warning("epoch=%s is over: the next one is taken", self.epoch)
-            self.deposed = True
+        silent = self._machine.monotonic() - self._beat_at
+        if not self.deposed and silent > self._node.lease.seconds / 2:
+            self.look()
         return self.deposed
+
+    def look(self) -> None:
+        """Look for a later epoch."""
+        if not self.deposed and self._node.folder.is_over(self.epoch):
+            log.warning("epoch=%s is over: a later one is taken", self.epoch)
+            self.deposed = True
 
     def beat(self, now: float) -> None:
         """Give a sign of life, if it is time (monotonic seconds)."""
-        if now >= self._next_beat:
-            self._next_beat = now + self._node.lease.rhythm
+        if now >= self._beat_at + self._node.lease.rhythm:
+            self._beat_at = now
             self._lock_file.beat()
-            # Nothing else may tell a host that nobody talks to.
-            self.deposed = self.deposed or self._node.folder.is_over(self.epoch)
+            self.look()
 
     # -- opening (driver) ------------------------------------------------------------------------
 
@@ -179,7 +185,8 @@ class Host:
         now = self._machine.monotonic()
         next_look = now + poll
         while not self._node.stopping:
-            next_event = min(next_look, self._next_beat, self._node.own.next_deadline())
+            next_event = min(next_look, self._beat_at + self._node.lease.rhythm)
+            next_event = min(next_event, self._node.own.next_deadline())
             yield from self._round(max(next_event - now, 0))
             if self.deposed:
                 return "deposed"
@@ -585,19 +592,21 @@ class Host:
         self._node.leaves_file = True  # the successor removes it
         deadline = self._machine.monotonic() + _HAND_OVER_PATIENCE
         asked: set[str] = set()
-        while not self.is_deposed() and self._machine.monotonic() < deadline:
+        while not self.deposed and self._machine.monotonic() < deadline:
             successor = self._successor(asked)
             if successor is None:
                 if not self._is_anybody_left(asked):
                     self._node.leaves_file = False
                     return
                 yield from self._round(_QUICK_LOOK)
+                self.look()
                 continue
             asked.add(successor.peer)
             self._out.answer(successor, frame(Grant(self.epoch + 1, self._node.state.version)))
             patience = min(self._machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
             while self._machine.monotonic() < patience and not self.deposed:
                 yield from self._round(_QUICK_LOOK)
+                self.look()
 
     def _is_anybody_left(self, asked: set[str]) -> bool:
         """Whether a peer lives that could take over, but is not attached at the moment."""

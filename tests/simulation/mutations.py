@@ -455,19 +455,6 @@ def a_number_is_used_twice_after_its_lock_was_deleted(stack: ExitStack) -> None:
     _replace(stack, election, "_last_epoch", make)
 
 
-@_mutation
-def a_frozen_peer_whose_file_was_deleted_is_forgotten(stack: ExitStack) -> None:
-    """Its row went with its membership, and its writes counted twice when it came back."""
-
-    def make(leave: Any) -> Any:
-        def mutant(self: Any, peer: str, *, keeps_row: bool = False) -> None:
-            leave(self, peer)
-
-        return mutant
-
-    _replace(stack, host.Host, "_leave", make)
-
-
 # -- leases, hand-over, deletion -------------------------------------------------------------------
 
 

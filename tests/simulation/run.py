@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -54,7 +54,14 @@ def _options(text: str) -> Options:
 class Run:
     """The group of one seed."""
 
-    def __init__(self, seed: int, *, tell: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        tell: bool = False,
+        faults: Sequence[str] | None = None,
+        spots: Sequence[str] | None = None,
+    ) -> None:
         world = self.world = World(seed)
         if tell:
             world.story = []
@@ -65,7 +72,8 @@ class Run:
         world.disk = Disk(world)
         world.disk.observed = chance.random() < 0.75
         world.listeners = {}
-        world.enabled_spots = frozenset(s for s in SPOTS if chance.random() < 0.25)
+        enabled = [spot for spot in SPOTS if chance.random() < 0.25]
+        world.enabled_spots = frozenset(enabled if spots is None else spots)
         group = ["strict"] if chance.random() < 0.25 else []
         self.history.is_strict = bool(group)
         if chance.random() < 0.3:
@@ -80,7 +88,8 @@ class Run:
         self._group = " ".join(group)
         self._numbers = iter(range(1, 1_000_000))
         self._users = world.streams["users"]
-        self.faults = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
+        chosen = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
+        self.faults = chosen if faults is None else [*faults]
 
     def join(self) -> None:
         """One more process, if there is room."""
@@ -211,9 +220,12 @@ class Run:
             )
 
 
-def run(seed: int, *, tell: bool = False) -> tuple[Result, list[str]]:
-    """Run a seed; with `tell`, also what happened, a line for each thing."""
-    one = Run(seed, tell=tell)
+def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
+    """Run a seed; with ``tell=True``, also what happened, a line for each thing.
+
+    The seed says which `faults` and `spots` there are, unless they are given.
+    """
+    one = Run(seed, **focus)
     listener = _Listener(one.history)
     log = logging.getLogger("memsync")
     level, log.propagate = log.level, False
