@@ -200,3 +200,11 @@ class TestWhoIsGone:
         concerns.forget("p")
         assert watch(concerns, 3) == Reached(1, 2, 3, True)
         assert concerns.applied("p", VERSION) == [("w", Reached(1, 3, 3, True))]
+
+
+def test_a_write_that_is_sent_again_keeps_the_number_it_was_given() -> None:
+    concerns = Concerns("h")
+    first = concerns.watch("w", 1, 5, "majority", False, ["h", "w", "x", "y"])
+    assert (first.reached, first.wanted) == (2, 3)
+    again = concerns.watch("w", 1, 5, "majority", False, ["h", "w"])
+    assert (again.reached, again.wanted) == (2, 3)

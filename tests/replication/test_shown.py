@@ -208,3 +208,16 @@ def test_an_own_entry_of_an_earlier_life_is_shown_and_told_to_nobody() -> None:
     copy.settle()
     assert copy.live["n"] == 1
     assert told(copy) == []
+
+
+def test_no_snapshot_is_sent_that_is_older_than_what_the_peer_has() -> None:
+    host = reign(START, "me")
+    source = replica_of(host)
+    old = source.level(0, 0)[1]
+    entry_of(host.propose("me", proposal(1)))
+    epoch, version = host.state.pair
+    assert source.level(0, 0)[1][: len(old)] == old  # one encoding serves all
+    host.log.append(Entry(epoch + 1, version + 1, "h", 0, 0, "event", {}), 10)
+    snapshot, frames = source.level(epoch, version + 1)  # a pair that the log does not hold
+    assert snapshot
+    assert frames[: len(old)] != old

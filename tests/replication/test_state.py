@@ -202,3 +202,12 @@ def test_a_snapshot_of_a_wrong_shape_is_refused_and_changes_nothing(snapshot: ob
         state.restore(msgspec.msgpack.encode(snapshot))
     assert facts(state) == before
     assert not state.torn
+
+
+def test_g2_who_may_come_back_leaves_its_row_behind() -> None:
+    state = new_state()
+    state.apply(Entry(1, 1, "h", 0, 1, "member", {"join": member_of(hello("w"))}))
+    state.apply(patch(2, number=1))
+    state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w", "keepsRow": True}))
+    assert state.members == {}
+    assert state.table["w"].last == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from builders import proposal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,3 +123,25 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
     assert numbers(writes.after(last)) == [
         number for number, what in fate.items() if what != "refuse" and number > last
     ]
+
+
+def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_are_settled() -> None:
+    writes = Writes(keep=10)
+    for _ in range(3):
+        writes.add(Write(proposal(writes.next_number, settled=writes.lowest)))
+        if writes.next_number < 4:
+            writes.settle(writes.next_number - 1, made_entry=True)
+    assert [write.proposal.settled for write in writes.pending.values()] == [3]
+    writes.recall(0)
+    assert list(writes.pending) == [1, 2, 3]
+    assert [write.proposal.settled for write in writes.pending.values()] == [1, 1, 1]
+
+
+def test_g2_what_changed_nothing_is_not_brought_back() -> None:
+    writes = Writes(keep=10)
+    for _ in range(2):
+        writes.add(Write(proposal(writes.next_number)))
+    writes.settle(1, made_entry=False)
+    writes.settle(2, made_entry=True)
+    assert writes.recall(0) == 0
+    assert list(writes.pending) == [2]

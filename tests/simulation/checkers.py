@@ -129,10 +129,10 @@ def no_write_is_applied_twice(history: History) -> Iterator[str]:
 
 def writes_of_a_peer_keep_their_order(history: History) -> Iterator[str]:
     """G2: the numbers of a peer are one order."""
+    position = {write.tag: index for index, write in enumerate(history.writes)}
     for who, tags in _tags(history).items():
-        numbers = [int(tag[1:-1]) for tag in tags]
-        if numbers != sorted(numbers):
-            yield f"the writes of {who} are out of order: {numbers}"
+        if tags != sorted(tags, key=lambda tag: position.get(tag, -1)):
+            yield f"the writes of {who} are out of order: {tags}"
 
 
 def refused_writes_are_invisible(history: History) -> Iterator[str]:

@@ -158,6 +158,9 @@ class History:
 
     def _opened(self, process: Process, host: Host) -> None:
         there = {p.name for p in self.all_peers if p.node.id in host.attached}
+        if any(p.leaving and p.hosts for p in self.all_peers if p is not process):
+            # It was granted by one that had all: nothing may be lost that anybody has.
+            there |= {p.name for p in self.all_peers if p.is_up and not p.frozen}
         state = process.node.state
         self.openings.append(
             Opening(
