@@ -57,6 +57,7 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
     pause = _FIRST_PAUSE
     while True:
         node.check_stop()
+        node.mend()
         reign = node.folder.reign()
         role: Host | Link | None = None
         if reign is not None and reign.held:
@@ -105,8 +106,9 @@ def _may_depose(node: Node) -> bool:
 def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
     """Attach to whoever holds the lock; None when that broke off and is to be tried again."""
     node.state_epoch_in_file(max(reign.epoch, 1))
-    left = max(deadline - node.machine.monotonic(), 0.01)
-    timeout = min(_DIAL_TIMEOUT, node.lease.rhythm, left)
+    timeout = min(_DIAL_TIMEOUT, max(deadline - node.machine.monotonic(), 0.01))
+    if _may_depose(node):
+        timeout = min(timeout, node.lease.rhythm)  # or it would miss what the lease is about
     link = None
     try:
         channel = yield Dial(reign.address, node.authkey, frame(node.hello()), timeout)

@@ -108,14 +108,14 @@ class Files:
         for root in WITNESS_ROOTS:
             if not os.access(root, os.W_OK | os.X_OK):
                 continue
+            digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
             try:
-                own = open_root(Path(root) / f"memsync-{os.getuid()}")
+                own = open_root(Path(root) / f"memsync-{os.getuid()}") / digest
+                self.make_folder(own)
             except RendezvousError as error:
                 log.debug("no witness in %s: %s", root, error)
                 continue
-            digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
-            self.make_folder(own / digest)
-            return [own / digest]
+            return [own]
         return []
 
     def make_folder(self, path: Path) -> None:

@@ -146,7 +146,13 @@ class ObjectFolder:
         content = self._lock_content(epoch, peer, pid, address, is_open=False)
         taken: list[HeldFile] = []
         for folder in self._lock_folders():
-            held = self._files.publish(_lock_in(folder, epoch), content, folder)
+            try:
+                held = self._files.publish(_lock_in(folder, epoch), content, folder)
+            except RendezvousError as error:
+                if not taken:
+                    raise
+                log.warning("epoch=%s has no witness: %s", epoch, error)
+                continue
             if held is None:
                 break
             taken.append(held)

@@ -21,6 +21,7 @@ from memsync import (
     UsageError,
 )
 from memsync.manager import MemSyncManager
+from memsync.manager.folder import ObjectFolder
 from memsync.replication.messages import PROTOCOL
 
 pytestmark = pytest.mark.process
@@ -309,3 +310,52 @@ def test_names_that_differ_in_case_only_are_different_objects(cluster: Cluster) 
     peers = [cluster.peer({"name": name}, name=name) for name in ("abc", "ABC", "Abc")]
     assert [peer.status()["status"] for peer in peers] == ["host"] * 3
     assert [peer.snapshot("name") for peer in peers] == ["abc", "ABC", "Abc"]
+
+
+@pytest.mark.parametrize("what", ["missing", "open to others"])
+def test_where_no_witness_can_be_kept_the_lock_alone_does(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    root = tmp_path / "roots"
+    if what == "open to others":
+        (root / f"memsync-{os.getuid()}").mkdir(parents=True, mode=0o777)
+        (root / f"memsync-{os.getuid()}").chmod(0o777)
+    monkeypatch.setattr("memsync.manager.files.WITNESS_ROOTS", (str(root),))
+    place = ObjectFolder(folder, NAME)
+    lock = place.publish_lock(1, "ab", 7, "/x")
+    assert lock is not None
+    assert place.reigns_still(1)
+    lock.close(remove=False)
+    assert not place.reigns_still(1)
+
+
+def test_an_epoch_whose_lock_was_deleted_is_known_by_its_witness(folder: Path) -> None:
+    place = ObjectFolder(folder, NAME)
+    lock = place.publish_lock(3, "ab", 7, "/x")
+    assert lock is not None
+    (place.path / "epoch-3.lock").unlink()
+    reign = place.reign()
+    assert reign is not None
+    assert (reign.epoch, reign.held, reign.peer) == (3, True, "ab")
+    assert place.publish_lock(3, "cd", 8, "/y") is None
+    assert not (place.path / "epoch-3.lock").exists()
+    lock.mend(place)
+    assert (place.path / "epoch-3.lock").exists()
+    lock.close(remove=False)
+
+
+def test_the_epoch_above_a_held_one_stays_for_its_holder_to_see(folder: Path) -> None:
+    place = ObjectFolder(folder, NAME)
+    locks = [place.publish_lock(epoch, "ab", 7, "/x") for epoch in (1, 2, 3, 4)]
+    for lock in locks[1:]:
+        assert lock is not None
+        lock.close(remove=False)
+    place.clean(4)
+    assert sorted(path.name for path in place.path.glob("*.lock")) == [
+        "epoch-1.lock",
+        "epoch-2.lock",
+        "epoch-4.lock",
+    ]
+    assert place.is_over(1)
+    assert locks[0] is not None
+    locks[0].close(remove=False)
