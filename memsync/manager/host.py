@@ -284,6 +284,7 @@ class Host:
                 for writer, progress in self.concerns.applied(attached.peer, message.version):
                     self._inform(writer, progress)
             case Await():
+                self._remove_dead()
                 number, version = message.number, message.version
                 self._begin_watch(attached.peer, number, version, message.w, message.journal)
             case Leave():
@@ -297,6 +298,7 @@ class Host:
             return  # it is pending, and sent again to the next host
         clock = self._node.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
+        self._find_the_dead(proposal)
         result = self._sequencer.propose(attached.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)
@@ -308,6 +310,7 @@ class Host:
     def _order_own(self, write: PendingWrite) -> None:
         if write.proposal.number <= self._sequencer.last(self._node.id):
             return  # queued twice, because its thread was interrupted
+        self._find_the_dead(write.proposal)
         result = self._sequencer.propose(self._node.id, write.proposal)
         if isinstance(result, Resend):
             for earlier in self._node.own.unsent(result.number):
@@ -319,6 +322,11 @@ class Host:
         else:
             self._node.replica.decide(result)
         self._watch(self._node.id, write.proposal, result)
+
+    def _find_the_dead(self, proposal: Propose) -> None:
+        """Who is dead by the time that a write is ordered does not count for its concern."""
+        if proposal.w is not None:
+            self._remove_dead()
 
     def _push(self, ordered: Ordered) -> None:
         self._out.push(ordered.frame)
@@ -343,13 +351,13 @@ class Host:
     def _begin_watch(
         self, writer: str, number: int, version: int, w: int | str | None, journal: bool
     ) -> None:
-        self._remove_dead()  # they are no members any more, if nobody has noticed so far
         members = self._node.state.members
         self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
         self._out.push(frame(Confirm()))  # who lags is asked when it has caught up
         self._out.urge_all()
 
     def _watch_own(self, each: Await) -> None:
+        self._remove_dead()
         self._begin_watch(self._node.id, each.number, each.version, each.w, each.journal)
 
     def _inform(self, writer: str, progress: Reached) -> None:
