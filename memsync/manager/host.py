@@ -587,7 +587,7 @@ class Host:
     def _say_good_bye(self) -> Life[None]:
         patience = self._machine.monotonic() + _CLOSE_PATIENCE
         yield from self._round(0)
-        while self._machine.monotonic() < patience:
+        while self._machine.monotonic() < patience and not self.deposed:
             self._out.urge_all()
             waiting = [a for a in self.attached.values() if a.channel.backlog]
             if not waiting and not self._unpushed and not self._inbox:

@@ -89,6 +89,7 @@ class VirtualMachine(Machine):
         self.files = ProcessFiles(process)
 
     def monotonic(self) -> float:
+        self._process.spin()
         return self._world.now + self._process.boot
 
     def wall_ms(self) -> int:

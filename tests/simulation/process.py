@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "obj"
 START_TIMEOUT = 30.0  # seconds
+MAX_LOOKS = 100_000  # at the clock in one step
 
 
 class Process:
@@ -56,6 +57,7 @@ class Process:
         self._is_due = False
         self._put_off: list[Callable[[], None]] = []
         self._running = False
+        self._looks = 0  # at the clock, in this step
         world.processes.append(self)
 
     # -- time ------------------------------------------------------------------------------------
@@ -80,6 +82,12 @@ class Process:
                 self.on_fuse()
                 if not self.alive:
                     raise Killed
+
+    def spin(self) -> None:
+        """The process looks at its clock: a step that does so for ever waits without a wait."""
+        self._looks += 1
+        if self._looks > MAX_LOOKS:
+            raise RuntimeError("a step of the life does not end")
 
     def kill(self) -> None:
         """The end at once: sockets go, and an instant later the locks."""
@@ -155,6 +163,7 @@ class Process:
     def do(self, event: Callable[[], None]) -> None:
         """Run some of the process's code now."""
         self._running = True
+        self._looks = 0
         try:
             event()
         except Killed:
