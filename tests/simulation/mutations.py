@@ -19,10 +19,6 @@ from memsync.replication.messages import Decision, frame
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
 FOCUS: dict[str, dict[str, list[str]]] = {
-    "a_number_is_used_twice_after_its_lock_was_deleted": {
-        "faults": ["delete_files", "stop", "kill_host", "join"],
-        "spots": [],
-    },
     "a_refusal_is_forgotten_after_an_earlier_write_was_recalled": {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut"],
         "spots": ["a link breaks", "a level is a snapshot"],
@@ -427,19 +423,6 @@ def a_mark_outlives_its_connection(stack: ExitStack) -> None:
 def a_deposed_host_to_whom_nobody_talks_goes_on(stack: ExitStack) -> None:
     """It looked for a successor only when there was something to do."""
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
-
-
-@_mutation
-def a_number_is_used_twice_after_its_lock_was_deleted(stack: ExitStack) -> None:
-    """Only locks were asked for the last epoch, not the peers."""
-
-    def make(_: Any) -> Any:
-        def mutant(node: Any, reign: Any) -> int:
-            return reign.epoch if reign else 0
-
-        return mutant
-
-    _replace(stack, election, "_last_epoch", make)
 
 
 # -- leases, hand-over, deletion -------------------------------------------------------------------
