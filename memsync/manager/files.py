@@ -108,11 +108,11 @@ class Files:
         for root in WITNESS_ROOTS:
             if not os.access(root, os.W_OK | os.X_OK):
                 continue
-            digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
             try:
+                digest = _place(folder)
                 own = open_root(Path(root) / f"memsync-{os.getuid()}") / digest
                 self.make_folder(own)
-            except RendezvousError as error:
+            except (RendezvousError, OSError) as error:
                 log.debug("no witness in %s: %s", root, error)
                 continue
             return [own]
@@ -231,6 +231,17 @@ class Files:
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _TEMPORARY_AGE:
                     path.unlink()
+
+
+def _place(folder: Path) -> str:
+    """What tells a folder in a root apart from all others, also when it was made anew.
+
+    The path alone does not: another process may have something else mounted there.
+    """
+    root = folder.resolve().parent
+    inside, beside = root.stat(), root.parent.stat()
+    facts = f"{inside.st_dev} {beside.st_dev} {beside.st_ino} ".encode()
+    return hashlib.sha256(facts + os.fsencode(root / folder.name)).hexdigest()[:24]
 
 
 def _temporary_in(folder: Path) -> Path:

@@ -117,7 +117,8 @@ class Host:
     def look(self) -> None:
         """Look for a later epoch."""
         if not self.deposed and self._node.folder.is_over(self.epoch):
-            log.warning("epoch=%s is over: a later one is taken", self.epoch)
+            level = logging.INFO if self._hands_over else logging.WARNING
+            log.log(level, "epoch=%s is over: a later one is taken", self.epoch)
             self.deposed = True
 
     def beat(self, now: float) -> None:
@@ -308,6 +309,8 @@ class Host:
         self._out.urge(attached)
 
     def _order_own(self, write: PendingWrite) -> None:
+        if self._hands_over:
+            return  # it is pending, and its outcome will be unknown
         if write.proposal.number <= self._sequencer.last(self._node.id):
             return  # queued twice, because its thread was interrupted
         self._find_the_dead(write.proposal)
@@ -511,9 +514,9 @@ class Host:
     def _listen_again(self) -> None:
         """The socket's file was deleted: who is connected stays so, but nobody finds us."""
         log.warning("the socket %s was deleted: it is made again", self.server.endpoint)
-        address = self.server.endpoint
         self.server.stop()
-        self.server = self._listen(address)
+        # Asked for anew, for the folder that a short path leads to may be gone as well.
+        self.server = self._listen(self._node.folder.socket_address(self.epoch, self._node.id))
         self.server.start()
 
     # -- the node's other threads ----------------------------------------------------------------

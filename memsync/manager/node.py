@@ -418,7 +418,8 @@ class Node:
     def _close(self, role: Role) -> Life[None]:
         if isinstance(role, Host):
             yield from role.close(clean=self.failure is None)
-            if role.deposed or not self.stopping:
+            has_handed_over = self.stopping and self.leaves_file
+            if not has_handed_over and (role.deposed or not self.stopping):
                 self.own.take_back(role.give_back())
             return
         if self.stopping:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cluster import NAME, Cluster, Peer, until
 
-from memsync import MemSync
+from memsync import MemSync, WriteConcernError
 
 LEASE = 0.6  # seconds
 OPTIONS = {"network": {"lease": LEASE, "poll": 0.2}}
@@ -149,3 +149,34 @@ def test_g12_what_is_deleted_under_load_is_made_again_without_a_second_host(
         written[f"w{index}"] = acknowledged
     check(cluster, peers, written)
     assert hosts(peers) == [peers[0]]
+
+
+def test_a_socket_that_did_not_fit_into_the_folder_is_made_again_with_its_own(
+    cluster: Cluster, folder: Path
+) -> None:
+    place = folder / ("x" * 120)
+    place.mkdir(mode=0o700)
+    host = cluster.peer({"n": 1}, OPTIONS, folder=place)
+    socket = Path(host.run(lambda mem: mem.get_status()["host"]["address"]))
+    assert socket.parent.parent != place
+    shutil.rmtree(socket.parent)
+    until(socket.exists, 3)
+    newcomer = cluster.peer({"n": 2}, OPTIONS, folder=place)
+    assert newcomer.snapshot() == {"n": 1}
+
+
+def test_what_is_applied_is_told_as_applied_although_the_host_stops_before_its_concern_is_met(
+    cluster: Cluster,
+) -> None:
+    host, *others = cluster.start(3, {"n": 0}, OPTIONS)
+    others[1].freeze()
+    try:
+        ticket = host.begin(lambda mem: mem.patch({"$inc": {"n": 1}}, w=3, timeout=30))
+        until(lambda: others[0].snapshot("n") == 1)
+        host.stop()
+        with pytest.raises(WriteConcernError) as caught:
+            host.result(ticket)
+    finally:
+        others[1].thaw()
+    assert caught.value.outcome == "applied"
+    assert others[0].snapshot("n") == 1

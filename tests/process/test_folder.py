@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from memsync import (
     UsageError,
 )
 from memsync.manager import MemSyncManager
+from memsync.manager.files import Files
 from memsync.manager.folder import ObjectFolder
 from memsync.replication.messages import PROTOCOL
 
@@ -359,3 +361,18 @@ def test_the_epoch_above_a_held_one_stays_for_its_holder_to_see(folder: Path) ->
     assert place.is_over(1)
     assert locks[0] is not None
     locks[0].close(remove=False)
+
+
+def test_a_witness_is_of_the_place_and_not_of_its_name_alone(tmp_path: Path) -> None:
+    def witness() -> list[Path]:
+        (tmp_path / "temp" / "root" / "obj.d").mkdir(parents=True)
+        return Files().witness_folder(tmp_path / "temp" / "root" / "obj.d")
+
+    first = witness()
+    shutil.rmtree(tmp_path / "temp" / "root")
+    assert witness() == first
+    (tmp_path / "temp").rename(tmp_path / "elsewhere")
+    second = witness()
+    assert second != first
+    for made in (*first, *second):
+        made.rmdir()

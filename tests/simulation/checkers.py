@@ -18,15 +18,17 @@ Checker = Callable[[History], Iterator[str]]
 def all_become_quiet(history: History) -> Iterator[str]:
     """After the faults, everybody has a role, nothing is pending, and all are at one version."""
     yield from history.unsettled
-
-
-MAY_REFUSE_A_START = {"MaxWritersError", "HostUnresponsiveError"}
+    if not history.finals:
+        yield "nobody is up"
 
 
 def nobody_fails(history: History) -> Iterator[str]:
-    """G12, G13: a newcomer may be refused; who is up stays up."""
+    """G12, G13: a newcomer may be refused, for a reason; who is up stays up."""
+    reasons = {"HostUnresponsiveError"}
+    if history.writer_limit is not None:
+        reasons.add("MaxWritersError")
     for who, was_up, kind, text in history.failures:
-        if was_up or kind not in MAY_REFUSE_A_START:
+        if was_up or kind not in reasons:
             yield f"{who} has failed: {text}"
 
 
