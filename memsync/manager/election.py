@@ -17,7 +17,13 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..errors import HostUnresponsiveError, MemSyncError, ProtocolError, RendezvousError
+from ..errors import (
+    AuthenticationFailedError,
+    HostUnresponsiveError,
+    MemSyncError,
+    ProtocolError,
+    RendezvousError,
+)
 from ..replication.messages import (
     HEADER,
     Entry,
@@ -45,6 +51,8 @@ _FIRST_PAUSE = 0.0005  # seconds; a killed host's lock is freed an instant after
 _LONGEST_PAUSE = 0.1
 _DIAL_TIMEOUT = 5.0  # seconds for one attempt to connect and authenticate, at most
 _GATHER_PAUSE = 0.005  # seconds between two looks for dead peers
+_FOUNDING_PATIENCE = 0.25  # seconds for survivors to make their deleted files again
+_LONGEST_LOOK = 0.05  # seconds; a candidate that was away for longer did not wait for anybody
 _FETCH_PATIENCE = 5.0  # seconds without a byte after which a source is given up
 
 
@@ -106,24 +114,32 @@ def _may_depose(node: Node) -> bool:
 def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
     """Attach to whoever holds the lock; None when that broke off and is to be tried again."""
     node.state_epoch_in_file(max(reign.epoch, 1))
-    timeout = min(_DIAL_TIMEOUT, max(deadline - node.machine.monotonic(), 0.01))
-    if _may_depose(node):
-        timeout = min(timeout, node.lease.rhythm)  # or it would miss what the lease is about
+    timeout = min(_dial_timeout(node), max(deadline - node.machine.monotonic(), 0.01))
     link = None
     try:
         channel = yield Dial(reign.address, node.authkey, frame(node.hello()), timeout)
         link = Link(node, reign, channel)
         yield from link.join(deadline)
         return link
-    except ChannelLost as error:
+    except (ChannelLost, AuthenticationFailedError) as error:
         log.debug("epoch %s could not be joined: %s", reign.epoch, error)
         if link is not None:
             link.close()
+        if isinstance(error, AuthenticationFailedError) and node.key() == node.authkey:
+            raise  # else the key was replaced this very moment
         return None
     except BaseException:
         if link is not None:
             link.close()
         raise
+
+
+def _dial_timeout(node: Node) -> float:
+    """Seconds for one attempt: a host that hangs must not keep a peer from what comes next."""
+    if not node.state.epoch:
+        return _DIAL_TIMEOUT
+    timeout = min(_DIAL_TIMEOUT, node.options.network.recovery / 2)  # the next one waits for it
+    return min(timeout, node.lease.rhythm) if _may_depose(node) else timeout
 
 
 def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | None]:
@@ -134,6 +150,7 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
     network = node.options.network
     serving = Serving(
         document=node.document_proxy,
+        authkey=node.key,
         attach=lambda channel, hello: node.arrive(epoch, channel, hello),
         max_handshakes=network.max_handshakes,
         handshake_timeout=network.handshake_timeout,
@@ -210,14 +227,19 @@ class _Gathering:
         members = [peer for peer in node.state.members if peer not in self.living]
         holders |= {peer for peer in members if node.folder.is_alive(peer) is None}
         self._recovery = Recovery(node.id, node.replica.pair, holders)
+        self._patience = node.options.network.recovery  # seconds left to wait for the silent
+        self._broke_off: set[str] = set()  # sources that were given the time to come again
+        # There was a host before, so there may be survivors, whose files somebody has deleted.
+        is_newcomer = not holders and not node.state.version and node.replica.pair == (0, 0)
+        may_be_survivors = is_newcomer and node.folder.opened_epoch() > 0
+        self._founding_patience = _FOUNDING_PATIENCE if may_be_survivors else 0.0
 
     def run(self) -> Life[None]:
         """Gather the reports, then bring this peer level with the best; a new object is founded.
 
         Raises `_Deposed` when somebody else has taken the next epoch meanwhile.
         """
-        deadline = self._machine.monotonic() + self._node.options.network.recovery
-        yield from self._collect(deadline)
+        yield from self._collect()
         while True:
             peer, pair = self._recovery.best()
             if peer == self._node.id:
@@ -226,7 +248,7 @@ class _Gathering:
                 self._recovery.advanced(self._node.replica.pair)
             else:
                 self._forget(peer)
-                yield from self._collect(deadline)
+                yield from self._collect()
         self._settle_silent(pair)
 
     def _settle_silent(self, pair: tuple[int, int]) -> None:
@@ -249,8 +271,12 @@ class _Gathering:
             log.warning("no other peer holds the object: going on with an interrupted copy")
             self._node.replica.accept_torn()
 
-    def _collect(self, deadline: float) -> Life[None]:
-        """Take reports until nobody is missing, or the time is over."""
+    def _collect(self) -> Life[None]:
+        """Take reports until nobody is missing, or the time is over.
+
+        Time in which this process was frozen does not count: nobody could have reported.
+        """
+        looked_at = self._machine.monotonic()
         while True:
             self._check()
             while self._host.arrivals:
@@ -260,9 +286,24 @@ class _Gathering:
                 if self._node.folder.is_alive(peer) is False:
                     self._recovery.lost(peer)
                     self.living.discard(peer)
-            if not self._recovery.silent or self._machine.monotonic() > deadline:
+            now = self._machine.monotonic()
+            awake, looked_at = min(now - looked_at, _LONGEST_LOOK), now
+            if self._founding_patience > 0:
+                self._founding_patience -= awake
+                self._expect_survivors()
+            elif not self._recovery.silent or self._patience <= 0:
                 return
+            else:
+                self._patience -= awake
             yield Pause(self._node.waker, _GATHER_PAUSE)
+
+    def _expect_survivors(self) -> None:
+        for peer, content in self._node.folder.living_peers().items():
+            is_known = peer == self._node.id or peer in self.reported
+            if content.get("epoch") != 0 and not is_known:
+                self._pids[peer] = content.get("pid")
+                self.living.add(peer)
+                self._recovery.expect(peer)
 
     def _check(self) -> None:
         """Go on living, if it is for this peer to go on."""
@@ -284,7 +325,10 @@ class _Gathering:
         channel, _ = self.reported.pop(peer)
         channel.close()
         if self._node.folder.is_alive(peer) is not False:
-            self._recovery.unsettled(peer)
+            self._recovery.expect(peer)
+            if peer not in self._broke_off:
+                self._broke_off.add(peer)
+                self._patience = self._node.options.network.recovery
         else:
             self._recovery.lost(peer)
             self.living.discard(peer)

@@ -209,6 +209,7 @@ class Files:
         """Make or replace a file that nobody holds, in one step; raises `RendezvousError`."""
         temporary = _temporary_in(path.parent)
         try:
+            temporary.touch(mode=0o600)
             temporary.write_bytes(data)
             temporary.replace(path)
         except OSError as error:

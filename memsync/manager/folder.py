@@ -124,20 +124,39 @@ class ObjectFolder:
 
         Raises `RendezvousError` when the file is damaged.
         """
-        path = self.root / "authkey"
-        found = self._files.inspect(path)
-        if found is None:
-            held = self._files.publish(path, secrets.token_bytes(KEY_BYTES), self.path)
-            if held is not None:
-                held.close(remove=False)
-            found = self._files.inspect(path)
-        key = found[1] if found is not None else b""
+        key = self._key_in_place(secrets.token_bytes(KEY_BYTES))
         if len(key) != KEY_BYTES:
             raise RendezvousError(
-                f"the key file {path} has {len(key)} bytes instead of {KEY_BYTES}: stop all peers "
-                "of this folder, then delete the file"
+                f"the key file {self._key} has {len(key)} bytes instead of {KEY_BYTES}: stop all "
+                "peers of this folder, then delete the file"
             )
         return key
+
+    def kept_key(self, own: bytes) -> bytes:
+        """The folder's key as it is now, for a peer that knows it from before.
+
+        What was deleted or damaged is put back. Where a newcomer was faster with a key of its own,
+        that one counts: the key is what the file says, at any time and for all groups.
+        """
+        key = self._key_in_place(own)
+        if len(key) != KEY_BYTES:
+            log.warning("the key file %s was damaged: it is written anew", self._key)
+            self._files.replace(self._key, own)
+            return own
+        return key
+
+    @property
+    def _key(self) -> Path:
+        return self.root / "authkey"
+
+    def _key_in_place(self, if_missing: bytes) -> bytes:
+        found = self._files.inspect(self._key)
+        if found is None:
+            held = self._files.publish(self._key, if_missing, self.path)
+            if held is not None:
+                held.close(remove=False)
+            found = self._files.inspect(self._key)
+        return found[1] if found is not None else b""
 
     # -- locks and peers -------------------------------------------------------------------------
 
@@ -167,9 +186,21 @@ class ObjectFolder:
         """Remove the file of a peer that has gone."""
         self._files.remove(_peer_file(self.path, peer))
 
-    def open_lock(self, lock: EpochLock, epoch: int, peer: str, pid: int, address: Address) -> None:
-        """Say in the lock that its holder is host now: before, it held nothing of its own."""
-        lock.rewrite(self._lock_content(epoch, peer, pid, address, is_open=True))
+    def mark_lock(
+        self,
+        lock: EpochLock,
+        epoch: int,
+        peer: str,
+        pid: int,
+        address: Address,
+        *,
+        is_open: bool,
+    ) -> None:
+        """Say in the lock whether there is something that survivors of its holder may hold.
+
+        Not before the holder is host, and no more when it leaves as the last one.
+        """
+        lock.rewrite(self._lock_content(epoch, peer, pid, address, is_open=is_open))
 
     def _lock_content(
         self, epoch: int, peer: str, pid: int, address: Address, *, is_open: bool
@@ -217,14 +248,6 @@ class ObjectFolder:
             return held  # somebody is at it this very moment: at the next look
         held.close(remove=False)
         return again
-
-    def mend_key(self, key: bytes) -> None:
-        """Put the key of a living group back where it was deleted."""
-        path = self.root / "authkey"
-        if not self._files.exists(path):
-            held = self._files.publish(path, key, self.path)
-            if held is not None:
-                held.close(remove=False)
 
     def publish_peer(self, peer: str, content: dict[str, Any]) -> HeldFile:
         """Make the peer's own file, held until it ends."""

@@ -153,7 +153,7 @@ class Host:
             present = {p: m for p, m in node.state.members.items() if p not in gone}
             check_room(present, own)
         address = self.server.endpoint
-        node.folder.open_lock(self._lock_file, self.epoch, node.id, own["pid"], address)
+        self._mark_lock(is_open=True)
         body = {"host": node.id, "pid": own["pid"], "address": address}
         self._push(self._sequencer.enter("reign", body))
         for peer in gone:
@@ -174,6 +174,11 @@ class Host:
             return True
         is_here = peer == self._node.id or peer in living
         return not is_here and self._node.folder.is_alive(peer) is False
+
+    def _mark_lock(self, *, is_open: bool) -> None:
+        node, address = self._node, self.server.endpoint
+        pid = node.machine.pid()
+        node.folder.mark_lock(self._lock_file, self.epoch, node.id, pid, address, is_open=is_open)
 
     def _write_rendezvous(self) -> None:
         self._node.folder.write_rendezvous(self._node.rendezvous(self.epoch, self.server.endpoint))
@@ -574,6 +579,8 @@ class Host:
             if clean and not self.deposed:
                 yield from self._say_good_bye()
                 yield from self._hand_over()
+                if not self.deposed and self._is_last():
+                    self._mark_lock(is_open=False)
                 if self._node.folder.rendezvous_names(self._node.id):
                     self._node.folder.remove_rendezvous()
         finally:
@@ -627,6 +634,12 @@ class Host:
             for peer, content in living.items()
             if peer != self._node.id
         )
+
+    def _is_last(self) -> bool:
+        """Whether nobody is left who may hold the object."""
+        folder, own = self._node.folder, self._node.id
+        others = {*self._node.state.members, *folder.living_peers()} - {own}
+        return all(folder.is_alive(peer) is False for peer in others)
 
     def _successor(self, asked: set[str]) -> Attached | None:
         members = self._node.state.members

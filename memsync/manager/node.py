@@ -56,7 +56,8 @@ Role = Host | Link
 Announce = Callable[[str, Any], None]
 
 _SHORT_LINK = 1.0  # seconds; a link that breaks sooner is not made again at once
-_FIRST_PAUSE = 0.01  # seconds, doubled each time up to _RETRY
+_FIRST_PAUSE = 0.01  # seconds, doubled each time
+_LONGEST_PAUSE = 0.1  # shorter than a newcomer waits for who has to make its file again
 _RETRY = 0.5  # seconds between attempts after an error that a running peer may outlive
 _STOP_PATIENCE = 5.0  # seconds for the driver to end
 
@@ -276,7 +277,15 @@ class Node:
     def mend(self) -> None:
         """Make again what somebody deleted of this peer's in the folder."""
         self._peer_file = self.folder.mended(self._peer_file)
-        self.folder.mend_key(self.authkey)
+        self.authkey = self.folder.kept_key(self.authkey)
+
+    def key(self) -> bytes:
+        """The folder's key at this moment, for a handshake (on its thread)."""
+        try:
+            return self.folder.kept_key(self.authkey)
+        except MemSyncError as error:
+            log.debug("the last known key is used: %s", error)
+            return self.authkey
 
     def reigns_still(self, epoch: int) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
@@ -388,7 +397,7 @@ class Node:
                 if is_short and self._is_at_odds(role):
                     if pause:
                         yield Pause(self.waker, pause)
-                    pause = min(max(pause * 2, _FIRST_PAUSE), _RETRY)
+                    pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
                 else:
                     pause = 0.0
 

@@ -42,6 +42,7 @@ class Serving:
     """What a server needs to know of the peer it serves for."""
 
     document: object
+    authkey: Callable[[], bytes]  # asked for each handshake
     attach: Callable[[Channel, Hello], None]
     max_handshakes: int
     handshake_timeout: float
@@ -61,7 +62,6 @@ class MemSyncServer(managers.Server):
         "attach",
     ]
     listener: Any  # set by the base class; typeshed does not know them
-    authkey: bytes
 
     def __init__(
         self,
@@ -187,8 +187,9 @@ class MemSyncServer(managers.Server):
                 connection.close()
 
     def _shake_hands(self, connection: Connection) -> tuple[Callable[..., None], Any, Any]:
-        deliver_challenge(connection, self.authkey)
-        answer_challenge(connection, self.authkey)
+        key = self._serving.authkey()
+        deliver_challenge(connection, key)
+        answer_challenge(connection, key)
         _, name, args, kwds = connection.recv()
         if name not in self.public:
             raise ProtocolError(f"{name!r} is no public method of a memsync host")

@@ -60,8 +60,8 @@ def dial(
         return to_channel(connection)
     except AuthenticationError as error:
         raise AuthenticationFailedError(
-            f"the host at {address} has another authkey: the file 'authkey' in the rendezvous "
-            "folder was replaced while the host lived; stop the peers started with the old key"
+            f"the host at {address} has another authkey: it is of another rendezvous folder, or "
+            "the file 'authkey' was replaced this moment; start again, with its MEMSYNC_DIR"
         ) from error
     except (OSError, EOFError) as error:
         raise ChannelLost(f"handshake with {address}: {error or 'end of file'}") from error

@@ -36,8 +36,8 @@ class Recovery:
         self._pairs.pop(peer, None)
         self._silent.discard(peer)
 
-    def unsettled(self, peer: str) -> None:
-        """A peer that reported lost its link but lives: it is waited for again."""
+    def expect(self, peer: str) -> None:
+        """A peer lives that has not reported, or whose link has broken: it is waited for."""
         self._pairs.pop(peer, None)
         self._silent.add(peer)
 

@@ -24,6 +24,7 @@ from memsync import (
 from memsync.manager import MemSyncManager
 from memsync.manager.files import Files
 from memsync.manager.folder import ObjectFolder
+from memsync.manager.wire import dial
 from memsync.replication.messages import PROTOCOL
 
 pytestmark = pytest.mark.process
@@ -95,19 +96,42 @@ def test_locate_without_a_host_says_so() -> None:
         MemSyncManager.locate("a/b")
 
 
-def test_peers_of_another_key_are_told_so(cluster: Cluster, folder: Path) -> None:
-    host = cluster.peer({"n": 0})
+def test_the_key_is_what_the_file_says_at_any_time(cluster: Cluster, folder: Path) -> None:
+    """Somebody cleaned the folder, and a newcomer made another key before the host looked."""
+    host, client = cluster.start(2, {"n": 0})
     key = (folder / "authkey").read_bytes()
     (folder / "authkey").write_bytes(bytes(reversed(key)))
-    stranger = cluster.peer(start=False)
-    with pytest.raises(AuthenticationFailedError, match="authkey") as caught:
-        stranger.start()
-    assert (caught.value.code, caught.value.outcome) == (MemErrors.ERR_AUTH, "not_applied")
-    assert stranger.status()["status"] == "stopped"
-    (folder / "authkey").write_bytes(key)
-    assert stranger.start() == "client"
-    stranger.patch({"$inc": {"n": 1}})
-    assert cluster.settled([host, stranger]) == {"n": 1}
+    newcomer = cluster.peer(start=False)
+    assert newcomer.start() == "client"
+    newcomer.patch({"$inc": {"n": 1}})
+    assert cluster.settled([host, client, newcomer]) == {"n": 1}
+    assert (folder / "authkey").read_bytes() == bytes(reversed(key))
+    host.kill()
+    client.patch({"$inc": {"n": 1}})
+    assert cluster.settled([client, newcomer]) == {"n": 2}
+
+
+def test_a_living_group_mends_a_damaged_key(cluster: Cluster, folder: Path) -> None:
+    host = cluster.peer({"n": 0})
+    (folder / "authkey").write_bytes(b"short")
+    until(lambda: len((folder / "authkey").read_bytes()) == 32)
+    newcomer = cluster.peer(start=False)
+    assert newcomer.start() == "client"
+    assert (folder / "authkey").stat().st_mode & 0o777 == 0o600
+    assert cluster.settled([host, newcomer]) == {"n": 0}
+
+
+def test_a_host_of_another_key_is_told_of(folder: Path) -> None:
+    """A rendezvous that leads to the host of another folder."""
+    host = MemSync(NAME)
+    host.start()
+    address, key = MemSyncManager.locate(NAME)
+    try:
+        with pytest.raises(AuthenticationFailedError, match="authkey") as caught:
+            dial(address, bytes(reversed(key)), b"", timeout=5)
+        assert (caught.value.code, caught.value.outcome) == (MemErrors.ERR_AUTH, "not_applied")
+    finally:
+        host.stop()
 
 
 @pytest.mark.parametrize("key", [b"", b"short", b"x" * 33])

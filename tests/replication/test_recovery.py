@@ -49,7 +49,7 @@ def test_a_lost_peers_report_counts_no_more() -> None:
 def test_a_peer_that_lost_its_link_but_lives_is_waited_for_again() -> None:
     recovery = Recovery("me", (1, 1), {"a"})
     recovery.report("a", (1, 9))
-    recovery.unsettled("a")
+    recovery.expect("a")
     assert recovery.silent == {"a"}
     assert recovery.best() == ("me", (1, 1))
     recovery.report("a", (1, 9))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from memsync.errors import MemErrors
 
 from .faults import FAULTS, SPOTS
-from .history import Decided, History, Opening, Write
+from .history import Decided, History, Look, Opening, Write
 from .workload import KINDS
 
 Checker = Callable[[History], Iterator[str]]
@@ -79,7 +79,6 @@ def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
     if not history.finals:
         return
     tags = _tags(history)
-    told = Counter(history.rolled_back)
     for write in history.writes:
         if write.outcome not in ("ok", "applied") or not write.is_tagged:
             continue
@@ -87,15 +86,12 @@ def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
             continue
         if _may_be_lost(history, write):
             continue
-        if told[write.who]:  # its writer was told that it does not count
-            told[write.who] -= 1
-            continue
         yield f"write {write.tag} of {write.who}, acknowledged as {write.version}"
 
 
 def _may_be_lost(history: History, write: Write) -> bool:
     return any(
-        not opening.took_part & write.holders
+        not (opening.took_part | opening.passed_over) & write.holders
         for opening in history.openings
         if opening.at >= write.at
     )
@@ -168,14 +164,17 @@ def a_counter_never_goes_back(history: History) -> Iterator[str]:
     last: dict[str, tuple[int, int, int]] = {}
     for look in history.looks:
         n, told, epoch = last.get(look.who, (0, 0, 0))
-        if look.n < n and look.rolled_back == told and not _lost_some(history, epoch, look.pair[0]):
+        if look.n < n and look.rolled_back == told and not _was_absent(history, look, epoch):
             yield f"{look.who} reads n = {look.n} after {n}, and nothing was rolled back"
         last[look.who] = (look.n, look.rolled_back, look.pair[0])
 
 
-def _lost_some(history: History, before: int, after: int) -> bool:
-    """Whether a frozen peer comes from a history that did not survive."""
-    return before != after
+def _was_absent(history: History, look: Look, before: int) -> bool:
+    """Whether an epoch since began without a process, so that what it had may not count."""
+    return any(
+        before < opening.epoch <= look.pair[0] and look.who not in opening.took_part
+        for opening in history.openings
+    )
 
 
 def who_writes_reads_it(history: History) -> Iterator[str]:

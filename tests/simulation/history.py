@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from .process import Process
 
+RECOVERY = 1.5  # seconds
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -79,13 +81,17 @@ class Applied(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """A host opens; `took_part` are the processes whose state it could have."""
+    """A host opens; `took_part` are the processes whose state it could have.
+
+    Those `passed_over` could have taken part: they lived, held something, and ran all the time.
+    """
 
     at: float
     who: str
     epoch: int
     reigns: tuple[tuple[int, int], ...]
     took_part: frozenset[str]
+    passed_over: frozenset[str]
 
 
 class Decided(NamedTuple):
@@ -162,13 +168,21 @@ class History:
             # It was granted by one that had all: nothing may be lost that anybody has.
             there |= {p.name for p in self.all_peers if p.is_up and not p.frozen}
         state = process.node.state
+        there.add(process.name)
+        passed_over = {
+            p.name
+            for p in self.all_peers
+            if p.alive and not p.ended and p.name in self._roles
+            if p.name not in there and p.was_awake_for(RECOVERY)
+        }
         self.openings.append(
             Opening(
                 process.world.now,
                 process.name,
                 host.epoch,
                 tuple(state.reigns),
-                frozenset(there | {process.name}),
+                frozenset(there),
+                frozenset(passed_over),
             )
         )
         sequencer = host._sequencer

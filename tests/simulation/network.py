@@ -161,8 +161,11 @@ class Server:
         if self.process.world.listeners.get(self.endpoint) is self:
             del self.process.world.listeners[self.endpoint]
 
-    def arrive(self, theirs: Socket, data: bytes, done: Callable[[], None]) -> None:
-        """A connection has come: it shakes hands on a thread of its own, when there is one."""
+    def arrive(self, theirs: Socket, key: bytes, data: bytes, done: Callable[[bool], None]) -> None:
+        """A connection has come: it shakes hands on a thread of its own, when there is one.
+
+        Tells the dialer whether it had the right key.
+        """
 
         def handshake() -> None:
             self.process.when_running(shake)
@@ -170,7 +173,11 @@ class Server:
         def shake() -> None:
             if self.ended or theirs.other.closed:
                 theirs.end()
-                done()
+                done(True)
+                return
+            if key != self._serving.authkey():
+                theirs.end()
+                done(False)
                 return
             hello = parse(data[HEADER:])
             assert isinstance(hello, Hello)
@@ -178,7 +185,7 @@ class Server:
                 self._serving.attach(as_channel(theirs), hello)
             except MemSyncError:
                 theirs.end()
-            done()
+            done(True)
 
         if self._started:
             handshake()

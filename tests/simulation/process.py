@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from memsync.errors import AuthenticationFailedError
 from memsync.manager.channel import ChannelLost
 from memsync.manager.host import Host
 from memsync.manager.machine import Dial, Life, Pause, Readable, Select, Wait
@@ -37,6 +38,7 @@ class Process:
         self.name = name
         self.alive = True
         self.frozen = False
+        self.awake_since = 0.0
         self.ended = False  # by itself
         self.leaving = False
         self.fuse = -1  # calls until `on_fuse`
@@ -143,6 +145,7 @@ class Process:
             return
         self.world.note(self.name, "goes on")
         self.frozen = False
+        self.awake_since = self.world.now
         self.world.after(self.world.latency(), self._catch_up)
 
     def when_running(self, event: Callable[[], None]) -> None:
@@ -221,6 +224,12 @@ class Process:
             with suppress(Killed, StopIteration):
                 while True:  # its last wishes are waits as well
                     self._life.throw(Killed())
+
+    def was_awake_for(self, seconds: float) -> bool:
+        """Whether it was neither frozen nor cut off in the last so many seconds."""
+        if self.frozen or any(s.inbound.stopped for s in self.sockets if not s.closed):
+            return False
+        return self.world.now - self.awake_since >= seconds
 
     @property
     def is_up(self) -> bool:
@@ -313,15 +322,19 @@ class Process:
                     mine.end()
                     finish(None, ChannelLost(f"handshake with {wait.address}: timed out"))
 
-            def answered() -> None:
-                if theirs.closed:
+            def answered(is_key_right: bool = True) -> None:
+                if not is_key_right:
+                    finish(None, AuthenticationFailedError("another key"))
+                elif theirs.closed:
                     mine.end()
                     finish(None, ChannelLost(f"handshake with {wait.address}: end of file"))
                 else:
                     finish(as_channel(mine), None)
 
             world.after(wait.timeout, give_up)
-            world.after(world.latency(), lambda: server.arrive(theirs, wait.hello, answered))
+            world.after(
+                world.latency(), lambda: server.arrive(theirs, wait.authkey, wait.hello, answered)
+            )
             theirs.on_end = answered
 
         world.after(world.latency(), knock)

@@ -116,6 +116,8 @@ class Run:
         """A stopped link goes on."""
         pipe.stopped = False
         for process in self.world.processes:
+            if any(sock.inbound is pipe for sock in process.sockets):
+                process.awake_since = self.world.now
             process.notify()
 
     def write_somewhere(self) -> None:
