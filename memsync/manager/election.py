@@ -179,7 +179,7 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
         return None
     log.info("standing for host epoch=%s peer=%s", epoch, node.id)
     host = Host(node, epoch, lock, server, listen)
-    node.candidate = host
+    node.hosting = host
     reported: dict[str, tuple[Channel, Hello]] = {}
     try:
         node.state_epoch_in_file(epoch)
@@ -201,8 +201,6 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
         if isinstance(error, _Deposed):
             return None
         raise
-    finally:
-        node.candidate = None
 
 
 class _Deposed(Exception):

@@ -223,6 +223,11 @@ class Files:
         """Remove a file, where that can be done; nothing that must be depends on it."""
         _remove(path)
 
+    def remove_folder(self, path: Path) -> None:
+        """Remove a folder, if it is empty."""
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
     def remove_old_temporaries(self, folder: Path) -> None:
         """A temporary file lives for an instant, unless its maker was killed in it."""
         for name in self.listing(folder):

@@ -18,7 +18,6 @@ number meanwhile, each epoch's lock has its witness where another kind of cleani
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -82,14 +81,15 @@ class EpochLock:
         for held in self._held:
             held.rewrite(data)
 
-    def mend(self, folder: ObjectFolder) -> None:
-        """Make again what somebody deleted."""
+    def mend(self, folder: ObjectFolder) -> bool:
+        """Make again what somebody deleted; False when somebody else holds the number now."""
         self._held = [folder.mended(held) for held in self._held]
+        return all(held.is_in_place() for held in self._held)
 
-    def close(self, *, remove: bool) -> None:
-        """Free it; what stays, unless `remove`, tells which numbers were used."""
+    def close(self) -> None:
+        """Free it; what stays tells which numbers were used."""
         for held in self._held:
-            held.close(remove=remove)
+            held.close(remove=False)
 
 
 class ObjectFolder:
@@ -234,8 +234,8 @@ class ObjectFolder:
         return (self._highest_epoch() or 0) > epoch
 
     def mended(self, held: HeldFile) -> HeldFile:
-        """A held file, made again if somebody deleted or replaced it."""
-        if held.is_in_place():
+        """A held file, made again if somebody deleted or replaced it, and does not hold it."""
+        if held.is_in_place() or self._is_held(held.path):
             return held
         log.warning("%s was deleted or replaced: it is made again", held.path)
         folder = held.path.parent
@@ -348,8 +348,7 @@ class ObjectFolder:
     def remove_short_folder(self, address: Address) -> None:
         """Remove the folder of a socket that did not fit into this one, if it is empty."""
         if isinstance(address, str) and Path(address).parent != self.path:
-            with contextlib.suppress(OSError):  # a successor's socket is in it already
-                Path(address).parent.rmdir()
+            self._files.remove_folder(Path(address).parent)
 
     def clean(self, epoch: int) -> None:
         """Remove what the dead left behind; called by the host of `epoch`."""

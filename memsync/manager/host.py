@@ -13,6 +13,7 @@ import logging
 import selectors
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MaxWritersError, MemSyncError, ProtocolError, to_wire
@@ -89,7 +90,9 @@ class Host:
         self._suspicious_until = 0.0
         self._pings_wanted = False
         self._look_for_writes = False
-        self._hands_over = False  # nothing is ordered any more
+        self._hands_over = False  # no write is ordered any more
+        self._has_granted = False  # nor anything else: a peer is asked to go on from here
+        self._is_closed = False
         self._beat_at = node.machine.monotonic()
         self._gone: set[str] = set()  # no members any more; their files may still be held
         self._missing: dict[str, float] = {}  # since when the files of peers are
@@ -189,9 +192,9 @@ class Host:
         """Serve until the peer stops; returns why."""
         poll = self._node.options.network.poll
         now = self._machine.monotonic()
-        next_look = now + poll
+        next_look = next_mending = now + poll
         while not self._node.stopping:
-            next_event = min(next_look, self._beat_at + self._node.lease.rhythm)
+            next_event = min(next_look, next_mending, self._beat_at + self._node.lease.rhythm)
             next_event = min(next_event, self._node.own.next_deadline())
             yield from self._round(max(next_event - now, 0))
             if self.deposed:
@@ -200,16 +203,21 @@ class Host:
             self._node.own.give_up_late(now)
             if now >= next_look:
                 next_look = now + poll
-                self._keep_house()
+                self._remove_dead()
+                self._forget_the_gone()
             elif now < self._suspicious_until:
                 next_look = min(next_look, now + _QUICK_LOOK)
+            if now >= next_mending:
+                next_mending = now + poll
+                self._keep_house()
         return "stopped"
 
     def _round(self, timeout: float) -> Life[None]:
         self.beat(self._machine.monotonic())
         if self.deposed:
             return
-        if self._out.is_waiting or self._inbox or self.arrivals or self._awaits:
+        arrivals = () if self._has_granted else self.arrivals
+        if self._out.is_waiting or self._inbox or arrivals or self._awaits:
             timeout = 0
         if self._unpushed:
             timeout = min(timeout, STALL / 4)  # to see in time who takes nothing
@@ -234,7 +242,7 @@ class Host:
             self._order_own(self._inbox.popleft())
         while self._awaits:
             self._watch_own(self._awaits.popleft())
-        while self.arrivals:
+        while self.arrivals and not self._has_granted:
             self.admit(*self.arrivals.popleft())
         if self._pings_wanted:
             self._send_pings()
@@ -495,20 +503,24 @@ class Host:
             self._inform(writer, progress)
 
     def _keep_house(self) -> None:
-        self._remove_dead()
         self._node.replica.forget_encoding()
-        for peer in [p for p in self._gone if self._node.folder.is_alive(p) is not True]:
-            self._node.folder.forget_peer(peer)
-            self._gone.discard(peer)
         try:
             self._mend()
         except MemSyncError as error:  # at the next look; who is connected does not need it
             log.error("what was deleted in the folder cannot be made again: %s", error)
 
+    def _forget_the_gone(self) -> None:
+        for peer in [p for p in self._gone if self._node.folder.is_alive(p) is not True]:
+            self._node.folder.forget_peer(peer)
+            self._gone.discard(peer)
+
     def _mend(self) -> None:
         """Make again what somebody deleted in the folder."""
         node = self._node
-        self._lock_file.mend(node.folder)
+        if not self._lock_file.mend(node.folder):
+            log.warning("epoch=%s is held by another process", self.epoch)
+            self.deposed = True
+            return
         node.mend()
         if not node.folder.has_socket(self.server.endpoint):
             self._listen_again()
@@ -549,7 +561,14 @@ class Host:
     def arrive(self, channel: Channel, hello: Hello) -> None:
         """A peer asks to be attached (called on a handshake's thread)."""
         self.arrivals.append((channel, hello))
+        if self._is_closed:
+            self._turn_away()
         self._node.waker.wake()
+
+    def _turn_away(self) -> None:
+        with suppress(IndexError):  # there are two threads at it, if a peer comes at the end
+            while True:
+                self.arrivals.popleft()[0].close()
 
     def request_pings(self) -> None:
         """Have all attached peers pinged."""
@@ -585,12 +604,13 @@ class Host:
                     self._node.folder.remove_rendezvous()
         finally:
             self.server.stop()
-            self._lock_file.close(remove=False)
+            self._lock_file.close()
         for attached in list(self.attached.values()):
             attached.channel.shut_writing()
             self._drop(attached, "the host stops")
-        while self.arrivals:
-            self.arrivals.popleft()[0].close()
+        self._is_closed = True
+        self._node.hosting = None
+        self._turn_away()
         self._node.folder.remove_short_folder(self.server.endpoint)
         self._machine.drop_selector(self._selector)
 
@@ -621,10 +641,12 @@ class Host:
                 continue
             asked.add(successor.peer)
             self._out.answer(successor, frame(Grant(self.epoch + 1, self._node.state.version)))
+            self._has_granted = True
             patience = min(self._machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
             while self._machine.monotonic() < patience and not self.deposed:
                 yield from self._round(_QUICK_LOOK)
                 self.look()
+            self._has_granted = False
 
     def _is_anybody_left(self, asked: set[str]) -> bool:
         """Whether a peer lives that could take over, but is not attached at the moment."""

@@ -111,7 +111,7 @@ class Node:
             machine.wall_ms,
         )
         self.role: Role | None = None
-        self.candidate: Host | None = None
+        self.hosting: Host | None = None  # from its candidature until it is closed
         self.driver_ident = 0
         self.document_proxy = DocumentProxy(self)
         self._root = root
@@ -223,11 +223,11 @@ class Node:
 
     def arrive(self, epoch: int, channel: Channel, hello: Hello) -> None:
         """A peer asks the host of an epoch to attach it (called on a handshake's thread)."""
-        for host in (self.candidate, self.role):
-            if isinstance(host, Host) and host.epoch == epoch and not self.stopping:
-                host.arrive(channel, hello)
-                return
-        channel.close()
+        host = self.hosting
+        if host is not None and host.epoch == epoch:
+            host.arrive(channel, hello)
+        else:
+            channel.close()
 
     def announce(self, entries: list[Entry]) -> None:
         """Tell the user's callbacks what has come in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections import Counter
 from contextlib import nullcontext
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--tell", action="store_true", help="print what happens")
     parser.add_argument("--mutation", choices=MUTATIONS, metavar="NAME", help="break the code")
     arguments = parser.parse_args()
+    gc.set_threshold(20_000)  # nearly all that a run makes lives as long as the run
     violations = 0
     counts: Counter[str] = Counter()
     with MUTATIONS[arguments.mutation]() if arguments.mutation else nullcontext():

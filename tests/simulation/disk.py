@@ -141,5 +141,8 @@ class ProcessFiles(Files):
         if self._disk.files.pop(str(path), None) is not None:
             self._disk.changed()
 
+    def remove_folder(self, path: Path) -> None:
+        """There are no folders here."""
+
     def remove_old_temporaries(self, folder: Path) -> None:
         """There are none: publishing is one step here."""

@@ -73,7 +73,8 @@ def _hurt_the_next_candidate(run: Run, calls: int, harm: Callable[[Process], Non
 
 
 def _is_candidate(process: Process) -> bool:
-    return process.node.candidate is not None
+    node = process.node
+    return node.hosting is not None and node.role is None and not process.leaving
 
 
 def _has_grant(process: Process) -> bool:

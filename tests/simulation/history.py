@@ -207,17 +207,19 @@ class History:
         """A step of a process is over: somebody reads."""
         node = process.node
         live = node.replica.live
+        shown, n, told = node.replica.shown, live.get("n", 0), self.rolled_back[process.name]
+        last = self._last.get(process.name)
+        if last is not None and (shown, n, told) == (last.pair, last.n, last.rolled_back):
+            return
         look = Look(
             process.name,
-            node.replica.shown,
-            live.get("n", 0),
-            self.rolled_back[process.name],
+            shown,
+            n,
+            told,
             sum("writer" in member["roles"] for member in node.state.members.values()),
             False,
             True,
         )
-        if look == self._last.get(process.name):
-            return
         tags = live.get("log", {}).get(process.name, ())
         if len(set(tags)) != len(tags):
             look = look._replace(doubled=True)
