@@ -86,6 +86,7 @@ class Host:
         self._inbox: deque[PendingWrite] = deque()
         self._awaits: deque[Await] = deque()
         self._unpushed: deque[tuple[Outcome[PendingWrite], dict[str, Mark]]] = deque()
+        self._reached: deque[Reached] = deque()  # of own writes; told when it is sure to count
         self._batch: list[Entry] = []
         self._suspicious_until = 0.0
         self._pings_wanted = False
@@ -197,7 +198,7 @@ class Host:
             next_event = min(next_look, next_mending, self._beat_at + self._node.lease.rhythm)
             next_event = min(next_event, self._node.own.next_deadline())
             yield from self._round(max(next_event - now, 0))
-            if self.deposed:
+            if self.is_deposed():
                 return "deposed"
             now = self._machine.monotonic()
             self._node.own.give_up_late(now)
@@ -217,7 +218,7 @@ class Host:
         if self.deposed:
             return
         arrivals = () if self._has_granted else self.arrivals
-        if self._out.is_waiting or self._inbox or arrivals or self._awaits:
+        if self._out.is_waiting or self._inbox or arrivals or self._awaits or self._reached:
             timeout = 0
         if self._unpushed:
             timeout = min(timeout, STALL / 4)  # to see in time who takes nothing
@@ -247,8 +248,10 @@ class Host:
         if self._pings_wanted:
             self._send_pings()
         self._settle()
-        if (self._out.has_work or self._unpushed) and self.is_deposed():
+        if (self._out.has_work or self._unpushed or self._reached) and self.is_deposed():
             return
+        while self._reached:
+            self._node.own.reached(self._reached.popleft())
         self._out.flush(quiet=not events and not self._machine.misbehaves("pushes wait"))
         if self._unpushed and not self.is_deposed():
             self._acknowledge_own()
@@ -379,7 +382,7 @@ class Host:
     def _inform(self, writer: str, progress: Reached) -> None:
         """Tell a writer how far the concern of its write has come."""
         if writer == self._node.id:
-            self._node.own.reached(progress)
+            self._reached.append(progress)
         elif writer in self.attached:
             self._out.answer(self.attached[writer], frame(progress))
 
