@@ -151,6 +151,20 @@ def test_g12_what_is_deleted_under_load_is_made_again_without_a_second_host(
     assert hosts(peers) == [peers[0]]
 
 
+def test_g12_a_newcomer_in_the_moment_of_deletion_and_crash_begins_no_new_object(
+    cluster: Cluster, folder: Path
+) -> None:
+    for index in range(2):
+        host, client = cluster.start(2, {"n": index}, OPTIONS)
+        shutil.rmtree((folder / f"{NAME}.d").rename(folder / "deleted"))
+        host.kill()
+        newcomer = cluster.peer({"n": "its own"}, OPTIONS)
+        assert newcomer.snapshot() == {"n": index}
+        assert cluster.settled([client, newcomer]) == {"n": index}
+        client.kill()
+        newcomer.kill()
+
+
 def test_a_socket_that_did_not_fit_into_the_folder_is_made_again_with_its_own(
     cluster: Cluster, folder: Path
 ) -> None:

@@ -351,7 +351,7 @@ def test_where_no_witness_can_be_kept_the_lock_alone_does(
     lock = place.publish_lock(1, "ab", 7, "/x")
     assert lock is not None
     assert place.reigns_still(1)
-    lock.close(remove=False)
+    lock.close()
     assert not place.reigns_still(1)
 
 
@@ -367,7 +367,7 @@ def test_an_epoch_whose_lock_was_deleted_is_known_by_its_witness(folder: Path) -
     assert not (place.path / "epoch-3.lock").exists()
     lock.mend(place)
     assert (place.path / "epoch-3.lock").exists()
-    lock.close(remove=False)
+    lock.close()
 
 
 def test_the_epoch_above_a_held_one_stays_for_its_holder_to_see(folder: Path) -> None:
@@ -375,7 +375,7 @@ def test_the_epoch_above_a_held_one_stays_for_its_holder_to_see(folder: Path) ->
     locks = [place.publish_lock(epoch, "ab", 7, "/x") for epoch in (1, 2, 3, 4)]
     for lock in locks[1:]:
         assert lock is not None
-        lock.close(remove=False)
+        lock.close()
     place.clean(4)
     assert sorted(path.name for path in place.path.glob("*.lock")) == [
         "epoch-1.lock",
@@ -384,7 +384,22 @@ def test_the_epoch_above_a_held_one_stays_for_its_holder_to_see(folder: Path) ->
     ]
     assert place.is_over(1)
     assert locks[0] is not None
-    locks[0].close(remove=False)
+    locks[0].close()
+
+
+def test_a_number_that_was_deleted_and_taken_anew_is_left_to_who_holds_it(folder: Path) -> None:
+    one, other = (ObjectFolder(folder, NAME) for _ in range(2))
+    lock = one.publish_lock(1, "a", 1, "address")
+    assert lock is not None
+    for place in (one.path, *Files().witness_folder(one.path)):
+        (place / "epoch-1.lock").unlink()
+    taken = other.publish_lock(1, "b", 2, "address")
+    assert taken is not None
+    assert not lock.mend(one)
+    assert taken.mend(other)
+    assert json.loads((one.path / "epoch-1.lock").read_bytes())["id"] == "b"
+    lock.close()
+    taken.close()
 
 
 def test_a_witness_is_of_the_place_and_not_of_its_name_alone(tmp_path: Path) -> None:

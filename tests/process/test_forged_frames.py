@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -32,7 +33,7 @@ for _ in range(150):
 
 
 @pytest.fixture
-def group(cluster: Cluster) -> Iterator[Cluster]:
+def group(cluster: Cluster, folder: Path) -> Iterator[Cluster]:
     """A host and a client that still write when the test is over, with the same host."""
     host, client = cluster.start(2, {"n": 0, "text": "t"}, {"network": {"poll": 0.1}})
     yield cluster
@@ -43,6 +44,9 @@ def group(cluster: Cluster) -> Iterator[Cluster]:
     host.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
     client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
     assert cluster.settled()["n"] == 2
+    # A forger has no peer file; with a free one it is dead for certain, and not just missing.
+    for peer in host.run(lambda mem: list(mem._node.state.members)):
+        (folder / f"{NAME}.d" / f"peer-{peer}.json").touch()
     # One look of the housekeeper, who judges the peers that are there and those that have gone.
     until(lambda: host.status()["peers"] == 1, 5, "the forger stayed a member")
     late = cluster.peer()

@@ -18,25 +18,37 @@ from memsync.replication.messages import Decision, frame
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
-FOCUS: dict[str, dict[str, list[str]]] = {
+FOCUS: dict[str, dict[str, Any]] = {
     "a_refusal_is_forgotten_after_an_earlier_write_was_recalled": {
-        "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut"],
-        "spots": ["a link breaks", "a level is a snapshot"],
+        "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
+        "spots": ["a link breaks", "a level is a snapshot", "a peer lags"],
+        "kinds": ["set", "inc", "parent", "counter"],
+        "strict": True,
     },
     "a_write_that_changed_nothing_comes_back_as_pending": {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
-        "spots": ["a link breaks", "a level is a snapshot", "a peer lags"],
+        "spots": ["a link breaks"],
+        "kinds": ["nothing", "inc"],
     },
     "an_own_write_is_hidden_before_it_has_come": {
         "faults": ["slow_peer", "cut", "freeze"],
         "spots": ["a level is a snapshot", "a link breaks"],
     },
     "a_mark_outlives_its_connection": {
-        "faults": ["cut", "slow_peer", "swizzle"],
-        "spots": ["a link breaks", "a send takes one byte"],
+        "faults": ["cut", "slow_peer", "freeze"],
+        "spots": ["a link breaks", "pushes wait"],
+        "capacity": 300,
+    },
+    "a_peer_is_kept_for_long_by_a_host_that_hangs": {
+        "faults": ["freeze_host_past_its_lease", "cut", "join"],
+        "spots": ["a link breaks"],
+    },
+    "a_newcomer_does_not_wait_for_those_without_files": {
+        "faults": ["delete_files", "kill_host", "join_in_the_crash", "join"],
+        "spots": [],
     },
 }
-"""What seldom happens by itself: the faults and spots among which a thousand seeds are enough."""
+"""What seldom happens by itself: a setting in which a thousand seeds are enough."""
 
 
 def _mutation(function: Callable[[ExitStack], None]) -> Callable[[ExitStack], None]:
@@ -446,3 +458,15 @@ def a_missing_file_counts_as_a_free_one(stack: ExitStack) -> None:
         return mutant
 
     _replace(stack, folder.ObjectFolder, "is_alive", make)
+
+
+@_mutation
+def a_peer_is_kept_for_long_by_a_host_that_hangs(stack: ExitStack) -> None:
+    """It shook hands with a frozen process while others recovered without it."""
+    _replace(stack, election, "_dial_timeout", lambda _: lambda node: 5.0)
+
+
+@_mutation
+def a_newcomer_does_not_wait_for_those_without_files(stack: ExitStack) -> None:
+    """All files were deleted, the host died, and a newcomer began a new object."""
+    stack.enter_context(mock.patch.object(election, "_FOUNDING_PATIENCE", 0.0))

@@ -61,6 +61,9 @@ class Run:
         tell: bool = False,
         faults: Sequence[str] | None = None,
         spots: Sequence[str] | None = None,
+        kinds: Sequence[str] = workload.KINDS,
+        capacity: int | None = None,
+        strict: bool | None = None,
     ) -> None:
         world = self.world = World(seed)
         if tell:
@@ -68,14 +71,16 @@ class Run:
         self.history = History()
         self.history.all_peers = world.processes
         chance = world.streams["setup"]
-        world.pipe_capacity = chance.choice([300, 2000, 100_000, 100_000])
+        drawn = chance.choice([300, 2000, 100_000, 100_000])
+        world.pipe_capacity = drawn if capacity is None else capacity
         world.disk = Disk(world)
         world.disk.observed = chance.random() < 0.75
         world.listeners = {}
         enabled = [spot for spot in SPOTS if chance.random() < 0.25]
         world.enabled_spots = frozenset(enabled if spots is None else spots)
-        group = ["strict"] if chance.random() < 0.25 else []
-        self.history.is_strict = bool(group)
+        is_strict = chance.random() < 0.25
+        self.history.is_strict = is_strict if strict is None else strict
+        group = ["strict"] if self.history.is_strict else []
         if chance.random() < 0.3:
             group.append(f"maxLog={chance.choice([1, 3, 20])}")
         if chance.random() < 0.25:
@@ -88,6 +93,7 @@ class Run:
         self._group = " ".join(group)
         self._numbers = iter(range(1, 1_000_000))
         self._users = world.streams["users"]
+        self._kinds = kinds
         chosen = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
         self.faults = chosen if faults is None else [*faults]
 
@@ -127,7 +133,7 @@ class Run:
             return
         process = self._users.choice(up)
         number = next(self._numbers)
-        process.when_running(lambda: workload.write(process, self._users, number))
+        process.when_running(lambda: workload.write(process, self._users, number, self._kinds))
 
     def _keep_writing(self) -> None:
         if self.world.calm:
@@ -225,7 +231,8 @@ class Run:
 def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
     """Run a seed; with ``tell=True``, also what happened, a line for each thing.
 
-    The seed says which `faults` and `spots` there are, unless they are given.
+    The seed says which `faults` and `spots` there are, which `kinds` of writes, what `capacity`
+    (bytes) a pipe has, and whether conflicts are `strict`, unless these are given.
     """
     one = Run(seed, **focus)
     listener = _Listener(one.history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,16 @@ def update_of(chance: random.Random, number: int, who: str) -> tuple[str, Any, A
     return "nothing", {"$set": {"same": 1}}, None
 
 
-def write(process: Process, chance: random.Random, number: int) -> None:
-    """Have the user of a process write once."""
+def write(
+    process: Process, chance: random.Random, number: int, kinds: Sequence[str] = KINDS
+) -> None:
+    """Have the user of a process write once, something of the kinds given."""
     node = process.node
     if process.ended or process.leaving or node.own.pending >= MAX_PENDING or not process.started:
         return
     kind, update, where = update_of(chance, number, process.name)
+    while kind not in kinds:
+        kind, update, where = update_of(chance, number, process.name)
     w: Any = "majority" if chance.random() < 0.1 else 1
     made = Write(f"<{number}>", process.name, node.id, kind, update, w)
     if kind == "nothing" or chance.random() < 0.1:

@@ -1,0 +1,127 @@
+"""What the simulation found in one seed of thousands, played again by hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from memsync.manager import election
+
+from . import workload
+from .process import Process
+from .run import Run
+
+PATIENCE = 30.0  # seconds of virtual time
+SMALL = 300  # bytes that a pipe takes: a frozen peer soon lags
+
+
+class Scenario:
+    """A group without faults of its own: what happens is what the test does."""
+
+    def __init__(self, group: str) -> None:
+        self.run = Run(1, faults=[], spots=[], kinds=["inc"], capacity=SMALL, strict=False)
+        self.run.history.writer_limit = None
+        self.run._group = group
+        self.world = self.run.world
+        self._number = 0
+
+    def join(self) -> Process:
+        """One more peer, which is up."""
+        self.run.join()
+        newcomer = self.world.processes[-1]
+        self.until(lambda: newcomer.is_up)
+        return newcomer
+
+    def write(self, process: Process, times: int) -> None:
+        """Its user adds to the counter."""
+        for _ in range(times):
+            self._number += 1
+            workload.write(process, self.world.streams["users"], self._number, ["inc"])
+            self.wait(0.01)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.world.run(self.world.now + seconds)
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Let time pass until something is true."""
+        self.world.run(self.world.now + PATIENCE, done)
+        assert done()
+
+    def outcomes(self, process: Process) -> list[str]:
+        """What became of the writes of a process."""
+        return [write.outcome for write in self.run.history.writes if write.who == process.name]
+
+    def quiet(self) -> dict[str, Any]:
+        """The object when all are level."""
+        self.until(lambda: self.run._is_quiet() and not any(p.frozen for p in self.run._up()))
+        documents = [process.node.state.document for process in self.run._up()]
+        assert all(document == documents[0] for document in documents)
+        found: dict[str, Any] = documents[0]
+        return found
+
+
+Stage = Callable[..., Scenario]
+
+
+@pytest.fixture
+def stage(caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
+    """Makes scenarios, and unwinds what is left of their processes."""
+    caplog.set_level(logging.CRITICAL + 1, "memsync")  # what is left of a life complains
+    made: list[Scenario] = []
+
+    def make(group: str = "") -> Scenario:
+        made.append(Scenario(group))
+        return made[-1]
+
+    yield make
+    for scenario in made:
+        for process in scenario.world.processes:
+            process.bury()
+
+
+def behind(stage: Stage, away: float) -> tuple[Scenario, Process, Process]:
+    """A killed host, a client that lags, and one that holds all and is frozen for seconds."""
+    scene = stage("maxLog=1")
+    host, late, writer = scene.join(), scene.join(), scene.join()
+    assert host.hosts
+    late.freeze(1.0)
+    scene.write(writer, 20)
+    assert set(scene.outcomes(writer)) == {"ok"}
+    scene.wait(0.5)
+    writer.freeze(away)
+    host.kill()
+    scene.until(lambda: late.node.hosting is not None)
+    return scene, late, writer
+
+
+def test_a_candidate_does_not_count_the_time_in_which_it_was_frozen(stage: Stage) -> None:
+    """It woke up, its patience was over, and it opened without those who had tried to report."""
+    scene, late, writer = behind(stage, 2.4)
+    late.freeze(2.0)
+    scene.until(lambda: late.hosts)
+    assert not writer.frozen
+    assert scene.quiet()["n"] == 20
+
+
+def test_a_source_that_breaks_off_may_come_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was no patience left, so the candidate opened without the best state."""
+    fetch, broken = election._Gathering._fetch, []
+
+    def breaks_off(self: Any, peer: str) -> Any:
+        if broken:
+            return (yield from fetch(self, peer))
+        broken.append(peer)
+        self._patience = 0.0
+        return False
+
+    monkeypatch.setattr(election._Gathering, "_fetch", breaks_off)
+    scene, late, writer = behind(stage, 0.6)
+    scene.until(lambda: late.hosts)
+    assert broken == [writer.node.id]
+    assert scene.quiet()["n"] == 20
