@@ -251,13 +251,15 @@ class _Gathering:
 
     def _settle_silent(self, pair: tuple[int, int]) -> None:
         silent = self._recovery.silent
+        # Who lives makes a deleted file again, so who has none by now has left.
+        alive = sorted(peer for peer in silent if self._node.folder.is_alive(peer))
         holds_nothing = pair == (0, 0) and not self._node.state.version
-        if silent and holds_nothing:
-            names = ", ".join(f"{peer} (process {self._pids.get(peer)})" for peer in sorted(silent))
+        if alive and holds_nothing:
+            names = ", ".join(f"{peer} (process {self._pids.get(peer)})" for peer in alive)
             raise HostUnresponsiveError(
                 f"the object {self._node.name!r} is held by {names}, which does not answer; "
                 "continue or end that process, then start again",
-                pid=self._pids.get(sorted(silent)[0]),
+                pid=self._pids.get(alive[0]),
             )
         if silent:
             log.warning(
