@@ -99,17 +99,20 @@ def _may_be_lost(history: History, write: Write) -> bool:
 
 def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]:
     """G3: in the host and the writer, or in the host and one peer, if there is one."""
-    members = {
-        (each.peer, each.proposal.number, each.version + 1): each.members
-        for each in history.decided
-        if each.outcome == "entry"
-    }
+    members: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
+    for each in history.decided:
+        if each.outcome == "entry":
+            key = (each.peer, each.proposal.number, each.version + 1)
+            members.setdefault(key, []).append((each.epoch, each.members))
     for write in history.writes:
         if write.outcome != "ok" or not write.is_tagged:
             continue
         wanted = 2 if write.others else 1
         if write.w == "majority":
-            wanted = members.get((write.peer, write.number, write.version), 0) // 2 + 1
+            decided = members.get((write.peer, write.number, write.version), [])
+            # A later host may have ordered it anew, after this one was lost with what it ordered.
+            known = [number for epoch, number in decided if epoch <= write.epoch]
+            wanted = known[-1] // 2 + 1 if known else 1
         if write.copies < wanted:
             yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"
 

@@ -50,6 +50,7 @@ class Write:
         self.outcome = "pending"  # ok, not_applied, unknown, applied
         self.error = ""
         self.version = 0
+        self.epoch = 0  # of who was told, then
         self.at = 0.0  # when the outcome was known
         self.reads_itself = True
         self.holders: frozenset[str] = frozenset()  # living processes, when it was acknowledged
@@ -274,6 +275,7 @@ class History:
             world.note(process.name, f"write {write.tag} is {write.outcome}: {write.error}")
             return
         write.outcome, write.version = "ok", future.result()
+        write.epoch = process.node.state.epoch
         world.note(process.name, f"write {write.tag} is acknowledged at {write.version}")
         if not write.is_tagged:
             return
