@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import (
     AuthenticationFailedError,
@@ -24,6 +24,7 @@ from ..errors import (
     ProtocolError,
     RendezvousError,
 )
+from ..replication.membership import member_in_file
 from ..replication.messages import (
     HEADER,
     Entry,
@@ -190,7 +191,8 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
         host.look()
         if host.deposed or node.state.epoch >= epoch:
             raise _Deposed
-        host.open(gathering.living, granted_by=node.state.host if is_granted else None)
+        granted_by = node.state.host if is_granted else None
+        host.open(gathering.living, granted_by, unheard=gathering.unheard())
         for channel, hello in reported.values():
             host.admit(channel, hello)
         return host
@@ -226,6 +228,7 @@ class _Gathering:
         holders |= {peer for peer in members if node.folder.is_alive(peer) is None}
         self._recovery = Recovery(node.id, node.replica.pair, holders)
         self._patience = node.options.network.recovery  # seconds left to wait for the silent
+        self._next_mending = self._machine.monotonic() + _LONGEST_PAUSE
         self._broke_off: set[str] = set()  # sources that were given the time to come again
         # There was a host before, so there may be survivors, whose files somebody has deleted.
         is_newcomer = not holders and not node.state.version and node.replica.pair == (0, 0)
@@ -297,6 +300,16 @@ class _Gathering:
                 self._patience -= awake
             yield Pause(self._node.waker, _GATHER_PAUSE)
 
+    def unheard(self) -> dict[str, dict[str, Any]]:
+        """The living that were not heard: they may be members of which this peer does not know."""
+        silent = self._recovery.silent
+        living = self._node.folder.living_peers() if silent else {}
+        return {
+            peer: member_in_file(peer, content)
+            for peer, content in living.items()
+            if peer in silent and peer not in self._node.state.members
+        }
+
     def _expect_survivors(self) -> None:
         for peer, content in self._node.folder.living_peers().items():
             is_known = peer == self._node.id or peer in self.reported
@@ -308,7 +321,11 @@ class _Gathering:
     def _check(self) -> None:
         """Go on living, if it is for this peer to go on."""
         self._node.check_stop()
-        self._host.beat(self._machine.monotonic())
+        now = self._machine.monotonic()
+        self._host.beat(now)
+        if now >= self._next_mending:
+            self._next_mending = now + _LONGEST_PAUSE
+            self._host.mend_place()
         if self._host.is_deposed():
             raise _Deposed
 

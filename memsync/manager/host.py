@@ -96,6 +96,7 @@ class Host:
         self._is_closed = False
         self._beat_at = node.machine.monotonic()
         self._gone: set[str] = set()  # no members any more; their files may still be held
+        self._unheard: dict[str, dict[str, Any]] = {}  # living, perhaps members: their places
         self._missing: dict[str, float] = {}  # since when the files of peers are
         self._machine = node.machine
         self._selector = self._machine.new_selector(node.waker)
@@ -134,11 +135,14 @@ class Host:
 
     # -- opening (driver) ------------------------------------------------------------------------
 
-    def open(self, living: set[str], granted_by: str | None = None) -> None:
+    def open(
+        self, living: set[str], granted_by: str | None, unheard: dict[str, dict[str, Any]]
+    ) -> None:
         """Begin the reign: its first entry, the dead leave, this peer is a member.
 
-        The host that stops and has granted this epoch leaves as well. Raises `MaxWritersError` when
-        this peer is a newcomer for whom there is no place.
+        The host that stops and has granted this epoch leaves as well. Who lives, but was `unheard`,
+        keeps the place that it may have had. Raises `MaxWritersError` when this peer is a newcomer
+        for whom there is no place.
         """
         node = self._node
         node.adopt_group_options()
@@ -155,7 +159,8 @@ class Host:
         gone = [peer for peer in node.state.members if self._is_gone(peer, living, granted_by)]
         if node.id not in node.state.members:
             present = {p: m for p, m in node.state.members.items() if p not in gone}
-            check_room(present, own)
+            check_room({**unheard, **present}, own)
+        self._unheard = unheard
         address = self.server.endpoint
         self._mark_lock(is_open=True)
         body = {"host": node.id, "pid": own["pid"], "address": address}
@@ -430,10 +435,19 @@ class Host:
         if hello.peer in self._node.state.members:
             return
         try:
-            check_room(self._node.state.members, member_of(hello))
+            self._check_room(hello)
         except MaxWritersError:
             self._remove_dead()
-            check_room(self._node.state.members, member_of(hello))
+            is_alive = self._node.folder.is_alive
+            self._unheard = {p: m for p, m in self._unheard.items() if is_alive(p)}
+            self._check_room(hello)
+
+    def _check_room(self, hello: Hello) -> None:
+        members = self._node.state.members
+        if hello.peer in self._unheard:  # it comes back to its place
+            check_room(members, member_of(hello))
+        else:
+            check_room({**self._unheard, **members}, member_of(hello))
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
         attached = Attached(hello.peer, channel)
@@ -520,6 +534,14 @@ class Host:
     def _mend(self) -> None:
         """Make again what somebody deleted in the folder."""
         node = self._node
+        self.mend_place()
+        if not self.deposed and not node.folder.rendezvous_names(node.id):
+            log.warning("the rendezvous file was missing or damaged: it is written anew")
+            self._write_rendezvous()
+
+    def mend_place(self) -> None:
+        """Make again what a host or a candidate must have, to be found and to be known as alive."""
+        node = self._node
         if not self._lock_file.mend(node.folder):
             log.warning("epoch=%s is held by another process", self.epoch)
             self.deposed = True
@@ -527,9 +549,6 @@ class Host:
         node.mend()
         if not node.folder.has_socket(self.server.endpoint):
             self._listen_again()
-        if not node.folder.rendezvous_names(node.id):
-            log.warning("the rendezvous file was missing or damaged: it is written anew")
-            self._write_rendezvous()
 
     def _listen_again(self) -> None:
         """The socket's file was deleted: who is connected stays so, but nobody finds us."""
@@ -676,13 +695,7 @@ class Host:
 
     def give_back(self) -> list[Outcome[PendingWrite]]:
         """The own writes that were ordered, but not acknowledged before the reign ended."""
-        kept = self._node.replica.outcomes  # what was not even looked at
-        given_back = [outcome for outcome, _ in self._unpushed]
-        given_back += [outcome for outcome in kept if outcome.error is None]
-        refused = [outcome for outcome in kept if outcome.error is not None]
-        kept.clear()
-        kept.extend(refused)
-        return given_back
+        return [*(outcome for outcome, _ in self._unpushed), *self._node.own.untold()]
 
     def _flush_once(self, channel: Channel) -> None:
         try:

@@ -109,6 +109,7 @@ class Link:
         self._asked: float | None = None  # when the silent host was asked whether it lives
         self._answers = False
         self._machine = node.machine
+        self._looked_at = self._machine.monotonic()  # into the folder
         self._selector = self._machine.new_selector(node.waker)
         self._update_interest()
 
@@ -155,7 +156,7 @@ class Link:
 
     def run(self) -> Life[str]:
         """Follow the host until the link is lost or the peer stops; returns why."""
-        now = self._machine.monotonic()
+        now = self._looked_at = self._machine.monotonic()
         next_look = now + self._rhythm()
         while not self.lost and not self._node.stopping:
             deadline = min(next_look, self._node.own.next_deadline())
@@ -168,6 +169,7 @@ class Link:
                 self._lose("it misbehaves")
             if woken or now >= next_look:
                 next_look = now + self._rhythm()
+                self._looked_at = now
                 self._mend()
                 if not self._node.reigns_still(self.reign.epoch):
                     self._lose("the host's lock is free, or a newer one exists")
@@ -389,6 +391,8 @@ class Link:
     # -- what comes in (holder of the reader role) -----------------------------------------------
 
     def _receive(self, *, wait: bool) -> None:
+        if self._was_away():
+            return
         try:
             bodies = self._channel.receive(wait=wait)
             self._handle_all(bodies)
@@ -397,6 +401,20 @@ class Link:
         except ProtocolError as error:
             log.error("the link to the host is given up: %s", error)
             self._lose(str(error))
+
+    def _was_away(self) -> bool:
+        """Whether this peer may have been frozen, and the group has gone on without it.
+
+        What is left on the link then is told only when the next host shows that it counts.
+        """
+        now = self._machine.monotonic()
+        if now - self._looked_at <= self._node.options.network.recovery / 2:
+            return False
+        self._looked_at = now
+        if self._node.role is not self or self._node.reigns_still(self.reign.epoch):
+            return False
+        self._lose("the host's lock is free, or a newer one exists")
+        return True
 
     def _handle_all(self, bodies: list[bytes | memoryview]) -> None:
         entries: list[Entry] = []

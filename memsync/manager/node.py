@@ -387,7 +387,8 @@ class Node:
             try:
                 reason = yield from role.run()
             finally:
-                self.own.leave(for_good=self.stopping)
+                was_lost = isinstance(role, Link) and role.lost
+                self.own.leave(for_good=self.stopping, holds_back=was_lost)
                 self.role = None
                 yield from self._close(role)
                 self._announce("disconnected", reason)
@@ -434,6 +435,7 @@ class Node:
         if self.stopping:
             role.leave()
         role.close()
+        self.own.take_back(self.own.untold())
 
     def _end(self) -> None:
         self.watching.end()

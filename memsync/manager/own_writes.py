@@ -71,6 +71,7 @@ class OwnWrites:
         self._way: Way | None = None
         self._taken_back: list[Outcome[PendingWrite]] = []  # of a reign that ended before it told
         self._has_left = False
+        self._holds_back = False  # what comes now is of a host that may be replaced already
         self._ended = False
         self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
 
@@ -259,6 +260,7 @@ class OwnWrites:
             self._rolled_back(error)
         outcomes = self._replica.outcomes
         kept = []
+        keeps_accepted = keeps_accepted or self._holds_back
         while outcomes:
             outcome = outcomes[0]
             if keeps_accepted and outcome.error is None and not outcome.write.is_concerned:
@@ -270,7 +272,7 @@ class OwnWrites:
 
     def settle(self, outcome: Outcome[PendingWrite]) -> None:
         """The outcome of an own write is known; its concern may have to be waited for."""
-        write, version, error, rolled_back = outcome
+        write, version, error, rolled_back, _ = outcome
         if error is not None and (rolled_back or write.done):
             self._rolled_back(error)  # it was visible, or even acknowledged by a lost host
         if error is None and not write.done and write.is_concerned:
@@ -330,7 +332,7 @@ class OwnWrites:
             if number in self._replica.writes.pending:
                 outcome.write.progress = None  # it is decided anew
                 continue
-            if row is None or number > row.last:
+            if outcome.made_entry and (row is None or number > row.last):
                 lost = (
                     "the host that had ordered this write was replaced, and the next one lacks it"
                 )
@@ -350,11 +352,26 @@ class OwnWrites:
             self._way = way
         way.kick()
 
-    def leave(self, *, for_good: bool) -> None:
-        """There is no host now; writes are kept, unless the peer leaves the group."""
+    def leave(self, *, for_good: bool, holds_back: bool = False) -> None:
+        """There is no host now; writes are kept, unless the peer leaves the group.
+
+        With `holds_back`, what the lost host has left behind is not told before the next one shows
+        that it counts: others may have gone on without this peer.
+        """
         with self._guard:
             self._way = None
         self._has_left = for_good
+        self._holds_back = holds_back
+
+    def untold(self) -> list[Outcome[PendingWrite]]:
+        """Take out what was accepted and held back."""
+        self._holds_back = False
+        outcomes = self._replica.outcomes
+        accepted = [outcome for outcome in outcomes if outcome.error is None]
+        refused = [outcome for outcome in outcomes if outcome.error is not None]
+        outcomes.clear()
+        outcomes.extend(refused)
+        return accepted
 
     def flush(self, deadline: float) -> None:
         """Wait until all writes are decided, or the time is over (monotonic seconds)."""

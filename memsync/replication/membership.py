@@ -34,6 +34,17 @@ def member_of(hello: Hello) -> dict[str, Any]:
     }
 
 
+def member_in_file(peer: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """A peer as its file in the folder describes it, whatever is in there."""
+    roles, limit = facts.get("roles"), facts.get("maxWriters")
+    return {
+        "id": peer,
+        "pid": facts.get("pid"),
+        "roles": roles if isinstance(roles, list) else ["writer"],
+        "maxWriters": limit if isinstance(limit, int) else None,
+    }
+
+
 def writers(members: Members) -> list[dict[str, Any]]:
     """The members that hold a writer's place."""
     return [member for member in members.values() if "writer" in member["roles"]]

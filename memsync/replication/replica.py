@@ -59,6 +59,7 @@ class Outcome(NamedTuple, Generic[W]):
     version: int
     error: MemSyncError | None
     rolled_back: bool
+    made_entry: bool = True
 
 
 class Replica(Generic[W]):
@@ -218,7 +219,8 @@ class Replica(Generic[W]):
         self.writes.settle(number, made_entry=decision.made_entry)
         refusal = self._refusal(error, write.proposal) if error is not None else None
         was_rolled_back = write.was_shown and refusal is not None
-        self.outcomes.append(Outcome(write, decision.version, refusal, was_rolled_back))
+        made_entry = decision.made_entry
+        self.outcomes.append(Outcome(write, decision.version, refusal, was_rolled_back, made_entry))
 
     def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
         """The error, with what this copy knows better than the host needed to send."""
