@@ -223,25 +223,25 @@ def test_the_old_watch_ends_when_a_folder_is_made_again(tmp_path: Path, way: wat
     assert open_in(place) == []
 
 
-def test_a_forked_child_has_an_observer_of_its_own(folder: Path) -> None:
+def test_a_forked_child_has_an_observer_of_its_own(cluster: Cluster, folder: Path) -> None:
     def child(connection: Any) -> None:
         mem = MemSync(NAME, options=NEVER)
         mem.start()
         own = folder / f"{NAME}.d" / f"peer-{mem.id}.json"
         own.unlink()
         until(own.exists, 5, "no event has woken the child")
-        connection.send(observers())
+        connection.send((observers(), len(open_in(own.parent))))
         mem.stop()
 
-    context = get_context("fork")
-    with MemSync(NAME, {"n": 1}, {"network": {"lease": 600}}):
-        theirs, ours = context.Pipe()
+    def fork(mem: Any) -> object:
+        context = get_context("fork")
+        ours, theirs = context.Pipe()
         process = context.Process(target=child, args=(theirs,))
         process.start()
-        theirs.close()
-        assert ours.poll(20)
-        assert ours.recv() == ["memsync-watch"]
+        found = ours.recv() if ours.poll(20) else None
         process.join(20)
-        assert process.exitcode == 0
-        process.close()
-        ours.close()
+        return found
+
+    host = cluster.peer({"n": 1}, {"network": {"lease": 600}})
+    assert host.run(fork) == (["memsync-watch"], 1)
+    assert host.run(lambda mem: observers()) == ["memsync-watch"]
