@@ -68,6 +68,9 @@ class NetworkOptions:
     poll: float = _option(
         1.0, "look into the folder at least this often", unit="s", low=0.01, high=60
     )
+    watch: Literal["auto", "poll", "none"] = _option(
+        "auto", "how changes in the folder are noticed between two looks"
+    )
     lease: float = _option(
         3.0, "a host that is silent for so long may be replaced", unit="s", low=0.1, high=600
     )

@@ -69,9 +69,10 @@ def start_helpers() -> None:
 class Peer:
     """One process with one `MemSync` handle; what is sent to it gets the handle."""
 
-    def __init__(self, name: str, data: Any, options: Any, folder: str) -> None:
+    def __init__(self, name: str, data: Any, options: Any, settings: dict[str, str]) -> None:
         self._connection, theirs = _context.Pipe()
-        self._process = _context.Process(target=_serve, args=(theirs, name, data, options, folder))
+        arguments = (theirs, name, data, options, settings)
+        self._process = _context.Process(target=_serve, args=arguments)
         self._process.start()
         theirs.close()
         self._tickets = count(1)
@@ -199,9 +200,13 @@ class Cluster:
         start: bool = True,
         folder: str | os.PathLike[str] | None = None,
     ) -> Peer:
-        """One more process; its handle is started unless told otherwise."""
-        place = os.environ["MEMSYNC_DIR"] if folder is None else os.fspath(folder)
-        peer = Peer(name, data, options, place)
+        """One more process, with the test's MEMSYNC_ variables; its handle is started unless told
+        otherwise.
+        """
+        settings = {key: text for key, text in os.environ.items() if key.startswith("MEMSYNC_")}
+        if folder is not None:
+            settings["MEMSYNC_DIR"] = os.fspath(folder)
+        peer = Peer(name, data, options, settings)
         self.peers.append(peer)
         if start:
             peer.start()
@@ -283,10 +288,12 @@ def _pair(peer: Peer) -> tuple[int, int]:
 # -- inside the process ----------------------------------------------------------------------------
 
 
-def _serve(connection: Connection, name: str, data: Any, options: Any, folder: str) -> None:
+def _serve(
+    connection: Connection, name: str, data: Any, options: Any, settings: dict[str, str]
+) -> None:
     for variable in [each for each in os.environ if each.startswith("MEMSYNC_")]:
         del os.environ[variable]
-    os.environ["MEMSYNC_DIR"] = folder
+    os.environ.update(settings)
     mem: MemSync[Any] = MemSync(name, data, options)
     answering = threading.Lock()
 

@@ -17,6 +17,7 @@ import pytest
 from cluster import Cluster, helper_pids, until
 
 from memsync.manager.files import Files
+from memsync.manager.folder import short_folder
 
 # The strategies of the document language serve the tests of replication as well.
 sys.path.append(str(Path(__file__).parent / "document"))
@@ -40,6 +41,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for place in Path(path).rglob("*.d"):
         for witnesses in Files().witness_folder(place):
             shutil.rmtree(witnesses)
+        shutil.rmtree(short_folder(place), ignore_errors=True)  # of hosts that were killed
     shutil.rmtree(path)
 
 

@@ -155,6 +155,7 @@ class TestWrongValues:
             ({"network": {"maxWriters": True}}, "network.maxWriters = True", "a whole number"),
             ({"network": {"window": 1.0}}, "network.window = 1.0", "a whole number of writes"),
             ({"network": {"window": None}}, "network.window = None", "a whole number"),
+            ({"network": {"watch": False}}, "network.watch = False", "'auto' or 'poll' or 'none'"),
             ({"network": {"maxFrame": 10}}, "network.maxFrame = 10", "from 1024 to 2147483647"),
             ({"server": {"port": 65536}}, "server.port = 65536", "to 65535, or null"),
             ({"server": {"host": 1}}, "server.host = 1", "a string"),
@@ -241,6 +242,7 @@ class TestEnvironment:
             ("MEMSYNC_NETWORK_MAX_WRITERS", "4", "network.max_writers", 4),
             ("MEMSYNC_NETWORK_MAX_WRITERS", "null", "network.max_writers", None),
             ("MEMSYNC_PEER_ROLES", "[writer, indexer]", "peer.roles", ("writer", "indexer")),
+            ("MEMSYNC_NETWORK_WATCH", "none", "network.watch", "none"),
             ("MEMSYNC_CONFLICT", "strict", "conflict", "strict"),
             ("MEMSYNC_SERVER_TOKEN", "0123", "server.token", "0123"),
             ("MEMSYNC_SERVER_TOKEN", "a: {b", "server.token", "a: {b"),
@@ -318,6 +320,7 @@ class TestUnavailable:
     def test_what_this_version_has(self) -> None:
         given = {"timeout": 3, "logEvents": True, "clientOnly": True, "peer": {"roles": []}}
         given |= {"network": {"maxWriters": 1, "poll": 2}, "manager": {"proxies": False}}
+        given["network"]["watch"] = "none"
         given |= {"conflict": "strict"}
         assert unavailable(load(given)) == []
 

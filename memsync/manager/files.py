@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ..errors import RendezvousError
 from . import forks
+from .mounts import network_file_system
 
 log = logging.getLogger("memsync.folder")
 
@@ -29,37 +30,47 @@ _TEMPORARY = "tmp-"
 _TEMPORARY_AGE = 60.0  # seconds
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
 _MAX_BYTES = 1 << 16  # of a file that is read
+_WAY_OUT = "set MEMSYNC_DIR to a folder of your own"
 
 
 def open_root(root: Path) -> Path:
-    """Make the folder where it is missing and make sure that it is private.
+    """Make the rendezvous folder where it is missing, and make sure that it is private and local.
 
     Raises `RendezvousError` naming the folder, what is wrong with it and the way out.
     """
-    way_out = "set MEMSYNC_DIR to a folder of your own"
+    kind = network_file_system(root)
+    if kind is not None:
+        raise RendezvousError(
+            f"the rendezvous folder {root} is on a network file system ({kind}), where a lock does "
+            "not tell for certain who lives: set MEMSYNC_DIR to a folder on a local disk"
+        )
+    return _open_private(root, f"the rendezvous folder {root}", parents=True)
+
+
+def _open_private(path: Path, what: str, *, parents: bool = False) -> Path:
+    """Make a folder where it is missing, and make sure that it is ours and nobody else's."""
     try:
         with contextlib.suppress(FileExistsError):
-            root.mkdir(mode=0o700, parents=True)
-        info = root.lstat()
+            path.mkdir(mode=0o700, parents=parents)
+        info = path.lstat()
     except OSError as error:
         raise RendezvousError(
-            f"the rendezvous folder {root} cannot be made or read ({error.strerror}): {way_out}"
+            f"{what} cannot be made or read ({error.strerror}): {_WAY_OUT}"
         ) from error
-    if stat.S_ISLNK(info.st_mode) or not stat.S_ISDIR(info.st_mode):
-        raise RendezvousError(f"the rendezvous folder {root} is a link or no folder: {way_out}")
+    if not stat.S_ISDIR(info.st_mode):
+        raise RendezvousError(f"{what} is a link or no folder: {_WAY_OUT}")
     if info.st_uid != os.getuid():
         raise RendezvousError(
-            f"the rendezvous folder {root} belongs to user {info.st_uid}, not to user "
-            f"{os.getuid()}: {way_out}"
+            f"{what} belongs to user {info.st_uid}, not to user {os.getuid()}: {_WAY_OUT}"
         )
     if info.st_mode & 0o077:
         raise RendezvousError(
-            f"the rendezvous folder {root} is open to other users "
-            f"(mode {stat.S_IMODE(info.st_mode):04o}): run 'chmod 700 {root}', or {way_out}"
+            f"{what} is open to other users (mode {stat.S_IMODE(info.st_mode):04o}): "
+            f"run 'chmod 700 {path}', or {_WAY_OUT}"
         )
-    if not os.access(root, os.W_OK | os.X_OK):
-        raise RendezvousError(f"the rendezvous folder {root} cannot be written to: {way_out}")
-    return root
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise RendezvousError(f"{what} cannot be written to: {_WAY_OUT}")
+    return path
 
 
 class HeldFile:
@@ -119,14 +130,8 @@ class Files:
         return []
 
     def make_folder(self, path: Path) -> None:
-        """Make a folder if it is missing; raises `RendezvousError`."""
-        try:
-            path.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise RendezvousError(
-                f"the folder {path} cannot be made ({error.strerror}): "
-                "set MEMSYNC_DIR to a folder of your own"
-            ) from error
+        """Make a folder if it is missing; raises `RendezvousError`, also if it is not private."""
+        _open_private(path, f"the folder {path}")
 
     def listing(self, folder: Path) -> list[str]:
         """The names in a folder; none when it is missing."""

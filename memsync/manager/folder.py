@@ -241,7 +241,8 @@ class ObjectFolder:
         folder = held.path.parent
         self._files.open_root(self.root)
         self._files.make_folder(self.path)
-        self._files.make_folder(folder)
+        if folder != self.path:
+            self._files.witness_folder(self.path)  # whatever of it is missing
         self._files.remove(held.path)
         again = self._files.publish(held.path, held.data, folder)
         if again is None:
@@ -333,10 +334,8 @@ class ObjectFolder:
         path = self.path / name
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
             return str(path)
-        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
-        short = Path("/tmp") / f"memsync-{os.getuid()}-{digest}"
         try:
-            path = self._files.open_root(short) / name
+            path = self._files.open_root(short_folder(self.path)) / name
         except RendezvousError:
             return ("127.0.0.1", 0)
         return str(path) if len(os.fsencode(path)) <= SOCKET_PATH_MAX else ("127.0.0.1", 0)
@@ -427,6 +426,12 @@ def _lock_in(folder: Path, epoch: int) -> Path:
 @lru_cache(maxsize=256)
 def _peer_file(folder: Path, peer: str) -> Path:
     return folder / f"peer-{peer}.json"
+
+
+def short_folder(folder: Path) -> Path:
+    """Where the sockets of a folder are whose own path is too long for them."""
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    return Path("/tmp") / f"memsync-{os.getuid()}-{digest}"
 
 
 def read_rendezvous(path: Path, files: Files) -> dict[str, Any]:

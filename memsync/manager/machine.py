@@ -121,13 +121,13 @@ class Machine:
         forks.release(selector)
         selector.close()
 
-    def watch(self, path: Path, wake: Callable[[], None]) -> None:
-        """Call `wake` when something changes in a folder (see `watcher`)."""
-        watcher.watch(path, wake)
+    def watch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> None:
+        """Call `wake` when something changes in a folder; to be repeated (see `watcher`)."""
+        watcher.watch(path, wake, way)
 
-    def unwatch(self, path: Path, wake: Callable[[], None]) -> None:
+    def unwatch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> None:
         """Undo `watch`."""
-        watcher.unwatch(path, wake)
+        watcher.unwatch(path, wake, way)
 
     def serve(self, address: Address, authkey: bytes, serving: Serving) -> MemSyncServer:
         """Listen, but do not accept connections yet; raises `OSError`."""

@@ -153,8 +153,8 @@ class Node:
             undo.callback(self.waker.close)
             self._peer_file = self.folder.publish_peer(self.id, self._peer_facts(0))
             undo.callback(self._peer_file.close, remove=True)
-            self.machine.watch(self.folder.path, self.waker.wake)
-            undo.callback(self.machine.unwatch, self.folder.path, self.waker.wake)
+            self._watch()
+            undo.callback(self._unwatch)
             yield
             undo.pop_all()
 
@@ -277,6 +277,7 @@ class Node:
     def mend(self) -> None:
         """Make again what somebody deleted of this peer's in the folder."""
         self._peer_file = self.folder.mended(self._peer_file)
+        self._watch()  # the folder may be another one than before
         self.authkey = self.folder.kept_key(self.authkey)
 
     def key(self) -> bytes:
@@ -304,6 +305,14 @@ class Node:
             "clientOnly": self.options.client_only,
             "epoch": epoch,
         }
+
+    def _watch(self) -> None:
+        way = self.options.network.watch
+        self.machine.watch(self.folder.path, self.waker.wake, way)
+
+    def _unwatch(self) -> None:
+        way = self.options.network.watch
+        self.machine.unwatch(self.folder.path, self.waker.wake, way)
 
     def _wake(self) -> None:
         self.waker.wake()
@@ -439,7 +448,7 @@ class Node:
 
     def _end(self) -> None:
         self.watching.end()
-        self.machine.unwatch(self.folder.path, self.waker.wake)
+        self._unwatch()
         self._peer_file.close(remove=not self.leaves_file)
         self.stopping = True
         self.own.end()

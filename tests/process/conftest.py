@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cluster import start_helpers
+
+WAYS = ("auto", "poll", "none")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def helpers() -> None:
     """Start what multiprocessing keeps until the end before any test looks for leaks."""
     start_helpers()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `watched` in each way of watching the folder.
+
+    Mostly a file event changes nothing but how soon something happens, so the ways other than the
+    default count as slow, unless the test is about events: ``watched(everywhere=True)``.
+    """
+    marks = list(metafunc.definition.iter_markers("watched"))
+    if not marks:
+        return
+    is_slow = not any(mark.kwargs.get("everywhere") for mark in marks)
+    others = [pytest.param(way, marks=[pytest.mark.slow] if is_slow else []) for way in WAYS[1:]]
+    metafunc.parametrize("way_of_watching", [WAYS[0], *others], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def way_of_watching(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> str | None:
+    """The way that all peers of the test watch the folder, if it is run in several."""
+    way: str | None = getattr(request, "param", None)
+    if way is not None:
+        monkeypatch.setenv("MEMSYNC_NETWORK_WATCH", way)
+    return way

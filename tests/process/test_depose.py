@@ -16,7 +16,7 @@ from memsync import MemSync, WriteConcernError
 LEASE = 0.6  # seconds
 OPTIONS = {"network": {"lease": LEASE, "poll": 0.2}}
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.watched]
 
 
 def keep_writing(mem: MemSync[Any], name: str) -> None:
@@ -120,15 +120,21 @@ def test_g15_planned_stops_of_the_host_make_no_write_fail(cluster: Cluster) -> N
     assert found == sorted(tuple(n) for n in [*written, acknowledged])
 
 
-@pytest.mark.parametrize("what", ["rendezvous.json", "epoch-1.lock", "peer-*.json", "authkey", "*"])
+WHAT = ["rendezvous.json", "epoch-1.lock", "peer-*.json", "1-*.sock", "authkey", "object", "all"]
+
+
+@pytest.mark.parametrize("what", WHAT)
 def test_g12_what_is_deleted_under_load_is_made_again_without_a_second_host(
     cluster: Cluster, folder: Path, what: str
 ) -> None:
     peers, tickets = group(cluster, 3)
     until(lambda: all(len(p.snapshot("log") or {}) == 3 for p in peers))
     place = folder / f"{NAME}.d"
-    if what == "*":
-        shutil.rmtree(place.rename(folder / "deleted"))  # or it fails over what is made again
+    aside = folder.with_name(f"{folder.name}-deleted")  # or it fails over what is made again
+    if what == "all":
+        shutil.rmtree(folder.rename(aside))
+    elif what == "object":
+        shutil.rmtree(place.rename(aside))
         os.unlink(folder / "authkey")
     else:
         for path in [*place.glob(what), *folder.glob(what)]:
@@ -136,7 +142,8 @@ def test_g12_what_is_deleted_under_load_is_made_again_without_a_second_host(
 
     def is_whole() -> bool:
         names = {path.name for path in place.glob("*")}
-        own = {f"peer-{peer.status()['id']}.json" for peer in peers}
+        ids = [peer.status()["id"] for peer in peers]
+        own = {f"peer-{each}.json" for each in ids} | {f"1-{ids[0]}.sock"}
         return own | {"rendezvous.json", "epoch-1.lock"} <= names and (folder / "authkey").exists()
 
     until(is_whole, 2, lambda: f"there is only {sorted(map(str, folder.rglob('*')))}")
@@ -151,6 +158,7 @@ def test_g12_what_is_deleted_under_load_is_made_again_without_a_second_host(
     assert hosts(peers) == [peers[0]]
 
 
+@pytest.mark.watched(everywhere=True)
 def test_g12_a_newcomer_in_the_moment_of_deletion_and_crash_begins_no_new_object(
     cluster: Cluster, folder: Path
 ) -> None:

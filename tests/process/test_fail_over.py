@@ -11,9 +11,10 @@ from cluster import NAME, Cluster, Peer, log_to, until
 
 from memsync import MemSync
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.watched]
 
 
+@pytest.mark.watched(everywhere=True)
 def test_a_killed_host_is_replaced_and_nothing_acknowledged_is_lost(cluster: Cluster) -> None:
     host, one, two = cluster.start(3, {"n": 0})
     for i, peer in enumerate(cluster.peers):
@@ -176,6 +177,7 @@ def test_a_newcomer_in_the_moment_of_the_kill_never_serves_its_own_default(
     assert cluster.settled() == {"marker": "original", "n": 25}
 
 
+@pytest.mark.watched(everywhere=True)
 def test_several_newcomers_in_the_moment_of_the_kill_join_one_group(cluster: Cluster) -> None:
     cluster.start(2, {"marker": "original"})
     for round_ in range(5):
@@ -191,6 +193,7 @@ def test_several_newcomers_in_the_moment_of_the_kill_join_one_group(cluster: Clu
             extra.kill()
 
 
+@pytest.mark.watched(everywhere=True)
 def test_client_only_peers_never_host_and_bring_the_object_to_the_next_host(
     cluster: Cluster,
 ) -> None:

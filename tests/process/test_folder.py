@@ -149,7 +149,7 @@ def lock_content(protocol: object) -> bytes:
 
 def test_a_living_host_of_another_protocol_is_named_with_both_numbers(folder: Path) -> None:
     lock = folder / f"{NAME}.d" / "epoch-1.lock"
-    lock.parent.mkdir()
+    lock.parent.mkdir(mode=0o700)
     lock.write_bytes(lock_content(99))
     mem = MemSync(NAME, {"n": 1})
     with lock.open("rb") as file:
@@ -174,7 +174,7 @@ def test_a_living_host_of_another_protocol_is_named_with_both_numbers(folder: Pa
 )
 def test_a_dead_lock_with_any_content_is_passed_over(folder: Path, content: bytes) -> None:
     lock = folder / f"{NAME}.d" / "epoch-7.lock"
-    lock.parent.mkdir()
+    lock.parent.mkdir(mode=0o700)
     lock.write_bytes(content)
     with MemSync(NAME, {"n": 1}) as mem:
         assert mem.get_status()["status"] == "host"
@@ -184,7 +184,7 @@ def test_a_dead_lock_with_any_content_is_passed_over(folder: Path, content: byte
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b'{"protocol": 1}'])
 def test_a_held_lock_with_damaged_content_is_a_clear_error(folder: Path, content: bytes) -> None:
     lock = folder / f"{NAME}.d" / "epoch-7.lock"
-    lock.parent.mkdir()
+    lock.parent.mkdir(mode=0o700)
     lock.write_bytes(content)
     with lock.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -204,7 +204,7 @@ def test_a_rendezvous_of_another_protocol_is_named_by_locate(folder: Path) -> No
 def test_links_in_the_folder_are_not_followed(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("{}")
-    (folder / f"{NAME}.d").mkdir()
+    (folder / f"{NAME}.d").mkdir(mode=0o700)
     (folder / f"{NAME}.d" / "epoch-1.lock").symlink_to(target)
     with pytest.raises(RendezvousError, match="is a link"):
         MemSync(NAME, options={"timeout": 1}).start()
@@ -314,6 +314,115 @@ def test_an_object_folder_that_cannot_be_written_is_named(nobody, folder: Path) 
     assert "cannot be written" in refusal(peer, place / f"{NAME}.d")
 
 
+def plant_link(path: Path) -> None:
+    (path.parent / "target").mkdir(mode=0o700)
+    path.symlink_to(path.parent / "target")
+
+
+def plant_open(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o750)
+
+
+def plant_foreign(path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can make folders of other users")
+    path.mkdir(mode=0o700)
+    os.chown(path, NOBODY, NOBODY)
+
+
+PLANTED = {
+    "is a link": plant_link,
+    "is open to other users": plant_open,
+    "belongs to user": plant_foreign,
+}
+
+
+@pytest.mark.parametrize("complaint", PLANTED)
+def test_an_object_folder_that_is_not_private_is_refused(folder: Path, complaint: str) -> None:
+    place = folder / f"{NAME}.d"
+    PLANTED[complaint](place)
+    mem = MemSync(NAME)
+    with pytest.raises(RendezvousError, match=rf"{place} {complaint}.*set MEMSYNC_DIR"):
+        mem.start()
+    assert list(place.iterdir()) == []
+    place.unlink() if place.is_symlink() else place.rmdir()
+    assert mem.start() == "host"
+    mem.stop()
+
+
+def test_a_key_that_is_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    (folder / "authkey").symlink_to(key)
+    with pytest.raises(RendezvousError, match="authkey is a link"):
+        MemSync(NAME).start()
+
+
+# -- network file systems --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mounted(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Has the system say that a file system of some type is mounted at a place."""
+
+    def mount(kind: str, at: Path) -> None:
+        mountinfo = tmp_path / "mountinfo"
+        point = str(at).replace(" ", r"\040")
+        mountinfo.write_text(
+            "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+            f"90 27 0:50 / {point} rw,relatime shared:9 - {kind} server:/export rw\n"
+        )
+        monkeypatch.setattr("memsync.manager.mounts.MOUNTS", str(mountinfo))
+
+    return mount
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_a_folder_on_a_network_file_system_is_refused(
+    mounted, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    place = folder / "of the net" / "memsync"
+    mounted(kind, place.parent)
+    monkeypatch.setenv("MEMSYNC_DIR", str(place))
+    mem = MemSync(NAME, {"n": 1})
+    with pytest.raises(RendezvousError) as caught:
+        mem.start()
+    for word in (str(place), f"({kind})", "set MEMSYNC_DIR", "local disk"):
+        assert word in str(caught.value)
+    assert (caught.value.code, caught.value.outcome) == (MemErrors.ERR_RENDEZVOUS, "not_applied")
+    assert not place.parent.exists()
+    monkeypatch.setenv("MEMSYNC_DIR", str(folder / "of the disk"))
+    with MemSync(NAME, {"n": 1}) as mem:
+        assert mem.snapshot() == {"n": 1}
+
+
+def test_a_link_on_the_way_to_a_network_file_system_is_followed(
+    mounted, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "share").mkdir()
+    (folder / "home").symlink_to(folder / "share")
+    mounted("nfs", folder / "share")
+    monkeypatch.setenv("MEMSYNC_DIR", str(folder / "home" / "memsync"))
+    with pytest.raises(RendezvousError, match=r"\(nfs\)"):
+        MemSync(NAME).start()
+
+
+@pytest.mark.parametrize("kind", ["9p", "virtiofs", "overlay", "tmpfs", "fuse"])
+def test_file_systems_of_one_machine_are_taken(mounted, folder: Path, kind: str) -> None:
+    mounted(kind, folder)
+    with MemSync(NAME, {"n": 1}) as mem:
+        assert mem.snapshot() == {"n": 1}
+
+
+def test_where_the_system_does_not_tell_of_mounts_any_folder_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("memsync.manager.mounts.MOUNTS", "/nonexistent")
+    with MemSync(NAME, {"n": 1}) as mem:
+        assert mem.snapshot() == {"n": 1}
+
+
 # -- long names ------------------------------------------------------------------------------------
 
 
@@ -332,27 +441,94 @@ def test_long_folders_and_long_names_work(cluster: Cluster, folder: Path) -> Non
     assert not isinstance(address, str) or len(os.fsencode(address)) <= 100
 
 
+@pytest.fixture
+def long_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The temp folder has a name that is too long for a socket, and no other one is stated."""
+    temp = tmp_path / ("t" * 200)
+    temp.mkdir()
+    monkeypatch.delenv("MEMSYNC_DIR")
+    monkeypatch.setattr("tempfile.tempdir", str(temp))
+    return temp / f"memsync-{os.getuid()}"
+
+
+def test_a_long_temp_folder_works_and_its_short_one_goes_with_the_host(long_place: Path) -> None:
+    name = "N" * 300
+    with MemSync(name, {"n": 1}) as host, MemSync(name) as client:
+        assert client.patch({"$inc": {"n": 1}}) == host.version
+        assert long_place.stat().st_mode & 0o777 == 0o700
+        socket = Path(host.get_status()["host"]["address"])
+        assert socket.parent.stat().st_mode & 0o777 == 0o700
+        assert len(os.fsencode(socket)) <= 100
+    assert not socket.parent.exists()
+
+
+@pytest.mark.parametrize("complaint", PLANTED)
+def test_a_short_folder_that_is_not_private_is_not_used(long_place: Path, complaint: str) -> None:
+    with MemSync(NAME) as mem:
+        short = Path(mem.get_status()["host"]["address"]).parent
+    assert not short.exists()
+    try:
+        if complaint == "is a link":
+            short.symlink_to(long_place)
+        else:
+            PLANTED[complaint](short)
+        with MemSync(NAME, {"n": 1}) as host, MemSync(NAME) as client:
+            assert not isinstance(host.get_status()["host"]["address"], str)
+            client.patch({"$inc": {"n": 1}})
+            assert host.snapshot() == {"n": 2}
+            assert not list(short.glob("*.sock"))
+    finally:
+        short.unlink() if short.is_symlink() else short.rmdir()
+
+
 def test_names_that_differ_in_case_only_are_different_objects(cluster: Cluster) -> None:
     peers = [cluster.peer({"name": name}, name=name) for name in ("abc", "ABC", "Abc")]
     assert [peer.status()["status"] for peer in peers] == ["host"] * 3
     assert [peer.snapshot("name") for peer in peers] == ["abc", "ABC", "Abc"]
 
 
-@pytest.mark.parametrize("what", ["missing", "open to others"])
-def test_where_no_witness_can_be_kept_the_lock_alone_does(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+@pytest.fixture
+def witness_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one place of witnesses of this process, with those of this user in it."""
     root = tmp_path / "roots"
-    if what == "open to others":
-        (root / f"memsync-{os.getuid()}").mkdir(parents=True, mode=0o777)
-        (root / f"memsync-{os.getuid()}").chmod(0o777)
+    root.mkdir()
     monkeypatch.setattr("memsync.manager.files.WITNESS_ROOTS", (str(root),))
+    return root / f"memsync-{os.getuid()}"
+
+
+@pytest.mark.parametrize("which", ["of the user", "of the object"])
+@pytest.mark.parametrize("complaint", ["missing", *PLANTED])
+def test_where_no_witness_can_be_kept_the_lock_alone_does(
+    folder: Path, witness_root: Path, complaint: str, which: str
+) -> None:
+    planted = witness_root
+    if which == "of the object":
+        (planted,) = Files().witness_folder(folder / f"{NAME}.d")
+        planted.rmdir()
+    if complaint == "missing":
+        shutil.rmtree(witness_root.parent)
+    else:
+        PLANTED[complaint](planted)
     place = ObjectFolder(folder, NAME)
     lock = place.publish_lock(1, "ab", 7, "/x")
     assert lock is not None
+    assert not list(witness_root.parent.rglob("*.lock"))
     assert place.reigns_still(1)
     lock.close()
     assert not place.reigns_still(1)
+
+
+def test_deleted_witnesses_are_made_again_with_their_folders(
+    folder: Path, witness_root: Path
+) -> None:
+    with MemSync(NAME, {"n": 1}, {"network": {"poll": 0.1}}) as mem:
+        (witness,) = witness_root.glob("*/epoch-1.lock")
+        shutil.rmtree(witness_root)
+        until(witness.exists, 2)
+        assert witness_root.stat().st_mode & 0o777 == 0o700
+        rendezvous(folder).unlink()
+        until(rendezvous(folder).exists, 2)
+        assert (mem.get_status()["status"], mem.epoch) == ("host", 1)
 
 
 def test_an_epoch_whose_lock_was_deleted_is_known_by_its_witness(folder: Path) -> None:

@@ -124,7 +124,7 @@ def test_without_a_watcher_the_poll_does_its_work(monkeypatch, cluster: Cluster)
     def broken(*args: object) -> None:
         raise ModuleNotFoundError("No module named 'ctypes'")
 
-    monkeypatch.setattr(watcher, "_start", broken)
+    monkeypatch.setattr(watcher, "_new_observer", broken)
     with MemSync("obj", {"n": 1}, {"network": {"poll": 0.05}}) as host, MemSync("obj") as client:
         host.stop()
         client.patch({"$inc": {"n": 1}})

@@ -51,7 +51,8 @@ class Disk:
             self._world.after(delay, lambda p=process, w=wake: p.when_running(w))  # type: ignore[misc]
 
     def watch(self, process: Process, wake: Callable[[], None]) -> None:
-        self._wakes.append((process, wake))
+        if (process, wake) not in self._wakes:
+            self._wakes.append((process, wake))
 
     def unwatch(self, process: Process) -> None:
         self._wakes = [each for each in self._wakes if each[0] is not process]

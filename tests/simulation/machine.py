@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memsync.manager.folder import Address
 from memsync.manager.machine import Machine
 from memsync.manager.server import Serving
+from memsync.manager.watcher import Way
 
 from .disk import ProcessFiles
 from .network import Server
@@ -110,10 +111,10 @@ class VirtualMachine(Machine):
     def drop_selector(self, selector: Any) -> None:
         self._process.call("close")
 
-    def watch(self, path: Path, wake: Callable[[], None]) -> None:
+    def watch(self, path: Path, wake: Callable[[], None], way: Way) -> None:
         self._process.disk.watch(self._process, wake)
 
-    def unwatch(self, path: Path, wake: Callable[[], None]) -> None:
+    def unwatch(self, path: Path, wake: Callable[[], None], way: Way) -> None:
         self._process.disk.unwatch(self._process)
 
     def serve(self, address: Address, authkey: bytes, serving: Serving) -> Any:
