@@ -350,8 +350,21 @@ class ObjectFolder:
         if isinstance(address, str) and Path(address).parent != self.path:
             self._files.remove_folder(Path(address).parent)
 
-    def clean(self, epoch: int) -> None:
-        """Remove what the dead left behind; called by the host of `epoch`."""
+    def clean_if_deserted(self, known: int) -> None:
+        """Remove what the dead left behind, if no peer is left whose matter that is.
+
+        `known` is the last epoch in which the caller has seen a host. A later candidate that never
+        was one says nothing about survivors, so the locks below it stay.
+        """
+        epoch = self._highest_epoch()
+        found = self._inspect_lock(epoch) if epoch is not None else None
+        if epoch is None or found is None or found[0] or self.living_peers():
+            return
+        if epoch <= known or self.opened_epoch() == epoch:
+            self.clean(epoch, is_over=True)
+
+    def clean(self, epoch: int, *, is_over: bool = False) -> None:
+        """Remove what the dead left behind; called by the host of `epoch`, unless that is over."""
         folders = {self.path}
         current = self.socket_address(epoch, "0")
         if isinstance(current, str):
@@ -372,7 +385,7 @@ class ObjectFolder:
         for folder in folders:
             for name in self._files.listing(folder):
                 match = _SOCKET_NAME.fullmatch(name)
-                if match and int(match[1]) < epoch:
+                if match and int(match[1]) < epoch + is_over:
                     self._files.remove(folder / name)
 
     # -- inside ----------------------------------------------------------------------------------

@@ -387,6 +387,41 @@ def test_the_epoch_above_a_held_one_stays_for_its_holder_to_see(folder: Path) ->
     locks[0].close()
 
 
+def test_what_the_dead_left_is_removed_only_where_nobody_is_left(folder: Path) -> None:
+    place = ObjectFolder(folder, NAME)
+
+    def names() -> list[str]:
+        place.clean_if_deserted(known=2)
+        return sorted(path.name for path in place.path.iterdir())
+
+    locks = [place.publish_lock(epoch, "ab", 7, "/x") for epoch in (1, 2)]
+    peers = [place.publish_peer(name, {}) for name in ("ab", "cd")]
+    socket = place.path / "2-ab.sock"
+    socket.touch()
+    everything = ["2-ab.sock", "epoch-1.lock", "epoch-2.lock", "peer-ab.json", "peer-cd.json"]
+    peers[0].close(remove=False)
+    assert names() == everything  # a host lives, and a peer
+    for lock in locks:
+        assert lock is not None
+        lock.close()
+    assert names() == everything  # a peer lives
+    peers[1].close(remove=False)
+    assert names() == ["epoch-2.lock"]
+
+
+def test_a_lock_that_tells_of_survivors_stays_below_one_of_a_candidate(folder: Path) -> None:
+    place = ObjectFolder(folder, NAME)
+    for epoch, is_open in ((1, True), (2, False)):
+        lock = place.publish_lock(epoch, "ab", 7, "/x")
+        assert lock is not None
+        place.mark_lock(lock, epoch, "ab", 7, "/x", is_open=is_open)
+        lock.close()
+    place.clean_if_deserted(known=1)
+    assert place.opened_epoch() == 1
+    place.clean_if_deserted(known=2)  # the caller has seen that it was a host, not a candidate
+    assert [path.name for path in place.path.iterdir()] == ["epoch-2.lock"]
+
+
 def test_a_number_that_was_deleted_and_taken_anew_is_left_to_who_holds_it(folder: Path) -> None:
     one, other = (ObjectFolder(folder, NAME) for _ in range(2))
     lock = one.publish_lock(1, "a", 1, "address")
