@@ -25,6 +25,7 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -350,17 +351,19 @@ class ObjectFolder:
         if isinstance(address, str) and Path(address).parent != self.path:
             self._files.remove_folder(Path(address).parent)
 
-    def clean_if_deserted(self, known: int) -> None:
+    def clean_if_deserted(self, known: int, others: Iterable[str]) -> None:
         """Remove what the dead left behind, if no peer is left whose matter that is.
 
-        `known` is the last epoch in which the caller has seen a host. A later candidate that never
-        was one says nothing about survivors, so the locks below it stay.
+        `known` is the last epoch in which the caller has seen a host, and `others` are its members.
+        A later candidate that never was host tells nothing about survivors, so the locks below it
+        stay until all these are dead for certain.
         """
         epoch = self._highest_epoch()
         found = self._inspect_lock(epoch) if epoch is not None else None
         if epoch is None or found is None or found[0] or self.living_peers():
             return
-        if epoch <= known or self.opened_epoch() == epoch:
+        was_opened = epoch <= known or self.opened_epoch() == epoch
+        if was_opened or all(self.is_alive(peer) is False for peer in others):
             self.clean(epoch, is_over=True)
 
     def clean(self, epoch: int, *, is_over: bool = False) -> None:

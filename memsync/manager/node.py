@@ -445,9 +445,9 @@ class Node:
         self.waker.close()
 
     def _clean_as_the_last(self) -> None:
-        """Peers that go at the same time leave files to each other: whoever is last removes them."""
+        """Peers that go at one time leave files to each other: whoever is last removes them."""
         try:
-            self.folder.clean_if_deserted(self.state.epoch)
+            self.folder.clean_if_deserted(self.state.epoch, self.state.members.keys() - {self.id})
         except (MemSyncError, OSError) as error:  # the next host does it
             log.debug("nothing was cleaned at the end: %s", error)
 

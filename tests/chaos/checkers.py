@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from .history import NEVER, History, Write, Writer
 
@@ -118,7 +119,7 @@ def nothing_comes_from_nowhere(history: History) -> Iterator[str]:
 def writes_of_a_writer_keep_their_order(history: History) -> Iterator[str]:
     """G2: the numbers of a peer are one order."""
     for name, numbers in history.tags.items():
-        for before, after in zip(numbers, numbers[1:], strict=False):
+        for before, after in pairwise(numbers):
             if after < before:
                 yield f"write {after} of {name} comes after {before}"
 

@@ -1,4 +1,4 @@
-"""Files, sockets and processes of a round: what is there, and what is left when all have stopped."""
+"""Files, sockets and processes of a round, and what is left when all have stopped."""
 
 from __future__ import annotations
 

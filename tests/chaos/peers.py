@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))  # for `python -m tests.chaos`
 
-from cluster import PATIENCE, Cluster, Peer, log_to, start_helpers, until  # noqa: E402 - see above
+from cluster import PATIENCE, Cluster, Peer, log_to, start_helpers, until
 
 __all__ = ["PATIENCE", "Cluster", "Peer", "log_to", "start_helpers", "until"]

@@ -51,12 +51,13 @@ def notes_in(task: Task) -> Callable[..., None]:
 
 
 def log_into(mem: MemSync[Any], path: str) -> None:
-    """Keep memsync's log in a file, and the stacks of all threads at SIGUSR1, for who has to find out what went wrong."""
-    faulthandler.register(signal.SIGUSR1, open(path, "a"))  # noqa: SIM115 - until the process ends
+    """Keep memsync's log in a file, and at SIGUSR1 the stacks of all threads, to find out why."""
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(relativeCreated)d %(name)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(name)s %(message)s", "%X"))
+    faulthandler.register(signal.SIGUSR1, handler.stream)
     logger = logging.getLogger("memsync")
-    logger.addHandler(handler)
+    logger.handlers[:] = [handler]  # a forked child has its parent's
+    logger.propagate = False
     logger.setLevel(logging.DEBUG)
 
 
@@ -170,6 +171,7 @@ def make_child(mem: MemSync[Any], method: str, task: Task) -> int:
 
 
 def _take_part_as_child(mem: MemSync[Any], task: Task) -> None:
+    log_into(mem, f"{task.place}/{task.name}.log")
     take_part(mem, task)
     if task.says_goodbye:
         mem.stop()
