@@ -25,7 +25,6 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -351,20 +350,21 @@ class ObjectFolder:
         if isinstance(address, str) and Path(address).parent != self.path:
             self._files.remove_folder(Path(address).parent)
 
-    def clean_if_deserted(self, known: int, others: Iterable[str]) -> None:
+    def clean_if_deserted(self, known: int) -> None:
         """Remove what the dead left behind, if no peer is left whose matter that is.
 
-        `known` is the last epoch in which the caller has seen a host, and `others` are its members.
-        A later candidate that never was host tells nothing about survivors, so the locks below it
-        stay until all these are dead for certain.
+        `known` is the last epoch in which the caller has seen a host. The lock of a later candidate
+        that never was one says from now on what those below it say: that there may be survivors.
         """
         epoch = self._highest_epoch()
         found = self._inspect_lock(epoch) if epoch is not None else None
         if epoch is None or found is None or found[0] or self.living_peers():
             return
-        was_opened = epoch <= known or self.opened_epoch() == epoch
-        if was_opened or all(self.is_alive(peer) is False for peer in others):
-            self.clean(epoch, is_over=True)
+        if epoch > known and self.opened_epoch() not in (0, epoch):
+            content = encode({**(_decode(found[1]) or {}), "open": 1})
+            for folder in self._lock_folders():
+                self._files.replace(_lock_in(folder, epoch), content)
+        self.clean(epoch, is_over=True)
 
     def clean(self, epoch: int, *, is_over: bool = False) -> None:
         """Remove what the dead left behind; called by the host of `epoch`, unless that is over."""

@@ -447,7 +447,7 @@ class Node:
     def _clean_as_the_last(self) -> None:
         """Peers that go at one time leave files to each other: whoever is last removes them."""
         try:
-            self.folder.clean_if_deserted(self.state.epoch, self.state.members.keys() - {self.id})
+            self.folder.clean_if_deserted(self.state.epoch)
         except (MemSyncError, OSError) as error:  # the next host does it
             log.debug("nothing was cleaned at the end: %s", error)
 

@@ -21,7 +21,7 @@ from memsync import MemSync
 from . import leftovers
 from .checkers import violations
 from .history import NEVER, Calm, History, Hurt, Writer, read_notes
-from .peers import PATIENCE, Cluster, Peer, log_to, until
+from .peers import Cluster, Peer, until
 from .plan import Step, draw
 from .writer import FOUNDING, STOP, Task, be_calm, log_into, make_child, restart, take_part
 
@@ -66,7 +66,7 @@ class Round:
         self._stops: list[tuple[Member, int]] = []
         self._processes: set[leftovers.Process] = set()
         self._mended_at = 0.0
-        self._tell = log_to(self.notes / "story")
+        self._story: list[str] = []
 
     # -- the course of a round -------------------------------------------------------------------
 
@@ -84,6 +84,8 @@ class Round:
             leftovers.remove(self.root)
         if not found:
             shutil.rmtree(self.notes)
+        else:
+            (self.notes / "story").write_text("\n".join(self._story) + "\n")
         return found
 
     def _all(self) -> None:
@@ -233,11 +235,9 @@ class Round:
             return
         self._note_processes(member.pid)
         begin = time.monotonic()
-        if member.peer is not None:
-            member.peer.kill()
-        else:
-            os.kill(member.pid, signal.SIGKILL)
-            until(lambda: not self._is_there(member))
+        os.kill(member.pid, signal.SIGKILL)
+        # Not `Peer.kill`: it waits for the end of a pipe, which forked children hold as well.
+        until(lambda: not self._is_there(member))
         member.writer.gone = time.monotonic()
         self._note_thaw(member)
         self.history.hurts.append(Hurt(member.name, begin, begin))
@@ -317,7 +317,7 @@ class Round:
             shutil.rmtree(away)
         else:
             path.unlink(missing_ok=True)
-        self._tell(f"{time.monotonic():.3f} {path} is deleted")
+        self._tell(f"{path} is deleted")
 
     # -- healing and looking ---------------------------------------------------------------------
 
@@ -337,7 +337,7 @@ class Round:
             )
         names = frozenset(member.name for member in members)
         self.history.calms.append(Calm(names, begin, time.monotonic()))
-        self._tell(f"{time.monotonic():.3f} it is calm since {begin:.3f}: {sorted(names)}")
+        self._tell(f"it is calm since {begin:.3f}: {sorted(names)}")
 
     def _heal(self) -> None:
         rnd = random.Random(self._seed)
@@ -396,7 +396,7 @@ class Round:
         for peer in ordered:
             peer.end()
         for peer in ordered:
-            peer.join(PATIENCE)
+            until(lambda p=peer: not p.alive, message=f"process {peer.pid} does not end")
             assert peer.exitcode == 0, f"process {peer.pid} ended with {peer.exitcode}"
 
     def _look_for_leftovers(self) -> None:
@@ -413,6 +413,9 @@ class Round:
 
     # -- telling ---------------------------------------------------------------------------------
 
+    def _tell(self, line: str) -> None:
+        self._story.append(f"{time.monotonic():.3f} {line}")
+
     def _note_processes(self, pid: int) -> None:
         """Remember a process and its children, which nobody can list when it is dead."""
         found = leftovers.process(pid)
@@ -422,7 +425,7 @@ class Round:
     def _say(self, member: Member, what: str) -> None:
         host = leftovers.host_pid(self._place)
         role = "host" if member.pid == host else "client"
-        self._tell(f"{time.monotonic():.3f} {member.name} ({member.pid}, {role}) {what}")
+        self._tell(f"{member.name} ({member.pid}, {role}) {what}")
 
 
 def _short_place() -> str | None:
