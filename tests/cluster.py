@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import cloudpickle
 
@@ -35,6 +36,7 @@ _POLL = 0.003  # seconds between two looks at a condition
 _context = get_context("forkserver")
 # Each process imports the main module of the tests again, so pytest is preloaded as well.
 _context.set_forkserver_preload(["pytest", "cloudpickle", "memsync.peer", "watchdog.observers"])
+_our_ends: WeakSet[Connection] = WeakSet()  # of the pipes; a forked peer inherits them
 
 
 def until(
@@ -69,10 +71,18 @@ def start_helpers() -> None:
 class Peer:
     """One process with one `MemSync` handle; what is sent to it gets the handle."""
 
-    def __init__(self, name: str, data: Any, options: Any, settings: dict[str, str]) -> None:
-        self._connection, theirs = _context.Pipe()
+    def __init__(
+        self,
+        name: str,
+        data: Any,
+        options: Any,
+        settings: dict[str, str],
+        context: Any = _context,
+    ) -> None:
+        self._connection, theirs = context.Pipe()
+        _our_ends.add(self._connection)
         arguments = (theirs, name, data, options, settings)
-        self._process = _context.Process(target=_serve, args=arguments)
+        self._process = context.Process(target=_serve, args=arguments)
         self._process.start()
         theirs.close()
         self._tickets = count(1)
@@ -185,9 +195,13 @@ class PeerDied(Exception):
 
 
 class Cluster:
-    """The peers of one test; those that live at its end are killed."""
+    """The peers of one test; those that live at its end are killed.
 
-    def __init__(self) -> None:
+    `method` is how their processes are made: ``forkserver``, ``spawn`` or ``fork``.
+    """
+
+    def __init__(self, method: str = "forkserver") -> None:
+        self._context = get_context(method)
         self.peers: list[Peer] = []
         self._programs: list[subprocess.Popen[str]] = []
 
@@ -206,7 +220,7 @@ class Cluster:
         settings = {key: text for key, text in os.environ.items() if key.startswith("MEMSYNC_")}
         if folder is not None:
             settings["MEMSYNC_DIR"] = os.fspath(folder)
-        peer = Peer(name, data, options, settings)
+        peer = Peer(name, data, options, settings, self._context)
         self.peers.append(peer)
         if start:
             peer.start()
@@ -291,6 +305,8 @@ def _pair(peer: Peer) -> tuple[int, int]:
 def _serve(
     connection: Connection, name: str, data: Any, options: Any, settings: dict[str, str]
 ) -> None:
+    for end in list(_our_ends):  # or no peer would see that the test is gone
+        end.close()
     for variable in [each for each in os.environ if each.startswith("MEMSYNC_")]:
         del os.environ[variable]
     os.environ.update(settings)

@@ -349,8 +349,24 @@ class ObjectFolder:
         if isinstance(address, str) and Path(address).parent != self.path:
             self._files.remove_folder(Path(address).parent)
 
-    def clean(self, epoch: int) -> None:
-        """Remove what the dead left behind; called by the host of `epoch`."""
+    def clean_if_deserted(self, known: int) -> None:
+        """Remove what the dead left behind, if no peer is left whose matter that is.
+
+        `known` is the last epoch in which the caller has seen a host. The lock of a later candidate
+        that never was one says from now on what those below it say: that there may be survivors.
+        """
+        epoch = self._highest_epoch()
+        found = self._inspect_lock(epoch) if epoch is not None else None
+        if epoch is None or found is None or found[0] or self.living_peers():
+            return
+        if epoch > known and self.opened_epoch() not in (0, epoch):
+            content = encode({**(_decode(found[1]) or {}), "open": 1})
+            for folder in self._lock_folders():
+                self._files.replace(_lock_in(folder, epoch), content)
+        self.clean(epoch, is_over=True)
+
+    def clean(self, epoch: int, *, is_over: bool = False) -> None:
+        """Remove what the dead left behind; called by the host of `epoch`, unless that is over."""
         folders = {self.path}
         current = self.socket_address(epoch, "0")
         if isinstance(current, str):
@@ -371,7 +387,7 @@ class ObjectFolder:
         for folder in folders:
             for name in self._files.listing(folder):
                 match = _SOCKET_NAME.fullmatch(name)
-                if match and int(match[1]) < epoch:
+                if match and int(match[1]) < epoch + is_over:
                     self._files.remove(folder / name)
 
     # -- inside ----------------------------------------------------------------------------------

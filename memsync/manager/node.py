@@ -450,9 +450,17 @@ class Node:
         self.watching.end()
         self._unwatch()
         self._peer_file.close(remove=not self.leaves_file)
+        self._clean_as_the_last()
         self.stopping = True
         self.own.end()
         self.waker.close()
+
+    def _clean_as_the_last(self) -> None:
+        """Peers that go at one time leave files to each other: whoever is last removes them."""
+        try:
+            self.folder.clean_if_deserted(self.state.epoch)
+        except (MemSyncError, OSError) as error:  # the next host does it
+            log.debug("nothing was cleaned at the end: %s", error)
 
 
 class Stopped(Exception):

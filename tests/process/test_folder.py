@@ -563,6 +563,45 @@ def test_the_epoch_above_a_held_one_stays_for_its_holder_to_see(folder: Path) ->
     locks[0].close()
 
 
+def test_what_the_dead_left_is_removed_only_where_nobody_is_left(folder: Path) -> None:
+    place = ObjectFolder(folder, NAME)
+
+    def names() -> list[str]:
+        place.clean_if_deserted(known=2)
+        return sorted(path.name for path in place.path.iterdir())
+
+    locks = [place.publish_lock(epoch, "ab", 7, "/x") for epoch in (1, 2)]
+    peers = [place.publish_peer(name, {}) for name in ("ab", "cd")]
+    socket = place.path / "2-ab.sock"
+    socket.touch()
+    everything = ["2-ab.sock", "epoch-1.lock", "epoch-2.lock", "peer-ab.json", "peer-cd.json"]
+    peers[0].close(remove=False)
+    assert names() == everything  # a host lives, and a peer
+    for lock in locks:
+        assert lock is not None
+        lock.close()
+    assert names() == everything  # a peer lives
+    peers[1].close(remove=False)
+    assert names() == ["epoch-2.lock"]
+
+
+@pytest.mark.parametrize(("known", "opened"), [(1, 2), (2, 0)])
+def test_that_there_may_be_survivors_is_told_by_the_lock_that_stays(
+    folder: Path, known: int, opened: int
+) -> None:
+    """The second lock is that of a candidate that never was host, unless the caller has seen it."""
+    place = ObjectFolder(folder, NAME)
+    for epoch, is_open in ((1, True), (2, False)):
+        lock = place.publish_lock(epoch, "ab", 7, "/x")
+        assert lock is not None
+        place.mark_lock(lock, epoch, "ab", 7, "/x", is_open=is_open)
+        lock.close()
+    assert place.opened_epoch() == 1
+    place.clean_if_deserted(known)
+    assert [path.name for path in place.path.iterdir()] == ["epoch-2.lock"]
+    assert place.opened_epoch() == opened
+
+
 def test_a_number_that_was_deleted_and_taken_anew_is_left_to_who_holds_it(folder: Path) -> None:
     one, other = (ObjectFolder(folder, NAME) for _ in range(2))
     lock = one.publish_lock(1, "a", 1, "address")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
-from cluster import Cluster, until
+from cluster import NAME, Cluster, until
+
+from memsync import MemSync
 
 pytestmark = pytest.mark.process
 
@@ -167,3 +170,30 @@ def test_stop_in_a_callback_does_not_hang(cluster: Cluster) -> None:
     host.patch({"$inc": {"n": 1}})
     until(lambda: client.status()["status"] == "stopped", 5)
     until(lambda: host.status()["peers"] == 0, 5)
+
+
+def test_g12_peers_that_all_stop_at_the_same_time_leave_one_lock_and_the_key(
+    cluster: Cluster, folder: Path
+) -> None:
+    for _ in range(5):
+        peers = cluster.start(4)
+        tickets = [(peer, peer.begin(MemSync.stop)) for peer in peers]
+        for peer, ticket in tickets:
+            peer.result(ticket)
+            peer.kill()
+        left = [path.name for path in (folder / f"{NAME}.d").iterdir()]
+        assert [name.partition("-")[0] for name in left] == ["epoch"], left
+
+
+def test_g12_the_last_peer_cleans_up_after_a_host_that_was_killed(
+    cluster: Cluster, folder: Path
+) -> None:
+    host, client = cluster.start(2)
+    client.freeze()
+    ticket = client.begin(MemSync.stop)  # it stops as a client, for it wakes when the host is dead
+    host.kill()
+    client.thaw()
+    client.result(ticket)
+    left = sorted(path.name for path in (folder / f"{NAME}.d").iterdir())
+    assert [name.partition("-")[0] for name in left[:1]] == ["epoch"], left
+    assert left[1:] in ([], ["rendezvous.json"]), left  # of the dead host, for people
