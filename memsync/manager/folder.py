@@ -364,6 +364,7 @@ class ObjectFolder:
             for folder in self._lock_folders():
                 self._files.replace(_lock_in(folder, epoch), content)
         self.clean(epoch, is_over=True)
+        self.remove_short_folder(self.socket_address(epoch, "0"))
 
     def clean(self, epoch: int, *, is_over: bool = False) -> None:
         """Remove what the dead left behind; called by the host of `epoch`, unless that is over."""
