@@ -170,8 +170,9 @@ class Peer:
 
     def kill(self) -> None:
         """SIGKILL, and wait until the process is gone."""
-        with suppress(ProcessLookupError):
-            self.signal(signal.SIGKILL)
+        if self.alive:  # or its number may be that of somebody else's process by now
+            with suppress(ProcessLookupError):
+                self.signal(signal.SIGKILL)
         self.join()
 
     def join(self, timeout: float = PATIENCE) -> None:

@@ -26,10 +26,10 @@ class Process(NamedTuple):
         return found is not None and found[19] == self.started and found[0] not in "ZX"
 
 
-def process(pid: int) -> Process | None:
-    """The process of a number, if there is one."""
+def process(pid: int) -> Process:
+    """The process of a number; one that never runs if there is none."""
     found = _stat(pid)
-    return Process(pid, found[19]) if found is not None else None
+    return Process(pid, found[19] if found is not None else "")
 
 
 def below(pid: int) -> Iterator[Process]:
@@ -37,9 +37,7 @@ def below(pid: int) -> Iterator[Process]:
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):
             for child in map(int, path.read_text().split()):
-                found = process(child)
-                if found is not None:
-                    yield found
+                yield process(child)
                 yield from below(child)
 
 

@@ -37,7 +37,7 @@ class Member:
     """A peer of the group; without a pipe it is a child process of another one."""
 
     writer: Writer
-    pid: int
+    process: leftovers.Process
     peer: Peer | None
     ticket: int = 0
     frozen_at: float | None = None
@@ -47,6 +47,10 @@ class Member:
     @property
     def name(self) -> str:
         return self.writer.name
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
 
 class Round:
@@ -114,7 +118,8 @@ class Round:
             self._tell(traceback.format_exc())
             self.history.trouble.append(f"{type(error).__name__}: {error}")
             for member in self._members:
-                with suppress(ProcessLookupError):
+                # Those that are dead have given their numbers back, perhaps to somebody else.
+                if member.process.is_running():
                     os.kill(member.pid, signal.SIGCONT)
                     os.kill(member.pid, signal.SIGUSR1)  # the stacks of its threads, into its log
             time.sleep(0.5)  # for them to be written; nobody tells when
@@ -126,17 +131,15 @@ class Round:
             yield
         finally:
             for member in self._members:
-                if member.peer is None and self._is_there(member):
-                    with suppress(ProcessLookupError):
-                        os.kill(member.pid, signal.SIGKILL)
+                if member.peer is None and member.process.is_running():
+                    os.kill(member.pid, signal.SIGKILL)
 
     # -- who is there ----------------------------------------------------------------------------
 
     def _is_there(self, member: Member) -> bool:
         if member.is_leaving or member.writer.gone < NEVER:
             return False
-        found = leftovers.process(member.pid)
-        return found is not None and found.is_running()
+        return member.process.is_running()
 
     def _has_started(self, member: Member) -> bool:
         path = self.notes / member.name
@@ -191,7 +194,7 @@ class Round:
         self, writer: Writer, peer: Peer, how: Callable[..., None], rnd: random.Random
     ) -> None:
         ticket = peer.begin(how, self._task(writer, rnd))
-        self._add(Member(writer, peer.pid, peer, ticket), how.__name__)
+        self._add(Member(writer, leftovers.process(peer.pid), peer, ticket), how.__name__)
 
     def _child(self, rnd: random.Random) -> None:
         well = self._well()
@@ -201,7 +204,7 @@ class Round:
         assert mother.peer is not None
         task = self._task(writer, rnd)
         pid = mother.peer.run(make_child, self.plan.method, task)
-        self._add(Member(writer, pid, None), f"child of {mother.name}")
+        self._add(Member(writer, leftovers.process(pid), None), f"child of {mother.name}")
 
     def _new_writer(self) -> Writer:
         writer = Writer(f"w{len(self._members)}")
@@ -237,7 +240,7 @@ class Round:
         begin = time.monotonic()
         os.kill(member.pid, signal.SIGKILL)
         # Not `Peer.kill`: it waits for the end of a pipe, which forked children hold as well.
-        until(lambda: not self._is_there(member))
+        until(lambda: not self._is_there(member) and not (member.peer and member.peer.alive))
         member.writer.gone = time.monotonic()
         self._note_thaw(member)
         self.history.hurts.append(Hurt(member.name, begin, begin))
@@ -418,9 +421,7 @@ class Round:
 
     def _note_processes(self, pid: int) -> None:
         """Remember a process and its children, which nobody can list when it is dead."""
-        found = leftovers.process(pid)
-        if found is not None:
-            self._processes |= {found, *leftovers.below(pid)}
+        self._processes |= {leftovers.process(pid), *leftovers.below(pid)}
 
     def _say(self, member: Member, what: str) -> None:
         host = leftovers.host_pid(self._place)

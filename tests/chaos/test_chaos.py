@@ -145,6 +145,21 @@ def test_a_counter_that_does_not_move_with_the_tags_is_found() -> None:
     assert found(made) == ["a_write_is_there_as_a_whole"]
 
 
+def test_an_object_that_was_lost_as_a_whole_is_found() -> None:
+    assert "no_acknowledged_write_is_lost" in found(history(document={}))
+
+
+def test_a_round_that_broke_off_says_why_and_no_more() -> None:
+    made = history(document={}, replicas={}, hosts=[], trouble=["a peer died"])
+    assert violations(made) == ["all_comes_to_pass: a peer died"]
+
+
+def test_of_many_faults_of_one_kind_some_are_told_and_the_rest_counted() -> None:
+    told = violations(history(1, 2, 3, *range(10, 20)))
+    assert len(told) == 6
+    assert told[-1] == "nothing_comes_from_nowhere: and 5 more"
+
+
 @pytest.mark.parametrize(
     ("number", "outcome", "detail", "complaints"),
     [
