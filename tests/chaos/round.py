@@ -213,7 +213,8 @@ class Round:
 
     def _task(self, writer: Writer, rnd: random.Random) -> Task:
         seed, goodbye = rnd.getrandbits(32), rnd.random() < 0.5
-        return Task(str(self.notes), writer.name, seed, self.plan.pace, goodbye)
+        driver = leftovers.process(os.getpid())
+        return Task(str(self.notes), writer.name, seed, driver, self.plan.pace, goodbye)
 
     def _add(self, member: Member, how: str) -> None:
         self._members.append(member)

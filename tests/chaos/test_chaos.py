@@ -11,7 +11,8 @@ import pytest
 
 from .checkers import violations
 from .history import Calm, History, Hurt, Write, Writer
-from .peers import start_helpers
+from .leftovers import below
+from .peers import start_helpers, until
 from .plan import FAULTS, METHODS, draw
 from .round import Round
 
@@ -87,6 +88,28 @@ def test_the_command_fails_at_a_violation_and_says_how_to_replay_it(tmp_path: Pa
     (kept,) = tmp_path.glob("memsync-chaos-*")
     assert f"what happened: {kept}" in lines
     assert (kept / "w0").read_text().count(" begun ") > 0
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_when_the_command_is_killed_no_process_of_it_lives_on(tmp_path: Path) -> None:
+    # The seed begins with a child of a peer, which has no pipe that could tell it.
+    arguments = ["--seed", "105", "--rounds", "1", "--start-method", "fork"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: any(" begun " in p.read_text() for p in tmp_path.glob("*/w3")))
+        processes = list(below(driver.pid))
+    finally:
+        driver.kill()
+        driver.wait()
+    assert len(processes) > draw(105).members
+    until(lambda: not any(process.is_running() for process in processes))
 
 
 # -- the checkers, on histories made by hand -------------------------------------------------------

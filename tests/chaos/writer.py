@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from memsync import MemSync, MemSyncError, NotStartedError
 
+from .leftovers import Process
 from .peers import log_to
 
 STOP = "stop"  # the file that ends all writing
@@ -36,6 +37,7 @@ class Task(NamedTuple):
     place: str
     name: str
     seed: int
+    driver: Process  # when it is gone, nobody would ever stop the writer
     pace: float  # seconds of thought between two writes, at most
     says_goodbye: bool = True  # a child process: whether it calls stop() before it returns
 
@@ -89,7 +91,7 @@ class _Writer:
     def write(self) -> None:
         thinking = threading.Event()  # never set: writers take their time
         stop = Path(self._task.place) / STOP
-        while not stop.exists():
+        while not stop.exists() and self._task.driver.is_running():
             try:
                 self._write_one()
             except NotStartedError:
