@@ -115,7 +115,7 @@ class Peer:
         self.check_what_was_told(before)
         self.check_what_is_shown()
         while self.replica.outcomes:
-            write, version, error, was_rolled_back = self.replica.outcomes.popleft()
+            write, version, error, was_rolled_back, _ = self.replica.outcomes.popleft()
             number = write.proposal.number
             assert number not in self.outcomes, "a write has two outcomes"
             assert was_rolled_back == (number in self.visible and error is not None)

@@ -64,7 +64,7 @@ class Client:
             self.take(parse(each[HEADER:]), len(each))
         self.replica.settle()
         while self.replica.outcomes:
-            write, version, error, _ = self.replica.outcomes.popleft()
+            write, version, error, *_ = self.replica.outcomes.popleft()
             if not write.done:
                 number = write.proposal.number
                 (self.acknowledged if error is None else self.refused).append(number)
