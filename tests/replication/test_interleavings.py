@@ -58,7 +58,7 @@ class Peer:
         self.outbox: list[Propose] = []
         self.outcomes: dict[int, tuple[int, type | None]] = {}
         self.decided = 0
-        self.hidden = 0  # what a snapshot has decided is not on top of it
+        self.hidden = 0  # what the table of a snapshot covers is not on top of it
         self.is_settled = True
         self.visible: set[int] = set()  # numbers of writes that programs could see
         self.told: list[list[Operation] | None] = []
@@ -101,7 +101,8 @@ class Peer:
                 self.replica.apply(message, len(each))
             elif isinstance(message, SnapshotPart):
                 if self.replica.take_part(message, self.decided):
-                    self.hidden = self.decided
+                    row = self.replica.state.table.get(self.name)
+                    self.hidden = row.last if row else 0
             else:
                 assert isinstance(message, Decision), message
                 self.replica.decide(message)
