@@ -68,18 +68,23 @@ class Reign:
 class EpochLock:
     """The lock of an epoch and its witness, as its holder has them."""
 
-    def __init__(self, files: list[HeldFile]) -> None:
+    def __init__(self, files: list[HeldFile], content: dict[str, Any]) -> None:
         self._held = files
+        self._content = content
 
     def beat(self) -> None:
         """Give a sign of life."""
         for held in self._held:
             held.beat()
 
-    def rewrite(self, data: bytes) -> None:
-        """Replace the content."""
+    def mark(self, *, is_open: bool) -> None:
+        """Say whether there is something that survivors of its holder may hold.
+
+        Not before the holder is host, and no more when it leaves as the last one.
+        """
+        self._content["open"] = int(is_open)  # either way of the same length: replaced in place
         for held in self._held:
-            held.rewrite(data)
+            held.rewrite(encode(self._content))
 
     def mend(self, folder: ObjectFolder) -> bool:
         """Make again what somebody deleted; False when somebody else holds the number now."""
@@ -162,11 +167,19 @@ class ObjectFolder:
 
     def publish_lock(self, epoch: int, peer: str, pid: int, address: Address) -> EpochLock | None:
         """Take an epoch; None when somebody was faster, or the number is past."""
-        content = self._lock_content(epoch, peer, pid, address, is_open=False)
+        content = {
+            "protocol": PROTOCOL,
+            "name": self.name,
+            "epoch": epoch,
+            "id": peer,
+            "pid": pid,
+            "address": address,
+            "open": 0,
+        }
         taken: list[HeldFile] = []
         for folder in self._lock_folders():
             try:
-                held = self._files.publish(_lock_in(folder, epoch), content, folder)
+                held = self._files.publish(_lock_in(folder, epoch), encode(content), folder)
             except RendezvousError as error:
                 if not taken:
                     raise
@@ -177,7 +190,7 @@ class ObjectFolder:
             taken.append(held)
         else:
             if self._highest_epoch() == epoch:  # a late candidate may take a number long past
-                return EpochLock(taken)
+                return EpochLock(taken, content)
         for held in taken:
             held.close(remove=True)
         return None
@@ -185,36 +198,6 @@ class ObjectFolder:
     def forget_peer(self, peer: str) -> None:
         """Remove the file of a peer that has gone."""
         self._files.remove(_peer_file(self.path, peer))
-
-    def mark_lock(
-        self,
-        lock: EpochLock,
-        epoch: int,
-        peer: str,
-        pid: int,
-        address: Address,
-        *,
-        is_open: bool,
-    ) -> None:
-        """Say in the lock whether there is something that survivors of its holder may hold.
-
-        Not before the holder is host, and no more when it leaves as the last one.
-        """
-        lock.rewrite(self._lock_content(epoch, peer, pid, address, is_open=is_open))
-
-    def _lock_content(
-        self, epoch: int, peer: str, pid: int, address: Address, *, is_open: bool
-    ) -> bytes:
-        content = {
-            "protocol": PROTOCOL,
-            "name": self.name,
-            "epoch": epoch,
-            "id": peer,
-            "pid": pid,
-            "address": address,
-            "open": int(is_open),  # either way of the same length, for it is replaced in place
-        }
-        return encode(content)
 
     def opened_epoch(self) -> int:
         """The last epoch in which there was a host, of those that the folder still knows."""

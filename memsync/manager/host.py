@@ -16,10 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MaxWritersError, MemSyncError, ProtocolError, to_wire
+from ..errors import MemSyncError, ProtocolError, to_wire
 from ..replication.concern import Concerns
 from ..replication.group_options import check_group_options
-from ..replication.membership import check_peer_id, check_room, member_of
+from ..replication.membership import Members, check_peer_id, member_of
 from ..replication.messages import (
     PROTOCOL,
     Applied,
@@ -27,7 +27,6 @@ from ..replication.messages import (
     Confirm,
     Decision,
     Entry,
-    Grant,
     Hello,
     Leave,
     Ping,
@@ -44,8 +43,10 @@ from ..replication.messages import (
 from ..replication.sequencer import Ordered, Sequencer
 from .channel import Channel, ChannelLost
 from .folder import Address, EpochLock
+from .hand_over import HandOver
 from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
+from .presence import Presence
 from .server import MemSyncServer
 
 if TYPE_CHECKING:
@@ -56,9 +57,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("memsync.host")
 
 _CLOSE_PATIENCE = 2.0  # seconds for the last bytes to leave when the host stops
-_HAND_OVER_PATIENCE = 1.0  # seconds for a successor to take over
-_SUCCESSOR_PATIENCE = 0.3  # seconds after which another one is asked
-_MISSING_GRACE = 3.0  # seconds; twice as long as a living peer takes to make its file again
 _SUSPICION = 1.0  # seconds of quick looks after a link broke
 _QUICK_LOOK = 0.01  # seconds between them
 
@@ -91,17 +89,14 @@ class Host:
         self._suspicious_until = 0.0
         self._pings_wanted = False
         self._look_for_writes = False
-        self._hands_over = False  # no write is ordered any more
-        self._has_granted = False  # nor anything else: a peer is asked to go on from here
         self._is_closed = False
         self._beat_at = node.machine.monotonic()
-        self._gone: set[str] = set()  # no members any more; their files may still be held
-        self._unheard: dict[str, dict[str, Any]] = {}  # living, perhaps members: their places
-        self._missing: dict[str, float] = {}  # since when the files of peers are
         self._machine = node.machine
         self._selector = self._machine.new_selector(node.waker)
         self._out = Outgoing(node, self._selector, self._drop, self._catch_up)
         self.attached = self._out.attached
+        self._hand_over = HandOver(node, self, self._out)
+        self._presence = Presence(node, self.attached, self._leave)
         self.concerns = Concerns(node.id)  # its `durable` is for the journal to call
         self._sequencer: Sequencer  # made by open(), when the state is complete
 
@@ -122,7 +117,7 @@ class Host:
     def look(self) -> None:
         """Look for a later epoch."""
         if not self.deposed and self._node.folder.is_over(self.epoch):
-            level = logging.INFO if self._hands_over else logging.WARNING
+            level = logging.INFO if self._hand_over.has_begun else logging.WARNING
             log.log(level, "epoch=%s is over: a later one is taken", self.epoch)
             self.deposed = True
 
@@ -135,14 +130,11 @@ class Host:
 
     # -- opening (driver) ------------------------------------------------------------------------
 
-    def open(
-        self, living: set[str], granted_by: str | None, unheard: dict[str, dict[str, Any]]
-    ) -> None:
+    def open(self, living: set[str], granted_by: str | None, unheard: Members) -> None:
         """Begin the reign: its first entry, the dead leave, this peer is a member.
 
-        The host that stops and has granted this epoch leaves as well. Who lives, but was `unheard`,
-        keeps the place that it may have had. Raises `MaxWritersError` when this peer is a newcomer
-        for whom there is no place.
+        The host that stops and has granted this epoch leaves as well. Raises `MaxWritersError` when
+        this peer is a newcomer for whom there is no place (see `Presence.begin`).
         """
         node = self._node
         node.adopt_group_options()
@@ -156,18 +148,14 @@ class Host:
             max_frame=node.own.max_frame,
         )
         own = member_of(node.hello())
-        gone = [peer for peer in node.state.members if self._is_gone(peer, living, granted_by)]
-        if node.id not in node.state.members:
-            present = {p: m for p, m in node.state.members.items() if p not in gone}
-            check_room({**unheard, **present}, own)
-        self._unheard = unheard
+        gone = self._presence.begin(own, living, granted_by, unheard)
         address = self.server.endpoint
-        self._mark_lock(is_open=True)
+        self._lock_file.mark(is_open=True)
         body = {"host": node.id, "pid": own["pid"], "address": address}
         self._push(self._sequencer.enter("reign", body))
         for peer in gone:
             self._push(self._sequencer.leave(peer))
-            self._gone.add(peer)
+            self._presence.has_left(peer)
         if node.id not in node.state.members:
             self._push(self._sequencer.enter("member", {"join": own}))
         for decision in self._sequencer.attach(node.id, node.own.lowest, node.replica.writes.known):
@@ -177,17 +165,6 @@ class Host:
         if not self._machine.misbehaves("what the dead left stays"):
             node.folder.clean(self.epoch)
         node.enter(self, self._sequencer.last(node.id))
-
-    def _is_gone(self, peer: str, living: set[str], granted_by: str | None) -> bool:
-        if peer == granted_by:
-            return True
-        is_here = peer == self._node.id or peer in living
-        return not is_here and self._node.folder.is_alive(peer) is False
-
-    def _mark_lock(self, *, is_open: bool) -> None:
-        node, address = self._node, self.server.endpoint
-        pid = node.machine.pid()
-        node.folder.mark_lock(self._lock_file, self.epoch, node.id, pid, address, is_open=is_open)
 
     def _write_rendezvous(self) -> None:
         self._node.folder.write_rendezvous(self._node.rendezvous(self.epoch, self.server.endpoint))
@@ -202,15 +179,15 @@ class Host:
         while not self._node.stopping:
             next_event = min(next_look, next_mending, self._beat_at + self._node.lease.rhythm)
             next_event = min(next_event, self._node.own.next_deadline())
-            yield from self._round(max(next_event - now, 0))
+            yield from self.round(max(next_event - now, 0))
             if self.is_deposed():
                 return "deposed"
             now = self._machine.monotonic()
             self._node.own.give_up_late(now)
             if now >= next_look:
                 next_look = now + poll
-                self._remove_dead()
-                self._forget_the_gone()
+                self._presence.remove_dead()
+                self._presence.forget_the_gone()
             elif now < self._suspicious_until:
                 next_look = min(next_look, now + _QUICK_LOOK)
             if now >= next_mending:
@@ -218,11 +195,12 @@ class Host:
                 self._keep_house()
         return "stopped"
 
-    def _round(self, timeout: float) -> Life[None]:
+    def round(self, timeout: float) -> Life[None]:
+        """Take in what has come, within so many seconds, order it, show it and send it."""
         self.beat(self._machine.monotonic())
         if self.deposed:
             return
-        arrivals = () if self._has_granted else self.arrivals
+        arrivals = () if self._hand_over.has_granted else self.arrivals
         if self._out.is_waiting or self._inbox or arrivals or self._awaits or self._reached:
             timeout = 0
         if self._unpushed:
@@ -248,7 +226,7 @@ class Host:
             self._order_own(self._inbox.popleft())
         while self._awaits:
             self._watch_own(self._awaits.popleft())
-        while self.arrivals and not self._has_granted:
+        while self.arrivals and not self._hand_over.has_granted:
             self.admit(*self.arrivals.popleft())
         if self._pings_wanted:
             self._send_pings()
@@ -306,7 +284,7 @@ class Host:
                 for writer, progress in self.concerns.applied(attached.peer, message.version):
                     self._inform(writer, progress)
             case Await():
-                self._remove_dead()
+                self._presence.remove_dead()
                 number, version = message.number, message.version
                 self._begin_watch(attached.peer, number, version, message.w, message.journal)
             case Leave():
@@ -316,7 +294,7 @@ class Host:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
     def _order(self, attached: Attached, proposal: Propose) -> None:
-        if self._hands_over:
+        if self._hand_over.has_begun:
             return  # it is pending, and sent again to the next host
         clock = self._node.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
@@ -330,7 +308,7 @@ class Host:
         self._out.urge(attached)
 
     def _order_own(self, write: PendingWrite) -> None:
-        if self._hands_over:
+        if self._hand_over.has_begun:
             return  # it is pending, and its outcome will be unknown
         if write.proposal.number <= self._sequencer.last(self._node.id):
             return  # queued twice, because its thread was interrupted
@@ -350,7 +328,7 @@ class Host:
     def _find_the_dead(self, proposal: Propose) -> None:
         """Who is dead by the time that a write is ordered does not count for its concern."""
         if proposal.w is not None:
-            self._remove_dead()
+            self._presence.remove_dead()
 
     def _push(self, ordered: Ordered) -> None:
         self._out.push(ordered.frame)
@@ -381,7 +359,7 @@ class Host:
         self._out.urge_all()
 
     def _watch_own(self, each: Await) -> None:
-        self._remove_dead()
+        self._presence.remove_dead()
         self._begin_watch(self._node.id, each.number, each.version, each.w, each.journal)
 
     def _inform(self, writer: str, progress: Reached) -> None:
@@ -432,22 +410,8 @@ class Host:
         if hello.name != self._node.name:
             raise ProtocolError(f"this host serves {self._node.name!r}, not {hello.name!r}")
         check_group_options(self._node.state.options, hello.options)
-        if hello.peer in self._node.state.members:
-            return
-        try:
-            self._check_room(hello)
-        except MaxWritersError:
-            self._remove_dead()
-            is_alive = self._node.folder.is_alive
-            self._unheard = {p: m for p, m in self._unheard.items() if is_alive(p)}
-            self._check_room(hello)
-
-    def _check_room(self, hello: Hello) -> None:
-        members = self._node.state.members
-        if hello.peer in self._unheard:  # it comes back to its place
-            check_room(members, member_of(hello))
-        else:
-            check_room({**self._unheard, **members}, member_of(hello))
+        if hello.peer not in self._node.state.members:
+            self._presence.make_room(member_of(hello))
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
         attached = Attached(hello.peer, channel)
@@ -490,31 +454,8 @@ class Host:
         self._out.remove(attached)
         self._suspicious_until = self._machine.monotonic() + _SUSPICION
 
-    def _remove_dead(self) -> None:
-        members = self._node.state.members
-        absent = [p for p in members if p not in self.attached and p != self._node.id]
-        for peer in absent:
-            is_alive = self._node.folder.is_alive(peer)
-            if is_alive is None:
-                self._miss(peer)
-                continue
-            self._missing.pop(peer, None)
-            if not is_alive:
-                self._leave(peer)
-
-    def _miss(self, peer: str) -> None:
-        """The file of a peer that is not attached is missing.
-
-        Who lives makes a deleted file again. Who does not for a while is dead, or frozen: its place
-        is free, but what became of its writes is remembered, for it might come back.
-        """
-        now = self._machine.monotonic()
-        if now - self._missing.setdefault(peer, now) > _MISSING_GRACE:
-            self._leave(peer, keeps_row=True)
-
-    def _leave(self, peer: str, *, keeps_row: bool = False) -> None:
-        self._missing.pop(peer, None)
-        self._gone.add(peer)
+    def _leave(self, peer: str, keeps_row: bool = False) -> None:
+        self._presence.has_left(peer)
         self._push(self._sequencer.leave(peer, keeps_row=keeps_row))
         for writer, progress in self.concerns.forget(peer):
             self._inform(writer, progress)
@@ -525,11 +466,6 @@ class Host:
             self._mend()
         except MemSyncError as error:  # at the next look; who is connected does not need it
             log.error("what was deleted in the folder cannot be made again: %s", error)
-
-    def _forget_the_gone(self) -> None:
-        for peer in [p for p in self._gone if self._node.folder.is_alive(p) is not True]:
-            self._node.folder.forget_peer(peer)
-            self._gone.discard(peer)
 
     def _mend(self) -> None:
         """Make again what somebody deleted in the folder."""
@@ -619,9 +555,9 @@ class Host:
         try:
             if clean and not self.deposed:
                 yield from self._say_good_bye()
-                yield from self._hand_over()
-                if not self.deposed and self._is_last():
-                    self._mark_lock(is_open=False)
+                yield from self._hand_over.run()
+                if not self.deposed and self._hand_over.is_last():
+                    self._lock_file.mark(is_open=False)
                 if self._node.folder.rendezvous_names(self._node.id):
                     self._node.folder.remove_rendezvous()
         finally:
@@ -638,60 +574,13 @@ class Host:
 
     def _say_good_bye(self) -> Life[None]:
         patience = self._machine.monotonic() + _CLOSE_PATIENCE
-        yield from self._round(0)
+        yield from self.round(0)
         while self._machine.monotonic() < patience and not self.deposed:
             self._out.urge_all()
             waiting = [a for a in self.attached.values() if a.channel.backlog]
             if not waiting and not self._unpushed and not self._inbox:
                 return
-            yield from self._round(0.05)
-
-    def _hand_over(self) -> Life[None]:
-        """Let a peer that has everything take the next epoch, and wait until it has."""
-        self._hands_over = True
-        self._node.leaves_file = True  # the successor removes it
-        deadline = self._machine.monotonic() + _HAND_OVER_PATIENCE
-        asked: set[str] = set()
-        while not self.deposed and self._machine.monotonic() < deadline:
-            successor = self._successor(asked)
-            if successor is None:
-                if not self._is_anybody_left(asked):
-                    self._node.leaves_file = False
-                    return
-                yield from self._round(_QUICK_LOOK)
-                self.look()
-                continue
-            asked.add(successor.peer)
-            self._out.answer(successor, frame(Grant(self.epoch + 1, self._node.state.version)))
-            self._has_granted = True
-            patience = min(self._machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
-            while self._machine.monotonic() < patience and not self.deposed:
-                yield from self._round(_QUICK_LOOK)
-                self.look()
-            self._has_granted = False
-
-    def _is_anybody_left(self, asked: set[str]) -> bool:
-        """Whether a peer lives that could take over, but is not attached at the moment."""
-        living = self._node.folder.living_peers()
-        return any(
-            peer not in asked and peer not in self.attached and not content.get("clientOnly")
-            for peer, content in living.items()
-            if peer != self._node.id
-        )
-
-    def _is_last(self) -> bool:
-        """Whether nobody is left who may hold the object."""
-        folder, own = self._node.folder, self._node.id
-        others = {*self._node.state.members, *folder.living_peers()} - {own}
-        return all(folder.is_alive(peer) is False for peer in others)
-
-    def _successor(self, asked: set[str]) -> Attached | None:
-        members = self._node.state.members
-        for peer, attached in self.attached.items():
-            may_host = peer in members and not members[peer]["clientOnly"]
-            if may_host and not attached.lags and peer not in asked:
-                return attached
-        return None
+            yield from self.round(0.05)
 
     def give_back(self) -> list[Outcome[PendingWrite]]:
         """The own writes that were ordered, but not acknowledged before the reign ended."""

@@ -594,7 +594,7 @@ def test_that_there_may_be_survivors_is_told_by_the_lock_that_stays(
     for epoch, is_open in ((1, True), (2, False)):
         lock = place.publish_lock(epoch, "ab", 7, "/x")
         assert lock is not None
-        place.mark_lock(lock, epoch, "ab", 7, "/x", is_open=is_open)
+        lock.mark(is_open=is_open)
         lock.close()
     assert place.opened_epoch() == 1
     place.clean_if_deserted(known)

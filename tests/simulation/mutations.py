@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from memsync.document import Fork
-from memsync.manager import election, folder, host, link, outgoing, own_writes
+from memsync.manager import election, folder, host, link, outgoing, own_writes, presence
 from memsync.replication import conflicts, log, recovery, replica, sequencer, state, writes
 from memsync.replication.messages import Decision, frame
 
@@ -297,7 +297,7 @@ def a_host_acknowledges_its_own_write_before_it_is_pushed(stack: ExitStack) -> N
 @_mutation
 def a_newcomer_is_let_in_although_all_places_are_taken(stack: ExitStack) -> None:
     """The limit of writers is not looked at."""
-    _replace(stack, host, "check_room", lambda _: lambda members, newcomer: None)
+    _replace(stack, presence, "check_room", lambda _: lambda members, newcomer: None)
 
 
 @_mutation

@@ -1,0 +1,86 @@
+"""How a host that stops lets another peer go on in its place, so that nobody notices.
+
+It orders no write any more and *grants* the next epoch to a peer that has everything; when that has
+taken the epoch, the others are let go to it. If it does not, another peer is asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..replication.messages import Grant, frame
+from .machine import Life
+from .outgoing import Attached, Outgoing
+
+if TYPE_CHECKING:
+    from .host import Host
+    from .node import Node
+
+_PATIENCE = 1.0  # seconds for a successor to take over
+_SUCCESSOR_PATIENCE = 0.3  # seconds after which another one is asked
+_LOOK = 0.01  # seconds between two looks for whether somebody has
+
+
+class HandOver:
+    """The hand-over of a host (driver only)."""
+
+    def __init__(self, node: Node, host: Host, out: Outgoing) -> None:
+        self.has_begun = False  # no write is ordered any more
+        self.has_granted = False  # nor anything else: a peer is asked to go on from here
+        self._node = node
+        self._host = host
+        self._out = out
+
+    def run(self) -> Life[None]:
+        """Let a peer that has everything take the next epoch, and wait until it has."""
+        node, host = self._node, self._host
+        self.has_begun = True
+        node.leaves_file = True  # the successor removes it
+        deadline = node.machine.monotonic() + _PATIENCE
+        asked: set[str] = set()
+        while not host.deposed and node.machine.monotonic() < deadline:
+            successor = self._successor(asked)
+            if successor is not None:
+                asked.add(successor.peer)
+                yield from self._grant(successor, deadline)
+            elif self._is_anybody_left(asked):
+                yield from self._look()
+            else:
+                node.leaves_file = False
+                return
+
+    def is_last(self) -> bool:
+        """Whether nobody is left who may hold the object."""
+        folder, own = self._node.folder, self._node.id
+        others = {*self._node.state.members, *folder.living_peers()} - {own}
+        return all(folder.is_alive(peer) is False for peer in others)
+
+    def _grant(self, successor: Attached, deadline: float) -> Life[None]:
+        node, host = self._node, self._host
+        self._out.answer(successor, frame(Grant(host.epoch + 1, node.state.version)))
+        self.has_granted = True
+        patience = min(node.machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
+        while node.machine.monotonic() < patience and not host.deposed:
+            yield from self._look()
+        self.has_granted = False
+
+    def _look(self) -> Life[None]:
+        yield from self._host.round(_LOOK)
+        self._host.look()
+
+    def _is_anybody_left(self, asked: set[str]) -> bool:
+        """Whether a peer lives that could take over, but is not attached at the moment."""
+        living = self._node.folder.living_peers()
+        return any(
+            peer not in asked and peer not in self._host.attached and not content.get("clientOnly")
+            for peer, content in living.items()
+            if peer != self._node.id
+        )
+
+    def _successor(self, asked: set[str]) -> Attached | None:
+        members = self._node.state.members
+        for peer, attached in self._host.attached.items():
+            may_host = peer in members and not members[peer]["clientOnly"]
+            if may_host and not attached.lags and peer not in asked:
+                return attached
+        return None
