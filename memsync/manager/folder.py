@@ -63,6 +63,7 @@ class Reign:
     peer: str
     pid: int
     address: Address
+    since: float  # seconds since 1970; 0 where the lock does not say
 
 
 class EpochLock:
@@ -160,9 +161,14 @@ class ObjectFolder:
 
     # -- locks and peers -------------------------------------------------------------------------
 
-    def publish_lock(self, epoch: int, peer: str, pid: int, address: Address) -> EpochLock | None:
-        """Take an epoch; None when somebody was faster, or the number is past."""
-        content = self._lock_content(epoch, peer, pid, address, is_open=False)
+    def publish_lock(
+        self, epoch: int, peer: str, pid: int, address: Address, since: float = 0
+    ) -> EpochLock | None:
+        """Take an epoch; None when somebody was faster, or the number is past.
+
+        `since` is the time of day, for people (seconds since 1970).
+        """
+        content = self._lock_content(epoch, peer, pid, address, since, is_open=False)
         taken: list[HeldFile] = []
         for folder in self._lock_folders():
             try:
@@ -193,6 +199,7 @@ class ObjectFolder:
         peer: str,
         pid: int,
         address: Address,
+        since: float = 0,
         *,
         is_open: bool,
     ) -> None:
@@ -200,10 +207,10 @@ class ObjectFolder:
 
         Not before the holder is host, and no more when it leaves as the last one.
         """
-        lock.rewrite(self._lock_content(epoch, peer, pid, address, is_open=is_open))
+        lock.rewrite(self._lock_content(epoch, peer, pid, address, since, is_open=is_open))
 
     def _lock_content(
-        self, epoch: int, peer: str, pid: int, address: Address, *, is_open: bool
+        self, epoch: int, peer: str, pid: int, address: Address, since: float, *, is_open: bool
     ) -> bytes:
         content = {
             "protocol": PROTOCOL,
@@ -212,6 +219,7 @@ class ObjectFolder:
             "id": peer,
             "pid": pid,
             "address": address,
+            "since": since,
             "open": int(is_open),  # either way of the same length, for it is replaced in place
         }
         return encode(content)
@@ -423,11 +431,13 @@ class ObjectFolder:
 
     def _parse_reign(self, path: Path, epoch: int, held: bool, text: bytes) -> Reign:
         if not held:
-            return Reign(epoch, False, "", 0, "")
+            return Reign(epoch, False, "", 0, "", 0)
         content = _decode(text) or {}
         check_protocol(content, path)
         try:
-            return Reign(epoch, True, content["id"], content["pid"], to_address(content["address"]))
+            address = to_address(content["address"])
+            since = content.get("since", 0)
+            return Reign(epoch, True, content["id"], content["pid"], address, since)
         except (KeyError, ValueError) as error:
             raise RendezvousError(
                 f"the lock file {path} is held by a living process, but its content is damaged: "

@@ -47,6 +47,7 @@ from .folder import Address, EpochLock
 from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
 from .server import MemSyncServer
+from .trace import facts_of, refusal
 
 if TYPE_CHECKING:
     from ..replication.replica import Outcome
@@ -75,8 +76,10 @@ class Host:
         lock: EpochLock,
         server: MemSyncServer,
         listen: Callable[[Address], MemSyncServer],
+        since: float,
     ) -> None:
         self.epoch = epoch
+        self.since = since  # seconds since 1970
         self.server = server
         self._listen = listen
         self.arrivals: deque[tuple[Channel, Hello]] = deque()
@@ -91,7 +94,7 @@ class Host:
         self._suspicious_until = 0.0
         self._pings_wanted = False
         self._look_for_writes = False
-        self._hands_over = False  # no write is ordered any more
+        self.hands_over = False  # no write is ordered any more
         self._has_granted = False  # nor anything else: a peer is asked to go on from here
         self._is_closed = False
         self._beat_at = node.machine.monotonic()
@@ -99,6 +102,7 @@ class Host:
         self._unheard: dict[str, dict[str, Any]] = {}  # living, perhaps members: their places
         self._missing: dict[str, float] = {}  # since when the files of peers are
         self._machine = node.machine
+        self._trace = node.trace
         self._selector = self._machine.new_selector(node.waker)
         self._out = Outgoing(node, self._selector, self._drop, self._catch_up)
         self.attached = self._out.attached
@@ -122,8 +126,8 @@ class Host:
     def look(self) -> None:
         """Look for a later epoch."""
         if not self.deposed and self._node.folder.is_over(self.epoch):
-            level = logging.INFO if self._hands_over else logging.WARNING
-            log.log(level, "epoch=%s is over: a later one is taken", self.epoch)
+            if not self.hands_over:
+                log.warning("deposed %s: a later epoch is taken", self._node)
             self.deposed = True
 
     def beat(self, now: float) -> None:
@@ -185,9 +189,9 @@ class Host:
         return not is_here and self._node.folder.is_alive(peer) is False
 
     def _mark_lock(self, *, is_open: bool) -> None:
-        node, address = self._node, self.server.endpoint
+        node, lock, address = self._node, self._lock_file, self.server.endpoint
         pid = node.machine.pid()
-        node.folder.mark_lock(self._lock_file, self.epoch, node.id, pid, address, is_open=is_open)
+        node.folder.mark_lock(lock, self.epoch, node.id, pid, address, self.since, is_open=is_open)
 
     def _write_rendezvous(self) -> None:
         self._node.folder.write_rendezvous(self._node.rendezvous(self.epoch, self.server.endpoint))
@@ -316,12 +320,14 @@ class Host:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
     def _order(self, attached: Attached, proposal: Propose) -> None:
-        if self._hands_over:
+        if self.hands_over:
             return  # it is pending, and sent again to the next host
         clock = self._node.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
         self._find_the_dead(proposal)
         result = self._sequencer.propose(attached.peer, proposal)
+        if self._trace is not None and not isinstance(result, Ordered):
+            self._trace("not ordered", writer=attached.peer, **refusal(proposal, result))
         if isinstance(result, Ordered):
             self._push(result)
         elif isinstance(result, Resend) or not attached.lags:
@@ -330,12 +336,14 @@ class Host:
         self._out.urge(attached)
 
     def _order_own(self, write: PendingWrite) -> None:
-        if self._hands_over:
+        if self.hands_over:
             return  # it is pending, and its outcome will be unknown
         if write.proposal.number <= self._sequencer.last(self._node.id):
             return  # queued twice, because its thread was interrupted
         self._find_the_dead(write.proposal)
         result = self._sequencer.propose(self._node.id, write.proposal)
+        if self._trace is not None and not isinstance(result, Ordered):
+            self._trace("not ordered", writer=self._node.id, **refusal(write.proposal, result))
         if isinstance(result, Resend):
             for earlier in self._node.own.unsent(result.number):
                 if not earlier.done:
@@ -353,6 +361,8 @@ class Host:
             self._remove_dead()
 
     def _push(self, ordered: Ordered) -> None:
+        if self._trace is not None:
+            self._trace("ordered", **facts_of(ordered.entry))
         self._out.push(ordered.frame)
         self._batch.append(ordered.entry)
         self._node.replica.ordered(ordered.entry)
@@ -407,7 +417,8 @@ class Host:
         try:
             self._check(hello)
         except MemSyncError as error:
-            log.info("peer %s (process %s) is refused: %s", hello.peer, hello.pid, error)
+            name, peer = self._node.name, hello.peer
+            log.info("refused name=%s peer=%s pid=%s: %s", name, peer, hello.pid, error)
             channel.queue(frame(Refused(to_wire(error))))
             self._flush_once(channel)
             channel.close()
@@ -418,6 +429,7 @@ class Host:
         if hello.peer not in self._node.state.members:
             self._push(self._sequencer.enter("member", {"join": member_of(hello)}))
         channel.max_frame = self._node.own.max_frame
+        log.info("attached name=%s peer=%s pid=%s", self._node.name, hello.peer, hello.pid)
         self._bring_level(channel, hello)
 
     def _check(self, hello: Hello) -> None:
@@ -486,7 +498,8 @@ class Host:
 
     def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
         level = logging.WARNING if loud else logging.INFO
-        log.log(level, "peer %s is detached: %s", attached.peer, reason)
+        name, peer = self._node.name, attached.peer
+        log.log(level, "detached name=%s peer=%s reason=%r", name, peer, reason)
         self._out.remove(attached)
         self._suspicious_until = self._machine.monotonic() + _SUSPICION
 
@@ -543,7 +556,7 @@ class Host:
         """Make again what a host or a candidate must have, to be found and to be known as alive."""
         node = self._node
         if not self._lock_file.mend(node.folder):
-            log.warning("epoch=%s is held by another process", self.epoch)
+            log.warning("deposed %s: another process holds this epoch", self._node)
             self.deposed = True
             return
         node.mend()
@@ -648,7 +661,7 @@ class Host:
 
     def _hand_over(self) -> Life[None]:
         """Let a peer that has everything take the next epoch, and wait until it has."""
-        self._hands_over = True
+        self.hands_over = True
         self._node.leaves_file = True  # the successor removes it
         deadline = self._machine.monotonic() + _HAND_OVER_PATIENCE
         asked: set[str] = set()
@@ -669,6 +682,8 @@ class Host:
                 yield from self._round(_QUICK_LOOK)
                 self.look()
             self._has_granted = False
+            if self.deposed:
+                log.info("handed over %s to=%s", self._node, successor.peer)
 
     def _is_anybody_left(self, asked: set[str]) -> bool:
         """Whether a peer lives that could take over, but is not attached at the moment."""
