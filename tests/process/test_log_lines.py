@@ -90,17 +90,17 @@ def test_whoever_runs_without_a_host_says_so_once(
 
 
 def test_the_option_turns_the_trace_on_and_no_handler(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)  # a program that wants to see no more than that
+    caplog.handler.setLevel(logging.NOTSET)  # as it is where nobody says anything
     with MemSync(NAME, {"n": 0}, {"logEvents": True}) as mem:
         version = mem.patch({"$set": {"secret": "hunter2"}})
         with pytest.raises(ConditionError):
             mem.patch({"$inc": {"n": 1}}, where={"n": 5})
     traced = [record.getMessage() for record in caplog.records if record.name == TRACE]
     own = [line for line in traced if "number=1 " in line or line.endswith("number=1")]
-    assert [line.split(" name=")[0] for line in own] == ["proposed", "ordered", "told"]
-    assert f"version={version}" in own[2]
+    assert sorted(line.split(" name=")[0] for line in own) == ["ordered", "proposed", "told"]
+    assert f"version={version}" in only(own, "told")
     assert "why=ERR_CONDITION" in only(traced, "not ordered")
-    assert "error=ConditionError" in traced[-1]
+    assert "error=ConditionError" in "".join(traced)
     assert "hunter2" not in "".join(traced)
     loggers = [name for name in logging.root.manager.loggerDict if name.startswith("memsync")]
     assert not any(logging.getLogger(name).handlers for name in loggers)
@@ -109,6 +109,7 @@ def test_the_option_turns_the_trace_on_and_no_handler(caplog: pytest.LogCaptureF
 def test_a_client_traces_what_it_applies(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.handler.setLevel(logging.NOTSET)
     host = cluster.peer({"n": 0})
     writer = host.run(lambda mem: mem.id)
     with MemSync(NAME, options={"logEvents": True}) as mem:
