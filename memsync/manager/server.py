@@ -195,7 +195,7 @@ class MemSyncServer(managers.Server):
             raise ProtocolError(f"{name!r} is no public method of a memsync host")
         if name == "attach":
             return self.attach, args, kwds
-        if not self._serving.proxies:
+        if not self._serving.proxies and name != "dummy":  # which asks whether anybody is there
             raise ProtocolError(f"{name!r} was called, but manager.proxies is off")
         _unbound(connection)
         return self._answer(name), args, kwds
