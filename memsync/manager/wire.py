@@ -82,6 +82,8 @@ def _authenticated(address: Address, authkey: bytes, timeout: float) -> Iterator
             f"the host at {address} has another authkey: it is of another rendezvous folder, or "
             "the file 'authkey' was replaced this moment; start again, with its MEMSYNC_DIR"
         ) from error
+    except BlockingIOError as error:  # how the system says that a time-out is over
+        raise ChannelLost(f"handshake with {address}: no answer within {timeout:g} s") from error
     except (OSError, EOFError) as error:
         raise ChannelLost(f"handshake with {address}: {error or 'end of file'}") from error
     finally:
