@@ -38,13 +38,13 @@ def open_root(root: Path) -> Path:
 
     Raises `RendezvousError` naming the folder, what is wrong with it and the way out.
     """
-    _check_local(root)
+    check_local(root)
     return _open_private(root, f"the rendezvous folder {root}", parents=True)
 
 
 def check_root(root: Path) -> None:
     """Raise what `open_root` would raise for a folder that exists; nothing is made."""
-    _check_local(root)
+    check_local(root)
     _check_private(root, f"the rendezvous folder {root}")
 
 
@@ -53,7 +53,8 @@ def check_folder(path: Path) -> None:
     _check_private(path, f"the folder {path}")
 
 
-def _check_local(root: Path) -> None:
+def check_local(root: Path) -> None:
+    """Raise `RendezvousError` for a folder that is, or would be, on a network file system."""
     kind = network_file_system(root)
     if kind is not None:
         raise RendezvousError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import MemSyncError
-from ...manager.files import WITNESS_ROOTS, Files, check_root, witness_root
+from ...manager.files import WITNESS_ROOTS, Files, check_local, check_root, witness_root
 from ...manager.folder import KEY_BYTES, decode, folder_name, root_folder
 from ...options import load_options
 from ...replication.messages import PROTOCOL
@@ -90,6 +90,9 @@ def _look_at_folder(root: Path, files: Files) -> tuple[bytes | None, Folder]:
 
 
 def _complaint_of_missing(root: Path) -> str | None:
+    problem = complaint(partial(check_local, root))
+    if problem is not None:
+        return problem
     above = root.parent
     while not above.exists() and above != above.parent:
         above = above.parent
