@@ -18,6 +18,7 @@ from memsync.cli.app import app
 from memsync.cli.doctor import looking
 from memsync.cli.doctor.facts import Process
 from memsync.cli.doctor.findings import judge
+from memsync.manager import mounts
 from memsync.manager.files import Files
 
 pytestmark = pytest.mark.process
@@ -61,6 +62,26 @@ def test_a_folder_that_is_missing_is_not_made(
     monkeypatch.setenv("MEMSYNC_DIR", str(folder / "a" / "b"))
     assert wrong() == []
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_on_a_network_file_system_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    rows = tmp_path / "mountinfo"
+    rows.write_text(f"30 21 0:40 / {folder.resolve()} rw - nfs4 server:/ rw\n")
+    monkeypatch.setattr(mounts, "MOUNTS", str(rows))
+    monkeypatch.setenv("MEMSYNC_DIR", str(folder if exists else folder / "inside"))
+    (text,) = wrong()
+    assert "network file system (nfs4)" in text
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "file").touch()
+    monkeypatch.setenv("MEMSYNC_DIR", str(folder / "file" / "inside"))
+    assert "cannot be made" in wrong()[0]
 
 
 def test_a_healthy_group_is_described_and_not_touched(cluster: Cluster, folder: Path) -> None:
