@@ -27,7 +27,7 @@ from .manager.folder import root_folder
 from .manager.host import Host
 from .manager.link import Link
 from .manager.machine import Machine
-from .manager.node import Node
+from .manager.node import Node, Role
 from .manager.pending_write import Call
 from .options import check_name, check_timeout, load_options, read_config, stated, unavailable
 from .waiting import Changes, wait_for
@@ -43,6 +43,18 @@ EVENTS = (
     "rolled_back",
     "gap",
 )
+_NEVER_STARTED = {
+    "status": "stopped",
+    "id": None,
+    "epoch": 0,
+    "version": 0,
+    "pending": 0,
+    "peers": 0,
+    "host": None,
+    "since": None,
+    "reason": None,
+    "handing_over": False,
+}
 _LAST_TRY = 0.1  # seconds
 _EXIT_PATIENCE = 2.0  # seconds a process takes at most to leave the group when it ends
 
@@ -118,6 +130,7 @@ class MemSync(Generic[TState], forks.Forkable):
 
     def _reset(self) -> None:
         self._node: Node | None = None
+        self._joining: Node | None = None  # while start() is under way
         self._starting = threading.Lock()
         self._dispatcher = Dispatcher()
         self._editor = Editor()
@@ -164,7 +177,7 @@ class MemSync(Generic[TState], forks.Forkable):
         with self._starting:
             node = self._node
             if node is not None and not node.stopping:
-                return self._role_of(node)
+                return self._role_of(node, node.role)
             missing = unavailable(self._options)
             if missing:
                 raise OptionsError(
@@ -179,8 +192,12 @@ class MemSync(Generic[TState], forks.Forkable):
                 self._dispatcher.announce,
                 Machine(),
             )
-            role = node.start(self._options.timeout)
-            self._node = node
+            self._joining = node
+            try:
+                role = node.start(self._options.timeout)
+                self._node = node
+            finally:
+                self._joining = None
             self.__dict__["data"] = node.replica.live
             _leave_at_exit(node)
             return role
@@ -410,28 +427,34 @@ class MemSync(Generic[TState], forks.Forkable):
         return bool(self.peers)
 
     def get_status(self) -> dict[str, Any]:
-        """What this peer is and what it sees; works in every state and raises nothing."""
-        node = self._node
+        """What this peer is and what it sees; in every state, waiting for nothing, raising nothing.
+
+        ``status`` is ``"host"``, ``"client"``, ``"starting"`` (on the way to a host, the first or
+        the next one) or ``"stopped"``, ``since`` since when (seconds since 1970), ``reason`` why
+        the last role ended, or why no host is found. ``pending`` counts the own writes without an
+        outcome, ``peers`` the other members. ``handing_over``: this peer is host, stops, and orders
+        no more writes. ``host``, or None where there is none: its id, pid, address, the number of
+        its ``connections``, and ``since`` when it reigns.
+        """
+        node = self._joining or self._node
         if node is None:
-            return {
-                "status": "stopped",
-                "id": None,
-                "epoch": 0,
-                "version": 0,
-                "pending": 0,
-                "peers": 0,
-                "host": None,
-            }
-        with node.guard:
-            return {
-                "status": self._role_of(node),
-                "id": node.id,
-                "epoch": node.replica.shown[0],
-                "version": node.replica.shown[1],
-                "pending": node.own.pending,
-                "peers": len(node.state.members.keys() - {node.id}),
-                "host": self._host_facts(node),
-            }
+            return dict(_NEVER_STARTED)
+        role = node.role
+        epoch, version = node.replica.shown
+        members = node.state.members
+        status = self._role_of(node, role)
+        return {
+            "status": status,
+            "id": node.id,
+            "epoch": epoch,
+            "version": version,
+            "pending": node.own.pending,
+            "peers": len(members) - (node.id in members),
+            "host": None if role is None or status == "stopped" else self._host_facts(node, role),
+            "since": node.since,
+            "reason": node.reason,
+            "handing_over": isinstance(role, Host) and role.hand_over.has_begun,
+        }
 
     def ping(self, timeout: float | None = None) -> dict[str, Any]:
         """Seconds for a round trip to the host; on the host, to each client.
@@ -451,7 +474,7 @@ class MemSync(Generic[TState], forks.Forkable):
         except TimeoutError:
             raise HostUnresponsiveError(
                 f"the host of {self.name!r} did not answer within {seconds:g} s",
-                pid=(self._host_facts(node) or {}).get("pid"),
+                pid=role.reign.pid if isinstance(role, Link) else None,
             ) from None
 
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
@@ -524,16 +547,12 @@ class MemSync(Generic[TState], forks.Forkable):
     def _seconds(self, timeout: float | None) -> float:
         return check_timeout(timeout, self._options.timeout)
 
-    def _role_of(self, node: Node) -> str:
+    def _role_of(self, node: Node, role: Role | None) -> str:
         if node.stopping:
             return "stopped"
-        role = node.role
         return role.status if role is not None else "starting"
 
-    def _host_facts(self, node: Node) -> dict[str, Any] | None:
-        role = node.role
-        if role is None:
-            return None
+    def _host_facts(self, node: Node, role: Role) -> dict[str, Any]:
         if isinstance(role, Host):
             return {
                 "id": node.id,
@@ -541,13 +560,15 @@ class MemSync(Generic[TState], forks.Forkable):
                 "address": role.server.endpoint,
                 "started": True,
                 "connections": len(role.attached),
+                "since": role.since,
             }
         return {
             "id": role.reign.peer,
             "pid": role.reign.pid,
             "address": role.reign.address,
             "started": True,
-            "connections": len(node.state.members) - 1,
+            "connections": max(len(node.state.members) - 1, 0),
+            "since": role.reign.since,
         }
 
 

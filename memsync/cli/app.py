@@ -8,8 +8,13 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..errors import UsageError
+from ..options import check_name
 from .demo import Demo
 from .display import progress_display
+from .doctor.findings import is_well, judge
+from .doctor.looking import look
+from .doctor.telling import tell, to_json
 from .pool import DemoError, set_up_logging
 from .report import print_report
 from .words import InputError, text_files
@@ -77,6 +82,34 @@ def demo(
         raise _ended("interrupted", INTERRUPTED) from None
     print_report(report)
     if not report.equal or (report.changes == 0 and not no_kill):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def doctor(
+    name: Annotated[
+        str | None, typer.Argument(help="The name of an object. Default: all of them.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print facts and findings.")] = False,
+) -> None:
+    """Say what is in the folder, who is host, what is stale, and why one cannot start.
+
+    Looks into the folder in which processes meet (MEMSYNC_DIR), asks each host whether it answers,
+    and looks at the limits of the system. Changes nothing and joins nothing. Exit status 0 if all
+    is well, 1 if something is wrong, 2 for a name that cannot be one.
+    """
+    try:
+        facts = look(name if name is None else check_name(name))
+    except UsageError as error:
+        raise _ended(str(error), BAD_INPUT) from None
+    except KeyboardInterrupt:
+        raise _ended("interrupted", INTERRUPTED) from None
+    findings = judge(facts)
+    if as_json:
+        typer.echo(to_json(facts, findings))
+    else:
+        tell(findings)
+    if not is_well(findings):
         raise typer.Exit(FAILED)
 
 

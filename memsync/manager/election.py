@@ -75,7 +75,7 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
             elif not node.host_hangs(reign.epoch):
                 role = yield from _join(node, reign, deadline)
             elif _may_depose(node):
-                log.warning("process %s, host of epoch=%s, hangs", reign.pid, reign.epoch)
+                log.warning("the host hangs %s host=%s host_pid=%s", node, reign.peer, reign.pid)
                 role = yield from _stand(node, reign.epoch + 1)
         elif not node.options.client_only:
             role = yield from _stand(node, _last_epoch(node, reign) + 1)
@@ -171,15 +171,16 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
     if node.machine.misbehaves("a candidate is late"):
         yield Pause(node.waker, 0.02)
     try:
-        lock = node.folder.publish_lock(epoch, node.id, node.machine.pid(), server.endpoint)
+        since = node.machine.wall_ms() / 1000
+        lock = node.folder.publish_lock(epoch, node.id, node.machine.pid(), server.endpoint, since)
     except BaseException:
         server.stop()
         raise
     if lock is None:
         server.stop()
         return None
-    log.info("standing for host epoch=%s peer=%s", epoch, node.id)
-    host = Host(node, epoch, lock, server, listen)
+    log.info("standing for host %s next_epoch=%s granted=%s", node, epoch, is_granted)
+    host = Host(node, epoch, lock, server, listen, since)
     node.hosting = host
     reported: dict[str, tuple[Channel, Hello]] = {}
     try:
@@ -265,9 +266,8 @@ class _Gathering:
                 pid=self._pids.get(alive[0]),
             )
         if silent:
-            log.warning(
-                "opening epoch=%s without the reports of %s", self._host.epoch, sorted(silent)
-            )
+            missing = ",".join(f"{peer}:{self._pids.get(peer)}" for peer in sorted(silent))
+            log.warning("opening without all reports %s missing=%s", self._node, missing)
         if holds_nothing:
             self._node.found()
         elif self._node.state.torn:

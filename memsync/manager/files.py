@@ -26,8 +26,8 @@ from .mounts import network_file_system
 
 log = logging.getLogger("memsync.folder")
 
-_TEMPORARY = "tmp-"
-_TEMPORARY_AGE = 60.0  # seconds
+TEMPORARY = "tmp-"
+TEMPORARY_AGE = 60.0  # seconds
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
 _MAX_BYTES = 1 << 16  # of a file that is read
 _WAY_OUT = "set MEMSYNC_DIR to a folder of your own"
@@ -38,13 +38,29 @@ def open_root(root: Path) -> Path:
 
     Raises `RendezvousError` naming the folder, what is wrong with it and the way out.
     """
+    check_local(root)
+    return _open_private(root, f"the rendezvous folder {root}", parents=True)
+
+
+def check_root(root: Path) -> None:
+    """Raise what `open_root` would raise for a folder that exists; nothing is made."""
+    check_local(root)
+    _check_private(root, f"the rendezvous folder {root}")
+
+
+def check_folder(path: Path) -> None:
+    """Raise `RendezvousError` for a folder that is not private, like `Files.make_folder`."""
+    _check_private(path, f"the folder {path}")
+
+
+def check_local(root: Path) -> None:
+    """Raise `RendezvousError` for a folder that is, or would be, on a network file system."""
     kind = network_file_system(root)
     if kind is not None:
         raise RendezvousError(
             f"the rendezvous folder {root} is on a network file system ({kind}), where a lock does "
             "not tell for certain who lives: set MEMSYNC_DIR to a folder on a local disk"
         )
-    return _open_private(root, f"the rendezvous folder {root}", parents=True)
 
 
 def _open_private(path: Path, what: str, *, parents: bool = False) -> Path:
@@ -52,11 +68,17 @@ def _open_private(path: Path, what: str, *, parents: bool = False) -> Path:
     try:
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700, parents=parents)
+    except OSError as error:
+        raise RendezvousError(f"{what} cannot be made ({error.strerror}): {_WAY_OUT}") from error
+    _check_private(path, what)
+    return path
+
+
+def _check_private(path: Path, what: str) -> None:
+    try:
         info = path.lstat()
     except OSError as error:
-        raise RendezvousError(
-            f"{what} cannot be made or read ({error.strerror}): {_WAY_OUT}"
-        ) from error
+        raise RendezvousError(f"{what} cannot be read ({error.strerror}): {_WAY_OUT}") from error
     if not stat.S_ISDIR(info.st_mode):
         raise RendezvousError(f"{what} is a link or no folder: {_WAY_OUT}")
     if info.st_uid != os.getuid():
@@ -70,7 +92,6 @@ def _open_private(path: Path, what: str, *, parents: bool = False) -> Path:
         )
     if not os.access(path, os.W_OK | os.X_OK):
         raise RendezvousError(f"{what} cannot be written to: {_WAY_OUT}")
-    return path
 
 
 class HeldFile:
@@ -121,12 +142,20 @@ class Files:
                 continue
             try:
                 digest = _place(folder)
-                own = open_root(Path(root) / f"memsync-{os.getuid()}") / digest
+                own = open_root(witness_root(root)) / digest
                 self.make_folder(own)
             except (RendezvousError, OSError) as error:
                 log.debug("no witness in %s: %s", root, error)
                 continue
             return [own]
+        return []
+
+    def existing_witnesses(self, folder: Path) -> list[Path]:
+        """Where the witnesses of a folder's locks are; nothing is made."""
+        with contextlib.suppress(OSError):
+            digest = _place(folder)
+            places = [witness_root(root) / digest for root in WITNESS_ROOTS]
+            return [place for place in places if place.is_dir()][:1]
         return []
 
     def make_folder(self, path: Path) -> None:
@@ -236,11 +265,11 @@ class Files:
     def remove_old_temporaries(self, folder: Path) -> None:
         """A temporary file lives for an instant, unless its maker was killed in it."""
         for name in self.listing(folder):
-            if not name.startswith(_TEMPORARY):
+            if not name.startswith(TEMPORARY):
                 continue
             path = folder / name
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _TEMPORARY_AGE:
+                if time.time() - path.stat().st_mtime > TEMPORARY_AGE:
                     path.unlink()
 
 
@@ -255,8 +284,13 @@ def _place(folder: Path) -> str:
     return hashlib.sha256(facts + os.fsencode(root / folder.name)).hexdigest()[:24]
 
 
+def witness_root(root: str) -> Path:
+    """This user's folder of witnesses in one of `WITNESS_ROOTS`."""
+    return Path(root) / f"memsync-{os.getuid()}"
+
+
 def _temporary_in(folder: Path) -> Path:
-    return folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    return folder / f"{TEMPORARY}{secrets.token_hex(8)}"
 
 
 def _remove(path: Path) -> None:

@@ -39,9 +39,9 @@ log = logging.getLogger("memsync.folder")
 KEY_BYTES = 32
 SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
 _LOOKS_MAX = 1000  # attempts to read a lock file that is removed between listing and reading
-_LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
-_PEER_NAME = re.compile(r"peer-([0-9a-f]+)\.json")
-_SOCKET_NAME = re.compile(r"(\d+)-([0-9a-f]+)\.sock")
+LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
+PEER_NAME = re.compile(r"peer-([0-9a-f]+)\.json")
+SOCKET_NAME = re.compile(r"(\d+)-([0-9a-f]+)\.sock")
 
 Address = str | tuple[str, int]
 
@@ -63,6 +63,7 @@ class Reign:
     peer: str
     pid: int
     address: Address
+    since: float  # seconds since 1970; 0 where the lock does not say
 
 
 class EpochLock:
@@ -104,7 +105,7 @@ class ObjectFolder:
         self._files = files or Files()
         self.root = self._files.open_root(root)
         self.name = name
-        self.path = self.root / _folder_name(name)
+        self.path = self.root / folder_name(name)
         self._files.make_folder(self.path)
         self._witnesses = self._files.witness_folder(self.path)
 
@@ -115,7 +116,7 @@ class ObjectFolder:
         Raises `RendezvousError` when there is none.
         """
         root = root_folder()
-        if not (root / _folder_name(name)).is_dir():
+        if not (root / folder_name(name)).is_dir():
             raise RendezvousError(
                 f"nobody shares an object named {name!r} in {root}: start a peer first, or set "
                 "MEMSYNC_DIR to the folder that peer uses"
@@ -165,8 +166,13 @@ class ObjectFolder:
 
     # -- locks and peers -------------------------------------------------------------------------
 
-    def publish_lock(self, epoch: int, peer: str, pid: int, address: Address) -> EpochLock | None:
-        """Take an epoch; None when somebody was faster, or the number is past."""
+    def publish_lock(
+        self, epoch: int, peer: str, pid: int, address: Address, since: float = 0
+    ) -> EpochLock | None:
+        """Take an epoch; None when somebody was faster, or the number is past.
+
+        `since` is the time of day, for people (seconds since 1970).
+        """
         content = {
             "protocol": PROTOCOL,
             "name": self.name,
@@ -174,6 +180,7 @@ class ObjectFolder:
             "id": peer,
             "pid": pid,
             "address": address,
+            "since": since,
             "open": 0,
         }
         taken: list[HeldFile] = []
@@ -203,7 +210,7 @@ class ObjectFolder:
         """The last epoch in which there was a host, of those that the folder still knows."""
         for epoch in sorted(self._epochs(), reverse=True):
             found = self._inspect_lock(epoch)
-            content = _decode(found[1]) if found is not None else {}
+            content = decode(found[1]) if found is not None else {}
             if content is None or content.get("open"):
                 return epoch
         return 0
@@ -273,10 +280,10 @@ class ObjectFolder:
         """The content of every held peer file, by peer id."""
         living = {}
         for name in self._listing():
-            match = _PEER_NAME.fullmatch(name)
+            match = PEER_NAME.fullmatch(name)
             found = self._files.inspect(self.path / name) if match else None
             if match and found is not None and found[0]:
-                living[match[1]] = _decode(found[1]) or {}
+                living[match[1]] = decode(found[1]) or {}
         return living
 
     # -- the rendezvous --------------------------------------------------------------------------
@@ -343,7 +350,7 @@ class ObjectFolder:
         if epoch is None or found is None or found[0] or self.living_peers():
             return
         if epoch > known and self.opened_epoch() not in (0, epoch):
-            content = encode({**(_decode(found[1]) or {}), "open": 1})
+            content = encode({**(decode(found[1]) or {}), "open": 1})
             for folder in self._lock_folders():
                 self._files.replace(_lock_in(folder, epoch), content)
         self.clean(epoch, is_over=True)
@@ -365,12 +372,12 @@ class ObjectFolder:
                     self._files.remove(_lock_in(folder, lower))
             was_held = is_held
         for name in self._listing():
-            if _PEER_NAME.fullmatch(name) and not self._is_held(self.path / name):
+            if PEER_NAME.fullmatch(name) and not self._is_held(self.path / name):
                 self._files.remove(self.path / name)
         self._files.remove_old_temporaries(self.path)
         for folder in folders:
             for name in self._files.listing(folder):
-                match = _SOCKET_NAME.fullmatch(name)
+                match = SOCKET_NAME.fullmatch(name)
                 if match and int(match[1]) < epoch + is_over:
                     self._files.remove(folder / name)
 
@@ -395,7 +402,7 @@ class ObjectFolder:
 
     def _epochs(self) -> set[int]:
         names = [name for folder in self._lock_folders() for name in self._files.listing(folder)]
-        return {int(match[1]) for match in map(_LOCK_NAME.fullmatch, names) if match}
+        return {int(match[1]) for match in map(LOCK_NAME.fullmatch, names) if match}
 
     def _highest_epoch(self) -> int | None:
         return max(self._epochs(), default=None)
@@ -406,11 +413,13 @@ class ObjectFolder:
 
     def _parse_reign(self, path: Path, epoch: int, held: bool, text: bytes) -> Reign:
         if not held:
-            return Reign(epoch, False, "", 0, "")
-        content = _decode(text) or {}
+            return Reign(epoch, False, "", 0, "", 0)
+        content = decode(text) or {}
         check_protocol(content, path)
         try:
-            return Reign(epoch, True, content["id"], content["pid"], to_address(content["address"]))
+            address = to_address(content["address"])
+            since = content.get("since", 0)
+            return Reign(epoch, True, content["id"], content["pid"], address, since)
         except (KeyError, ValueError) as error:
             raise RendezvousError(
                 f"the lock file {path} is held by a living process, but its content is damaged: "
@@ -442,7 +451,7 @@ def read_rendezvous(path: Path, files: Files) -> dict[str, Any]:
             f"there is no rendezvous file {path}: no peer hosts this object now, or it was started "
             "with another MEMSYNC_DIR"
         )
-    content = _decode(found[1])
+    content = decode(found[1])
     damaged = RendezvousError(
         f"the rendezvous file {path} is damaged: a living host mends it within its "
         "network.poll, the next host replaces it; if nobody hosts the object, delete it"
@@ -476,7 +485,7 @@ def check_protocol(content: dict[str, Any], path: Path) -> None:
         )
 
 
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
     """A folder name that differs for different objects, also where case does not count."""
     if len(name) <= 100 and name == name.lower():
         return f"{name}.d"
@@ -489,7 +498,8 @@ def encode(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def _decode(data: bytes) -> dict[str, Any] | None:
+def decode(data: bytes) -> dict[str, Any] | None:
+    """What such a file says; None when it is damaged."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

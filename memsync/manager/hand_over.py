@@ -6,6 +6,7 @@ taken the epoch, the others are let go to it. If it does not, another peer is as
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ..replication.messages import Grant, frame
@@ -15,6 +16,8 @@ from .outgoing import Attached, Outgoing
 if TYPE_CHECKING:
     from .host import Host
     from .node import Node
+
+log = logging.getLogger("memsync.host")
 
 _PATIENCE = 1.0  # seconds for a successor to take over
 _SUCCESSOR_PATIENCE = 0.3  # seconds after which another one is asked
@@ -63,6 +66,8 @@ class HandOver:
         while node.machine.monotonic() < patience and not host.deposed:
             yield from self._look()
         self.has_granted = False
+        if host.deposed:
+            log.info("handed over %s to=%s", node, successor.peer)
 
     def _look(self) -> Life[None]:
         yield from self._host.round(_LOOK)

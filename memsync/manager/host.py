@@ -48,6 +48,7 @@ from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
 from .presence import Presence
 from .server import MemSyncServer
+from .trace import facts_of, refusal
 
 if TYPE_CHECKING:
     from ..replication.replica import Outcome
@@ -73,8 +74,10 @@ class Host:
         lock: EpochLock,
         server: MemSyncServer,
         listen: Callable[[Address], MemSyncServer],
+        since: float,
     ) -> None:
         self.epoch = epoch
+        self.since = since  # seconds since 1970
         self.server = server
         self._listen = listen
         self.arrivals: deque[tuple[Channel, Hello]] = deque()
@@ -92,10 +95,11 @@ class Host:
         self._is_closed = False
         self._beat_at = node.machine.monotonic()
         self._machine = node.machine
+        self._trace = node.trace
         self._selector = self._machine.new_selector(node.waker)
         self._out = Outgoing(node, self._selector, self._drop, self._catch_up)
         self.attached = self._out.attached
-        self._hand_over = HandOver(node, self, self._out)
+        self.hand_over = HandOver(node, self, self._out)
         self._presence = Presence(node, self.attached, self._leave)
         self.concerns = Concerns(node.id)  # its `durable` is for the journal to call
         self._sequencer: Sequencer  # made by open(), when the state is complete
@@ -117,8 +121,8 @@ class Host:
     def look(self) -> None:
         """Look for a later epoch."""
         if not self.deposed and self._node.folder.is_over(self.epoch):
-            level = logging.INFO if self._hand_over.has_begun else logging.WARNING
-            log.log(level, "epoch=%s is over: a later one is taken", self.epoch)
+            if not self.hand_over.has_begun:
+                log.warning("deposed %s: a later epoch is taken", self._node)
             self.deposed = True
 
     def beat(self, now: float) -> None:
@@ -200,7 +204,7 @@ class Host:
         self.beat(self._machine.monotonic())
         if self.deposed:
             return
-        arrivals = () if self._hand_over.has_granted else self.arrivals
+        arrivals = () if self.hand_over.has_granted else self.arrivals
         if self._out.is_waiting or self._inbox or arrivals or self._awaits or self._reached:
             timeout = 0
         if self._unpushed:
@@ -226,7 +230,7 @@ class Host:
             self._order_own(self._inbox.popleft())
         while self._awaits:
             self._watch_own(self._awaits.popleft())
-        while self.arrivals and not self._hand_over.has_granted:
+        while self.arrivals and not self.hand_over.has_granted:
             self.admit(*self.arrivals.popleft())
         if self._pings_wanted:
             self._send_pings()
@@ -294,12 +298,14 @@ class Host:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
     def _order(self, attached: Attached, proposal: Propose) -> None:
-        if self._hand_over.has_begun:
+        if self.hand_over.has_begun:
             return  # it is pending, and sent again to the next host
         clock = self._node.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
         self._find_the_dead(proposal)
         result = self._sequencer.propose(attached.peer, proposal)
+        if self._trace is not None and not isinstance(result, Ordered):
+            self._trace("not ordered", writer=attached.peer, **refusal(proposal, result))
         if isinstance(result, Ordered):
             self._push(result)
         elif isinstance(result, Resend) or not attached.lags:
@@ -308,12 +314,14 @@ class Host:
         self._out.urge(attached)
 
     def _order_own(self, write: PendingWrite) -> None:
-        if self._hand_over.has_begun:
+        if self.hand_over.has_begun:
             return  # it is pending, and its outcome will be unknown
         if write.proposal.number <= self._sequencer.last(self._node.id):
             return  # queued twice, because its thread was interrupted
         self._find_the_dead(write.proposal)
         result = self._sequencer.propose(self._node.id, write.proposal)
+        if self._trace is not None and not isinstance(result, Ordered):
+            self._trace("not ordered", writer=self._node.id, **refusal(write.proposal, result))
         if isinstance(result, Resend):
             for earlier in self._node.own.unsent(result.number):
                 if not earlier.done:
@@ -331,6 +339,8 @@ class Host:
             self._presence.remove_dead()
 
     def _push(self, ordered: Ordered) -> None:
+        if self._trace is not None:
+            self._trace("ordered", **facts_of(ordered.entry))
         self._out.push(ordered.frame)
         self._batch.append(ordered.entry)
         self._node.replica.ordered(ordered.entry)
@@ -385,7 +395,8 @@ class Host:
         try:
             self._check(hello)
         except MemSyncError as error:
-            log.info("peer %s (process %s) is refused: %s", hello.peer, hello.pid, error)
+            name, peer = self._node.name, hello.peer
+            log.info("refused name=%s peer=%s pid=%s: %s", name, peer, hello.pid, error)
             channel.queue(frame(Refused(to_wire(error))))
             self._flush_once(channel)
             channel.close()
@@ -396,6 +407,7 @@ class Host:
         if hello.peer not in self._node.state.members:
             self._push(self._sequencer.enter("member", {"join": member_of(hello)}))
         channel.max_frame = self._node.own.max_frame
+        log.info("attached name=%s peer=%s pid=%s", self._node.name, hello.peer, hello.pid)
         self._bring_level(channel, hello)
 
     def _check(self, hello: Hello) -> None:
@@ -450,7 +462,8 @@ class Host:
 
     def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
         level = logging.WARNING if loud else logging.INFO
-        log.log(level, "peer %s is detached: %s", attached.peer, reason)
+        name, peer = self._node.name, attached.peer
+        log.log(level, "detached name=%s peer=%s reason=%r", name, peer, reason)
         self._out.remove(attached)
         self._suspicious_until = self._machine.monotonic() + _SUSPICION
 
@@ -479,7 +492,7 @@ class Host:
         """Make again what a host or a candidate must have, to be found and to be known as alive."""
         node = self._node
         if not self._lock_file.mend(node.folder):
-            log.warning("epoch=%s is held by another process", self.epoch)
+            log.warning("deposed %s: another process holds this epoch", self._node)
             self.deposed = True
             return
         node.mend()
@@ -555,8 +568,8 @@ class Host:
         try:
             if clean and not self.deposed:
                 yield from self._say_good_bye()
-                yield from self._hand_over.run()
-                if not self.deposed and self._hand_over.is_last():
+                yield from self.hand_over.run()
+                if not self.deposed and self.hand_over.is_last():
                     self._lock_file.mark(is_open=False)
                 if self._node.folder.rendezvous_names(self._node.id):
                     self._node.folder.remove_rendezvous()

@@ -48,6 +48,7 @@ from .machine import Life, Machine, Pause
 from .own_writes import OwnWrites
 from .pending_write import PendingWrite
 from .proxy import DocumentProxy
+from .trace import facts_of, new_trace
 from .watching import Watching
 
 log = logging.getLogger("memsync.node")
@@ -92,6 +93,7 @@ class Node:
         self.leaves_file = False  # free, for a host to see for certain that this peer has gone
         self.granted: Grant | None = None  # the next epoch, by the host that stops
         self.watching = Watching(self.guard)
+        self.trace = new_trace(name, self.id, wanted=options.log_events)
         self.replica: Replica[PendingWrite] = Replica(
             self.id,
             self.state,
@@ -109,9 +111,12 @@ class Node:
             self._rolled_back,
             self._wake,
             machine.wall_ms,
+            self.trace,
         )
         self.role: Role | None = None
         self.hosting: Host | None = None  # from its candidature until it is closed
+        self.since = machine.wall_ms() / 1000  # seconds since 1970: the status is what it is
+        self.reason: str | None = None  # why the last role ended, or why there is none
         self.driver_ident = 0
         self.document_proxy = DocumentProxy(self)
         self._root = root
@@ -193,6 +198,7 @@ class Node:
     def enter(self, role: Role, last: int) -> None:
         """This peer has a role; the host has decided its writes up to number `last`."""
         self.adopt_group_options()
+        self.since = self.machine.wall_ms() / 1000
         self.role = role
         self.leaves_file = not isinstance(role, Host)
         self.own.enter(role, last, keeps_accepted=isinstance(role, Host))
@@ -205,6 +211,8 @@ class Node:
         """Take an entry in; `settle` shows it."""
         self.replica.apply(entry, size)
         self.clock.merge(entry.timestamp)
+        if self.trace is not None:
+            self.trace("applied", **facts_of(entry))
 
     def settle(self, entries: list[Entry]) -> None:
         """Show what has come in, and tell: callbacks of the entries, writers of their outcomes."""
@@ -377,7 +385,8 @@ class Node:
         except BaseException as error:
             self.failure = error
             if self._ready.is_set():
-                log.critical("peer %s of %r has failed", self.id, self.name, exc_info=True)
+                self._turn(f"{type(error).__name__}: {error}")
+                log.critical("failed %s", self, exc_info=True)
         finally:
             self._end()
             self._ready.set()
@@ -386,7 +395,7 @@ class Node:
         pause = 0.0
         while not self.stopping:
             role = yield from self._next_role()
-            log.info("%s peer=%s epoch=%s", role.status, self.id, self.state.epoch)
+            self._say_role(role)
             if not self._ready.is_set():
                 self._first_status = role.status
             self._ready.set()
@@ -399,10 +408,11 @@ class Node:
                 was_lost = isinstance(role, Link) and role.lost
                 self.own.leave(for_good=self.stopping, holds_back=was_lost)
                 self.role = None
+                self._turn(reason)
                 yield from self._close(role)
                 self._announce("disconnected", reason)
             if not self.stopping:
-                log.info("looking for a host: %s", reason)
+                log.info("looking for a host %s reason=%r", self, reason)
                 is_short = self.machine.monotonic() - began < _SHORT_LINK
                 if is_short and self._is_at_odds(role):
                     if pause:
@@ -410,6 +420,21 @@ class Node:
                     pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
                 else:
                     pause = 0.0
+
+    def _turn(self, reason: str | None) -> None:
+        """The status is another one from now on."""
+        self.since = self.machine.wall_ms() / 1000
+        self.reason = reason
+
+    def _say_role(self, role: Role) -> None:
+        if isinstance(role, Host):
+            log.info("host %s address=%s", self, role.server.endpoint)
+        else:
+            log.info("client %s host=%s host_pid=%s", self, role.reign.peer, role.reign.pid)
+
+    def __str__(self) -> str:
+        """What a line of the log says of the peer."""
+        return f"name={self.name} peer={self.id} epoch={self.state.epoch} pid={self.pid}"
 
     def _is_at_odds(self, role: Role) -> bool:
         """Whether a link broke although its host lives and nobody here was interrupted."""
@@ -429,8 +454,8 @@ class Node:
                 if not running:
                     raise
                 if str(error) != said:
-                    log.error("peer %s of %r is without a host: %s", self.id, self.name, error)
-                said = str(error)
+                    log.error("without a host %s: %s", self, error)
+                said = self.reason = str(error)
             yield Pause(self.waker, _RETRY)
             self.check_stop()
 
@@ -454,6 +479,8 @@ class Node:
         self.stopping = True
         self.own.end()
         self.waker.close()
+        if self._ready.is_set():  # else start() raises what went wrong
+            log.info("stopped %s", self)
 
     def _clean_as_the_last(self) -> None:
         """Peers that go at one time leave files to each other: whoever is last removes them."""

@@ -83,6 +83,7 @@ class Outgoing:
         self._selector = selector
         self._lost = lost
         self._caught_up = caught_up
+        self._trace = node.trace
         self._max_queue = node.options.network.max_queue
         # In the order of their coming, so that the same input gives the same output.
         self._urgent: dict[str, None] = {}
@@ -153,12 +154,15 @@ class Outgoing:
         except ChannelLost as error:
             self._lost(attached, str(error))
             return
+        if self._trace is not None:
+            size = attached.channel.sent_total - taken
+            self._trace("sent", to=attached.peer, bytes=size, waiting=attached.channel.backlog)
         if attached.lags and done:
             attached.lags = False
             self._caught_up(attached)
             return
         if not attached.lags and self._is_too_slow(attached, done, taken):
-            log.info("peer %s does not keep up", attached.peer)
+            log.info("lagging name=%s peer=%s", self._node.name, attached.peer)
             attached.lags = True
             attached.lapses += 1
             attached.has_at_most = self._node.state.version

@@ -38,6 +38,7 @@ from ..replication.messages import Propose, Reached, frame
 from ..replication.replica import Outcome, Replica
 from .concerned import Concerned
 from .pending_write import Call, PendingWrite, Way
+from .trace import Trace
 
 log = logging.getLogger("memsync.writes")
 
@@ -55,6 +56,7 @@ class OwnWrites:
         rolled_back: Callable[[MemSyncError], None],
         wake: Callable[[], None],
         wall_ms: Callable[[], int],
+        trace: Trace | None = None,
     ) -> None:
         self.max_frame = options.network.max_frame  # bytes; the group's, once it is known
         self._name = name
@@ -65,6 +67,7 @@ class OwnWrites:
         self._rolled_back = rolled_back
         self._wake = wake
         self._wall_ms = wall_ms
+        self._trace = trace
         self._room = threading.Condition(self._guard)
         self._open: dict[int, PendingWrite] = {}  # those whose outcome nobody was told
         self._concerned = Concerned(guard, self._close)
@@ -82,8 +85,8 @@ class OwnWrites:
 
     @property
     def pending(self) -> int:
-        """How many writes have no outcome yet; the guard is held."""
-        return len(self._open.keys() | self._replica.writes.pending.keys())
+        """How many writes have no outcome yet; each copy is one step, so it takes no guard."""
+        return len({*self._open, *self._replica.writes.pending})
 
     def patch(self, update: Any, call: Call, timeout: float) -> int:
         """Write, and wait for the outcome: the version from which on it counts.
@@ -195,6 +198,8 @@ class OwnWrites:
             replica.show(write)
             if way is not None:
                 way.queue_write(write, encoded)
+        if self._trace is not None:
+            self._trace("proposed", number=proposal.number, epoch=epoch, version=version)
         if way is not None:
             way.kick(lazy=future is not None)
         return write
@@ -304,6 +309,9 @@ class OwnWrites:
         with self._guard:
             self._open.pop(write.proposal.number, None)
             self._room.notify()
+        if self._trace is not None:
+            error = type(write.error).__name__ if write.error is not None else None
+            self._trace("told", number=write.proposal.number, version=write.version, error=error)
 
     def unsent(self, number: int) -> list[PendingWrite]:
         """The own writes from a number on, for a host that asks for them."""

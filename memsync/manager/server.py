@@ -7,7 +7,8 @@ plane is one more public method: `attach` takes the authenticated connection ove
 
 A connection has a thread of its own while it shakes hands and, if it belongs to a proxy, for as
 long as the proxy uses it. An attached connection needs none: the host's one selector thread serves
-it.
+it. A handshake is bounded as a whole, for the socket's time-out begins anew with each byte; and
+where strangers hold all places while others wait, they are given less time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import AuthenticationError, managers
@@ -35,6 +37,8 @@ log = logging.getLogger("memsync.server")
 
 _BACKLOG = 128
 _SHORT_OF_DESCRIPTORS_PAUSE = 0.1  # seconds
+_CROWDED_PAUSE = 0.1  # seconds between two looks for a place, when all are taken
+_CROWDED_PATIENCE = 1.0  # seconds for a handshake while others wait; it takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class MemSyncServer(managers.Server):
         self._handshakes = threading.BoundedSemaphore(serving.max_handshakes)
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
+        self._shaking: dict[Connection, float] = {}  # since when (monotonic seconds)
         self._accepter = threading.Thread(
             target=self._accept_loop, name="memsync-accept", daemon=True
         )
@@ -129,10 +134,13 @@ class MemSyncServer(managers.Server):
     def _accept_loop(self) -> None:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
+        patience = self._serving.handshake_timeout
         while not self.stop_event.is_set():
+            self._cut_off(patience)
             if not poll.poll(1000) or self.stop_event.is_set():
                 continue
-            if not self._handshakes.acquire(timeout=1):
+            if not self._handshakes.acquire(timeout=_CROWDED_PAUSE):
+                self._cut_off(min(patience, _CROWDED_PATIENCE))
                 continue  # all places taken: the newcomer waits in the kernel's queue
             try:
                 connection = self._accept()
@@ -140,9 +148,7 @@ class MemSyncServer(managers.Server):
                 self._handshakes.release()
                 self._pause_after(error)
                 continue
-            threading.Thread(
-                target=self._serve, args=(connection,), name="memsync-handshake", daemon=True
-            ).start()
+            self._begin(connection)
 
     def _accept(self) -> Connection:
         with forks.opening:
@@ -155,9 +161,35 @@ class MemSyncServer(managers.Server):
             forks.register(connection, connection.close)
         with self._lock:
             self._connections.add(connection)
+            self._shaking[connection] = time.monotonic()
         return connection
 
-    def _pause_after(self, error: OSError) -> None:
+    def _begin(self, connection: Connection) -> None:
+        """Have a thread of its own shake hands on a connection."""
+        thread = threading.Thread(
+            target=self._serve, args=(connection,), name="memsync-handshake", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads to be had: the others are served on
+            self._end_handshake(connection)
+            self._drop(connection)
+            self._pause_after(error)
+
+    def _end_handshake(self, connection: Connection) -> None:
+        with self._lock:
+            del self._shaking[connection]
+        self._handshakes.release()
+
+    def _cut_off(self, patience: float) -> None:
+        """End the handshakes that have lasted for longer than so many seconds."""
+        late = time.monotonic() - patience
+        with self._lock:
+            for connection, since in self._shaking.items():
+                if since < late:
+                    _shut_down(connection)
+
+    def _pause_after(self, error: Exception) -> None:
         if self.stop_event.is_set() or isinstance(error, BlockingIOError):
             return
         log.warning("a connection could not be accepted: %s", error)
@@ -170,7 +202,7 @@ class MemSyncServer(managers.Server):
             try:
                 method, args, kwds = self._shake_hands(connection)
             finally:
-                self._handshakes.release()
+                self._end_handshake(connection)
             method(connection, *args, **kwds)
         except SystemExit:
             pass  # serve_client's way to say that its proxy has gone
@@ -181,10 +213,7 @@ class MemSyncServer(managers.Server):
         except Exception:  # whatever a stranger with the key sends, the host goes on
             log.warning("a connection sent what it should not", exc_info=True)
         finally:
-            self._forget(connection)
-            if not connection.closed:
-                forks.release(connection)
-                connection.close()
+            self._drop(connection)
 
     def _shake_hands(self, connection: Connection) -> tuple[Callable[..., None], Any, Any]:
         key = self._serving.authkey()
@@ -195,7 +224,7 @@ class MemSyncServer(managers.Server):
             raise ProtocolError(f"{name!r} is no public method of a memsync host")
         if name == "attach":
             return self.attach, args, kwds
-        if not self._serving.proxies:
+        if not self._serving.proxies and name != "dummy":  # which asks whether anybody is there
             raise ProtocolError(f"{name!r} was called, but manager.proxies is off")
         _unbound(connection)
         return self._answer(name), args, kwds
@@ -212,6 +241,12 @@ class MemSyncServer(managers.Server):
                 connection.send(message)
 
         return call
+
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        if not connection.closed:
+            forks.release(connection)
+            connection.close()
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:

@@ -6,9 +6,11 @@ time-outs would make it non-blocking.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 
@@ -52,17 +54,36 @@ def dial(
     Raises `ChannelLost` when nobody answers within `timeout` seconds, `AuthenticationFailedError`
     when the keys differ.
     """
+    with _authenticated(address, authkey, timeout) as connection:
+        connection.send((None, "attach", (hello,), {}))
+        return to_channel(connection)
+
+
+def knock(address: Address, authkey: bytes, *, timeout: float) -> None:
+    """Make sure that a host is there, shakes hands and answers; nothing is joined.
+
+    Each step may take `timeout` seconds. Raises as `dial`.
+    """
+    with _authenticated(address, authkey, timeout) as connection:
+        connection.send((None, "dummy", (), {}))
+        connection.recv_bytes()
+
+
+@contextlib.contextmanager
+def _authenticated(address: Address, authkey: bytes, timeout: float) -> Iterator[Connection]:
+    """A connection on which both sides have shown that they have the key; closed at the end."""
     connection = _connect(address, timeout)
     try:
         answer_challenge(connection, authkey)
         deliver_challenge(connection, authkey)
-        connection.send((None, "attach", (hello,), {}))
-        return to_channel(connection)
+        yield connection
     except AuthenticationError as error:
         raise AuthenticationFailedError(
             f"the host at {address} has another authkey: it is of another rendezvous folder, or "
             "the file 'authkey' was replaced this moment; start again, with its MEMSYNC_DIR"
         ) from error
+    except BlockingIOError as error:  # how the system says that a time-out is over
+        raise ChannelLost(f"handshake with {address}: no answer within {timeout:g} s") from error
     except (OSError, EOFError) as error:
         raise ChannelLost(f"handshake with {address}: {error or 'end of file'}") from error
     finally:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import threading
 import time
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
@@ -223,6 +224,118 @@ def test_many_silent_strangers_hold_up_neither_writers_nor_newcomers(cluster: Cl
     threads = host.run(lambda mem: len(__import__("threading").enumerate()))
     until(lambda: host.run(lambda mem: len(__import__("threading").enumerate())) <= threads, 5)
     assert cluster.host() is host
+
+
+def test_who_sends_a_byte_now_and_then_is_cut_off_all_the_same(cluster: Cluster) -> None:
+    short = {"network": {"handshakeTimeout": 0.4, "maxHandshakes": 2, "poll": 0.2}}
+    host = cluster.peer({"n": 0}, short)
+    address = host.status()["host"]["address"]
+    with stranger(address) as one, stranger(address) as other:
+        for sock in (one, other):
+            sock.settimeout(0.1)  # the rhythm of the bytes: below the time-out of the socket
+            sock.sendall(b"\0\0\1\0")  # 256 bytes are to come
+
+        def has_ended(sock: socket.socket) -> bool:
+            try:
+                sock.sendall(b"x")
+                while sock.recv(4096):
+                    pass
+            except TimeoutError:
+                return False
+            except (BrokenPipeError, ConnectionResetError):
+                return True
+            return True
+
+        until(lambda: has_ended(one) and has_ended(other), 8)
+        assert cluster.peer(options={"timeout": 10}).patch({"$inc": {"n": 1}})
+
+
+def test_a_crowd_of_strangers_gets_less_time_than_it_might_have(cluster: Cluster) -> None:
+    patient = {"network": {"handshakeTimeout": 3600, "maxHandshakes": 4}}
+    host = cluster.peer({"n": 0}, patient)
+    address = host.status()["host"]["address"]
+    with contextlib.ExitStack() as strangers:
+        for _ in range(12):
+            strangers.enter_context(stranger(address))
+        assert cluster.peer(options={"timeout": 15}).patch({"$inc": {"n": 1}})
+
+
+def test_a_lonely_stranger_has_all_the_time_it_may_have(cluster: Cluster) -> None:
+    patient = {"network": {"handshakeTimeout": 3600, "maxHandshakes": 4}}
+    host = cluster.peer({"n": 0}, patient)
+    with stranger(host.status()["host"]["address"]) as sock:
+        sock.settimeout(1.5)
+        challenge = sock.recv(4096)
+        with pytest.raises(TimeoutError):
+            sock.recv(4096)
+    assert b"CHALLENGE" in challenge
+
+
+OPENINGS = {
+    "nothing": b"",
+    "half a handshake": b"\0\0\0\x20half",
+    "a large length": b"\x7f\xff\xff\xff" + b"x" * 1000,
+}
+
+
+@pytest.mark.parametrize("optimize", [False, True], ids=["plain", "-O"])
+@pytest.mark.parametrize("opening", OPENINGS)
+def test_strangers_by_the_hundred_cost_a_bounded_number_of_threads(
+    cluster: Cluster, opening: str, optimize: bool
+) -> None:
+    program = cluster.script(COUNTING_HOST, optimize=optimize)
+    assert program.stdout.readline() == "host\n"
+
+    def threads() -> int:
+        program.stdin.write("count\n")
+        program.stdin.flush()
+        return int(program.stdout.readline())
+
+    with MemSync(NAME) as mem, contextlib.ExitStack() as strangers:
+        before, address = threads(), mem.get_status()["host"]["address"]
+        for _ in range(150):
+            sock = strangers.enter_context(socket.socket(socket.AF_UNIX))
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):  # the kernel's queue is full
+                sock.connect(address)
+            with contextlib.suppress(OSError):
+                sock.sendall(OPENINGS[opening])
+            mem.patch({"$inc": {"n": 1}}, timeout=2)
+            assert threads() <= before + 16
+        assert cluster.peer(options={"timeout": 15}).snapshot("n") == 150
+        assert mem.get_status()["host"]["pid"] == program.pid
+    until(lambda: threads() <= before, 5)
+
+
+COUNTING_HOST = """
+    import sys, threading
+    from memsync import MemSync
+
+    with MemSync("obj", {"n": 0}, {"network": {"maxHandshakes": 16}}) as mem:
+        print(mem.get_status()["status"], flush=True)
+        for line in sys.stdin:
+            print(threading.active_count(), flush=True)
+"""
+
+
+def test_a_host_that_gets_no_more_threads_serves_on_and_takes_newcomers_later(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, refused = threading.Thread.start, []
+
+    def scarce(thread: threading.Thread) -> None:
+        if thread.name == "memsync-handshake" and len(refused) < 3:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with MemSync(NAME, {"n": 0}) as mem:
+        monkeypatch.setattr(threading.Thread, "start", scarce)
+        client = cluster.peer(options={"timeout": 10})
+        client.patch({"$inc": {"n": 1}})
+        assert mem.snapshot() == {"n": 1}
+    assert len(refused) == 3
+    assert "can't start new thread" in caplog.text
 
 
 def test_the_socket_the_key_and_the_files_are_closed_to_others(cluster: Cluster, folder) -> None:

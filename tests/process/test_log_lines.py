@@ -1,0 +1,128 @@
+"""What memsync logs: a line for each change of state, none for a write, a trace on request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from cluster import NAME, Cluster, until
+
+from memsync import ConditionError, MemSync
+
+pytestmark = pytest.mark.process
+
+TRACE = "memsync.trace"
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_trace() -> Iterator[None]:
+    """The option sets it for the process."""
+    yield
+    logging.getLogger(TRACE).setLevel(logging.NOTSET)
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("memsync.") and record.levelno >= level
+    ]
+
+
+def only(found: list[str], beginning: str) -> str:
+    (line,) = [line for line in found if line.startswith(beginning)]
+    return line
+
+
+def test_each_change_of_state_has_one_line_and_a_write_has_none(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "memsync")
+    with MemSync(NAME, {"n": 0}) as mem:
+        client = cluster.peer()
+        peer, other = mem.id, client.run(lambda mem: mem.id)
+        before = lines(caplog)
+        for _ in range(20):
+            mem.patch({"$inc": {"n": 1}})
+            client.patch({"$inc": {"n": 1}})
+        assert lines(caplog) == before
+    found = lines(caplog)
+    assert f"name={NAME} peer={peer}" in only(found, "standing for host")
+    assert f"name={NAME} peer={peer} epoch=1" in only(found, "host ")
+    assert only(found, "attached").endswith(f"peer={other} pid={client.pid}")
+    assert only(found, "handed over").endswith(f"to={other}")
+    assert f"peer={peer} epoch=1" in only(found, "stopped")
+    assert lines(caplog, logging.WARNING) == []
+    assert not [record for record in caplog.records if record.name == TRACE]
+
+
+def test_a_client_says_whom_it_follows_and_why_no_more(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "memsync")
+    host = cluster.peer({"n": 0})
+    of_host = host.run(lambda mem: mem.id)
+    with MemSync(NAME) as mem:
+        assert only(lines(caplog), "client").endswith(f"host={of_host} host_pid={host.pid}")
+        host.kill()
+        until(lambda: mem.get_status()["status"] == "host")
+        found = lines(caplog)
+    assert "reason=" in only(found, "looking for a host")
+    assert "next_epoch=2" in only(found, "standing for host")
+    assert "epoch=2" in only(found, "host ")
+
+
+def test_whoever_runs_without_a_host_says_so_once(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, folder
+) -> None:
+    host = cluster.peer({"n": 0})
+    with MemSync(NAME, options={"clientOnly": True, "network": {"poll": 0.05}}) as mem:
+        host.kill()
+        until(lambda: mem.get_status()["status"] == "starting")
+        damaged = folder / f"{NAME}.d" / "epoch-99.lock"
+        damaged.symlink_to("nowhere")
+        until(lambda: "is a link" in mem.get_status()["reason"])
+        damaged.unlink()
+        cluster.peer()
+        until(lambda: mem.get_status()["status"] == "client")
+    assert f"name={NAME}" in only(lines(caplog), "without a host")
+
+
+def test_the_option_turns_the_trace_on_and_no_handler(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.setLevel(logging.NOTSET)  # as it is where nobody says anything
+    with MemSync(NAME, {"n": 0}, {"logEvents": True}) as mem:
+        version = mem.patch({"$set": {"secret": "hunter2"}})
+        with pytest.raises(ConditionError):
+            mem.patch({"$inc": {"n": 1}}, where={"n": 5})
+    traced = [record.getMessage() for record in caplog.records if record.name == TRACE]
+    own = [line for line in traced if "number=1 " in line or line.endswith("number=1")]
+    assert sorted(line.split(" name=")[0] for line in own) == ["ordered", "proposed", "told"]
+    assert f"version={version}" in only(own, "told")
+    assert "why=ERR_CONDITION" in only(traced, "not ordered")
+    assert "error=ConditionError" in "".join(traced)
+    assert "hunter2" not in "".join(traced)
+    loggers = [name for name in logging.root.manager.loggerDict if name.startswith("memsync")]
+    assert not any(logging.getLogger(name).handlers for name in loggers)
+
+
+def test_a_client_traces_what_it_applies(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.setLevel(logging.NOTSET)
+    host = cluster.peer({"n": 0})
+    writer = host.run(lambda mem: mem.id)
+    with MemSync(NAME, options={"logEvents": True}) as mem:
+        host.patch({"$inc": {"n": 1}})
+        mem.wait_for({"n": 1}, timeout=10)
+    traced = [record.getMessage() for record in caplog.records if record.name == TRACE]
+    applied = [line for line in traced if line.startswith("applied") and "kind=patch" in line]
+    assert len(applied) == 1
+    assert f"writer={writer}" in applied[0]
+
+
+def test_a_level_that_the_program_has_set_stays() -> None:
+    logging.getLogger(TRACE).setLevel(logging.ERROR)
+    with MemSync(NAME, {"n": 0}, {"logEvents": True}) as mem:
+        mem.patch({"$inc": {"n": 1}})
+    assert logging.getLogger(TRACE).level == logging.ERROR
