@@ -208,7 +208,7 @@ class TestTheCluster:
                 assert third not in cluster.active
                 assert cluster.host() is not third
                 cluster.host().patch({"$inc": {"n": 100}})
-                third.start()
+                assert third.start() == "client"
                 assert cluster.settled() == {"n": 111}
                 assert len(cluster.active) == 3
             """

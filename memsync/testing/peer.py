@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.machinery
 import os
 import pickle
 import signal
@@ -204,7 +203,7 @@ def preload() -> None:
 def _encoded(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> bytes:
     """A call for another process; functions of modules that it cannot import travel as code."""
     module = sys.modules.get(getattr(call[0], "__module__", None) or "")
-    if module is None or module.__name__ == "__main__" or _is_on_path(module.__name__):
+    if module is None or module.__name__ == "__main__" or _can_be_imported(module.__name__):
         return _dumps(call)
     cloudpickle.register_pickle_by_value(module)
     try:
@@ -213,12 +212,10 @@ def _encoded(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -
         cloudpickle.unregister_pickle_by_value(module)
 
 
-def _is_on_path(module: str) -> bool:
-    """Whether a module can be imported by its name, not only found in `sys.modules`."""
+def _can_be_imported(module: str) -> bool:
+    """Whether somebody could import it who does not have it in `sys.modules` already."""
     top = module.partition(".")[0]
-    if top in sys.builtin_module_names:
-        return True
-    return importlib.machinery.PathFinder.find_spec(top) is not None
+    return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
 
 
 def _dumps(value: Any) -> bytes:
