@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from memsync.testing.private_folder import remove
+
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.process
 
@@ -139,14 +141,16 @@ class TestTheFolder:
         )
         result.assert_outcomes(passed=1, failed=1)
 
-    def test_a_process_that_stays_is_told_of(self, run) -> None:
+    def test_a_process_that_stays_is_told_of(self, run, tmp_path: Path) -> None:
+        notes = tmp_path / "notes"
         result = run(
-            """
+            f"""
             import subprocess, sys, pytest
+            from pathlib import Path
 
             program = '''
             from memsync import MemSync
-            MemSync("stays", {}).start()
+            MemSync("stays", {{}}).start()
             print("started", flush=True)
             input()
             '''.replace("            ", "")
@@ -159,6 +163,7 @@ class TestTheFolder:
                     process.communicate("")
 
             def test_leaves_a_process(processes, memsync_folder):
+                Path({str(notes)!r}).write_text(str(memsync_folder))
                 processes.append(subprocess.Popen(
                     [sys.executable, "-c", program], text=True,
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -168,6 +173,7 @@ class TestTheFolder:
         )
         result.assert_outcomes(passed=1, errors=1)
         result.stdout.fnmatch_lines(["*processes [[]*[]] still use *: end them, or stop*"])
+        remove(Path(notes.read_text()))  # the process may have made it again before it ended
 
 
 class TestTheCluster:

@@ -44,7 +44,7 @@ def private_folder() -> Iterator[Path]:
                 ),
             )
         finally:
-            _remove(folder)
+            remove(folder)
 
 
 def _holders(folder: Path) -> list[int]:
@@ -64,11 +64,12 @@ def _pid(content: bytes) -> int:
     return 0
 
 
-def _remove(folder: Path) -> None:
-    """Remove it, with the witnesses and with the sockets for which it had no room."""
+def remove(folder: Path) -> None:
+    """Remove a rendezvous folder that nobody uses, and what is kept for it elsewhere."""
     for place in folder.rglob("*.d"):
         for witnesses in Files().witness_folder(place):
             shutil.rmtree(witnesses)
-        shutil.rmtree(short_folder(place), ignore_errors=True)  # of hosts that were killed
+        # Sockets for which it had no room, of hosts that were killed.
+        shutil.rmtree(short_folder(place), ignore_errors=True)
     with suppress(FileNotFoundError):  # a test may have removed it itself
         shutil.rmtree(folder)

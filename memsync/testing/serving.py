@@ -34,10 +34,10 @@ def serve(
     while True:
         try:
             ticket, call = connection.recv()
-        except (EOFError, ConnectionResetError):
-            return
+        except (EOFError, ConnectionResetError, KeyboardInterrupt):
+            return  # a Ctrl-C in the terminal goes to the peers as well
         thread = threading.Thread(
-            target=runner.run, args=(ticket, call), name=f"memsync-test-{ticket}", daemon=True
+            target=runner.run, args=(ticket, call), name=f"test-call-{ticket}", daemon=True
         )
         thread.start()
 
