@@ -626,6 +626,17 @@ def _leave_at_exit(node: Node) -> None:
         util.Finalize(None, _leave_all, exitpriority=100)
 
 
+def stop_all_in(folder: Path) -> None:
+    """Stop everything that this process has started in a rendezvous folder; for tests."""
+    for handle in forks.watched():
+        if isinstance(handle, MemSync) and handle._root == folder:
+            handle.stop()
+    for node in list(_nodes):  # those whose handles are gone
+        if node.folder.root == folder and node.pid == os.getpid():
+            node.stop()
+            _nodes.discard(node)
+
+
 def _leave_all() -> None:
     deadline = time.monotonic() + _EXIT_PATIENCE
     for node in list(_nodes):

@@ -5,19 +5,20 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from cluster import Cluster, helper_pids, until
+from lasting import helper_pids
 
-from memsync.manager.files import Files
-from memsync.manager.folder import short_folder
+from memsync.testing import Cluster, until
+
+if TYPE_CHECKING:
+    from _memsync_pytest import StartsClusters
 
 # The strategies of the document language serve the tests of replication as well.
 sys.path.append(str(Path(__file__).parent / "document"))
@@ -28,21 +29,19 @@ FOLDER_MAX = 40  # bytes; with an object's folder and a socket's name it stays b
 LEAKS = ("socket:", "pipe:", "anon_inode:")
 
 
+def pytest_configure() -> None:
+    """Say what is wrong where the package was installed before it had a pytest plugin."""
+    if "_memsync_pytest" not in sys.modules:
+        raise pytest.UsageError(
+            "memsync's pytest plugin is not installed: run pip install -e '.[all,test]' again"
+        )
+
+
 @pytest.fixture(autouse=True)
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A private rendezvous folder, named by ``MEMSYNC_DIR``; no other option from outside."""
-    for name in [name for name in os.environ if name.startswith("MEMSYNC_")]:
-        monkeypatch.delenv(name)
-    base = tempfile.gettempdir()
-    path = tempfile.mkdtemp(prefix="ms-", dir=base if len(os.fsencode(base)) < 25 else "/tmp")
-    assert len(os.fsencode(path)) <= FOLDER_MAX
-    monkeypatch.setenv("MEMSYNC_DIR", path)
-    yield Path(path)
-    for place in Path(path).rglob("*.d"):
-        for witnesses in Files().witness_folder(place):
-            shutil.rmtree(witnesses)
-        shutil.rmtree(short_folder(place), ignore_errors=True)  # of hosts that were killed
-    shutil.rmtree(path)
+def folder(memsync_folder: Path) -> Path:
+    """Each test has a rendezvous folder of its own, whether it asks for it or not."""
+    assert len(os.fsencode(memsync_folder)) <= FOLDER_MAX
+    return memsync_folder
 
 
 @pytest.fixture(autouse=True)
@@ -67,10 +66,9 @@ def leaves_nothing_behind(folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    """Peers in real processes, killed and joined when the test ends."""
-    with Cluster() as peers:
-        yield peers
+def cluster(memsync_cluster: StartsClusters) -> Cluster:
+    """A cluster without a peer so far."""
+    return memsync_cluster(0)
 
 
 def _children() -> set[int]:

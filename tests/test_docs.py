@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from programs import programs_in, run_program
+from programs import is_test, programs_in, run_program, run_tests
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -14,13 +14,16 @@ PROGRAMS = [(page.name, program) for page in PAGES for program in programs_in(pa
 
 
 def test_there_are_programs() -> None:
-    assert {"conflicts.md"} <= {name for name, _ in PROGRAMS}
+    assert {"conflicts.md", "testing.md"} <= {name for name, _ in PROGRAMS}
 
 
 @pytest.mark.process
 @pytest.mark.parametrize(("name", "program"), PROGRAMS)
 def test_each_program_runs(name: str, program: str, tmp_path: Path) -> None:
-    run_program(program, tmp_path)
+    if is_test(program):
+        run_tests(program, tmp_path)
+    else:
+        run_program(program, tmp_path)
 
 
 def test_the_tests_that_check_the_guarantees_exist() -> None:

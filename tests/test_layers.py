@@ -24,7 +24,7 @@ LAYERS = [
     {"manager", "dispatcher", "edits", "waiting"},
     {"peer"},
     {""},  # memsync/__init__.py
-    {"cli"},
+    {"cli", "testing"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
@@ -41,7 +41,7 @@ IMPURE_CALLS = {"open", "print", "input", "now", "utcnow", "today", "__import__"
 
 # Imported at first use only, so that `import memsync` is quick and works without the extras.
 LATE = {"cloudpickle", "fsspec", "jsonpatch", "watchdog", "yaml"}
-EXTRAS = {"prometheus_client", "rich", "s3fs", "starlette", "typer", "uvicorn"}
+EXTRAS = {"prometheus_client", "pytest", "rich", "s3fs", "starlette", "typer", "uvicorn"}
 # The part that an extra exists for may import it at its top.
 EXTRA_PARTS = {"cli", "server"}
 

@@ -45,6 +45,11 @@ def watch(handle: Forkable) -> None:
     _handles.add(handle)
 
 
+def watched() -> list[Forkable]:
+    """The handles that live and are told of forks."""
+    return list(_handles)
+
+
 def _before() -> None:
     opening.acquire()
 
@@ -60,7 +65,7 @@ def _in_child() -> None:
     for close in closers:
         with contextlib.suppress(OSError):  # closed by its owner in the instant of the fork
             close()
-    for handle in list(_handles):
+    for handle in watched():
         handle.after_fork()
 
 

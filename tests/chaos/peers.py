@@ -7,6 +7,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))  # for `python -m tests.chaos`
 
-from cluster import PATIENCE, Cluster, Peer, log_to, start_helpers, until
+from lasting import log_to, start_helpers
+
+from memsync.testing import PATIENCE, Cluster, Peer, until
 
 __all__ = ["PATIENCE", "Cluster", "Peer", "log_to", "start_helpers", "until"]

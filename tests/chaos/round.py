@@ -65,7 +65,7 @@ class Round:
         self.notes = Path(tempfile.mkdtemp(prefix="memsync-chaos-"))
         self._seed = seed
         self._place = self.root / f"{NAME}.d"
-        self._cluster = Cluster(self.plan.method)
+        self._cluster = Cluster(method=self.plan.method)
         self._members: list[Member] = []
         self._stops: list[tuple[Member, int]] = []
         self._processes: set[leftovers.Process] = set()
@@ -261,7 +261,7 @@ class Round:
         if member is None or member.peer is None or time.monotonic() < self._mended_at:
             return
         member.frozen_at = time.monotonic()
-        member.peer.freeze()
+        member.peer.pause()
         self._say(member, "is frozen")
 
     def _thaw(self, _: random.Random) -> None:
@@ -269,7 +269,7 @@ class Round:
         if member is None:
             return
         assert member.peer is not None
-        member.peer.thaw()
+        member.peer.resume()
         self._note_thaw(member)
         self._say(member, "is thawed")
 

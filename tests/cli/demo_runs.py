@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import until
+from memsync.testing import until
 
 COMMAND = str(Path(sysconfig.get_path("scripts"), "memsync"))
 LAST_LINES = ["files", "words", "changes of host", "milliseconds without a host"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import start_helpers
 from demo_runs import LARGE_FILES, NASTY_FILES, make_large_tree, make_nasty_tree
+from lasting import start_helpers
 
 from memsync import MemSync
 from memsync.cli import demo as demo_module

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cluster import start_helpers
+from lasting import start_helpers
 
 WAYS = ("auto", "poll", "none")
 

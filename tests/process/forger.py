@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-from cluster import NAME
 
 from memsync.manager import MemSyncManager
 from memsync.manager.channel import Channel, ChannelLost
 from memsync.manager.wire import dial
 from memsync.replication.messages import PROTOCOL, Decision, Entry, Hello, Propose, frame, parse
+from memsync.testing import NAME
 
 TIMESTAMP = 1_700_000_000_000 << 16
 

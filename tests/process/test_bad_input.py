@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from cluster import Cluster, Peer
 
 from memsync import (
     ConditionError,
@@ -17,6 +16,7 @@ from memsync import (
     UpdateError,
     UsageError,
 )
+from memsync.testing import Cluster, Peer
 
 pytestmark = pytest.mark.process
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import NAME, Cluster, Peer, until
 
 from memsync import MemSync, WriteConcernError
+from memsync.testing import NAME, Cluster, Peer, until
 
 LEASE = 0.6  # seconds
 OPTIONS = {"network": {"lease": LEASE, "poll": 0.2}}
@@ -67,11 +67,11 @@ def test_g6_a_frozen_host_is_replaced_and_does_not_count_when_it_wakes_up(cluste
     peers, tickets = group(cluster, 3)
     host, *clients = peers
     until(lambda: all(len(p.snapshot("log") or {}) == 3 for p in peers))
-    host.freeze()
+    host.pause()
     until(lambda: len(hosts(clients)) == 1, 10, "nobody replaces the frozen host")
     before = clients[0].status()["version"]
     until(lambda: clients[0].status()["version"] > before + 10)
-    host.thaw()
+    host.resume()
     until(lambda: host.status()["status"] == "client", 10, "it goes on as a host")
     written = {}
     for index, (peer, ticket) in enumerate(zip(peers, tickets, strict=True)):
@@ -86,13 +86,13 @@ def test_a_newcomer_does_not_replace_a_frozen_host_that_alone_holds_the_object(
 ) -> None:
     host = cluster.peer({"n": 1}, OPTIONS)
     newcomer = cluster.peer({"n": 2}, {**OPTIONS, "timeout": 3}, start=False)
-    host.freeze()
+    host.pause()
     try:
         with pytest.raises(Exception, match=str(host.pid)) as caught:
             newcomer.start()
         assert type(caught.value).__name__ == "HostUnresponsiveError"
     finally:
-        host.thaw()
+        host.resume()
     assert newcomer.start() == "client"
     assert newcomer.snapshot() == {"n": 1}
 
@@ -191,7 +191,7 @@ def test_what_is_applied_is_told_as_applied_although_the_host_stops_before_its_c
     cluster: Cluster,
 ) -> None:
     host, *others = cluster.start(3, {"n": 0}, OPTIONS)
-    others[1].freeze()
+    others[1].pause()
     try:
         ticket = host.begin(lambda mem: mem.patch({"$inc": {"n": 1}}, w=3, timeout=30))
         until(lambda: others[0].snapshot("n") == 1)
@@ -199,6 +199,6 @@ def test_what_is_applied_is_told_as_applied_although_the_host_stops_before_its_c
         with pytest.raises(WriteConcernError) as caught:
             host.result(ticket)
     finally:
-        others[1].thaw()
+        others[1].resume()
     assert caught.value.outcome == "applied"
     assert others[0].snapshot("n") == 1

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import NAME, Cluster, until
 from typer.testing import CliRunner
 
 from memsync import MemSync
@@ -20,6 +19,7 @@ from memsync.cli.doctor.facts import Process
 from memsync.cli.doctor.findings import judge
 from memsync.manager import mounts
 from memsync.manager.files import Files
+from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
 
@@ -123,21 +123,21 @@ def test_a_host_answers_also_without_proxies_and_does_not_complain(
 
 def test_a_frozen_host_is_named_within_a_bounded_time(cluster: Cluster) -> None:
     host = cluster.peer()
-    host.freeze()
+    host.pause()
     found = wrong()
     assert "the host is stopped (state T)" in found[0]
     assert "no answer within 0.5 s" in found[1]
-    host.thaw()
+    host.resume()
     assert wrong() == []
 
 
 def test_a_frozen_peer_is_named(cluster: Cluster) -> None:
     _, client = cluster.start(2)
-    client.freeze()
+    client.pause()
     (found,) = wrong()
     assert f"process {client.pid}" in found
     assert "keeps its writer's place" in found
-    client.thaw()
+    client.resume()
 
 
 def test_what_a_dead_group_left_behind_is_stale_and_nothing_is_wrong(cluster: Cluster) -> None:

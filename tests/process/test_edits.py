@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from cluster import Cluster, until
 
 from memsync import ConflictError, MemErrors, MemSync, NotSerializableError, UsageError
+from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
 

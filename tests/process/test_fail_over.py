@@ -7,9 +7,10 @@ from itertools import count, takewhile
 from pathlib import Path
 
 import pytest
-from cluster import NAME, Cluster, Peer, log_to, until
+from lasting import log_to
 
 from memsync import MemSync
+from memsync.testing import NAME, Cluster, Peer, until
 
 pytestmark = [pytest.mark.process, pytest.mark.watched]
 
@@ -249,9 +250,9 @@ def test_the_host_dies_while_a_large_snapshot_is_on_its_way(cluster: Cluster, fo
     ticket = newcomer.begin(MemSync.start)
     until(lambda: set(folder.glob("*/peer-*.json")) - known)
     # Frozen before it can have read all, it leaves most of the snapshot with the host.
-    newcomer.freeze()
+    newcomer.pause()
     host.kill()
-    newcomer.thaw()
+    newcomer.resume()
     newcomer.result(ticket)
     assert newcomer.snapshot("marker") == "original"
     assert all(newcomer.snapshot(f"big{i}") == text for i in range(6))
@@ -288,7 +289,7 @@ def test_g3_a_writer_frozen_for_longer_than_a_recovery_brings_its_own_writes_bac
     """Only the frozen writer survives of the two that held its last writes."""
     quick = {"network": {"recovery": 0.3}}
     host, writer, other = cluster.start(3, {"n": 0, "list": []}, quick)
-    other.freeze()
+    other.pause()
 
     def write(mem):
         # More than the kernel keeps for the other one: the rest dies with the host.
@@ -297,13 +298,13 @@ def test_g3_a_writer_frozen_for_longer_than_a_recovery_brings_its_own_writes_bac
         return [mem.patch({"$push": {"list": i}}) for i in range(5)]
 
     writer.run(write)
-    writer.freeze()
+    writer.pause()
     try:
         host.kill()
-        other.thaw()
+        other.resume()
         other.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
     finally:
-        writer.thaw()
+        writer.resume()
     writer.patch({"$inc": {"n": 1}})
     document = cluster.settled()
     assert document["n"] == 2

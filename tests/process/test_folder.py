@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster import NAME, Cluster, Peer, until
 
 from memsync import (
     AuthenticationFailedError,
@@ -26,6 +25,7 @@ from memsync.manager.files import Files
 from memsync.manager.folder import ObjectFolder
 from memsync.manager.wire import dial
 from memsync.replication.messages import PROTOCOL
+from memsync.testing import NAME, Cluster, Peer, until
 
 pytestmark = pytest.mark.process
 

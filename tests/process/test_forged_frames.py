@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cluster import NAME, Cluster, until
 from forger import Forger, framed, hello, proposal
 
 from memsync.errors import ProtocolError, from_wire
@@ -24,6 +23,7 @@ from memsync.replication.messages import (
     Welcome,
     frame,
 )
+from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
 
@@ -291,10 +291,10 @@ def test_g14_a_peer_that_falls_behind_again_and_again_gets_each_level_whole(
             mem.patch({"$set": {"pad": "x" * 50_000 + str(i)}, "$inc": {"n": 1}}, timeout=20)
 
     for _ in range(4):
-        client.freeze()
+        client.pause()
         ticket = host.begin(flood)
         until(lambda: host.run(lambda mem: any(a.lags for a in mem._node.role.attached.values())))
-        client.thaw()
+        client.resume()
         host.result(ticket, 60)
     assert cluster.settled()["n"] == 400
     assert client.run(lambda mem: mem.reasons) == []
@@ -303,14 +303,14 @@ def test_g14_a_peer_that_falls_behind_again_and_again_gets_each_level_whole(
 def test_g14_a_frozen_reader_does_not_stop_the_writes_of_the_host(cluster: Cluster) -> None:
     host = cluster.peer({"n": 0})
     reader = cluster.peer(options={"peer": {"roles": []}})
-    reader.freeze()
+    reader.pause()
 
     def write(mem):
         for i in range(400):
             mem.patch({"$inc": {"n": 1}, "$set": {"pad": "x" * 1000 + str(i)}}, timeout=15)
 
     host.run(write)
-    reader.thaw()
+    reader.resume()
     assert cluster.settled()["n"] == 400
 
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import NAME, Cluster, until
 
 from memsync import MemSync
+from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
 
@@ -88,11 +88,11 @@ def test_a_frozen_host_does_not_keep_a_program_from_ending(cluster: Cluster) -> 
     host = cluster.peer({"n": 0})
     program = cluster.script(PROGRAM % "return")
     assert program.stdout.readline() == "client\n"
-    host.freeze()
+    host.pause()
     try:
         assert finish(program) < 3.5
     finally:
-        host.thaw()
+        host.resume()
     assert program.returncode == 0
     until(lambda: host.snapshot("n") == 11, 5, "what was sent is not applied")
 
@@ -151,13 +151,13 @@ def test_ctrl_c_while_waiting_for_a_frozen_host_leaves_a_usable_peer(cluster: Cl
             print(mem.snapshot("n"), flush=True)
     """)
     assert program.stdout.readline() == "ready\n"
-    host.freeze()
+    host.pause()
     try:
         program.stdin.write("\n")
         program.stdin.flush()
         assert program.stdout.readline() == "interrupted\n"
     finally:
-        host.thaw()
+        host.resume()
     program.stdin.write("\n")
     program.stdin.flush()
     assert program.stdout.readline() == "11\n"
@@ -189,10 +189,10 @@ def test_g12_the_last_peer_cleans_up_after_a_host_that_was_killed(
     cluster: Cluster, folder: Path
 ) -> None:
     host, client = cluster.start(2)
-    client.freeze()
+    client.pause()
     ticket = client.begin(MemSync.stop)  # it stops as a client, for it wakes when the host is dead
     host.kill()
-    client.thaw()
+    client.resume()
     client.result(ticket)
     left = sorted(path.name for path in (folder / f"{NAME}.d").iterdir())
     assert [name.partition("-")[0] for name in left[:1]] == ["epoch"], left

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from cluster import NAME, Cluster, until
 
 from memsync import ConditionError, MemSync
+from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
 

@@ -11,10 +11,10 @@ from multiprocessing.managers import BaseManager
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, until
 
 from memsync import MemSync, OptionsError, RendezvousError, TooLargeError, UpdateError, UsageError
 from memsync.manager import MemSyncManager, watcher
+from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
 

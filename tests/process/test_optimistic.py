@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, Peer, until
 
 from memsync import (
     ConditionError,
@@ -20,6 +19,7 @@ from memsync import (
     UpdateError,
     WriteTimeoutError,
 )
+from memsync.testing import Cluster, Peer, until
 
 pytestmark = pytest.mark.process
 
@@ -57,9 +57,9 @@ def test_what_a_frozen_host_cannot_answer_is_shown_and_stays_pending(cluster: Cl
         status = mem.get_status()
         return mem.data["n"], mem.version == version, status["pending"]
 
-    host.freeze()
+    host.pause()
     assert client.run(write) == (5, True, 1)
-    host.thaw()
+    host.resume()
     until(lambda: host.snapshot("n") == 5)
     until(lambda: client.status()["pending"] == 0)
     assert client.snapshot("n") == 5
@@ -84,11 +84,11 @@ def test_a_refused_write_disappears_before_its_error_is_raised_and_rolled_back_f
             threading.Event().wait(0.005)
         return shown, gone, [error.code for error in told]
 
-    client.freeze()
+    client.pause()
     host.patch({"$set": {"n": "text"}})
     # The client makes its write before it reads what the host has sent.
     ticket = client.begin(write)
-    client.thaw()
+    client.resume()
     shown, gone, codes = client.result(ticket)
     if "mine" in shown:
         assert codes == [MemErrors.ERR_UPDATE]
@@ -123,12 +123,12 @@ def meet(cluster: Cluster, first: Peer, second: Peer, one, other, **kwargs):
     The host is frozen meanwhile; which of the two it takes first is not ours to say.
     """
     host = cluster.host()
-    host.freeze()
+    host.pause()
     late = second.begin(_outcome, other, kwargs)
     until_pending(second)
     early = first.begin(_outcome, one, kwargs)
     until_pending(first)
-    host.thaw()
+    host.resume()
     return first.result(early), second.result(late)
 
 
@@ -360,15 +360,15 @@ def test_g3_a_peer_that_was_frozen_through_a_change_of_host_brings_its_own_write
 ) -> None:
     """The host and the writer had it; the host dies, the writer is frozen while others recover."""
     host, writer, other = cluster.start(3, {"n": 0})
-    other.freeze()
+    other.pause()
     writer.patch({"$inc": {"n": 1}})
     writer.patch({"$set": {"mine": 1}})
-    writer.freeze()
+    writer.pause()
     host.kill()
-    other.thaw()
+    other.resume()
     until(lambda: other.status()["status"] == "host", 10)
     other.patch({"$inc": {"n": 10}})
-    writer.thaw()
+    writer.resume()
     assert cluster.settled()["n"] == 11
     assert cluster.settled()["mine"] == 1
 
@@ -391,13 +391,13 @@ def test_g3_more_writes_than_fit_the_window_come_back_and_what_cannot_is_told(
         ]
         return len([future.result(60) for future in futures])
 
-    other.freeze()
+    other.pause()
     assert writer.run(write) == writes
-    writer.freeze()
+    writer.pause()
     host.kill()
-    other.thaw()
+    other.resume()
     until(lambda: other.status()["status"] == "host", 10)
-    writer.thaw()
+    writer.resume()
     writer.patch({"$set": {"done": True}})
     document = cluster.settled([writer, other])
     assert document["n"] == len(document["list"])
@@ -435,11 +435,11 @@ def test_a_stop_in_a_signal_handler_that_interrupts_a_write_does_not_hang(
     assert program.stdout is not None
     assert program.stdin is not None
     assert program.stdout.readline() == "up\n"
-    host.freeze()
+    host.pause()
     program.stdin.write("go\n")
     program.stdin.flush()
     out, err = program.communicate(timeout=30)
-    host.thaw()
+    host.resume()
     assert (out, program.returncode) == ("stopped True\nunknown\n", 0), err
 
 
@@ -489,13 +489,13 @@ def test_the_pending_limit_is_the_window_and_a_full_one_blocks(cluster: Cluster)
             mem.submit({"$inc": {"n": 1}})
         return mem.get_status()["pending"]
 
-    host.freeze()
+    host.pause()
     assert client.run(fill) == 10
 
     def one_more(mem):
         return mem.submit({"$inc": {"n": 1}}, timeout=10).result(10)
 
     ticket = client.begin(one_more)
-    host.thaw()
+    host.resume()
     client.result(ticket)
     assert cluster.settled() == {"n": 11}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cluster import Cluster, until
+
+from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
 

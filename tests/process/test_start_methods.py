@@ -9,9 +9,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, Peer, until
 
 from memsync import MemSync, NotStartedError
+from memsync.testing import Cluster, Peer, until
 
 pytestmark = pytest.mark.process
 

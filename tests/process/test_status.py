@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
-from cluster import NAME, PATIENCE, Cluster, until
 
 from memsync import MemSync, RendezvousError
+from memsync.testing import NAME, PATIENCE, Cluster, until
 
 pytestmark = pytest.mark.process
 
@@ -87,7 +87,7 @@ def test_who_has_lost_its_host_says_why_and_what_is_pending(cluster: Cluster) ->
 
 def test_a_host_that_was_replaced_says_so(cluster: Cluster) -> None:
     host, client = cluster.start(2, {"n": 0}, {"network": {"lease": 0.5}})
-    host.freeze()
+    host.pause()
     client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=10))
     host.signal(signal.SIGCONT)
     until(lambda: host.status()["status"] == "client")

@@ -13,10 +13,10 @@ from multiprocessing.connection import Client
 from multiprocessing.managers import BaseManager, dispatch
 
 import pytest
-from cluster import NAME, Cluster, until
 
 from memsync import ConditionError, MemSync, UpdateError, UsageError
 from memsync.manager import MemSyncManager
+from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
 

@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
-from cluster import Cluster, until
 
 from memsync import MemErrors, MemSync, NotStartedError, UpdateError, UsageError, WaitTimeoutError
+from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
 
@@ -29,14 +29,14 @@ def test_wait_for_returns_the_snapshot_that_satisfied_the_filter(cluster: Cluste
 def test_wait_for_looks_before_it_waits_and_counts_own_pending_writes(cluster: Cluster) -> None:
     host, client = cluster.start(2, {"n": 1})
     assert client.run(lambda mem: mem.wait_for({"n": 1}, timeout=0)) == {"n": 1}
-    host.freeze()
+    host.pause()
 
     def write(mem):
         mem.submit({"$inc": {"n": 1}})
         return mem.wait_for({"n": 2}, timeout=0)
 
     assert client.run(write) == {"n": 2}
-    host.thaw()
+    host.resume()
 
 
 def test_wait_for_takes_a_function_of_the_data(cluster: Cluster) -> None:
@@ -255,12 +255,12 @@ def test_what_came_over_a_fork_does_not_wait_for_ever(cluster: Cluster) -> None:
     assert program.stdout is not None
     assert program.stdin is not None
     assert program.stdout.readline() == "up\n"
-    host.freeze()
+    host.pause()
     program.stdin.write("go\n")
     program.stdin.flush()
     assert program.stdout.readline() == "unknown\n"
     assert program.stdout.readline() == "child ended\n"
-    host.thaw()
+    host.resume()
     program.stdin.write("go\n")
     out, err = program.communicate(timeout=30)
     assert (out, program.returncode) == ("True 1\n", 0), err

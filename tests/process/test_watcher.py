@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import NAME, Cluster, Peer, until
 
 from memsync import MemSync
 from memsync.manager import watcher
+from memsync.testing import NAME, Cluster, Peer, until
 
 pytestmark = pytest.mark.process
 

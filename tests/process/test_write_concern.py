@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from cluster import Cluster, until
 
 from memsync import MemErrors, UsageError, WriteConcernError
+from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
 
@@ -36,7 +36,7 @@ def test_a_frozen_member_keeps_all_from_being_met_but_not_a_majority(
 ) -> None:
     host, client, frozen = cluster.start(3, {"n": 0})
     peer = host if writer == "host" else client
-    frozen.freeze()
+    frozen.pause()
     assert peer.patch(WRITE, w="majority")
     with pytest.raises(WriteConcernError, match="in 3 members, it is in 2") as caught:
         peer.patch(WRITE, w="all", timeout=0.5)
@@ -45,7 +45,7 @@ def test_a_frozen_member_keeps_all_from_being_met_but_not_a_majority(
     assert (error.wanted, error.reached) == (3, 2)
     assert error.version == peer.version
     assert peer.status()["pending"] == 0  # it keeps no place in the window
-    frozen.thaw()
+    frozen.resume()
     assert cluster.settled() == {"n": 2}
 
 
@@ -61,7 +61,7 @@ def test_more_members_than_there_are_fails_at_once_and_says_so(cluster: Cluster)
 
 def test_a_submitted_write_is_given_up_at_its_deadline(cluster: Cluster) -> None:
     _, client, frozen = cluster.start(3, {"n": 0})
-    frozen.freeze()
+    frozen.pause()
 
     def write(mem):
         futures = [mem.submit(WRITE, w="all", timeout=0.3) for _ in range(5)]
@@ -73,12 +73,12 @@ def test_a_submitted_write_is_given_up_at_its_deadline(cluster: Cluster) -> None
 
 def test_a_concern_survives_the_death_of_the_host(cluster: Cluster) -> None:
     host, writer, frozen, other = cluster.start(4, {"n": 0})
-    frozen.freeze()
+    frozen.pause()
     ticket = writer.begin(lambda mem: mem.patch(WRITE, w="all", timeout=20))
     until(lambda: other.snapshot("n") == 1)
     host.kill()
     until(lambda: writer.status()["epoch"] > 1, 10)
-    frozen.thaw()
+    frozen.resume()
     # Four were wanted and the host is gone; the number does not change with it.
     with pytest.raises(WriteConcernError) as caught:
         writer.result(ticket, 30)
@@ -90,14 +90,14 @@ def test_a_concern_survives_the_death_of_the_host(cluster: Cluster) -> None:
 
 def test_a_concern_that_a_new_host_can_meet_is_met_there(cluster: Cluster) -> None:
     host, writer, frozen, other = cluster.start(4, {"n": 0})
-    frozen.freeze()
-    other.freeze()
+    frozen.pause()
+    other.pause()
     ticket = writer.begin(lambda mem: mem.patch(WRITE, w=3, timeout=30))
     until(lambda: writer.status()["version"] > 5)
     host.kill()
     until(lambda: writer.status()["status"] == "host", 10)
-    other.thaw()
-    frozen.thaw()
+    other.resume()
+    frozen.resume()
     assert writer.result(ticket, 30)
 
 
@@ -107,7 +107,7 @@ def test_a_member_that_dies_while_it_is_waited_for_ends_the_waiting(
 ) -> None:
     host, client, frozen = cluster.start(3, {"n": 0})
     peer = host if writer == "host" else client
-    frozen.freeze()
+    frozen.pause()
     ticket = peer.begin(lambda mem: mem.patch(WRITE, w="all", timeout=60))
     until(lambda: host.snapshot("n") == 1)
     frozen.kill()
@@ -128,7 +128,7 @@ def test_the_waiting_of_a_submitted_write_ends_in_time_however_seldom_the_folder
 ) -> None:
     seldom = {"network": {"poll": 60}}
     host, client, frozen = cluster.start(3, {"n": 0}, seldom)
-    frozen.freeze()
+    frozen.pause()
 
     def write(mem):
         return type(mem.submit(WRITE, w="all", timeout=0.5).exception(15)).__name__
@@ -163,12 +163,12 @@ def test_a_journal_is_not_waited_for_where_there_is_none(cluster: Cluster) -> No
 
 def test_what_changes_nothing_waits_for_its_concern_as_well(cluster: Cluster) -> None:
     host, client, frozen = cluster.start(3, {"n": 0})
-    frozen.freeze()
+    frozen.pause()
     client.patch(WRITE)
     for peer in (host, client):
         with pytest.raises(WriteConcernError):
             peer.patch({"$set": {"n": 1}}, w="all", timeout=0.3)
-    frozen.thaw()
+    frozen.resume()
     for peer in (host, client):
         assert peer.patch({"$set": {"n": 1}}, w="all") == peer.version
 

@@ -6,7 +6,6 @@ import threading
 import time
 
 import pytest
-from cluster import Cluster, Peer, until
 
 from memsync import (
     HostUnresponsiveError,
@@ -19,6 +18,7 @@ from memsync import (
     UsageError,
     WriteTimeoutError,
 )
+from memsync.testing import Cluster, Peer, until
 
 pytestmark = pytest.mark.process
 
@@ -103,12 +103,12 @@ def test_g8_a_writers_place_is_free_as_soon_as_it_stopped(cluster: Cluster) -> N
 def test_g8_a_frozen_writer_keeps_its_place(cluster: Cluster) -> None:
     cluster.peer({"n": 0}, READER)
     writer = cluster.peer(options=SINGLE)
-    writer.freeze()
+    writer.pause()
     try:
         with pytest.raises(MaxWritersError):
             cluster.peer(options=SINGLE, start=False).start()
     finally:
-        writer.thaw()
+        writer.resume()
     writer.patch({"$inc": {"n": 1}})
 
 
@@ -202,11 +202,11 @@ def test_a_full_window_holds_submit_up_and_then_refuses_it(cluster: Cluster) -> 
         except QueueFullError as error:
             return time.monotonic() - begin, error
 
-    host.freeze()
+    host.pause()
     try:
         waited, error = client.run(overfill)
     finally:
-        host.thaw()
+        host.resume()
     assert 0.25 < waited < 2
     assert "network.window" in str(error)
     assert (error.code, error.outcome) == (MemErrors.ERR_QUEUE_FULL, "not_applied")
@@ -241,12 +241,12 @@ def test_g2_a_write_that_timed_out_is_applied_exactly_once_when_the_host_goes_on
     cluster: Cluster,
 ) -> None:
     host, client = cluster.start(2, {"n": 0})
-    host.freeze()
+    host.pause()
     try:
         waited, error = client.run(timed_patch, 0.3)
         pending = client.status()["pending"]
     finally:
-        host.thaw()
+        host.resume()
     assert type(error) is WriteTimeoutError
     assert isinstance(error, TimeoutError)
     assert (error.code, error.outcome) == (MemErrors.ERR_WRITE_TIMEOUT, "unknown")
@@ -262,7 +262,7 @@ def test_g2_a_write_that_timed_out_is_applied_once_although_the_host_dies(
     cluster: Cluster,
 ) -> None:
     host, client = cluster.start(2, {"n": 0})
-    host.freeze()
+    host.pause()
     _, error = client.run(timed_patch, 0.1)
     assert type(error) is WriteTimeoutError
     host.kill()
@@ -280,12 +280,12 @@ def test_a_timeout_of_zero_asks_nobody_to_wait(cluster: Cluster) -> None:
 
 def test_a_ping_of_a_frozen_host_names_its_process(cluster: Cluster) -> None:
     host, client = cluster.start(2)
-    host.freeze()
+    host.pause()
     try:
         with pytest.raises(HostUnresponsiveError) as caught:
             client.run(lambda mem: mem.ping(timeout=0.2))
     finally:
-        host.thaw()
+        host.resume()
     assert caught.value.pid == host.pid
     assert client.run(lambda mem: mem.ping())["host"]["time"] < 5
 
@@ -295,12 +295,12 @@ def test_g12_a_start_that_meets_only_a_frozen_host_names_it_and_founds_nothing(
 ) -> None:
     host = cluster.peer({"marker": "original"})
     newcomer = cluster.peer({"marker": "newcomer"}, {"timeout": 0.5}, start=False)
-    host.freeze()
+    host.pause()
     try:
         with pytest.raises(HostUnresponsiveError, match=str(host.pid)) as caught:
             newcomer.start()
     finally:
-        host.thaw()
+        host.resume()
     assert caught.value.pid == host.pid
     assert newcomer.start() == "client"
     assert newcomer.snapshot("marker") == "original"
@@ -424,14 +424,14 @@ def test_transact_keeps_to_its_timeout_and_refuses_what_is_no_function(cluster: 
     host, client = cluster.start(2, {"n": 0})
     with pytest.raises(UsageError, match="function"):
         client.run(lambda mem: mem.transact(None))
-    host.freeze()
+    host.pause()
 
     def change(draft):
         draft["n"] += 1
 
     with pytest.raises(WriteTimeoutError):
         client.run(lambda mem: mem.transact(change, timeout=0.5))
-    host.thaw()
+    host.resume()
 
 
 def test_ping_that_a_signal_handler_breaks_off_leaves_the_link_usable(cluster: Cluster) -> None:

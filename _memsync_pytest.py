@@ -1,0 +1,82 @@
+"""The pytest plugin of memsync: fixtures for tests of programs that use it (docs/testing.md).
+
+pytest loads it in every run in which memsync is installed. So it stands beside the package, where
+loading it does not import memsync, and imports what it needs when a fixture is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from memsync.testing import Cluster
+
+
+class StartsClusters(Protocol):
+    """The type of the fixture `memsync_cluster`, for annotations."""
+
+    def __call__(
+        self,
+        number: int,
+        data: Any = None,
+        options: Any = None,
+        *,
+        name: str = ...,
+        method: str = ...,
+    ) -> Cluster:
+        """Start `number` peers of one object."""
+
+
+@pytest.fixture
+def memsync_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A rendezvous folder of the test's own, named by MEMSYNC_DIR; other MEMSYNC_ variables are
+    unset. Afterwards handles left in it are stopped and the folder and its witnesses are removed.
+    """
+    from memsync.testing import private_folder
+
+    for variable in [each for each in os.environ if each.startswith("MEMSYNC_")]:
+        monkeypatch.delenv(variable)
+    with private_folder() as folder:
+        monkeypatch.setenv("MEMSYNC_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def memsync(memsync_folder: Path) -> ModuleType:
+    """The module memsync, in a rendezvous folder of the test's own (see memsync_folder)."""
+    import memsync
+
+    return memsync
+
+
+@pytest.fixture
+def memsync_cluster(memsync_folder: Path) -> Iterator[StartsClusters]:
+    """A function that starts peers in processes of their own: memsync_cluster(3, {"n": 0}).
+
+    It returns a memsync.testing.Cluster: kill_host(), pause(), resume(), stop(), host(), settled(),
+    and peers with run(function, ...). All processes are killed when the test ends.
+    """
+    from memsync.testing import NAME, Cluster
+
+    with ExitStack() as stack:
+
+        def start(
+            number: int,
+            data: Any = None,
+            options: Any = None,
+            *,
+            name: str = NAME,
+            method: str = "forkserver",
+        ) -> Cluster:
+            cluster = stack.enter_context(Cluster(name, method=method))
+            cluster.start(number, data, options)
+            return cluster
+
+        yield start

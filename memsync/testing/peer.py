@@ -1,0 +1,228 @@
+"""A peer in a process of its own, as the test sees it: tell it what to do, pause it, kill it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped] # it has no types
+
+from ..peer import MemSync
+from .conditions import PATIENCE, until
+from .serving import ends_of_the_test, serve
+
+# A peer is forked from a server process that has imported these: it starts in milliseconds.
+_PRELOADED = ("cloudpickle", "watchdog.observers", serve.__module__)
+
+
+class PeerDied(Exception):
+    """The peer's process ended before it answered."""
+
+
+class Peer:
+    """One process with one `MemSync` handle; the functions sent to it get that handle.
+
+    Made by `Cluster.peer` and `Cluster.start`. ``pid`` is the number of its process, ``name`` that
+    of the object; ``paused`` says whether it was paused and not resumed yet.
+    """
+
+    def __init__(
+        self,
+        context: BaseContext,
+        name: str,
+        data: Any,
+        options: Any,
+        environment: dict[str, str],
+    ) -> None:
+        self.name = name
+        self.paused = False
+        self._connection, theirs = context.Pipe()
+        ends_of_the_test.add(self._connection)
+        arguments = (theirs, name, data, options, environment)
+        # Each context has a class Process, which the type of their base does not say.
+        self._process = context.Process(target=serve, args=arguments)  # type: ignore[attr-defined]
+        self._process.start()
+        theirs.close()
+        self._tickets = count(1)
+        self._answers: dict[int, tuple[Any, Exception | None, str]] = {}
+        self.pid: int = self._process.pid
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.name!r} pid={self.pid}>"
+
+    # -- running functions in it -----------------------------------------------------------------
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run ``function(mem, *args, **kwargs)`` there; returns what it returns, raises what it
+        raises.
+
+        Any function will do, a lambda as well. Raises `PeerDied` when the process ends meanwhile,
+        and `AssertionError` when there is no answer within 20 seconds.
+        """
+        return self.result(self.begin(function, *args, **kwargs))
+
+    def begin(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
+        """`run` without waiting; returns the ticket for `result`."""
+        ticket = next(self._tickets)
+        try:
+            self._connection.send((ticket, _encoded((function, args, kwargs))))
+        except ConnectionError:
+            raise self._death() from None
+        return ticket
+
+    def result(self, ticket: int, timeout: float = PATIENCE) -> Any:
+        """What the function of a ticket returned; waits for it, at most `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while ticket not in self._answers:
+            if not self._connection.poll(max(deadline - time.monotonic(), 0)):
+                why = ": it is paused, resume() it" if self.paused else ""
+                raise AssertionError(f"{self!r} did not answer within {timeout:g} s{why}")
+            try:
+                number, *answer = pickle.loads(self._connection.recv_bytes())
+            except (EOFError, ConnectionResetError):
+                raise self._death() from None
+            self._answers[number] = tuple(answer)
+        value, error, text = self._answers.pop(ticket)
+        if error is not None:
+            error.add_note(f"raised in {self!r}:\n{text}")
+            raise error
+        return value
+
+    # -- what tests say most often ---------------------------------------------------------------
+
+    def start(self) -> str:
+        """Start the handle; returns its role."""
+        role: str = self.run(MemSync.start)
+        return role
+
+    def stop(self) -> None:
+        """Stop the handle; the process lives on."""
+        self.run(MemSync.stop)
+
+    def patch(self, update: Any, **kwargs: Any) -> int:
+        """Write, and wait for the acknowledgement; returns the version."""
+        version: int = self.run(MemSync.patch, update, **kwargs)
+        return version
+
+    def snapshot(self, path: str | None = None) -> Any:
+        """What this peer sees."""
+        return self.run(MemSync.snapshot, path)
+
+    def status(self) -> dict[str, Any]:
+        """The peer's `MemSync.get_status`."""
+        status: dict[str, Any] = self.run(MemSync.get_status)
+        return status
+
+    @property
+    def version(self) -> int:
+        """The peer's confirmed version."""
+        version: int = self.status()["version"]
+        return version
+
+    # -- the process -----------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended; one that is paused lives."""
+        alive: bool = self._process.is_alive()
+        return alive
+
+    @property
+    def exitcode(self) -> int | None:
+        """The exit code, negative for a signal; None while the process lives."""
+        code: int | None = self._process.exitcode
+        return code
+
+    def signal(self, number: int) -> None:
+        """Send a signal, for example SIGTERM; raises `PeerDied` when the process has ended."""
+        if not self.alive:  # its number may be that of somebody else's process by now
+            raise self._death()
+        os.kill(self.pid, number)
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            self.paused = number == signal.SIGSTOP
+
+    def pause(self) -> None:
+        """SIGSTOP, and wait until no thread of the process runs any more (where that shows)."""
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        until(lambda: all(_state(task) == "T" for task in tasks.glob("*/stat")))
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        self.signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until the process is gone."""
+        with suppress(ProcessLookupError, PeerDied):
+            self.signal(signal.SIGKILL)
+        self.join()
+
+    def end(self) -> None:
+        """Have the process return from its main function, as a program would; see `join`."""
+        self._connection.close()
+
+    def join(self, timeout: float = PATIENCE) -> None:
+        """Wait until the process has ended; raises `AssertionError` after `timeout` seconds."""
+        self._process.join(timeout)
+        if self.alive:
+            raise AssertionError(f"{self!r} did not end within {timeout:g} s")
+
+    def dispose(self) -> None:
+        """Kill the process, join it and close what belongs to it."""
+        self.kill()
+        self._connection.close()
+        self._process.close()
+
+    def _death(self) -> PeerDied:
+        self._process.join(1)  # seconds; the pipe is closed a little before the process is gone
+        return PeerDied(f"{self!r} has ended (exit code {self.exitcode})")
+
+
+def preload() -> None:
+    """Have multiprocessing's server process import what peers need, beside what others want there.
+
+    Without effect when that process runs already: peers then start more slowly.
+    """
+    wanted = list(getattr(forkserver._forkserver, "_preload_modules", ()))
+    # Each process imports the main module of the tests again, which is often pytest's.
+    pytest = ["pytest"] if "pytest" in sys.modules else []
+    wanted += [name for name in (*pytest, *_PRELOADED) if name not in wanted]
+    forkserver.set_forkserver_preload(wanted)
+
+
+def _encoded(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> bytes:
+    """A call for another process; functions of modules that it cannot import travel as code."""
+    module = sys.modules.get(getattr(call[0], "__module__", None) or "")
+    if module is None or module.__name__ == "__main__" or _can_be_imported(module.__name__):
+        return _dumps(call)
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return _dumps(call)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+def _can_be_imported(module: str) -> bool:
+    """Whether somebody could import it who does not have it in `sys.modules` already."""
+    top = module.partition(".")[0]
+    return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
+
+
+def _dumps(value: Any) -> bytes:
+    encoded: bytes = cloudpickle.dumps(value)
+    return encoded
+
+
+def _state(stat: Path) -> str:
+    """The letter for the state of a thread, behind its name in parentheses."""
+    return stat.read_text().rpartition(")")[2].split()[0]

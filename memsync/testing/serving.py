@@ -1,0 +1,91 @@
+"""What runs in a peer's process: functions that the test sends, each on a thread of its own.
+
+So the process can answer while a writer is busy in it. When the test is gone, its end of the pipe
+is closed, and the process ends as well.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+from weakref import WeakSet
+
+import cloudpickle  # type: ignore[import-untyped] # it has no types
+
+from ..peer import MemSync
+
+ends_of_the_test: WeakSet[Connection] = WeakSet()
+"""The test's ends of all pipes; a peer that is forked inherits them."""
+
+
+def serve(
+    connection: Connection, name: str, data: Any, options: Any, environment: dict[str, str]
+) -> None:
+    """Make the handle, then run what comes until the test is gone."""
+    for end in list(ends_of_the_test):  # or no peer would see that the test is gone
+        end.close()
+    os.environ.clear()
+    os.environ.update(environment)
+    runner = _Runner(connection, name, data, options)
+    while True:
+        try:
+            ticket, call = connection.recv()
+        except (EOFError, ConnectionResetError, KeyboardInterrupt):
+            return  # a Ctrl-C in the terminal goes to the peers as well
+        thread = threading.Thread(
+            target=runner.run, args=(ticket, call), name=f"test-call-{ticket}", daemon=True
+        )
+        thread.start()
+
+
+class _Runner:
+    """The handle, or why there is none, and the way back to the test."""
+
+    def __init__(self, connection: Connection, name: str, data: Any, options: Any) -> None:
+        self._connection = connection
+        self._answering = threading.Lock()
+        self._failure: Exception | None = None
+        try:
+            self._mem: MemSync[Any] = MemSync(name, data, options)
+        except Exception as error:  # each call raises it, so that the test sees it
+            self._failure = error
+
+    def run(self, ticket: int, call: bytes) -> None:
+        """Run one function and send what it returns or raises."""
+        try:
+            if self._failure is not None:
+                raise self._failure
+            function, args, kwargs = cloudpickle.loads(call)
+            answer = _encoded(ticket, function(self._mem, *args, **kwargs))
+        except Exception as error:  # the test judges it
+            answer = _encoded_error(ticket, error, traceback.format_exc())
+        with self._answering, suppress(BrokenPipeError, ConnectionResetError):  # the test has ended
+            self._connection.send_bytes(answer)
+
+
+def _encoded(ticket: int, value: Any) -> bytes:
+    try:
+        return _dumps((ticket, value, None, ""))
+    except Exception as error:
+        raise TypeError(
+            f"{value!r:.100} cannot be sent to the test ({error}): have the function return "
+            "something that can be pickled, or None"
+        ) from error
+
+
+def _encoded_error(ticket: int, error: Exception, text: str) -> bytes:
+    try:
+        answer = _dumps((ticket, None, error, text))
+        cloudpickle.loads(answer)  # an error may be pickled well and be refused by its own class
+    except Exception:
+        return _dumps((ticket, None, RuntimeError(f"{type(error).__name__}: {error}"), text))
+    return answer
+
+
+def _dumps(answer: tuple[int, Any, Exception | None, str]) -> bytes:
+    encoded: bytes = cloudpickle.dumps(answer)
+    return encoded
