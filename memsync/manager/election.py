@@ -78,7 +78,10 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
                 log.warning("the host hangs %s host=%s host_pid=%s", node, reign.peer, reign.pid)
                 role = yield from _stand(node, reign.epoch + 1)
         elif not node.options.client_only:
-            role = yield from _stand(node, _last_epoch(node, reign) + 1)
+            last = _last_epoch(node, reign)
+            # Peers tell of epochs that were taken since the locks were read: not to be passed over.
+            if not node.folder.is_over(reign.epoch if reign else 0):
+                role = yield from _stand(node, last + 1)
         if role is not None:
             return role
         if node.machine.monotonic() > deadline:

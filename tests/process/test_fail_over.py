@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from itertools import count, takewhile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lasting import log_to
 
 from memsync import MemSync
+from memsync.manager.folder import ObjectFolder
 from memsync.testing import NAME, Cluster, Peer, until
 
 pytestmark = [pytest.mark.process, pytest.mark.watched]
@@ -195,6 +197,24 @@ def test_several_newcomers_in_the_moment_of_the_kill_join_one_group(cluster: Clu
 
 
 @pytest.mark.watched(everywhere=True)
+def test_an_epoch_that_is_taken_while_a_peer_looks_around_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = ObjectFolder.living_peers
+    faster, slower = MemSync(NAME), MemSync(NAME)
+    looks = count()
+
+    def look_late(place: ObjectFolder) -> dict[str, dict[str, Any]]:
+        if next(looks) == 0:
+            faster.start()
+        return look(place)
+
+    monkeypatch.setattr(ObjectFolder, "living_peers", look_late)
+    with slower, faster:
+        assert (faster.get_status()["status"], slower.get_status()["status"]) == ("host", "client")
+        assert slower.get_status()["epoch"] == 1
+
+
 def test_client_only_peers_never_host_and_bring_the_object_to_the_next_host(
     cluster: Cluster,
 ) -> None:
