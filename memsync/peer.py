@@ -432,14 +432,14 @@ class MemSync(Generic[TState], forks.Forkable):
         ``status`` is ``"host"``, ``"client"``, ``"starting"`` (on the way to a host, the first or
         the next one) or ``"stopped"``, ``since`` since when (seconds since 1970), ``reason`` why
         the last role ended, or why no host is found. ``pending`` counts the own writes without an
-        outcome, ``peers`` the other members. ``handing_over``: this peer is host, stops, and orders
-        no more writes. ``host``, or None where there is none: its id, pid, address, the number of
-        its ``connections``, and ``since`` when it reigns.
+        outcome, ``peers`` the other members. ``handing_over``: this peer orders no more writes, for
+        it lets another one host. ``host``, or None where there is none: its id, pid, address, the
+        number of its ``connections``, and ``since`` when it reigns.
         """
         node = self._joining or self._node
         if node is None:
             return dict(_NEVER_STARTED)
-        role = node.role
+        role, hosting = node.role, node.hosting
         epoch, version = node.replica.shown
         members = node.state.members
         status = self._role_of(node, role)
@@ -453,7 +453,7 @@ class MemSync(Generic[TState], forks.Forkable):
             "host": None if role is None or status == "stopped" else self._host_facts(node, role),
             "since": node.since,
             "reason": node.reason,
-            "handing_over": isinstance(role, Host) and role.hand_over.has_begun,
+            "handing_over": hosting is not None and hosting.hand_over.has_begun,
         }
 
     def ping(self, timeout: float | None = None) -> dict[str, Any]:

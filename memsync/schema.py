@@ -125,7 +125,7 @@ class Options:
         30.0, "deadline of every blocking call without its own", unit="s", low=0.001, high=3600
     )
     log_events: bool = _option(False, "trace each write on the logger memsync.trace")
-    server_only: bool = _option(False, "a dedicated host, preferred in elections", available=False)
+    server_only: bool = _option(False, "a dedicated host, preferred in elections")
     client_only: bool = _option(False, "never become host")
     conflict: Literal["timestamp", "strict"] = _option(
         "timestamp", "how writes that had not seen each other are decided"

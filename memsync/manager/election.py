@@ -29,6 +29,7 @@ from ..replication.messages import (
     HEADER,
     Entry,
     Fetch,
+    Grant,
     Hello,
     SnapshotPart,
     Source,
@@ -36,6 +37,7 @@ from ..replication.messages import (
     parse,
 )
 from ..replication.recovery import Recovery
+from . import relief
 from .channel import Channel, ChannelLost
 from .folder import Address, Reign
 from .host import Host
@@ -51,6 +53,7 @@ log = logging.getLogger("memsync.election")
 _FIRST_PAUSE = 0.0005  # seconds; a killed host's lock is freed an instant after its sockets
 _LONGEST_PAUSE = 0.1
 _DIAL_TIMEOUT = 5.0  # seconds for one attempt to connect and authenticate, at most
+_PRECEDENCE = 0.1  # seconds that others leave to a dedicated host, which takes milliseconds
 _GATHER_PAUSE = 0.005  # seconds between two looks for dead peers
 _FOUNDING_PATIENCE = 0.25  # seconds for survivors to make their deleted files again
 _LONGEST_LOOK = 0.05  # seconds; a candidate that was away for longer did not wait for anybody
@@ -64,20 +67,22 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
     errors of the folder, the protocol and the group's limits.
     """
     pause = _FIRST_PAUSE
+    precedence = _Precedence(node)
     while True:
         node.check_stop()
         node.mend()
         reign = node.folder.reign()
         role: Host | Link | None = None
         if reign is not None and reign.held:
-            if _has_grant(node, reign):
-                role = yield from _stand(node, reign.epoch + 1, is_granted=True)
+            grant = _grant(node, reign)
+            if grant is not None:
+                role = yield from _stand(node, reign.epoch + 1, grant)
             elif not node.host_hangs(reign.epoch):
                 role = yield from _join(node, reign, deadline)
-            elif _may_depose(node):
+            elif _may_depose(node) and precedence.is_own():
                 log.warning("the host hangs %s host=%s host_pid=%s", node, reign.peer, reign.pid)
                 role = yield from _stand(node, reign.epoch + 1)
-        elif not node.options.client_only:
+        elif not node.options.client_only and precedence.is_own():
             last = _last_epoch(node, reign)
             # Peers tell of epochs that were taken since the locks were read: not to be passed over.
             if not node.folder.is_over(reign.epoch if reign else 0):
@@ -96,14 +101,33 @@ def _last_epoch(node: Node, reign: Reign | None) -> int:
     return max([reign.epoch if reign else 0, node.state.epoch, *known])
 
 
-def _has_grant(node: Node, reign: Reign) -> bool:
-    """Whether the host that stops lets this peer take the next epoch, and it has all there is."""
+class _Precedence:
+    """Who goes first in an election: a dedicated host, for as long as it may take to do so."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._own_from: float | None = None  # monotonic seconds
+
+    def is_own(self) -> bool:
+        """Whether this peer may stand now."""
+        node = self._node
+        if node.options.server_only:
+            return True
+        peers = node.folder.living_peers()
+        if not any(content.get("serverOnly") for content in peers.values()):
+            return True
+        now = node.machine.monotonic()
+        if self._own_from is None:
+            self._own_from = now + _PRECEDENCE
+        return now >= self._own_from
+
+
+def _grant(node: Node, reign: Reign) -> Grant | None:
+    """What lets this peer take the next epoch from the host of this one, if it has all there is."""
     grant, node.granted = node.granted, None
-    return (
-        grant is not None
-        and grant.epoch == reign.epoch + 1
-        and node.replica.pair == (reign.epoch, grant.version)
-    )
+    if grant is None or grant.epoch != reign.epoch + 1:
+        return None
+    return grant if node.replica.pair == (reign.epoch, grant.version) else None
 
 
 def _may_depose(node: Node) -> bool:
@@ -146,7 +170,7 @@ def _dial_timeout(node: Node) -> float:
     return min(timeout, node.lease.rhythm) if _may_depose(node) else timeout
 
 
-def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | None]:
+def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | None]:
     """Try to become host of an epoch; None when somebody else is faster.
 
     Who was granted it by the host before has all there is, and opens at once.
@@ -182,7 +206,7 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
     if lock is None:
         server.stop()
         return None
-    log.info("standing for host %s next_epoch=%s granted=%s", node, epoch, is_granted)
+    log.info("standing for host %s next_epoch=%s granted=%s", node, epoch, grant is not None)
     host = Host(node, epoch, lock, server, listen, since)
     node.hosting = host
     reported: dict[str, tuple[Channel, Hello]] = {}
@@ -190,13 +214,15 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
         node.state_epoch_in_file(epoch)
         server.start()
         gathering = _Gathering(node, host, reported)
-        if not is_granted:
+        if grant is None:
             yield from gathering.run()
         host.look()
         if host.deposed or node.state.epoch >= epoch:
             raise _Deposed
-        granted_by = node.state.host if is_granted else None
-        host.open(gathering.living, granted_by, unheard=gathering.unheard())
+        if grant is not None and not grant.leaves:
+            node.no_relief_before = node.machine.monotonic() + relief.PAUSE
+        gone = node.state.host if grant is not None and grant.leaves else None
+        host.open(gathering.living, gone, unheard=gathering.unheard())
         for channel, hello in reported.values():
             host.admit(channel, hello)
         return host

@@ -1,7 +1,8 @@
-"""How a host that stops lets another peer go on in its place, so that nobody notices.
+"""How a host lets another peer go on in its place, so that nobody notices.
 
 It orders no write any more and *grants* the next epoch to a peer that has everything; when that has
-taken the epoch, the others are let go to it. If it does not, another peer is asked.
+taken the epoch, the others are let go to it. If it does not, a host that stops asks another peer;
+one that is to be relieved frees its epoch, and an election follows.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..replication.messages import Grant, frame
+from . import relief
 from .machine import Life
 from .outgoing import Attached, Outgoing
+from .relief import able_to_host, is_dedicated
 
 if TYPE_CHECKING:
     from .host import Host
@@ -34,8 +37,17 @@ class HandOver:
         self._host = host
         self._out = out
 
-    def run(self) -> Life[None]:
-        """Let a peer that has everything take the next epoch, and wait until it has."""
+    def to(self, peer: str) -> Life[None]:
+        """Let this peer take the next epoch, and wait until it has; the host stays in the group."""
+        self.has_begun = True
+        now = self._node.machine.monotonic()
+        self._node.no_relief_before = now + relief.PAUSE
+        successor = self._host.attached.get(peer)
+        if successor is not None and not successor.lags:
+            yield from self._grant(successor, now + _SUCCESSOR_PATIENCE, leaves=False)
+
+    def to_anybody(self) -> Life[None]:
+        """Let a peer take the next epoch, and wait until it has; the host leaves the group."""
         node, host = self._node, self._host
         self.has_begun = True
         node.leaves_file = True  # the successor removes it
@@ -45,7 +57,7 @@ class HandOver:
             successor = self._successor(asked)
             if successor is not None:
                 asked.add(successor.peer)
-                yield from self._grant(successor, deadline)
+                yield from self._grant(successor, deadline, leaves=True)
             elif self._is_anybody_left(asked):
                 yield from self._look()
             else:
@@ -58,9 +70,9 @@ class HandOver:
         others = {*self._node.state.members, *folder.living_peers()} - {own}
         return all(folder.is_alive(peer) is False for peer in others)
 
-    def _grant(self, successor: Attached, deadline: float) -> Life[None]:
+    def _grant(self, successor: Attached, deadline: float, *, leaves: bool) -> Life[None]:
         node, host = self._node, self._host
-        self._out.answer(successor, frame(Grant(host.epoch + 1, node.state.version)))
+        self._out.answer(successor, frame(Grant(host.epoch + 1, node.state.version, leaves)))
         self.has_granted = True
         patience = min(node.machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
         while node.machine.monotonic() < patience and not host.deposed:
@@ -83,9 +95,6 @@ class HandOver:
         )
 
     def _successor(self, asked: set[str]) -> Attached | None:
-        members = self._node.state.members
-        for peer, attached in self._host.attached.items():
-            may_host = peer in members and not members[peer]["clientOnly"]
-            if may_host and not attached.lags and peer not in asked:
-                return attached
-        return None
+        able = [each for each in able_to_host(self._node, self._out) if each.peer not in asked]
+        dedicated = (each for each in able if is_dedicated(self._node, each.peer))
+        return next(dedicated, able[0] if able else None)

@@ -35,6 +35,7 @@ from ..replication.messages import (
     Reached,
     Refused,
     Resend,
+    Volunteer,
     Welcome,
     frame,
     parse,
@@ -47,6 +48,7 @@ from .hand_over import HandOver
 from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
 from .presence import Presence
+from .relief import Relief
 from .server import MemSyncServer
 from .trace import facts_of, refusal
 
@@ -100,6 +102,7 @@ class Host:
         self._out = Outgoing(node, self._selector, self._drop, self._catch_up)
         self.attached = self._out.attached
         self.hand_over = HandOver(node, self, self._out)
+        self._relief = Relief(node, self._out)
         self._presence = Presence(node, self.attached, self._leave)
         self.concerns = Concerns(node.id)  # its `durable` is for the journal to call
         self._sequencer: Sequencer  # made by open(), when the state is complete
@@ -176,7 +179,7 @@ class Host:
     # -- the loop (driver) -----------------------------------------------------------------------
 
     def run(self) -> Life[str]:
-        """Serve until the peer stops; returns why."""
+        """Serve until the peer stops, is deposed or relieved; returns why."""
         poll = self._node.options.network.poll
         now = self._machine.monotonic()
         next_look = next_mending = now + poll
@@ -197,6 +200,9 @@ class Host:
             if now >= next_mending:
                 next_mending = now + poll
                 self._keep_house()
+            self._relief.look(now)
+            if self._relief.successor is not None:
+                return self._relief.reason
         return "stopped"
 
     def round(self, timeout: float) -> Life[None]:
@@ -261,6 +267,7 @@ class Host:
     # -- ordering --------------------------------------------------------------------------------
 
     def _receive(self, attached: Attached) -> None:
+        self._relief.asked()
         try:
             for body in attached.channel.receive():
                 self._handle(attached, parse(body))
@@ -287,6 +294,8 @@ class Host:
             case Applied():
                 for writer, progress in self.concerns.applied(attached.peer, message.version):
                     self._inform(writer, progress)
+            case Volunteer():
+                self._relief.volunteers(attached.peer)
             case Await():
                 self._presence.remove_dead()
                 number, version = message.number, message.version
@@ -567,10 +576,7 @@ class Host:
         """
         try:
             if clean and not self.deposed:
-                yield from self._say_good_bye()
-                yield from self.hand_over.run()
-                if not self.deposed and self.hand_over.is_last():
-                    self._lock_file.mark(is_open=False)
+                yield from self._let_go()
                 if self._node.folder.rendezvous_names(self._node.id):
                     self._node.folder.remove_rendezvous()
         finally:
@@ -578,12 +584,21 @@ class Host:
             self._lock_file.close()
         for attached in list(self.attached.values()):
             attached.channel.shut_writing()
-            self._drop(attached, "the host stops")
+            self._drop(attached, "the reign is over")
         self._is_closed = True
         self._node.hosting = None
         self._turn_away()
         self._node.folder.remove_short_folder(self.server.endpoint)
         self._machine.drop_selector(self._selector)
+
+    def _let_go(self) -> Life[None]:
+        if not self._node.stopping and self._relief.successor is not None:
+            yield from self.hand_over.to(self._relief.successor)
+            return
+        yield from self._say_good_bye()
+        yield from self.hand_over.to_anybody()
+        if not self.deposed and self.hand_over.is_last():
+            self._lock_file.mark(is_open=False)
 
     def _say_good_bye(self) -> Life[None]:
         patience = self._machine.monotonic() + _CLOSE_PATIENCE

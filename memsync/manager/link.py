@@ -40,8 +40,10 @@ from ..replication.messages import (
     Reached,
     Refused,
     Resend,
+    Seek,
     SnapshotPart,
     Source,
+    Volunteer,
     Welcome,
     frame,
     parse,
@@ -49,6 +51,7 @@ from ..replication.messages import (
 from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
 from .folder import Reign
 from .machine import Life, Ready, Select
+from .relief import is_lagging
 
 if TYPE_CHECKING:
     from .node import Node
@@ -465,6 +468,9 @@ class Link:
                 self._resend(message.number)
             case Confirm():
                 self._must_confirm = True
+            case Seek():
+                if self._node.options.server_only or not is_lagging(self._node):
+                    self._send_all([frame(Volunteer())])
             case Grant():
                 self._node.granted = message
                 self._lose("the host hands over")

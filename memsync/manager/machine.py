@@ -133,6 +133,12 @@ class Machine:
         """Listen, but do not accept connections yet; raises `OSError`."""
         return MemSyncManager(address, authkey, serving=serving).get_server()
 
+    def lag(self) -> float:
+        """Seconds that this thread waits for the interpreter after it has given it away."""
+        begun = time.monotonic()
+        time.sleep(0)
+        return time.monotonic() - begun
+
     def misbehaves(self, spot: str) -> bool:
         """Whether to do what is allowed but rare here; a real machine never asks for it."""
         return False

@@ -91,7 +91,8 @@ class Node:
         self.clock = HybridClock()
         self.lease = Lease(network.lease)
         self.leaves_file = False  # free, for a host to see for certain that this peer has gone
-        self.granted: Grant | None = None  # the next epoch, by the host that stops
+        self.granted: Grant | None = None  # the next epoch, by the host before
+        self.no_relief_before = 0.0  # monotonic seconds; see `relief`
         self.watching = Watching(self.guard)
         self.trace = new_trace(name, self.id, wanted=options.log_events)
         self.replica: Replica[PendingWrite] = Replica(
@@ -263,6 +264,7 @@ class Node:
             self.options.network.max_writers,
             options=group_part(stated(self.options)),
             known=self.replica.writes.known,
+            server_only=self.options.server_only,
         )
 
     def rendezvous(self, epoch: int, address: Address) -> dict[str, Any]:
@@ -311,6 +313,7 @@ class Node:
             "roles": list(self.options.peer.roles),
             "maxWriters": self.options.network.max_writers,
             "clientOnly": self.options.client_only,
+            "serverOnly": self.options.server_only,
             "epoch": epoch,
         }
 

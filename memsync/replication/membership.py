@@ -31,6 +31,7 @@ def member_of(hello: Hello) -> dict[str, Any]:
         "methods": hello.methods,
         "maxWriters": hello.max_writers,
         "clientOnly": hello.client_only,
+        "serverOnly": hello.server_only,
     }
 
 

@@ -38,6 +38,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     methods: list[str] = []
     options: dict[str, Any] = {}  # those of the group's options which it states
     known: int = 1  # it was told an outcome of every own number below, perhaps by a lost host
+    server_only: bool = False
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=2):
@@ -169,10 +170,19 @@ class Reached(msgspec.Struct, array_like=True, tag=17):
 
 
 class Grant(msgspec.Struct, array_like=True, tag=18):
-    """A host that stops lets a peer which has all entries up to here take the next epoch."""
+    """A host lets a peer which has all entries up to here take the next epoch."""
 
     epoch: int  # the one to take
     version: int
+    leaves: bool = True  # the host leaves the group; else it goes on as a client
+
+
+class Seek(msgspec.Struct, array_like=True, tag=19):
+    """A host that is busy, or none by choice, asks who would host; answered by `Volunteer`."""
+
+
+class Volunteer(msgspec.Struct, array_like=True, tag=20):
+    """This peer is idle, or a dedicated host, and would host."""
 
 
 class Snapshot(msgspec.Struct):
@@ -208,6 +218,8 @@ Message = (
     | Await
     | Reached
     | Grant
+    | Seek
+    | Volunteer
 )
 
 _encoder = msgspec.msgpack.Encoder()

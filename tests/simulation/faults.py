@@ -134,6 +134,40 @@ def stop_host_and_kill_successor(run: Run, chance: random.Random) -> bool:
     return True
 
 
+def busy_host(run: Run, chance: random.Random) -> bool:
+    """The host's process has other things to do, so it lets another peer host."""
+    host = _one(run, chance, host=True)
+    if host is None or sum(p.is_up for p in run.world.processes) < 2:
+        return False
+    host.busy_until = run.world.now + chance.choice([0.5, 1.0, 2.0])
+    return True
+
+
+def busy_host_and_kill_successor(run: Run, chance: random.Random) -> bool:
+    """The one that is to host in its place, or the host itself, dies or freezes half-way."""
+    if not busy_host(run, chance):
+        return False
+    victims = [p for p in run.world.processes if p.alive]
+    calls, harm = chance.randrange(40), chance.choice([Process.kill, _freeze_long, _stop])
+    for process in victims:
+        process.lit_by = partial(_has_grant if chance.random() < 0.7 else _gives_way, process)
+        process.fuse, process.on_fuse = calls, partial(harm, process)
+    return True
+
+
+def _freeze_long(process: Process) -> None:
+    process.freeze(1.5)
+
+
+def _stop(process: Process) -> None:
+    process.stop()
+
+
+def _gives_way(process: Process) -> bool:
+    hosting = process.node.hosting
+    return hosting is not None and hosting.hand_over.has_begun
+
+
 def freeze_host_past_its_lease(run: Run, chance: random.Random) -> bool:
     """At any step; it is deposed, wakes up, and must not count any more."""
     victim = _one(run, chance, host=True)
@@ -278,6 +312,8 @@ FAULTS: dict[str, Fault] = {
         freeze_candidate_past_its_lease,
         stop,
         stop_host_and_kill_successor,
+        busy_host,
+        busy_host_and_kill_successor,
         join,
         join_in_the_crash,
         set_clock,

@@ -124,5 +124,8 @@ class VirtualMachine(Machine):
         self._process.servers.append(server)
         return server
 
+    def lag(self) -> float:
+        return 0.01 if self._world.now < self._process.busy_until else 0.0
+
     def misbehaves(self, spot: str) -> bool:
         return self._world.misbehaves(spot)

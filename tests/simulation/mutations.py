@@ -334,7 +334,7 @@ def who_has_lost_its_link_counts_as_dead(stack: ExitStack) -> None:
     def make(drop: Any) -> Any:
         def mutant(self: Any, attached: Any, reason: str, **kwargs: Any) -> None:
             drop(self, attached, reason, **kwargs)
-            if reason not in ("the host stops", "it left", "it attached anew"):
+            if reason not in ("the reign is over", "it left", "it attached anew"):
                 self._leave(attached.peer)
 
         return mutant

@@ -47,6 +47,7 @@ class Process:
         self.sockets: list[Socket] = []
         self.servers: list[Server] = []
         self.held: list[File] = []
+        self.busy_until = 0.0  # with something else than memsync
         self.held_until = 0.0  # a forked child has not closed the parent's descriptors yet
         chance = world.streams["clocks"]
         self.boot = chance.random() * 1e5  # monotonic clocks have nothing in common

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from memsync.document import identical, to_plain
+from memsync.manager import relief
 from memsync.options import Options, load_options
 
 from . import workload
@@ -23,6 +24,8 @@ from .world import World
 FAULTY = 4.0  # seconds of the first phase
 PATIENCE = 90.0  # seconds until all must be quiet again
 MAX_PROCESSES = 9
+KINDS, KINDS_WEIGHTS = ["", "reader", "clientOnly", "serverOnly"], [12, 1, 1, 1]
+RELIEF_PAUSE = 0.6  # seconds; instead of ten, or a host would be relieved once in a run at most
 
 
 class Result(NamedTuple):
@@ -42,8 +45,8 @@ def _options(text: str) -> Options:
         match word.split("="):
             case ["strict"]:
                 stated["conflict"] = "strict"
-            case ["clientOnly"]:
-                stated["clientOnly"] = True
+            case ["clientOnly" | "serverOnly" as role]:
+                stated[role] = True
             case ["reader"]:
                 stated["peer"] = {"roles": []}
             case [key, value]:
@@ -104,9 +107,7 @@ class Run:
             return
         chance = world.streams["setup"]
         # The last one to come may host, or it could be that nobody may.
-        own = (
-            "reader" if world.calm else chance.choices(["", "reader", "clientOnly"], [12, 1, 1])[0]
-        )
+        own = "reader" if world.calm else chance.choices(KINDS, KINDS_WEIGHTS)[0]
         options = _options(f"{self._group} {own}".strip())
         process = Process(
             world, f"p{len(world.processes)}", workload.FOUNDING, options, self.history
@@ -240,9 +241,11 @@ def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
     level, log.propagate = log.level, False
     log.setLevel(logging.WARNING)
     log.addHandler(listener)
+    pause, relief.PAUSE = relief.PAUSE, RELIEF_PAUSE
     try:
         return one.go(), one.world.story or []
     finally:
+        relief.PAUSE = pause
         log.removeHandler(listener)
         log.setLevel(level)
         log.propagate = True

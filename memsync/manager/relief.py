@@ -1,0 +1,101 @@
+"""When a host that does not stop lets another peer host in its place.
+
+A process that burns CPU in pure Python gives the interpreter away every few milliseconds only, and
+each write of each peer would wait for that. So a host that notices its own *lag* seeks a peer that
+has none. And a dedicated host (``serverOnly``) is to host wherever there is one.
+
+Peers volunteer, so nobody is chosen who is busy, frozen or gone; the first to answer it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..replication.messages import Seek, frame
+from .outgoing import Attached, Outgoing
+
+if TYPE_CHECKING:
+    from .node import Node
+
+PAUSE = 10.0  # seconds between two reliefs
+_RHYTHM = 0.1  # seconds between two looks at the own lag
+_LOOKS = 5  # the last ones count,
+_ENOUGH = 3  # and so many of them must tell of lag: a machine that stutters is not a busy process
+_SEEK_PAUSE = 1.0  # seconds until peers are asked again, because nobody has volunteered
+
+
+class Relief:
+    """Whether a host is to be relieved, and by whom (driver only)."""
+
+    def __init__(self, node: Node, out: Outgoing) -> None:
+        self.successor: str | None = None  # who has volunteered
+        self.reason = ""
+        self._node = node
+        self._out = out
+        self._next_look = 0.0
+        self._lags: deque[bool] = deque(maxlen=_LOOKS)
+        self._is_asked_for = False
+        self._asked: set[str] = set()  # who may volunteer
+
+    def asked(self) -> None:
+        """A peer wants something of this host."""
+        self._is_asked_for = True
+
+    def look(self, now: float) -> None:
+        """See whether to seek a successor, if it is time (monotonic seconds)."""
+        if now < self._next_look:
+            return
+        self._next_look = now + _RHYTHM
+        self._asked.clear()
+        sought = self._sought()
+        if not sought or now < self._node.no_relief_before:
+            return
+        self._next_look = now + _SEEK_PAUSE
+        for attached in sought:
+            self._asked.add(attached.peer)
+            self._out.answer(attached, frame(Seek()))
+
+    def volunteers(self, peer: str) -> None:
+        """A peer would host."""
+        if self.successor is None and peer in self._asked:
+            self.successor = peer
+
+    def _sought(self) -> list[Attached]:
+        if self._node.options.server_only:
+            return []
+        able = able_to_host(self._node, self._out)
+        dedicated = [each for each in able if is_dedicated(self._node, each.peer)]
+        if dedicated:
+            self.reason = "relieved by a dedicated host"
+            return dedicated
+        self.reason = "relieved, for its process is busy"
+        return able if self._is_busy() else []
+
+    def _is_busy(self) -> bool:
+        if not self._is_asked_for:
+            return False  # nobody waits for this process; and looking costs it its turn
+        self._is_asked_for = False
+        self._lags.append(is_lagging(self._node))
+        return sum(self._lags) >= _ENOUGH
+
+
+def able_to_host(node: Node, out: Outgoing) -> list[Attached]:
+    """The attached members that may host and keep up."""
+    members = node.state.members
+    return [
+        attached
+        for peer, attached in out.attached.items()
+        if peer in members and not members[peer]["clientOnly"] and not attached.lags
+    ]
+
+
+def is_dedicated(node: Node, peer: str) -> bool:
+    """Whether a member is there to host, and for nothing else."""
+    return bool(node.state.members[peer]["serverOnly"])
+
+
+def is_lagging(node: Node) -> bool:
+    """Whether a thread of this process waits for the interpreter, when it has something to do."""
+    return node.machine.lag() > sys.getswitchinterval() / 2
