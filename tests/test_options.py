@@ -331,7 +331,6 @@ class TestUnavailable:
             ({"file": {"path": "s.json", "journal": True}}, ["file.path", "file.journal"]),
             ({"file": {"debounce": 0}}, ["file.debounce"]),
             ({"server": {"token": "x"}}, ["server.token"]),
-            ({"server_only": True}, ["serverOnly"]),
             ({"on_max_writers": "wait", "timeout": 3}, ["onMaxWriters"]),
         ],
     )

@@ -34,7 +34,7 @@ class Relief:
         self.reason = ""
         self._node = node
         self._out = out
-        self._next_look = 0.0
+        self._next_look = self._next_seek = 0.0  # monotonic seconds
         self._lags: deque[bool] = deque(maxlen=_LOOKS)
         self._is_asked_for = False
         self._asked: set[str] = set()  # who may volunteer
@@ -45,14 +45,16 @@ class Relief:
 
     def look(self, now: float) -> None:
         """See whether to seek a successor, if it is time (monotonic seconds)."""
-        if now < self._next_look:
+        if now < max(self._next_look, self._node.no_relief_before):
             return
         self._next_look = now + _RHYTHM
-        self._asked.clear()
         sought = self._sought()
-        if not sought or now < self._node.no_relief_before:
+        if not sought:
+            self._asked.clear()
             return
-        self._next_look = now + _SEEK_PAUSE
+        if now < self._next_seek:
+            return
+        self._next_seek = now + _SEEK_PAUSE
         for attached in sought:
             self._asked.add(attached.peer)
             self._out.answer(attached, frame(Seek()))

@@ -1,0 +1,236 @@
+"""A host that does not stop lets another peer host: when it is busy, or a dedicated one comes."""
+
+from __future__ import annotations
+
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+
+from memsync.manager import relief
+from memsync.manager.outgoing import Attached
+from memsync.manager.relief import Relief
+from memsync.replication.messages import Seek, frame
+from memsync.testing import Cluster, Peer, until
+
+pytestmark = pytest.mark.process
+
+DEDICATED = {"serverOnly": True}
+
+
+def get_busy(mem) -> None:
+    """A thread of the peer's process counts in pure Python, until `is_idle` is set."""
+    import threading
+
+    def burn() -> None:
+        while not mem.__dict__.get("is_idle"):
+            sum(range(100))
+
+    threading.Thread(target=burn, name="busy", daemon=True).start()
+
+
+def get_idle(mem) -> None:
+    mem.__dict__["is_idle"] = True
+
+
+def increment_until_host_is(mem, pid: int) -> int:
+    """Increments until that process hosts; returns how many."""
+    import time
+
+    deadline = time.monotonic() + 20
+    for done in count():
+        if mem.get_status()["host"] and mem.get_status()["host"]["pid"] == pid:
+            return done
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still hosted by {mem.get_status()['host']}")
+        mem.patch({"$inc": {"n": 1}})
+
+
+def test_a_busy_host_lets_an_idle_peer_host_and_goes_on_as_a_client(cluster: Cluster) -> None:
+    host = cluster.peer({"n": 0})
+    busy = cluster.peer()
+    idle = cluster.peer()
+    for peer in (host, busy):
+        peer.run(get_busy)
+    done = busy.run(increment_until_host_is, idle.pid)
+    assert cluster.settled()["n"] == done
+    status = until(lambda: (s := host.status())["status"] == "client" and s)
+    assert "busy" in status["reason"]
+    assert host.patch({"$inc": {"n": 1}}) > 0
+    assert cluster.settled()["n"] == done + 1
+    for peer in (host, busy):
+        peer.run(get_idle)
+
+
+def test_what_a_busy_host_writes_itself_meanwhile_counts_once(cluster: Cluster) -> None:
+    host, other = cluster.start(2, {"n": 0, "own": 0})
+    host.run(get_busy)
+
+    def keep_writing(mem) -> int:
+        done = 0
+        while mem.get_status()["status"] == "host" or done % 50:
+            mem.patch({"$inc": {"own": 1}})
+            done += 1
+        return done
+
+    ticket = host.begin(keep_writing)
+    done = other.run(increment_until_host_is, other.pid)
+    own = host.result(ticket)
+    host.run(get_idle)
+    assert cluster.settled() == {"n": done, "own": own}
+
+
+def is_host(peer: Peer) -> bool:
+    return peer.status()["status"] == "host"
+
+
+def test_a_dedicated_host_hosts_as_soon_as_it_comes(cluster: Cluster) -> None:
+    first, second = cluster.start(2, {"n": 0})
+    dedicated = cluster.peer(None, DEDICATED)
+    until(lambda: is_host(dedicated))
+    for peer in (first, second, dedicated):
+        peer.patch({"$inc": {"n": 1}})
+    assert cluster.settled() == {"n": 3}
+    reason = until(lambda: (s := first.status())["status"] == "client" and s["reason"])
+    assert "dedicated" in reason
+
+
+def test_a_dedicated_host_is_preferred_when_the_host_is_killed(cluster: Cluster) -> None:
+    first = cluster.peer({"n": 0}, DEDICATED)
+    others = [cluster.peer() for _ in range(3)]
+    second = cluster.peer(None, DEDICATED)
+    first.kill()
+    others[0].patch({"$inc": {"n": 1}})
+    assert cluster.host() is second
+    second.kill()
+    others[0].patch({"$inc": {"n": 1}})
+    assert cluster.host() in others
+    assert cluster.settled() == {"n": 2}
+
+
+def test_a_dedicated_host_is_preferred_when_the_host_stops(cluster: Cluster) -> None:
+    first = cluster.peer({"n": 0}, DEDICATED)
+    others = [cluster.peer() for _ in range(2)]
+    second = cluster.peer(None, DEDICATED)
+    first.stop()
+    others[0].patch({"$inc": {"n": 1}})
+    assert is_host(second)
+
+
+def test_a_frozen_dedicated_host_keeps_nobody_from_hosting(cluster: Cluster) -> None:
+    first = cluster.peer({"n": 0}, DEDICATED)
+    others = [cluster.peer() for _ in range(2)]
+    second = cluster.peer(None, DEDICATED)
+    second.pause()
+    first.kill()
+    others[0].patch({"$inc": {"n": 1}})
+    assert cluster.host() in others
+    second.resume()
+    assert cluster.settled() == {"n": 1}
+    until(lambda: is_host(second))
+
+
+def test_a_dedicated_host_founds_with_its_own_data(cluster: Cluster) -> None:
+    dedicated = cluster.peer({"n": "its own"}, DEDICATED)
+    assert is_host(dedicated)
+    assert cluster.peer({"n": "of a later one"}).snapshot() == {"n": "its own"}
+
+
+class Group:
+    """A host's group as `Relief` sees it, with a clock of its own and a lag at will."""
+
+    def __init__(self, **own: bool) -> None:
+        self.now, self.lag = 0.0, 0.0
+        self.sought: list[str] = []
+        members = {
+            name: {"clientOnly": name == "client only", "serverOnly": name == "dedicated"}
+            for name in ("client only", "dedicated", "lagging", "one", "two")
+        }
+        options = SimpleNamespace(server_only=own.get("server_only", False))
+        machine = SimpleNamespace(lag=lambda: self.lag)
+        state = SimpleNamespace(members=members)
+        self.node = SimpleNamespace(
+            options=options, machine=machine, state=state, no_relief_before=0.0
+        )
+        self.attached: dict[str, Attached] = {}
+        self.relief = Relief(self.node, SimpleNamespace(attached=self.attached, answer=self._ask))
+
+    def _ask(self, attached: Attached, encoded: bytes) -> None:
+        assert encoded == frame(Seek())
+        self.sought.append(attached.peer)
+
+    def attach(self, *peers: str) -> None:
+        for peer in peers:
+            self.attached[peer] = Attached(peer, None)
+            self.attached[peer].lags = peer == "lagging"
+
+    def go_on(self, seconds: float, *, lag: float = 0.0, asked: bool = True) -> list[str]:
+        """Let time pass; returns who was asked meanwhile."""
+        self.lag, self.sought = lag, []
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.01
+            if asked:
+                self.relief.asked()
+            self.relief.look(self.now)
+        return self.sought
+
+
+EVERYBODY = ("client only", "lagging", "one", "two")
+
+
+def test_an_idle_host_and_one_of_whom_nobody_wants_anything_seek_nobody() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    assert group.go_on(20) == []
+    assert group.go_on(20, lag=0.005, asked=False) == []
+
+
+def test_a_busy_host_seeks_those_that_may_host_and_keep_up() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    assert group.go_on(0.7, lag=0.005) == ["one", "two"]
+    group.relief.volunteers("lagging")
+    assert group.relief.successor is None
+    group.relief.volunteers("two")
+    group.relief.volunteers("one")
+    assert group.relief.successor == "two"
+
+
+def test_who_answers_when_the_host_is_not_busy_any_more_is_not_wanted() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    assert group.go_on(0.7, lag=0.005) == ["one", "two"]
+    assert group.go_on(2) == []
+    group.relief.volunteers("one")
+    assert group.relief.successor is None
+
+
+def test_a_stutter_is_no_lag() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    for _ in range(20):
+        assert group.go_on(0.15, lag=0.005) == []
+        assert group.go_on(0.35) == []
+
+
+def test_who_has_relieved_or_was_relieved_waits_before_the_next_time() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    group.node.no_relief_before = relief.PAUSE
+    assert group.go_on(relief.PAUSE - 0.1, lag=0.005) == []
+    assert group.go_on(0.7, lag=0.005) == ["one", "two"]
+
+
+def test_a_dedicated_host_is_sought_by_idle_hosts_and_by_nobody_else_when_it_is_there() -> None:
+    group = Group()
+    group.attach(*EVERYBODY, "dedicated")
+    assert group.go_on(0.2, asked=False) == ["dedicated"]
+    assert group.go_on(0.8, lag=0.005) == []
+    assert group.go_on(0.2, lag=0.005) == ["dedicated"]
+
+
+def test_a_dedicated_host_seeks_nobody() -> None:
+    group = Group(server_only=True)
+    group.attach(*EVERYBODY, "dedicated")
+    assert group.go_on(20, lag=0.005) == []
