@@ -12,7 +12,16 @@ from typing import Any
 from unittest import mock
 
 from memsync.document import Fork
-from memsync.manager import election, folder, host, link, outgoing, own_writes, presence
+from memsync.manager import (
+    election,
+    folder,
+    hand_over,
+    host,
+    link,
+    outgoing,
+    own_writes,
+    presence,
+)
 from memsync.replication import conflicts, log, recovery, replica, sequencer, state, writes
 from memsync.replication.messages import Decision, frame
 
@@ -41,6 +50,10 @@ FOCUS: dict[str, dict[str, Any]] = {
     },
     "a_peer_is_kept_for_long_by_a_host_that_hangs": {
         "faults": ["freeze_host_past_its_lease", "cut", "join"],
+        "spots": ["a link breaks"],
+    },
+    "a_host_that_hands_over_goes_on_ordering": {
+        "faults": ["stop", "busy_host", "kill_anybody_in_a_step", "slow_peer", "join"],
         "spots": ["a link breaks"],
     },
     "a_newcomer_does_not_wait_for_those_without_files": {
@@ -445,6 +458,14 @@ def a_deposed_host_answers(stack: ExitStack) -> None:
     """It does not look whether somebody else reigns."""
     _replace(stack, host.Host, "is_deposed", lambda _: lambda self: False)
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
+
+
+@_mutation
+def a_host_that_hands_over_goes_on_ordering(stack: ExitStack) -> None:
+    """What it ordered after its grant was in no other copy."""
+    never = property(lambda self: False, lambda self, value: None)
+    stack.enter_context(mock.patch.object(hand_over.HandOver, "has_begun", never, create=True))
+    stack.enter_context(mock.patch.object(hand_over.HandOver, "has_granted", never, create=True))
 
 
 @_mutation
