@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from lasting import helper_pids
 
 from memsync.testing import Cluster, until
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 # The strategies of the document language serve the tests of replication as well.
 sys.path.append(str(Path(__file__).parent / "document"))
+
+# How long an example takes is for benchmarks to tell.
+settings.register_profile("memsync", deadline=None)
+settings.load_profile("memsync")
 
 PATIENCE = 5.0  # seconds that threads, processes and descriptors of a test have to end
 FOLDER_MAX = 40  # bytes; with an object's folder and a socket's name it stays below 100

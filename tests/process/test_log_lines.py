@@ -89,8 +89,14 @@ def test_whoever_runs_without_a_host_says_so_once(
     assert f"name={NAME}" in only(lines(caplog), "without a host")
 
 
+def all_handlers() -> list[logging.Handler]:
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("memsync")]
+    return [handler for name in sorted(names) for handler in logging.getLogger(name).handlers]
+
+
 def test_the_option_turns_the_trace_on_and_no_handler(caplog: pytest.LogCaptureFixture) -> None:
     caplog.handler.setLevel(logging.NOTSET)  # as it is where nobody says anything
+    handlers = all_handlers()
     with MemSync(NAME, {"n": 0}, {"logEvents": True}) as mem:
         version = mem.patch({"$set": {"secret": "hunter2"}})
         with pytest.raises(ConditionError):
@@ -102,8 +108,7 @@ def test_the_option_turns_the_trace_on_and_no_handler(caplog: pytest.LogCaptureF
     assert "why=ERR_CONDITION" in only(traced, "not ordered")
     assert "error=ConditionError" in "".join(traced)
     assert "hunter2" not in "".join(traced)
-    loggers = [name for name in logging.root.manager.loggerDict if name.startswith("memsync")]
-    assert not any(logging.getLogger(name).handlers for name in loggers)
+    assert all_handlers() == handlers
 
 
 def test_a_client_traces_what_it_applies(

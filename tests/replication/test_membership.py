@@ -50,6 +50,7 @@ def test_a_member_is_remembered_with_all_that_others_may_want_to_know() -> None:
         "methods": ["m"],
         "maxWriters": 5,
         "clientOnly": True,
+        "serverOnly": False,
     }
 
 

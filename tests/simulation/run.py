@@ -100,15 +100,16 @@ class Run:
         chosen = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
         self.faults = chosen if faults is None else [*faults]
 
-    def join(self) -> None:
-        """One more process, if there is room."""
+    def join(self, kind: str | None = None) -> None:
+        """One more process, if there is room; of a kind that the seed says, if none is given."""
         world = self.world
         if len(world.processes) >= MAX_PROCESSES and not world.calm:
             return
         chance = world.streams["setup"]
         # The last one to come may host, or it could be that nobody may.
-        own = "reader" if world.calm else chance.choices(KINDS, KINDS_WEIGHTS)[0]
-        options = _options(f"{self._group} {own}".strip())
+        if kind is None:
+            kind = "reader" if world.calm else chance.choices(KINDS, KINDS_WEIGHTS)[0]
+        options = _options(f"{self._group} {kind}".strip())
         process = Process(
             world, f"p{len(world.processes)}", workload.FOUNDING, options, self.history
         )

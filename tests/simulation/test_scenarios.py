@@ -30,7 +30,7 @@ class Scenario:
 
     def join(self) -> Process:
         """One more peer, which is up."""
-        self.run.join()
+        self.run.join("")
         newcomer = self.world.processes[-1]
         self.until(lambda: newcomer.is_up)
         return newcomer
