@@ -51,7 +51,7 @@ from ..replication.messages import (
 from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
 from .folder import Reign
 from .machine import Life, Ready, Select
-from .relief import is_lagging
+from .relief import Readiness
 
 if TYPE_CHECKING:
     from .node import Node
@@ -111,6 +111,7 @@ class Link:
         self._pings: dict[int, _RoundTrip] = {}
         self._asked: float | None = None  # when the silent host was asked whether it lives
         self._answers = False
+        self._readiness = Readiness(node)
         self._machine = node.machine
         self._looked_at = self._machine.monotonic()  # into the folder
         self._selector = self._machine.new_selector(node.waker)
@@ -469,7 +470,7 @@ class Link:
             case Confirm():
                 self._must_confirm = True
             case Seek():
-                if self._node.options.server_only or not is_lagging(self._node):
+                if self._readiness.sought():
                     self._send_all([frame(Volunteer())])
             case Grant():
                 self._node.granted = message

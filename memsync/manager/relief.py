@@ -23,7 +23,9 @@ PAUSE = 10.0  # seconds between two reliefs
 _RHYTHM = 0.1  # seconds between two looks at the own lag
 _LOOKS = 5  # the last ones count,
 _ENOUGH = 3  # and so many of them must tell of lag: a machine that stutters is not a busy process
-_SEEK_PAUSE = 1.0  # seconds until peers are asked again, because nobody has volunteered
+_IDLE_LOOKS = 10  # so many a peer takes before it volunteers: one may fall between two tasks,
+_TOLERATED = 2  # and so many of them may tell of lag
+_STALE = 0.5  # seconds after which earlier looks say nothing any more
 
 
 class Relief:
@@ -34,7 +36,7 @@ class Relief:
         self.reason = ""
         self._node = node
         self._out = out
-        self._next_look = self._next_seek = 0.0  # monotonic seconds
+        self._next_look = 0.0  # monotonic seconds
         self._lags: deque[bool] = deque(maxlen=_LOOKS)
         self._is_asked_for = False
         self._asked: set[str] = set()  # who may volunteer
@@ -49,14 +51,8 @@ class Relief:
             return
         self._next_look = now + _RHYTHM
         sought = self._sought()
-        if not sought:
-            self._asked.clear()
-            return
-        if now < self._next_seek:
-            return
-        self._next_seek = now + _SEEK_PAUSE
+        self._asked = {attached.peer for attached in sought}
         for attached in sought:
-            self._asked.add(attached.peer)
             self._out.answer(attached, frame(Seek()))
 
     def volunteers(self, peer: str) -> None:
@@ -79,8 +75,28 @@ class Relief:
         if not self._is_asked_for:
             return False  # nobody waits for this process; and looking costs it its turn
         self._is_asked_for = False
-        self._lags.append(is_lagging(self._node))
+        self._lags.append(_is_lagging(self._node))
         return sum(self._lags) >= _ENOUGH
+
+
+class Readiness:
+    """Whether a peer that is asked would host (holder of the reader role)."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lags: deque[bool] = deque(maxlen=_IDLE_LOOKS)
+        self._looked_at = 0.0
+
+    def sought(self) -> bool:
+        """A host asks, which it does again and again."""
+        if self._node.options.server_only:
+            return True
+        now = self._node.machine.monotonic()
+        if now - self._looked_at > _STALE:
+            self._lags.clear()
+        self._looked_at = now
+        self._lags.append(_is_lagging(self._node))
+        return len(self._lags) == _IDLE_LOOKS and sum(self._lags) <= _TOLERATED
 
 
 def able_to_host(node: Node, out: Outgoing) -> list[Attached]:
@@ -98,6 +114,6 @@ def is_dedicated(node: Node, peer: str) -> bool:
     return bool(node.state.members[peer]["serverOnly"])
 
 
-def is_lagging(node: Node) -> bool:
+def _is_lagging(node: Node) -> bool:
     """Whether a thread of this process waits for the interpreter, when it has something to do."""
     return node.machine.lag() > sys.getswitchinterval() / 2

@@ -191,5 +191,6 @@ def test_the_standard_library() -> None:
     texts = [p for p in files if b"\0" not in p.read_bytes()[:8192]]
     assert run.figures["files"] == str(len(texts))
     assert len(texts) > 500
-    assert run.figures["changes of host"] == "1"
+    # One is killed, and its successors are busy themselves: they may hand over.
+    assert int(run.figures["changes of host"]) >= 1
     assert run.figures["equal"] == "yes"
