@@ -117,7 +117,7 @@ def _may_depose(node: Node) -> bool:
 
 def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
     """Attach to whoever holds the lock; None when that broke off and is to be tried again."""
-    node.state_epoch_in_file(max(reign.epoch, 1))
+    node.state_epoch_in_file(max(reign.epoch, node.state.epoch, 1))
     timeout = min(_dial_timeout(node), max(deadline - node.machine.monotonic(), 0.01))
     link = None
     try:
@@ -230,7 +230,7 @@ class _Gathering:
         # Nor may a member be passed over whose file somebody has deleted.
         members = [peer for peer in node.state.members if peer not in self.living]
         holders |= {peer for peer in members if node.folder.is_alive(peer) is None}
-        self._recovery = Recovery(node.id, node.replica.pair, holders)
+        self._recovery = Recovery(node.id, node.replica.pair, holders, node.replica.network)
         self._patience = node.options.network.recovery  # seconds left to wait for the silent
         self._next_mending = self._machine.monotonic() + _LONGEST_PAUSE
         self._broke_off: set[str] = set()  # sources that were given the time to come again
@@ -250,7 +250,7 @@ class _Gathering:
             if peer == self._node.id:
                 break
             if (yield from self._fetch(peer)):
-                self._recovery.advanced(self._node.replica.pair)
+                self._recovery.advanced(self._node.replica.pair, self._node.replica.network)
             else:
                 self._forget(peer)
                 yield from self._collect()
@@ -339,7 +339,7 @@ class _Gathering:
         self.reported[peer] = (channel, hello)
         self.living.add(peer)
         self._pids[peer] = hello.pid
-        self._recovery.report(peer, (hello.epoch, hello.version))
+        self._recovery.report(peer, (hello.epoch, hello.version), hello.network)
 
     def _forget(self, peer: str) -> None:
         channel, _ = self.reported.pop(peer)
@@ -357,17 +357,18 @@ class _Gathering:
         """Take over what a peer holds beyond us; False when it broke off."""
         if self._machine.misbehaves("a source breaks off"):
             return False
-        channel, _ = self.reported[peer]
-        epoch, version = self._node.replica.pair
+        channel, hello = self.reported[peer]
+        replica = self._node.replica
+        epoch, version = replica.pair if replica.network == hello.network else (0, 0)
         try:
             channel.queue(frame(Fetch(epoch, version)))
-            yield from self._take(channel)
+            yield from self._take(channel, hello.network)
             return True
         except (ChannelLost, ProtocolError) as error:
             log.warning("peer %s could not hand over its state: %s", peer, error)
             return False
 
-    def _take(self, channel: Channel) -> Life[None]:
+    def _take(self, channel: Channel, network: str) -> Life[None]:
         arrived: deque[tuple[object, int]] = deque()
         yield from self._wait_for_more(channel, arrived)
         source = arrived.popleft()[0]
@@ -375,7 +376,8 @@ class _Gathering:
             raise ProtocolError(f"Source was expected, not {type(source).__name__}")
         node = self._node
         entries: list[Entry] = []
-        while node.replica.pair != (source.epoch, source.version):
+        wanted = network, (source.epoch, source.version)
+        while (node.replica.network, node.replica.pair) != wanted:
             if not arrived:
                 yield from self._wait_for_more(channel, arrived)
             message, size = arrived.popleft()

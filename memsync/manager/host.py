@@ -392,6 +392,10 @@ class Host:
 
     def admit(self, channel: Channel, hello: Hello) -> None:
         """Attach a peer and bring it level, or tell it why not."""
+        if self.deposed or self._gives_way_to(hello):
+            self.deposed = True
+            channel.close()
+            return
         try:
             self._check(hello)
         except MemSyncError as error:
@@ -410,6 +414,20 @@ class Host:
         log.info("attached name=%s peer=%s pid=%s", self._node.name, hello.peer, hello.pid)
         self._bring_level(channel, hello)
 
+    def _gives_way_to(self, hello: Hello) -> bool:
+        """Whether a peer holds the object of another network, beside which this one cannot go on.
+
+        The one founded earlier counts, and the election that follows finds it. Who is to leave a
+        later one for this one may not have been in an epoch as high as ours: pairs never go back.
+        """
+        own = self._node.state.network
+        if hello.protocol != PROTOCOL or hello.network in ("", own):
+            return False
+        if own < hello.network and hello.epoch < self.epoch:
+            return False
+        log.warning("gives way %s: peer=%s has network=%s", self._node, hello.peer, hello.network)
+        return True
+
     def _check(self, hello: Hello) -> None:
         if hello.protocol != PROTOCOL:
             raise ProtocolError(
@@ -427,7 +445,8 @@ class Host:
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
         attached = Attached(hello.peer, channel)
-        pair = (hello.epoch, hello.version)
+        is_other = hello.network != self._node.state.network  # it joins as new
+        pair = (0, 0) if is_other else (hello.epoch, hello.version)
         self._queue_level(attached, pair, hello.lowest, hello.known)
         self._out.add(attached)
 

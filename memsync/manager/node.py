@@ -41,7 +41,7 @@ from ..replication.writes import Writes
 from ..version import __version__
 from .channel import Channel
 from .election import find_role
-from .folder import Address, ObjectFolder, encode
+from .folder import Address, ObjectFolder, Reign, encode
 from .host import Host
 from .link import Link
 from .machine import Life, Machine, Pause
@@ -227,7 +227,7 @@ class Node:
 
     def found(self) -> None:
         """Begin a new object with this peer's own data."""
-        self.replica.found(self._data, stated(self.options))
+        self.replica.found(self._data, stated(self.options), self.machine.new_network())
 
     def arrive(self, epoch: int, channel: Channel, hello: Hello) -> None:
         """A peer asks the host of an epoch to attach it (called on a handshake's thread)."""
@@ -263,6 +263,7 @@ class Node:
             self.options.network.max_writers,
             options=group_part(stated(self.options)),
             known=self.replica.writes.known,
+            network=self.replica.network,
         )
 
     def rendezvous(self, epoch: int, address: Address) -> dict[str, Any]:
@@ -270,6 +271,7 @@ class Node:
         return {
             "protocol": PROTOCOL,
             "name": self.name,
+            "network": self.state.network,
             "epoch": epoch,
             "id": self.id,
             "pid": self.machine.pid(),
@@ -296,9 +298,9 @@ class Node:
             log.debug("the last known key is used: %s", error)
             return self.authkey
 
-    def reigns_still(self, epoch: int) -> bool:
+    def reigns_still(self, reign: Reign) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
-        return self.folder.reigns_still(epoch)
+        return self.folder.reigns_still(reign.epoch, reign.peer)
 
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
@@ -440,7 +442,7 @@ class Node:
         """Whether a link broke although its host lives and nobody here was interrupted."""
         if isinstance(role, Host) or role.interrupted:
             return False
-        return self.reigns_still(role.reign.epoch)
+        return self.reigns_still(role.reign)
 
     def _next_role(self) -> Life[Role]:
         """The next role; a peer that runs already outlives errors that may pass."""

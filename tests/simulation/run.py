@@ -183,6 +183,7 @@ class Run:
         world = self.world
         world.calm = True
         world.note("", "the faults are over")
+        self.history.healed = {p.node.replica.network for p in self._up() if p.is_up} - {""}
         for process in world.processes:
             process.fuse, process.lit_by = -1, None
             process.thaw()
@@ -219,6 +220,7 @@ class Run:
                 Final(
                     process.name,
                     process.node.id,
+                    replica.state.network,
                     replica.state.encode(),
                     identical(to_plain(replica.live), confirmed),
                     process.node.own.pending,
