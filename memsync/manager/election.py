@@ -91,9 +91,16 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
 
 
 def _last_epoch(node: Node, reign: Reign | None) -> int:
-    """The last number used, as far as locks or peers know: locks may have been deleted."""
-    known: list[int] = [content.get("epoch", 0) for content in node.folder.living_peers().values()]
-    return max([reign.epoch if reign else 0, node.state.epoch, *known])
+    """The last number used, as far as locks or peers know: locks may have been deleted.
+
+    With their witnesses gone as well there may have been later ones of which nobody here knows: a
+    gap is left, so that none is used twice.
+    """
+    peers = node.folder.living_peers().values()
+    known: int = max([node.state.epoch, *(content.get("epoch", 0) for content in peers)])
+    if reign is not None and reign.epoch >= known:
+        return reign.epoch
+    return known + int(node.machine.new_id()[:4], 16) if known else 0
 
 
 def _has_grant(node: Node, reign: Reign) -> bool:

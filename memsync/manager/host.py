@@ -119,10 +119,10 @@ class Host:
         return self.deposed
 
     def look(self) -> None:
-        """Look for a later epoch."""
-        if not self.deposed and self._node.folder.is_over(self.epoch):
+        """Look for a later epoch, or somebody else who has this one."""
+        if not self.deposed and not self._node.folder.reigns_still(self.epoch, self._node.id):
             if not self.hand_over.has_begun:
-                log.warning("deposed %s: a later epoch is taken", self._node)
+                log.warning("deposed %s: another process has this epoch or a later", self._node)
             self.deposed = True
 
     def beat(self, now: float) -> None:

@@ -92,6 +92,8 @@ def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
 def _may_be_lost(history: History, write: Write) -> bool:
     if write.network != history.finals[0].network:
         return True  # that network gave up
+    if any(at >= write.at and not living & write.holders for at, living in history.wipes):
+        return True  # who goes on has not heard that there was a later epoch
     return any(
         not (opening.took_part | opening.passed_over) & write.holders
         for opening in history.openings
@@ -102,7 +104,7 @@ def _may_be_lost(history: History, write: Write) -> bool:
 def the_network_founded_first_counts(history: History) -> Iterator[str]:
     """Of those of which somebody has a copy when the faults are over."""
     for final in history.finals:
-        if history.healed and final.network != min(history.healed):
+        if history.healed and final.network > min(history.healed):
             yield f"{final.who} has {final.network}, of {sorted(history.healed)}"
 
 

@@ -265,6 +265,8 @@ def delete_witnesses(run: Run, chance: random.Random) -> bool:
         if path.startswith((f"{ROOT}/", f"{WITNESSES}/")):
             del disk.files[path]
     run.world.note("", "deletes everything")
+    living = frozenset(p.name for p in run.world.processes if p.alive and not p.ended)
+    run.history.wipes.append((run.world.now, living))
     run.join()
     disk.changed()
     return True

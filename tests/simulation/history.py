@@ -134,7 +134,8 @@ class History:
         self.openings: list[Opening] = []
         self.decided: list[Decided] = []
         self.finals: list[Final] = []
-        self.healed: set[str] = set()  # the networks there were when the faults were over
+        self.wipes: list[tuple[float, frozenset[str]]] = []  # all traces went; who lived then
+        self.healed: set[str] = set()  # the networks of those who stay, when the faults are over
         self.deaths: dict[str, float] = {}
         self.rolled_back: Counter[str] = Counter()
         self.failures: list[tuple[str, bool, str, str]] = []  # who, whether it was up, what

@@ -183,7 +183,8 @@ class Run:
         world = self.world
         world.calm = True
         world.note("", "the faults are over")
-        self.history.healed = {p.node.replica.network for p in self._up() if p.is_up} - {""}
+        staying = [process for process in self._up() if not process.leaving]
+        self.history.healed = {p.node.replica.network for p in staying} - {""}
         for process in world.processes:
             process.fuse, process.lit_by = -1, None
             process.thaw()
