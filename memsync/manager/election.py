@@ -93,14 +93,15 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
 def _last_epoch(node: Node, reign: Reign | None) -> int:
     """The last number used, as far as locks or peers know: locks may have been deleted.
 
-    With their witnesses gone as well there may have been later ones of which nobody here knows: a
-    gap is left, so that none is used twice.
+    With their witnesses gone as well there may have been later ones of which nobody here knows, as
+    when two networks meet: a gap is left, so that none is used twice.
     """
     peers = node.folder.living_peers().values()
     known: int = max([node.state.epoch, *(content.get("epoch", 0) for content in peers)])
-    if reign is not None and reign.epoch >= known:
-        return reign.epoch
-    return known + int(node.machine.new_id()[:4], 16) if known else 0
+    last = reign.epoch if reign else 0
+    if last < known or node.leaves_gap:
+        return max(last, known) + int(node.machine.new_id()[:4], 16)
+    return last
 
 
 def _has_grant(node: Node, reign: Reign) -> bool:
@@ -217,7 +218,7 @@ def _stand(node: Node, epoch: int, *, is_granted: bool = False) -> Life[Host | N
 
 
 class _Deposed(Exception):
-    """The candidate was too slow, and somebody else has taken the next epoch."""
+    """The candidate was too slow, or its number too low: somebody has to take a later epoch."""
 
 
 class _Gathering:
@@ -249,10 +250,14 @@ class _Gathering:
     def run(self) -> Life[None]:
         """Gather the reports, then bring this peer level with the best; a new object is founded.
 
-        Raises `_Deposed` when somebody else has taken the next epoch meanwhile.
+        Raises `_Deposed` when somebody else has taken the next epoch meanwhile, or the number may
+        have been used before.
         """
         yield from self._collect()
         while True:
+            if self._recovery.networks > 1 and not self._node.leaves_gap:
+                self._node.leaves_gap = True
+                raise _Deposed
             peer, pair = self._recovery.best()
             if peer == self._node.id:
                 break

@@ -92,6 +92,7 @@ class Node:
         self.lease = Lease(network.lease)
         self.leaves_file = False  # free, for a host to see for certain that this peer has gone
         self.granted: Grant | None = None  # the next epoch, by the host that stops
+        self.leaves_gap = False  # before the epoch for which it stands next
         self.watching = Watching(self.guard)
         self.trace = new_trace(name, self.id, wanted=options.log_events)
         self.replica: Replica[PendingWrite] = Replica(
@@ -201,6 +202,7 @@ class Node:
         self.since = self.machine.wall_ms() / 1000
         self.role = role
         self.leaves_file = not isinstance(role, Host)
+        self.leaves_gap = False
         self.own.enter(role, last, keeps_accepted=isinstance(role, Host))
         old, self._last_host = self._last_host, self.state.host
         if old not in (None, self._last_host):

@@ -29,6 +29,11 @@ class Recovery:
         """The living peers that have not reported."""
         return set(self._silent)
 
+    @property
+    def networks(self) -> int:
+        """Of how many networks there are objects."""
+        return len({network for network, _ in self._held.values() if network})
+
     def report(self, peer: str, pair: Pair, network: str = "") -> None:
         """A peer tells what it holds, and of which network; "" where that is nothing."""
         self._held[peer] = network, pair
