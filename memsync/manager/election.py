@@ -245,7 +245,9 @@ class _Gathering:
         # There was a host before, so there may be survivors, whose files somebody has deleted.
         is_newcomer = not holders and not node.state.version and node.replica.pair == (0, 0)
         may_be_survivors = is_newcomer and node.folder.opened_epoch() > 0
-        self._founding_patience = _FOUNDING_PATIENCE if may_be_survivors else 0.0
+        # So there may where the object was founded twice, for all files had been deleted then.
+        is_patient = may_be_survivors or node.leaves_gap
+        self._founding_patience = _FOUNDING_PATIENCE if is_patient else 0.0
 
     def run(self) -> Life[None]:
         """Gather the reports, then bring this peer level with the best; a new object is founded.

@@ -415,17 +415,19 @@ class Host:
         self._bring_level(channel, hello)
 
     def _gives_way_to(self, hello: Hello) -> bool:
-        """Whether a peer holds the object of another network, beside which this one cannot go on.
+        """Whether a peer holds what this host cannot go on beside; there is an election then.
 
-        The one founded earlier counts, and the election that follows finds it. Who is to leave a
-        later one for this one may not have been in an epoch as high as ours: pairs never go back.
+        That is the object of a network founded earlier, and a pair that would have to go back: once
+        all locks were deleted, nobody may know of a later epoch but those who were in it.
         """
         own = self._node.state.network
-        if hello.protocol != PROTOCOL or hello.network in ("", own):
+        if hello.protocol != PROTOCOL or not hello.network:
             return False
-        if own < hello.network and hello.epoch < self.epoch:
+        last = self.epoch if hello.network == own else self.epoch - 1
+        if own <= hello.network and hello.epoch <= last:
             return False
-        log.warning("gives way %s: peer=%s has network=%s", self._node, hello.peer, hello.network)
+        held = f"network={hello.network} epoch={hello.epoch}"
+        log.warning("gives way %s: peer=%s holds %s", self._node, hello.peer, held)
         return True
 
     def _check(self, hello: Hello) -> None:
