@@ -17,6 +17,7 @@ from memsync.manager.files import Files
 from memsync.testing import NAME, Cluster, Peer, until
 
 OPTIONS = {"network": {"lease": 0.6, "poll": 0.2}}  # seconds
+PATIENT = {"network": {"lease": 60, "poll": 0.2}}  # nobody is deposed for its silence
 
 pytestmark = [pytest.mark.process, pytest.mark.watched]
 
@@ -56,7 +57,7 @@ def test_of_two_networks_the_later_one_gives_up(
     for peer in first:
         peer.pause()
     delete_all(folder)
-    second = cluster.start(2, {"log": ["its own"], "other": 1}, OPTIONS)
+    second = [cluster.peer({"log": ["its own"], "other": 1}, OPTIONS) for _ in range(2)]
     assert second[0].status()["status"] == "host"
     assert kept < network(folder)
     second[1].run(note_what_is_rolled_back)
@@ -78,10 +79,10 @@ def test_of_two_networks_the_later_one_gives_up(
 def test_what_was_not_acknowledged_is_proposed_in_the_network_that_counts(
     cluster: Cluster, folder: Path
 ) -> None:
-    first = cluster.peer({"n": 0}, OPTIONS)
+    first = cluster.peer({"n": 0}, PATIENT)
     first.pause()
     delete_all(folder)
-    host, writer = cluster.start(2, {"n": 100}, {**OPTIONS, "network": {"poll": 0.2, "lease": 60}})
+    host, writer = (cluster.peer({"n": 100}, PATIENT) for _ in range(2))
     host.pause()
     ticket = writer.begin(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=20))
     until(lambda: writer.snapshot("n") == 101)
