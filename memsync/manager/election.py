@@ -342,6 +342,7 @@ class _Gathering:
         self._host.beat(now)
         if now >= self._next_mending:
             self._next_mending = now + _LONGEST_PAUSE
+            self._host.look()  # where a gap was left, there may be two candidates at once
             self._host.mend_place()
         if self._host.is_deposed():
             raise _Deposed

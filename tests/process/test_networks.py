@@ -82,15 +82,15 @@ def test_what_was_not_acknowledged_is_proposed_in_the_network_that_counts(
     first = cluster.peer({"n": 0}, PATIENT)
     first.pause()
     delete_all(folder)
-    host, writer = (cluster.peer({"n": 100}, PATIENT) for _ in range(2))
+    host = cluster.peer({"n": 100}, PATIENT)
+    writer = cluster.peer(None, {**PATIENT, "clientOnly": True})  # so nobody goes on with that one
     host.pause()
     ticket = writer.begin(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=20))
     until(lambda: writer.snapshot("n") == 101)
     first.resume()
-    host.resume()
+    host.kill()
     writer.result(ticket)
-    until(lambda: first.snapshot("n") == 1, 20)
-    assert cluster.settled([first, host, writer]) == {"n": 1}
+    assert cluster.settled([first, writer]) == {"n": 1}
 
 
 def test_clients_of_a_frozen_host_see_that_its_number_is_another_peers(
