@@ -96,9 +96,17 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
 
 
 def _last_epoch(node: Node, reign: Reign | None) -> int:
-    """The last number used, as far as locks or peers know: locks may have been deleted."""
-    known: list[int] = [content.get("epoch", 0) for content in node.folder.living_peers().values()]
-    return max([reign.epoch if reign else 0, node.state.epoch, *known])
+    """The last number used, as far as locks or peers know: locks may have been deleted.
+
+    With their witnesses gone as well there may have been later ones of which nobody here knows, as
+    when two networks meet: a gap is left, so that none is used twice.
+    """
+    peers = node.folder.living_peers().values()
+    known: int = max([node.state.epoch, *(content.get("epoch", 0) for content in peers)])
+    last = reign.epoch if reign else 0
+    if last < known or node.leaves_gap:
+        return max(last, known) + int(node.machine.new_id()[:4], 16)
+    return last
 
 
 class _Precedence:
@@ -141,7 +149,7 @@ def _may_depose(node: Node) -> bool:
 
 def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
     """Attach to whoever holds the lock; None when that broke off and is to be tried again."""
-    node.state_epoch_in_file(max(reign.epoch, 1))
+    node.state_epoch_in_file(max(reign.epoch, node.state.epoch, 1))
     timeout = min(_dial_timeout(node), max(deadline - node.machine.monotonic(), 0.01))
     link = None
     try:
@@ -236,7 +244,7 @@ def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | No
 
 
 class _Deposed(Exception):
-    """The candidate was too slow, and somebody else has taken the next epoch."""
+    """The candidate was too slow, or its number too low: somebody has to take a later epoch."""
 
 
 class _Gathering:
@@ -256,27 +264,33 @@ class _Gathering:
         # Nor may a member be passed over whose file somebody has deleted.
         members = [peer for peer in node.state.members if peer not in self.living]
         holders |= {peer for peer in members if node.folder.is_alive(peer) is None}
-        self._recovery = Recovery(node.id, node.replica.pair, holders)
+        self._recovery = Recovery(node.id, node.replica.pair, holders, node.replica.network)
         self._patience = node.options.network.recovery  # seconds left to wait for the silent
         self._next_mending = self._machine.monotonic() + _LONGEST_PAUSE
         self._broke_off: set[str] = set()  # sources that were given the time to come again
         # There was a host before, so there may be survivors, whose files somebody has deleted.
         is_newcomer = not holders and not node.state.version and node.replica.pair == (0, 0)
         may_be_survivors = is_newcomer and node.folder.opened_epoch() > 0
-        self._founding_patience = _FOUNDING_PATIENCE if may_be_survivors else 0.0
+        # So there may where the object was founded twice, for all files had been deleted then.
+        is_patient = may_be_survivors or node.leaves_gap
+        self._founding_patience = _FOUNDING_PATIENCE if is_patient else 0.0
 
     def run(self) -> Life[None]:
         """Gather the reports, then bring this peer level with the best; a new object is founded.
 
-        Raises `_Deposed` when somebody else has taken the next epoch meanwhile.
+        Raises `_Deposed` when somebody else has taken the next epoch meanwhile, or the number may
+        have been used before.
         """
         yield from self._collect()
         while True:
+            if self._recovery.networks > 1 and not self._node.leaves_gap:
+                self._node.leaves_gap = True
+                raise _Deposed
             peer, pair = self._recovery.best()
             if peer == self._node.id:
                 break
             if (yield from self._fetch(peer)):
-                self._recovery.advanced(self._node.replica.pair)
+                self._recovery.advanced(self._node.replica.pair, self._node.replica.network)
             else:
                 self._forget(peer)
                 yield from self._collect()
@@ -354,6 +368,7 @@ class _Gathering:
         self._host.beat(now)
         if now >= self._next_mending:
             self._next_mending = now + _LONGEST_PAUSE
+            self._host.look()  # where a gap was left, there may be two candidates at once
             self._host.mend_place()
         if self._host.is_deposed():
             raise _Deposed
@@ -365,7 +380,7 @@ class _Gathering:
         self.reported[peer] = (channel, hello)
         self.living.add(peer)
         self._pids[peer] = hello.pid
-        self._recovery.report(peer, (hello.epoch, hello.version))
+        self._recovery.report(peer, (hello.epoch, hello.version), hello.network)
 
     def _forget(self, peer: str) -> None:
         channel, _ = self.reported.pop(peer)
@@ -383,17 +398,18 @@ class _Gathering:
         """Take over what a peer holds beyond us; False when it broke off."""
         if self._machine.misbehaves("a source breaks off"):
             return False
-        channel, _ = self.reported[peer]
-        epoch, version = self._node.replica.pair
+        channel, hello = self.reported[peer]
+        replica = self._node.replica
+        epoch, version = replica.pair if replica.network == hello.network else (0, 0)
         try:
             channel.queue(frame(Fetch(epoch, version)))
-            yield from self._take(channel)
+            yield from self._take(channel, hello.network)
             return True
         except (ChannelLost, ProtocolError) as error:
             log.warning("peer %s could not hand over its state: %s", peer, error)
             return False
 
-    def _take(self, channel: Channel) -> Life[None]:
+    def _take(self, channel: Channel, network: str) -> Life[None]:
         arrived: deque[tuple[object, int]] = deque()
         yield from self._wait_for_more(channel, arrived)
         source = arrived.popleft()[0]
@@ -401,7 +417,8 @@ class _Gathering:
             raise ProtocolError(f"Source was expected, not {type(source).__name__}")
         node = self._node
         entries: list[Entry] = []
-        while node.replica.pair != (source.epoch, source.version):
+        wanted = network, (source.epoch, source.version)
+        while (node.replica.network, node.replica.pair) != wanted:
             if not arrived:
                 yield from self._wait_for_more(channel, arrived)
             message, size = arrived.popleft()

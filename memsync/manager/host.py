@@ -122,10 +122,10 @@ class Host:
         return self.deposed
 
     def look(self) -> None:
-        """Look for a later epoch."""
-        if not self.deposed and self._node.folder.is_over(self.epoch):
+        """Look for a later epoch, or somebody else who has this one."""
+        if not self.deposed and not self._node.folder.reigns_still(self.epoch, self._node.id):
             if not self.hand_over.has_begun:
-                log.warning("deposed %s: a later epoch is taken", self._node)
+                log.warning("deposed %s: another process has this epoch or a later", self._node)
             self.deposed = True
 
     def beat(self, now: float) -> None:
@@ -401,6 +401,10 @@ class Host:
 
     def admit(self, channel: Channel, hello: Hello) -> None:
         """Attach a peer and bring it level, or tell it why not."""
+        if self.deposed or self._gives_way_to(hello):
+            self.deposed = True
+            channel.close()
+            return
         try:
             self._check(hello)
         except MemSyncError as error:
@@ -419,6 +423,22 @@ class Host:
         log.info("attached name=%s peer=%s pid=%s", self._node.name, hello.peer, hello.pid)
         self._bring_level(channel, hello)
 
+    def _gives_way_to(self, hello: Hello) -> bool:
+        """Whether a peer holds what this host cannot go on beside; there is an election then.
+
+        That is the object of a network founded earlier, and a pair that would have to go back: once
+        all locks were deleted, nobody may know of a later epoch but those who were in it.
+        """
+        own = self._node.state.network
+        if hello.protocol != PROTOCOL or not hello.network:
+            return False
+        last = self.epoch if hello.network == own else self.epoch - 1
+        if own <= hello.network and hello.epoch <= last:
+            return False
+        held = f"network={hello.network} epoch={hello.epoch}"
+        log.warning("gives way %s: peer=%s holds %s", self._node, hello.peer, held)
+        return True
+
     def _check(self, hello: Hello) -> None:
         if hello.protocol != PROTOCOL:
             raise ProtocolError(
@@ -436,7 +456,8 @@ class Host:
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
         attached = Attached(hello.peer, channel)
-        pair = (hello.epoch, hello.version)
+        is_other = hello.network != self._node.state.network  # it joins as new
+        pair = (0, 0) if is_other else (hello.epoch, hello.version)
         self._queue_level(attached, pair, hello.lowest, hello.known)
         self._out.add(attached)
 

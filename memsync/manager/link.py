@@ -135,7 +135,7 @@ class Link:
         Raises `ChannelLost` when the host is gone or was replaced, and what the host refused with.
         """
         while not self._is_level():
-            if not self._node.reigns_still(self.reign.epoch):
+            if not self._node.reigns_still(self.reign):
                 raise ChannelLost("the host is gone")
             self._node.check_stop()
             if self._machine.monotonic() > deadline:
@@ -175,7 +175,7 @@ class Link:
                 next_look = now + self._rhythm()
                 self._looked_at = now
                 self._mend()
-                if not self._node.reigns_still(self.reign.epoch):
+                if not self._node.reigns_still(self.reign):
                     self._lose("the host's lock is free, or a newer one exists")
                 elif self._is_silent(now):
                     self._lose("the host hangs")
@@ -415,7 +415,7 @@ class Link:
         if now - self._looked_at <= self._node.options.network.recovery / 2:
             return False
         self._looked_at = now
-        if self._node.role is not self or self._node.reigns_still(self.reign.epoch):
+        if self._node.role is not self or self._node.reigns_still(self.reign):
             return False
         self._lose("the host's lock is free, or a newer one exists")
         return True

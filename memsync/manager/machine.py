@@ -104,6 +104,10 @@ class Machine:
         """An id for a peer, used once."""
         return secrets.token_hex(8)
 
+    def new_network(self) -> str:
+        """An id for a network, used once; ids sort by the time of day of the founding."""
+        return f"{self.wall_ms():012x}-{self.new_id()}"
+
     def new_waker(self) -> Waker:
         """What ends a wait of a life from elsewhere."""
         return Waker()

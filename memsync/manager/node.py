@@ -41,7 +41,7 @@ from ..replication.writes import Writes
 from ..version import __version__
 from .channel import Channel
 from .election import find_role
-from .folder import Address, ObjectFolder, encode
+from .folder import Address, ObjectFolder, Reign, encode
 from .host import Host
 from .link import Link
 from .machine import Life, Machine, Pause
@@ -93,6 +93,7 @@ class Node:
         self.leaves_file = False  # free, for a host to see for certain that this peer has gone
         self.granted: Grant | None = None  # the next epoch, by the host before
         self.no_relief_before = 0.0  # monotonic seconds; see `relief`
+        self.leaves_gap = False  # before the epoch for which it stands next
         self.watching = Watching(self.guard)
         self.trace = new_trace(name, self.id, wanted=options.log_events)
         self.replica: Replica[PendingWrite] = Replica(
@@ -202,6 +203,7 @@ class Node:
         self.since = self.machine.wall_ms() / 1000
         self.role = role
         self.leaves_file = not isinstance(role, Host)
+        self.leaves_gap = False
         self.own.enter(role, last, keeps_accepted=isinstance(role, Host))
         old, self._last_host = self._last_host, self.state.host
         if old not in (None, self._last_host):
@@ -228,7 +230,7 @@ class Node:
 
     def found(self) -> None:
         """Begin a new object with this peer's own data."""
-        self.replica.found(self._data, stated(self.options))
+        self.replica.found(self._data, stated(self.options), self.machine.new_network())
 
     def arrive(self, epoch: int, channel: Channel, hello: Hello) -> None:
         """A peer asks the host of an epoch to attach it (called on a handshake's thread)."""
@@ -265,6 +267,7 @@ class Node:
             options=group_part(stated(self.options)),
             known=self.replica.writes.known,
             server_only=self.options.server_only,
+            network=self.replica.network,
         )
 
     def rendezvous(self, epoch: int, address: Address) -> dict[str, Any]:
@@ -272,6 +275,7 @@ class Node:
         return {
             "protocol": PROTOCOL,
             "name": self.name,
+            "network": self.state.network,
             "epoch": epoch,
             "id": self.id,
             "pid": self.machine.pid(),
@@ -298,9 +302,9 @@ class Node:
             log.debug("the last known key is used: %s", error)
             return self.authkey
 
-    def reigns_still(self, epoch: int) -> bool:
+    def reigns_still(self, reign: Reign) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
-        return self.folder.reigns_still(epoch)
+        return self.folder.reigns_still(reign.epoch, reign.peer)
 
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
@@ -443,7 +447,7 @@ class Node:
         """Whether a link broke although its host lives and nobody here was interrupted."""
         if isinstance(role, Host) or role.interrupted:
             return False
-        return self.reigns_still(role.reign.epoch)
+        return self.reigns_still(role.reign)
 
     def _next_role(self) -> Life[Role]:
         """The next role; a peer that runs already outlives errors that may pass."""

@@ -256,13 +256,19 @@ class OwnWrites:
         """
         lost, self._replica.lost = self._replica.lost, 0
         if lost:
-            error = ConflictError(
-                f"{lost} or more acknowledged writes of this peer are lost: it was frozen while "
-                "its host died and others went on without it, and it remembers no more than "
-                f"network.maxLog ({self._replica.writes.keep}) of its own writes to bring back"
+            self._tell_lost(
+                lost,
+                "it was frozen while its host died and others went on without it, and it remembers "
+                f"no more than network.maxLog ({self._replica.writes.keep}) of its own writes to "
+                "bring back",
             )
-            log.error("%s", error)
-            self._rolled_back(error)
+        given_up, self._replica.given_up = self._replica.given_up, 0
+        if given_up:
+            self._tell_lost(
+                given_up,
+                "after the files of the object were deleted it was founded a second time, and the "
+                "one that was founded earlier counts",
+            )
         outcomes = self._replica.outcomes
         kept = []
         keeps_accepted = keeps_accepted or self._holds_back
@@ -274,6 +280,11 @@ class OwnWrites:
                 self.settle(outcome)
             outcomes.popleft()
         outcomes.extend(kept)
+
+    def _tell_lost(self, count: int, why: str) -> None:
+        error = ConflictError(f"{count} or more acknowledged writes of this peer are lost: {why}")
+        log.error("%s", error)
+        self._rolled_back(error)
 
     def settle(self, outcome: Outcome[PendingWrite]) -> None:
         """The outcome of an own write is known; its concern may have to be waited for."""

@@ -16,7 +16,7 @@ import msgspec
 from ..document import Written
 from ..errors import ProtocolError
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Number of the protocol; peers of different numbers do not talk."""
 
 Kind = Literal["patch", "event", "member", "lock", "rpc", "reign"]
@@ -39,6 +39,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     options: dict[str, Any] = {}  # those of the group's options which it states
     known: int = 1  # it was told an outcome of every own number below, perhaps by a lost host
     server_only: bool = False
+    network: str = ""  # whose object it holds; "": it holds nothing
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=2):
@@ -197,6 +198,7 @@ class Snapshot(msgspec.Struct):
     reigns: list[tuple[int, int]]  # epoch, version of its first entry
     index: list[Any]  # see `conflicts.ConflictIndex.encode`
     document: dict[str, Any]
+    network: str = ""
 
 
 Message = (

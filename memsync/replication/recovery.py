@@ -6,6 +6,9 @@ The best pair is the greatest: an acknowledged write is at its writer or at anot
 pair of at least one of them. Recovery is complete when every living peer has reported or has died;
 the candidate may open earlier only when the wait is over, and never with an object of its own
 making while somebody that holds the object is silent.
+
+Pairs are compared within one network only (see `state`). Of several the one founded first counts,
+and who is of another counts as holding nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ Pair = tuple[int, int]
 class Recovery:
     """The reports of one recovery; `expected` are the living peers besides the candidate."""
 
-    def __init__(self, candidate: str, pair: Pair, expected: set[str]) -> None:
+    def __init__(self, candidate: str, pair: Pair, expected: set[str], network: str = "") -> None:
         self._candidate = candidate
-        self._pairs: dict[str, Pair] = {candidate: pair}
+        self._held: dict[str, tuple[str, Pair]] = {candidate: (network, pair)}
         self._silent = set(expected)
 
     @property
@@ -26,27 +29,34 @@ class Recovery:
         """The living peers that have not reported."""
         return set(self._silent)
 
-    def report(self, peer: str, pair: Pair) -> None:
-        """A peer tells what it holds."""
-        self._pairs[peer] = pair
+    @property
+    def networks(self) -> int:
+        """Of how many networks there are objects."""
+        return len({network for network, _ in self._held.values() if network})
+
+    def report(self, peer: str, pair: Pair, network: str = "") -> None:
+        """A peer tells what it holds, and of which network; "" where that is nothing."""
+        self._held[peer] = network, pair
         self._silent.discard(peer)
 
     def lost(self, peer: str) -> None:
         """A peer has died, or its link has broken: it counts no more unless it reports again."""
-        self._pairs.pop(peer, None)
+        self._held.pop(peer, None)
         self._silent.discard(peer)
 
     def expect(self, peer: str) -> None:
         """A peer lives that has not reported, or whose link has broken: it is waited for."""
-        self._pairs.pop(peer, None)
+        self._held.pop(peer, None)
         self._silent.add(peer)
 
     def best(self) -> tuple[str, Pair]:
         """The peer with the greatest pair; the candidate itself when nobody holds more."""
-        own = self._pairs[self._candidate]
-        peer, pair = max(self._pairs.items(), key=lambda item: item[1])
+        first = min((network for network, _ in self._held.values() if network), default="")
+        pairs = {peer: pair for peer, (network, pair) in self._held.items() if network == first}
+        own = pairs.get(self._candidate, (0, 0))
+        peer, pair = max(pairs.items(), key=lambda item: item[1])
         return (peer, pair) if pair > own else (self._candidate, own)
 
-    def advanced(self, pair: Pair) -> None:
+    def advanced(self, pair: Pair, network: str = "") -> None:
         """The candidate was brought level to a pair."""
-        self._pairs[self._candidate] = pair
+        self._held[self._candidate] = network, pair

@@ -88,10 +88,12 @@ class Replica(Generic[W]):
         self.live = make_live({}, guard)
         self.shown = (0, 0)  # the pair that `live` shows, the pending writes on top
         self.lost = 0  # acknowledged own writes that no host has and nobody remembers
+        self.given_up = 0  # acknowledged own writes of a network that gave way to an earlier one
         self.outcomes: deque[Outcome[W]] = deque()  # of own writes, until somebody takes them
         self.part = part  # bytes of a snapshot in one frame
         self._changed = changed
         self._arrived: list[Entry | Decision] = []
+        self._network = ""  # whose object `live` shows
         self._hidden = 0  # own writes up to this number are in the state, or never will be
         self._stale = False  # live must be made anew
         self._before: list[Operation] | None = None
@@ -104,14 +106,19 @@ class Replica(Generic[W]):
         """What this copy can vouch for: (0, 0) when it holds nothing, or is torn."""
         return (0, 0) if self.state.torn else self.state.pair
 
+    @property
+    def network(self) -> str:
+        """The network whose object this copy can vouch for; "" when that is none."""
+        return self.state.network if self.pair != (0, 0) else ""
+
     def accept_torn(self) -> None:
         """There is no better copy than this one, although a change to it was interrupted."""
         self.state.torn = False
         self._start_anew(0)
 
-    def found(self, data: dict[str, Any], options: dict[str, Any]) -> None:
+    def found(self, data: dict[str, Any], options: dict[str, Any], network: str = "") -> None:
         """Begin a new object."""
-        self.state.found(data, options)
+        self.state.found(data, options, network)
         self._stale = True
 
     # -- own writes ------------------------------------------------------------------------------
@@ -258,6 +265,9 @@ class Replica(Generic[W]):
 
     def _renew(self) -> None:
         """Make `live` anew: a snapshot has come, or a change to it was interrupted."""
+        if self._network != self.state.network:
+            self.writes.have_seen_nothing()  # of this object
+            self._network = self.state.network
         fork, _ = self._compiled_anew()
         install(self.live, fork.root)
         self._changed(None)
@@ -282,14 +292,17 @@ class Replica(Generic[W]):
         """Collect a part of a snapshot; at the last one it is installed. True when it was.
 
         Own writes up to the number `decided` are decided; what the snapshot lacks of the others is
-        pending again.
+        pending again. In another network than before, those that were accepted are lost.
         """
         self._parts.append(part.data)
         if not part.last:
             return False
         data = b"".join(self._parts)
         self._parts = []
+        network = self.state.network
         self.state.restore(data)
+        if network not in ("", self.state.network):
+            self.given_up += self.writes.forget_accepted()
         self._start_anew(decided)
         return True
 

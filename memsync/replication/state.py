@@ -6,7 +6,10 @@ private: what programs read is `replica`'s, which shows a peer's pending writes 
 
 The system part holds what the group must not forget when its host dies: the members, for each
 writer the outcomes of its proposals (the exactly-once table), who wrote where and when (the
-conflict index), where the reigns began, and the founder's options. A row of the table goes when its
+conflict index), where the reigns began, the founder's options, and the id of the *network*: of the
+founding from which all copies of the object come. Pairs ``(epoch, version)`` of two networks have
+nothing to do with each other. Ids sort by when their networks were founded; where two meet, the
+earlier one counts. A row of the table goes when its
 peer is dead for certain, by an entry, so at the same version everywhere.
 """
 
@@ -59,6 +62,7 @@ class State:
         self.document: dict[str, Any] = {}
         self.epoch = 0
         self.version = 0
+        self.network = ""
         self.host: str | None = None
         self.members: dict[str, dict[str, Any]] = {}
         self.table: dict[str, Row] = {}
@@ -69,11 +73,12 @@ class State:
 
     @property
     def pair(self) -> tuple[int, int]:
-        """``(epoch, version)``, which never goes back."""
+        """``(epoch, version)``, which never goes back within a network."""
         return self.epoch, self.version
 
-    def found(self, data: dict[str, Any], options: dict[str, Any]) -> None:
+    def found(self, data: dict[str, Any], options: dict[str, Any], network: str = "") -> None:
         """Become the state of a new object: version 0, before its first entry."""
+        self.network = network
         self.document = to_plain(data)
         self.options = options
         self.index = ConflictIndex(group_value(options, "network.max_index"))
@@ -143,24 +148,26 @@ class State:
                 self.reigns,
                 self.index.encode(),
                 self.document,
+                self.network,
             )
         )
 
     def restore(self, data: bytes) -> None:
         """Become the state of a snapshot.
 
-        Raises `ProtocolError` when the snapshot is none or would go back; nothing changes then.
+        Raises `ProtocolError` when the snapshot is none, or is of this network and would go back;
+        nothing changes then.
         """
         snapshot = decode_snapshot(data)
         pair = (snapshot.epoch, snapshot.version)
-        if not self.torn and pair < self.pair:
+        if not self.torn and snapshot.network == self.network and pair < self.pair:
             raise ProtocolError(f"a snapshot of {pair} would go back behind {self.pair}")
         index = ConflictIndex.decode(
             group_value(snapshot.options, "network.max_index"), snapshot.index
         )
         with self.guard:
             self.torn = True
-            self.document = snapshot.document
+            self.document, self.network = snapshot.document, snapshot.network
             self.members, self.options = snapshot.members, snapshot.options
             self.reigns = snapshot.reigns
             self.index = index

@@ -115,6 +115,22 @@ class Writes(Generic[W]):
         self._forgotten.clear()
         return gone
 
+    def forget_accepted(self) -> int:
+        """The network in which they were accepted gave up: nothing of it is brought back.
+
+        Returns how many of those are lost that were told as accepted (at least, as in `recall`).
+        """
+        lost = len(self._forgotten) + sum(write.done for write in self._recent)
+        self._recent.clear()
+        self._recent_bytes = 0
+        self._forgotten.clear()
+        return lost
+
+    def have_seen_nothing(self) -> None:
+        """The pending writes were made on another object than the one to which they go now."""
+        for write in self.pending.values():
+            write.proposal.epoch = write.proposal.version = 0
+
     def after(self, last: int) -> list[W]:
         """What a host that decided this peer's numbers up to `last` must be sent, in sequence."""
         return [write for number, write in self.pending.items() if number > last]

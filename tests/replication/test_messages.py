@@ -38,6 +38,7 @@ from memsync.replication.messages import (
 MESSAGES: list[Message] = [
     Hello(1, "obj", "ab", 7, ["writer"], 2, 3, 4),
     Hello(1, "obj", "ab", 7, [], 0, 0, 1, True, 5, ["method"]),
+    Hello(1, "obj", "ab", 7, [], 2, 3, 4, network="018b-c0"),
     Welcome("ab", 1, 2, True, 3),
     Refused(["ERR_AUTH", "text", {}]),
     Fetch(1, 2),
@@ -113,7 +114,7 @@ def test_any_bytes_are_a_message_or_a_protocol_error(body: bytes) -> None:
 def test_a_snapshot_survives_the_wire_with_the_order_of_its_keys(document: dict) -> None:
     table = {"ab": (3, [(2, [5, None]), (3, [6, ["ERR_UPDATE", "text", {}]])])}
     members, index = {"ab": {"id": "ab"}}, [[0, 0], [["/a", "$set", b"x", 1, 2, "ab"]]]
-    snapshot = Snapshot(1, 2, "ab", members, table, {"timeout": 5}, [(1, 1)], index, document)
+    snapshot = Snapshot(1, 2, "ab", members, table, {"timeout": 5}, [(1, 1)], index, document, "id")
     decoded = decode_snapshot(encode_snapshot(snapshot))
     assert decoded == snapshot
     assert repr(decoded) == repr(snapshot)

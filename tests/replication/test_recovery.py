@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,3 +81,31 @@ def test_the_best_is_at_least_what_anybody_reported(own, reports) -> None:
     peer, pair = recovery.best()
     assert pair == max([own, *reports.values()])
     assert (peer == "me") == (own == pair)
+
+
+A, B = "018b-early", "018c-late"
+
+
+@pytest.mark.parametrize(
+    ("own", "reports", "best"),
+    [
+        ((B, (9, 9)), {"a": (A, (1, 1))}, "a"),
+        ((A, (1, 1)), {"a": (B, (9, 9))}, "me"),
+        ((A, (1, 1)), {"a": (B, (9, 9)), "b": (A, (1, 2))}, "b"),
+        (("", (0, 0)), {"a": (B, (1, 1)), "b": (B, (1, 2))}, "b"),
+        (("", (0, 0)), {"a": ("", (0, 0)), "b": (A, (1, 1)), "c": (B, (2, 1))}, "b"),
+        ((A, (1, 1)), {"a": ("", (0, 0))}, "me"),
+        (("", (0, 0)), {"a": ("", (0, 0))}, "me"),
+        ((A, (1, 1)), {"a": (B, (1, 1))}, "me"),
+        ((B, (1, 1)), {"a": (A, (1, 1))}, "a"),
+    ],
+)
+def test_of_several_networks_the_one_founded_first_counts(own, reports, best) -> None:
+    recovery = Recovery("me", own[1], set(reports), own[0])
+    for peer, (network, pair) in reports.items():
+        recovery.report(peer, pair, network)
+    pair = own[1] if best == "me" else reports[best][1]
+    assert recovery.best() == (best, pair)
+    assert recovery.networks == len({n for n, _ in [own, *reports.values()] if n})
+    recovery.advanced(pair, reports.get(best, own)[0])
+    assert recovery.best() == ("me", pair)

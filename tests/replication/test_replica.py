@@ -164,3 +164,55 @@ def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() 
     assert copy.live == {}
     copy.settle()
     assert copy.live == {"n": 6}
+
+
+def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
+    mine, theirs = reign({"n": 0}, "me"), reign({"n": 100}, "me")
+    mine.state.network, theirs.state.network = "late", "early"
+    copy = new_replica("me")
+    bring_level(mine, copy)
+    assert (copy.network, copy.pair) == ("late", (1, 2))
+    copy.settle()
+    for number in (1, 2, 3):
+        copy.show(Write(proposal(number)))
+    for number in (1, 2):
+        copy.apply(entry_of(mine.propose("me", proposal(number))), 10)
+    copy.settle()
+    for outcome in copy.outcomes:
+        outcome.write.resolve(outcome.version, None)
+    assert copy.pair > theirs.state.pair  # which says nothing: it is another history
+    _, frames = replica_of(theirs).level(0, 0)
+    for each in frames:
+        copy.take_part(parse(each[HEADER:]))
+    copy.settle()
+    assert (copy.network, copy.pair) == ("early", theirs.state.pair)
+    assert (copy.given_up, copy.lost) == (2, 0)
+    (pending,) = copy.writes.pending.values()
+    assert (pending.proposal.number, pending.proposal.epoch, pending.proposal.version) == (3, 0, 0)
+    assert copy.live == {"n": 101}
+    theirs.attach("me", copy.writes.lowest, copy.writes.known)
+    copy.apply(entry_of(theirs.propose("me", pending.proposal)), 10)
+    copy.settle()
+    assert copy.live == {"n": 101}
+    assert not copy.writes.pending
+
+
+def test_a_snapshot_of_the_same_network_does_not_go_back() -> None:
+    host, copy = reign({"n": 0}, "w"), new_replica()
+    _, old = replica_of(host).level(0, 0)
+    host.propose("w", proposal(1))
+    bring_level(host, copy)
+    with pytest.raises(ProtocolError, match="would go back"):
+        copy.take_part(parse(old[0][HEADER:]))
+
+
+def test_a_torn_copy_and_an_empty_one_are_of_no_network() -> None:
+    copy = new_replica()
+    copy.found({"n": 1}, {}, "one")
+    assert copy.network == ""
+    host = reign({"n": 0})
+    host.state.network = "one"
+    bring_level(host, copy)
+    assert copy.network == "one"
+    copy.state.torn = True
+    assert copy.network == ""

@@ -145,3 +145,17 @@ def test_g2_what_changed_nothing_is_not_brought_back() -> None:
     writes.settle(2, made_entry=True)
     assert writes.recall(0) == 0
     assert list(writes.pending) == [2]
+
+
+def test_what_was_accepted_in_a_network_that_gives_up_is_not_brought_back() -> None:
+    writes = filled(5, keep=2)
+    for number in (1, 2, 3, 4):
+        write = writes.settle(number, made_entry=True)
+        if number != 4:
+            write.resolve(number, None)
+    assert writes.forget_accepted() == 3  # of number 4 nobody was told
+    assert writes.recall(0) == 0
+    assert list(writes.pending) == [5]
+    writes.have_seen_nothing()
+    proposal = writes.pending[5].proposal
+    assert (proposal.epoch, proposal.version) == (0, 0)

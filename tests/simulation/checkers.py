@@ -54,15 +54,15 @@ def replicas_are_equal(history: History) -> Iterator[str]:
 
 def everybody_applies_the_same(history: History) -> Iterator[str]:
     """G1: an entry is the same wherever it is applied, and comes once and in order."""
-    known: dict[tuple[int, int], tuple[str, int]] = {}
-    last: dict[str, tuple[int, int]] = {}
-    for who, epoch, version, digest in history.applied:
-        first, expected = known.setdefault((epoch, version), (who, digest))
+    known: dict[tuple[str, int, int], tuple[str, int]] = {}
+    last: dict[tuple[str, str], tuple[int, int]] = {}
+    for who, network, epoch, version, digest in history.applied:
+        first, expected = known.setdefault((network, epoch, version), (who, digest))
         if digest != expected:
             yield f"entry ({epoch}, {version}) is one thing at {first}, another at {who}"
-        if (epoch, version) <= last.get(who, (0, 0)):
-            yield f"{who} told of ({epoch}, {version}) after {last[who]}"
-        last[who] = epoch, version
+        if (epoch, version) <= last.get((who, network), (0, 0)):
+            yield f"{who} told of ({epoch}, {version}) after {last[who, network]}"
+        last[who, network] = epoch, version
 
 
 def _object(history: History) -> dict[str, Any] | None:
@@ -90,26 +90,38 @@ def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
 
 
 def _may_be_lost(history: History, write: Write) -> bool:
+    if write.network != history.finals[0].network:
+        return True  # that network gave up
+    if any(at >= write.at and not living & write.holders for at, living in history.wipes):
+        return True  # who goes on has not heard that there was a later epoch
     return any(
         not (opening.took_part | opening.passed_over) & write.holders
         for opening in history.openings
-        if opening.at >= write.at
+        if opening.at >= write.at and opening.network == write.network
     )
+
+
+def the_network_founded_first_counts(history: History) -> Iterator[str]:
+    """Of those of which somebody has a copy when the faults are over."""
+    for final in history.finals:
+        if history.healed and final.network > min(history.healed):
+            yield f"{final.who} has {final.network}, of {sorted(history.healed)}"
 
 
 def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]:
     """G3: in the host and the writer, or in the host and one peer, if there is one."""
-    members: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
+    members: dict[tuple[str, str, int, int], list[tuple[int, int]]] = {}
     for each in history.decided:
         if each.outcome == "entry":
-            key = (each.peer, each.proposal.number, each.version + 1)
+            key = (each.network, each.peer, each.proposal.number, each.version + 1)
             members.setdefault(key, []).append((each.epoch, each.members))
     for write in history.writes:
         if write.outcome != "ok" or not write.is_tagged:
             continue
         wanted = 2 if write.others else 1
         if write.w == "majority":
-            decided = members.get((write.peer, write.number, write.version), [])
+            key = (write.network, write.peer, write.number, write.version)
+            decided = members.get(key, [])
             # A later host may have ordered it anew, after this one was lost with what it ordered.
             known = [number for epoch, number in decided if epoch <= write.epoch]
             wanted = known[-1] // 2 + 1 if known else 1
@@ -153,7 +165,7 @@ def pending_writes_are_shown_on_the_confirmed_state(history: History) -> Iterato
 
 
 def a_pair_never_goes_back(history: History) -> Iterator[str]:
-    """G4."""
+    """G4, from one network to another as well."""
     last: dict[str, tuple[int, int]] = {}
     for look in history.looks:
         before = last.get(look.who, (0, 0))
@@ -163,13 +175,14 @@ def a_pair_never_goes_back(history: History) -> Iterator[str]:
 
 
 def a_counter_never_goes_back(history: History) -> Iterator[str]:
-    """G4: but for a write of the peer's own that was refused."""
-    last: dict[str, tuple[int, int, int]] = {}
+    """G4: but for a write of the peer's own that was refused, and in the object of one network."""
+    last: dict[tuple[str, str], tuple[int, int, int]] = {}
     for look in history.looks:
-        n, told, epoch = last.get(look.who, (0, 0, 0))
+        key = look.who, look.network
+        n, told, epoch = last.get(key, (0, 0, 0))
         if look.n < n and look.rolled_back == told and not _was_absent(history, look, epoch):
             yield f"{look.who} reads n = {look.n} after {n}, and nothing was rolled back"
-        last[look.who] = (look.n, look.rolled_back, look.pair[0])
+        last[key] = (look.n, look.rolled_back, look.pair[0])
 
 
 def _was_absent(history: History, look: Look, before: int) -> bool:
@@ -177,6 +190,7 @@ def _was_absent(history: History, look: Look, before: int) -> bool:
     return any(
         before < opening.epoch <= look.pair[0] and look.who not in opening.took_part
         for opening in history.openings
+        if opening.network == look.network
     )
 
 
@@ -189,10 +203,11 @@ def who_writes_reads_it(history: History) -> Iterator[str]:
 
 def one_host_for_each_epoch(history: History) -> Iterator[str]:
     """G6."""
-    hosts: dict[int, str] = {}
+    hosts: dict[tuple[str, int], str] = {}
     for opening in history.openings:
-        if hosts.setdefault(opening.epoch, opening.who) != opening.who:
-            yield f"epoch {opening.epoch} has {hosts[opening.epoch]} and {opening.who}"
+        key = opening.network, opening.epoch
+        if hosts.setdefault(key, opening.who) != opening.who:
+            yield f"epoch {opening.epoch} has {hosts[key]} and {opening.who}"
 
 
 def max_writers_is_kept(history: History) -> Iterator[str]:
@@ -263,14 +278,16 @@ def _epoch_at(reigns: tuple[tuple[int, int], ...], version: int) -> int:
 
 def conflicts_are_decided_as_the_rule_says(history: History) -> Iterator[str]:
     """G7: against every entry of the host's history that the writer had not seen."""
-    openings = {opening.epoch: opening for opening in history.openings}
+    openings = {(opening.network, opening.epoch): opening for opening in history.openings}
     entries = {
-        (each.epoch, each.version + 1): each for each in history.decided if each.outcome == "entry"
+        (each.network, each.epoch, each.version + 1): each
+        for each in history.decided
+        if each.outcome == "entry"
     }
     for each in history.decided:
         if each.proposal.where is not None:
             continue
-        opening = openings.get(each.epoch)
+        opening = openings.get((each.network, each.epoch))
         if opening is None:
             continue
         expected = _is_refused(history.is_strict, opening, entries, each)
@@ -286,7 +303,7 @@ def conflicts_are_decided_as_the_rule_says(history: History) -> Iterator[str]:
 def _is_refused(
     is_strict: bool,
     opening: Opening,
-    entries: dict[tuple[int, int], Decided],
+    entries: dict[tuple[str, int, int], Decided],
     asked: Decided,
 ) -> bool:
     base = asked.proposal.version
@@ -296,7 +313,8 @@ def _is_refused(
             break
     mine = list(_named(asked.proposal.body))
     for version in range(base + 1, asked.version + 1):
-        entry = entries.get((_epoch_at(opening.reigns, version), version))
+        epoch_then = _epoch_at(opening.reigns, version)
+        entry = entries.get((opening.network, epoch_then, version))
         if entry is None or entry.peer == asked.peer:
             continue
         if not is_strict and entry.proposal.timestamp <= asked.proposal.timestamp:
@@ -314,6 +332,7 @@ CHECKERS: tuple[Checker, ...] = (
     replicas_are_equal,
     everybody_applies_the_same,
     no_acknowledged_write_is_lost,
+    the_network_founded_first_counts,
     an_acknowledged_write_is_in_two_processes,
     no_write_is_applied_twice,
     writes_of_a_peer_keep_their_order,

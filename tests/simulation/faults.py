@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .disk import ROOT
+from .disk import ROOT, WITNESSES
 from .process import Process
 
 if TYPE_CHECKING:
@@ -283,6 +283,29 @@ def delete_files(run: Run, chance: random.Random) -> bool:
     return True
 
 
+def delete_witnesses(run: Run, chance: random.Random) -> bool:
+    """All files and their witnesses are gone, perhaps under a frozen host, and somebody starts.
+
+    Who is faster than all that make their files again founds a second network. Two networks may
+    have more writers than one may have.
+    """
+    if run.history.writer_limit is not None:
+        return False
+    victim = _one(run, chance, host=True)
+    if victim is not None and chance.random() < 0.6:
+        victim.freeze(chance.choice([0.3, 1.5, 3.0]))
+    disk = run.world.disk
+    for path in [*disk.files]:
+        if path.startswith((f"{ROOT}/", f"{WITNESSES}/")):
+            del disk.files[path]
+    run.world.note("", "deletes everything")
+    living = frozenset(p.name for p in run.world.processes if p.alive and not p.ended)
+    run.history.wipes.append((run.world.now, living))
+    run.join()
+    disk.changed()
+    return True
+
+
 def cut(run: Run, chance: random.Random) -> bool:
     """A connection breaks, although both sides live."""
     victim = _one(run, chance, host=False)
@@ -321,6 +344,7 @@ FAULTS: dict[str, Fault] = {
         slow_peer,
         fork,
         delete_files,
+        delete_witnesses,
         cut,
     )
 }

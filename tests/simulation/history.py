@@ -51,6 +51,7 @@ class Write:
         self.error = ""
         self.version = 0
         self.epoch = 0  # of who was told, then
+        self.network = ""
         self.at = 0.0  # when the outcome was known
         self.reads_itself = True
         self.holders: frozenset[str] = frozenset()  # living processes, when it was acknowledged
@@ -64,6 +65,7 @@ class Look(NamedTuple):
     """What a process shows after a step in which that changed."""
 
     who: str
+    network: str
     pair: tuple[int, int]
     n: int
     rolled_back: int  # how often it was told so
@@ -76,6 +78,7 @@ class Applied(NamedTuple):
     """An entry that a process told its callbacks of."""
 
     who: str
+    network: str
     epoch: int
     version: int
     digest: int
@@ -89,6 +92,7 @@ class Opening(NamedTuple):
 
     at: float
     who: str
+    network: str
     epoch: int
     reigns: tuple[tuple[int, int], ...]
     took_part: frozenset[str]
@@ -98,6 +102,7 @@ class Opening(NamedTuple):
 class Decided(NamedTuple):
     """What a host decided about a proposal; `version` is the one before."""
 
+    network: str
     epoch: int
     version: int
     peer: str
@@ -111,6 +116,7 @@ class Final(NamedTuple):
 
     who: str
     peer: str
+    network: str
     state: bytes
     live_is_confirmed: bool
     pending: int
@@ -128,6 +134,8 @@ class History:
         self.openings: list[Opening] = []
         self.decided: list[Decided] = []
         self.finals: list[Final] = []
+        self.wipes: list[tuple[float, frozenset[str]]] = []  # all traces went; who lived then
+        self.healed: set[str] = set()  # the networks of those who stay, when the faults are over
         self.deaths: dict[str, float] = {}
         self.rolled_back: Counter[str] = Counter()
         self.failures: list[tuple[str, bool, str, str]] = []  # who, whether it was up, what
@@ -148,9 +156,11 @@ class History:
         if not process.alive:
             return
         if event == "received_patches":
+            network = process.node.state.network
             for each in payload:
                 digest = zlib.crc32(_encode([each["peer"], each["patch"]]))
-                self.applied.append(Applied(process.name, each["epoch"], each["version"], digest))
+                pair = each["epoch"], each["version"]
+                self.applied.append(Applied(process.name, network, *pair, digest))
         elif event == "rolled_back":
             self.rolled_back[process.name] += 1
         elif event == "disconnected":
@@ -180,6 +190,7 @@ class History:
             Opening(
                 process.world.now,
                 process.name,
+                state.network,
                 host.epoch,
                 tuple(state.reigns),
                 frozenset(there),
@@ -199,7 +210,8 @@ class History:
             outcome = "entry"
             if isinstance(result, Decision):
                 outcome = "nothing" if result.error is None else str(result.error[0])
-            self.decided.append(Decided(host.epoch, version, peer, proposal, outcome, members))
+            at = state.network, host.epoch, version
+            self.decided.append(Decided(*at, peer, proposal, outcome, members))
             return result
 
         sequencer.propose = recorded  # type: ignore[method-assign]
@@ -214,6 +226,7 @@ class History:
             return
         look = Look(
             process.name,
+            node.state.network,
             shown,
             n,
             told,
@@ -261,6 +274,7 @@ class History:
             return  # nobody is there to hear it
         world = process.world
         write.at = world.now
+        write.network = process.node.state.network
         error = future.exception()
         if error is not None:
             assert isinstance(error, MemSyncError), error

@@ -18,6 +18,7 @@ from memsync.manager import (
     hand_over,
     host,
     link,
+    machine,
     outgoing,
     own_writes,
     presence,
@@ -448,6 +449,12 @@ def a_mark_outlives_its_connection(stack: ExitStack) -> None:
 def a_deposed_host_to_whom_nobody_talks_goes_on(stack: ExitStack) -> None:
     """It looked for a successor only when there was something to do."""
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
+
+
+@_mutation
+def pairs_of_two_networks_are_compared(stack: ExitStack) -> None:
+    """There was no id of a network: an object that was founded twice was mixed from both."""
+    _replace(stack, machine.Machine, "new_network", lambda _: lambda self: "0")
 
 
 # -- leases, hand-over, deletion -------------------------------------------------------------------

@@ -185,6 +185,8 @@ class Run:
         world = self.world
         world.calm = True
         world.note("", "the faults are over")
+        staying = [process for process in self._up() if not process.leaving]
+        self.history.healed = {p.node.replica.network for p in staying} - {""}
         for process in world.processes:
             process.fuse, process.lit_by = -1, None
             process.thaw()
@@ -221,6 +223,7 @@ class Run:
                 Final(
                     process.name,
                     process.node.id,
+                    replica.state.network,
                     replica.state.encode(),
                     identical(to_plain(replica.live), confirmed),
                     process.node.own.pending,
