@@ -271,6 +271,7 @@ class TestTheCluster:
     def test_errors_of_a_peer_reach_the_test_with_their_place(self, run) -> None:
         result = run(
             """
+            import sys
             import threading
 
             import pytest
@@ -281,6 +282,7 @@ class TestTheCluster:
             class Odd(Exception):
                 def __init__(self, one, two):
                     super().__init__("odd")
+                    self.one = one
 
             def raise_odd(mem):
                 raise Odd(1, 2)
@@ -290,9 +292,14 @@ class TestTheCluster:
                 with pytest.raises(UpdateError) as info:
                     peer.patch({"$inc": {"n": 1}})
                 assert f"pid={peer.pid}" in info.value.__notes__[0]
-                with pytest.raises(RuntimeError, match="Odd: odd") as info:
+                with pytest.raises(Odd, match="odd") as info:
                     peer.run(raise_odd)
                 assert "in raise_odd" in info.value.__notes__[0]
+                assert info.value.one == 1
+                for end in (sys.exit, pytest.fail):
+                    with pytest.raises(BaseException, match="on purpose") as info:
+                        peer.run(lambda mem: end("on purpose"))
+                    assert type(info.value) in (SystemExit, pytest.fail.Exception)
                 with pytest.raises(TypeError, match="lock.*return something that can be pickled"):
                     peer.run(lambda mem: threading.Lock())
                 assert peer.run(lambda mem: mem.name) == "obj"
@@ -316,6 +323,8 @@ class TestTheCluster:
                 paused.pause()
                 with pytest.raises(AssertionError, match="it is paused, resume"):
                     paused.result(paused.begin(lambda mem: None), timeout=0.1)
+                with pytest.raises(AssertionError, match="no peer is active"):
+                    cluster.kill_host()
             """
         )
         result.assert_outcomes(passed=3)

@@ -39,11 +39,12 @@ from ..replication.messages import (
 from ..replication.recovery import Recovery
 from . import relief
 from .channel import Channel, ChannelLost
-from .folder import Address, Reign
+from .folder import Address, LockDamagedError, Reign
 from .host import Host
 from .link import Link
 from .machine import Dial, Life, Pause, Readable
 from .server import MemSyncServer, Serving
+from .shortage import share_of_descriptors, way_out
 
 if TYPE_CHECKING:
     from .node import Node
@@ -71,7 +72,13 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
     while True:
         node.check_stop()
         node.mend()
-        reign = node.folder.reign()
+        try:
+            reign = node.folder.reign()
+        except LockDamagedError:
+            if node.machine.monotonic() > deadline:
+                raise
+            yield Pause(node.waker, _LONGEST_PAUSE)
+            continue
         role: Host | Link | None = None
         if reign is not None and reign.held:
             grant = _grant(node, reign)
@@ -154,7 +161,7 @@ def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
     link = None
     try:
         channel = yield Dial(reign.address, node.authkey, frame(node.hello()), timeout)
-        link = Link(node, reign, channel)
+        link = _link(node, reign, channel)
         yield from link.join(deadline)
         return link
     except (ChannelLost, AuthenticationFailedError) as error:
@@ -167,6 +174,14 @@ def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
     except BaseException:
         if link is not None:
             link.close()
+        raise
+
+
+def _link(node: Node, reign: Reign, channel: Channel) -> Link:
+    try:
+        return Link(node, reign, channel)
+    except BaseException:
+        channel.close()
         raise
 
 
@@ -188,7 +203,7 @@ def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | No
         document=node.document_proxy,
         authkey=node.key,
         attach=lambda channel, hello: node.arrive(epoch, channel, hello),
-        max_handshakes=network.max_handshakes,
+        max_handshakes=share_of_descriptors(network.max_handshakes),
         handshake_timeout=network.handshake_timeout,
         proxies=node.options.manager.proxies,
     )
@@ -198,8 +213,8 @@ def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | No
             return node.machine.serve(address, node.authkey, serving)
         except OSError as error:
             raise RendezvousError(
-                f"no socket can be made at {address} ({error.strerror}): make the folder writable, "
-                "or set MEMSYNC_DIR to another one"
+                f"no socket can be made at {address} ({error.strerror}): "
+                f"{way_out(error, 'make the folder writable, or set MEMSYNC_DIR to another one')}"
             ) from error
 
     server = listen(node.folder.socket_address(epoch, node.id))
@@ -215,7 +230,12 @@ def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | No
         server.stop()
         return None
     log.info("standing for host %s next_epoch=%s granted=%s", node, epoch, grant is not None)
-    host = Host(node, epoch, lock, server, listen, since)
+    try:
+        host = Host(node, epoch, lock, server, listen, since)
+    except BaseException:
+        lock.close()
+        server.stop()
+        raise
     node.hosting = host
     reported: dict[str, tuple[Channel, Hello]] = {}
     try:

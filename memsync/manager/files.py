@@ -23,6 +23,7 @@ from pathlib import Path
 from ..errors import RendezvousError
 from . import forks
 from .mounts import network_file_system
+from .shortage import patiently, way_out
 
 log = logging.getLogger("memsync.folder")
 
@@ -116,6 +117,12 @@ class HeldFile:
         os.pwrite(self.fd, data, 0)
         os.ftruncate(self.fd, len(data))
 
+    def restore(self) -> None:
+        """Write the content again if somebody has changed it in place."""
+        if os.pread(self.fd, len(self.data) + 1, 0) != self.data:
+            log.warning("%s was overwritten: its content is restored", self.path)
+            self.rewrite(self.data)
+
     def beat(self) -> None:
         """Give a sign of life, which `Files.last_beat` shows to others."""
         os.utime(self.fd)
@@ -163,11 +170,16 @@ class Files:
         _open_private(path, f"the folder {path}")
 
     def listing(self, folder: Path) -> list[str]:
-        """The names in a folder; none when it is missing."""
+        """The names in a folder; none when it is missing. Raises `RendezvousError`."""
         try:
-            return os.listdir(folder)
+            return patiently(os.listdir, folder)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise RendezvousError(
+                f"the folder {folder} cannot be listed ({error.strerror}): "
+                f"{way_out(error, _WAY_OUT)}"
+            ) from error
 
     def inspect(self, path: Path) -> tuple[bool, bytes] | None:
         """Whether a file is held, and its content; None when it does not exist.
@@ -175,15 +187,14 @@ class Files:
         Raises `RendezvousError` when it cannot be read, is a link or no regular file.
         """
         try:
-            with forks.opening:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = patiently(_open_to_read, path)
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno != errno.ELOOP:
+                advice = f"make it readable for user {os.getuid()}, or set MEMSYNC_DIR to another"
                 raise RendezvousError(
-                    f"{path} cannot be read ({error.strerror}): make it readable for user "
-                    f"{os.getuid()}, or set MEMSYNC_DIR to another folder"
+                    f"{path} cannot be read ({error.strerror}): {way_out(error, advice)}"
                 ) from error
             raise RendezvousError(
                 f"{path} is a link: remove it, or set MEMSYNC_DIR to another folder"
@@ -205,18 +216,15 @@ class Files:
         """
         temporary = _temporary_in(folder)
         try:
-            with forks.opening:
-                fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                held = HeldFile(fd, path, data)
-                forks.register(held, lambda: os.close(fd))
+            held = patiently(_make, temporary, path, data)
         except OSError as error:
             raise RendezvousError(
                 f"the rendezvous folder {folder} cannot be written to ({error.strerror}): "
-                "free it, or set MEMSYNC_DIR to a folder of your own"
+                f"{way_out(error, f'free it, or {_WAY_OUT}')}"
             ) from error
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(fd, data)
+            fcntl.flock(held.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(held.fd, data)
             os.link(temporary, path)
         except FileExistsError:
             held.close(remove=False)
@@ -227,6 +235,21 @@ class Files:
         finally:
             temporary.unlink(missing_ok=True)
         return held
+
+    def check_secret(self, path: Path) -> None:
+        """Raise `RendezvousError` for a file that others may read, or that is somebody else's."""
+        with contextlib.suppress(FileNotFoundError):  # deleted this very moment
+            info = path.lstat()
+            if info.st_uid != os.getuid():
+                raise RendezvousError(
+                    f"{path} belongs to user {info.st_uid}, not to user {os.getuid()}: delete it "
+                    f"when no peer of this folder runs, or {_WAY_OUT}"
+                )
+            if info.st_mode & 0o077:
+                raise RendezvousError(
+                    f"{path} may be read by others (mode {stat.S_IMODE(info.st_mode):o}): run "
+                    f"chmod 600, or delete it when no peer of this folder runs"
+                )
 
     def exists(self, path: Path) -> bool:
         """Whether there is a file of that name."""
@@ -243,14 +266,14 @@ class Files:
         """Make or replace a file that nobody holds, in one step; raises `RendezvousError`."""
         temporary = _temporary_in(path.parent)
         try:
-            temporary.touch(mode=0o600)
-            temporary.write_bytes(data)
+            patiently(temporary.touch, mode=0o600)
+            patiently(temporary.write_bytes, data)
             temporary.replace(path)
         except OSError as error:
             _remove(temporary)
             raise RendezvousError(
                 f"the rendezvous file {path} cannot be written ({error.strerror}): "
-                "remove what is there, or set MEMSYNC_DIR to a folder of your own"
+                f"{way_out(error, f'remove what is there, or {_WAY_OUT}')}"
             ) from error
 
     def remove(self, path: Path) -> None:
@@ -287,6 +310,19 @@ def _place(folder: Path) -> str:
 def witness_root(root: str) -> Path:
     """This user's folder of witnesses in one of `WITNESS_ROOTS`."""
     return Path(root) / f"memsync-{os.getuid()}"
+
+
+def _open_to_read(path: Path) -> int:
+    with forks.opening:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _make(temporary: Path, path: Path, data: bytes) -> HeldFile:
+    with forks.opening:
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        held = HeldFile(fd, path, data)
+        forks.register(held, lambda: os.close(fd))
+        return held
 
 
 def _temporary_in(folder: Path) -> Path:

@@ -50,8 +50,12 @@ def root_folder() -> Path:
     """The folder which ``MEMSYNC_DIR`` names, else one per user in the temp folder."""
     stated = os.environ.get("MEMSYNC_DIR")
     if stated:
-        return Path(stated).absolute()
+        return Path(stated).expanduser().absolute()
     return Path(tempfile.gettempdir()).absolute() / f"memsync-{os.getuid()}"
+
+
+class LockDamagedError(RendezvousError):
+    """Somebody has written to a lock; its holder is about to mend it."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,10 @@ class ObjectFolder:
     def authkey(self) -> bytes:
         """The folder's key; made by whoever needs it first.
 
-        Raises `RendezvousError` when the file is damaged.
+        Raises `RendezvousError` when the file is damaged, or not for this user alone.
         """
         key = self._key_in_place(secrets.token_bytes(KEY_BYTES))
+        self._files.check_secret(self._key)
         if len(key) != KEY_BYTES:
             raise RendezvousError(
                 f"the key file {self._key} has {len(key)} bytes instead of {KEY_BYTES}: stop all "
@@ -225,7 +230,10 @@ class ObjectFolder:
 
     def mended(self, held: HeldFile) -> HeldFile:
         """A held file, made again if somebody deleted or replaced it, and does not hold it."""
-        if held.is_in_place() or self._is_held(held.path):
+        if held.is_in_place():
+            held.restore()
+            return held
+        if self._is_held(held.path):
             return held
         log.warning("%s was deleted or replaced: it is made again", held.path)
         folder = held.path.parent
@@ -416,16 +424,19 @@ class ObjectFolder:
         if not held:
             return Reign(epoch, False, "", 0, "", 0)
         content = decode(text) or {}
+        damaged = LockDamagedError(
+            f"the lock file {path} is held by a living process, but its content is damaged: its "
+            "holder mends that within its network.poll, unless it is frozen: continue or end it"
+        )
+        if not isinstance(content.get("protocol"), int):
+            raise damaged
         check_protocol(content, path)
         try:
             address = to_address(content["address"])
             since = content.get("since", 0)
             return Reign(epoch, True, content["id"], content["pid"], address, since)
-        except (KeyError, ValueError) as error:
-            raise RendezvousError(
-                f"the lock file {path} is held by a living process, but its content is damaged: "
-                "end that process"
-            ) from error
+        except (KeyError, ValueError):
+            raise damaged from None
 
 
 @lru_cache(maxsize=256)  # the host asks before each batch

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MemSyncError, ProtocolError, to_wire
+from ..errors import MemSyncError, ProtocolError, RendezvousError, to_wire
 from ..replication.concern import Concerns
 from ..replication.group_options import check_group_options
 from ..replication.membership import Members, check_peer_id, member_of
@@ -600,6 +600,8 @@ class Host:
                 yield from self._let_go()
                 if self._node.folder.rendezvous_names(self._node.id):
                     self._node.folder.remove_rendezvous()
+        except RendezvousError as error:  # an election follows
+            log.warning("not handed over %s: %s", self._node, error)
         finally:
             self.server.stop()
             self._lock_file.close()

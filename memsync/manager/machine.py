@@ -16,12 +16,14 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ..errors import RendezvousError
 from . import forks, watcher
 from .channel import Channel
 from .files import Files
 from .folder import Address
 from .manager import MemSyncManager
 from .server import MemSyncServer, Serving
+from .shortage import patiently, way_out
 from .waker import Waker
 from .wire import dial
 
@@ -82,6 +84,13 @@ Life = Generator[Wait, Any, T]
 """What is done in steps, with waits between them; returns a `T`."""
 
 
+def _open_selector() -> selectors.BaseSelector:
+    with forks.opening:
+        selector = selectors.DefaultSelector()
+        forks.register(selector, selector.close)
+        return selector
+
+
 class Machine:
     """The machine this process runs on."""
 
@@ -114,9 +123,11 @@ class Machine:
 
     def new_selector(self, waker: Waker) -> selectors.BaseSelector:
         """A selector that the waker can wake, closed in forked children."""
-        with forks.opening:
-            selector = selectors.DefaultSelector()
-            forks.register(selector, selector.close)
+        try:
+            selector = patiently(_open_selector)
+        except OSError as error:
+            advice = way_out(error, "see what the system says")
+            raise RendezvousError(f"no peer can be served ({error.strerror}): {advice}") from error
         selector.register(waker, selectors.EVENT_READ)
         return selector
 

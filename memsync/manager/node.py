@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import MemSyncError
+from ..errors import MemSyncError, RendezvousError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
 from ..replication.group_options import group_part, group_value
@@ -48,6 +48,7 @@ from .machine import Life, Machine, Pause
 from .own_writes import OwnWrites
 from .pending_write import PendingWrite
 from .proxy import DocumentProxy
+from .shortage import way_out
 from .trace import facts_of, new_trace
 from .watching import Watching
 
@@ -137,8 +138,12 @@ class Node:
 
         Raises what `election.find_role` and the folder raise; nothing is left behind then.
         """
-        with self.settled_in(timeout):
-            self._thread.start()
+        try:
+            with self.settled_in(timeout):
+                self._thread.start()
+        except OSError as error:
+            advice = way_out(error, "see what the system says")
+            raise RendezvousError(f"no peer can start ({error.strerror}): {advice}") from error
         try:
             self._ready.wait()
         except BaseException:  # interrupted: a failed start leaves nothing behind
@@ -411,6 +416,9 @@ class Node:
             began = self.machine.monotonic()
             try:
                 reason = yield from role.run()
+            except RendezvousError as error:  # the folder may be well again soon
+                reason = str(error)
+                log.error("%s is given up %s: %s", role.status, self, error)
             finally:
                 was_lost = isinstance(role, Link) and role.lost
                 self.own.leave(for_good=self.stopping, holds_back=was_lost)

@@ -88,6 +88,7 @@ class MemSyncServer(managers.Server):
         self.stop_event = threading.Event()
         self._serving = serving
         self._handshakes = threading.BoundedSemaphore(serving.max_handshakes)
+        self._is_short = False  # of descriptors or threads
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._shaking: dict[Connection, float] = {}  # since when (monotonic seconds)
@@ -148,6 +149,7 @@ class MemSyncServer(managers.Server):
                 self._handshakes.release()
                 self._pause_after(error)
                 continue
+            self._is_short = False
             self._begin(connection)
 
     def _accept(self) -> Connection:
@@ -192,7 +194,9 @@ class MemSyncServer(managers.Server):
     def _pause_after(self, error: Exception) -> None:
         if self.stop_event.is_set() or isinstance(error, BlockingIOError):
             return
-        log.warning("a connection could not be accepted: %s", error)
+        level = logging.DEBUG if self._is_short else logging.WARNING  # once is enough
+        log.log(level, "a connection could not be accepted: %s", error)
+        self._is_short = True
         self.stop_event.wait(_SHORT_OF_DESCRIPTORS_PAUSE)
 
     # -- one connection --------------------------------------------------------------------------
@@ -207,7 +211,7 @@ class MemSyncServer(managers.Server):
         except SystemExit:
             pass  # serve_client's way to say that its proxy has gone
         except (AuthenticationError, OSError, EOFError) as error:
-            log.info("a connection was refused or broke off: %s", error or "end of file")
+            log.info("a connection was refused or broke off: %s", str(error) or "end of file")
         except MemSyncError as error:
             log.warning("a connection was refused: %s", error)
         except Exception:  # whatever a stranger with the key sends, the host goes on

@@ -85,7 +85,7 @@ def _authenticated(address: Address, authkey: bytes, timeout: float) -> Iterator
     except BlockingIOError as error:  # how the system says that a time-out is over
         raise ChannelLost(f"handshake with {address}: no answer within {timeout:g} s") from error
     except (OSError, EOFError) as error:
-        raise ChannelLost(f"handshake with {address}: {error or 'end of file'}") from error
+        raise ChannelLost(f"handshake with {address}: {str(error) or 'end of file'}") from error
     finally:
         if not connection.closed:
             forks.release(connection)
@@ -94,9 +94,12 @@ def _authenticated(address: Address, authkey: bytes, timeout: float) -> Iterator
 
 def _connect(address: Address, timeout: float) -> Connection:
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    with forks.opening:
-        sock = socket.socket(family)
-        forks.register(sock, sock.close)
+    try:
+        with forks.opening:
+            sock = socket.socket(family)
+            forks.register(sock, sock.close)
+    except OSError as error:
+        raise ChannelLost(f"connecting to {address}: {error}") from error
     try:
         set_deadline(sock, timeout)
         sock.connect(address)

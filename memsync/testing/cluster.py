@@ -110,9 +110,14 @@ class Cluster:
         return [peer for peer in self.peers if _status(peer) not in (None, "stopped")]
 
     def host(self) -> Peer:
-        """The one active peer that hosts; waits until there is exactly one."""
+        """The one active peer that hosts; waits until there is exactly one.
+
+        Raises `AssertionError` when no peer is active, or when there is not one host in time.
+        """
 
         def the_one() -> list[Peer]:
+            if not self.active:
+                raise AssertionError(f"no peer is active, so nobody can host: {self.peers}")
             hosts = [peer for peer in self.peers if _status(peer) == "host"]
             return hosts if len(hosts) == 1 else []
 

@@ -61,7 +61,7 @@ class _Runner:
                 raise self._failure
             function, args, kwargs = cloudpickle.loads(call)
             answer = _encoded(ticket, function(self._mem, *args, **kwargs))
-        except Exception as error:  # the test judges it
+        except BaseException as error:  # sys.exit() and pytest.fail() as well: the test judges it
             answer = _encoded_error(ticket, error, traceback.format_exc())
         with self._answering, suppress(BrokenPipeError, ConnectionResetError):  # the test has ended
             self._connection.send_bytes(answer)
@@ -77,15 +77,33 @@ def _encoded(ticket: int, value: Any) -> bytes:
         ) from error
 
 
-def _encoded_error(ticket: int, error: Exception, text: str) -> bytes:
-    try:
-        answer = _dumps((ticket, None, error, text))
-        cloudpickle.loads(answer)  # an error may be pickled well and be refused by its own class
-    except Exception:
-        return _dumps((ticket, None, RuntimeError(f"{type(error).__name__}: {error}"), text))
-    return answer
+def _encoded_error(ticket: int, error: BaseException, text: str) -> bytes:
+    for copied in (lambda: error, lambda: _Copied(error)):
+        try:
+            answer = _dumps((ticket, None, copied(), text))
+            cloudpickle.loads(answer)  # it may be pickled well and be refused by its own class
+        except Exception:
+            continue
+        return answer
+    return _dumps((ticket, None, RuntimeError(f"{type(error).__name__}: {error}"), text))
 
 
-def _dumps(answer: tuple[int, Any, Exception | None, str]) -> bytes:
+class _Copied:
+    """An error whose class does not take its `args` back: it is copied without its `__init__`."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _copy, (type(self._error), self._error.args, self._error.__dict__)
+
+
+def _copy(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
+def _dumps(answer: tuple[int, Any, Any, str]) -> bytes:
     encoded: bytes = cloudpickle.dumps(answer)
     return encoded

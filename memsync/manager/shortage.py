@@ -1,0 +1,54 @@
+"""When this process, or the machine, has no descriptors left for the moment.
+
+Whoever needs one waits a little, for most shortages are short. While a peer waits it is like a
+process that is frozen: others go on without it where they can, and it catches up.
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PATIENCE = 1.0  # seconds; shorter than a lease
+_PAUSE = 0.02
+
+
+def is_shortage(error: OSError) -> bool:
+    """Whether there would be no error if there were more descriptors, or more memory."""
+    return error.errno in _ERRNOS
+
+
+def patiently(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what needs a descriptor, again and again for a second where there is none.
+
+    Raises what the call raises. No lock may be held by the caller.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return call(*args, **kwargs)
+        except OSError as error:
+            if not is_shortage(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
+
+
+def way_out(error: OSError, otherwise: str) -> str:
+    """What an error message advises."""
+    if not is_shortage(error):
+        return otherwise
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f"close what is not needed, or raise the limit on open files (ulimit -n is {soft})"
+
+
+def share_of_descriptors(wanted: int) -> int:
+    """At most a quarter of what this process may have open, so that strangers leave the rest."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 4))
