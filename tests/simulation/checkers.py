@@ -101,6 +101,14 @@ def _may_be_lost(history: History, write: Write) -> bool:
     )
 
 
+def nobody_founds_beside_a_network(history: History) -> Iterator[str]:
+    """G12: unless everything was deleted, witnesses included."""
+    first_wipe = min((at for at, _ in history.wipes), default=float("inf"))
+    for opening in history.openings:
+        if opening.beside and opening.at < first_wipe:
+            yield f"{opening.who} opens {opening.network} beside {sorted(opening.beside)}"
+
+
 def the_network_founded_first_counts(history: History) -> Iterator[str]:
     """Of those of which somebody has a copy when the faults are over."""
     for final in history.finals:
@@ -332,6 +340,7 @@ CHECKERS: tuple[Checker, ...] = (
     replicas_are_equal,
     everybody_applies_the_same,
     no_acknowledged_write_is_lost,
+    nobody_founds_beside_a_network,
     the_network_founded_first_counts,
     an_acknowledged_write_is_in_two_processes,
     no_write_is_applied_twice,
