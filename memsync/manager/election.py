@@ -110,6 +110,7 @@ def _has_grant(node: Node, reign: Reign) -> bool:
     return (
         grant is not None
         and grant.epoch == reign.epoch + 1
+        and node.state.host == reign.peer  # else the number is one of another network
         and node.replica.pair == (reign.epoch, grant.version)
     )
 

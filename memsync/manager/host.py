@@ -128,6 +128,7 @@ class Host:
             if not self.hand_over.has_begun:
                 log.warning("deposed %s: another process has this epoch or a later", self._node)
             self.deposed = True
+            self._node.leaves_gap = not self._node.folder.is_over(self.epoch)
 
     def beat(self, now: float) -> None:
         """Give a sign of life, if it is time (monotonic seconds)."""
@@ -518,7 +519,7 @@ class Host:
         node = self._node
         if not self._lock_file.mend(node.folder):
             log.warning("deposed %s: another process holds this epoch", self._node)
-            self.deposed = True
+            self.deposed = self._node.leaves_gap = True
             return
         node.mend()
         if not node.folder.has_socket(self.server.endpoint):
