@@ -140,8 +140,8 @@ class _Precedence:
 def _grant(node: Node, reign: Reign) -> Grant | None:
     """What lets this peer take the next epoch from the host of this one, if it has all there is."""
     grant, node.granted = node.granted, None
-    if grant is None or grant.epoch != reign.epoch + 1:
-        return None
+    if grant is None or grant.epoch != reign.epoch + 1 or node.state.host != reign.peer:
+        return None  # the number may be one of another network
     return grant if node.replica.pair == (reign.epoch, grant.version) else None
 
 

@@ -269,16 +269,19 @@ class ObjectFolder:
                 return self._parse_reign(_lock_in(self.path, epoch), epoch, *found)
         raise RendezvousError(f"the lock files in {self.path} change too quickly to be read")
 
-    def reigns_still(self, epoch: int, peer: str) -> bool:
+    def reigns_still(self, epoch: int, peer: str, *, if_missing: bool = True) -> bool:
         """Whether there is no later epoch, and this one's holder, a peer, is not dead for certain.
 
         Where its lock was deleted, a peer that is connected to the holder knows better, unless
-        somebody else holds the number now.
+        somebody else holds the number now. Who was away does not (`if_missing`): there may have
+        been a later epoch, and its lock be deleted as well.
         """
         if self.is_over(epoch):
             return False
         found = self._inspect_lock(epoch)
-        return found is None or (found[0] and (decode(found[1]) or {}).get("id", peer) == peer)
+        if found is None:
+            return if_missing
+        return found[0] and (decode(found[1]) or {}).get("id", peer) == peer
 
     def is_alive(self, peer: str) -> bool | None:
         """Whether a peer's file is held; None where it is missing, which may mean anything."""

@@ -123,17 +123,22 @@ class Host:
 
     def look(self) -> None:
         """Look for a later epoch, or somebody else who has this one."""
-        if not self.deposed and not self._node.folder.reigns_still(self.epoch, self._node.id):
+        was_away = self._machine.monotonic() - self._beat_at > self._node.lease.seconds / 2
+        reigns_still = self._node.folder.reigns_still
+        if not self.deposed and not reigns_still(
+            self.epoch, self._node.id, if_missing=not was_away
+        ):
             if not self.hand_over.has_begun:
                 log.warning("deposed %s: another process has this epoch or a later", self._node)
             self.deposed = True
+            self._node.leaves_gap = not self._node.folder.is_over(self.epoch)
 
     def beat(self, now: float) -> None:
         """Give a sign of life, if it is time (monotonic seconds)."""
         if now >= self._beat_at + self._node.lease.rhythm:
-            self._beat_at = now
             self._lock_file.beat()
             self.look()
+            self._beat_at = now
 
     # -- opening (driver) ------------------------------------------------------------------------
 
@@ -523,7 +528,7 @@ class Host:
         node = self._node
         if not self._lock_file.mend(node.folder):
             log.warning("deposed %s: another process holds this epoch", self._node)
-            self.deposed = True
+            self.deposed = self._node.leaves_gap = True
             return
         node.mend()
         if not node.folder.has_socket(self.server.endpoint):

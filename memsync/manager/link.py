@@ -415,7 +415,9 @@ class Link:
         if now - self._looked_at <= self._node.options.network.recovery / 2:
             return False
         self._looked_at = now
-        if self._node.role is not self or self._node.reigns_still(self.reign):
+        if self._node.role is not self:
+            return False
+        if self._node.reigns_still(self.reign, if_missing=False):
             return False
         self._lose("the host's lock is free, or a newer one exists")
         return True

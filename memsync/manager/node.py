@@ -307,9 +307,9 @@ class Node:
             log.debug("the last known key is used: %s", error)
             return self.authkey
 
-    def reigns_still(self, reign: Reign) -> bool:
+    def reigns_still(self, reign: Reign, *, if_missing: bool = True) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
-        return self.folder.reigns_still(reign.epoch, reign.peer)
+        return self.folder.reigns_still(reign.epoch, reign.peer, if_missing=if_missing)
 
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""

@@ -101,6 +101,14 @@ def _may_be_lost(history: History, write: Write) -> bool:
     )
 
 
+def nobody_founds_beside_a_network(history: History) -> Iterator[str]:
+    """G12: unless everything was deleted, witnesses included."""
+    first_wipe = min((at for at, _ in history.wipes), default=float("inf"))
+    for opening in history.openings:
+        if opening.beside and opening.at < first_wipe:
+            yield f"{opening.who} opens {opening.network} beside {sorted(opening.beside)}"
+
+
 def the_network_founded_first_counts(history: History) -> Iterator[str]:
     """Of those of which somebody has a copy when the faults are over."""
     for final in history.finals:
@@ -202,12 +210,17 @@ def who_writes_reads_it(history: History) -> Iterator[str]:
 
 
 def one_host_for_each_epoch(history: History) -> Iterator[str]:
-    """G6."""
-    hosts: dict[tuple[str, int], str] = {}
+    """G6; a number is forgotten where all files are deleted and all who knew of it are dead."""
+    hosts: dict[tuple[str, int], Opening] = {}
     for opening in history.openings:
         key = opening.network, opening.epoch
-        if hosts.setdefault(key, opening.who) != opening.who:
-            yield f"epoch {opening.epoch} has {hosts[key]} and {opening.who}"
+        first = hosts.setdefault(key, opening)
+        if first.who != opening.who and not _is_forgotten(history, first):
+            yield f"epoch {opening.epoch} has {first.who} and {opening.who}"
+
+
+def _is_forgotten(history: History, opening: Opening) -> bool:
+    return any(at >= opening.at and not living & opening.took_part for at, living in history.wipes)
 
 
 def max_writers_is_kept(history: History) -> Iterator[str]:
@@ -332,6 +345,7 @@ CHECKERS: tuple[Checker, ...] = (
     replicas_are_equal,
     everybody_applies_the_same,
     no_acknowledged_write_is_lost,
+    nobody_founds_beside_a_network,
     the_network_founded_first_counts,
     an_acknowledged_write_is_in_two_processes,
     no_write_is_applied_twice,

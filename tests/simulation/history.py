@@ -97,6 +97,7 @@ class Opening(NamedTuple):
     reigns: tuple[tuple[int, int], ...]
     took_part: frozenset[str]
     passed_over: frozenset[str]
+    beside: frozenset[str]  # who lives and holds the object of another network
 
 
 class Decided(NamedTuple):
@@ -195,6 +196,7 @@ class History:
                 tuple(state.reigns),
                 frozenset(there),
                 frozenset(passed_over),
+                frozenset(p.name for p in self.all_peers if _is_of_another(p, state.network)),
             )
         )
         sequencer = host._sequencer
@@ -304,6 +306,11 @@ class History:
             write.others = len([a for a in role.attached.values() if not a.lags])
         elif isinstance(role, Link):
             write.others = 1
+
+
+def _is_of_another(process: Process, network: str) -> bool:
+    is_there = process.alive and not process.ended
+    return is_there and process.node.replica.network not in ("", network)
 
 
 def _shows_what_it_should(copy: Replica[Any]) -> bool:

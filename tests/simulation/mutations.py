@@ -39,6 +39,7 @@ FOCUS: dict[str, dict[str, Any]] = {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
         "spots": ["a link breaks"],
         "kinds": ["nothing", "inc"],
+        "capacity": 300,
     },
     "an_own_write_is_hidden_before_it_has_come": {
         "faults": ["slow_peer", "cut", "freeze"],
