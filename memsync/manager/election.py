@@ -14,7 +14,7 @@ old link; the candidate waits until all have, or are dead, or the time is over.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from ..errors import (
@@ -58,6 +58,7 @@ _PRECEDENCE = 0.1  # seconds that others leave to a dedicated host, which takes 
 _GATHER_PAUSE = 0.005  # seconds between two looks for dead peers
 _FOUNDING_PATIENCE = 0.25  # seconds for survivors to make their deleted files again
 _LONGEST_LOOK = 0.05  # seconds; a candidate that was away for longer did not wait for anybody
+_BREAKS = 4  # times that a source is waited for anew, because it broke off
 _FETCH_PATIENCE = 5.0  # seconds without a byte after which a source is given up
 
 
@@ -88,7 +89,7 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
                 role = yield from _join(node, reign, deadline)
             elif _may_depose(node) and precedence.is_own():
                 log.warning("the host hangs %s host=%s host_pid=%s", node, reign.peer, reign.pid)
-                role = yield from _stand(node, reign.epoch + 1)
+                role = yield from _stand(node, _last_epoch(node, reign) + 1)
         elif not node.options.client_only and precedence.is_own():
             last = _last_epoch(node, reign)
             # Peers tell of epochs that were taken since the locks were read: not to be passed over.
@@ -287,7 +288,7 @@ class _Gathering:
         self._recovery = Recovery(node.id, node.replica.pair, holders, node.replica.network)
         self._patience = node.options.network.recovery  # seconds left to wait for the silent
         self._next_mending = self._machine.monotonic() + _LONGEST_PAUSE
-        self._broke_off: set[str] = set()  # sources that were given the time to come again
+        self._broke_off: Counter[str] = Counter()  # sources that were given time to come again
         # There was a host before, so there may be survivors, whose files somebody has deleted.
         is_newcomer = not holders and not node.state.version and node.replica.pair == (0, 0)
         may_be_survivors = is_newcomer and node.folder.opened_epoch() > 0
@@ -407,8 +408,8 @@ class _Gathering:
         channel.close()
         if self._node.folder.is_alive(peer) is not False:
             self._recovery.expect(peer)
-            if peer not in self._broke_off:
-                self._broke_off.add(peer)
+            self._broke_off[peer] += 1
+            if self._broke_off[peer] <= _BREAKS:
                 self._patience = self._node.options.network.recovery
         else:
             self._recovery.lost(peer)

@@ -61,6 +61,7 @@ log = logging.getLogger("memsync.host")
 
 _CLOSE_PATIENCE = 2.0  # seconds for the last bytes to leave when the host stops
 _SUSPICION = 1.0  # seconds of quick looks after a link broke
+_BLINK = 0.1  # seconds without a step, in which the host waited, or was frozen
 _QUICK_LOOK = 0.01  # seconds between them
 
 
@@ -95,7 +96,7 @@ class Host:
         self._pings_wanted = False
         self._look_for_writes = False
         self._is_closed = False
-        self._beat_at = node.machine.monotonic()
+        self._beat_at = self._awake_at = node.machine.monotonic()
         self._machine = node.machine
         self._trace = node.trace
         self._selector = self._machine.new_selector(node.waker)
@@ -114,10 +115,13 @@ class Host:
 
         A host that was frozen finds out with this: before it reads anything, and again after
         ordering and before it sends or acknowledges anything. Nobody can have deposed a host that
-        has given a sign of life within the last lease, so mostly a look at the clock will do.
+        has given a sign of life within the last lease, so mostly a look at the clock will do; but
+        where all files were deleted nobody knew of it, so it looks whenever it was away.
         """
-        silent = self._machine.monotonic() - self._beat_at
-        if not self.deposed and silent > self._node.lease.seconds / 2:
+        now = self._machine.monotonic()
+        away, self._awake_at = now - self._awake_at, now
+        is_silent = now - self._beat_at > self._node.lease.seconds / 2
+        if not self.deposed and (is_silent or away > _BLINK):
             self.look()
         return self.deposed
 
@@ -463,6 +467,8 @@ class Host:
         attached = Attached(hello.peer, channel)
         is_other = hello.network != self._node.state.network  # it joins as new
         pair = (0, 0) if is_other else (hello.epoch, hello.version)
+        if is_other and hello.network:
+            self._node.replica.forget_encoding()  # else it might show an old, lower pair
         self._queue_level(attached, pair, hello.lowest, hello.known)
         self._out.add(attached)
 
