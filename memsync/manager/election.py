@@ -39,7 +39,7 @@ from ..replication.messages import (
 from ..replication.recovery import Recovery
 from . import relief
 from .channel import Channel, ChannelLost
-from .folder import Address, LockDamagedError, Reign
+from .folder import WILL_PASS, Address, Reign
 from .host import Host
 from .link import Link
 from .machine import Dial, Life, Pause, Readable
@@ -75,8 +75,9 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
         node.mend()
         try:
             reign = node.folder.reign()
-        except LockDamagedError:
-            if node.machine.monotonic() > deadline:
+        except RendezvousError as error:
+            is_passing = WILL_PASS in getattr(error, "__notes__", ())
+            if not is_passing or node.machine.monotonic() > deadline:
                 raise
             yield Pause(node.waker, _LONGEST_PAUSE)
             continue

@@ -37,6 +37,7 @@ from .files import Files, HeldFile
 log = logging.getLogger("memsync.folder")
 
 KEY_BYTES = 32
+WILL_PASS = "a living process is about to mend it"  # a note of an error
 SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
 _LOOKS_MAX = 1000  # attempts to read a lock file that is removed between listing and reading
 LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
@@ -52,10 +53,6 @@ def root_folder() -> Path:
     if stated:
         return Path(stated).expanduser().absolute()
     return Path(tempfile.gettempdir()).absolute() / f"memsync-{os.getuid()}"
-
-
-class LockDamagedError(RendezvousError):
-    """Somebody has written to a lock; its holder is about to mend it."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +132,12 @@ class ObjectFolder:
         Raises `RendezvousError` when the file is damaged, or not for this user alone.
         """
         key = self._key_in_place(secrets.token_bytes(KEY_BYTES))
-        self._files.check_secret(self._key)
         if len(key) != KEY_BYTES:
             raise RendezvousError(
                 f"the key file {self._key} has {len(key)} bytes instead of {KEY_BYTES}: stop all "
                 "peers of this folder, then delete the file"
             )
+        self._files.check_secret(self._key)
         return key
 
     def kept_key(self, own: bytes) -> bytes:
@@ -427,10 +424,11 @@ class ObjectFolder:
         if not held:
             return Reign(epoch, False, "", 0, "", 0)
         content = decode(text) or {}
-        damaged = LockDamagedError(
+        damaged = RendezvousError(
             f"the lock file {path} is held by a living process, but its content is damaged: its "
             "holder mends that within its network.poll, unless it is frozen: continue or end it"
         )
+        damaged.add_note(WILL_PASS)
         if not isinstance(content.get("protocol"), int):
             raise damaged
         check_protocol(content, path)

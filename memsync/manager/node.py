@@ -404,7 +404,7 @@ class Node:
             self._ready.set()
 
     def _play_roles(self) -> Life[None]:
-        pause = 0.0
+        pause = others_first = 0.0
         while not self.stopping:
             role = yield from self._next_role()
             self._say_role(role)
@@ -419,6 +419,7 @@ class Node:
             except RendezvousError as error:  # the folder may be well again soon
                 reason = str(error)
                 log.error("%s is given up %s: %s", role.status, self, error)
+                others_first = self.machine.monotonic() + _RETRY
             finally:
                 was_lost = isinstance(role, Link) and role.lost
                 self.own.leave(for_good=self.stopping, holds_back=was_lost)
@@ -426,6 +427,8 @@ class Node:
                 self._turn(reason)
                 yield from self._close(role)
                 self._announce("disconnected", reason)
+            while self.machine.monotonic() < others_first and not self.stopping:
+                yield Pause(self.waker, _RETRY)  # others may have what is missing here
             if not self.stopping:
                 log.info("looking for a host %s reason=%r", self, reason)
                 is_short = self.machine.monotonic() - began < _SHORT_LINK
