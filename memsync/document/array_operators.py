@@ -22,7 +22,15 @@ from memsync.document.operators import (
     Rearranged,
     Splice,
 )
-from memsync.document.order import as_integer, compare, equal, equality_key, is_number, type_name
+from memsync.document.order import (
+    as_integer,
+    compare,
+    equal,
+    equality_key,
+    identical,
+    is_number,
+    type_name,
+)
 from memsync.document.paths import pointer_index
 from memsync.document.query import parse_condition, parse_query
 from memsync.document.traversal import MISSING
@@ -141,7 +149,8 @@ def _push(current: Any, push: Push, place: Place, context: Context) -> Any:
     array = _require_array("$push", current, place)
     position = _insertion_index(len(array), push.position)
     if push.key is None:
-        return _splice(len(array), position, push)
+        change = _splice(len(array), position, push)
+        return UNCHANGED if _is_in_vain(array, change) else change
     pushed = list.copy(array)
     pushed[position:position] = push.values
     return Rearranged(_sliced(_sorted(pushed, push.key), push.limit))
@@ -174,6 +183,17 @@ def _splice(length: int, position: int, push: Push) -> Any:
     if not (behind or before or values):
         return UNCHANGED
     return Splice(behind + before, position - len(before), values)
+
+
+def _is_in_vain(array: list[Any], change: Any) -> bool:
+    """Whether what ``$slice`` cuts off is the same as what comes, so that all is as before."""
+    if change is UNCHANGED or len(change.removed) != len(change.values):
+        return False
+    result = list.copy(array)
+    for index in change.removed:
+        del result[index]
+    result[change.at : change.at] = change.values
+    return identical(result, array)
 
 
 def _window(total: int, limit: int | None) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from ..errors import (
     ProtocolError,
     RendezvousError,
 )
-from ..replication.membership import member_in_file
+from ..replication.membership import Members, member_in_file
 from ..replication.messages import (
     HEADER,
     Entry,
@@ -39,7 +39,7 @@ from ..replication.messages import (
 from ..replication.recovery import Recovery
 from . import relief
 from .channel import Channel, ChannelLost
-from .folder import WILL_PASS, Address, Reign
+from .folder import Address, Reign
 from .host import Host
 from .link import Link
 from .machine import Dial, Life, Pause, Readable
@@ -73,29 +73,27 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
     while True:
         node.check_stop()
         node.mend()
-        try:
-            reign = node.folder.reign()
-        except RendezvousError as error:
-            is_passing = WILL_PASS in getattr(error, "__notes__", ())
-            if not is_passing or node.machine.monotonic() > deadline:
-                raise
-            yield Pause(node.waker, _LONGEST_PAUSE)
-            continue
+        reign = node.folder.reign()
         role: Host | Link | None = None
         if reign is not None and reign.held:
             grant = _grant(node, reign)
             if grant is not None:
                 role = yield from _stand(node, reign.epoch + 1, grant)
             elif not node.host_hangs(reign.epoch):
-                role = yield from _join(node, reign, deadline)
-            elif _may_depose(node) and precedence.is_own():
-                log.warning("the host hangs %s host=%s host_pid=%s", node, reign.peer, reign.pid)
-                role = yield from _stand(node, _last_epoch(node, reign) + 1)
-        elif not node.options.client_only and precedence.is_own():
-            last = _last_epoch(node, reign)
-            # Peers tell of epochs that were taken since the locks were read: not to be passed over.
-            if not node.folder.is_over(reign.epoch if reign else 0):
-                role = yield from _stand(node, last + 1)
+                if not reign.is_damaged:
+                    role = yield from _join(node, reign, deadline)
+            elif _may_depose(node):
+                peers = node.folder.living_peers()
+                if precedence.is_own(peers):
+                    found = "the host hangs %s host=%s host_pid=%s"
+                    log.warning(found, node, reign.peer, reign.pid)
+                    role = yield from _stand(node, _next_epoch(node, reign, peers))
+        elif not node.options.client_only:
+            peers = node.folder.living_peers()
+            # They tell of epochs that were taken since the locks were read: not to be passed over.
+            is_over = node.folder.is_over(reign.epoch if reign else 0)
+            if not is_over and precedence.is_own(peers):
+                role = yield from _stand(node, _next_epoch(node, reign, peers))
         if role is not None:
             return role
         if node.machine.monotonic() > deadline:
@@ -104,18 +102,17 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _last_epoch(node: Node, reign: Reign | None) -> int:
-    """The last number used, as far as locks or peers know: locks may have been deleted.
+def _next_epoch(node: Node, reign: Reign | None, peers: Members) -> int:
+    """The number after all that were used, as far as locks or peers know: locks may be deleted.
 
     With their witnesses gone as well there may have been later ones of which nobody here knows, as
-    when two networks meet: a gap is left, so that none is used twice.
+    when two networks meet: a gap at random is left, so that none is used twice.
     """
-    peers = node.folder.living_peers().values()
-    known: int = max([node.state.epoch, *(content.get("epoch", 0) for content in peers)])
+    known: int = max([node.state.epoch, *(peer.get("epoch", 0) for peer in peers.values())])
     last = reign.epoch if reign else 0
     if last < known or node.leaves_gap:
-        return max(last, known) + int(node.machine.new_id()[:4], 16)
-    return last
+        return max(last, known) + 1 + int(node.machine.new_id()[:4], 16)
+    return last + 1
 
 
 class _Precedence:
@@ -125,12 +122,11 @@ class _Precedence:
         self._node = node
         self._own_from: float | None = None  # monotonic seconds
 
-    def is_own(self) -> bool:
-        """Whether this peer may stand now."""
+    def is_own(self, peers: Members) -> bool:
+        """Whether this peer may stand now, beside the living ones."""
         node = self._node
         if node.options.server_only:
             return True
-        peers = node.folder.living_peers()
         if not any(content.get("serverOnly") for content in peers.values()):
             return True
         now = node.machine.monotonic()
@@ -469,6 +465,13 @@ class _Gathering:
 
 def _nobody_answers(node: Node) -> MemSyncError:
     reign = node.folder.reign()
+    if reign is not None and reign.is_damaged:
+        path = node.folder.path / f"epoch-{reign.epoch}.lock"
+        return RendezvousError(
+            f"the lock file {path} is held by a living process, "
+            "but its content is damaged: that process mends it within its network.poll, unless it "
+            "is frozen: continue or end it, then start again"
+        )
     if reign is not None and reign.held:
         return HostUnresponsiveError(
             f"the host of {node.name!r} (process {reign.pid}, peer {reign.peer}) does not answer; "

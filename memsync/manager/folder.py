@@ -37,7 +37,6 @@ from .files import Files, HeldFile
 log = logging.getLogger("memsync.folder")
 
 KEY_BYTES = 32
-WILL_PASS = "a living process is about to mend it"  # a note of an error
 SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
 _LOOKS_MAX = 1000  # attempts to read a lock file that is removed between listing and reading
 LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
@@ -65,6 +64,7 @@ class Reign:
     pid: int
     address: Address
     since: float  # seconds since 1970; 0 where the lock does not say
+    is_damaged: bool = False  # who holds it cannot be read; a living holder is about to mend that
 
 
 class EpochLock:
@@ -424,20 +424,14 @@ class ObjectFolder:
         if not held:
             return Reign(epoch, False, "", 0, "", 0)
         content = decode(text) or {}
-        damaged = RendezvousError(
-            f"the lock file {path} is held by a living process, but its content is damaged: its "
-            "holder mends that within its network.poll, unless it is frozen: continue or end it"
-        )
-        damaged.add_note(WILL_PASS)
-        if not isinstance(content.get("protocol"), int):
-            raise damaged
-        check_protocol(content, path)
+        if isinstance(content.get("protocol"), int):
+            check_protocol(content, path)
         try:
             address = to_address(content["address"])
             since = content.get("since", 0)
             return Reign(epoch, True, content["id"], content["pid"], address, since)
         except (KeyError, ValueError):
-            raise damaged from None
+            return Reign(epoch, True, "", 0, "", 0, is_damaged=True)
 
 
 @lru_cache(maxsize=256)  # the host asks before each batch
