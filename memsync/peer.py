@@ -333,7 +333,8 @@ class MemSync(Generic[TState], forks.Forkable):
         """`edit` with ``function(draft)``, repeated until it goes through; returns its result.
 
         The function may run several times, so it should do nothing but read and change the draft.
-        This is the way to claim a job. After `timeout` seconds the last `ConflictError` is raised.
+        This is the way to claim a job. After `timeout` seconds the last `ConflictError` is raised,
+        and what `patch` raises as soon as it does so: `WriteTimeoutError` when nobody answers.
 
         >>> from memsync import MemSync
         >>> with MemSync("doctest_transact", {"free": ["a", "b"]}) as mem:

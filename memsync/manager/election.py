@@ -149,7 +149,7 @@ def _may_depose(node: Node) -> bool:
     Otherwise it could be this peer that was away, and an old state that it would go on with.
     """
     epoch, _ = node.replica.pair
-    return not node.options.client_only and 0 < epoch >= node.folder.opened_epoch()
+    return not node.options.client_only and 0 < epoch >= node.folder.opened().epoch
 
 
 def _join(node: Node, reign: Reign, deadline: float) -> Life[Link | None]:
@@ -288,7 +288,7 @@ class _Gathering:
         self._broke_off: Counter[str] = Counter()  # sources that were given time to come again
         # There was a host before, so there may be survivors, whose files somebody has deleted.
         is_newcomer = not holders and not node.state.version and node.replica.pair == (0, 0)
-        may_be_survivors = is_newcomer and node.folder.opened_epoch() > 0
+        may_be_survivors = is_newcomer and node.folder.opened().epoch > 0
         # So there may where the object was founded twice, for all files had been deleted then.
         is_patient = may_be_survivors or node.leaves_gap
         self._founding_patience = _FOUNDING_PATIENCE if is_patient else 0.0
@@ -301,9 +301,7 @@ class _Gathering:
         """
         yield from self._collect()
         while True:
-            if self._recovery.networks > 1 and not self._node.leaves_gap:
-                self._node.leaves_gap = True
-                raise _Deposed
+            self._leave_gap_if(self._recovery.networks > 1)
             peer, pair = self._recovery.best()
             if peer == self._node.id:
                 break
@@ -312,7 +310,18 @@ class _Gathering:
             else:
                 self._forget(peer)
                 yield from self._collect()
+        network = self._node.replica.network
+        self._leave_gap_if(bool(network) and self._node.folder.opened().network != network)
         self._settle_silent(pair)
+
+    def _leave_gap_if(self, is_numbered_by_others: bool) -> None:
+        """Give up a number that follows those of another network than the object that counts.
+
+        That network may have had the number already, and only somebody who is silent may know.
+        """
+        if is_numbered_by_others and not self._node.leaves_gap:
+            self._node.leaves_gap = True
+            raise _Deposed
 
     def _settle_silent(self, pair: tuple[int, int]) -> None:
         silent = self._recovery.silent

@@ -28,7 +28,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ProtocolError, RendezvousError
 from ..replication.messages import PROTOCOL
@@ -38,6 +38,7 @@ log = logging.getLogger("memsync.folder")
 
 KEY_BYTES = 32
 SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
+_NETWORK_WIDTH = 32  # characters; an id has 29
 _LOOKS_MAX = 1000  # attempts to read a lock file that is removed between listing and reading
 LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
 PEER_NAME = re.compile(r"peer-([0-9a-f]+)\.json")
@@ -67,6 +68,13 @@ class Reign:
     is_damaged: bool = False  # who holds it cannot be read; a living holder is about to mend that
 
 
+class Opened(NamedTuple):
+    """An epoch in which there was a host."""
+
+    epoch: int  # 0 is none
+    network: str  # of the object that it had; "" where the lock cannot be read
+
+
 class EpochLock:
     """The lock of an epoch and its witness, as its holder has them."""
 
@@ -79,12 +87,13 @@ class EpochLock:
         for held in self._held:
             held.beat()
 
-    def mark(self, *, is_open: bool) -> None:
-        """Say whether there is something that survivors of its holder may hold.
+    def mark(self, network: str) -> None:
+        """Say of which network there is something that survivors of its holder may hold.
 
-        Not before the holder is host, and no more when it leaves as the last one.
+        "" before the holder is host, and again when it leaves as the last one.
         """
-        self._content["open"] = int(is_open)  # either way of the same length: replaced in place
+        self._content["open"] = int(bool(network))
+        self._content["network"] = _padded(network)
         for held in self._held:
             held.rewrite(encode(self._content))
 
@@ -184,6 +193,7 @@ class ObjectFolder:
             "address": address,
             "since": since,
             "open": 0,
+            "network": _padded(""),
         }
         taken: list[HeldFile] = []
         for folder in self._lock_folders():
@@ -208,14 +218,15 @@ class ObjectFolder:
         """Remove the file of a peer that has gone."""
         self._files.remove(_peer_file(self.path, peer))
 
-    def opened_epoch(self) -> int:
+    def opened(self) -> Opened:
         """The last epoch in which there was a host, of those that the folder still knows."""
         for epoch in sorted(self._epochs(), reverse=True):
             found = self._inspect_lock(epoch)
             content = decode(found[1]) if found is not None else {}
             if content is None or content.get("open"):
-                return epoch
-        return 0
+                network = (content or {}).get("network")
+                return Opened(epoch, network.strip() if isinstance(network, str) else "")
+        return Opened(0, "")
 
     def last_beat(self, epoch: int) -> int:
         """A number that changes with each sign of life of the epoch's host."""
@@ -358,8 +369,10 @@ class ObjectFolder:
         found = self._inspect_lock(epoch) if epoch is not None else None
         if epoch is None or found is None or found[0] or self.living_peers():
             return
-        if epoch > known and self.opened_epoch() not in (0, epoch):
-            content = encode({**(decode(found[1]) or {}), "open": 1})
+        opened = self.opened()
+        if epoch > known and opened.epoch not in (0, epoch):
+            facts = {"open": 1, "network": _padded(opened.network)}
+            content = encode({**(decode(found[1]) or {}), **facts})
             for folder in self._lock_folders():
                 self._files.replace(_lock_in(folder, epoch), content)
         self.clean(epoch, is_over=True)
@@ -432,6 +445,11 @@ class ObjectFolder:
             return Reign(epoch, True, content["id"], content["pid"], address, since)
         except (KeyError, ValueError):
             return Reign(epoch, True, "", 0, "", 0, is_damaged=True)
+
+
+def _padded(network: str) -> str:
+    """Of one length always, so that a lock is rewritten in place and never read in half."""
+    return network.ljust(_NETWORK_WIDTH)
 
 
 @lru_cache(maxsize=256)  # the host asks before each batch

@@ -166,7 +166,7 @@ class Host:
         own = member_of(node.hello())
         gone = self._presence.begin(own, living, granted_by, unheard)
         address = self.server.endpoint
-        self._lock_file.mark(is_open=True)
+        self._lock_file.mark(node.state.network)
         body = {"host": node.id, "pid": own["pid"], "address": address}
         self._push(self._sequencer.enter("reign", body))
         for peer in gone:
@@ -632,7 +632,7 @@ class Host:
         yield from self._say_good_bye()
         yield from self.hand_over.to_anybody()
         if not self.deposed and self.hand_over.is_last():
-            self._lock_file.mark(is_open=False)
+            self._lock_file.mark("")
 
     def _say_good_bye(self) -> Life[None]:
         patience = self._machine.monotonic() + _CLOSE_PATIENCE

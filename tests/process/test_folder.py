@@ -27,6 +27,8 @@ from memsync.manager.wire import dial
 from memsync.replication.messages import PROTOCOL
 from memsync.testing import NAME, Cluster, Peer, until
 
+NETWORK = "018bcff4aa43-12b6086c8c587140"
+
 pytestmark = pytest.mark.process
 
 NOBODY = 65534
@@ -586,21 +588,21 @@ def test_what_the_dead_left_is_removed_only_where_nobody_is_left(folder: Path) -
     assert names() == ["epoch-2.lock"]
 
 
-@pytest.mark.parametrize(("known", "opened"), [(1, 2), (2, 0)])
+@pytest.mark.parametrize(("known", "opened"), [(1, (2, NETWORK)), (2, (0, ""))])
 def test_that_there_may_be_survivors_is_told_by_the_lock_that_stays(
-    folder: Path, known: int, opened: int
+    folder: Path, known: int, opened: tuple[int, str]
 ) -> None:
     """The second lock is that of a candidate that never was host, unless the caller has seen it."""
     place = ObjectFolder(folder, NAME)
-    for epoch, is_open in ((1, True), (2, False)):
+    for epoch, network in ((1, NETWORK), (2, "")):
         lock = place.publish_lock(epoch, "ab", 7, "/x")
         assert lock is not None
-        lock.mark(is_open=is_open)
+        lock.mark(network)
         lock.close()
-    assert place.opened_epoch() == 1
+    assert place.opened() == (1, NETWORK)
     place.clean_if_deserted(known)
     assert [path.name for path in place.path.iterdir()] == ["epoch-2.lock"]
-    assert place.opened_epoch() == opened
+    assert place.opened() == opened
 
 
 def test_a_number_that_was_deleted_and_taken_anew_is_left_to_who_holds_it(folder: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_frozen_member_keeps_all_from_being_met_but_not_a_majority(
     frozen.pause()
     assert peer.patch(WRITE, w="majority")
     with pytest.raises(WriteConcernError, match="in 3 members, it is in 2") as caught:
-        peer.patch(WRITE, w="all", timeout=0.5)
+        peer.patch(WRITE, w="all", timeout=1.5)
     error = caught.value
     assert (error.code, error.outcome) == (MemErrors.ERR_WRITE_CONCERN, "applied")
     assert (error.wanted, error.reached) == (3, 2)
@@ -167,7 +167,7 @@ def test_what_changes_nothing_waits_for_its_concern_as_well(cluster: Cluster) ->
     client.patch(WRITE)
     for peer in (host, client):
         with pytest.raises(WriteConcernError):
-            peer.patch({"$set": {"n": 1}}, w="all", timeout=0.3)
+            peer.patch({"$set": {"n": 1}}, w="all", timeout=1.5)
     frozen.resume()
     for peer in (host, client):
         assert peer.patch({"$set": {"n": 1}}, w="all") == peer.version

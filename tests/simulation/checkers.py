@@ -94,11 +94,29 @@ def _may_be_lost(history: History, write: Write) -> bool:
         return True  # that network gave up
     if any(at >= write.at and not living & write.holders for at, living in history.wipes):
         return True  # who goes on has not heard that there was a later epoch
+    if _is_of_a_branch(history, write):
+        return True
     return any(
         not (opening.took_part | opening.passed_over) & write.holders
         for opening in history.openings
         if opening.at >= write.at and opening.network == write.network
     )
+
+
+def _is_of_a_branch(history: History, write: Write) -> bool:
+    """Whether its epoch was opened, all traces being gone, without who was in an earlier one.
+
+    The network has two lines of epochs then, and one of them counts.
+    """
+    openings = [each for each in history.openings if each.network == write.network]
+    for opening in openings:
+        if opening.epoch != write.epoch:
+            continue
+        known = {epoch for epoch, _ in opening.reigns}
+        wipes = [at for at, _ in history.wipes if at <= opening.at]
+        if any(each.at <= at and each.epoch not in known for at in wipes for each in openings):
+            return True
+    return False
 
 
 def nobody_founds_beside_a_network(history: History) -> Iterator[str]:
