@@ -558,7 +558,7 @@ class MemSync(Generic[TState], forks.Forkable):
             return {
                 "id": node.id,
                 "pid": os.getpid(),
-                "address": role.server.endpoint,
+                "address": role.seat.server.endpoint,
                 "started": True,
                 "connections": len(role.attached),
                 "since": role.since,

@@ -43,6 +43,7 @@ from .folder import Address, Reign
 from .host import Host
 from .link import Link
 from .machine import Dial, Life, Pause, Readable
+from .seat import Deposed, Seat
 from .server import MemSyncServer, Serving
 from .shortage import share_of_descriptors, way_out
 
@@ -74,11 +75,12 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
         node.check_stop()
         node.mend()
         reign = node.folder.reign()
+        last = reign.epoch if reign is not None else 0
         role: Host | Link | None = None
         if reign is not None and reign.held:
             grant = _grant(node, reign)
             if grant is not None:
-                role = yield from _stand(node, reign.epoch + 1, grant)
+                role = yield from _stand(node, last + 1, last, grant)
             elif not node.host_hangs(reign.epoch):
                 if not reign.is_damaged:
                     role = yield from _join(node, reign, deadline)
@@ -87,13 +89,12 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
                 if precedence.is_own(peers):
                     found = "the host hangs %s host=%s host_pid=%s"
                     log.warning(found, node, reign.peer, reign.pid)
-                    role = yield from _stand(node, _next_epoch(node, reign, peers))
+                    role = yield from _stand(node, _next_epoch(node, last, peers), last)
         elif not node.options.client_only:
             peers = node.folder.living_peers()
             # They tell of epochs that were taken since the locks were read: not to be passed over.
-            is_over = node.folder.is_over(reign.epoch if reign else 0)
-            if not is_over and precedence.is_own(peers):
-                role = yield from _stand(node, _next_epoch(node, reign, peers))
+            if not node.folder.is_over(last) and precedence.is_own(peers):
+                role = yield from _stand(node, _next_epoch(node, last, peers), last)
         if role is not None:
             return role
         if node.machine.monotonic() > deadline:
@@ -102,14 +103,13 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _next_epoch(node: Node, reign: Reign | None, peers: Members) -> int:
+def _next_epoch(node: Node, last: int, peers: Members) -> int:
     """The number after all that were used, as far as locks or peers know: locks may be deleted.
 
     With their witnesses gone as well there may have been later ones of which nobody here knows, as
     when two networks meet: a gap at random is left, so that none is used twice.
     """
     known: int = max([node.state.epoch, *(peer.get("epoch", 0) for peer in peers.values())])
-    last = reign.epoch if reign else 0
     if last < known or node.leaves_gap:
         return max(last, known) + 1 + int(node.machine.new_id()[:4], 16)
     return last + 1
@@ -191,10 +191,11 @@ def _dial_timeout(node: Node) -> float:
     return min(timeout, node.lease.rhythm) if _may_depose(node) else timeout
 
 
-def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | None]:
+def _stand(node: Node, epoch: int, last: int, grant: Grant | None = None) -> Life[Host | None]:
     """Try to become host of an epoch; None when somebody else is faster.
 
-    Who was granted it by the host before has all there is, and opens at once.
+    `last` is the highest epoch that the folder knew of, or 0. Who was granted the next one by its
+    host has all there is, and opens at once.
     """
     network = node.options.network
     serving = Serving(
@@ -227,9 +228,15 @@ def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | No
     if lock is None:
         server.stop()
         return None
+    if last and not node.folder.has_lock(last):
+        # All was deleted since: others may have taken this number, and a later one.
+        node.leaves_gap = True
+        lock.close()
+        server.stop()
+        return None
     log.info("standing for host %s next_epoch=%s granted=%s", node, epoch, grant is not None)
     try:
-        host = Host(node, epoch, lock, server, listen, since)
+        host = Host(node, Seat(node, epoch, lock, server, listen), since)
     except BaseException:
         lock.close()
         server.stop()
@@ -242,9 +249,9 @@ def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | No
         gathering = _Gathering(node, host, reported)
         if grant is None:
             yield from gathering.run()
-        host.look()
-        if host.deposed or node.state.epoch >= epoch:
-            raise _Deposed
+        host.seat.look()
+        if host.seat.deposed or node.state.epoch >= epoch:
+            raise Deposed
         if grant is not None and not grant.leaves:
             node.no_relief_before = node.machine.monotonic() + relief.PAUSE
         gone = node.state.host if grant is not None and grant.leaves else None
@@ -256,13 +263,9 @@ def _stand(node: Node, epoch: int, grant: Grant | None = None) -> Life[Host | No
         for channel, _ in reported.values():
             channel.close()
         yield from host.close(clean=False)
-        if isinstance(error, _Deposed):
+        if isinstance(error, Deposed):
             return None
         raise
-
-
-class _Deposed(Exception):
-    """The candidate was too slow, or its number too low: somebody has to take a later epoch."""
 
 
 class _Gathering:
@@ -290,13 +293,15 @@ class _Gathering:
         is_newcomer = not holders and not node.state.version and node.replica.pair == (0, 0)
         may_be_survivors = is_newcomer and node.folder.opened().epoch > 0
         # So there may where the object was founded twice, for all files had been deleted then.
-        is_patient = may_be_survivors or node.leaves_gap
-        self._founding_patience = _FOUNDING_PATIENCE if is_patient else 0.0
+        # They may be about to reach a host that hangs, for half of what a recovery waits.
+        self._founding_patience = _FOUNDING_PATIENCE if may_be_survivors else 0.0
+        if node.leaves_gap:
+            self._founding_patience = self._patience
 
     def run(self) -> Life[None]:
         """Gather the reports, then bring this peer level with the best; a new object is founded.
 
-        Raises `_Deposed` when somebody else has taken the next epoch meanwhile, or the number may
+        Raises `Deposed` when somebody else has taken the next epoch meanwhile, or the number may
         have been used before.
         """
         yield from self._collect()
@@ -321,7 +326,7 @@ class _Gathering:
         """
         if is_numbered_by_others and not self._node.leaves_gap:
             self._node.leaves_gap = True
-            raise _Deposed
+            raise Deposed
 
     def _settle_silent(self, pair: tuple[int, int]) -> None:
         silent = self._recovery.silent
@@ -392,13 +397,13 @@ class _Gathering:
         """Go on living, if it is for this peer to go on."""
         self._node.check_stop()
         now = self._machine.monotonic()
-        self._host.beat(now)
+        self._host.seat.beat(now)
         if now >= self._next_mending:
             self._next_mending = now + _LONGEST_PAUSE
-            self._host.look()  # where a gap was left, there may be two candidates at once
-            self._host.mend_place()
-        if self._host.is_deposed():
-            raise _Deposed
+            self._host.seat.look()  # where a gap was left, there may be two candidates at once
+            self._host.seat.mend()
+        if self._host.seat.is_lost():
+            raise Deposed
 
     def _replace(self, peer: str, channel: Channel, hello: Hello) -> None:
         old = self.reported.pop(peer, None)

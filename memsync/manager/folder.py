@@ -236,6 +236,10 @@ class ObjectFolder:
         """Whether there is, or was, a candidate for a later epoch."""
         return (self._highest_epoch() or 0) > epoch
 
+    def has_lock(self, epoch: int) -> bool:
+        """Whether an epoch's lock, or its witness, is there: held or free."""
+        return self._inspect_lock(epoch) is not None
+
     def mended(self, held: HeldFile) -> HeldFile:
         """A held file, made again if somebody deleted or replaced it, and does not hold it."""
         if held.is_in_place():

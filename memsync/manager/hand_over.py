@@ -39,7 +39,7 @@ class HandOver:
 
     def to(self, peer: str) -> Life[None]:
         """Let this peer take the next epoch, and wait until it has; the host stays in the group."""
-        self.has_begun = True
+        self.has_begun = self._host.seat.is_offered = True
         now = self._node.machine.monotonic()
         self._node.no_relief_before = now + relief.PAUSE
         successor = self._host.attached.get(peer)
@@ -49,11 +49,11 @@ class HandOver:
     def to_anybody(self) -> Life[None]:
         """Let a peer take the next epoch, and wait until it has; the host leaves the group."""
         node, host = self._node, self._host
-        self.has_begun = True
+        self.has_begun = self._host.seat.is_offered = True
         node.leaves_file = True  # the successor removes it
         deadline = node.machine.monotonic() + _PATIENCE
         asked: set[str] = set()
-        while not host.deposed and node.machine.monotonic() < deadline:
+        while not host.seat.deposed and node.machine.monotonic() < deadline:
             successor = self._successor(asked)
             if successor is not None:
                 asked.add(successor.peer)
@@ -75,15 +75,15 @@ class HandOver:
         self._out.answer(successor, frame(Grant(host.epoch + 1, node.state.version, leaves)))
         self.has_granted = True
         patience = min(node.machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
-        while node.machine.monotonic() < patience and not host.deposed:
+        while node.machine.monotonic() < patience and not host.seat.deposed:
             yield from self._look()
         self.has_granted = False
-        if host.deposed:
+        if host.seat.deposed:
             log.info("handed over %s to=%s", node, successor.peer)
 
     def _look(self) -> Life[None]:
         yield from self._host.round(_LOOK)
-        self._host.look()
+        self._host.seat.look()
 
     def _is_anybody_left(self, asked: set[str]) -> bool:
         """Whether a peer lives that could take over, but is not attached at the moment."""

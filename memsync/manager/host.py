@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import selectors
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +42,12 @@ from ..replication.messages import (
 )
 from ..replication.sequencer import Ordered, Sequencer
 from .channel import Channel, ChannelLost
-from .folder import Address, EpochLock
 from .hand_over import HandOver
 from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
 from .presence import Presence
 from .relief import Relief
-from .server import MemSyncServer
+from .seat import Deposed, Seat
 from .trace import facts_of, refusal
 
 if TYPE_CHECKING:
@@ -61,7 +59,6 @@ log = logging.getLogger("memsync.host")
 
 _CLOSE_PATIENCE = 2.0  # seconds for the last bytes to leave when the host stops
 _SUSPICION = 1.0  # seconds of quick looks after a link broke
-_BLINK = 0.1  # seconds without a step, in which the host waited, or was frozen
 _QUICK_LOOK = 0.01  # seconds between them
 
 
@@ -70,23 +67,12 @@ class Host:
 
     status = "host"
 
-    def __init__(
-        self,
-        node: Node,
-        epoch: int,
-        lock: EpochLock,
-        server: MemSyncServer,
-        listen: Callable[[Address], MemSyncServer],
-        since: float,
-    ) -> None:
-        self.epoch = epoch
+    def __init__(self, node: Node, seat: Seat, since: float) -> None:
+        self.seat = seat
+        self.epoch = seat.epoch
         self.since = since  # seconds since 1970
-        self.server = server
-        self._listen = listen
         self.arrivals: deque[tuple[Channel, Hello]] = deque()
-        self.deposed = False  # somebody has taken the next epoch
         self._node = node
-        self._lock_file = lock
         self._inbox: deque[PendingWrite] = deque()
         self._awaits: deque[Await] = deque()
         self._unpushed: deque[tuple[Outcome[PendingWrite], dict[str, Mark]]] = deque()
@@ -96,7 +82,6 @@ class Host:
         self._pings_wanted = False
         self._look_for_writes = False
         self._is_closed = False
-        self._beat_at = self._awake_at = node.machine.monotonic()
         self._machine = node.machine
         self._trace = node.trace
         self._selector = self._machine.new_selector(node.waker)
@@ -108,49 +93,13 @@ class Host:
         self.concerns = Concerns(node.id)  # its `durable` is for the journal to call
         self._sequencer: Sequencer  # made by open(), when the state is complete
 
-    # -- who reigns (driver) ---------------------------------------------------------------------
-
-    def is_deposed(self) -> bool:
-        """Whether somebody has taken a later epoch, so that nothing counts that is done here.
-
-        A host that was frozen finds out with this: before it reads anything, and again after
-        ordering and before it sends or acknowledges anything. Nobody can have deposed a host that
-        has given a sign of life within the last lease, so mostly a look at the clock will do; but
-        where all files were deleted nobody knew of it, so it looks whenever it was away.
-        """
-        now = self._machine.monotonic()
-        away, self._awake_at = now - self._awake_at, now
-        is_silent = now - self._beat_at > self._node.lease.seconds / 2
-        if not self.deposed and (is_silent or away > _BLINK):
-            self.look()
-        return self.deposed
-
-    def look(self) -> None:
-        """Look for a later epoch, or somebody else who has this one."""
-        was_away = self._machine.monotonic() - self._beat_at > self._node.lease.seconds / 2
-        reigns_still = self._node.folder.reigns_still
-        if not self.deposed and not reigns_still(
-            self.epoch, self._node.id, if_missing=not was_away
-        ):
-            if not self.hand_over.has_begun:
-                log.warning("deposed %s: another process has this epoch or a later", self._node)
-            self.deposed = True
-            self._node.leaves_gap = not self._node.folder.is_over(self.epoch)
-
-    def beat(self, now: float) -> None:
-        """Give a sign of life, if it is time (monotonic seconds)."""
-        if now >= self._beat_at + self._node.lease.rhythm:
-            self._lock_file.beat()
-            self.look()
-            self._beat_at = now
-
     # -- opening (driver) ------------------------------------------------------------------------
 
     def open(self, living: set[str], granted_by: str | None, unheard: Members) -> None:
         """Begin the reign: its first entry, the dead leave, this peer is a member.
 
         The host that stops and has granted this epoch leaves as well. Raises `MaxWritersError` when
-        this peer is a newcomer for whom there is no place (see `Presence.begin`).
+        this peer is a newcomer for whom there is no place (see `Presence.begin`), and `Deposed`.
         """
         node = self._node
         node.adopt_group_options()
@@ -165,9 +114,11 @@ class Host:
         )
         own = member_of(node.hello())
         gone = self._presence.begin(own, living, granted_by, unheard)
-        address = self.server.endpoint
-        self._lock_file.mark(node.state.network)
-        body = {"host": node.id, "pid": own["pid"], "address": address}
+        self.seat.mark(node.state.network)
+        self.seat.look()  # the last thing before this copy goes on by itself
+        if self.seat.deposed:
+            raise Deposed
+        body = {"host": node.id, "pid": own["pid"], "address": self.seat.server.endpoint}
         self._push(self._sequencer.enter("reign", body))
         for peer in gone:
             self._push(self._sequencer.leave(peer))
@@ -176,14 +127,11 @@ class Host:
             self._push(self._sequencer.enter("member", {"join": own}))
         for decision in self._sequencer.attach(node.id, node.own.lowest, node.replica.writes.known):
             node.replica.decide(decision)
-        self._write_rendezvous()
+        self.seat.write_rendezvous()
         self._suspicious_until = self._machine.monotonic() + _SUSPICION  # who stopped is to go soon
         if not self._machine.misbehaves("what the dead left stays"):
             node.folder.clean(self.epoch)
         node.enter(self, self._sequencer.last(node.id))
-
-    def _write_rendezvous(self) -> None:
-        self._node.folder.write_rendezvous(self._node.rendezvous(self.epoch, self.server.endpoint))
 
     # -- the loop (driver) -----------------------------------------------------------------------
 
@@ -193,10 +141,10 @@ class Host:
         now = self._machine.monotonic()
         next_look = next_mending = now + poll
         while not self._node.stopping:
-            next_event = min(next_look, next_mending, self._beat_at + self._node.lease.rhythm)
+            next_event = min(next_look, next_mending, self.seat.next_beat)
             next_event = min(next_event, self._node.own.next_deadline())
             yield from self.round(max(next_event - now, 0))
-            if self.is_deposed():
+            if self.seat.is_lost():
                 return "deposed"
             now = self._machine.monotonic()
             self._node.own.give_up_late(now)
@@ -216,8 +164,8 @@ class Host:
 
     def round(self, timeout: float) -> Life[None]:
         """Take in what has come, within so many seconds, order it, show it and send it."""
-        self.beat(self._machine.monotonic())
-        if self.deposed:
+        self.seat.beat(self._machine.monotonic())
+        if self.seat.deposed:
             return
         arrivals = () if self.hand_over.has_granted else self.arrivals
         if self._out.is_waiting or self._inbox or arrivals or self._awaits or self._reached:
@@ -225,7 +173,7 @@ class Host:
         if self._unpushed:
             timeout = min(timeout, STALL / 4)  # to see in time who takes nothing
         events: Ready = yield Select(self._selector, timeout)
-        if (events or self._inbox) and self.is_deposed():
+        if (events or self._inbox) and self.seat.is_lost():
             return
         for key, mask in events:
             if key.fileobj is self._node.waker:
@@ -250,12 +198,12 @@ class Host:
         if self._pings_wanted:
             self._send_pings()
         self._settle()
-        if (self._out.has_work or self._unpushed or self._reached) and self.is_deposed():
+        if (self._out.has_work or self._unpushed or self._reached) and self.seat.is_lost():
             return
         while self._reached:
             self._node.own.reached(self._reached.popleft())
         self._out.flush(quiet=not events and not self._machine.misbehaves("pushes wait"))
-        if self._unpushed and not self.is_deposed():
+        if self._unpushed and not self.seat.is_lost():
             self._acknowledge_own()
 
     def _settle(self) -> None:
@@ -410,8 +358,8 @@ class Host:
 
     def admit(self, channel: Channel, hello: Hello) -> None:
         """Attach a peer and bring it level, or tell it why not."""
-        if self.deposed or self._gives_way_to(hello):
-            self.deposed = True
+        if self.seat.deposed or self._gives_way_to(hello):
+            self.seat.deposed = True
             channel.close()
             return
         try:
@@ -517,36 +465,10 @@ class Host:
     def _keep_house(self) -> None:
         self._node.replica.forget_encoding()
         try:
-            self._mend()
+            self.seat.mend()
+            self.seat.mend_rendezvous()
         except MemSyncError as error:  # at the next look; who is connected does not need it
             log.error("what was deleted in the folder cannot be made again: %s", error)
-
-    def _mend(self) -> None:
-        """Make again what somebody deleted in the folder."""
-        node = self._node
-        self.mend_place()
-        if not self.deposed and not node.folder.rendezvous_names(node.id):
-            log.warning("the rendezvous file was missing or damaged: it is written anew")
-            self._write_rendezvous()
-
-    def mend_place(self) -> None:
-        """Make again what a host or a candidate must have, to be found and to be known as alive."""
-        node = self._node
-        if not self._lock_file.mend(node.folder):
-            log.warning("deposed %s: another process holds this epoch", self._node)
-            self.deposed = self._node.leaves_gap = True
-            return
-        node.mend()
-        if not node.folder.has_socket(self.server.endpoint):
-            self._listen_again()
-
-    def _listen_again(self) -> None:
-        """The socket's file was deleted: who is connected stays so, but nobody finds us."""
-        log.warning("the socket %s was deleted: it is made again", self.server.endpoint)
-        self.server.stop()
-        # Asked for anew, for the folder that a short path leads to may be gone as well.
-        self.server = self._listen(self._node.folder.socket_address(self.epoch, self._node.id))
-        self.server.start()
 
     # -- the node's other threads ----------------------------------------------------------------
 
@@ -607,22 +529,20 @@ class Host:
         Without `clean`, or when somebody else reigns already, everything is just let go.
         """
         try:
-            if clean and not self.deposed:
+            if clean and not self.seat.deposed:
                 yield from self._let_go()
-                if self._node.folder.rendezvous_names(self._node.id):
-                    self._node.folder.remove_rendezvous()
+                self.seat.leave()
         except RendezvousError as error:  # an election follows
             log.warning("not handed over %s: %s", self._node, error)
         finally:
-            self.server.stop()
-            self._lock_file.close()
+            self.seat.close()
         for attached in list(self.attached.values()):
             attached.channel.shut_writing()
             self._drop(attached, "the reign is over")
         self._is_closed = True
         self._node.hosting = None
         self._turn_away()
-        self._node.folder.remove_short_folder(self.server.endpoint)
+        self._node.folder.remove_short_folder(self.seat.server.endpoint)
         self._machine.drop_selector(self._selector)
 
     def _let_go(self) -> Life[None]:
@@ -631,13 +551,13 @@ class Host:
             return
         yield from self._say_good_bye()
         yield from self.hand_over.to_anybody()
-        if not self.deposed and self.hand_over.is_last():
-            self._lock_file.mark("")
+        if not self.seat.deposed and self.hand_over.is_last():
+            self.seat.mark("")
 
     def _say_good_bye(self) -> Life[None]:
         patience = self._machine.monotonic() + _CLOSE_PATIENCE
         yield from self.round(0)
-        while self._machine.monotonic() < patience and not self.deposed:
+        while self._machine.monotonic() < patience and not self.seat.deposed:
             self._out.urge_all()
             waiting = [a for a in self.attached.values() if a.channel.backlog]
             if not waiting and not self._unpushed and not self._inbox:

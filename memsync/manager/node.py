@@ -446,7 +446,7 @@ class Node:
 
     def _say_role(self, role: Role) -> None:
         if isinstance(role, Host):
-            log.info("host %s address=%s", self, role.server.endpoint)
+            log.info("host %s address=%s", self, role.seat.server.endpoint)
         else:
             log.info("client %s host=%s host_pid=%s", self, role.reign.peer, role.reign.pid)
 
@@ -481,7 +481,7 @@ class Node:
         if isinstance(role, Host):
             yield from role.close(clean=self.failure is None)
             has_handed_over = self.stopping and self.leaves_file
-            if not has_handed_over and (role.deposed or not self.stopping):
+            if not has_handed_over and (role.seat.deposed or not self.stopping):
                 self.own.take_back(role.give_back())
             return
         if self.stopping:

@@ -309,6 +309,7 @@ class Replica(Generic[W]):
     def _start_anew(self, decided: int) -> None:
         """The state is there, but not by way of entries: what became of own writes is in it."""
         self.log.reset(*self.state.pair)
+        self.forget_encoding()  # it may be of another network
         row = self.state.table.get(self.peer)
         with self.guard:
             self._stale = True

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
+import time
 from itertools import count
 from types import SimpleNamespace
 
 import pytest
 
 from memsync.manager import relief
+from memsync.manager.machine import Machine
 from memsync.manager.outgoing import Attached
 from memsync.manager.relief import Readiness, Relief
 from memsync.replication.messages import Seek, frame
@@ -228,6 +234,33 @@ def test_a_dedicated_host_is_sought_by_idle_hosts_and_by_nobody_else_when_it_is_
     group.attach(*EVERYBODY, "dedicated")
     assert set(group.go_on(0.2, asked=False)) == {"dedicated"}
     assert set(group.go_on(2, lag=0.005)) == {"dedicated"}
+
+
+def test_waiting_for_a_processor_is_no_lag() -> None:
+    """On a machine with much to do no peer would volunteer, and hosts would seek successors."""
+    machine, looks = Machine(), 20
+    burning = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(burning) for _ in range(3 * (os.cpu_count() or 1))]
+    try:
+        lags = [machine.lag() for _ in range(looks) if not time.sleep(0.02)]
+        assert sum(lag > sys.getswitchinterval() / 2 for lag in lags) <= looks / 4
+        is_over = threading.Event()
+        busy = threading.Thread(target=burn, args=(is_over,), name="busy")
+        busy.start()
+        lags = [machine.lag() for _ in range(looks) if not time.sleep(0.02)]
+        is_over.set()
+        busy.join()
+        assert sum(lag > sys.getswitchinterval() / 2 for lag in lags) >= looks / 2
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def burn(is_over: threading.Event) -> None:
+    """Count in pure Python."""
+    while not is_over.is_set():
+        sum(range(100))
 
 
 class Asked:

@@ -138,6 +138,18 @@ def test_an_encoding_is_made_anew_when_it_is_not_the_shorter_way_or_the_peer_is_
     assert len(copy.level(0, 0)[1]) == 1
 
 
+def test_what_was_encoded_of_another_network_is_not_handed_out() -> None:
+    old, new = reign({"of": "old"}, "w"), reign({"of": "new"}, "w")
+    new.state.network = "0"
+    copy, newcomer = new_replica(), new_replica()
+    bring_level(old, copy)
+    bring_level(copy, new_replica())
+    for each in replica_of(new).level(0, 0)[1]:
+        copy.take_part(parse(each[HEADER:]))
+    assert bring_level(copy, newcomer) is True
+    assert newcomer.state.document == {"of": "new"}
+
+
 def test_an_interrupted_copy_that_is_the_only_one_goes_on_with_what_it_knows_of_own_writes() -> (
     None
 ):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from memsync.errors import MemErrors
 
 from .faults import FAULTS, SPOTS
-from .history import Decided, History, Look, Opening, Write
+from .history import Decided, History, Look, Opening, Watched, Write
 from .workload import KINDS
 
 Checker = Callable[[History], Iterator[str]]
@@ -136,20 +136,17 @@ def the_network_founded_first_counts(history: History) -> Iterator[str]:
 
 def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]:
     """G3: in the host and the writer, or in the host and one peer, if there is one."""
-    members: dict[tuple[str, str, int, int], list[tuple[int, int]]] = {}
-    for each in history.decided:
-        if each.outcome == "entry":
-            key = (each.network, each.peer, each.proposal.number, each.version + 1)
-            members.setdefault(key, []).append((each.epoch, each.members))
+    watched: dict[tuple[str, str, int], list[Watched]] = {}
+    for each in history.watched:
+        watched.setdefault((each.network, each.peer, each.number), []).append(each)
     for write in history.writes:
         if write.outcome != "ok" or not write.is_tagged:
             continue
         wanted = 2 if write.others else 1
         if write.w == "majority":
-            key = (write.network, write.peer, write.number, write.version)
-            decided = members.get(key, [])
-            # A later host may have ordered it anew, after this one was lost with what it ordered.
-            known = [number for epoch, number in decided if epoch <= write.epoch]
+            # A later host watches anew, when some have died or it had to order it once more.
+            begun = watched.get((write.network, write.peer, write.number), [])
+            known = [w.members for w in begun if w.epoch <= write.epoch and w.at <= write.at]
             wanted = known[-1] // 2 + 1 if known else 1
         if write.copies < wanted:
             yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"

@@ -109,6 +109,16 @@ class Decided(NamedTuple):
     peer: str
     proposal: Propose
     outcome: str  # entry, nothing, or the error's code
+
+
+class Watched(NamedTuple):
+    """A host begins to watch over a write, for a concern of so many living members."""
+
+    at: float
+    network: str
+    epoch: int
+    peer: str
+    number: int
     members: int
 
 
@@ -134,6 +144,7 @@ class History:
         self.applied: list[Applied] = []
         self.openings: list[Opening] = []
         self.decided: list[Decided] = []
+        self.watched: list[Watched] = []
         self.finals: list[Final] = []
         self.wipes: list[tuple[float, frozenset[str]]] = []  # all traces went; who lived then
         self.healed: set[str] = set()  # the networks of those who stay, when the faults are over
@@ -203,8 +214,7 @@ class History:
         propose = sequencer.propose
 
         def recorded(peer: str, proposal: Propose) -> Any:
-            version, known = sequencer.state.version, sequencer.state.members
-            members = sum(p.alive and p.node.id in known for p in self.all_peers if not p.ended)
+            version = sequencer.state.version
             is_next = proposal.number > sequencer.last(peer)
             result = propose(peer, proposal)
             if isinstance(result, Resend) or not is_next:
@@ -213,10 +223,24 @@ class History:
             if isinstance(result, Decision):
                 outcome = "nothing" if result.error is None else str(result.error[0])
             at = state.network, host.epoch, version
-            self.decided.append(Decided(*at, peer, proposal, outcome, members))
+            self.decided.append(Decided(*at, peer, proposal, outcome))
             return result
 
+        watch = host.concerns.watch
+
+        def watched(
+            writer: str, number: int, version: int, w: Any, journal: bool, members: Any
+        ) -> Any:
+            if (writer, number) not in host.concerns._watches:
+                living = sum(
+                    p.alive and p.node.id in members for p in self.all_peers if not p.ended
+                )
+                at = process.world.now, state.network, host.epoch
+                self.watched.append(Watched(*at, writer, number, living))
+            return watch(writer, number, version, w, journal, members)
+
         sequencer.propose = recorded  # type: ignore[method-assign]
+        host.concerns.watch = watched  # type: ignore[method-assign]
 
     def looked(self, process: Process) -> None:
         """A step of a process is over: somebody reads."""
@@ -309,7 +333,7 @@ class History:
 
 
 def _is_of_another(process: Process, network: str) -> bool:
-    is_there = process.alive and not process.ended
+    is_there = process.alive and not process.ended and not process.has_left()
     return is_there and process.node.replica.network not in ("", network)
 
 

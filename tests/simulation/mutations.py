@@ -22,6 +22,7 @@ from memsync.manager import (
     outgoing,
     own_writes,
     presence,
+    seat,
 )
 from memsync.replication import conflicts, log, recovery, replica, sequencer, state, writes
 from memsync.replication.messages import Decision, frame
@@ -464,7 +465,7 @@ def pairs_of_two_networks_are_compared(stack: ExitStack) -> None:
 @_mutation
 def a_deposed_host_answers(stack: ExitStack) -> None:
     """It does not look whether somebody else reigns."""
-    _replace(stack, host.Host, "is_deposed", lambda _: lambda self: False)
+    _replace(stack, seat.Seat, "is_lost", lambda _: lambda self: False)
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
 
 

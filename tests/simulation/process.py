@@ -140,6 +140,12 @@ class Process:
         name = f"/peer-{self.node.id}.json"
         return self.is_up and not any(path.endswith(name) for path in self.disk.files)
 
+    def has_left(self) -> bool:
+        """Whether it has told so by its peer file, although it may not be at its end yet."""
+        name = f"/peer-{self.node.id}.json"
+        files = [file for path, file in self.disk.files.items() if path.endswith(name)]
+        return self.leaving and not any(file.holder for file in files)
+
     def thaw(self) -> None:
         """Go on."""
         if not self.frozen:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memsync.manager import election
 
-from . import workload
+from . import disk, workload
 from .process import Process
 from .run import Run
 
@@ -125,3 +126,34 @@ def test_a_source_that_breaks_off_may_come_again(
     scene.until(lambda: late.hosts)
     assert broken == [writer.node.id]
     assert scene.quiet()["n"] == 20
+
+
+def test_a_number_is_not_taken_again_by_who_slept_while_everything_was_deleted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hosts had one epoch: one was granted it, slept before it took it, and woke up."""
+    scene = stage()
+    host, *others = scene.join(), scene.join(), scene.join()
+    publish, asleep = disk.ProcessFiles.publish, []
+
+    def sleepy(self: Any, path: Path, data: bytes, folder: Path) -> Any:
+        if path.name == "epoch-2.lock" and not asleep:
+            asleep.append(self._process)
+            scene.world.after(1.0, delete)
+            self._process.freeze(3.0)
+        return publish(self, path, data, folder)
+
+    def delete() -> None:
+        (second,) = (peer for peer in others if peer not in asleep)
+        assert second.hosts
+        second.freeze(4.0)
+        scene.world.disk.files.clear()
+
+    monkeypatch.setattr(disk.ProcessFiles, "publish", sleepy)
+    scene.write(host, 3)
+    host.stop()
+    scene.until(lambda: bool(asleep) and not asleep[0].frozen)
+    assert scene.quiet()["n"] == 3
+    epochs = [each.epoch for each in scene.run.history.openings]
+    assert epochs[:2] == [1, 2]
+    assert all(epoch > 3 for epoch in epochs[2:])
