@@ -37,6 +37,7 @@ log = logging.getLogger("memsync.server")
 
 _BACKLOG = 128
 _SHORT_OF_DESCRIPTORS_PAUSE = 0.1  # seconds
+_REFUSALS_PAUSE = 1.0  # seconds between two lines about refused connections
 _CROWDED_PAUSE = 0.1  # seconds between two looks for a place, when all are taken
 _CROWDED_PATIENCE = 1.0  # seconds for a handshake while others wait; it takes milliseconds
 
@@ -51,6 +52,26 @@ class Serving:
     max_handshakes: int
     handshake_timeout: float
     proxies: bool
+
+
+class _Refusals:
+    """Tells of connections that were refused: in few lines, however many a stranger makes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._untold = 0  # since the last line
+        self._next_line = 0.0  # monotonic seconds
+
+    def tell(self, level: int, how: str, why: object) -> None:
+        """One more was refused."""
+        now = time.monotonic()
+        with self._lock:
+            is_due, more = now >= self._next_line, self._untold
+            self._next_line = now + _REFUSALS_PAUSE if is_due else self._next_line
+            self._untold = 0 if is_due else more + 1
+        level = level if is_due else logging.DEBUG
+        others = f", and {more} more since the last such line" if is_due and more else ""
+        log.log(level, "a connection was refused%s: %s%s", how, why, others)
 
 
 class MemSyncServer(managers.Server):
@@ -87,6 +108,7 @@ class MemSyncServer(managers.Server):
         self._socket.setblocking(False)
         self.stop_event = threading.Event()
         self._serving = serving
+        self._refusals = _Refusals()
         self._handshakes = threading.BoundedSemaphore(serving.max_handshakes)
         self._is_short = False  # of descriptors or threads
         self._lock = threading.Lock()
@@ -211,9 +233,9 @@ class MemSyncServer(managers.Server):
         except SystemExit:
             pass  # serve_client's way to say that its proxy has gone
         except (AuthenticationError, OSError, EOFError) as error:
-            log.info("a connection was refused or broke off: %s", str(error) or "end of file")
+            self._refusals.tell(logging.INFO, " or broke off", str(error) or "end of file")
         except MemSyncError as error:
-            log.warning("a connection was refused: %s", error)
+            self._refusals.tell(logging.WARNING, "", error)
         except Exception:  # whatever a stranger with the key sends, the host goes on
             log.warning("a connection sent what it should not", exc_info=True)
         finally:

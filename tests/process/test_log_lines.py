@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from memsync import ConditionError, MemSync
+from memsync.manager import server
 from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
@@ -131,3 +133,29 @@ def test_a_level_that_the_program_has_set_stays() -> None:
     with MemSync(NAME, {"n": 0}, {"logEvents": True}) as mem:
         mem.patch({"$inc": {"n": 1}})
     assert logging.getLogger(TRACE).level == logging.ERROR
+
+
+def test_a_flood_of_strangers_has_a_line_a_second_and_a_count(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG, "memsync")
+    monkeypatch.setattr(server, "_REFUSALS_PAUSE", 3600.0)
+
+    def told() -> list[str]:
+        return [line for line in lines(caplog, logging.DEBUG) if "connection was refused" in line]
+
+    with MemSync(NAME, {}) as mem:
+        address = mem.get_status()["host"]["address"]
+
+        def knock() -> None:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(address)
+
+        for number in range(1, 21):
+            knock()
+            until(lambda number=number: len(told()) == number)
+        assert len([line for line in lines(caplog) if "connection was refused" in line]) == 1
+        mem._live().hosting.seat.server._refusals._next_line = 0.0
+        knock()
+        until(lambda: len(told()) == 21)
+        assert told()[-1].endswith(", and 19 more since the last such line")
