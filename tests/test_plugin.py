@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from memsync.testing import until
 from memsync.testing.private_folder import remove
 
 pytest_plugins = ["pytester"]
@@ -469,3 +470,29 @@ def test_a_run_is_measured_by_coverage_without_a_warning(run, pytester: pytest.P
     pytester.run(sys.executable, "-m", "coverage", "combine")
     report = pytester.run(sys.executable, "-m", "coverage", "report")
     report.stdout.fnmatch_lines(["product.py *100%"])
+
+
+def test_a_paused_peer_ends_when_pytest_is_killed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import time
+        from pathlib import Path
+
+        def test_hangs(memsync_cluster):
+            one, other = memsync_cluster(2).peers
+            other.pause()
+            Path("pids").write_text(f"{one.pid} {other.pid}")
+            time.sleep(3600)
+        """
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    run = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL)
+    pids = pytester.path / "pids"
+    try:
+        until(lambda: pids.exists() and pids.read_text())
+        processes = [Path(f"/proc/{pid}") for pid in pids.read_text().split()]
+        assert all(process.exists() for process in processes)
+    finally:
+        run.kill()
+        run.wait()
+    until(lambda: not any(process.exists() for process in processes))

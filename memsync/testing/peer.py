@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -53,6 +54,7 @@ class Peer:
         self._process = context.Process(target=serve, args=arguments)  # type: ignore[attr-defined]
         self._process.start()
         theirs.close()
+        self._waker: subprocess.Popen[bytes] | None = None  # while the peer is paused
         self._tickets = count(1)
         self._answers: dict[int, tuple[Any, Exception | None, str]] = {}
         self.pid: int = self._process.pid
@@ -147,9 +149,13 @@ class Peer:
         """Send a signal, for example SIGTERM; raises `PeerDied` when the process has ended."""
         if not self.alive:  # its number may be that of somebody else's process by now
             raise self._death()
+        if number == signal.SIGSTOP and self._waker is None:
+            self._waker = _new_waker(self.pid)
         os.kill(self.pid, number)
         if number in (signal.SIGSTOP, signal.SIGCONT):
             self.paused = number == signal.SIGSTOP
+        if number == signal.SIGCONT:
+            self._dismiss_waker()
 
     def pause(self) -> None:
         """SIGSTOP, and wait until no thread of the process runs any more (where that shows)."""
@@ -180,12 +186,27 @@ class Peer:
     def dispose(self) -> None:
         """Kill the process, join it and close what belongs to it."""
         self.kill()
+        self._dismiss_waker()
         self._connection.close()
         self._process.close()
+
+    def _dismiss_waker(self) -> None:
+        if self._waker is not None:
+            self._waker.kill()
+            self._waker.communicate()
+            self._waker = None
 
     def _death(self) -> PeerDied:
         self._process.join(1)  # seconds; the pipe is closed a little before the process is gone
         return PeerDied(f"{self!r} has ended (exit code {self.exitcode})")
+
+
+def _new_waker(pid: int) -> subprocess.Popen[bytes]:
+    """A process that has a paused one go on when this one is gone: it ends by itself then."""
+    command = ["/bin/sh", "-c", 'read _; kill -CONT "$1"', "memsync-waker", str(pid)]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def preload() -> None:

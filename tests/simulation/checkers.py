@@ -146,8 +146,8 @@ def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]
         if write.w == "majority":
             # A later host watches anew, when some have died or it had to order it once more.
             begun = watched.get((write.network, write.peer, write.number), [])
-            known = [w.members for w in begun if w.epoch <= write.epoch and w.at <= write.at]
-            wanted = known[-1] // 2 + 1 if known else 1
+            known = [w.wanted for w in begun if w.epoch <= write.epoch and w.at <= write.at]
+            wanted = known[-1] if known else 1
         if write.copies < wanted:
             yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"
 

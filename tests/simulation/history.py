@@ -112,14 +112,14 @@ class Decided(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """A host begins to watch over a write, for a concern of so many living members."""
+    """A host begins to watch over a write; so many members are to hold it, dead ones aside."""
 
     at: float
     network: str
     epoch: int
     peer: str
     number: int
-    members: int
+    wanted: int
 
 
 class Final(NamedTuple):
@@ -235,8 +235,9 @@ class History:
                 living = sum(
                     p.alive and p.node.id in members for p in self.all_peers if not p.ended
                 )
+                wanted = living // 2 + 1 if w == "majority" else int(w or 1)
                 at = process.world.now, state.network, host.epoch
-                self.watched.append(Watched(*at, writer, number, living))
+                self.watched.append(Watched(*at, writer, number, wanted))
             return watch(writer, number, version, w, journal, members)
 
         sequencer.propose = recorded  # type: ignore[method-assign]
