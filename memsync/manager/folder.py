@@ -136,18 +136,14 @@ class ObjectFolder:
     # -- the key ---------------------------------------------------------------------------------
 
     def authkey(self) -> bytes:
-        """The folder's key; made by whoever needs it first.
+        """The folder's key; made by whoever needs it first, and anew where it is damaged.
 
-        Raises `RendezvousError` when the file is damaged, or not for this user alone.
+        Raises `RendezvousError` when the file is not for this user alone.
         """
-        key = self._key_in_place(secrets.token_bytes(KEY_BYTES))
-        if len(key) != KEY_BYTES:
-            raise RendezvousError(
-                f"the key file {self._key} has {len(key)} bytes instead of {KEY_BYTES}: stop all "
-                "peers of this folder, then delete the file"
-            )
+        fresh = secrets.token_bytes(KEY_BYTES)
+        self._key_in_place(fresh)
         self._files.check_secret(self._key)
-        return key
+        return self.kept_key(fresh)
 
     def kept_key(self, own: bytes) -> bytes:
         """The folder's key as it is now, for a peer that knows it from before.

@@ -137,10 +137,15 @@ def test_a_host_of_another_key_is_told_of(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("key", [b"", b"short", b"x" * 33])
-def test_a_damaged_key_is_named(folder: Path, key: bytes) -> None:
+def test_a_damaged_key_is_made_anew_by_who_starts(
+    cluster: Cluster, folder: Path, key: bytes
+) -> None:
+    (folder / "authkey").touch(mode=0o600)
     (folder / "authkey").write_bytes(key)
-    with pytest.raises(RendezvousError, match=rf"authkey has {len(key)} bytes.*delete"):
-        MemSync(NAME).start()
+    host, client = cluster.start(2, {"n": 0})
+    assert len((folder / "authkey").read_bytes()) == 32
+    client.patch({"$inc": {"n": 1}})
+    assert cluster.settled([host, client]) == {"n": 1}
 
 
 def lock_content(protocol: object) -> bytes:

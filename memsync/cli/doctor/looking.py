@@ -113,7 +113,7 @@ def _look_at_key(root: Path, files: Files) -> tuple[bytes | None, str | None]:
     if len(found[1]) != KEY_BYTES:
         return None, (
             f"the key file {path} has {len(found[1])} bytes instead of {KEY_BYTES}: a living peer "
-            "mends it; if there is none, delete it"
+            "mends it within its network.poll, or the next one that starts"
         )
     if mode & 0o077:
         return None, f"the key file {path} is open to others: run 'chmod 600 {path}'"
