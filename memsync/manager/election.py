@@ -289,6 +289,7 @@ class _Gathering:
         self._patience = node.options.network.recovery  # seconds left to wait for the silent
         self._next_mending = self._machine.monotonic() + _LONGEST_PAUSE
         self._broke_off: Counter[str] = Counter()  # sources that were given time to come again
+        self._was_waited_for = node.leaves_gap
         # There was a host before, so there may be survivors, whose files somebody has deleted.
         is_newcomer = not holders and not node.state.version and node.replica.pair == (0, 0)
         may_be_survivors = is_newcomer and node.folder.opened().epoch > 0
@@ -308,6 +309,10 @@ class _Gathering:
         while True:
             self._leave_gap_if(self._recovery.networks > 1)
             peer, pair = self._recovery.best()
+            if self._may_be_behind(pair):
+                self._founding_patience = self._node.options.network.recovery
+                yield from self._collect()
+                continue
             if peer == self._node.id:
                 break
             if (yield from self._fetch(peer)):
@@ -318,6 +323,14 @@ class _Gathering:
         network = self._node.replica.network
         self._leave_gap_if(bool(network) and self._node.folder.opened().network != network)
         self._settle_silent(pair)
+
+    def _may_be_behind(self, pair: tuple[int, int]) -> bool:
+        """Whether survivors of a later reign than that of the best pair are to be waited for, once.
+
+        Who was in it may be about to make its peer file again, so that nobody knows of it yet.
+        """
+        was_waited_for, self._was_waited_for = self._was_waited_for, True
+        return not was_waited_for and 0 < pair[0] < self._node.folder.opened().epoch
 
     def _leave_gap_if(self, is_numbered_by_others: bool) -> None:
         """Give up a number that follows those of another network than the object that counts.

@@ -157,3 +157,23 @@ def test_a_number_is_not_taken_again_by_who_slept_while_everything_was_deleted(
     epochs = [each.epoch for each in scene.run.history.openings]
     assert epochs[:2] == [1, 2]
     assert all(epoch > 3 for epoch in epochs[2:])
+
+
+def test_who_was_in_a_later_reign_is_waited_for_although_its_file_was_deleted(
+    stage: Stage,
+) -> None:
+    """A candidate had the best state of all that it knew of, and the lock told of a later reign."""
+    scene = stage()
+    first, late, second = scene.join(), scene.join(), scene.join()
+    late.freeze(2.5)
+    first.kill()
+    scene.until(lambda: second.hosts)
+    third = scene.join()
+    scene.write(second, 5)
+    assert scene.outcomes(second) == ["ok"] * 5
+    third.freeze(2.0)
+    second.kill()
+    scene.world.disk.files.pop(f"/sim/obj.d/peer-{third.node.id}.json")
+    scene.until(lambda: not late.frozen)
+    assert third.frozen
+    assert scene.quiet()["n"] == 5
