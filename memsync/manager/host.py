@@ -142,7 +142,7 @@ class Host:
         next_look = next_mending = now + poll
         while not self._node.stopping:
             next_event = min(next_look, next_mending, self.seat.next_beat)
-            next_event = min(next_event, self._node.own.next_deadline())
+            next_event = min(next_event, self._node.own.next_deadline(), self._relief.next_look)
             yield from self.round(max(next_event - now, 0))
             if self.seat.is_lost():
                 return "deposed"

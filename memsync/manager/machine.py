@@ -31,8 +31,6 @@ from .wire import dial
 
 T = TypeVar("T")
 
-_GIVEN_AWAY = 0.0001  # seconds; a thread that waits for the interpreter needs some to wake up
-
 Ready = list[tuple[selectors.SelectorKey, int]]
 """What a selector found: keys, and what each is ready for."""
 
@@ -152,16 +150,17 @@ class Machine:
         """Listen, but do not accept connections yet; raises `OSError`."""
         return MemSyncManager(address, authkey, serving=serving).get_server()
 
-    def lag(self) -> float:
-        """Seconds that this thread waits for the interpreter after it has given it away.
+    def lag(self, given_away: float) -> float:
+        """Seconds that this thread waits for the interpreter after it has given it away for some.
 
-        Where the machine tells it apart, it is 0 for a thread that waited for a processor only.
+        Another thread needs a moment to take it, longer where processors are scarce. Where the
+        machine tells it apart, it is 0 for a thread that waited for a processor only.
         """
         waits, begun = _waits(), time.monotonic()
-        time.sleep(_GIVEN_AWAY)
+        time.sleep(given_away)
         took, more_waits = time.monotonic() - begun, _waits() - waits
         only_slept = sys.platform == "linux" and more_waits <= 1
-        return 0.0 if only_slept else took
+        return 0.0 if only_slept else took - given_away
 
     def misbehaves(self, spot: str) -> bool:
         """Whether to do what is allowed but rare here; a real machine never asks for it."""

@@ -26,6 +26,8 @@ _ENOUGH = 3  # and so many of them must tell of lag: a machine that stutters is 
 _IDLE_LOOKS = 10  # so many a peer takes before it volunteers: one may fall between two tasks,
 _TOLERATED = 2  # and so many of them may tell of lag
 _STALE = 0.5  # seconds after which earlier looks say nothing any more
+_INTEREST = 5.0  # seconds for which a peer that asked for something may ask again
+_GIVEN_AWAY = 0.002  # seconds for which a volunteer gives the interpreter away, to be sure
 
 
 class Relief:
@@ -38,19 +40,25 @@ class Relief:
         self._out = out
         self._next_look = 0.0  # monotonic seconds
         self._lags: deque[bool] = deque(maxlen=_LOOKS)
-        self._is_asked_for = False
+        self._interest_until = 0.0  # monotonic seconds
         self._asked: set[str] = set()  # who may volunteer
 
     def asked(self) -> None:
         """A peer wants something of this host."""
-        self._is_asked_for = True
+        self._interest_until = self._node.machine.monotonic() + _INTEREST
+
+    @property
+    def next_look(self) -> float:
+        """When to look for whether this process is busy (monotonic seconds)."""
+        due = max(self._next_look, self._node.no_relief_before)
+        return due if due < self._interest_until else float("inf")
 
     def look(self, now: float) -> None:
         """See whether to seek a successor, if it is time (monotonic seconds)."""
-        if now < max(self._next_look, self._node.no_relief_before):
+        if now < self._next_look:
             return
         self._next_look = now + _RHYTHM
-        sought = self._sought()
+        sought = self._sought(now)
         self._asked = {attached.peer for attached in sought}
         for attached in sought:
             self._out.answer(attached, frame(Seek()))
@@ -60,21 +68,21 @@ class Relief:
         if self.successor is None and peer in self._asked:
             self.successor = peer
 
-    def _sought(self) -> list[Attached]:
+    def _sought(self, now: float) -> list[Attached]:
         if self._node.options.server_only:
             return []
         able = able_to_host(self._node, self._out)
         dedicated = [each for each in able if is_dedicated(self._node, each.peer)]
         if dedicated:
             self.reason = "relieved by a dedicated host"
-            return dedicated
+            return dedicated  # at once: nobody hosts in its place again
         self.reason = "relieved, for its process is busy"
-        return able if self._is_busy() else []
+        return able if self._is_busy(now) else []
 
-    def _is_busy(self) -> bool:
-        if not self._is_asked_for:
+    def _is_busy(self, now: float) -> bool:
+        if not self._node.no_relief_before <= now < self._interest_until:
+            self._lags.clear()
             return False  # nobody waits for this process; and looking costs it its turn
-        self._is_asked_for = False
         self._lags.append(_is_lagging(self._node))
         return sum(self._lags) >= _ENOUGH
 
@@ -95,7 +103,7 @@ class Readiness:
         if now - self._looked_at > _STALE:
             self._lags.clear()
         self._looked_at = now
-        self._lags.append(_is_lagging(self._node))
+        self._lags.append(_is_lagging(self._node, _GIVEN_AWAY))
         return len(self._lags) == _IDLE_LOOKS and sum(self._lags) <= _TOLERATED
 
 
@@ -114,6 +122,6 @@ def is_dedicated(node: Node, peer: str) -> bool:
     return bool(node.state.members[peer]["serverOnly"])
 
 
-def _is_lagging(node: Node) -> bool:
+def _is_lagging(node: Node, given_away: float = 0.0001) -> bool:
     """Whether a thread of this process waits for the interpreter, when it has something to do."""
-    return node.machine.lag() > sys.getswitchinterval() / 2
+    return node.machine.lag(given_away) > sys.getswitchinterval() / 2

@@ -153,7 +153,7 @@ class Group:
             for name in ("client only", "dedicated", "lagging", "one", "two")
         }
         options = SimpleNamespace(server_only=own.get("server_only", False))
-        machine = SimpleNamespace(lag=lambda: self.lag)
+        machine = SimpleNamespace(lag=lambda _: self.lag, monotonic=lambda: self.now)
         state = SimpleNamespace(members=members)
         self.node = SimpleNamespace(
             options=options, machine=machine, state=state, no_relief_before=0.0
@@ -189,6 +189,7 @@ def test_an_idle_host_and_one_of_whom_nobody_wants_anything_seek_nobody() -> Non
     group = Group()
     group.attach(*EVERYBODY)
     assert group.go_on(20) == []
+    assert group.go_on(10, asked=False) == []
     assert group.go_on(20, lag=0.005, asked=False) == []
 
 
@@ -211,6 +212,26 @@ def test_who_answers_when_the_host_is_not_busy_any_more_is_not_wanted() -> None:
     assert group.go_on(1) == []
     group.relief.volunteers("one")
     assert group.relief.successor is None
+
+
+def test_a_busy_host_that_is_asked_for_something_seldom_seeks_all_the_same() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    for _ in range(3):
+        group.relief.asked()
+        group.go_on(0.6, lag=0.005, asked=False)
+    assert set(group.go_on(0.6, lag=0.005, asked=False)) == {"one", "two"}
+    assert group.now <= group.relief.next_look <= group.now + 0.1
+    assert group.go_on(10, lag=0.005, asked=False)
+    assert group.go_on(10, lag=0.005, asked=False) == []
+    assert group.relief.next_look == float("inf")
+
+
+def test_a_dedicated_host_is_sought_at_once_whatever_was_before() -> None:
+    group = Group()
+    group.attach(*EVERYBODY, "dedicated")
+    group.node.no_relief_before = 10.0
+    assert set(group.go_on(0.2, asked=False)) == {"dedicated"}
 
 
 def test_a_stutter_is_no_lag() -> None:
@@ -242,12 +263,12 @@ def test_waiting_for_a_processor_is_no_lag() -> None:
     burning = [sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(burning) for _ in range(3 * (os.cpu_count() or 1))]
     try:
-        lags = [machine.lag() for _ in range(looks) if not time.sleep(0.02)]
+        lags = [machine.lag(0.0001) for _ in range(looks) if not time.sleep(0.02)]
         assert sum(lag > sys.getswitchinterval() / 2 for lag in lags) <= looks / 4
         is_over = threading.Event()
         busy = threading.Thread(target=burn, args=(is_over,), name="busy")
         busy.start()
-        lags = [machine.lag() for _ in range(looks) if not time.sleep(0.02)]
+        lags = [machine.lag(0.0001) for _ in range(looks) if not time.sleep(0.02)]
         is_over.set()
         busy.join()
         assert sum(lag > sys.getswitchinterval() / 2 for lag in lags) >= looks / 2
@@ -268,7 +289,7 @@ class Asked:
 
     def __init__(self, **own: bool) -> None:
         self.now, self.lag = 0.0, 0.0
-        machine = SimpleNamespace(lag=lambda: self.lag, monotonic=lambda: self.now)
+        machine = SimpleNamespace(lag=lambda _: self.lag, monotonic=lambda: self.now)
         options = SimpleNamespace(server_only=own.get("server_only", False))
         self._readiness = Readiness(SimpleNamespace(machine=machine, options=options))
 

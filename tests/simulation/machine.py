@@ -124,7 +124,7 @@ class VirtualMachine(Machine):
         self._process.servers.append(server)
         return server
 
-    def lag(self) -> float:
+    def lag(self, given_away: float) -> float:
         return 0.01 if self._world.now < self._process.busy_until else 0.0
 
     def misbehaves(self, spot: str) -> bool:
