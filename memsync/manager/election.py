@@ -99,6 +99,8 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
             return role
         if node.machine.monotonic() > deadline:
             raise _nobody_answers(node)
+        if pause == _LONGEST_PAUSE:
+            node.obstacle = _obstacle(node, reign)
         yield Pause(node.waker, pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -488,6 +490,18 @@ class _Gathering:
             if (yield Readable(channel, min(left, 0.5))):
                 patience = self._machine.monotonic() + _FETCH_PATIENCE
                 arrived.extend((parse(b), len(b) + HEADER) for b in channel.receive())
+
+
+def _obstacle(node: Node, reign: Reign | None) -> str:
+    """Why a running peer has no host, for people: it takes longer than an election does."""
+    if reign is not None and reign.held:
+        return (
+            f"the host (process {reign.pid}, peer {reign.peer}) does not answer: continue or end "
+            "that process, unless another peer replaces it"
+        )
+    if node.options.client_only:
+        return "there is no host, and this peer is clientOnly: start a peer that may host"
+    return "an election is under way"
 
 
 def _nobody_answers(node: Node) -> MemSyncError:

@@ -23,7 +23,7 @@ from typing import Any
 from ..errors import MemSyncError, RendezvousError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
-from ..replication.group_options import group_part, group_value
+from ..replication.group_options import check_group_options, group_part, group_value
 from ..replication.lease import Lease
 from ..replication.log import Log
 from ..replication.messages import (
@@ -114,12 +114,14 @@ class Node:
             self._rolled_back,
             self._wake,
             machine.wall_ms,
+            self.whereabouts,
             self.trace,
         )
         self.role: Role | None = None
         self.hosting: Host | None = None  # from its candidature until it is closed
         self.since = machine.wall_ms() / 1000  # seconds since 1970: the status is what it is
         self.reason: str | None = None  # why the last role ended, or why there is none
+        self.obstacle: str | None = None  # why there is none, for longer than elections take
         self.driver_ident = 0
         self.document_proxy = DocumentProxy(self)
         self._root = root
@@ -129,6 +131,7 @@ class Node:
         self._first_status = "stopped"  # the role that start() led to; it may be over already
         self._ponged = threading.Condition(threading.Lock())
         self._last_host: str | None = None
+        self._said = ""  # of its options
         self._thread = threading.Thread(target=self._drive, name="memsync-driver", daemon=True)
 
     # -- starting and stopping -------------------------------------------------------------------
@@ -207,6 +210,8 @@ class Node:
         self.adopt_group_options()
         self.since = self.machine.wall_ms() / 1000
         self.role = role
+        self.obstacle = None
+        self._compare_options()
         self.leaves_file = not isinstance(role, Host)
         self.leaves_gap = False
         self.own.enter(role, last, keeps_accepted=isinstance(role, Host))
@@ -214,6 +219,25 @@ class Node:
         if old not in (None, self._last_host):
             change = {"old": old, "new": self._last_host, "epoch": self.state.epoch}
             self._announce("host_changed", change)
+
+    def _compare_options(self) -> None:
+        """Say so where this peer wanted other options of a group that it had to join."""
+        said, self._said = self._said, ""
+        try:
+            check_group_options(self.state.options, group_part(stated(self.options)))
+        except MemSyncError as error:
+            self._said = str(error)
+            if self._said != said:
+                log.warning("the options of the group count %s: %s", self, error)
+
+    def whereabouts(self) -> str:
+        """Who is to answer to this peer's writes, for people."""
+        role = self.role
+        if isinstance(role, Link):
+            return f"the host is process {role.reign.pid}: is it frozen, or busy?"
+        if role is not None:
+            return "this process is the host, and no peer takes what it sends"
+        return f"there is no host: {self.obstacle or self.reason or 'this peer has just started'}"
 
     def take_entry(self, entry: Entry, size: int) -> None:
         """Take an entry in; `settle` shows it."""
@@ -258,6 +282,7 @@ class Node:
     def hello(self) -> Hello:
         """What this peer says of itself and of what it holds."""
         epoch, version = self.replica.pair
+        is_new = not self.state.network  # else its options were looked at, or have to give way
         return Hello(
             PROTOCOL,
             self.name,
@@ -269,7 +294,7 @@ class Node:
             self.own.lowest,
             self.options.client_only,
             self.options.network.max_writers,
-            options=group_part(stated(self.options)),
+            options=group_part(stated(self.options)) if is_new else {},
             known=self.replica.writes.known,
             server_only=self.options.server_only,
             network=self.replica.network,
@@ -474,6 +499,7 @@ class Node:
                 if str(error) != said:
                     log.error("without a host %s: %s", self, error)
                 said = self.reason = str(error)
+                self.obstacle = None
             yield Pause(self.waker, _RETRY)
             self.check_stop()
 

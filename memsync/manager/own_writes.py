@@ -56,6 +56,7 @@ class OwnWrites:
         rolled_back: Callable[[MemSyncError], None],
         wake: Callable[[], None],
         wall_ms: Callable[[], int],
+        whereabouts: Callable[[], str],
         trace: Trace | None = None,
     ) -> None:
         self.max_frame = options.network.max_frame  # bytes; the group's, once it is known
@@ -67,6 +68,7 @@ class OwnWrites:
         self._rolled_back = rolled_back
         self._wake = wake
         self._wall_ms = wall_ms
+        self._whereabouts = whereabouts
         self._trace = trace
         self._room = threading.Condition(self._guard)
         self._open: dict[int, PendingWrite] = {}  # those whose outcome nobody was told
@@ -107,8 +109,7 @@ class OwnWrites:
             else:
                 raise WriteTimeoutError(
                     f"the write to {self._name!r} was not acknowledged within {timeout:g} s; it "
-                    "stays pending and may still be applied (get_status()['host'] names the "
-                    "process that orders the writes: is it frozen?)"
+                    f"stays pending and may still be applied; {self._whereabouts()}"
                 )
         if write.error is not None:
             raise write.error

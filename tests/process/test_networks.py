@@ -108,3 +108,29 @@ def test_clients_of_a_frozen_host_see_that_its_number_is_another_peers(
     host.resume()
     until(lambda: host.status()["status"] == "client", 20)
     assert cluster.settled() == {"n": 1}
+
+
+def test_the_options_of_the_network_that_counts_count_for_who_wanted_others(
+    cluster: Cluster, folder: Path
+) -> None:
+    first = cluster.peer({"n": 0}, OPTIONS)
+    first.patch({"$inc": {"n": 1}})
+    first.pause()
+    delete_all(folder)
+    second = [cluster.peer({"n": 0}, {"conflict": "strict"}) for _ in range(2)]
+    for peer in second:
+        peer.run(note_what_is_rolled_back)
+        peer.patch({"$inc": {"n": 10}})
+    first.resume()
+    until(lambda: first.status()["epoch"] > 1)
+    until(lambda: len({peer.status()["epoch"] for peer in [first, *second]}) == 1)
+    for peer in [first, *second]:
+        peer.patch({"$inc": {"n": 100}})
+    assert cluster.settled() == {"n": 301}
+    assert all(peer.run(lambda mem: mem._live().lease.seconds) == 0.6 for peer in second)
+    until(lambda: all("lost" in "".join(told(peer)) for peer in second))
+    cluster.host().kill()  # and they are let in again
+    survivors = [peer for peer in [first, *second] if peer.alive]
+    for peer in survivors:
+        peer.patch({"$inc": {"n": 1000}})
+    assert cluster.settled(survivors) == {"n": 2301}
