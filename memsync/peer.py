@@ -453,7 +453,7 @@ class MemSync(Generic[TState], forks.Forkable):
             "peers": len(members) - (node.id in members),
             "host": None if role is None or status == "stopped" else self._host_facts(node, role),
             "since": node.since,
-            "reason": node.reason if role is not None else node.obstacle or node.reason,
+            "reason": (status == "starting" and node.obstacle) or node.reason,
             "handing_over": hosting is not None and hosting.hand_over.has_begun,
         }
 

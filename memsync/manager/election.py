@@ -100,7 +100,7 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
         if node.machine.monotonic() > deadline:
             raise _nobody_answers(node)
         if pause == _LONGEST_PAUSE:
-            node.obstacle = _obstacle(node, reign)
+            node.say_obstacle(_obstacle(node, reign))
         yield Pause(node.waker, pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 

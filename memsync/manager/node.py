@@ -122,6 +122,7 @@ class Node:
         self.since = machine.wall_ms() / 1000  # seconds since 1970: the status is what it is
         self.reason: str | None = None  # why the last role ended, or why there is none
         self.obstacle: str | None = None  # why there is none, for longer than elections take
+        self._epoch_in_file = 0
         self.driver_ident = 0
         self.document_proxy = DocumentProxy(self)
         self._root = root
@@ -166,7 +167,7 @@ class Node:
         with ExitStack() as undo:
             self.waker = self.machine.new_waker()
             undo.callback(self.waker.close)
-            self._peer_file = self.folder.publish_peer(self.id, self._peer_facts(0))
+            self._peer_file = self.folder.publish_peer(self.id, self._peer_facts())
             undo.callback(self._peer_file.close, remove=True)
             self._watch()
             undo.callback(self._unwatch)
@@ -210,7 +211,7 @@ class Node:
         self.adopt_group_options()
         self.since = self.machine.wall_ms() / 1000
         self.role = role
-        self.obstacle = None
+        self.say_obstacle(None)
         self._compare_options()
         self.leaves_file = not isinstance(role, Host)
         self.leaves_gap = False
@@ -316,7 +317,15 @@ class Node:
 
     def state_epoch_in_file(self, epoch: int) -> None:
         """Say in the own peer file that this peer may hold something, before it does."""
-        self._peer_file.rewrite(encode(self._peer_facts(epoch)))
+        self._epoch_in_file = epoch
+        self._peer_file.rewrite(encode(self._peer_facts()))
+
+    def say_obstacle(self, obstacle: str | None) -> None:
+        """Say why this peer has no host, in its status and its file; None: it has one."""
+        if obstacle == self.obstacle:
+            return
+        self.obstacle = obstacle
+        self._peer_file.rewrite(encode(self._peer_facts()))
 
     def mend(self) -> None:
         """Make again what somebody deleted of this peer's in the folder."""
@@ -340,7 +349,7 @@ class Node:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
         return self.lease.look(epoch, self.folder.last_beat(epoch), self.machine.monotonic())
 
-    def _peer_facts(self, epoch: int) -> dict[str, Any]:
+    def _peer_facts(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "pid": self.machine.pid(),
@@ -348,7 +357,8 @@ class Node:
             "maxWriters": self.options.network.max_writers,
             "clientOnly": self.options.client_only,
             "serverOnly": self.options.server_only,
-            "epoch": epoch,
+            "epoch": self._epoch_in_file,
+            "obstacle": self.obstacle,
         }
 
     def _watch(self) -> None:
@@ -498,8 +508,8 @@ class Node:
                     raise
                 if str(error) != said:
                     log.error("without a host %s: %s", self, error)
-                said = self.reason = str(error)
-                self.obstacle = None
+                said = str(error)
+                self.say_obstacle(said)
             yield Pause(self.waker, _RETRY)
             self.check_stop()
 

@@ -96,6 +96,11 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "keeps its writer's place",
         "kill -CONT 11",
     ),
+    "a peer without a host": (
+        {"peers": (HOST_FILE, replace(PEER, obstacle="network.maxWriters is 2"))},
+        "it has no host: network.maxWriters is 2",
+        "",
+    ),
     "what cannot be read": ({"unreadable": ("/x/y is a link: remove it",)}, "is a link", ""),
 }
 
@@ -109,6 +114,15 @@ def test_what_is_wrong_has_a_way_out(case: str) -> None:
     assert text in finding.text
     assert advice in finding.advice
     assert finding.about == "object obj"
+
+
+def test_frozen_peers_do_not_come_to_an_election() -> None:
+    frozen = replace(PEER, process=replace(WRITER, state="T"))
+    found = judged(**lock(**FREE), peers=(frozen,))
+    texts = [each.text for each in found if each.level == "wrong"]
+    assert "there is no host, and all peers that may host are stopped" in texts
+    found = judged(**lock(process=FROZEN), peers=(HOST_FILE, frozen))
+    assert "the host is stopped (state T): writes wait" in [each.text for each in found]
 
 
 LIMITED = (replace(HOST_FILE, max_writers=2), PEER)

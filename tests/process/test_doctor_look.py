@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from memsync import MemSync
+from memsync import MemSync, WriteTimeoutError
 from memsync.cli.app import app
 from memsync.cli.doctor import looking
 from memsync.cli.doctor.facts import Process
@@ -156,6 +156,18 @@ def test_peers_without_a_host_are_named(cluster: Cluster) -> None:
     host.kill()
     until(lambda: client.status()["status"] == "starting")
     assert "all peers that live are clientOnly" in wrong()[0]
+    reason = until(lambda: (r := client.status()["reason"]) and "start a peer" in r and r)
+    with pytest.raises(WriteTimeoutError, match=f"there is no host: {reason}"):
+        client.run(lambda mem: mem.patch({"$set": {"n": 1}}, timeout=0.1))
+    assert f"it has no host: {reason}" in wrong()[1]
+    other = cluster.peer()
+    assert client.patch({"$set": {"n": 2}}) > 0
+    assert wrong() == []
+    other.pause()
+    reason = until(lambda: (r := client.status()["reason"]) and "continue or end" in r and r, 30)
+    assert f"process {other.pid}" in reason
+    assert "writes wait" in wrong()[0]
+    assert "until it is replaced" not in wrong()[0]
 
 
 def test_a_host_whose_files_are_damaged_is_told_as_far_as_can_be(

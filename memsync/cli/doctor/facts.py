@@ -49,6 +49,8 @@ class PeerFile:
     roles: tuple[str, ...] = ()
     max_writers: int | None = None
     client_only: bool = False
+    server_only: bool = False
+    obstacle: str | None = None  # why it has no host, in its own words
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,9 @@ def _of_life(each: SharedObject, lock: Lock, process: Process, facts: Facts) -> 
     about, pid = _about(each), process.pid
     way_out = f"run 'kill -CONT {pid}', or end it"
     if process.is_frozen:
-        text = f"the host is stopped (state {process.state}): writes wait until it is replaced"
+        others = [peer for peer in each.peers if peer.held and peer.id != lock.peer]
+        until = " until it is replaced" if any(map(_can_host, others)) else ""
+        text = f"the host is stopped (state {process.state}): writes wait{until}"
         yield Finding("wrong", about, text, way_out)
     elif lock.silent_for > facts.lease:
         text = f"the host gave no sign of life for {lock.silent_for:.1f} s"
@@ -215,16 +217,27 @@ def _of_no_host(each: SharedObject, lock: Lock | None) -> Iterator[Finding]:
     elif all(peer.client_only for peer in living):
         text = "there is no host, and all peers that live are clientOnly"
         yield Finding("wrong", about, text, "start a peer that may host")
+    elif not any(_can_host(peer) for peer in living):
+        text = "there is no host, and all peers that may host are stopped"
+        advice = "have one of them go on (see below), end them, or start another one"
+        yield Finding("wrong", about, text, advice)
     else:
         text = f"there is no host, although {len(living)} peers live"
         yield Finding("wrong", about, text, "an election takes an instant: look once more")
 
 
+def _can_host(peer: PeerFile) -> bool:
+    return not peer.client_only and not (peer.process is not None and peer.process.is_frozen)
+
+
 def _of_peer(about: str, peer: PeerFile) -> Finding:
     if peer.is_damaged or peer.process is None:
         return Finding("note", about, f"peer {peer.id} lives, but its file is damaged")
-    traits = [*peer.roles, *(["clientOnly"] if peer.client_only else [])] or ["reads only"]
+    only = {"clientOnly": peer.client_only, "serverOnly": peer.server_only}
+    traits = [*peer.roles, *(word for word, is_so in only.items() if is_so)] or ["reads only"]
     text = f"peer {peer.id}: {_who(peer.process)}, {', '.join(traits)}"
+    if not peer.process.is_frozen and peer.obstacle:
+        return Finding("wrong", about, f"{text}; it has no host: {peer.obstacle}")
     if not peer.process.is_frozen:
         return Finding("fine", about, text)
     keeps = ", and keeps its writer's place" if "writer" in peer.roles else ""

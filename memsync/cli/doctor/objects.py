@@ -130,6 +130,8 @@ class ObjectLook:
             roles=tuple(map(str, roles)) if isinstance(roles, list) else (),
             max_writers=_number(said.get("maxWriters")),
             client_only=said.get("clientOnly") is True,
+            server_only=said.get("serverOnly") is True,
+            obstacle=_text(said.get("obstacle")),
         )
 
     def _rendezvous(self, names: list[str]) -> Rendezvous | None:
