@@ -60,6 +60,7 @@ Announce = Callable[[str, Any], None]
 _SHORT_LINK = 1.0  # seconds; a link that breaks sooner is not made again at once
 _FIRST_PAUSE = 0.01  # seconds, doubled each time
 _LONGEST_PAUSE = 0.1  # shorter than a newcomer waits for who has to make its file again
+_ATTEMPTS = 5  # to take a place in a folder that is deleted at the same time
 _RETRY = 0.5  # seconds between attempts after an error that a running peer may outlive
 _STOP_PATIENCE = 5.0  # seconds for the driver to end
 
@@ -161,18 +162,28 @@ class Node:
     @contextmanager
     def settled_in(self, timeout: float) -> Iterator[None]:
         """Have a place in the folder, for the driver to leave; undone when the block fails."""
-        self.folder = ObjectFolder(self._root, self.name, self.machine.files)
-        self.authkey = self.folder.authkey()
         self._deadline = self.machine.monotonic() + timeout
         with ExitStack() as undo:
             self.waker = self.machine.new_waker()
             undo.callback(self.waker.close)
-            self._peer_file = self.folder.publish_peer(self.id, self._peer_facts())
+            self._take_place()
             undo.callback(self._peer_file.close, remove=True)
             self._watch()
             undo.callback(self._unwatch)
             yield
             undo.pop_all()
+
+    def _take_place(self) -> None:
+        """Have a file in the folder, also when somebody deletes that at the same time."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.folder = ObjectFolder(self._root, self.name, self.machine.files)
+                self.authkey = self.folder.authkey()
+                self._peer_file = self.folder.publish_peer(self.id, self._peer_facts())
+                return
+            except RendezvousError as error:
+                if not _was_deleted(error) or attempt == _ATTEMPTS - 1:
+                    raise
 
     def stop(self, timeout: float = _STOP_PATIENCE) -> None:
         """Leave the group; writes on their way are waited for, at most `timeout` seconds."""
@@ -500,11 +511,12 @@ class Node:
         said = ""
         while True:
             running = self._ready.is_set()
+            deadline = float("inf") if running else self._deadline
             try:
-                deadline = float("inf") if running else self._deadline
                 return (yield from find_role(self, deadline))
             except MemSyncError as error:
-                if not running:
+                is_late = self.machine.monotonic() > deadline
+                if not running and (is_late or not _was_deleted(error)):
                     raise
                 if str(error) != said:
                     log.error("without a host %s: %s", self, error)
@@ -542,6 +554,11 @@ class Node:
             self.folder.clean_if_deserted(self.state.epoch)
         except (MemSyncError, OSError) as error:  # the next host does it
             log.debug("nothing was cleaned at the end: %s", error)
+
+
+def _was_deleted(error: MemSyncError) -> bool:
+    """Whether an error came of somebody's deleting the folder at the same time."""
+    return isinstance(error.__cause__, FileNotFoundError)
 
 
 class Stopped(Exception):

@@ -610,6 +610,26 @@ def test_that_there_may_be_survivors_is_told_by_the_lock_that_stays(
     assert place.opened() == opened
 
 
+@pytest.mark.parametrize("call", range(1, 6))
+def test_a_start_outlives_the_deletion_of_the_folder_under_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """The folder goes before the key, the peer file, the lock or its witness is published."""
+    publish, calls = Files.publish, []
+
+    def unlucky(self: Files, path: Path, data: bytes, place: Path):
+        calls.append(path)
+        if len(calls) == call:
+            shutil.rmtree(folder)
+        return publish(self, path, data, place)
+
+    monkeypatch.setattr(Files, "publish", unlucky)
+    with MemSync(NAME, {"n": 1}, {"network": {"poll": 0.1}}) as mem:
+        assert mem.patch({"$inc": {"n": 1}}) > 0
+        until(lambda: (folder / f"{NAME}.d" / "rendezvous.json").exists())
+        assert len(calls) >= min(call, 4)
+
+
 def test_a_number_that_was_deleted_and_taken_anew_is_left_to_who_holds_it(folder: Path) -> None:
     one, other = (ObjectFolder(folder, NAME) for _ in range(2))
     lock = one.publish_lock(1, "a", 1, "address")
