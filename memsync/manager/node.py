@@ -450,7 +450,7 @@ class Node:
             self._ready.set()
 
     def _play_roles(self) -> Life[None]:
-        pause = others_first = 0.0
+        pause = 0.0
         while not self.stopping:
             role = yield from self._next_role()
             self._say_role(role)
@@ -459,13 +459,14 @@ class Node:
             self._ready.set()
             self._announce("connected", role.status)
             reason = "failed"
+            was_unfit = False
             began = self.machine.monotonic()
             try:
                 reason = yield from role.run()
             except RendezvousError as error:  # the folder may be well again soon
                 reason = str(error)
                 log.error("%s is given up %s: %s", role.status, self, error)
-                others_first = self.machine.monotonic() + _RETRY
+                was_unfit = True
             finally:
                 was_lost = isinstance(role, Link) and role.lost
                 self.own.leave(for_good=self.stopping, holds_back=was_lost)
@@ -473,6 +474,8 @@ class Node:
                 self._turn(reason)
                 yield from self._close(role)
                 self._announce("disconnected", reason)
+            # Counted from here, for the end of the role may have taken long for the same reason.
+            others_first = self.machine.monotonic() + _RETRY if was_unfit else 0.0
             while self.machine.monotonic() < others_first and not self.stopping:
                 yield Pause(self.waker, _RETRY)  # others may have what is missing here
             if not self.stopping:
