@@ -86,7 +86,7 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
                     role = yield from _join(node, reign, deadline)
             elif _may_depose(node):
                 peers = node.folder.living_peers()
-                if precedence.is_own(peers):
+                if not node.folder.is_over(last) and precedence.is_own(peers):
                     found = "the host hangs %s host=%s host_pid=%s"
                     log.warning(found, node, reign.peer, reign.pid)
                     role = yield from _stand(node, _next_epoch(node, last, peers), last)

@@ -30,6 +30,7 @@ log = logging.getLogger("memsync.folder")
 TEMPORARY = "tmp-"
 TEMPORARY_AGE = 60.0  # seconds
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
+_UNFIT = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENXIO})
 _MAX_BYTES = 1 << 16  # of a file that is read
 _WAY_OUT = "set MEMSYNC_DIR to a folder of your own"
 
@@ -93,6 +94,10 @@ def _check_private(path: Path, what: str) -> None:
         )
     if not os.access(path, os.W_OK | os.X_OK):
         raise RendezvousError(f"{what} cannot be written to: {_WAY_OUT}")
+
+
+class Unfit(RendezvousError):
+    """What is in a file's place is none that can be used: a link, a folder, or unreadable."""
 
 
 class HeldFile:
@@ -184,7 +189,8 @@ class Files:
     def inspect(self, path: Path) -> tuple[bool, bytes] | None:
         """Whether a file is held, and its content; None when it does not exist.
 
-        Raises `RendezvousError` when it cannot be read, is a link or no regular file.
+        Raises `Unfit` when it may not be read, is a link or no regular file, `RendezvousError`
+        when it cannot be read for other reasons.
         """
         try:
             fd = patiently(_open_to_read, path)
@@ -193,15 +199,16 @@ class Files:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 advice = f"make it readable for user {os.getuid()}, or set MEMSYNC_DIR to another"
-                raise RendezvousError(
+                kind = Unfit if error.errno in _UNFIT else RendezvousError
+                raise kind(
                     f"{path} cannot be read ({error.strerror}): {way_out(error, advice)}"
                 ) from error
-            raise RendezvousError(
+            raise Unfit(
                 f"{path} is a link: remove it, or set MEMSYNC_DIR to another folder"
             ) from error
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise RendezvousError(
+                raise Unfit(
                     f"{path} is no regular file: remove it, or set MEMSYNC_DIR to another folder"
                 )
             return _is_held(fd), os.read(fd, _MAX_BYTES)
@@ -251,9 +258,13 @@ class Files:
                     f"chmod 600, or delete it when no peer of this folder runs"
                 )
 
-    def exists(self, path: Path) -> bool:
-        """Whether there is a file of that name."""
-        return os.access(path, os.F_OK)
+    def identity(self, path: Path) -> tuple[int, int] | None:
+        """What tells a file from all others that may come into its place; None where none is."""
+        try:
+            found = path.lstat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def last_beat(self, path: Path) -> int:
         """A number that changes with each sign of life; 0 where there is no file."""
@@ -277,8 +288,14 @@ class Files:
             ) from error
 
     def remove(self, path: Path) -> None:
-        """Remove a file, where that can be done; nothing that must be depends on it."""
-        _remove(path)
+        """Remove a file, where that can be done; nothing that must be depends on it.
+
+        A folder in its place goes as well, if it is empty.
+        """
+        if path.is_dir() and not path.is_symlink():
+            self.remove_folder(path)
+        else:
+            _remove(path)
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder, if it is empty."""

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ProtocolError, RendezvousError
 from ..replication.messages import PROTOCOL
-from .files import Files, HeldFile
+from .files import Files, HeldFile, Unfit
 
 log = logging.getLogger("memsync.folder")
 
@@ -151,7 +151,12 @@ class ObjectFolder:
         What was deleted or damaged is put back. Where a newcomer was faster with a key of its own,
         that one counts: the key is what the file says, at any time and for all groups.
         """
-        key = self._key_in_place(own)
+        try:
+            key = self._key_in_place(own)
+        except Unfit as error:
+            log.warning("the key is put back: %s", error)
+            self._files.remove(self._key)
+            key = self._key_in_place(own)
         if len(key) != KEY_BYTES:
             log.warning("the key file %s was damaged: it is written anew", self._key)
             self._files.replace(self._key, own)
@@ -192,6 +197,17 @@ class ObjectFolder:
             "network": _padded(""),
         }
         taken: list[HeldFile] = []
+        is_ours = False
+        try:
+            is_ours = self._take_lock(epoch, content, taken)
+        finally:  # or this process would hold an epoch in which it does not host
+            if not is_ours:
+                for held in taken:
+                    held.close(remove=True)
+        return EpochLock(taken, content) if is_ours else None
+
+    def _take_lock(self, epoch: int, content: dict[str, Any], taken: list[HeldFile]) -> bool:
+        """Make lock and witness; whether the number is ours and not past."""
         for folder in self._lock_folders():
             try:
                 held = self._files.publish(_lock_in(folder, epoch), encode(content), folder)
@@ -201,14 +217,9 @@ class ObjectFolder:
                 log.warning("epoch=%s has no witness: %s", epoch, error)
                 continue
             if held is None:
-                break
+                return False
             taken.append(held)
-        else:
-            if self._highest_epoch() == epoch:  # a late candidate may take a number long past
-                return EpochLock(taken, content)
-        for held in taken:
-            held.close(remove=True)
-        return None
+        return self._highest_epoch() == epoch  # a late candidate may take a number long past
 
     def forget_peer(self, peer: str) -> None:
         """Remove the file of a peer that has gone."""
@@ -293,7 +304,7 @@ class ObjectFolder:
 
     def is_alive(self, peer: str) -> bool | None:
         """Whether a peer's file is held; None where it is missing, which may mean anything."""
-        found = self._files.inspect(_peer_file(self.path, peer))
+        found = self._inspect_peer(_peer_file(self.path, peer))
         return None if found is None else found[0]
 
     def living_peers(self) -> dict[str, dict[str, Any]]:
@@ -301,7 +312,7 @@ class ObjectFolder:
         living = {}
         for name in self._listing():
             match = PEER_NAME.fullmatch(name)
-            found = self._files.inspect(self.path / name) if match else None
+            found = self._inspect_peer(self.path / name) if match else None
             if match and found is not None and found[0]:
                 living[match[1]] = decode(found[1]) or {}
         return living
@@ -350,9 +361,14 @@ class ObjectFolder:
             return ("127.0.0.1", 0)
         return str(path) if len(os.fsencode(path)) <= SOCKET_PATH_MAX else ("127.0.0.1", 0)
 
-    def has_socket(self, address: Address) -> bool:
-        """Whether a host's socket can be found by its path, if it has one."""
-        return not isinstance(address, str) or self._files.exists(Path(address))
+    def socket_identity(self, address: Address) -> tuple[int, int] | None:
+        """What tells a host's socket from what may come into its place; None where none is."""
+        return self._files.identity(Path(address)) if isinstance(address, str) else None
+
+    def make_way_for_socket(self, address: Address) -> None:
+        """Remove what is in a socket's place."""
+        if isinstance(address, str):
+            self._files.remove(Path(address))
 
     def remove_short_folder(self, address: Address) -> None:
         """Remove the folder of a socket that did not fit into this one, if it is empty."""
@@ -413,14 +429,29 @@ class ObjectFolder:
 
     def _inspect_lock(self, epoch: int) -> tuple[bool, bytes] | None:
         """Whether an epoch is held, here or by its witness, and what its lock says."""
-        best = None
+        best: tuple[bool, bytes] | None = None
+        unfit: Unfit | None = None
         for folder in self._lock_folders():
-            found = self._files.inspect(_lock_in(folder, epoch))
+            try:
+                found = self._files.inspect(_lock_in(folder, epoch))
+            except Unfit as error:  # the other one may say that its holder lives, who mends it
+                unfit = error
+                continue
             if found is not None and (best is None or found[0] > best[0]):
                 best = found
             if best is not None and best[0]:
-                break
+                return best
+        if unfit is not None:
+            raise unfit
         return best
+
+    def _inspect_peer(self, path: Path) -> tuple[bool, bytes] | None:
+        """Like `Files.inspect`; what is unfit says no more than a file that was deleted."""
+        try:
+            return self._files.inspect(path)
+        except Unfit as error:
+            log.debug("its peer, if it lives, makes it again: %s", error)
+            return None
 
     def _epochs(self) -> set[int]:
         names = [name for folder in self._lock_folders() for name in self._files.listing(folder)]
@@ -430,7 +461,7 @@ class ObjectFolder:
         return max(self._epochs(), default=None)
 
     def _is_held(self, path: Path) -> bool:
-        found = self._files.inspect(path)
+        found = self._inspect_peer(path)
         return found is not None and found[0]
 
     def _parse_reign(self, path: Path, epoch: int, held: bool, text: bytes) -> Reign:

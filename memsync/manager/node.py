@@ -48,7 +48,7 @@ from .machine import Life, Machine, Pause
 from .own_writes import OwnWrites
 from .pending_write import PendingWrite
 from .proxy import DocumentProxy
-from .shortage import way_out
+from .shortage import is_shortage, way_out
 from .trace import facts_of, new_trace
 from .watching import Watching
 
@@ -463,7 +463,9 @@ class Node:
             began = self.machine.monotonic()
             try:
                 reason = yield from role.run()
-            except RendezvousError as error:  # the folder may be well again soon
+            except (RendezvousError, OSError) as error:  # the folder may be well again soon
+                if isinstance(error, OSError) and not is_shortage(error):
+                    raise
                 reason = str(error)
                 log.error("%s is given up %s: %s", role.status, self, error)
                 was_unfit = True
@@ -507,7 +509,11 @@ class Node:
         """Whether a link broke although its host lives and nobody here was interrupted."""
         if isinstance(role, Host) or role.interrupted:
             return False
-        return self.reigns_still(role.reign)
+        try:
+            return self.reigns_still(role.reign)
+        except RendezvousError as error:  # said by whoever looks for the next role
+            log.debug("the folder cannot be looked at: %s", error)
+            return True
 
     def _next_role(self) -> Life[Role]:
         """The next role; a peer that runs already outlives errors that may pass."""
@@ -517,7 +523,9 @@ class Node:
             deadline = float("inf") if running else self._deadline
             try:
                 return (yield from find_role(self, deadline))
-            except MemSyncError as error:
+            except (MemSyncError, OSError) as error:
+                if isinstance(error, OSError) and not is_shortage(error):
+                    raise
                 is_late = self.machine.monotonic() > deadline
                 if not running and (is_late or not _was_deleted(error)):
                     raise
@@ -559,7 +567,7 @@ class Node:
             log.debug("nothing was cleaned at the end: %s", error)
 
 
-def _was_deleted(error: MemSyncError) -> bool:
+def _was_deleted(error: BaseException) -> bool:
     """Whether an error came of somebody's deleting the folder at the same time."""
     return isinstance(error.__cause__, FileNotFoundError)
 

@@ -42,6 +42,7 @@ class Seat:
         self._node = node
         self._lock = lock
         self._listen = listen
+        self._socket = node.folder.socket_identity(server.endpoint)
         self._machine = node.machine
         self._beat_at = self._awake_at = node.machine.monotonic()
 
@@ -103,7 +104,7 @@ class Seat:
             self.deposed = node.leaves_gap = True
             return
         node.mend()
-        if not node.folder.has_socket(self.server.endpoint):
+        if node.folder.socket_identity(self.server.endpoint) != self._socket:
             self._listen_again()
 
     def mend_rendezvous(self) -> None:
@@ -114,10 +115,13 @@ class Seat:
 
     def _listen_again(self) -> None:
         """The socket's file was deleted: who is connected stays so, but nobody finds us."""
-        log.warning("the socket %s was deleted: it is made again", self.server.endpoint)
+        old = self.server.endpoint
+        log.warning("the socket %s was deleted or replaced: it is made again", old)
         self.server.stop()
+        self._node.folder.make_way_for_socket(old)
         # Asked for anew, for the folder that a short path leads to may be gone as well.
         self.server = self._listen(self._node.folder.socket_address(self.epoch, self._node.id))
+        self._socket = self._node.folder.socket_identity(self.server.endpoint)
         self.server.start()
 
     def leave(self) -> None:

@@ -14,6 +14,7 @@ where strangers hold all places while others wait, they are given less time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -31,6 +32,7 @@ from ..replication.messages import HEADER, Hello, parse
 from . import forks
 from .channel import Channel
 from .folder import Address
+from .shortage import is_reserved
 from .wire import set_deadline, to_channel
 
 log = logging.getLogger("memsync.server")
@@ -177,6 +179,9 @@ class MemSyncServer(managers.Server):
     def _accept(self) -> Connection:
         with forks.opening:
             sock, _ = self._socket.accept()
+            if is_reserved(sock.fileno()):
+                sock.close()
+                raise OSError(errno.EMFILE, "the last descriptors are for the host's own files")
             sock.setblocking(True)
             set_deadline(sock, self._serving.handshake_timeout)
             if sock.family != socket.AF_UNIX:

@@ -18,6 +18,7 @@ T = TypeVar("T")
 _ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PATIENCE = 1.0  # seconds; shorter than a lease
 _PAUSE = 0.02
+_RESERVED = 8  # descriptors: for a look into the folder, a lock and its witness, the key
 
 
 def is_shortage(error: OSError) -> bool:
@@ -46,6 +47,15 @@ def way_out(error: OSError, otherwise: str) -> str:
         return otherwise
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return f"close what is not needed, or raise the limit on open files (ulimit -n is {soft})"
+
+
+def is_reserved(descriptor: int) -> bool:
+    """Whether a new descriptor is one of the last, which a host needs for its own files.
+
+    The system gives out the lowest number that is free.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft != resource.RLIM_INFINITY and descriptor >= soft - min(_RESERVED, soft // 8)
 
 
 def share_of_descriptors(wanted: int) -> int:

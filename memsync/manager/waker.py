@@ -43,7 +43,9 @@ class Waker:
     def pause(self, seconds: float) -> None:
         """Wait to be woken, at most so long."""
         deadline = time.monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
+        with (
+            selectors.PollSelector() as selector
+        ):  # it needs no descriptor, of which none may be left
             selector.register(self._reading, selectors.EVENT_READ)
             selector.select(max(deadline - time.monotonic(), 0))
         self.clear()

@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +47,7 @@ class _Watch:
         self.wakes: set[Callable[[], None]] = set()
         self.observer: _Observer | None = None  # none where nothing can watch it
         self.handle: Any = None
+        self.handler: Any = None
         # Held open: as long as it is, no other folder gets the same number.
         with forks.opening:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -73,6 +75,7 @@ class _Observer:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.watches = 0
+        self._handlers: Counter[Any] = Counter()  # watchdog has one watch for all of a folder
         self._observer = _new_observer(kind)
         self._observer.name = _THREADS[kind]
         self._observer.daemon = True
@@ -89,8 +92,9 @@ class _Observer:
             def on_any_event(self, event: object) -> None:
                 watch.wake()
 
+        watch.handler = Handler()
         watch.handle = self._observer.schedule(
-            Handler(),
+            watch.handler,
             str(watch.path),
             recursive=False,
             event_filter=[  # not what is modified, or each heartbeat would wake everybody
@@ -101,11 +105,17 @@ class _Observer:
             ],
         )
         watch.observer = self
+        self._handlers[watch.handle] += 1
         self.watches += 1
 
     def unschedule(self, watch: _Watch) -> None:
-        self._observer.unschedule(watch.handle)
         self.watches -= 1
+        self._handlers[watch.handle] -= 1
+        if self._handlers[watch.handle]:
+            self._observer.remove_handler_for_watch(watch.handler, watch.handle)
+            return
+        del self._handlers[watch.handle]
+        self._observer.unschedule(watch.handle)
 
     def stop(self) -> None:
         self._observer.stop()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -658,3 +661,57 @@ def test_a_witness_is_of_the_place_and_not_of_its_name_alone(tmp_path: Path) -> 
     assert second != first
     for made in (*first, *second):
         made.rmdir()
+
+
+def replace_by(what: str, path: Path) -> None:
+    """Put something else in a file's place."""
+    aside = path.with_name("aside")
+    match what:
+        case "garbage":
+            aside.write_bytes(b"garbage")
+        case "link":
+            aside.symlink_to(path.with_name("elsewhere"))
+        case "folder":
+            aside.mkdir()
+        case "fifo":
+            os.mkfifo(aside)
+        case "dead socket":
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.bind(str(aside))
+    while aside.exists() or aside.is_symlink():
+        with contextlib.suppress(NotADirectoryError):  # a folder, and the file was there again
+            if what == "folder":
+                path.unlink(missing_ok=True)
+            aside.rename(path)
+
+
+@pytest.mark.watched
+@pytest.mark.parametrize("what", ["garbage", "link", "folder", "fifo", "dead socket"])
+@pytest.mark.parametrize("which", ["epoch-1.lock", "peer-{id}.json", "1-{host}.sock", "../authkey"])
+def test_a_living_group_puts_its_files_back_where_something_else_is(
+    cluster: Cluster, folder: Path, which: str, what: str
+) -> None:
+    host, client = cluster.start(2, {"n": 0}, {"network": {"poll": 0.1}})
+    ids = [peer.run(lambda mem: mem.id) for peer in (client, host)]
+    path = folder / f"{NAME}.d" / which.format(id=ids[0], host=ids[1])
+    replace_by(what, path)
+    client.patch({"$inc": {"n": 1}})
+    until(lambda: can_be_connected(path) if path.suffix == ".sock" else is_whole(path))
+    newcomer = cluster.peer()
+    newcomer.patch({"$inc": {"n": 1}})
+    assert cluster.settled([host, client, newcomer]) == {"n": 2}
+    assert cluster.host() is host
+
+
+def can_be_connected(path: Path) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
+def is_whole(path: Path) -> bool:
+    """Whether it is a lock, a peer file or a key."""
+    if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    content = path.read_bytes()
+    return len(content) == 32 if path.name == "authkey" else content.startswith(b"{")

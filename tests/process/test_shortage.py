@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from memsync import MemSync, RendezvousError
+from memsync.manager.folder import ObjectFolder
 from memsync.testing import NAME, Cluster, Peer, until
 
 pytestmark = pytest.mark.process
@@ -63,6 +65,82 @@ def test_a_peer_without_descriptors_is_waited_for_by_nobody(cluster: Cluster, wh
     short.run(free_descriptors)
     short.patch({"$inc": {"n": 1}})
     assert cluster.settled() == {"n": 3}
+
+
+def be_greedy(mem, seconds: float) -> None:
+    """For so long, take each descriptor that becomes free; the limit is lowered first."""
+    import os
+    import resource
+    import time
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
+    taken, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            time.sleep(0.0001)
+    for fd in taken:
+        os.close(fd)
+
+
+def test_a_lone_peer_outlives_that_each_descriptor_is_taken_from_it(cluster: Cluster) -> None:
+    host = cluster.peer({"n": 0})
+    host.patch({"$inc": {"n": 1}})
+    host.run(be_greedy, 3.0)
+    host.patch({"$inc": {"n": 1}})
+    assert cluster.peer().snapshot() == {"n": 2}
+
+
+def test_a_client_outlives_it_while_its_host_dies(cluster: Cluster) -> None:
+    host, client, other = cluster.start(3, {"n": 0})
+    ticket = client.begin(be_greedy, 3.0)
+    host.kill()
+    other.patch({"$inc": {"n": 1}})
+    client.result(ticket)
+    client.patch({"$inc": {"n": 1}})
+    assert cluster.settled([client, other]) == {"n": 2}
+
+
+def test_a_lock_that_cannot_be_looked_at_again_is_given_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process held an epoch in which it did not host, so nobody could."""
+    place = ObjectFolder(folder, NAME)
+
+    def fails() -> int:
+        raise RendezvousError("no descriptors")
+
+    monkeypatch.setattr(place, "_highest_epoch", fails)
+    with pytest.raises(RendezvousError, match="no descriptors"):
+        place.publish_lock(1, "ab", 1, "/x")
+    assert ObjectFolder(folder, NAME).reign() is None
+
+
+def test_strangers_do_not_get_the_last_descriptors(cluster: Cluster) -> None:
+    program = cluster.script(LIMITED, "40")
+    assert program.stdout.readline() == "host\n"
+    with contextlib.ExitStack() as connected:
+        clients = [connected.enter_context(MemSync(NAME)) for _ in range(12)]
+        address = clients[0].get_status()["host"]["address"]
+        strangers = [connected.enter_context(stranger(address)) for _ in range(64)]
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            for client in clients:
+                client.patch({"$inc": {"n": 1}}, timeout=2)
+        assert {client.get_status()["epoch"] for client in clients} == {1}
+        assert strangers
+    program.communicate(timeout=10)
+
+
+def stranger(address: str) -> socket.socket:
+    """A connection that says nothing, or waits to be accepted."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        sock.connect(address)
+    return sock
 
 
 LIMITED = """

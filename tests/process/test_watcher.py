@@ -149,6 +149,29 @@ def test_a_failure_to_watch_is_logged_once_and_what_it_began_ends(
     assert "polled" in record.getMessage()
 
 
+def test_handles_whose_ways_lead_to_one_observer_end_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Watchdog has one watch for a folder, and forgot it with the first that had enough."""
+    new = watcher._new_observer
+
+    def without_system(kind: watcher.Kind) -> Any:
+        if kind == "system":
+            raise OSError(errno.EMFILE, "inotify instance limit reached")
+        return new(kind)
+
+    monkeypatch.setattr(watcher, "_new_observer", without_system)
+    one, other = threading.Event(), threading.Event()
+    watcher.watch(tmp_path, one.set, "auto")
+    watcher.watch(tmp_path, other.set, "poll")
+    watcher.unwatch(tmp_path, one.set, "auto")
+    (tmp_path / "new").touch()
+    assert other.wait(10)
+    assert not one.is_set()
+    watcher.unwatch(tmp_path, other.set, "poll")
+    until(lambda: observers() == [])
+
+
 def test_where_nothing_can_watch_the_poll_of_the_peers_is_named_and_works(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, folder: Path
 ) -> None:
