@@ -104,19 +104,25 @@ def _may_be_lost(history: History, write: Write) -> bool:
 
 
 def _is_of_a_branch(history: History, write: Write) -> bool:
-    """Whether its epoch was opened, all traces being gone, without who was in an earlier one.
+    """Whether the network had two lines of epochs, and its own is the one that does not count.
 
-    The network has two lines of epochs then, and one of them counts.
+    There is a second line where, all traces being gone, somebody opened without having heard of an
+    epoch that there was before.
     """
     openings = [each for each in history.openings if each.network == write.network]
-    for opening in openings:
-        if opening.epoch != write.epoch:
-            continue
-        known = {epoch for epoch, _ in opening.reigns}
-        wipes = [at for at, _ in history.wipes if at <= opening.at]
-        if any(each.at <= at and each.epoch not in known for at in wipes for each in openings):
-            return True
-    return False
+    if not openings or write.epoch in _epochs(openings[-1]):
+        return False
+    wipes = [at for at, _ in history.wipes]
+    return any(
+        first.at <= at <= second.at and first.epoch not in _epochs(second)
+        for at in wipes
+        for first in openings
+        for second in openings
+    )
+
+
+def _epochs(opening: Opening) -> set[int]:
+    return {epoch for epoch, _ in opening.reigns}
 
 
 def nobody_founds_beside_a_network(history: History) -> Iterator[str]:
@@ -144,11 +150,12 @@ def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]
             continue
         wanted = 2 if write.others else 1
         if write.w == "majority":
-            # A later host watches anew, when some have died or it had to order it once more.
+            # A later host watches anew, when some have died or it had to order it once more; and the
+            # same host, when its first answer may not have come.
             begun = watched.get((write.network, write.peer, write.number), [])
-            known = [w.wanted for w in begun if w.epoch <= write.epoch and w.at <= write.at]
-            wanted = known[-1] if known else 1
-        if write.copies < wanted:
+            known = [w for w in begun if w.epoch <= write.epoch and w.at <= write.at]
+            wanted = min((w.wanted for w in known if w.epoch == known[-1].epoch), default=1)
+        if write.copies < wanted and not _is_of_a_branch(history, write):
             yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"
 
 
