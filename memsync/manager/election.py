@@ -309,7 +309,7 @@ class _Gathering:
         """
         yield from self._collect()
         while True:
-            self._leave_gap_if(self._recovery.networks > 1)
+            self._leave_gap_if_needed()  # before anything of another network is shown
             peer, pair = self._recovery.best()
             if self._may_be_behind(pair):
                 self._founding_patience = self._node.options.network.recovery
@@ -322,8 +322,6 @@ class _Gathering:
             else:
                 self._forget(peer)
                 yield from self._collect()
-        network = self._node.replica.network
-        self._leave_gap_if(bool(network) and self._node.folder.opened().network != network)
         self._settle_silent(pair)
 
     def _may_be_behind(self, pair: tuple[int, int]) -> bool:
@@ -334,12 +332,15 @@ class _Gathering:
         was_waited_for, self._was_waited_for = self._was_waited_for, True
         return not was_waited_for and 0 < pair[0] < self._node.folder.opened().epoch
 
-    def _leave_gap_if(self, is_numbered_by_others: bool) -> None:
+    def _leave_gap_if_needed(self) -> None:
         """Give up a number that follows those of another network than the object that counts.
 
         That network may have had the number already, and only somebody who is silent may know.
         """
-        if is_numbered_by_others and not self._node.leaves_gap:
+        networks = self._recovery.networks
+        if not networks or self._node.leaves_gap:
+            return
+        if networks != {self._node.folder.opened().network}:
             self._node.leaves_gap = True
             raise Deposed
 

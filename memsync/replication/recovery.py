@@ -30,9 +30,9 @@ class Recovery:
         return set(self._silent)
 
     @property
-    def networks(self) -> int:
-        """Of how many networks there are objects."""
-        return len({network for network, _ in self._held.values() if network})
+    def networks(self) -> set[str]:
+        """Those of which there are objects."""
+        return {network for network, _ in self._held.values() if network}
 
     def report(self, peer: str, pair: Pair, network: str = "") -> None:
         """A peer tells what it holds, and of which network; "" where that is nothing."""

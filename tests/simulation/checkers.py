@@ -150,7 +150,7 @@ def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]
             continue
         wanted = 2 if write.others else 1
         if write.w == "majority":
-            # A later host watches anew, when some have died or it had to order it once more; and the
+            # A later host watches anew, when some have died or it had to order it again; and the
             # same host, when its first answer may not have come.
             begun = watched.get((write.network, write.peer, write.number), [])
             known = [w for w in begun if w.epoch <= write.epoch and w.at <= write.at]
