@@ -238,7 +238,10 @@ class Files:
             return None
         except OSError as error:
             held.close(remove=False)
-            raise RendezvousError(f"{path} cannot be made: {error.strerror}") from error
+            raise RendezvousError(
+                f"{path} cannot be made ({error.strerror}): "
+                f"{way_out(error, f'free the folder, or {_WAY_OUT}')}"
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)
         return held

@@ -50,7 +50,8 @@ def main() -> int:
                 print(f"seed {seed}: {violation}")
             if result.violations:
                 violations += 1
-                print(f"replay: python -m tests.simulation --seed {seed} --tell", flush=True)
+                how = f" --mutation {arguments.mutation}" if arguments.mutation else ""
+                print(f"replay: python -m tests.simulation --seed {seed} --tell{how}", flush=True)
     if arguments.tell:
         for name, count in sorted(counts.items()):
             print(f"{count:8} {name}")
