@@ -64,15 +64,25 @@ def load_options(
     >>> load_options({"timeout": 5}, yaml_options={"timeout": 9}, environ={}).timeout
     5.0
     """
-    values = dict(_flatten(yaml_options, source or "YAML options"))
-    values |= _from_environment(environ)
-    values |= _flatten(options, "options")
+    layers = {
+        source or "YAML options": dict(_flatten(yaml_options, source or "YAML options")),
+        "the environment": dict(_from_environment(environ)),
+        "options": dict(_flatten(options, "options")),
+    }
+    values = {key: value for layer in layers.values() for key, value in layer.items()}
     timeout = values.get("timeout", 0)
     if timeout > 600 and timeout % 1000 == 0:
         message = f"timeout is in seconds: {timeout:g} looks like milliseconds"
         warnings.warn(message, stacklevel=3)
     if values.get("server_only") and values.get("client_only"):
-        raise OptionsError("serverOnly and clientOnly exclude each other: state one of them")
+        server, client = (
+            [name for name, layer in layers.items() if key in layer][-1]
+            for key in ("server_only", "client_only")
+        )
+        raise OptionsError(
+            f"serverOnly (in {server}) and clientOnly (in {client}) exclude each other: state one "
+            "of them"
+        )
     return _build(values)
 
 

@@ -186,6 +186,8 @@ class TestWrongValues:
 
     def test_a_dedicated_host_that_never_hosts_is_refused(self) -> None:
         assert "exclude each other" in refusal({"serverOnly": True, "clientOnly": True})
+        with pytest.raises(OptionsError, match=r"clientOnly \(in the environment\)"):
+            load_options({"serverOnly": True}, environ={"MEMSYNC_CLIENT_ONLY": "true"})
         assert load({"serverOnly": False, "clientOnly": True}).client_only
 
 

@@ -194,6 +194,9 @@ class Node:
             self.stopping = True
             role.break_off()
         elif threading.get_ident() != self.driver_ident:
+            if self.own.pending:
+                wait = f"writes={self.own.pending} at_most={timeout:g}s"
+                log.info("stopping %s: waiting for %s; %s", self, wait, self.whereabouts())
             self.own.flush(deadline)
         self.stopping = True
         self.waker.wake()
