@@ -15,6 +15,7 @@ from memsync.document import Fork
 from memsync.manager import (
     election,
     folder,
+    gathering,
     hand_over,
     host,
     link,
@@ -132,7 +133,7 @@ def a_host_opens_without_recovery(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, election._Gathering, "_collect", make)
+    _replace(stack, gathering.Gathering, "_collect", make)
 
 
 @_mutation
@@ -148,7 +149,7 @@ def a_newcomer_serves_its_default(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, election._Gathering, "run", make)
+    _replace(stack, gathering.Gathering, "run", make)
 
 
 @_mutation

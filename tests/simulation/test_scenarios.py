@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memsync.manager import election
+from memsync.manager import gathering
 
 from . import disk, workload
 from .process import Process
@@ -112,7 +112,7 @@ def test_a_source_that_breaks_off_may_come_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There was no patience left, so the candidate opened without the best state."""
-    fetch, broken = election._Gathering._fetch, []
+    fetch, broken = gathering.Gathering._fetch, []
 
     def breaks_off(self: Any, peer: str) -> Any:
         if broken:
@@ -121,7 +121,7 @@ def test_a_source_that_breaks_off_may_come_again(
         self._patience = 0.0
         return False
 
-    monkeypatch.setattr(election._Gathering, "_fetch", breaks_off)
+    monkeypatch.setattr(gathering.Gathering, "_fetch", breaks_off)
     scene, late, writer = behind(stage, 0.6)
     scene.until(lambda: late.hosts)
     assert broken == [writer.node.id]
