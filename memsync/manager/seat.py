@@ -104,7 +104,7 @@ class Seat:
             self.deposed = node.leaves_gap = True
             return
         node.mend()
-        if node.folder.socket_identity(self.server.endpoint) != self._socket:
+        if self._is_socket_gone():
             self._listen_again()
 
     def mend_rendezvous(self) -> None:
@@ -112,6 +112,13 @@ class Seat:
         if not self.deposed and not self._node.folder.rendezvous_names(self._node.id):
             log.warning("the rendezvous file was missing or damaged: it is written anew")
             self.write_rendezvous()
+
+    def _is_socket_gone(self) -> bool:
+        """Whether there is none, or something else in its place; a TCP port stays where it is."""
+        if not isinstance(self.server.endpoint, str):
+            return False
+        found = self._node.folder.socket_identity(self.server.endpoint)
+        return found is None or found != self._socket
 
     def _listen_again(self) -> None:
         """The socket's file was deleted: who is connected stays so, but nobody finds us."""
