@@ -30,7 +30,7 @@ log = logging.getLogger("memsync.folder")
 TEMPORARY = "tmp-"
 TEMPORARY_AGE = 60.0  # seconds
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
-_UNFIT = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENXIO})
+_UNFIT = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO})
 _MAX_BYTES = 1 << 16  # of a file that is read
 _WAY_OUT = "set MEMSYNC_DIR to a folder of your own"
 
@@ -96,10 +96,6 @@ def _check_private(path: Path, what: str) -> None:
         raise RendezvousError(f"{what} cannot be written to: {_WAY_OUT}")
 
 
-class Unfit(RendezvousError):
-    """What is in a file's place is none that can be used: a link, a folder, or unreadable."""
-
-
 class HeldFile:
     """A file that was published locked; the lock lasts until `close` or the process's end."""
 
@@ -138,6 +134,11 @@ class HeldFile:
             _remove(self.path)
         forks.release(self)
         os.close(self.fd)
+
+
+def is_unfit(error: RendezvousError) -> bool:
+    """Whether what is in a file's place is none: a link, a folder, a pipe, or not to be read."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _UNFIT
 
 
 class Files:
@@ -189,8 +190,7 @@ class Files:
     def inspect(self, path: Path) -> tuple[bool, bytes] | None:
         """Whether a file is held, and its content; None when it does not exist.
 
-        Raises `Unfit` when it may not be read, is a link or no regular file, `RendezvousError`
-        when it cannot be read for other reasons.
+        Raises `RendezvousError` when it cannot be read, is a link or no regular file.
         """
         try:
             fd = patiently(_open_to_read, path)
@@ -199,18 +199,17 @@ class Files:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 advice = f"make it readable for user {os.getuid()}, or set MEMSYNC_DIR to another"
-                kind = Unfit if error.errno in _UNFIT else RendezvousError
-                raise kind(
+                raise RendezvousError(
                     f"{path} cannot be read ({error.strerror}): {way_out(error, advice)}"
                 ) from error
-            raise Unfit(
+            raise RendezvousError(
                 f"{path} is a link: remove it, or set MEMSYNC_DIR to another folder"
             ) from error
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise Unfit(
+                raise RendezvousError(
                     f"{path} is no regular file: remove it, or set MEMSYNC_DIR to another folder"
-                )
+                ) from OSError(errno.EISDIR, "no regular file")
             return _is_held(fd), os.read(fd, _MAX_BYTES)
         finally:
             os.close(fd)

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ProtocolError, RendezvousError
 from ..replication.messages import PROTOCOL
-from .files import Files, HeldFile, Unfit
+from .files import Files, HeldFile, is_unfit
 
 log = logging.getLogger("memsync.folder")
 
@@ -153,7 +153,9 @@ class ObjectFolder:
         """
         try:
             key = self._key_in_place(own)
-        except Unfit as error:
+        except RendezvousError as error:
+            if not is_unfit(error):
+                raise
             log.warning("the key is put back: %s", error)
             self._files.remove(self._key)
             key = self._key_in_place(own)
@@ -430,12 +432,14 @@ class ObjectFolder:
     def _inspect_lock(self, epoch: int) -> tuple[bool, bytes] | None:
         """Whether an epoch is held, here or by its witness, and what its lock says."""
         best: tuple[bool, bytes] | None = None
-        unfit: Unfit | None = None
+        unfit: RendezvousError | None = None
         for folder in self._lock_folders():
             try:
                 found = self._files.inspect(_lock_in(folder, epoch))
-            except Unfit as error:  # the other one may say that its holder lives, who mends it
-                unfit = error
+            except RendezvousError as error:
+                if not is_unfit(error):
+                    raise
+                unfit = error  # the other one may say that its holder lives, who mends it
                 continue
             if found is not None and (best is None or found[0] > best[0]):
                 best = found
@@ -449,7 +453,9 @@ class ObjectFolder:
         """Like `Files.inspect`; what is unfit says no more than a file that was deleted."""
         try:
             return self._files.inspect(path)
-        except Unfit as error:
+        except RendezvousError as error:
+            if not is_unfit(error):
+                raise
             log.debug("its peer, if it lives, makes it again: %s", error)
             return None
 

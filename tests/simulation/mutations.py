@@ -500,4 +500,4 @@ def a_peer_is_kept_for_long_by_a_host_that_hangs(stack: ExitStack) -> None:
 @_mutation
 def a_newcomer_does_not_wait_for_those_without_files(stack: ExitStack) -> None:
     """All files were deleted, the host died, and a newcomer began a new object."""
-    stack.enter_context(mock.patch.object(election, "_FOUNDING_PATIENCE", 0.0))
+    stack.enter_context(mock.patch.object(gathering, "_FOUNDING_PATIENCE", 0.0))
