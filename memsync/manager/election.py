@@ -215,14 +215,14 @@ def _stand(node: Node, epoch: int, last: int, grant: Grant | None = None) -> Lif
     if lock is None:
         server.stop()
         return None
-    if last and not node.folder.has_lock(last):
-        # All was deleted since: others may have taken this number, and a later one.
-        node.leaves_gap = True
-        lock.close()
-        server.stop()
-        return None
-    log.info("standing for host %s next_epoch=%s granted=%s", node, epoch, grant is not None)
     try:
+        if last and not node.folder.has_lock(last):
+            # All was deleted since: others may have taken this number, and a later one.
+            node.leaves_gap = True
+            lock.close()
+            server.stop()
+            return None
+        log.info("standing for host %s next_epoch=%s granted=%s", node, epoch, grant is not None)
         host = Host(node, Seat(node, epoch, lock, server, listen), since)
     except BaseException:
         lock.close()
