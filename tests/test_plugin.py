@@ -330,6 +330,25 @@ class TestTheCluster:
         )
         result.assert_outcomes(passed=3)
 
+    def test_a_temp_folder_too_long_for_multiprocessing_is_told(self, run) -> None:
+        result = run(
+            """
+            import pytest
+
+            from memsync import UsageError
+
+            def test_it(memsync_cluster, monkeypatch, tmp_path):
+                folder = tmp_path / ("long" * 20)
+                folder.mkdir()
+                with monkeypatch.context() as patch:
+                    patch.setattr("tempfile.tempdir", str(folder))
+                    with pytest.raises(UsageError, match="longlong.*set TMPDIR.*'spawn'"):
+                        memsync_cluster(1)
+                    assert memsync_cluster(2, method="spawn", name="spawned").host()
+            """
+        )
+        result.assert_outcomes(passed=1)
+
     def test_peers_have_the_environment_and_the_folder_of_the_test(self, run) -> None:
         result = run(
             """

@@ -60,26 +60,7 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
         node.check_stop()
         node.mend()
         reign = node.folder.reign()
-        last = reign.epoch if reign is not None else 0
-        role: Host | Link | None = None
-        if reign is not None and reign.held:
-            grant = _grant(node, reign)
-            if grant is not None:
-                role = yield from _stand(node, last + 1, last, grant)
-            elif not node.host_hangs(reign.epoch):
-                if not reign.is_damaged:
-                    role = yield from _join(node, reign, deadline)
-            elif _may_depose(node):
-                peers = node.folder.living_peers()
-                if not node.folder.is_over(last) and precedence.is_own(peers):
-                    found = "the host hangs %s host=%s host_pid=%s"
-                    log.warning(found, node, reign.peer, reign.pid)
-                    role = yield from _stand(node, _next_epoch(node, last, peers), last)
-        elif not node.options.client_only:
-            peers = node.folder.living_peers()
-            # They tell of epochs that were taken since the locks were read: not to be passed over.
-            if not node.folder.is_over(last) and precedence.is_own(peers):
-                role = yield from _stand(node, _next_epoch(node, last, peers), last)
+        role = yield from _try_role(node, reign, precedence, deadline)
         if role is not None:
             return role
         if node.machine.monotonic() > deadline:
@@ -88,6 +69,39 @@ def find_role(node: Node, deadline: float) -> Life[Host | Link]:
             node.say_obstacle(_obstacle(node, reign))
         yield Pause(node.waker, pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _try_role(
+    node: Node, reign: Reign | None, precedence: _Precedence, deadline: float
+) -> Life[Host | Link | None]:
+    """Join the host that reigns, or stand where there is none; None when neither can be now."""
+    if reign is None or not reign.held:
+        if node.options.client_only:
+            return None
+        return (yield from _succeed(node, reign, precedence))
+    grant = _grant(node, reign)
+    if grant is not None:
+        return (yield from _stand(node, reign.epoch + 1, reign.epoch, grant))
+    if node.host_hangs(reign.epoch):
+        if not _may_depose(node):
+            return None
+        return (yield from _succeed(node, reign, precedence))
+    if reign.is_damaged:
+        return None
+    return (yield from _join(node, reign, deadline))
+
+
+def _succeed(node: Node, reign: Reign | None, precedence: _Precedence) -> Life[Host | None]:
+    """Stand for the epoch after a reign that is over, or hangs, if it is for this peer to do so."""
+    last = reign.epoch if reign is not None else 0
+    # They tell of epochs that were taken since the locks were read: not to be passed over.
+    peers = node.folder.living_peers()
+    if node.folder.is_over(last) or not precedence.is_own(peers):
+        return None
+    if reign is not None and reign.held:
+        found = "the host hangs %s host=%s host_pid=%s"
+        log.warning(found, node, reign.peer, reign.pid)
+    return (yield from _stand(node, _next_epoch(node, last, peers), last))
 
 
 def _next_epoch(node: Node, last: int, peers: Members) -> int:

@@ -13,11 +13,13 @@ from contextlib import suppress
 from itertools import count
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped] # it has no types
 
+from ..errors import UsageError
 from ..peer import MemSync
 from .conditions import PATIENCE, until
 from .serving import ends_of_the_test, serve
@@ -52,8 +54,19 @@ class Peer:
         arguments = (theirs, name, data, options, environment)
         # Each context has a class Process, which the type of their base does not say.
         self._process = context.Process(target=serve, args=arguments)  # type: ignore[attr-defined]
-        self._process.start()
-        theirs.close()
+        try:
+            self._process.start()
+        except OSError as error:
+            self._connection.close()
+            if "path too long" not in str(error):
+                raise
+            raise UsageError(
+                f"the temp folder {get_temp_dir()} is too long for the server process of "
+                "multiprocessing, whose socket is in it: set TMPDIR to a shorter one, or have the "
+                "peers made by method='spawn'"
+            ) from error
+        finally:
+            theirs.close()
         self._waker: subprocess.Popen[bytes] | None = None  # while the peer is paused
         self._tickets = count(1)
         self._answers: dict[int, tuple[Any, Exception | None, str]] = {}

@@ -33,7 +33,11 @@ def main() -> int:
     start_helpers()
     violations = 0
     for seed in range(arguments.seed, arguments.seed + arguments.rounds):
-        violations += not run(seed, arguments.start_method)
+        try:
+            violations += not run(seed, arguments.start_method)
+        except KeyboardInterrupt:
+            print(f"interrupted in seed {seed}, before it violations {violations}")
+            return 130
     print(f"rounds {arguments.rounds} violations {violations}")
     return 1 if violations else 0
 

@@ -84,6 +84,9 @@ class Round:
             for writer in self.history.writers.values():
                 read_notes(self.notes / writer.name, writer)
             found = violations(self.history)
+        except BaseException:  # somebody ended it, so there is nothing to look into
+            shutil.rmtree(self.notes)
+            raise
         finally:
             leftovers.remove(self.root)
         if not found:
