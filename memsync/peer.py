@@ -23,10 +23,10 @@ from .errors import (
     WriteTimeoutError,
 )
 from .manager import forks
-from .manager.folder import root_folder
 from .manager.host import Host
 from .manager.link import Link
 from .manager.machine import Machine
+from .manager.names import root_folder
 from .manager.node import Node, Role
 from .manager.pending_write import Call
 from .options import check_name, check_timeout, load_options, read_config, stated, unavailable

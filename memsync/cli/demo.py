@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MemSyncError
-from ..manager.folder import ObjectFolder, root_folder
+from ..manager.folder import ObjectFolder
+from ..manager.names import root_folder
 from ..peer import MemSync
 from .demo_worker import shared_object, work
 from .pool import DemoError, Pool

@@ -28,7 +28,7 @@ from ..replication.messages import (
 )
 from . import relief
 from .channel import Channel, ChannelLost
-from .folder import Address, Reign
+from .contents import Address, Reign
 from .gathering import Gathering
 from .host import Host
 from .link import Link

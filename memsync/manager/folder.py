@@ -18,61 +18,40 @@ number meanwhile, each epoch's lock has its witness where another kind of cleani
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import re
 import secrets
-import tempfile
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ProtocolError, RendezvousError
 from ..replication.messages import PROTOCOL
+from .contents import (
+    Address,
+    Opened,
+    Reign,
+    decode,
+    encode,
+    padded,
+    parse_reign,
+    parse_rendezvous,
+)
 from .files import Files, HeldFile, is_unfit
+from .names import (
+    LOCK_NAME,
+    PEER_NAME,
+    SOCKET_NAME,
+    folder_name,
+    lock_in,
+    peer_file,
+    root_folder,
+    short_folder,
+    takes_socket,
+)
 
 log = logging.getLogger("memsync.folder")
 
 KEY_BYTES = 32
-SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
-_NETWORK_WIDTH = 32  # characters; an id has 29
 _LOOKS_MAX = 1000  # attempts to read a lock file that is removed between listing and reading
-LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
-PEER_NAME = re.compile(r"peer-([0-9a-f]+)\.json")
-SOCKET_NAME = re.compile(r"(\d+)-([0-9a-f]+)\.sock")
-
-Address = str | tuple[str, int]
-
-
-def root_folder() -> Path:
-    """The folder which ``MEMSYNC_DIR`` names, else one per user in the temp folder."""
-    stated = os.environ.get("MEMSYNC_DIR")
-    if stated:
-        return Path(stated).expanduser().absolute()
-    return Path(tempfile.gettempdir()).absolute() / f"memsync-{os.getuid()}"
-
-
-@dataclass(frozen=True)
-class Reign:
-    """What a lock file says about an epoch, and whether its holder lives."""
-
-    epoch: int
-    held: bool
-    peer: str
-    pid: int
-    address: Address
-    since: float  # seconds since 1970; 0 where the lock does not say
-    is_damaged: bool = False  # who holds it cannot be read; a living holder is about to mend that
-
-
-class Opened(NamedTuple):
-    """An epoch in which there was a host."""
-
-    epoch: int  # 0 is none
-    network: str  # of the object that it had; "" where the lock cannot be read
 
 
 class EpochLock:
@@ -93,7 +72,7 @@ class EpochLock:
         "" before the holder is host, and again when it leaves as the last one.
         """
         self._content["open"] = int(bool(network))
-        self._content["network"] = _padded(network)
+        self._content["network"] = padded(network)
         for held in self._held:
             held.rewrite(encode(self._content))
 
@@ -196,7 +175,7 @@ class ObjectFolder:
             "address": address,
             "since": since,
             "open": 0,
-            "network": _padded(""),
+            "network": padded(""),
         }
         taken: list[HeldFile] = []
         is_ours = False
@@ -212,7 +191,7 @@ class ObjectFolder:
         """Make lock and witness; whether the number is ours and not past."""
         for folder in self._lock_folders():
             try:
-                held = self._files.publish(_lock_in(folder, epoch), encode(content), folder)
+                held = self._files.publish(lock_in(folder, epoch), encode(content), folder)
             except RendezvousError as error:
                 if not taken:
                     raise
@@ -225,7 +204,7 @@ class ObjectFolder:
 
     def forget_peer(self, peer: str) -> None:
         """Remove the file of a peer that has gone."""
-        self._files.remove(_peer_file(self.path, peer))
+        self._files.remove(peer_file(self.path, peer))
 
     def opened(self) -> Opened:
         """The last epoch in which there was a host, of those that the folder still knows."""
@@ -239,7 +218,7 @@ class ObjectFolder:
 
     def last_beat(self, epoch: int) -> int:
         """A number that changes with each sign of life of the epoch's host."""
-        return max(self._files.last_beat(_lock_in(f, epoch)) for f in self._lock_folders())
+        return max(self._files.last_beat(lock_in(f, epoch)) for f in self._lock_folders())
 
     def is_over(self, epoch: int) -> bool:
         """Whether there is, or was, a candidate for a later epoch."""
@@ -271,7 +250,7 @@ class ObjectFolder:
 
     def publish_peer(self, peer: str, content: dict[str, Any]) -> HeldFile:
         """Make the peer's own file, held until it ends."""
-        held = self._files.publish(_peer_file(self.path, peer), encode(content), self.path)
+        held = self._files.publish(peer_file(self.path, peer), encode(content), self.path)
         if held is None:
             raise RendezvousError(f"the peer file {self.path}/peer-{peer}.json exists already")
         return held
@@ -287,7 +266,7 @@ class ObjectFolder:
                 return None
             found = self._inspect_lock(epoch)
             if found is not None:
-                return self._parse_reign(_lock_in(self.path, epoch), epoch, *found)
+                return parse_reign(lock_in(self.path, epoch), epoch, *found)
         raise RendezvousError(f"the lock files in {self.path} change too quickly to be read")
 
     def reigns_still(self, epoch: int, peer: str, *, if_missing: bool = True) -> bool:
@@ -306,7 +285,7 @@ class ObjectFolder:
 
     def is_alive(self, peer: str) -> bool | None:
         """Whether a peer's file is held; None where it is missing, which may mean anything."""
-        found = self._inspect_peer(_peer_file(self.path, peer))
+        found = self._inspect_peer(peer_file(self.path, peer))
         return None if found is None else found[0]
 
     def living_peers(self) -> dict[str, dict[str, Any]]:
@@ -347,7 +326,13 @@ class ObjectFolder:
         Raises `RendezvousError` when it is missing or damaged, `ProtocolError` when the host speaks
         another protocol number.
         """
-        return read_rendezvous(self.rendezvous, self._files)
+        found = self._files.inspect(self.rendezvous)
+        if found is None:
+            raise RendezvousError(
+                f"there is no rendezvous file {self.rendezvous}: no peer hosts this object now, or "
+                "it was started with another MEMSYNC_DIR"
+            )
+        return parse_rendezvous(self.rendezvous, found[1])
 
     # -- sockets and cleaning --------------------------------------------------------------------
 
@@ -355,13 +340,13 @@ class ObjectFolder:
         """A path for a host's socket that the kernel can take, else loopback TCP on a free port."""
         name = f"{epoch}-{peer}.sock"
         path = self.path / name
-        if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
+        if takes_socket(path):
             return str(path)
         try:
             path = self._files.open_root(short_folder(self.path)) / name
         except RendezvousError:
             return ("127.0.0.1", 0)
-        return str(path) if len(os.fsencode(path)) <= SOCKET_PATH_MAX else ("127.0.0.1", 0)
+        return str(path) if takes_socket(path) else ("127.0.0.1", 0)
 
     def socket_identity(self, address: Address) -> tuple[int, int] | None:
         """What tells a host's socket from what may come into its place; None where none is."""
@@ -389,10 +374,10 @@ class ObjectFolder:
             return
         opened = self.opened()
         if epoch > known and opened.epoch not in (0, epoch):
-            facts = {"open": 1, "network": _padded(opened.network)}
+            facts = {"open": 1, "network": padded(opened.network)}
             content = encode({**(decode(found[1]) or {}), **facts})
             for folder in self._lock_folders():
-                self._files.replace(_lock_in(folder, epoch), content)
+                self._files.replace(lock_in(folder, epoch), content)
         self.clean(epoch, is_over=True)
         self.remove_short_folder(self.socket_address(epoch, "0"))
 
@@ -409,7 +394,7 @@ class ObjectFolder:
             # A frozen host that wakes up must find the next epoch taken, or it goes on.
             if not is_held and not was_held:
                 for folder in self._lock_folders():
-                    self._files.remove(_lock_in(folder, lower))
+                    self._files.remove(lock_in(folder, lower))
             was_held = is_held
         for name in self._listing():
             if PEER_NAME.fullmatch(name) and not self._is_held(self.path / name):
@@ -435,7 +420,7 @@ class ObjectFolder:
         unfit: RendezvousError | None = None
         for folder in self._lock_folders():
             try:
-                found = self._files.inspect(_lock_in(folder, epoch))
+                found = self._files.inspect(lock_in(folder, epoch))
             except RendezvousError as error:
                 if not is_unfit(error):
                     raise
@@ -469,101 +454,3 @@ class ObjectFolder:
     def _is_held(self, path: Path) -> bool:
         found = self._inspect_peer(path)
         return found is not None and found[0]
-
-    def _parse_reign(self, path: Path, epoch: int, held: bool, text: bytes) -> Reign:
-        if not held:
-            return Reign(epoch, False, "", 0, "", 0)
-        content = decode(text) or {}
-        if isinstance(content.get("protocol"), int):
-            check_protocol(content, path)
-        try:
-            address = to_address(content["address"])
-            since = content.get("since", 0)
-            return Reign(epoch, True, content["id"], content["pid"], address, since)
-        except (KeyError, ValueError):
-            return Reign(epoch, True, "", 0, "", 0, is_damaged=True)
-
-
-def _padded(network: str) -> str:
-    """Of one length always, so that a lock is rewritten in place and never read in half."""
-    return network.ljust(_NETWORK_WIDTH)
-
-
-@lru_cache(maxsize=256)  # the host asks before each batch
-def _lock_in(folder: Path, epoch: int) -> Path:
-    return folder / f"epoch-{epoch}.lock"
-
-
-@lru_cache(maxsize=256)
-def _peer_file(folder: Path, peer: str) -> Path:
-    return folder / f"peer-{peer}.json"
-
-
-def short_folder(folder: Path) -> Path:
-    """Where the sockets of a folder are whose own path is too long for them."""
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    return Path("/tmp") / f"memsync-{os.getuid()}-{digest}"
-
-
-def read_rendezvous(path: Path, files: Files) -> dict[str, Any]:
-    """The content of a rendezvous file (see `ObjectFolder.read_rendezvous`)."""
-    found = files.inspect(path)
-    if found is None:
-        raise RendezvousError(
-            f"there is no rendezvous file {path}: no peer hosts this object now, or it was started "
-            "with another MEMSYNC_DIR"
-        )
-    content = decode(found[1])
-    damaged = RendezvousError(
-        f"the rendezvous file {path} is damaged: a living host mends it within its "
-        "network.poll, the next host replaces it; if nobody hosts the object, delete it"
-    )
-    if content is None or not {"protocol", "epoch", "id", "pid", "address"} <= content.keys():
-        raise damaged
-    check_protocol(content, path)
-    try:
-        return {**content, "address": to_address(content["address"])}
-    except ValueError:
-        raise damaged from None
-
-
-def to_address(value: Any) -> Address:
-    """An address as JSON has it; raises `ValueError` when it is none."""
-    match value:
-        case str():
-            return value
-        case [str(host), int(port)]:
-            return (host, port)
-    raise ValueError(f"{value!r} is no address")
-
-
-def check_protocol(content: dict[str, Any], path: Path) -> None:
-    """Raise `ProtocolError` when a file was written by a peer of another protocol number."""
-    have = content.get("protocol")
-    if have != PROTOCOL:
-        raise ProtocolError(
-            f"the host named in {path} (process {content.get('pid')}) speaks protocol {have!r}, "
-            f"this process protocol {PROTOCOL}: use one version of memsync in all processes"
-        )
-
-
-def folder_name(name: str) -> str:
-    """A folder name that differs for different objects, also where case does not count."""
-    if len(name) <= 100 and name == name.lower():
-        return f"{name}.d"
-    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return f"{name[:80]}~{digest}.d"
-
-
-def encode(content: dict[str, Any]) -> bytes:
-    """The content of a file as people can read it."""
-    return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def decode(data: bytes) -> dict[str, Any] | None:
-    """What such a file says; None when it is damaged."""
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None

@@ -49,7 +49,7 @@ from ..replication.messages import (
     parse,
 )
 from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
-from .folder import Reign
+from .contents import Reign
 from .machine import Life, Ready, Select
 from .relief import Readiness
 

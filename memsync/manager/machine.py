@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, TypeVar
 from ..errors import RendezvousError
 from . import forks, watcher
 from .channel import Channel
+from .contents import Address
 from .files import Files
-from .folder import Address
 from .manager import MemSyncManager
 from .server import MemSyncServer, Serving
 from .shortage import patiently, way_out

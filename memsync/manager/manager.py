@@ -14,7 +14,8 @@ from typing import Any
 
 from ..errors import UsageError
 from ..options import check_name
-from .folder import Address, ObjectFolder
+from .contents import Address
+from .folder import ObjectFolder
 from .server import MemSyncServer, Serving
 
 DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")

@@ -40,8 +40,9 @@ from ..replication.state import State
 from ..replication.writes import Writes
 from ..version import __version__
 from .channel import Channel
+from .contents import Address, Reign, encode
 from .election import find_role
-from .folder import Address, ObjectFolder, Reign, encode
+from .folder import ObjectFolder
 from .host import Host
 from .link import Link
 from .machine import Life, Machine, Pause

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .folder import Address, EpochLock
+from .contents import Address
+from .folder import EpochLock
 from .server import MemSyncServer
 
 if TYPE_CHECKING:

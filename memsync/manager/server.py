@@ -31,7 +31,7 @@ from ..errors import MemSyncError, ProtocolError, UsageError
 from ..replication.messages import HEADER, Hello, parse
 from . import forks
 from .channel import Channel
-from .folder import Address
+from .contents import Address
 from .shortage import is_reserved
 from .wire import set_deadline, to_channel
 

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from ..errors import AuthenticationFailedError
 from . import forks
 from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
-from .folder import Address
+from .contents import Address
 
 
 def set_deadline(sock: socket.socket, seconds: float) -> None:

@@ -14,7 +14,8 @@ that is little:
 Else `live` is *rebased*: the pending updates (never their old operations, for indexes shift) are
 compiled anew on a fork of the confirmed document, and `live` converges to the fork. So nothing is
 ever undone where somebody could read it; each value that differs is stored once. A write that does
-not compile at present changes nothing; the host decides it all the same.
+not compile at present changes nothing; the host decides it all the same. Only the object of another
+network, which has to be taken over, may wait to be shown (see `settle`).
 
 Two ways lead to a given pair ``(epoch, version)``: entries, if the other side's log holds the pair
 from which we come, else a snapshot in parts. The same functions serve both directions: a host that
@@ -93,7 +94,7 @@ class Replica(Generic[W]):
         self.part = part  # bytes of a snapshot in one frame
         self._changed = changed
         self._arrived: list[Entry | Decision] = []
-        self._network = ""  # whose object `live` shows
+        self.shown_network = ""  # whose object `live` shows
         self._hidden = 0  # own writes up to this number are in the state, or never will be
         self._stale = False  # live must be made anew
         self._before: list[Operation] | None = None
@@ -162,8 +163,14 @@ class Replica(Generic[W]):
         self._arrived.append(decision)
 
     def settle(self) -> None:
-        """Show what has come in, in one step; the `outcomes` of own writes are known then."""
+        """Show what has come in, in one step; the `outcomes` of own writes are known then.
+
+        A pair below the one that is shown is that of an object founded earlier, which counts more:
+        it is shown when its next reign has begun, so that no reader sees a version go back.
+        """
         if not self._arrived and not self._stale:
+            return
+        if self.state.pair < self.shown:
             return
         with self.guard:
             arrived, self._arrived = self._arrived, []
@@ -265,9 +272,9 @@ class Replica(Generic[W]):
 
     def _renew(self) -> None:
         """Make `live` anew: a snapshot has come, or a change to it was interrupted."""
-        if self._network != self.state.network:
+        if self.shown_network != self.state.network:
             self.writes.have_seen_nothing()  # of this object
-            self._network = self.state.network
+            self.shown_network = self.state.network
         fork, _ = self._compiled_anew()
         install(self.live, fork.root)
         self._changed(None)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import RendezvousError
 from ..manager.files import Files
-from ..manager.folder import short_folder
+from ..manager.names import short_folder
 from ..peer import stop_all_in
 from .conditions import until
 

@@ -199,13 +199,20 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     copy.settle()
     assert (copy.network, copy.pair) == ("early", theirs.state.pair)
     assert (copy.given_up, copy.lost) == (2, 0)
-    (pending,) = copy.writes.pending.values()
-    assert (pending.proposal.number, pending.proposal.epoch, pending.proposal.version) == (3, 0, 0)
-    assert copy.live == {"n": 101}
-    theirs.attach("me", copy.writes.lowest, copy.writes.known)
-    copy.apply(entry_of(theirs.propose("me", pending.proposal)), 10)
+    assert (copy.shown_network, copy.shown, copy.live) == ("late", (1, 4), {"n": 3})
+    copy.show(Write(proposal(4, {"$set": {"late": 1}})))  # it shows with the others
+    theirs = reign(state=theirs.state, epoch=7)
+    copy.apply(theirs.log.since(1, 2)[0], 10)
     copy.settle()
-    assert copy.live == {"n": 101}
+    assert (copy.shown_network, copy.shown) == ("early", (7, 3))
+    proposals = [write.proposal for write in copy.writes.pending.values()]
+    assert [(each.number, each.epoch, each.version) for each in proposals] == [(3, 0, 0), (4, 0, 0)]
+    assert copy.live == {"n": 101, "late": 1}
+    theirs.attach("me", copy.writes.lowest, copy.writes.known)
+    for each in proposals:
+        copy.apply(entry_of(theirs.propose("me", each)), 10)
+    copy.settle()
+    assert copy.live == {"n": 101, "late": 1}
     assert not copy.writes.pending
 
 

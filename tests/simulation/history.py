@@ -253,7 +253,7 @@ class History:
             return
         look = Look(
             process.name,
-            node.state.network,
+            node.replica.shown_network,
             shown,
             n,
             told,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memsync.manager.folder import Address
+from memsync.manager.contents import Address
 from memsync.manager.machine import Machine
 from memsync.manager.server import Serving
 from memsync.manager.watcher import Way

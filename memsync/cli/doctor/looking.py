@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import MemSyncError
+from ...manager.contents import decode
 from ...manager.files import WITNESS_ROOTS, Files, check_local, check_root, witness_root
-from ...manager.folder import KEY_BYTES, decode, folder_name, root_folder
+from ...manager.folder import KEY_BYTES
+from ...manager.names import folder_name, root_folder
 from ...options import load_options
 from ...replication.messages import PROTOCOL
 from ...version import __version__
