@@ -415,8 +415,6 @@ class Host:
         attached = Attached(hello.peer, channel)
         is_other = hello.network != self._node.state.network  # it joins as new
         pair = (0, 0) if is_other else (hello.epoch, hello.version)
-        if is_other and hello.network:
-            self._node.replica.forget_encoding()  # else it might show an old, lower pair
         self._queue_level(attached, pair, hello.lowest, hello.known)
         self._out.add(attached)
 
