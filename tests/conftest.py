@@ -101,7 +101,7 @@ def _descriptors(folder: Path) -> dict[int, str]:
 def _held(folder: Path) -> list[str]:
     """Files whose lock somebody holds: peers that live on, in whichever process."""
     held = []
-    for path in (p for pattern in ("*/*.json", "*/*.lock") for p in folder.glob(pattern)):
+    for path in (p for pattern in ("*/peer-*", "*/epoch-*") for p in folder.glob(pattern)):
         try:
             with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

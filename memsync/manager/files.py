@@ -23,14 +23,15 @@ from pathlib import Path
 from ..errors import RendezvousError
 from . import forks
 from .mounts import network_file_system
+from .names import TEMPORARY
 from .shortage import patiently, way_out
 
 log = logging.getLogger("memsync.folder")
 
-TEMPORARY = "tmp-"
 TEMPORARY_AGE = 60.0  # seconds
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
 _UNFIT = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO})
+_MISSING = FileNotFoundError, NotADirectoryError  # the folder is none: nothing is in it either
 _MAX_BYTES = 1 << 16  # of a file that is read
 _WAY_OUT = "set MEMSYNC_DIR to a folder of your own"
 
@@ -175,11 +176,17 @@ class Files:
         """Make a folder if it is missing; raises `RendezvousError`, also if it is not private."""
         _open_private(path, f"the folder {path}")
 
+    def make_folder_again(self, path: Path) -> None:
+        """`make_folder` in a folder of ours for what was one before: what is there has to go."""
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            _move_aside(path)
+        self.make_folder(path)
+
     def listing(self, folder: Path) -> list[str]:
         """The names in a folder; none when it is missing. Raises `RendezvousError`."""
         try:
             return patiently(os.listdir, folder)
-        except FileNotFoundError:
+        except _MISSING:
             return []
         except OSError as error:
             raise RendezvousError(
@@ -194,7 +201,7 @@ class Files:
         """
         try:
             fd = patiently(_open_to_read, path)
-        except FileNotFoundError:
+        except _MISSING:
             return None
         except OSError as error:
             if error.errno != errno.ELOOP:
@@ -269,10 +276,11 @@ class Files:
         return found.st_dev, found.st_ino
 
     def last_beat(self, path: Path) -> int:
-        """A number that changes with each sign of life; 0 where there is no file."""
+        """A number that changes with each sign of life; 0 where none can be seen."""
         try:
-            return path.stat().st_mtime_ns
-        except FileNotFoundError:
+            return path.lstat().st_mtime_ns
+        except OSError as error:
+            log.debug("no sign of life can be seen in %s: %s", path, error)
             return 0
 
     def replace(self, path: Path, data: bytes) -> None:
@@ -281,6 +289,8 @@ class Files:
         try:
             patiently(temporary.touch, mode=0o600)
             patiently(temporary.write_bytes, data)
+            if _is_folder(path):
+                self.remove(path)
             temporary.replace(path)
         except OSError as error:
             _remove(temporary)
@@ -292,12 +302,15 @@ class Files:
     def remove(self, path: Path) -> None:
         """Remove a file, where that can be done; nothing that must be depends on it.
 
-        A folder in its place goes as well, if it is empty.
+        A folder in its place goes as well; what is in it is not ours, so it is moved aside.
         """
-        if path.is_dir() and not path.is_symlink():
-            self.remove_folder(path)
-        else:
+        if not _is_folder(path):
             _remove(path)
+            return
+        try:
+            path.rmdir()
+        except OSError:
+            _move_aside(path)
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder, if it is empty."""
@@ -310,9 +323,9 @@ class Files:
             if not name.startswith(TEMPORARY):
                 continue
             path = folder / name
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > TEMPORARY_AGE:
-                    path.unlink()
+            made_at = self.last_beat(path) / 1e9
+            if made_at and time.time() - made_at > TEMPORARY_AGE:
+                self.remove(path)
 
 
 def _place(folder: Path) -> str:
@@ -353,6 +366,21 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         log.warning("%s could not be removed: %s", path, error.strerror)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _move_aside(path: Path) -> None:
+    """Free a name from what somebody has put there; it is kept under another one."""
+    aside = path.with_name(f"aside-{secrets.token_hex(4)}-{path.name}")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        log.warning("%s could not be moved aside: %s", path, error.strerror)
+    else:
+        log.warning("%s was in the way: it is now %s", path, aside)
 
 
 def _is_held(fd: int) -> bool:

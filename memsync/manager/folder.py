@@ -135,12 +135,12 @@ class ObjectFolder:
         except RendezvousError as error:
             if not is_unfit(error):
                 raise
-            log.warning("the key is put back: %s", error)
             self._files.remove(self._key)
             key = self._key_in_place(own)
+            log.warning("the key is put back: %s", error)
         if len(key) != KEY_BYTES:
-            log.warning("the key file %s was damaged: it is written anew", self._key)
             self._files.replace(self._key, own)
+            log.warning("the key file %s was damaged: it is written anew", self._key)
             return own
         return key
 
@@ -164,8 +164,13 @@ class ObjectFolder:
     ) -> EpochLock | None:
         """Take an epoch; None when somebody was faster, or the number is past.
 
-        `since` is the time of day, for people (seconds since 1970).
+        `since` is the time of day, for people (seconds since 1970). Raises `RendezvousError`.
         """
+        if not LOCK_NAME.fullmatch(lock_in(self.path, epoch).name):
+            raise RendezvousError(
+                f"there is no number after {lock_in(self.path, epoch - 1)}, which was not made by "
+                "memsync: remove that file and its like"
+            )
         content = {
             "protocol": PROTOCOL,
             "name": self.name,
@@ -235,16 +240,16 @@ class ObjectFolder:
             return held
         if self._is_held(held.path):
             return held
-        log.warning("%s was deleted or replaced: it is made again", held.path)
         folder = held.path.parent
         self._files.open_root(self.root)
-        self._files.make_folder(self.path)
+        self._files.make_folder_again(self.path)
         if folder != self.path:
             self._files.witness_folder(self.path)  # whatever of it is missing
         self._files.remove(held.path)
         again = self._files.publish(held.path, held.data, folder)
         if again is None:
             return held  # somebody is at it this very moment: at the next look
+        log.warning("%s was deleted or replaced: it is made again", held.path)
         held.close(remove=False)
         return again
 

@@ -462,11 +462,7 @@ class Host:
 
     def _keep_house(self) -> None:
         self._node.replica.forget_encoding()
-        try:
-            self.seat.mend()
-            self.seat.mend_rendezvous()
-        except MemSyncError as error:  # at the next look; who is connected does not need it
-            log.error("what was deleted in the folder cannot be made again: %s", error)
+        self._node.try_to_mend(self.seat.mend_as_host)
 
     # -- the node's other threads ----------------------------------------------------------------
 

@@ -174,18 +174,12 @@ class Link:
             if woken or now >= next_look:
                 next_look = now + self._rhythm()
                 self._looked_at = now
-                self._mend()
+                self._node.try_to_mend(self._node.mend)
                 if not self._node.reigns_still(self.reign):
                     self._lose("the host's lock is free, or a newer one exists")
                 elif self._is_silent(now):
                     self._lose("the host hangs")
         return self._reason or "stopped"
-
-    def _mend(self) -> None:
-        try:
-            self._node.mend()
-        except MemSyncError as error:  # at the next look
-            log.error("this peer's file was deleted and cannot be made again: %s", error)
 
     def _rhythm(self) -> float:
         """Seconds between two looks into the folder."""

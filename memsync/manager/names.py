@@ -12,6 +12,7 @@ from pathlib import Path
 _SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
 LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
 PEER_NAME = re.compile(r"peer-([0-9a-f]+)\.json")
+TEMPORARY = "tmp-"  # what the name of a file begins with that is being made
 SOCKET_NAME = re.compile(r"(\d+)-([0-9a-f]+)\.sock")
 
 

@@ -135,6 +135,7 @@ class Node:
         self._ponged = threading.Condition(threading.Lock())
         self._last_host: str | None = None
         self._said = ""  # of its options
+        self._unmended = ""  # what was said of that
         self._thread = threading.Thread(target=self._drive, name="memsync-driver", daemon=True)
 
     # -- starting and stopping -------------------------------------------------------------------
@@ -348,6 +349,19 @@ class Node:
         self._watch()  # the folder may be another one than before
         self.authkey = self.folder.kept_key(self.authkey)
 
+    def try_to_mend(self, mend: Callable[[], None]) -> None:
+        """Make again what was deleted; where that fails it is said once, and tried anew later.
+
+        Who is connected does not need what is missing.
+        """
+        try:
+            mend()
+            self._unmended = ""
+        except MemSyncError as error:
+            if str(error) != self._unmended:
+                log.error("what is missing in the folder cannot be made again: %s", error)
+            self._unmended = str(error)
+
     def key(self) -> bytes:
         """The folder's key at this moment, for a handshake (on its thread)."""
         try:
@@ -468,10 +482,9 @@ class Node:
             try:
                 reason = yield from role.run()
             except (RendezvousError, OSError) as error:  # the folder may be well again soon
-                if isinstance(error, OSError) and not is_shortage(error):
-                    raise
                 reason = str(error)
-                log.error("%s is given up %s: %s", role.status, self, error)
+                is_told = isinstance(error, RendezvousError) or is_shortage(error)
+                log.error("%s is given up %s: %s", role.status, self, error, exc_info=not is_told)
                 was_unfit = True
             finally:
                 was_lost = isinstance(role, Link) and role.lost
@@ -528,8 +541,6 @@ class Node:
             try:
                 return (yield from find_role(self, deadline))
             except (MemSyncError, OSError) as error:
-                if isinstance(error, OSError) and not is_shortage(error):
-                    raise
                 is_late = self.machine.monotonic() > deadline
                 if not running and (is_late or not _was_deleted(error)):
                     raise

@@ -108,11 +108,12 @@ class Seat:
         if self._is_socket_gone():
             self._listen_again()
 
-    def mend_rendezvous(self) -> None:
-        """Make the file again by which a host is found, if it is missing or damaged."""
+    def mend_as_host(self) -> None:
+        """`mend`, and make the file again by which a host is found, if it is missing or damaged."""
+        self.mend()
         if not self.deposed and not self._node.folder.rendezvous_names(self._node.id):
-            log.warning("the rendezvous file was missing or damaged: it is written anew")
             self.write_rendezvous()
+            log.warning("the rendezvous file was missing or damaged: it is written anew")
 
     def _is_socket_gone(self) -> bool:
         """Whether there is none, or something else in its place; a TCP port stays where it is."""
@@ -124,13 +125,13 @@ class Seat:
     def _listen_again(self) -> None:
         """The socket's file was deleted: who is connected stays so, but nobody finds us."""
         old = self.server.endpoint
-        log.warning("the socket %s was deleted or replaced: it is made again", old)
         self.server.stop()
         self._node.folder.make_way_for_socket(old)
         # Asked for anew, for the folder that a short path leads to may be gone as well.
         self.server = self._listen(self._node.folder.socket_address(self.epoch, self._node.id))
         self._socket = self._node.folder.socket_identity(self.server.endpoint)
         self.server.start()
+        log.warning("the socket %s was deleted or replaced: it is made again", old)
 
     def leave(self) -> None:
         """Nobody is to be found here any more."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import forks
+from .names import TEMPORARY
 
 log = logging.getLogger("memsync.watcher")
 
@@ -89,8 +90,11 @@ class _Observer:
         from watchdog import events
 
         class Handler(events.FileSystemEventHandler):
-            def on_any_event(self, event: object) -> None:
-                watch.wake()
+            def on_any_event(self, event: events.FileSystemEvent) -> None:
+                # A file is made under a temporary name: its maker alone knows whether it will do.
+                is_temporary = os.path.basename(os.fsdecode(event.src_path)).startswith(TEMPORARY)
+                if event.dest_path or not is_temporary:
+                    watch.wake()
 
         watch.handler = Handler()
         watch.handle = self._observer.schedule(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,20 @@ def test_a_frozen_host_is_named_within_a_bounded_time(cluster: Cluster) -> None:
     assert "no answer within 0.5 s" in found[1]
     host.resume()
     assert wrong() == []
+
+
+def test_an_object_whose_files_were_deleted_under_frozen_processes_is_named(
+    cluster: Cluster, folder: Path
+) -> None:
+    host = cluster.peer({"n": 0}, {"network": {"poll": 0.1}})
+    host.pause()
+    shutil.rmtree(folder / f"{NAME}.d")
+    (found,) = wrong(NAME)
+    assert f"all files of the object '{NAME}' were deleted, while process {host.pid}" in found
+    assert wrong() == [found]
+    assert "nobody shares" in wrong("other")[0]
+    host.resume()
+    until(lambda: wrong(NAME) == [])
 
 
 def test_a_frozen_peer_is_named(cluster: Cluster) -> None:

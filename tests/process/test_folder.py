@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
 import socket
-import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -671,8 +672,13 @@ def replace_by(what: str, path: Path) -> None:
             aside.write_bytes(b"garbage")
         case "link":
             aside.symlink_to(path.with_name("elsewhere"))
+        case "loop":
+            aside.symlink_to(path)
         case "folder":
             aside.mkdir()
+        case "full folder":
+            aside.mkdir()
+            (aside / "kept").touch()
         case "fifo":
             os.mkfifo(aside)
         case "dead socket":
@@ -680,14 +686,19 @@ def replace_by(what: str, path: Path) -> None:
                 sock.bind(str(aside))
     while aside.exists() or aside.is_symlink():
         with contextlib.suppress(NotADirectoryError):  # a folder, and the file was there again
-            if what == "folder":
+            if what.endswith("folder"):
                 path.unlink(missing_ok=True)
             aside.rename(path)
 
 
 @pytest.mark.watched
-@pytest.mark.parametrize("what", ["garbage", "link", "folder", "fifo", "dead socket"])
-@pytest.mark.parametrize("which", ["epoch-1.lock", "peer-{id}.json", "1-{host}.sock", "../authkey"])
+@pytest.mark.parametrize(
+    "what", ["garbage", "link", "loop", "folder", "full folder", "fifo", "dead socket"]
+)
+@pytest.mark.parametrize(
+    "which",
+    ["epoch-1.lock", "peer-{id}.json", "1-{host}.sock", "../authkey", "rendezvous.json"],
+)
 def test_a_living_group_puts_its_files_back_where_something_else_is(
     cluster: Cluster, folder: Path, which: str, what: str
 ) -> None:
@@ -701,6 +712,101 @@ def test_a_living_group_puts_its_files_back_where_something_else_is(
     newcomer.patch({"$inc": {"n": 1}})
     assert cluster.settled([host, client, newcomer]) == {"n": 2}
     assert cluster.host() is host
+    assert len(list(path.parent.glob("aside-*/kept"))) == (what == "full folder")
+
+
+@pytest.mark.watched
+@pytest.mark.parametrize("what", ["garbage", "link", "loop", "fifo", "dead socket"])
+def test_a_living_group_makes_its_folder_again_where_something_else_is(
+    cluster: Cluster, folder: Path, what: str
+) -> None:
+    host, client = cluster.start(2, {"n": 0}, {"network": {"poll": 0.1}})
+    place = folder / f"{NAME}.d"
+    place.rename(folder / "moved")
+    replace_by(what, place)
+    client.patch({"$inc": {"n": 1}})
+    until(lambda: is_whole(place / "rendezvous.json"))
+    newcomer = cluster.peer()
+    newcomer.patch({"$inc": {"n": 1}})
+    assert cluster.settled([host, client, newcomer]) == {"n": 2}
+    assert [path.name.split("-")[2] for path in folder.glob("aside-*")] == [place.name]
+
+
+def test_a_folder_with_the_name_of_a_temporary_file_stops_nobody(
+    cluster: Cluster, folder: Path
+) -> None:
+    _, client = cluster.start(2, {"n": 0})
+    planted = folder / f"{NAME}.d" / "tmp-planted"
+    planted.mkdir()
+    (planted / "kept").touch()
+    os.utime(planted, (1, 1))
+    cluster.kill_host()
+    client.patch({"$inc": {"n": 1}})
+    assert cluster.host() is client
+    assert not planted.exists()
+    assert len(list(planted.parent.glob("aside-*/kept"))) == 1
+
+
+def test_a_lock_with_the_highest_number_is_named(cluster: Cluster, folder: Path) -> None:
+    _, client = cluster.start(2, {"n": 0})
+    planted = folder / f"{NAME}.d" / f"epoch-{'9' * 18}.lock"
+    planted.touch()
+    until(lambda: str(planted) in (client.status()["reason"] or ""))
+    with pytest.raises(RendezvousError, match=f"{planted}.*remove that file"):
+        MemSync(NAME).start()
+    planted.unlink()
+    client.patch({"$inc": {"n": 1}})
+    assert cluster.settled() == {"n": 1}
+
+
+def test_what_cannot_be_made_again_is_said_once_and_tried_at_each_poll(
+    cluster: Cluster, folder: Path, monkeypatch, caplog
+) -> None:
+    host = cluster.peer({"n": 0})
+    tries: list[float] = []
+    link = os.link
+
+    def full_disk(source: Path, target: Path) -> None:
+        if Path(target).name.startswith("peer-"):
+            tries.append(time.monotonic())
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        link(source, target)
+
+    with MemSync(NAME, options={"network": {"poll": 0.1}}) as mem:
+        monkeypatch.setattr("memsync.manager.files.os.link", full_disk)
+        path = folder / f"{NAME}.d" / f"peer-{mem.id}.json"
+        path.unlink()
+        until(lambda: len(tries) >= 10)
+        assert tries[9] - tries[0] > 5 * 0.1  # what it makes in vain does not wake it
+        (line,) = [each.getMessage() for each in caplog.records if "peer-" in each.getMessage()]
+        assert "what is missing in the folder cannot be made again" in line
+        monkeypatch.undo()
+        monkeypatch.setenv("MEMSYNC_DIR", str(folder))
+        until(lambda: is_whole(path))
+        mem.patch({"$inc": {"n": 1}})
+        assert host.snapshot() == {"n": 1}
+
+
+def test_an_error_of_the_system_ends_a_role_and_not_the_peer(
+    cluster: Cluster, monkeypatch, caplog
+) -> None:
+    host = cluster.peer({"n": 0})
+    last_beat = ObjectFolder.last_beat
+    errors = [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+    def unlucky(self: ObjectFolder, epoch: int) -> int:
+        if errors:
+            raise errors.pop()
+        return last_beat(self, epoch)
+
+    with MemSync(NAME, options={"network": {"poll": 0.1}}) as mem:
+        monkeypatch.setattr(ObjectFolder, "last_beat", unlucky)
+        until(lambda: not errors and mem.get_status()["status"] == "client")
+        mem.patch({"$inc": {"n": 1}})
+        assert host.snapshot() == {"n": 1}
+        assert "Input/output error" in mem.get_status()["reason"]
+    (told,) = [each for each in caplog.records if "is given up" in each.getMessage()]
+    assert told.exc_info
 
 
 def can_be_connected(path: Path) -> bool:
@@ -711,7 +817,9 @@ def can_be_connected(path: Path) -> bool:
 
 def is_whole(path: Path) -> bool:
     """Whether it is a lock, a peer file or a key."""
-    if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
+    try:
+        found = Files().inspect(path)
+    except RendezvousError:
         return False
-    content = path.read_bytes()
+    content = found[1] if found is not None else b""
     return len(content) == 32 if path.name == "authkey" else content.startswith(b"{")

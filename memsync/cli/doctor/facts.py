@@ -137,4 +137,5 @@ class Facts:
     lease: float = 3.0  # seconds
     limits: tuple[Limit, ...] = ()
     orphans: tuple[str, ...] = ()  # witnesses of folders that are gone
+    deleted: tuple[tuple[str, Process], ...] = ()  # objects whose files are gone, and their hosts
     failures: tuple[str, ...] = field(default=())

@@ -84,7 +84,16 @@ def _of_folder(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_objects_missing(facts: Facts) -> Iterator[Finding]:
-    if facts.objects:
+    deleted = [each for each in facts.deleted if facts.asked_for in (None, each[0])]
+    for name, process in deleted:
+        yield Finding(
+            "wrong",
+            FOLDER,
+            f"all files of the object {name!r} were deleted, while {_who(process)} hosts it",
+            f"it makes them again within its network.poll: run 'kill -CONT {process.pid}' if it is "
+            "stopped",
+        )
+    if facts.objects or deleted:
         return
     if facts.asked_for is None:
         yield Finding("fine", FOLDER, "nobody shares an object here")
@@ -223,7 +232,9 @@ def _of_no_host(each: SharedObject, lock: Lock | None) -> Iterator[Finding]:
         yield Finding("wrong", about, text, advice)
     else:
         text = f"there is no host, although {len(living)} peers live"
-        yield Finding("wrong", about, text, "an election takes an instant: look once more")
+        is_told = any(peer.obstacle for peer in living)
+        instant = "an election takes an instant: look once more"
+        yield Finding("wrong", about, text, "see what its peers say" if is_told else instant)
 
 
 def _can_host(peer: PeerFile) -> bool:

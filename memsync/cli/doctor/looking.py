@@ -23,9 +23,9 @@ from ...manager.names import folder_name, root_folder
 from ...options import load_options
 from ...replication.messages import PROTOCOL
 from ...version import __version__
-from .facts import Facts, Folder, SharedObject, Versions
+from .facts import Facts, Folder, Process, SharedObject, Versions
 from .objects import ObjectLook, complaint
-from .system import limits
+from .system import limits, process
 
 T = TypeVar("T")
 
@@ -63,6 +63,7 @@ def look(name: str | None = None, *, patience: float = KNOCK_PATIENCE) -> Facts:
         lease=seen("the options", _lease) or 3.0,
         limits=seen("the limits", partial(limits, root)) or (),
         orphans=seen("the witnesses", partial(_orphans, files)) or (),
+        deleted=tuple(seen("what was deleted", lambda: [*_deleted(root, files)]) or ()),
         failures=tuple(failures),
     )
 
@@ -157,17 +158,30 @@ def _places(root: Path, name: str | None) -> list[Path]:
     return sorted(root.glob("*.d"))
 
 
+def _rootless(files: Files) -> Iterator[tuple[Path, list[tuple[bool, dict[str, Any]]]]]:
+    """Witnesses whose folder is gone: where they are, whether each is held, and what it says."""
+    for place in [each for root in WITNESS_ROOTS for each in sorted(witness_root(root).glob("*"))]:
+        found = [files.inspect(path) for path in place.glob("epoch-*.lock")]
+        said = [(each[0], decode(each[1]) or {}) for each in found if each is not None]
+        if said and not any(_has_folder(content) for _, content in said):
+            yield place, said
+
+
 def _orphans(files: Files) -> tuple[str, ...]:
     """Witnesses that nobody holds, and whose folder is gone."""
-    places = [place for root in WITNESS_ROOTS for place in sorted(witness_root(root).glob("*"))]
-    return tuple(str(place) for place in places if _is_orphan(place, files))
+    return tuple(
+        str(place) for place, said in _rootless(files) if not any(held for held, _ in said)
+    )
 
 
-def _is_orphan(place: Path, files: Files) -> bool:
-    found = [files.inspect(path) for path in place.glob("epoch-*.lock")]
-    contents = [decode(each[1]) or {} for each in found if each is not None]
-    is_held = any(each is not None and each[0] for each in found)
-    return bool(contents) and not is_held and not any(map(_has_folder, contents))
+def _deleted(root: Path, files: Files) -> Iterator[tuple[str, Process]]:
+    """The objects of this folder whose files are all gone, while a process lives that hosts one."""
+    for _, said in _rootless(files):
+        for held, content in said:
+            name, pid = content.get("name"), content.get("pid")
+            is_here = Path(str(content.get("address"))).parent.parent == root
+            if held and is_here and isinstance(name, str) and isinstance(pid, int):
+                yield name, process(pid)
 
 
 def _has_folder(content: dict[str, Any]) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 from ...errors import MemSyncError
 from ...manager.channel import ChannelLost
 from ...manager.contents import Address, decode, to_address
-from ...manager.files import TEMPORARY, TEMPORARY_AGE, Files, check_folder
-from ...manager.names import LOCK_NAME, PEER_NAME, SOCKET_NAME, folder_name, short_folder
+from ...manager.files import TEMPORARY_AGE, Files, check_folder
+from ...manager.names import LOCK_NAME, PEER_NAME, SOCKET_NAME, TEMPORARY, folder_name, short_folder
 from ...manager.wire import knock
 from .facts import Answer, Lock, PeerFile, Process, Rendezvous, SharedObject
 from .system import process
