@@ -7,8 +7,8 @@ plane is one more public method: `attach` takes the authenticated connection ove
 
 A connection has a thread of its own while it shakes hands and, if it belongs to a proxy, for as
 long as the proxy uses it. An attached connection needs none: the host's one selector thread serves
-it. A handshake is bounded as a whole, for the socket's time-out begins anew with each byte; and
-where strangers hold all places while others wait, they are given less time.
+it. A handshake is bounded as a whole, for the socket's time-out begins anew with each byte; how a
+crowd of strangers is kept from holding all places is told in `handshakes`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from ..replication.messages import HEADER, Hello, parse
 from . import forks
 from .channel import Channel
 from .contents import Address
+from .handshakes import Handshakes, shut_down
 from .shortage import is_reserved
 from .wire import set_deadline, to_channel
 
@@ -40,8 +41,7 @@ log = logging.getLogger("memsync.server")
 _BACKLOG = 128
 _SHORT_OF_DESCRIPTORS_PAUSE = 0.1  # seconds
 _REFUSALS_PAUSE = 1.0  # seconds between two lines about refused connections
-_CROWDED_PAUSE = 0.1  # seconds between two looks for a place, when all are taken
-_CROWDED_PATIENCE = 1.0  # seconds for a handshake while others wait; it takes milliseconds
+_CROWDED_PAUSE = 0.001  # seconds after each connection for which there is no place
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,10 @@ class MemSyncServer(managers.Server):
         self.stop_event = threading.Event()
         self._serving = serving
         self._refusals = _Refusals()
-        self._handshakes = threading.BoundedSemaphore(serving.max_handshakes)
+        self._handshakes = Handshakes(serving.max_handshakes)
         self._is_short = False  # of descriptors or threads
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
-        self._shaking: dict[Connection, float] = {}  # since when (monotonic seconds)
         self._accepter = threading.Thread(
             target=self._accept_loop, name="memsync-accept", daemon=True
         )
@@ -139,7 +138,7 @@ class MemSyncServer(managers.Server):
             log.warning("the socket %s could not be removed: %s", self.endpoint, error)
         with self._lock:
             for connection in self._connections:
-                _shut_down(connection)
+                shut_down(connection)
 
     def attach(self, connection: Connection, data: bytes) -> None:
         """Take the connection over for the data plane; there is no reply in the stdlib's form."""
@@ -161,16 +160,12 @@ class MemSyncServer(managers.Server):
         poll.register(self._socket, select.POLLIN)
         patience = self._serving.handshake_timeout
         while not self.stop_event.is_set():
-            self._cut_off(patience)
+            self._handshakes.cut_off(patience)
             if not poll.poll(1000) or self.stop_event.is_set():
                 continue
-            if not self._handshakes.acquire(timeout=_CROWDED_PAUSE):
-                self._cut_off(min(patience, _CROWDED_PATIENCE))
-                continue  # all places taken: the newcomer waits in the kernel's queue
             try:
                 connection = self._accept()
             except OSError as error:
-                self._handshakes.release()
                 self._pause_after(error)
                 continue
             self._is_short = False
@@ -190,33 +185,24 @@ class MemSyncServer(managers.Server):
             forks.register(connection, connection.close)
         with self._lock:
             self._connections.add(connection)
-            self._shaking[connection] = time.monotonic()
         return connection
 
     def _begin(self, connection: Connection) -> None:
-        """Have a thread of its own shake hands on a connection."""
+        """Have a thread of its own shake hands on a connection, if there is a place for it."""
+        if not self._handshakes.begin(connection):
+            self._drop(connection)
+            self._refusals.tell(logging.INFO, "", "all places for handshakes are taken")
+            self.stop_event.wait(_CROWDED_PAUSE)
+            return
         thread = threading.Thread(
             target=self._serve, args=(connection,), name="memsync-handshake", daemon=True
         )
         try:
             thread.start()
         except RuntimeError as error:  # no more threads to be had: the others are served on
-            self._end_handshake(connection)
+            self._handshakes.end(connection)
             self._drop(connection)
             self._pause_after(error)
-
-    def _end_handshake(self, connection: Connection) -> None:
-        with self._lock:
-            del self._shaking[connection]
-        self._handshakes.release()
-
-    def _cut_off(self, patience: float) -> None:
-        """End the handshakes that have lasted for longer than so many seconds."""
-        late = time.monotonic() - patience
-        with self._lock:
-            for connection, since in self._shaking.items():
-                if since < late:
-                    _shut_down(connection)
 
     def _pause_after(self, error: Exception) -> None:
         if self.stop_event.is_set() or isinstance(error, BlockingIOError):
@@ -233,7 +219,7 @@ class MemSyncServer(managers.Server):
             try:
                 method, args, kwds = self._shake_hands(connection)
             finally:
-                self._end_handshake(connection)
+                self._handshakes.end(connection)
             method(connection, *args, **kwds)
         except SystemExit:
             pass  # serve_client's way to say that its proxy has gone
@@ -289,8 +275,3 @@ def _unbound(connection: Connection) -> None:
     sock = socket.socket(fileno=os.dup(connection.fileno()))
     with sock:
         set_deadline(sock, 0)
-
-
-def _shut_down(connection: Connection) -> None:
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        sock.shutdown(socket.SHUT_RDWR)

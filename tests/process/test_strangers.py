@@ -8,14 +8,16 @@ import socket
 import subprocess
 import threading
 import time
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client
+from multiprocessing import AuthenticationError, Pipe
+from multiprocessing.connection import Client, Connection
 from multiprocessing.managers import BaseManager, dispatch
+from pathlib import Path
 
 import pytest
 
 from memsync import ConditionError, MemSync, UpdateError, UsageError
-from memsync.manager import MemSyncManager
+from memsync.manager import MemSyncManager, handshakes
+from memsync.manager.handshakes import Handshakes
 from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
@@ -258,6 +260,87 @@ def test_a_crowd_of_strangers_gets_less_time_than_it_might_have(cluster: Cluster
         for _ in range(12):
             strangers.enter_context(stranger(address))
         assert cluster.peer(options={"timeout": 15}).patch({"$inc": {"n": 1}})
+
+
+CROWD = """
+    import select, socket, sys, time
+    from pathlib import Path
+
+    strangers, is_told = set(), False
+    while not select.select([sys.stdin], [], [], 0.001)[0]:
+        for address in Path(sys.argv[1]).glob("*.sock"):
+            while len(strangers) < 300:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.setblocking(False)
+                try:
+                    sock.connect(str(address))
+                except OSError:
+                    sock.close()
+                    break
+                strangers.add(sock)
+        if len(strangers) >= 64 and not is_told:
+            is_told = True
+            print("all places are taken", flush=True)
+        for sock in list(strangers):
+            try:
+                is_cut = not sock.recv(1000)
+            except BlockingIOError:
+                continue
+            except OSError:
+                is_cut = True
+            if is_cut:
+                sock.close()
+                strangers.remove(sock)
+"""
+
+
+def test_a_crowd_that_comes_again_and_again_keeps_nobody_from_the_next_host(
+    cluster: Cluster, folder: Path
+) -> None:
+    cluster.start(4, {"n": 0})
+    crowd = cluster.script(CROWD, str(folder / f"{NAME}.d"))
+    assert crowd.stdout.readline() == "all places are taken\n"
+    for end in (cluster.stop, cluster.kill_host):
+        end()
+        for peer in cluster.active:
+            peer.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
+    assert cluster.settled() == {"n": 5}
+
+
+def test_who_has_most_places_gives_way_to_others_and_after_a_while_to_itself(monkeypatch) -> None:
+    process_of: dict[Connection, int] = {}
+    monkeypatch.setattr(handshakes, "_process_of", process_of.__getitem__)
+    monkeypatch.setattr(handshakes, "shut_down", lambda connection: places.end(connection))
+    monkeypatch.setattr(handshakes, "_FAIR_TIME", 3600)
+    places = Handshakes(4)
+    pairs = [Pipe() for _ in range(7)]
+    connections = [ours for ours, _ in pairs]
+    process_of.update(zip(connections, (1, 2, 2, 2, 2, 3, 1), strict=True))
+    one, first, second, third, fourth, three, again = connections
+    assert [places.begin(each) for each in (one, first, second, third)] == [True] * 4
+    assert not places.begin(fourth)  # its process has most of them
+    assert places.begin(three)
+    assert list(places._open) == [one, second, third, three]
+    assert not places.begin(again)  # as many as the others have, who had no time yet
+    monkeypatch.setattr(handshakes, "_FAIR_TIME", 0)
+    assert places.begin(again)
+    assert list(places._open) == [second, third, three, again]
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
+
+
+def test_a_place_that_a_thread_does_not_give_back_in_time_is_not_given_away(monkeypatch) -> None:
+    monkeypatch.setattr(handshakes, "_FAIR_TIME", 0)
+    places = Handshakes(1)
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+        first, second = Connection(os.dup(one.fileno())), Connection(os.dup(other.fileno()))
+        assert places.begin(first)
+        assert not places.begin(second)
+        places.end(first)
+        assert places.begin(second)
+        first.close()
+        second.close()
 
 
 def test_a_lonely_stranger_has_all_the_time_it_may_have(cluster: Cluster) -> None:
