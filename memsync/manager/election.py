@@ -46,6 +46,8 @@ _FIRST_PAUSE = 0.0005  # seconds; a killed host's lock is freed an instant after
 _LONGEST_PAUSE = 0.1
 _DIAL_TIMEOUT = 5.0  # seconds for one attempt to connect and authenticate, at most
 _PRECEDENCE = 0.1  # seconds that others leave to a dedicated host, which takes milliseconds
+_SHORT_PATIENCE = 1.0  # seconds that who has too few descriptors leaves to others
+_OWN_DESCRIPTORS = 8  # that a host needs beside one for each peer
 
 
 def find_role(node: Node, deadline: float) -> Life[Host | Link]:
@@ -80,7 +82,7 @@ def _try_role(
             return None
         return (yield from _succeed(node, reign, precedence))
     grant = _grant(node, reign)
-    if grant is not None:
+    if grant is not None and not _is_short(node, node.state.members, reign.peer):
         return (yield from _stand(node, reign.epoch + 1, reign.epoch, grant))
     if node.host_hangs(reign.epoch):
         if not _may_depose(node):
@@ -116,8 +118,19 @@ def _next_epoch(node: Node, last: int, peers: Members) -> int:
     return last + 1
 
 
+def _is_short(node: Node, peers: Members, gone: str | None = None) -> bool:
+    """Whether this peer has too few descriptors to host the others, one of whom can instead."""
+    if node.machine.spare_descriptors() >= len(peers) + _OWN_DESCRIPTORS:
+        return False
+    others = peers.keys() - {node.id, gone}
+    return any(not peers[other].get("clientOnly") for other in others)
+
+
 class _Precedence:
-    """Who goes first in an election: a dedicated host, for as long as it may take to do so."""
+    """Who goes first in an election: a dedicated host, and who has the descriptors for it.
+
+    Others leave them as much time as they may need to come before them.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -126,13 +139,17 @@ class _Precedence:
     def is_own(self, peers: Members) -> bool:
         """Whether this peer may stand now, beside the living ones."""
         node = self._node
-        if node.options.server_only:
-            return True
-        if not any(content.get("serverOnly") for content in peers.values()):
+        is_dedicated = node.options.server_only
+        patience = 0.0
+        if not is_dedicated and any(content.get("serverOnly") for content in peers.values()):
+            patience = _PRECEDENCE
+        if _is_short(node, peers):
+            patience = _SHORT_PATIENCE
+        if not patience:
             return True
         now = node.machine.monotonic()
         if self._own_from is None:
-            self._own_from = now + _PRECEDENCE
+            self._own_from = now + patience
         return now >= self._own_from
 
 

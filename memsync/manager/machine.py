@@ -25,7 +25,7 @@ from .contents import Address
 from .files import Files
 from .manager import MemSyncManager
 from .server import MemSyncServer, Serving
-from .shortage import patiently, way_out
+from .shortage import patiently, spare_descriptors, way_out
 from .waker import Waker
 from .wire import dial
 
@@ -153,14 +153,31 @@ class Machine:
     def lag(self, given_away: float) -> float:
         """Seconds that this thread waits for the interpreter after it has given it away for some.
 
-        Another thread needs a moment to take it, longer where processors are scarce. Where the
-        machine tells it apart, it is 0 for a thread that waited for a processor only.
+        Another thread needs a moment to take it, longer where processors are scarce.
         """
-        waits, begun = _waits(), time.monotonic()
+        waits, due = self.waits(), time.monotonic() + given_away
         time.sleep(given_away)
-        took, more_waits = time.monotonic() - begun, _waits() - waits
-        only_slept = sys.platform == "linux" and more_waits <= 1
-        return 0.0 if only_slept else took - given_away
+        return self.lateness(due, waits)
+
+    def lateness(self, due: float, waits: int) -> float:
+        """Seconds since `due` (monotonic) in which this thread waited for the interpreter.
+
+        `waits` is what `waits` said before it began to wait for `due`. Where the machine tells it
+        apart, the result is 0 for a thread that waited for a processor only.
+        """
+        if sys.platform == "linux" and self.waits() - waits <= 1:
+            return 0.0
+        return time.monotonic() - due
+
+    def waits(self) -> int:
+        """How often this thread has waited for something other than a processor; 0 if unknown."""
+        if sys.platform == "linux":
+            return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        return 0
+
+    def spare_descriptors(self) -> int:
+        """How many descriptors this process has left for peers."""
+        return spare_descriptors()
 
     def misbehaves(self, spot: str) -> bool:
         """Whether to do what is allowed but rare here; a real machine never asks for it."""
@@ -180,10 +197,3 @@ class Machine:
         except StopIteration as end:
             value: T = end.value
             return value
-
-
-def _waits() -> int:
-    """How often this thread has waited for something other than a processor; 0 if unknown."""
-    if sys.platform == "linux":
-        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
-    return 0

@@ -112,7 +112,7 @@ class MemSyncServer(managers.Server):
         self._serving = serving
         self._refusals = _Refusals()
         self._handshakes = Handshakes(serving.max_handshakes)
-        self._is_short = False  # of descriptors or threads
+        self.short_since: float | None = None  # of descriptors or threads (monotonic seconds)
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._accepter = threading.Thread(
@@ -168,7 +168,7 @@ class MemSyncServer(managers.Server):
             except OSError as error:
                 self._pause_after(error)
                 continue
-            self._is_short = False
+            self.short_since = None
             self._begin(connection)
 
     def _accept(self) -> Connection:
@@ -207,9 +207,14 @@ class MemSyncServer(managers.Server):
     def _pause_after(self, error: Exception) -> None:
         if self.stop_event.is_set() or isinstance(error, BlockingIOError):
             return
-        level = logging.DEBUG if self._is_short else logging.WARNING  # once is enough
-        log.log(level, "a connection could not be accepted: %s", error)
-        self._is_short = True
+        is_told = self.short_since is not None  # once is enough
+        log.log(
+            logging.DEBUG if is_told else logging.WARNING,
+            "a connection could not be accepted: %s",
+            error,
+        )
+        if not is_told:
+            self.short_since = time.monotonic()
         self.stop_event.wait(_SHORT_OF_DESCRIPTORS_PAUSE)
 
     # -- one connection --------------------------------------------------------------------------

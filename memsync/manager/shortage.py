@@ -7,7 +7,9 @@ process that is frozen: others go on without it where they can, and it catches u
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -55,7 +57,23 @@ def is_reserved(descriptor: int) -> bool:
     The system gives out the lowest number that is free.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft != resource.RLIM_INFINITY and descriptor >= soft - min(_RESERVED, soft // 8)
+    return soft != resource.RLIM_INFINITY and descriptor >= soft - _reserved(soft)
+
+
+def _reserved(soft: int) -> int:
+    return min(_RESERVED, soft // 8)
+
+
+def spare_descriptors() -> int:
+    """How many more this process may open, but for the last ones; negative where it has those."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    try:
+        used = len(os.listdir("/dev/fd"))
+    except OSError as error:  # else the system does not tell
+        return -1 if is_shortage(error) else sys.maxsize
+    return soft - used - _reserved(soft)
 
 
 def share_of_descriptors(wanted: int) -> int:

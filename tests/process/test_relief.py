@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from memsync import RendezvousError
 from memsync.manager import relief
 from memsync.manager.machine import Machine
 from memsync.manager.outgoing import Attached
@@ -153,10 +154,20 @@ class Group:
             for name in ("client only", "dedicated", "lagging", "one", "two")
         }
         options = SimpleNamespace(server_only=own.get("server_only", False))
-        machine = SimpleNamespace(lag=lambda _: self.lag, monotonic=lambda: self.now)
+        machine = SimpleNamespace(
+            monotonic=lambda: self.now, waits=lambda: 7, lateness=lambda due, waits: self.lag
+        )
         state = SimpleNamespace(members=members)
+        self.server = SimpleNamespace(short_since=None)
+        self.living: dict[str, dict[str, bool]] = {}
         self.node = SimpleNamespace(
-            options=options, machine=machine, state=state, no_relief_before=0.0
+            id="host",
+            options=options,
+            machine=machine,
+            state=state,
+            no_relief_before=0.0,
+            hosting=SimpleNamespace(seat=SimpleNamespace(server=self.server)),
+            folder=SimpleNamespace(living_peers=lambda: self.living),
         )
         self.attached: dict[str, Attached] = {}
         self.relief = Relief(self.node, SimpleNamespace(attached=self.attached, answer=self._ask))
@@ -175,7 +186,9 @@ class Group:
         self.lag, self.sought = lag, []
         end = self.now + seconds
         while self.now < end:
-            self.now += 0.01
+            self.relief.wait_begins()
+            self.now += 0.002
+            self.relief.wait_ended()
             if asked:
                 self.relief.asked()
             self.relief.look(self.now)
@@ -238,8 +251,46 @@ def test_a_stutter_is_no_lag() -> None:
     group = Group()
     group.attach(*EVERYBODY)
     for _ in range(20):
-        assert group.go_on(0.15, lag=0.005) == []
+        assert group.go_on(0.02, lag=0.05) == []
         assert group.go_on(0.35) == []
+
+
+def test_a_host_that_is_busy_for_a_part_of_the_time_seeks_as_well() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    sought = [group.go_on(0.003, lag=0.005) + group.go_on(0.005) for _ in range(50)]
+    assert any(sought[-10:])
+
+
+def test_who_was_not_waiting_at_the_moment_was_not_late() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    for _ in range(100):
+        group.relief.asked()
+        group.now += 0.03  # its own work, after which the moment has passed
+        group.relief.wait_begins()
+        group.lag = 0.03
+        group.relief.wait_ended()
+        group.relief.look(group.now)
+    assert group.sought == []
+
+
+def test_a_host_without_descriptors_seeks_a_successor_and_gives_up_where_all_are_outside() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    group.living = {"host": {}, "one": {}, "outside": {"clientOnly": True}}
+    group.server.short_since = group.now
+    assert set(group.go_on(0.5, asked=False)) == {"one", "two"}
+    assert "descriptors" in group.relief.reason
+    assert group.relief.next_look <= group.now + 0.1
+    group.attached.clear()
+    del group.living["one"]
+    group.go_on(5, asked=False)
+    group.living["outside"]["clientOnly"] = False
+    with pytest.raises(RendezvousError, match=r"for the peers that wait.*ulimit"):
+        group.go_on(1, asked=False)
+    group.server.short_since = None
+    assert group.go_on(5, asked=False) == []
 
 
 def test_who_has_relieved_or_was_relieved_waits_before_the_next_time() -> None:
@@ -289,9 +340,16 @@ class Asked:
 
     def __init__(self, **own: bool) -> None:
         self.now, self.lag = 0.0, 0.0
-        machine = SimpleNamespace(lag=lambda _: self.lag, monotonic=lambda: self.now)
+        self.spare = 100
+        machine = SimpleNamespace(
+            lag=lambda _: self.lag,
+            monotonic=lambda: self.now,
+            spare_descriptors=lambda: self.spare,
+        )
         options = SimpleNamespace(server_only=own.get("server_only", False))
-        self._readiness = Readiness(SimpleNamespace(machine=machine, options=options))
+        state = SimpleNamespace(members={"one": {}, "two": {}})
+        node = SimpleNamespace(machine=machine, options=options, state=state)
+        self._readiness = Readiness(node)
 
     def answers(self, times: int, *, lag: float = 0.0, every: float = 0.1) -> list[bool]:
         self.lag = lag
@@ -317,6 +375,14 @@ def test_a_peer_that_is_busy_now_and_then_does_not_volunteer() -> None:
 
 def test_what_a_peer_found_long_ago_does_not_count() -> None:
     assert not any(Asked().answers(20, every=0.6))
+
+
+def test_a_peer_without_descriptors_does_not_volunteer() -> None:
+    peer = Asked()
+    peer.spare = 2
+    assert not any(peer.answers(20))
+    peer.spare = 3
+    assert any(peer.answers(1))
 
 
 def test_a_dedicated_host_volunteers_at_once_whatever_else_it_does() -> None:

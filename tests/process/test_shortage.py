@@ -67,6 +67,44 @@ def test_a_peer_without_descriptors_is_waited_for_by_nobody(cluster: Cluster, wh
     assert cluster.settled() == {"n": 3}
 
 
+def keep_free(mem, number: int) -> None:
+    import os
+
+    for _ in range(number):
+        os.close(mem.__dict__["taken"].pop())
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_who_has_too_few_descriptors_for_the_others_leaves_it_to_them_to_host(
+    cluster: Cluster, end: str
+) -> None:
+    host, short, *others = cluster.start(4, {"n": 0})
+    short.run(use_all_descriptors)
+    short.run(keep_free, 4)
+    getattr(host, end)()
+    for peer in others:
+        peer.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
+    assert cluster.host() in others
+    short.run(free_descriptors)
+    short.patch({"$inc": {"n": 1}})
+    assert cluster.settled() == {"n": 3}
+
+
+def test_a_host_that_gets_short_lets_an_attached_peer_host_and_the_next_one_in(
+    cluster: Cluster,
+) -> None:
+    host, other = cluster.start(2, {"n": 0})
+    host.run(use_all_descriptors)
+    host.run(keep_free, 4)
+    newcomer = cluster.peer(options={"timeout": 15})
+    newcomer.patch({"$inc": {"n": 1}})
+    assert cluster.host() is not host
+    assert "descriptors" in until(lambda: host.status()["reason"])
+    host.run(free_descriptors)
+    assert other.patch({"$inc": {"n": 1}})
+    assert cluster.settled() == {"n": 2}
+
+
 def be_greedy(mem, seconds: float) -> None:
     """For so long, take each descriptor that becomes free; the limit is lowered first."""
     import os
@@ -129,7 +167,9 @@ def test_strangers_do_not_get_the_last_descriptors(cluster: Cluster) -> None:
         while time.monotonic() < end:
             for client in clients:
                 client.patch({"$inc": {"n": 1}}, timeout=2)
-        assert {client.get_status()["epoch"] for client in clients} == {1}
+        # It is full, so one of the others hosts by and by; it never has to give up.
+        (epoch,) = {client.get_status()["epoch"] for client in clients}
+        assert epoch <= 2
         assert strangers
     program.communicate(timeout=10)
 

@@ -127,5 +127,14 @@ class VirtualMachine(Machine):
     def lag(self, given_away: float) -> float:
         return 0.01 if self._world.now < self._process.busy_until else 0.0
 
+    def lateness(self, due: float, waits: int) -> float:
+        return self.lag(0)
+
+    def waits(self) -> int:
+        return 0
+
+    def spare_descriptors(self) -> int:
+        return 1000
+
     def misbehaves(self, spot: str) -> bool:
         return self._world.misbehaves(spot)
