@@ -28,7 +28,7 @@ class StartsClusters(Protocol):
         data: Any = None,
         options: Any = None,
         *,
-        name: str = ...,
+        name: str | None = ...,
         method: str = ...,
     ) -> Cluster:
         """Start `number` peers of one object."""
@@ -63,8 +63,10 @@ def memsync_cluster(memsync_folder: Path) -> Iterator[StartsClusters]:
     It returns a memsync.testing.Cluster: kill_host(), pause(), resume(), stop(), host(), settled(),
     and peers with run(function, ...). All processes are killed when the test ends.
     """
+    from memsync.errors import UsageError
     from memsync.testing import NAME, Cluster
 
+    is_named = False  # whether one has the name that is given by default
     with ExitStack() as stack:
 
         def start(
@@ -72,11 +74,18 @@ def memsync_cluster(memsync_folder: Path) -> Iterator[StartsClusters]:
             data: Any = None,
             options: Any = None,
             *,
-            name: str = NAME,
+            name: str | None = None,
             method: str = "forkserver",
         ) -> Cluster:
-            cluster = stack.enter_context(Cluster(name, method=method))
+            nonlocal is_named
+            if name is None and is_named:
+                raise UsageError(
+                    f"this test has a cluster of the object {NAME!r} already: start more peers of "
+                    "it with its start(), or give this one a name=... of its own"
+                )
+            cluster = stack.enter_context(Cluster(name or NAME, method=method))
             cluster.start(number, data, options)
+            is_named = is_named or name is None
             return cluster
 
         yield start

@@ -314,6 +314,8 @@ class TestTheCluster:
                     memsync_cluster(1, options={"network": {"maxWriter": 1}})
                 with pytest.raises(UsageError, match="no peer is active"):
                     memsync_cluster(0).settled()
+                with pytest.raises(UsageError, match="object 'obj' already: .*name="):
+                    memsync_cluster(1)
 
             def test_the_dead_and_the_paused(memsync_cluster):
                 cluster = memsync_cluster(2)

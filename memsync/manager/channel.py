@@ -66,7 +66,7 @@ class Channel:
         except OSError as error:
             raise ChannelLost(str(error)) from error
         if not data:
-            raise ChannelLost("end of file")
+            raise ChannelLost("the other side closed the connection")
         return list(self._cut(data))
 
     def drain(self) -> Iterator[bytes | memoryview]:
