@@ -47,7 +47,6 @@ _LONGEST_PAUSE = 0.1
 _DIAL_TIMEOUT = 5.0  # seconds for one attempt to connect and authenticate, at most
 _PRECEDENCE = 0.1  # seconds that others leave to a dedicated host, which takes milliseconds
 _SHORT_PATIENCE = 1.0  # seconds that who has too few descriptors leaves to others
-_OWN_DESCRIPTORS = 8  # that a host needs beside one for each peer
 
 
 def find_role(node: Node, deadline: float) -> Life[Host | Link]:
@@ -120,7 +119,7 @@ def _next_epoch(node: Node, last: int, peers: Members) -> int:
 
 def _is_short(node: Node, peers: Members, gone: str | None = None) -> bool:
     """Whether this peer has too few descriptors to host the others, one of whom can instead."""
-    if node.machine.spare_descriptors() >= len(peers) + _OWN_DESCRIPTORS:
+    if relief.has_room(node, len(peers)):
         return False
     others = peers.keys() - {node.id, gone}
     return any(not peers[other].get("clientOnly") for other in others)

@@ -1,7 +1,8 @@
 """Who shakes hands with a host at this moment: so many at a time, and no process holds all places.
 
 Strangers cost a place each until their time is over. So that a crowd of them keeps nobody out, who
-comes when all places are taken gets that of the process which has most of them.
+comes when all places are taken gets that of the process which has most of them. A process that has
+shown the key waits for a place instead, for its own handshakes come to an end.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 _NOTICE = 0.1  # seconds for a thread to see that its connection was cut off
+_KNOWN_MAX = 1000  # processes
 _FAIR_TIME = 0.25  # seconds that a handshake has in any case, for it takes milliseconds
 
 
@@ -32,17 +34,15 @@ class Handshakes:
         self._most = most
         self._lock = threading.Condition()
         self._open: dict[Connection, _Handshake] = {}  # the oldest first
+        self._known: dict[int, None] = {}  # processes that have the key, the oldest first
         self._cut: set[Connection] = set()  # whose thread has not noticed yet
 
     def begin(self, connection: Connection) -> bool:
         """Give a connection a place, somebody else's if need be; False when there is none."""
         newcomer = _Handshake(time.monotonic(), _process_of(connection))
         with self._lock:
-            if len(self._open) >= self._most:
-                victim = self._who_gives_way(newcomer)
-                if victim is None:
-                    return False
-                self._cut_off(victim)
+            if len(self._open) >= self._most and not self._make_room(newcomer):
+                return False
             if not self._lock.wait_for(self._has_room, _NOTICE):
                 return False
             self._open[connection] = newcomer
@@ -51,11 +51,15 @@ class Handshakes:
     def _has_room(self) -> bool:
         return len(self._open) + len(self._cut) < self._most
 
-    def end(self, connection: Connection) -> None:
-        """Give the place back."""
+    def end(self, connection: Connection, *, has_key: bool = False) -> None:
+        """Give the place back; `has_key`: the process at the other end has shown the key."""
         with self._lock:
-            self._open.pop(connection, None)
+            ended = self._open.pop(connection, None)
             self._cut.discard(connection)
+            if ended is not None and has_key:
+                self._known[ended.process] = None
+            if len(self._known) > _KNOWN_MAX:
+                del self._known[next(iter(self._known))]
             self._lock.notify()
 
     def cut_off(self, patience: float) -> None:
@@ -64,6 +68,18 @@ class Handshakes:
         with self._lock:
             for connection in [each for each, (since, _) in self._open.items() if since < late]:
                 self._cut_off(connection)
+
+    def _make_room(self, newcomer: _Handshake) -> bool:
+        victim = self._who_gives_way(newcomer)
+        if victim is None:
+            if newcomer.process and newcomer.process not in self._known:
+                return False
+            # Its handshakes take milliseconds, however many, or nobody knows whose they are.
+            if self._lock.wait_for(lambda: len(self._open) < self._most, _FAIR_TIME):
+                return True
+            victim = next(iter(self._open))
+        self._cut_off(victim)
+        return True
 
     def _who_gives_way(self, newcomer: _Handshake) -> Connection | None:
         """The oldest of the process that has most places, with the newcomer's among its own."""

@@ -35,6 +35,7 @@ _IDLE_LOOKS = 10  # so many a peer takes before it volunteers: one may fall betw
 _TOLERATED = 2  # and so many of them may tell of lag
 _STALE = 0.5  # seconds after which earlier looks say nothing any more
 _INTEREST = 5.0  # seconds for which a peer that asked for something may ask again
+_OWN_DESCRIPTORS = 8  # that a host needs beside one for each peer
 _GIVEN_AWAY = 0.002  # seconds for which a volunteer gives the interpreter away, to be sure
 _SHORT_PATIENCE = 2.0  # seconds of shortage after which a host gives up that none can relieve
 
@@ -155,7 +156,7 @@ class Readiness:
         self._looked_at = now
         self._lags.append(_is_long(self._node.machine.lag(_GIVEN_AWAY)))
         is_idle = len(self._lags) == _IDLE_LOOKS and sum(self._lags) <= _TOLERATED
-        return is_idle and self._node.machine.spare_descriptors() > len(self._node.state.members)
+        return is_idle and has_room(self._node, len(self._node.state.members))
 
 
 def able_to_host(node: Node, out: Outgoing) -> list[Attached]:
@@ -166,6 +167,11 @@ def able_to_host(node: Node, out: Outgoing) -> list[Attached]:
         for peer, attached in out.attached.items()
         if peer in members and not members[peer]["clientOnly"] and not attached.lags
     ]
+
+
+def has_room(node: Node, peers: int) -> bool:
+    """Whether this process has the descriptors to host so many peers."""
+    return node.machine.spare_descriptors() >= peers + _OWN_DESCRIPTORS
 
 
 def is_dedicated(node: Node, peer: str) -> bool:

@@ -221,10 +221,12 @@ class MemSyncServer(managers.Server):
 
     def _serve(self, connection: Connection) -> None:
         try:
+            has_key = False
             try:
                 method, args, kwds = self._shake_hands(connection)
+                has_key = True
             finally:
-                self._handshakes.end(connection)
+                self._handshakes.end(connection, has_key=has_key)
             method(connection, *args, **kwds)
         except SystemExit:
             pass  # serve_client's way to say that its proxy has gone

@@ -312,6 +312,7 @@ def test_who_has_most_places_gives_way_to_others_and_after_a_while_to_itself(mon
     monkeypatch.setattr(handshakes, "_process_of", process_of.__getitem__)
     monkeypatch.setattr(handshakes, "shut_down", lambda connection: places.end(connection))
     monkeypatch.setattr(handshakes, "_FAIR_TIME", 3600)
+    monkeypatch.setattr(handshakes, "_KNOWN_MAX", 1)
     places = Handshakes(4)
     pairs = [Pipe() for _ in range(7)]
     connections = [ours for ours, _ in pairs]
@@ -325,9 +326,29 @@ def test_who_has_most_places_gives_way_to_others_and_after_a_while_to_itself(mon
     monkeypatch.setattr(handshakes, "_FAIR_TIME", 0)
     assert places.begin(again)
     assert list(places._open) == [second, third, three, again]
+    places.end(second, has_key=True)
+    assert places.begin(second)
+    monkeypatch.setattr(handshakes, "_FAIR_TIME", 3600)
+    threading.Timer(0.1, places.end, (three,)).start()
+    assert places.begin(first)  # it is known to end its handshakes
+    places.end(again, has_key=True)
+    assert list(places._known) == [1]
     for ours, theirs in pairs:
         ours.close()
         theirs.close()
+
+
+def test_a_program_with_many_threads_gets_a_proxy_in_each_of_them(cluster: Cluster) -> None:
+    cluster.peer({"n": 1}, {"network": {"maxHandshakes": 4}})
+
+    def talk(mem):
+        from concurrent.futures import ThreadPoolExecutor
+
+        document = plain_document(mem)
+        with ThreadPoolExecutor(100) as pool:
+            return sum(pool.map(lambda _: document.get("n"), range(100)))
+
+    assert cluster.peer(start=False).run(talk) == 100
 
 
 def test_a_place_that_a_thread_does_not_give_back_in_time_is_not_given_away(monkeypatch) -> None:
