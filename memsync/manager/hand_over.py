@@ -33,6 +33,7 @@ class HandOver:
     def __init__(self, node: Node, host: Host, out: Outgoing) -> None:
         self.has_begun = False  # no write is ordered any more
         self.has_granted = False  # nor anything else: a peer is asked to go on from here
+        self._asked: str | None = None  # that peer, unless it has left
         self._node = node
         self._host = host
         self._out = out
@@ -64,6 +65,11 @@ class HandOver:
                 node.leaves_file = False
                 return
 
+    def has_left(self, peer: str) -> None:
+        """A peer stops as well, so it does not take over."""
+        if peer == self._asked:
+            self._asked = None
+
     def is_last(self) -> bool:
         """Whether nobody is left who may hold the object."""
         folder, own = self._node.folder, self._node.id
@@ -73,9 +79,9 @@ class HandOver:
     def _grant(self, successor: Attached, deadline: float, *, leaves: bool) -> Life[None]:
         node, host = self._node, self._host
         self._out.answer(successor, frame(Grant(host.epoch + 1, node.state.version, leaves)))
-        self.has_granted = True
+        self.has_granted, self._asked = True, successor.peer
         patience = min(node.machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
-        while node.machine.monotonic() < patience and not host.seat.deposed:
+        while self._asked and node.machine.monotonic() < patience and not host.seat.deposed:
             yield from self._look()
         self.has_granted = False
         if host.seat.deposed:

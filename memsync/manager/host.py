@@ -261,6 +261,7 @@ class Host:
                 self._begin_watch(attached.peer, number, version, message.w, message.journal)
             case Leave():
                 self._drop(attached, "it left")
+                self.hand_over.has_left(attached.peer)
                 self._leave(attached.peer)
             case _:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
@@ -457,6 +458,8 @@ class Host:
         self._suspicious_until = self._machine.monotonic() + _SUSPICION
 
     def _leave(self, peer: str, keeps_row: bool = False) -> None:
+        if self.hand_over.has_granted:
+            return  # an entry more, and the successor would not have all; it will see who is gone
         self._presence.has_left(peer)
         self._push(self._sequencer.leave(peer, keeps_row=keeps_row))
         for writer, progress in self.concerns.forget(peer):

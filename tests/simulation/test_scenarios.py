@@ -178,3 +178,19 @@ def test_who_was_in_a_later_reign_is_waited_for_although_its_file_was_deleted(
     assert newcomer.hosts
     assert not late.frozen
     assert scene.quiet()["n"] == 5
+
+
+@pytest.mark.parametrize("later", [0.0, 0.0001, 0.0002, 0.0005, 0.001, 0.002])
+def test_peers_that_stop_together_do_not_wait_for_each_other(stage: Stage, later: float) -> None:
+    """A host let a third of a second pass for each peer that it asked and that was leaving, too."""
+    scene = stage()
+    *leaving, writer = [scene.join() for _ in range(5)]
+    scene.write(writer, 3)
+    began = scene.world.now
+    for process in leaving:
+        process.stop()
+        scene.wait(later)
+    scene.until(lambda: writer.hosts)
+    assert scene.world.now - began < 0.1
+    assert scene.quiet()["n"] == 3
+    assert list(writer.node.state.members) == [writer.node.id]
