@@ -64,8 +64,8 @@ class _Refusals:
         self._untold = 0  # since the last line
         self._next_line = 0.0  # monotonic seconds
 
-    def tell(self, level: int, how: str, why: object) -> None:
-        """One more was refused."""
+    def tell(self, level: int, how: str, why: object, *, trace: bool = False) -> None:
+        """One more was refused; `trace` adds where the error that is handled came from."""
         now = time.monotonic()
         with self._lock:
             is_due, more = now >= self._next_line, self._untold
@@ -73,7 +73,7 @@ class _Refusals:
             self._untold = 0 if is_due else more + 1
         level = level if is_due else logging.DEBUG
         others = f", and {more} more since the last such line" if is_due and more else ""
-        log.log(level, "a connection was refused%s: %s%s", how, why, others)
+        log.log(level, "a connection was refused%s: %s%s", how, why, others, exc_info=trace)
 
 
 class MemSyncServer(managers.Server):
@@ -234,8 +234,9 @@ class MemSyncServer(managers.Server):
             self._refusals.tell(logging.INFO, " or broke off", str(error) or "end of file")
         except MemSyncError as error:
             self._refusals.tell(logging.WARNING, "", error)
-        except Exception:  # whatever a stranger with the key sends, the host goes on
-            log.warning("a connection sent what it should not", exc_info=True)
+        except Exception as error:  # whatever a stranger with the key sends, the host goes on
+            what = f"{type(error).__name__}: {error}"
+            self._refusals.tell(logging.WARNING, ", for what it sent", what, trace=True)
         finally:
             self._drop(connection)
 
