@@ -8,12 +8,12 @@ shown the key waits for a place instead, for its own handshakes come to an end.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -98,8 +98,18 @@ class Handshakes:
 
 def shut_down(connection: Connection) -> None:
     """Wake the thread that waits for a connection: it has ended."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
+    with contextlib.suppress(OSError), _socket_of(connection) as sock:
         sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _socket_of(connection: Connection) -> Iterator[socket.socket]:
+    """The connection as a socket, without a descriptor more: there may be none."""
+    sock = socket.socket(fileno=connection.fileno())
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def _process_of(connection: Connection) -> int:
@@ -107,7 +117,7 @@ def _process_of(connection: Connection) -> int:
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return 0
-    with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+    with _socket_of(connection) as sock:
         if sock.family != socket.AF_UNIX:
             return 0
         credentials = sock.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i"))
