@@ -177,9 +177,11 @@ class Files:
         _open_private(path, f"the folder {path}")
 
     def make_folder_again(self, path: Path) -> None:
-        """`make_folder` in a folder of ours for what was one before: what is there has to go."""
+        """`make_folder` in a private folder for what was one before: what is there has to go."""
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             _move_aside(path)
+        with contextlib.suppress(OSError):  # then it is missing, or somebody else's
+            path.chmod(0o700)
         self.make_folder(path)
 
     def listing(self, folder: Path) -> list[str]:

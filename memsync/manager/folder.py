@@ -94,6 +94,7 @@ class ObjectFolder:
         self._files = files or Files()
         self.root = self._files.open_root(root)
         self.name = name
+        self.takes_part = False  # whether this peer has had a role
         self.path = self.root / folder_name(name)
         self._files.make_folder(self.path)
         self._witnesses = self._files.witness_folder(self.path)
@@ -420,7 +421,11 @@ class ObjectFolder:
         return [self.path, *self._witnesses]
 
     def _inspect_lock(self, epoch: int) -> tuple[bool, bytes] | None:
-        """Whether an epoch is held, here or by its witness, and what its lock says."""
+        """Whether an epoch is held, here or by its witness, and what its lock says.
+
+        To a peer that takes part, what is unfit in the place of both says that the number was used,
+        and no more: its holder, if it lives, mends it. Others do not begin with such a folder.
+        """
         best: tuple[bool, bytes] | None = None
         unfit: RendezvousError | None = None
         for folder in self._lock_folders():
@@ -435,9 +440,11 @@ class ObjectFolder:
                 best = found
             if best is not None and best[0]:
                 return best
-        if unfit is not None:
+        if best is not None or unfit is None:
+            return best
+        if not self.takes_part:
             raise unfit
-        return best
+        return False, b""
 
     def _inspect_peer(self, path: Path) -> tuple[bool, bytes] | None:
         """Like `Files.inspect`; what is unfit says no more than a file that was deleted."""

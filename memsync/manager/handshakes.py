@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 _NOTICE = 0.1  # seconds for a thread to see that its connection was cut off
+_KNOWN_TIME = 1.0  # seconds that a process waits which has the key
 _KNOWN_MAX = 1000  # processes
 _FAIR_TIME = 0.25  # seconds that a handshake has in any case, for it takes milliseconds
 
@@ -75,7 +76,8 @@ class Handshakes:
             if newcomer.process and newcomer.process not in self._known:
                 return False
             # Its handshakes take milliseconds, however many, or nobody knows whose they are.
-            if self._lock.wait_for(lambda: len(self._open) < self._most, _FAIR_TIME):
+            patience = _KNOWN_TIME if newcomer.process else _FAIR_TIME
+            if self._lock.wait_for(lambda: len(self._open) < self._most, patience):
                 return True
             victim = next(iter(self._open))
         self._cut_off(victim)

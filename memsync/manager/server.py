@@ -165,11 +165,10 @@ class MemSyncServer(managers.Server):
                 continue
             try:
                 connection = self._accept()
+                self.short_since = None
+                self._begin(connection)
             except OSError as error:
                 self._pause_after(error)
-                continue
-            self.short_since = None
-            self._begin(connection)
 
     def _accept(self) -> Connection:
         with forks.opening:

@@ -715,8 +715,26 @@ def test_a_living_group_puts_its_files_back_where_something_else_is(
     assert len(list(path.parent.glob("aside-*/kept"))) == (what == "full folder")
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize(
+    "what", ["garbage", "link", "loop", "folder", "full folder", "fifo", "dead socket"]
+)
+def test_a_host_may_end_at_once_where_something_else_is_in_the_place_of_its_lock(
+    cluster: Cluster, folder: Path, what: str, end: str
+) -> None:
+    host, client, other = cluster.start(3, {"n": 0})
+    replace_by(what, folder / f"{NAME}.d" / "epoch-1.lock")
+    getattr(host, end)()
+    for peer in (client, other, cluster.peer()):
+        peer.patch({"$inc": {"n": 1}})
+    assert cluster.settled() == {"n": 3}
+    assert cluster.host() is not host
+
+
 @pytest.mark.watched
-@pytest.mark.parametrize("what", ["garbage", "link", "loop", "fifo", "dead socket"])
+@pytest.mark.parametrize(
+    "what", ["garbage", "link", "loop", "fifo", "dead socket", "folder", "full folder"]
+)
 def test_a_living_group_makes_its_folder_again_where_something_else_is(
     cluster: Cluster, folder: Path, what: str
 ) -> None:
@@ -729,7 +747,9 @@ def test_a_living_group_makes_its_folder_again_where_something_else_is(
     newcomer = cluster.peer()
     newcomer.patch({"$inc": {"n": 1}})
     assert cluster.settled([host, client, newcomer]) == {"n": 2}
-    assert [path.name.split("-")[2] for path in folder.glob("aside-*")] == [place.name]
+    is_moved = not what.endswith("folder")  # which is made private instead
+    assert [path.name.split("-")[2] for path in folder.glob("aside-*")] == [place.name] * is_moved
+    assert place.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_with_the_name_of_a_temporary_file_stops_nobody(
