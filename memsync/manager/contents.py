@@ -21,7 +21,7 @@ class Reign:
 
     epoch: int
     held: bool
-    peer: str
+    peer: str  # who holds it, or has; "" where it cannot be read
     pid: int
     address: Address
     since: float  # seconds since 1970; 0 where the lock does not say
@@ -37,9 +37,9 @@ class Opened(NamedTuple):
 
 def parse_reign(path: Path, epoch: int, held: bool, text: bytes) -> Reign:
     """What a lock file says about its epoch; raises `ProtocolError` like `check_protocol`."""
-    if not held:
-        return Reign(epoch, False, "", 0, "", 0)
     content = decode(text) or {}
+    if not held:
+        return Reign(epoch, False, str(content.get("id", "")), 0, "", 0)
     if isinstance(content.get("protocol"), int):
         check_protocol(content, path)
     try:

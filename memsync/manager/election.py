@@ -82,7 +82,7 @@ def _try_role(
         return (yield from _succeed(node, reign, precedence))
     grant = _grant(node, reign)
     if grant is not None and not _is_short(node, node.state.members, reign.peer):
-        return (yield from _stand(node, reign.epoch + 1, reign.epoch, grant))
+        return (yield from _stand(node, reign.epoch + 1, reign, grant))
     if node.host_hangs(reign.epoch):
         if not _may_depose(node):
             return None
@@ -102,7 +102,7 @@ def _succeed(node: Node, reign: Reign | None, precedence: _Precedence) -> Life[H
     if reign is not None and reign.held:
         found = "the host hangs %s host=%s host_pid=%s"
         log.warning(found, node, reign.peer, reign.pid)
-    return (yield from _stand(node, _next_epoch(node, last, peers), last))
+    return (yield from _stand(node, _next_epoch(node, last, peers), reign))
 
 
 def _next_epoch(node: Node, last: int, peers: Members) -> int:
@@ -208,10 +208,12 @@ def _dial_timeout(node: Node) -> float:
     return min(timeout, node.lease.rhythm) if _may_depose(node) else timeout
 
 
-def _stand(node: Node, epoch: int, last: int, grant: Grant | None = None) -> Life[Host | None]:
+def _stand(
+    node: Node, epoch: int, last: Reign | None, grant: Grant | None = None
+) -> Life[Host | None]:
     """Try to become host of an epoch; None when somebody else is faster.
 
-    `last` is the highest epoch that the folder knew of, or 0. Who was granted the next one by its
+    `last` is the highest epoch that the folder knew of, if any. Who was granted the next one by its
     host has all there is, and opens at once.
     """
     network = node.options.network
@@ -246,7 +248,7 @@ def _stand(node: Node, epoch: int, last: int, grant: Grant | None = None) -> Lif
         server.stop()
         return None
     try:
-        if last and not node.folder.has_lock(last):
+        if last is not None and not node.folder.has_lock(last.epoch, last.peer):
             # All was deleted since: others may have taken this number, and a later one.
             node.leaves_gap = True
             lock.close()

@@ -230,9 +230,10 @@ class ObjectFolder:
         """Whether there is, or was, a candidate for a later epoch."""
         return (self._highest_epoch() or 0) > epoch
 
-    def has_lock(self, epoch: int) -> bool:
-        """Whether an epoch's lock, or its witness, is there: held or free."""
-        return self._inspect_lock(epoch) is not None
+    def has_lock(self, epoch: int, peer: str) -> bool:
+        """Whether an epoch's lock, or its witness, is there: held or free, but made by a peer."""
+        found = self._inspect_lock(epoch)
+        return found is not None and (decode(found[1]) or {}).get("id", peer) == peer
 
     def mended(self, held: HeldFile) -> HeldFile:
         """A held file, made again if somebody deleted or replaced it, and does not hold it."""
