@@ -172,9 +172,9 @@ class Host:
             timeout = 0
         if self._unpushed:
             timeout = min(timeout, STALL / 4)  # to see in time who takes nothing
-        self._relief.wait_begins()
+        self._relief.lag.wait_begins()
         events: Ready = yield Select(self._selector, timeout)
-        self._relief.wait_ended()
+        self._relief.lag.wait_ended()
         if (events or self._inbox) and self.seat.is_lost():
             return
         for key, mask in events:

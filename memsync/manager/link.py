@@ -163,7 +163,8 @@ class Link:
         now = self._looked_at = self._machine.monotonic()
         next_look = now + self._rhythm()
         while not self.lost and not self._node.stopping:
-            deadline = min(next_look, self._node.own.next_deadline())
+            self._readiness.look(now)
+            deadline = min(next_look, self._node.own.next_deadline(), self._readiness.lag.due)
             woken = yield from self._turn(max(deadline - now, 0))
             now = self._machine.monotonic()
             self._node.own.give_up_late(now)
@@ -199,7 +200,9 @@ class Link:
     def _turn(self, timeout: float) -> Life[bool]:
         """One round of the selector; True when the waker was the reason."""
         woken = False
+        self._readiness.lag.wait_begins()
         events: Ready = yield Select(self._selector, timeout)
+        self._readiness.lag.wait_ended()
         for key, mask in events:
             if key.fileobj is self._node.waker:
                 self._node.waker.clear()

@@ -150,22 +150,13 @@ class Machine:
         """Listen, but do not accept connections yet; raises `OSError`."""
         return MemSyncManager(address, authkey, serving=serving).get_server()
 
-    def lag(self, given_away: float) -> float:
-        """Seconds that this thread waits for the interpreter after it has given it away for some.
-
-        Another thread needs a moment to take it, longer where processors are scarce.
-        """
-        waits, due = self.waits(), time.monotonic() + given_away
-        time.sleep(given_away)
-        return self.lateness(due, waits)
-
     def lateness(self, due: float, waits: int) -> float:
-        """Seconds since `due` (monotonic) in which this thread waited for the interpreter.
+        """Seconds since `due` (monotonic), if this thread has waited for the interpreter since.
 
-        `waits` is what `waits` said before it began to wait for `due`. Where the machine tells it
-        apart, the result is 0 for a thread that waited for a processor only.
+        `waits` is what `waits` would say if it had not. Where the machine tells it apart, the
+        result is 0 for a thread that waited for a processor only.
         """
-        if sys.platform == "linux" and self.waits() - waits <= 1:
+        if sys.platform == "linux" and self.waits() <= waits:
             return 0.0
         return time.monotonic() - due
 
