@@ -175,11 +175,12 @@ class Link:
             if woken or now >= next_look:
                 next_look = now + self._rhythm()
                 self._looked_at = now
-                self._node.try_to_mend(self._node.mend)
                 if not self._node.reigns_still(self.reign):
                     self._lose("the host's lock is free, or a newer one exists")
                 elif self._is_silent(now):
                     self._lose("the host hangs")
+                else:
+                    self._node.try_to_mend(self._node.mend)
         return self._reason or "stopped"
 
     def _rhythm(self) -> float:
