@@ -70,6 +70,13 @@ class HandOver:
         if peer == self._asked:
             self._asked = None
 
+    def _is_gone(self) -> bool:
+        """Whether the peer that was asked has left, or died."""
+        if self._asked is None:
+            return True
+        is_attached = self._asked in self._host.attached  # not any more, where it takes over
+        return not is_attached and self._node.folder.is_alive(self._asked) is not True
+
     def is_last(self) -> bool:
         """Whether nobody is left who may hold the object."""
         folder, own = self._node.folder, self._node.id
@@ -81,7 +88,7 @@ class HandOver:
         self._out.answer(successor, frame(Grant(host.epoch + 1, node.state.version, leaves)))
         self.has_granted, self._asked = True, successor.peer
         patience = min(node.machine.monotonic() + _SUCCESSOR_PATIENCE, deadline)
-        while self._asked and node.machine.monotonic() < patience and not host.seat.deposed:
+        while not host.seat.deposed and not self._is_gone() and node.machine.monotonic() < patience:
             yield from self._look()
         self.has_granted = False
         if host.seat.deposed:

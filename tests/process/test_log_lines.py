@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from memsync import ConditionError, MemSync
+from memsync import ConditionError, MemSync, RendezvousError
 from memsync.manager import server
+from memsync.manager.folder import ObjectFolder
 from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
@@ -78,16 +79,18 @@ def test_a_client_says_whom_it_follows_and_why_no_more(
 
 
 def test_whoever_runs_without_a_host_says_so_once(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture, folder
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def unwell(self: ObjectFolder) -> None:
+        raise RendezvousError("the folder is unwell")
+
     host = cluster.peer({"n": 0})
     with MemSync(NAME, options={"clientOnly": True, "network": {"poll": 0.05}}) as mem:
         host.kill()
         until(lambda: mem.get_status()["status"] == "starting")
-        damaged = folder / f"{NAME}.d" / "epoch-99.lock"
-        damaged.symlink_to("nowhere")
-        until(lambda: "is a link" in mem.get_status()["reason"])
-        damaged.unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr(ObjectFolder, "reign", unwell)
+            until(lambda: "unwell" in mem.get_status()["reason"])
         cluster.peer()
         until(lambda: mem.get_status()["status"] == "client")
     assert f"name={NAME}" in only(lines(caplog), "without a host")
