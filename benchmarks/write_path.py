@@ -21,10 +21,12 @@ from typing import Any
 
 from memsync import MemSync
 from memsync.document import check_update, written
+from memsync.manager.messages import parse
 from memsync.replication.clock import HybridClock
+from memsync.replication.codec import HEADER, frame
 from memsync.replication.compiling import compile_proposal
+from memsync.replication.entries import Propose
 from memsync.replication.log import Log
-from memsync.replication.messages import HEADER, Propose, frame, parse
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
 from memsync.replication.state import State

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from ..errors import ProtocolError
-from ..replication.messages import HEADER, body_length
+from ..replication.codec import HEADER, body_length
 from . import forks
 
 RECEIVE_BYTES = 1 << 18

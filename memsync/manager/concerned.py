@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import MemSyncError, WriteConcernError
-from ..replication.messages import Await, Reached
+from ..replication.concern import Await, Reached
 from .pending_write import PendingWrite
 
 

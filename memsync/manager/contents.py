@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ProtocolError, RendezvousError
-from ..replication.messages import PROTOCOL
+from .messages import PROTOCOL
 
 _NETWORK_WIDTH = 32  # characters; an id has 29
 

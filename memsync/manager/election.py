@@ -20,12 +20,8 @@ from ..errors import (
     MemSyncError,
     RendezvousError,
 )
+from ..replication.codec import frame
 from ..replication.membership import Members
-from ..replication.messages import (
-    Grant,
-    Hello,
-    frame,
-)
 from . import relief
 from .channel import Channel, ChannelLost
 from .contents import Address, Reign
@@ -33,6 +29,7 @@ from .gathering import Gathering
 from .host import Host
 from .link import Link
 from .machine import Dial, Life, Pause
+from .messages import Grant, Hello
 from .seat import Deposed, Seat
 from .server import MemSyncServer, Serving
 from .shortage import share_of_descriptors, way_out

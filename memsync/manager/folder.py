@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProtocolError, RendezvousError
-from ..replication.messages import PROTOCOL
 from .contents import (
     Address,
     Opened,
@@ -36,6 +35,7 @@ from .contents import (
     parse_rendezvous,
 )
 from .files import Files, HeldFile, is_unfit
+from .messages import PROTOCOL
 from .names import (
     LOCK_NAME,
     PEER_NAME,

@@ -11,21 +11,14 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HostUnresponsiveError, ProtocolError
+from ..replication.codec import HEADER, frame
+from ..replication.entries import Entry, SnapshotPart
 from ..replication.membership import member_in_file
-from ..replication.messages import (
-    HEADER,
-    Entry,
-    Fetch,
-    Hello,
-    SnapshotPart,
-    Source,
-    frame,
-    parse,
-)
 from ..replication.recovery import Recovery
 from .channel import Channel, ChannelLost
 from .host import Host
 from .machine import Life, Pause, Readable
+from .messages import Fetch, Hello, Source, parse
 from .seat import Deposed
 
 if TYPE_CHECKING:

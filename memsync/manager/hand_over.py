@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..replication.messages import Grant, frame
+from ..replication.codec import frame
 from . import relief
 from .machine import Life
+from .messages import Grant
 from .outgoing import Attached, Outgoing
 from .relief import able_to_host, is_dedicated
 

@@ -16,34 +16,29 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MemSyncError, ProtocolError, RendezvousError, to_wire
-from ..replication.concern import Concerns
+from ..replication.codec import frame, part_size
+from ..replication.concern import Await, Concerns, Reached
+from ..replication.entries import Decision, Entry, Propose
 from ..replication.group_options import check_group_options
-from ..replication.membership import Members, check_peer_id, member_of
-from ..replication.messages import (
+from ..replication.membership import Members, check_peer_id
+from ..replication.sequencer import Gap, Ordered, Sequencer
+from .channel import Channel, ChannelLost
+from .hand_over import HandOver
+from .machine import Life, Ready, Select
+from .messages import (
     PROTOCOL,
     Applied,
-    Await,
     Confirm,
-    Decision,
-    Entry,
     Hello,
     Leave,
     Ping,
     Pong,
-    Propose,
-    Reached,
     Refused,
     Resend,
     Volunteer,
     Welcome,
-    frame,
     parse,
-    part_size,
 )
-from ..replication.sequencer import Ordered, Sequencer
-from .channel import Channel, ChannelLost
-from .hand_over import HandOver
-from .machine import Life, Ready, Select
 from .outgoing import STALL, Attached, Mark, Outgoing
 from .presence import Presence
 from .relief import Relief
@@ -112,7 +107,7 @@ class Host:
             epoch=self.epoch,
             max_frame=node.own.max_frame,
         )
-        own = member_of(node.hello())
+        own = node.hello().member()
         gone = self._presence.begin(own, living, granted_by, unheard)
         self.seat.mark(node.state.network)
         self.seat.look()  # the last thing before this copy goes on by itself
@@ -277,7 +272,9 @@ class Host:
             self._trace("not ordered", writer=attached.peer, **refusal(proposal, result))
         if isinstance(result, Ordered):
             self._push(result)
-        elif isinstance(result, Resend) or not attached.lags:
+        elif isinstance(result, Gap):
+            attached.channel.queue(frame(Resend(result.first)))
+        elif not attached.lags:
             attached.channel.queue(frame(result))
         self._watch(attached.peer, proposal, result)
         self._out.urge(attached)
@@ -291,8 +288,8 @@ class Host:
         result = self._sequencer.propose(self._node.id, write.proposal)
         if self._trace is not None and not isinstance(result, Ordered):
             self._trace("not ordered", writer=self._node.id, **refusal(write.proposal, result))
-        if isinstance(result, Resend):
-            for earlier in self._node.own.unsent(result.number):
+        if isinstance(result, Gap):
+            for earlier in self._node.own.unsent(result.first):
                 if not earlier.done:
                     self._inbox.append(earlier)
             return
@@ -316,9 +313,9 @@ class Host:
 
     # -- write concerns --------------------------------------------------------------------------
 
-    def _watch(self, writer: str, proposal: Propose, result: Ordered | Decision | Resend) -> None:
+    def _watch(self, writer: str, proposal: Propose, result: Ordered | Decision | Gap) -> None:
         """Watch over a write that asks for more than the usual, if it was accepted."""
-        if (proposal.w is None and not proposal.journal) or isinstance(result, Resend):
+        if (proposal.w is None and not proposal.journal) or isinstance(result, Gap):
             return
         if isinstance(result, Ordered):
             version = result.entry.version
@@ -378,7 +375,7 @@ class Host:
         if old is not None:
             self._drop(old, "it attached anew")
         if hello.peer not in self._node.state.members:
-            self._push(self._sequencer.enter("member", {"join": member_of(hello)}))
+            self._push(self._sequencer.enter("member", {"join": hello.member()}))
         channel.max_frame = self._node.own.max_frame
         log.info("attached name=%s peer=%s pid=%s", self._node.name, hello.peer, hello.pid)
         self._bring_level(channel, hello)
@@ -412,7 +409,7 @@ class Host:
             raise ProtocolError(f"this host serves {self._node.name!r}, not {hello.name!r}")
         check_group_options(self._node.state.options, hello.options)
         if hello.peer not in self._node.state.members:
-            self._presence.make_room(member_of(hello))
+            self._presence.make_room(hello.member())
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
         attached = Attached(hello.peer, channel)

@@ -25,32 +25,28 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import MemSyncError, ProtocolError, from_wire
-from ..replication.messages import (
-    HEADER,
+from ..replication.codec import HEADER, frame
+from ..replication.concern import Await, Reached
+from ..replication.entries import Decision, Entry, SnapshotPart
+from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
+from .contents import Reign
+from .machine import Life, Ready, Select
+from .messages import (
     Applied,
-    Await,
     Confirm,
-    Decision,
-    Entry,
     Fetch,
     Grant,
     Leave,
     Ping,
     Pong,
-    Reached,
     Refused,
     Resend,
     Seek,
-    SnapshotPart,
     Source,
     Volunteer,
     Welcome,
-    frame,
     parse,
 )
-from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
-from .contents import Reign
-from .machine import Life, Ready, Select
 from .relief import Readiness
 
 if TYPE_CHECKING:

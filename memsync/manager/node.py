@@ -23,18 +23,11 @@ from typing import Any
 from ..errors import MemSyncError, RendezvousError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
+from ..replication.codec import frame
+from ..replication.entries import Entry
 from ..replication.group_options import check_group_options, group_part, group_value
 from ..replication.lease import Lease
 from ..replication.log import Log
-from ..replication.messages import (
-    PROTOCOL,
-    Entry,
-    Fetch,
-    Grant,
-    Hello,
-    Source,
-    frame,
-)
 from ..replication.replica import Replica
 from ..replication.state import State
 from ..replication.writes import Writes
@@ -46,6 +39,7 @@ from .folder import ObjectFolder
 from .host import Host
 from .link import Link
 from .machine import Life, Machine, Pause
+from .messages import PROTOCOL, Fetch, Grant, Hello, Source
 from .own_writes import OwnWrites
 from .pending_write import PendingWrite
 from .proxy import DocumentProxy

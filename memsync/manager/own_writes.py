@@ -33,8 +33,9 @@ from ..errors import (
 )
 from ..options import Options
 from ..replication.clock import HybridClock
-from ..replication.concern import Concern, check_concern
-from ..replication.messages import Propose, Reached, frame
+from ..replication.codec import frame
+from ..replication.concern import Concern, Reached, check_concern
+from ..replication.entries import Propose
 from ..replication.replica import Outcome, Replica
 from .concerned import Concerned
 from .pending_write import Call, PendingWrite, Way

@@ -8,7 +8,8 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import MemSyncError
-from ..replication.messages import Await, Propose, Reached
+from ..replication.concern import Await, Reached
+from ..replication.entries import Propose
 from ..replication.writes import Write
 
 

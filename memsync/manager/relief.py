@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import RendezvousError
-from ..replication.messages import Seek, frame
+from ..replication.codec import frame
 from .lag import Lag
+from .messages import Seek
 from .outgoing import Attached, Outgoing
 
 if TYPE_CHECKING:

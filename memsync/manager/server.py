@@ -28,11 +28,12 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from typing import Any, ClassVar
 
 from ..errors import MemSyncError, ProtocolError, UsageError
-from ..replication.messages import HEADER, Hello, parse
+from ..replication.codec import HEADER
 from . import forks
 from .channel import Channel
 from .contents import Address
 from .handshakes import Handshakes, shut_down
+from .messages import Hello, parse
 from .shortage import is_reserved
 from .wire import set_deadline, to_channel
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from ..replication.messages import Decision, Entry, Propose, Resend
+from ..replication.entries import Decision, Entry, Propose
+from ..replication.sequencer import Gap
 
 log = logging.getLogger("memsync.trace")
 
@@ -48,9 +49,9 @@ def facts_of(entry: Entry) -> dict[str, object]:
     }
 
 
-def refusal(proposal: Propose, result: Decision | Resend) -> dict[str, object]:
+def refusal(proposal: Propose, result: Decision | Gap) -> dict[str, object]:
     """What the trace says of a proposal that made no entry; values of the object never."""
-    if isinstance(result, Resend):
-        return {"number": proposal.number, "why": f"number {result.number} comes first"}
+    if isinstance(result, Gap):
+        return {"number": proposal.number, "why": f"number {result.first} comes first"}
     why = result.error[0] if result.error is not None else "nothing changes, or decided before"
     return {"number": proposal.number, "why": why}

@@ -11,7 +11,7 @@ from typing import Any
 from ..document import compile_patch, compile_update, matches, to_plain
 from ..errors import ConditionError, ConflictError, MemSyncError, UpdateError
 from .clock import wall_time
-from .messages import Propose
+from .entries import Propose
 
 
 def compile_proposal(

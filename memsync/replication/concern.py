@@ -17,11 +17,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ..errors import UsageError
-from .messages import Reached
 
 MAX_MEMBERS = 65_535
 """More than any group has; what is above is a mistake."""
+
+
+class Await(msgspec.Struct, array_like=True, tag=16):
+    """A writer asks a new host to go on watching over an accepted write's concern."""
+
+    number: int
+    version: int
+    w: int | str
+    journal: bool
+
+
+class Reached(msgspec.Struct, array_like=True, tag=17):
+    """How far a write's concern has come; it is met when `reached` is `wanted`."""
+
+    number: int
+    reached: int
+    wanted: int
+    possible: bool  # False: there were fewer members than wanted
+
 
 Concern = int | str
 """A number of members, ``"majority"`` or ``"all"``."""

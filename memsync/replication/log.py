@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from .messages import Entry
+from .entries import Entry
 
 
 class Log:

@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 from ..errors import MaxWritersError, ProtocolError
-from .messages import Hello
 
 _PEER_ID = re.compile(r"[0-9a-f]{16}")
 Members = dict[str, dict[str, Any]]
@@ -22,16 +21,25 @@ def check_peer_id(peer: str) -> None:
         raise ProtocolError(f"{peer[:40]!r} is no id of a peer: it must be 16 hexadecimal digits")
 
 
-def member_of(hello: Hello) -> dict[str, Any]:
+def new_member(
+    peer: str,
+    pid: int,
+    roles: list[str],
+    *,
+    methods: list[str] | None = None,
+    max_writers: int | None = None,
+    client_only: bool = False,
+    server_only: bool = False,
+) -> dict[str, Any]:
     """A peer as the group remembers it."""
     return {
-        "id": hello.peer,
-        "pid": hello.pid,
-        "roles": hello.roles,
-        "methods": hello.methods,
-        "maxWriters": hello.max_writers,
-        "clientOnly": hello.client_only,
-        "serverOnly": hello.server_only,
+        "id": peer,
+        "pid": pid,
+        "roles": roles,
+        "methods": methods or [],
+        "maxWriters": max_writers,
+        "clientOnly": client_only,
+        "serverOnly": server_only,
     }
 
 

@@ -43,9 +43,10 @@ from ..document import (
     value_at_pointer,
 )
 from ..errors import ConflictError, MemSyncError, ProtocolError, from_wire
+from .codec import PART, frame, snapshot_frames
 from .compiling import compile_proposal
+from .entries import Decision, Entry, Propose, SnapshotPart
 from .log import Log
-from .messages import PART, Decision, Entry, Propose, SnapshotPart, frame, snapshot_frames
 from .state import State
 from .writes import W, Writes
 

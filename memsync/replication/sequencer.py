@@ -2,7 +2,7 @@
 
 The proposals of a peer are taken strictly in sequence. For each number there are three cases:
 
-* above the next one: there is a gap, the peer is asked to resend from the next one (`Resend`);
+* above the next one: there is a gap, the peer is asked to send again from the next one (`Gap`);
 * below: it was decided before, the old outcome is repeated (`Decision`), nothing runs twice;
 * the next one: it is checked and compiled against the state. Accepted, it becomes an `Entry`;
   refused or without effect, a `Decision`.
@@ -15,7 +15,7 @@ that was lost together with the host came before no entry anybody has.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..document import Written, as_created, exists_at_pointer, is_guarded, written
 from ..errors import (
@@ -27,11 +27,18 @@ from ..errors import (
     to_wire,
 )
 from .clock import HybridClock
+from .codec import encode_value, frame
 from .compiling import bug, compile_proposal
+from .entries import Decision, Entry, Propose
 from .group_options import group_value
 from .log import Log
-from .messages import Decision, Entry, Kind, Propose, Resend, encode_value, frame
 from .state import State
+
+
+class Gap(NamedTuple):
+    """A proposal came too early: those of its peer from `first` on are missing."""
+
+    first: int
 
 
 class Ordered:
@@ -90,11 +97,11 @@ class Sequencer:
         """The last number of the peer's that was decided."""
         return self._queues[peer].next - 1
 
-    def propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Resend:
+    def propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Gap:
         """Decide a proposal of an attached peer."""
         queue = self._queues[peer]
         if proposal.number > max(queue.next, queue.known):
-            return Resend(queue.next)
+            return Gap(queue.next)
         if proposal.number < queue.next:
             return self._repeat(peer, queue, proposal.number)
         queue.unlisted = {n: o for n, o in queue.unlisted.items() if n >= proposal.settled}
@@ -109,7 +116,7 @@ class Sequencer:
         queue.unlisted = {}
         return ordered
 
-    def enter(self, kind: Kind, body: Any) -> Ordered:
+    def enter(self, kind: str, body: Any) -> Ordered:
         """Append an entry of the host's own making: a reign, a member's coming or going."""
         entry = Entry(
             self.epoch, self.state.version + 1, self.host, 0, self._clock.last, kind, body

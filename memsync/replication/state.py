@@ -20,9 +20,10 @@ from typing import Any
 
 from ..document import replay, to_plain
 from ..errors import ProtocolError
+from .codec import decode_snapshot, encode_snapshot
 from .conflicts import ConflictIndex
+from .entries import Entry, Snapshot
 from .group_options import group_value
-from .messages import Entry, Snapshot, decode_snapshot, encode_snapshot
 
 Outcome = list[Any]  # [version, error or None, whether it made an entry]
 

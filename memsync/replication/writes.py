@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any, Generic, TypeVar
 
 from ..errors import MemSyncError
-from .messages import Propose
+from .entries import Propose
 
 
 class Write:

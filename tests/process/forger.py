@@ -12,8 +12,10 @@ import msgspec
 
 from memsync.manager import MemSyncManager
 from memsync.manager.channel import Channel, ChannelLost
+from memsync.manager.messages import PROTOCOL, Hello, parse
 from memsync.manager.wire import dial
-from memsync.replication.messages import PROTOCOL, Decision, Entry, Hello, Propose, frame, parse
+from memsync.replication.codec import frame
+from memsync.replication.entries import Decision, Entry, Propose
 from memsync.testing import NAME
 
 TIMESTAMP = 1_700_000_000_000 << 16

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from memsync.manager.channel import RECEIVE_BYTES, Channel
-from memsync.replication.messages import Ping, SnapshotPart, frame, parse
+from memsync.manager.messages import Ping, parse
+from memsync.replication.codec import frame
+from memsync.replication.entries import SnapshotPart
 
 
 @pytest.fixture

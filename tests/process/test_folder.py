@@ -27,8 +27,8 @@ from memsync import (
 from memsync.manager import MemSyncManager
 from memsync.manager.files import Files
 from memsync.manager.folder import ObjectFolder
+from memsync.manager.messages import PROTOCOL
 from memsync.manager.wire import dial
-from memsync.replication.messages import PROTOCOL
 from memsync.testing import NAME, Cluster, Peer, until
 
 NETWORK = "018bcff4aa43-12b6086c8c587140"

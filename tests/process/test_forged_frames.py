@@ -11,18 +11,9 @@ import pytest
 from forger import Forger, framed, hello, proposal
 
 from memsync.errors import ProtocolError, from_wire
-from memsync.replication.messages import (
-    PROTOCOL,
-    Decision,
-    Entry,
-    Fetch,
-    Refused,
-    Resend,
-    SnapshotPart,
-    Source,
-    Welcome,
-    frame,
-)
+from memsync.manager.messages import PROTOCOL, Fetch, Refused, Resend, Source, Welcome
+from memsync.replication.codec import frame
+from memsync.replication.entries import Decision, Entry, SnapshotPart
 from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process

@@ -16,9 +16,10 @@ from memsync import RendezvousError
 from memsync.manager import relief
 from memsync.manager.lag import Lag
 from memsync.manager.machine import Machine
+from memsync.manager.messages import Seek
 from memsync.manager.outgoing import Attached
 from memsync.manager.relief import Readiness, Relief
-from memsync.replication.messages import Seek, frame
+from memsync.replication.codec import frame
 from memsync.testing import Cluster, Peer, until
 
 pytestmark = pytest.mark.process

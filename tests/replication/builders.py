@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from memsync.manager.messages import Hello
 from memsync.replication.clock import HybridClock
+from memsync.replication.entries import Entry, Propose
 from memsync.replication.log import Log
-from memsync.replication.membership import member_of
-from memsync.replication.messages import Entry, Hello, Propose
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
 from memsync.replication.state import State
@@ -60,7 +60,7 @@ def reign(
     sequencer.enter("reign", {"host": HOST, "pid": 1, "address": "/x"})
     for peer in peers:
         if peer not in state.members:
-            sequencer.enter("member", {"join": member_of(hello(peer))})
+            sequencer.enter("member", {"join": hello(peer).member()})
         sequencer.attach(peer, 1)
     return sequencer
 

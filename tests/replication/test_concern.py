@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from memsync.errors import UsageError
-from memsync.replication.concern import Concern, Concerns, check_concern, wanted_members
-from memsync.replication.messages import Reached
+from memsync.replication.concern import Concern, Concerns, Reached, check_concern, wanted_members
 
 MEMBERS = ["h", "w", "p", "q", "r"]  # the host, the writer, three others
 VERSION = 10

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from memsync.document import to_plain
 from memsync.errors import ConflictError, from_wire
 from memsync.replication.clock import COUNTER_BITS, HybridClock
+from memsync.replication.entries import Decision, Propose
 from memsync.replication.log import Log
-from memsync.replication.messages import Decision, Propose, Resend
-from memsync.replication.sequencer import Ordered, Sequencer
+from memsync.replication.sequencer import Gap, Ordered, Sequencer
 from memsync.replication.state import State
 
 PEERS = ["A", "B", "C"]
@@ -296,9 +296,9 @@ def a_host(mode: str, max_index: int) -> Sequencer:
     return reign(None, *PEERS, state=state)
 
 
-def refusal(result: Ordered | Decision | Resend) -> Exception | None:
+def refusal(result: Ordered | Decision | Gap) -> Exception | None:
     """The error of a proposal that was refused."""
-    assert not isinstance(result, Resend)
+    assert not isinstance(result, Gap)
     if isinstance(result, Ordered) or result.error is None:
         return None
     return from_wire(result.error)

@@ -19,17 +19,10 @@ from meeting_strategies import START, Call, applied, calls, checked, filters_of
 from memsync.document import Operation, is_guarded, to_plain
 from memsync.errors import ConflictError, MemSyncError, from_wire
 from memsync.replication.clock import COUNTER_BITS, HybridClock, wall_time
+from memsync.replication.codec import HEADER, frame
+from memsync.replication.codec import decode as parse
+from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
 from memsync.replication.log import Log
-from memsync.replication.membership import member_of
-from memsync.replication.messages import (
-    HEADER,
-    Decision,
-    Entry,
-    Propose,
-    SnapshotPart,
-    frame,
-    parse,
-)
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
 from memsync.replication.writes import Write
@@ -168,7 +161,7 @@ class Interleavings(RuleBasedStateMachine):
         self.host = Sequencer(first.state, log, HybridClock(), host=HOST, epoch=1, max_frame=BIG)
         self.host.enter("reign", {"host": HOST, "pid": 1, "address": "/x"})
         for name in PEERS:
-            self.host.enter("member", {"join": member_of(hello(name))})
+            self.host.enter("member", {"join": hello(name).member()})
         own = replica_of(self.host)
         own._stale = True
         self.peers = {HOST: Peer(HOST, own)}

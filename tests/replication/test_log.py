@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memsync.replication.entries import Entry
 from memsync.replication.log import Log
-from memsync.replication.messages import Entry
 
 
 def entry(epoch: int, version: int) -> Entry:

@@ -7,19 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.errors import MaxWritersError, ProtocolError
+from memsync.manager.messages import Hello
 from memsync.replication.membership import (
     check_peer_id,
     check_room,
-    member_of,
     writer_limit,
     writers,
 )
-from memsync.replication.messages import Hello
 
 
 def member(peer: str, limit: int | None = None, roles: tuple[str, ...] = ("writer",)) -> dict:
     """A member as the group remembers it."""
-    return member_of(Hello(1, "obj", peer, 7, list(roles), 0, 0, 1, max_writers=limit))
+    return Hello(1, "obj", peer, 7, list(roles), 0, 0, 1, max_writers=limit).member()
 
 
 def group(*members: dict) -> dict[str, dict]:
@@ -43,7 +42,7 @@ def test_what_is_no_id_is_refused_before_it_becomes_part_of_a_path(peer: str) ->
 
 def test_a_member_is_remembered_with_all_that_others_may_want_to_know() -> None:
     hello = Hello(1, "obj", "ab", 7, ["writer"], 2, 3, 4, True, 5, ["m"])
-    assert member_of(hello) == {
+    assert hello.member() == {
         "id": "ab",
         "pid": 7,
         "roles": ["writer"],

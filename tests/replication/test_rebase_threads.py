@@ -16,8 +16,8 @@ import pytest
 
 from memsync.document import to_plain
 from memsync.replication import replica as replica_module
+from memsync.replication.entries import Entry, Propose
 from memsync.replication.log import Log
-from memsync.replication.messages import Entry, Propose
 from memsync.replication.replica import Replica
 from memsync.replication.state import State
 from memsync.replication.writes import Write, Writes

@@ -14,21 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from memsync.document import apply_update, to_plain
 from memsync.replication.clock import HybridClock
+from memsync.replication.codec import HEADER, frame
+from memsync.replication.codec import decode as parse
+from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
 from memsync.replication.log import Log
-from memsync.replication.membership import member_of
-from memsync.replication.messages import (
-    HEADER,
-    Decision,
-    Entry,
-    Propose,
-    Resend,
-    SnapshotPart,
-    frame,
-    parse,
-)
 from memsync.replication.recovery import Recovery
 from memsync.replication.replica import Replica
-from memsync.replication.sequencer import Ordered, Sequencer
+from memsync.replication.sequencer import Gap, Ordered, Sequencer
 from memsync.replication.writes import Write
 
 PEERS = ["p0", "p1", "p2"]
@@ -89,8 +81,8 @@ class Client:
             self.replica.take_part(message, self.decided)
         elif isinstance(message, Decision):
             self.replica.decide(message)
-        elif isinstance(message, Resend):
-            self.outbox = [write.proposal for write in self.writes.after(message.number - 1)]
+        elif isinstance(message, Gap):
+            self.outbox = [write.proposal for write in self.writes.after(message.first - 1)]
 
 
 class Reigns(RuleBasedStateMachine):
@@ -122,7 +114,7 @@ class Reigns(RuleBasedStateMachine):
         self.host.enter("reign", {"host": "h", "pid": 1, "address": "/x"})
         for name in self.clients:
             if name not in self.host.state.members:
-                self.host.enter("member", {"join": member_of(hello(name))})
+                self.host.enter("member", {"join": hello(name).member()})
         for client in self.clients.values():
             self.attach(client)
 

@@ -6,7 +6,9 @@ import pytest
 from builders import entry_of, new_replica, proposal, reign, replica_of
 
 from memsync.errors import ProtocolError
-from memsync.replication.messages import HEADER, Entry, SnapshotPart, parse
+from memsync.replication.codec import HEADER
+from memsync.replication.codec import decode as parse
+from memsync.replication.entries import Entry, SnapshotPart
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
 from memsync.replication.writes import Write

@@ -16,9 +16,8 @@ from memsync.errors import (
     from_wire,
 )
 from memsync.replication.clock import COUNTER_BITS
-from memsync.replication.membership import member_of
-from memsync.replication.messages import Decision, Resend
-from memsync.replication.sequencer import Sequencer
+from memsync.replication.entries import Decision
+from memsync.replication.sequencer import Gap, Sequencer
 from memsync.replication.writes import Write, Writes
 
 BAD = {"$inc": {"s": 1}}  # the field s is a string
@@ -58,11 +57,11 @@ def test_g1_the_peers_share_one_order_and_each_has_its_own_numbers(host) -> None
 
 def test_a_gap_is_asked_to_be_filled_and_nothing_is_decided(host) -> None:
     for number in (2, 3, 2**40):
-        assert host.propose("w", proposal(number)) == Resend(1)
+        assert host.propose("w", proposal(number)) == Gap(1)
     assert host.state.document["n"] == 0
     assert host.last("w") == 0
     entry_of(host.propose("w", proposal(1)))
-    assert host.propose("w", proposal(3)) == Resend(2)
+    assert host.propose("w", proposal(3)) == Gap(2)
 
 
 def test_g2_a_duplicate_gets_the_old_answer_and_does_not_run_again(host) -> None:
@@ -151,7 +150,7 @@ def test_a_refusal_that_the_peer_has_read_is_behind_it_although_the_next_host_ne
     host.propose("w", proposal(1, BAD))
     new = next_reign(host)
     assert new.attach("w", 2) == []
-    assert isinstance(new.propose("w", proposal(3)), Resend)
+    assert isinstance(new.propose("w", proposal(3)), Gap)
     assert entry_of(new.propose("w", proposal(2))).number == 2
     assert new.last("w") == 2
 
@@ -180,7 +179,7 @@ def test_a_peer_that_attaches_again_goes_on_where_it_was(host) -> None:
     decisions = host.attach("w", 2)
     assert decisions == [refusal]
     assert host.last("w") == 2
-    assert host.propose("w", proposal(4)) == Resend(3)
+    assert host.propose("w", proposal(4)) == Gap(3)
 
 
 def test_a_duplicate_whose_outcome_was_read_long_ago_is_answered_all_the_same(host) -> None:
@@ -199,7 +198,7 @@ def test_a_peer_that_left_has_neither_place_nor_row(host) -> None:
 
 
 def test_a_peer_without_the_role_writer_is_refused(host) -> None:
-    host.enter("member", {"join": member_of(hello("r", ()))})
+    host.enter("member", {"join": hello("r", ()).member()})
     for peer in ("r", "stranger"):
         host.attach(peer, 1)
         error = error_of(host.propose(peer, proposal(1)))

@@ -11,7 +11,9 @@ from builders import entry_of, new_replica, new_state, proposal, reign, replica_
 
 from memsync.document import to_plain
 from memsync.errors import ConflictError
-from memsync.replication.messages import HEADER, Decision, Entry, SnapshotPart, parse
+from memsync.replication.codec import HEADER
+from memsync.replication.codec import decode as parse
+from memsync.replication.entries import Decision, Entry, SnapshotPart
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
 from memsync.replication.writes import Write

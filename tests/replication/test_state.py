@@ -9,8 +9,7 @@ import pytest
 from builders import hello, new_replica, new_state
 
 from memsync.errors import ProtocolError
-from memsync.replication.membership import member_of
-from memsync.replication.messages import Entry
+from memsync.replication.entries import Entry
 from memsync.replication.state import State
 
 
@@ -63,7 +62,7 @@ def test_an_entry_that_does_not_follow_or_is_of_the_past_is_refused(
 
 def test_members_come_and_go_by_entries_and_take_their_row_along() -> None:
     state = new_state()
-    joining = member_of(hello("w"))
+    joining = hello("w").member()
     state.apply(Entry(1, 1, "h", 0, 1, "member", {"join": joining}))
     state.apply(patch(2, number=1))
     assert state.members == {"w": joining}
@@ -128,7 +127,7 @@ def rich_state() -> State:
     state = new_state({"z": 1, "a": {"y": [1, {"x": None}], "b": 2}})
     state.options = {"timeout": 5}
     state.apply(Entry(1, 1, "h", 0, 1, "reign", {"host": "h", "pid": 1, "address": "/x"}))
-    state.apply(Entry(1, 2, "h", 0, 1, "member", {"join": member_of(hello("w"))}))
+    state.apply(Entry(1, 2, "h", 0, 1, "member", {"join": hello("w").member()}))
     state.apply(patch(3, put("/c", 3), number=2, decided=[[1, 2, ["ERR_UPDATE", "x", {}]]]))
     return state
 
@@ -206,7 +205,7 @@ def test_a_snapshot_of_a_wrong_shape_is_refused_and_changes_nothing(snapshot: ob
 
 def test_g2_who_may_come_back_leaves_its_row_behind() -> None:
     state = new_state()
-    state.apply(Entry(1, 1, "h", 0, 1, "member", {"join": member_of(hello("w"))}))
+    state.apply(Entry(1, 1, "h", 0, 1, "member", {"join": hello("w").member()}))
     state.apply(patch(2, number=1))
     state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w", "keepsRow": True}))
     assert state.members == {}

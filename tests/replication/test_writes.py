@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.errors import UpdateError
-from memsync.replication.messages import Propose
+from memsync.replication.entries import Propose
 from memsync.replication.writes import Write, Writes
 
 

@@ -14,17 +14,11 @@ from memsync.document import identical, replay, to_plain
 from memsync.errors import MemSyncError
 from memsync.manager.host import Host
 from memsync.manager.link import Link
+from memsync.manager.messages import parse
+from memsync.replication.codec import HEADER, body_length
 from memsync.replication.compiling import compile_proposal
-from memsync.replication.messages import (
-    HEADER,
-    Decision,
-    Entry,
-    Propose,
-    Resend,
-    SnapshotPart,
-    body_length,
-    parse,
-)
+from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
+from memsync.replication.sequencer import Gap
 
 if TYPE_CHECKING:
     from memsync.replication.replica import Replica
@@ -217,7 +211,7 @@ class History:
             version = sequencer.state.version
             is_next = proposal.number > sequencer.last(peer)
             result = propose(peer, proposal)
-            if isinstance(result, Resend) or not is_next:
+            if isinstance(result, Gap) or not is_next:
                 return result
             outcome = "entry"
             if isinstance(result, Decision):

@@ -26,7 +26,8 @@ from memsync.manager import (
     seat,
 )
 from memsync.replication import conflicts, log, recovery, replica, sequencer, state, writes
-from memsync.replication.messages import Decision, frame
+from memsync.replication.codec import frame
+from memsync.replication.entries import Decision
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}

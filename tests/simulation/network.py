@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from memsync.errors import MemSyncError
 from memsync.manager.channel import Channel
-from memsync.replication.messages import HEADER, Hello, parse
+from memsync.manager.messages import Hello, parse
+from memsync.replication.codec import HEADER
 
 from .disk import File
 

@@ -19,9 +19,9 @@ from ...errors import MemSyncError
 from ...manager.contents import decode
 from ...manager.files import WITNESS_ROOTS, Files, check_local, check_root, witness_root
 from ...manager.folder import KEY_BYTES
+from ...manager.messages import PROTOCOL
 from ...manager.names import folder_name, root_folder
 from ...options import load_options
-from ...replication.messages import PROTOCOL
 from ...version import __version__
 from .facts import Facts, Folder, Process, SharedObject, Versions
 from .objects import ObjectLook, complaint

@@ -8,32 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.errors import MemErrors, ProtocolError
-from memsync.replication.messages import (
-    HEADER,
-    PART,
-    Decision,
-    Entry,
+from memsync.manager.messages import (
     Fetch,
     Hello,
     Leave,
     Message,
     Ping,
     Pong,
-    Propose,
     Refused,
     Resend,
-    Snapshot,
-    SnapshotPart,
     Source,
     Welcome,
+    parse,
+)
+from memsync.replication.codec import (
+    HEADER,
+    PART,
     body_length,
     decode_snapshot,
     encode_snapshot,
     frame,
-    parse,
     part_size,
     snapshot_frames,
 )
+from memsync.replication.entries import Decision, Entry, Propose, Snapshot, SnapshotPart
 
 MESSAGES: list[Message] = [
     Hello(1, "obj", "ab", 7, ["writer"], 2, 3, 4),

@@ -1,0 +1,87 @@
+"""The log's types as bytes: frames, and snapshots in chunks.
+
+A frame is a MessagePack array whose first element is the number of its type, behind its length
+(four bytes, big-endian). An engine may put frames of its own between these.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..errors import ProtocolError
+from .entries import Decision, Entry, Propose, Snapshot, SnapshotPart
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Propose | Entry | Decision | SnapshotPart)
+_snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
+_length = struct.Struct(">I")
+
+HEADER = _length.size
+PART = 1 << 20  # bytes of an encoded snapshot in one `SnapshotPart`
+_PART_OVERHEAD = 64  # bytes around them, at most
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def frame(message: msgspec.Struct) -> bytes:
+    """A message behind its length."""
+    body = _encoder.encode(message)
+    return _length.pack(len(body)) + body
+
+
+def body_length(header: bytes | bytearray | memoryview, offset: int = 0) -> int:
+    """The length which a frame's first four bytes announce."""
+    length: int = _length.unpack_from(header, offset)[0]
+    return length
+
+
+def decode(body: bytes | memoryview) -> Propose | Entry | Decision | SnapshotPart:
+    """The type of the log in a frame's body; raises `ProtocolError` when it is none."""
+    message: Propose | Entry | Decision | SnapshotPart = decode_with(_decoder, body)
+    return message
+
+
+def decode_with(decoder: msgspec.msgpack.Decoder[T], body: bytes | memoryview) -> T:
+    """What `decoder` makes of a frame's body; raises `ProtocolError` when it is something else."""
+    try:
+        return decoder.decode(body)
+    except _UNDECODABLE as error:
+        start = bytes(body[:40])
+        raise ProtocolError(
+            f"what was received is no memsync message ({error}): {start!r}..."
+        ) from error
+
+
+def encode_value(value: Any) -> bytes:
+    """Any JSON value as MessagePack."""
+    return _encoder.encode(value)
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """A snapshot as MessagePack."""
+    return _encoder.encode(snapshot)
+
+
+def decode_snapshot(data: bytes) -> Snapshot:
+    """The snapshot that `encode_snapshot` encoded; raises `ProtocolError` when it is none."""
+    try:
+        return _snapshot_decoder.decode(data)
+    except _UNDECODABLE as error:
+        raise ProtocolError(f"what was received is no snapshot: {error}") from error
+
+
+def part_size(max_frame: int) -> int:
+    """The bytes of a snapshot that fit into one frame of at most `max_frame` bytes."""
+    return min(PART, max_frame - _PART_OVERHEAD)
+
+
+def snapshot_frames(data: bytes, part: int = PART) -> list[bytes]:
+    """An encoded snapshot as frames, each with `part` bytes of it."""
+    last = max(len(data) - 1, 0) // part
+    return [
+        frame(SnapshotPart(data[i * part : (i + 1) * part], i == last)) for i in range(last + 1)
+    ]
