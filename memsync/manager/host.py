@@ -34,7 +34,6 @@ from ..replication.messages import (
     Reached,
     Refused,
     Resend,
-    Volunteer,
     Welcome,
     frame,
     parse,
@@ -247,14 +246,14 @@ class Host:
         match message:
             case Ping():
                 self._out.answer(attached, frame(Pong(message.token)))
+            case Pong() if message.token:
+                self._relief.answered(attached.peer, message.token)
             case Pong():
                 attached.round_trip = self._machine.monotonic() - attached.ping_at
                 self._node.pinged()
             case Applied():
                 for writer, progress in self.concerns.applied(attached.peer, message.version):
                     self._inform(writer, progress)
-            case Volunteer():
-                self._relief.volunteers(attached.peer)
             case Await():
                 self._presence.remove_dead()
                 number, version = message.number, message.version

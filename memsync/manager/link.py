@@ -40,10 +40,8 @@ from ..replication.messages import (
     Reached,
     Refused,
     Resend,
-    Seek,
     SnapshotPart,
     Source,
-    Volunteer,
     Welcome,
     frame,
     parse,
@@ -51,7 +49,6 @@ from ..replication.messages import (
 from .channel import RECEIVE_TIMEOUT, Channel, ChannelLost
 from .contents import Reign
 from .machine import Life, Ready, Select
-from .relief import Readiness
 
 if TYPE_CHECKING:
     from .node import Node
@@ -111,7 +108,6 @@ class Link:
         self._pings: dict[int, _RoundTrip] = {}
         self._asked: float | None = None  # when the silent host was asked whether it lives
         self._answers = False
-        self._readiness = Readiness(node)
         self._machine = node.machine
         self._looked_at = self._machine.monotonic()  # into the folder
         self._selector = self._machine.new_selector(node.waker)
@@ -163,8 +159,7 @@ class Link:
         now = self._looked_at = self._machine.monotonic()
         next_look = now + self._rhythm()
         while not self.lost and not self._node.stopping:
-            self._readiness.look(now)
-            deadline = min(next_look, self._node.own.next_deadline(), self._readiness.lag.due)
+            deadline = min(next_look, self._node.own.next_deadline())
             woken = yield from self._turn(max(deadline - now, 0))
             now = self._machine.monotonic()
             self._node.own.give_up_late(now)
@@ -201,9 +196,7 @@ class Link:
     def _turn(self, timeout: float) -> Life[bool]:
         """One round of the selector; True when the waker was the reason."""
         woken = False
-        self._readiness.lag.wait_begins()
         events: Ready = yield Select(self._selector, timeout)
-        self._readiness.lag.wait_ended()
         for key, mask in events:
             if key.fileobj is self._node.waker:
                 self._node.waker.clear()
@@ -469,9 +462,6 @@ class Link:
                 self._resend(message.number)
             case Confirm():
                 self._must_confirm = True
-            case Seek():
-                if self._readiness.sought():
-                    self._send_all([frame(Volunteer())])
             case Grant():
                 self._node.granted = message
                 self._lose("the host hands over")

@@ -150,21 +150,11 @@ class Machine:
         """Listen, but do not accept connections yet; raises `OSError`."""
         return MemSyncManager(address, authkey, serving=serving).get_server()
 
-    def lateness(self, due: float, waits: int) -> float:
-        """Seconds since `due` (monotonic), if this thread has waited for the interpreter since.
-
-        `waits` is what `waits` would say if it had not. Where the machine tells it apart, the
-        result is 0 for a thread that waited for a processor only.
-        """
-        if sys.platform == "linux" and self.waits() <= waits:
-            return 0.0
-        return time.monotonic() - due
-
-    def waits(self) -> int:
-        """How often this thread has waited for something other than a processor; 0 if unknown."""
+    def waits(self) -> int | None:
+        """How often this thread has waited for something other than a processor; None: unknown."""
         if sys.platform == "linux":
             return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
-        return 0
+        return None
 
     def spare_descriptors(self) -> int:
         """How many descriptors this process has left for peers."""

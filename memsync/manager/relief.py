@@ -1,30 +1,30 @@
 """When a host that does not stop lets another peer host in its place.
 
 A process that burns CPU in pure Python gives the interpreter away every few milliseconds only, and
-each write of each peer would wait for that. So a host that notices its own *lag* seeks a peer that
-has none. So does one that has no descriptors left for peers that come. And a dedicated host
-(``serverOnly``) is to host wherever there is one.
-
-Peers volunteer, so nobody is chosen who is busy, frozen or gone; the first to answer it is. How a
-process knows that it is busy, or idle, is told in `lag`.
+each write of each peer waits for that. A host whose own loop is late (see `lag`) pings the peers
+that may host and hands over to the one that answers fastest. A busy or frozen peer answers late or
+never, so it is not chosen. A dedicated host (``serverOnly``) hosts wherever there is one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..errors import RendezvousError
-from ..replication.messages import Seek, frame
+from ..replication.messages import Ping, frame
 from .lag import Lag
 from .outgoing import Attached, Outgoing
 
 if TYPE_CHECKING:
     from .node import Node
 
-PAUSE = 10.0  # seconds between two reliefs
-_RHYTHM = 0.05  # seconds between two requests for a successor
-_STALE = 0.5  # seconds after which a peer that is asked no more stops measuring
-_INTEREST = 5.0  # seconds for which a peer that asked for something may ask again
+PAUSE = 10.0  # seconds between two hand-overs
+_PINGS = 5  # of one search
+_ANSWERS = 2  # of them in time; one, a busy peer may happen to give
+_RHYTHM = 0.04  # seconds between two pings
+_QUICK = 0.0025  # seconds; half of what a peer waits for the interpreter if its process is busy
+_INTEREST = 5.0  # seconds for which a host measures after a peer has sent something
 _OWN_DESCRIPTORS = 8  # that a host needs beside one for each peer
 _SHORT_PATIENCE = 2.0  # seconds of shortage after which a host gives up that none can relieve
 
@@ -33,14 +33,18 @@ class Relief:
     """Whether a host is to be relieved, and by whom (driver only)."""
 
     def __init__(self, node: Node, out: Outgoing) -> None:
-        self.successor: str | None = None  # who has volunteered
+        self.successor: str | None = None
         self.reason = ""
+        self.lag = Lag(node.machine)  # of the host's loop
         self._node = node
         self._out = out
-        self.lag = Lag(node.machine)  # of the host's loop
-        self._next_request = 0.0  # monotonic seconds
         self._interest_until = 0.0  # monotonic seconds
-        self._asked: set[str] = set()  # who may volunteer
+        self._next_ping = 0.0  # monotonic seconds
+        self._pinged_at = 0.0  # monotonic seconds
+        self._token = 0  # of the last ping
+        self._pings = 0  # sent since the search began
+        self._quick: Counter[str] = Counter()  # answers in time, by peer
+        self._awaited: set[str] = set()  # peers that may still answer the last ping in time
 
     def asked(self) -> None:
         """A peer wants something of this host."""
@@ -49,44 +53,68 @@ class Relief:
     @property
     def next_look(self) -> float:
         """When the loop has to be awake for this (monotonic seconds)."""
-        return min(self.lag.due, self._next_request if self._is_short() else float("inf"))
+        if self._awaited:
+            return 0.0  # a loop that slept would wait for the interpreter and measure that
+        is_searching = bool(self._pings) or self._is_short()
+        return min(self.lag.due, self._next_ping if is_searching else float("inf"))
 
     def look(self, now: float) -> None:
-        """See whether to seek a successor, if it is time (monotonic seconds)."""
-        # Nobody else waits for this process, and measuring costs it its turn.
+        """Search for a successor if one is needed (monotonic seconds)."""
+        # An idle process that measures loses its sleep, and nobody else waits for it.
         if self._node.no_relief_before <= now < self._interest_until:
             self.lag.watch(now)
         else:
             self.lag.rest()
-        if now < self._next_request:
+        if now - self._pinged_at > _QUICK:
+            self._awaited.clear()
+        if now < self._next_ping:
             return
-        self._next_request = now + _RHYTHM
+        self._next_ping = now + _RHYTHM
         sought = self._sought(now)
-        self._asked = {attached.peer for attached in sought}
-        for attached in sought:
-            self._out.answer(attached, frame(Seek()))
+        if not sought or self._pings == _PINGS:
+            self._pings = 0
+            self._quick.clear()
+        if sought:
+            self._ping(sought, now)
 
-    def volunteers(self, peer: str) -> None:
-        """A peer would host."""
-        if self.successor is None and peer in self._asked:
+    def answered(self, peer: str, token: int) -> None:
+        """A peer has answered a ping."""
+        if token != self._token:
+            return
+        if peer in self._awaited:
+            self._awaited.discard(peer)
+            self._quick[peer] += self._node.machine.monotonic() - self._pinged_at <= _QUICK
+        if self.successor is None and (
+            is_dedicated(self._node, peer) or self._quick[peer] >= _ANSWERS
+        ):
             self.successor = peer
 
+    def _ping(self, sought: list[Attached], now: float) -> None:
+        self._pings += 1
+        self._token += 1
+        self._pinged_at = now
+        for attached in sought:
+            if not is_dedicated(self._node, attached.peer):  # which may take its time
+                self._awaited.add(attached.peer)
+            self._out.answer(attached, frame(Ping(self._token)))
+
     def _sought(self, now: float) -> list[Attached]:
+        """The peers of which one is to host, if the host is to be relieved."""
         if self._node.options.server_only:
             return []
         able = able_to_host(self._node, self._out)
         dedicated = [each for each in able if is_dedicated(self._node, each.peer)]
         if dedicated:
             self.reason = "relieved by a dedicated host"
-            return dedicated  # at once: nobody hosts in its place again
+            return dedicated  # without a pause: it does not give the role back
         if now < self._node.no_relief_before:
             return []
         if self._is_short():
             self.reason = "relieved, for its process has no descriptors or threads left for peers"
             self._give_up_if_hopeless(now)
             return able
-        self.reason = "relieved, for its process is busy"
-        return able if self.lag.is_busy(now) else []
+        self.reason = "relieved, because its process is busy"
+        return able if self.lag.is_busy else []
 
     def _is_short(self) -> bool:
         """Whether peers cannot be taken in, for lack of descriptors or threads."""
@@ -98,7 +126,7 @@ class Relief:
         host = self._node.hosting
         since = host.seat.server.short_since if host is not None else None
         if since is None or now - since < _SHORT_PATIENCE:
-            return  # somebody who is attached may volunteer
+            return  # a peer that is attached may answer
         living = self._node.folder.living_peers()
         outside = living.keys() - self._out.attached.keys() - {self._node.id}
         if any(not living[peer].get("clientOnly") for peer in outside):
@@ -107,35 +135,6 @@ class Relief:
                 "this process has no descriptors or threads left for the peers that wait: close "
                 "what is not needed, or raise the limit on open files (ulimit -n)"
             )
-
-
-class Readiness:
-    """Whether a peer that is asked would host."""
-
-    def __init__(self, node: Node) -> None:
-        self.lag = Lag(node.machine)  # of the driver's loop
-        self._node = node
-        self._asked_at = float("-inf")  # monotonic seconds
-        self._is_idle = False
-
-    def look(self, now: float) -> None:
-        """Measure, while a host asks (driver only; monotonic seconds)."""
-        if now - self._asked_at < _STALE:
-            self.lag.watch(now)
-        else:
-            self.lag.rest()
-        self._is_idle = self.lag.is_idle(now)
-
-    def sought(self) -> bool:
-        """A host asks, which it does again and again (holder of the reader role)."""
-        if self._node.options.server_only:
-            return True
-        now = self._node.machine.monotonic()
-        if now - self._asked_at >= _STALE:
-            self._is_idle = False
-            self._node.waker.wake()  # the driver is to measure from now on
-        self._asked_at = now
-        return self._is_idle and has_room(self._node, len(self._node.state.members))
 
 
 def able_to_host(node: Node, out: Outgoing) -> list[Attached]:

@@ -16,7 +16,7 @@ import msgspec
 from ..document import Written
 from ..errors import ProtocolError
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Number of the protocol; peers of different numbers do not talk."""
 
 Kind = Literal["patch", "event", "member", "lock", "rpc", "reign"]
@@ -178,14 +178,6 @@ class Grant(msgspec.Struct, array_like=True, tag=18):
     leaves: bool = True  # the host leaves the group; else it goes on as a client
 
 
-class Seek(msgspec.Struct, array_like=True, tag=19):
-    """A host that is busy, or none by choice, asks who would host; answered by `Volunteer`."""
-
-
-class Volunteer(msgspec.Struct, array_like=True, tag=20):
-    """This peer is idle, or a dedicated host, and would host."""
-
-
 class Snapshot(msgspec.Struct):
     """A whole state at ``(epoch, version)``; travels in `SnapshotPart`s."""
 
@@ -220,8 +212,6 @@ Message = (
     | Await
     | Reached
     | Grant
-    | Seek
-    | Volunteer
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -124,11 +124,8 @@ class VirtualMachine(Machine):
         self._process.servers.append(server)
         return server
 
-    def lateness(self, due: float, waits: int) -> float:
-        return 0.01 if self._world.now < self._process.busy_until else 0.0
-
-    def waits(self) -> int:
-        return 0
+    def waits(self) -> int | None:
+        return None
 
     def spare_descriptors(self) -> int:
         return 1000

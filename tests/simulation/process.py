@@ -253,7 +253,12 @@ class Process:
             return
         self._is_due = True
         turn = self._turn
-        self.world.after(self.world.latency(), lambda: self._resume(turn))
+        self.world.after(self.world.latency() + self._stutter(), lambda: self._resume(turn))
+
+    def _stutter(self) -> float:
+        """Seconds that a thread waits for the interpreter after a wait that blocked."""
+        is_busy = self.world.now < self.busy_until and not isinstance(self._wait, Dial)
+        return 0.005 if is_busy and self._wait is not None and self._wait.timeout > 0 else 0.0
 
     def _is_ready(self) -> bool:
         match self._wait:
@@ -306,7 +311,8 @@ class Process:
             return
         turn = self._turn
         timeout = max(wait.timeout, 0.0) if wait.timeout < 1e6 else 1e6
-        self.world.after(timeout + self.world.latency(), lambda: self._resume(turn))
+        delay = timeout + self.world.latency() + self._stutter()
+        self.world.after(delay, lambda: self._resume(turn))
 
     def _dial(self, wait: Dial) -> None:
         world, turn = self.world, self._turn
