@@ -35,7 +35,7 @@ from .link import Link
 from .machine import Dial, Life, Pause
 from .seat import Deposed, Seat
 from .server import MemSyncServer, Serving
-from .shortage import share_of_descriptors, way_out
+from .shortage import way_out
 
 if TYPE_CHECKING:
     from .node import Node
@@ -46,7 +46,6 @@ _FIRST_PAUSE = 0.0005  # seconds; a killed host's lock is freed an instant after
 _LONGEST_PAUSE = 0.1
 _DIAL_TIMEOUT = 5.0  # seconds for one attempt to connect and authenticate, at most
 _PRECEDENCE = 0.1  # seconds that others leave to a dedicated host, which takes milliseconds
-_SHORT_PATIENCE = 1.0  # seconds that who has too few descriptors leaves to others
 
 
 def find_role(node: Node, deadline: float) -> Life[Host | Link]:
@@ -81,7 +80,7 @@ def _try_role(
             return None
         return (yield from _succeed(node, reign, precedence))
     grant = _grant(node, reign)
-    if grant is not None and not _is_short(node, node.state.members, reign.peer):
+    if grant is not None:
         return (yield from _stand(node, reign.epoch + 1, reign, grant))
     if node.host_hangs(reign.epoch):
         if not _may_depose(node):
@@ -117,19 +116,8 @@ def _next_epoch(node: Node, last: int, peers: Members) -> int:
     return last + 1
 
 
-def _is_short(node: Node, peers: Members, gone: str | None = None) -> bool:
-    """Whether this peer has too few descriptors to host the others, one of whom can instead."""
-    if relief.has_room(node, len(peers)):
-        return False
-    others = peers.keys() - {node.id, gone}
-    return any(not peers[other].get("clientOnly") for other in others)
-
-
 class _Precedence:
-    """Who goes first in an election: a dedicated host, and who has the descriptors for it.
-
-    Others leave them as much time as they may need to come before them.
-    """
+    """A dedicated host goes first in an election: others leave it the time that it needs."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -139,16 +127,11 @@ class _Precedence:
         """Whether this peer may stand now, beside the living ones."""
         node = self._node
         is_dedicated = node.options.server_only
-        patience = 0.0
-        if not is_dedicated and any(content.get("serverOnly") for content in peers.values()):
-            patience = _PRECEDENCE
-        if _is_short(node, peers):
-            patience = _SHORT_PATIENCE
-        if not patience:
+        if is_dedicated or not any(content.get("serverOnly") for content in peers.values()):
             return True
         now = node.machine.monotonic()
         if self._own_from is None:
-            self._own_from = now + patience
+            self._own_from = now + _PRECEDENCE
         return now >= self._own_from
 
 
@@ -221,7 +204,7 @@ def _stand(
         document=node.document_proxy,
         authkey=node.key,
         attach=lambda channel, hello: node.arrive(epoch, channel, hello),
-        max_handshakes=share_of_descriptors(network.max_handshakes),
+        max_handshakes=network.max_handshakes,
         handshake_timeout=network.handshake_timeout,
         proxies=node.options.manager.proxies,
     )

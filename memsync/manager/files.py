@@ -145,6 +145,8 @@ def is_unfit(error: RendezvousError) -> bool:
 class Files:
     """The files in folders of this machine."""
 
+    patience = 1.0  # seconds for which a call waits for a descriptor; less than the group's lease
+
     def open_root(self, root: Path) -> Path:
         """See `open_root`."""
         return open_root(root)
@@ -187,7 +189,7 @@ class Files:
     def listing(self, folder: Path) -> list[str]:
         """The names in a folder; none when it is missing. Raises `RendezvousError`."""
         try:
-            return patiently(os.listdir, folder)
+            return patiently(self.patience, os.listdir, folder)
         except _MISSING:
             return []
         except OSError as error:
@@ -202,7 +204,7 @@ class Files:
         Raises `RendezvousError` when it cannot be read, is a link or no regular file.
         """
         try:
-            fd = patiently(_open_to_read, path)
+            fd = patiently(self.patience, _open_to_read, path)
         except _MISSING:
             return None
         except OSError as error:
@@ -231,7 +233,7 @@ class Files:
         """
         temporary = _temporary_in(folder)
         try:
-            held = patiently(_make, temporary, path, data)
+            held = patiently(self.patience, _make, temporary, path, data)
         except OSError as error:
             raise RendezvousError(
                 f"the rendezvous folder {folder} cannot be written to ({error.strerror}): "
@@ -289,8 +291,8 @@ class Files:
         """Make or replace a file that nobody holds, in one step; raises `RendezvousError`."""
         temporary = _temporary_in(path.parent)
         try:
-            patiently(temporary.touch, mode=0o600)
-            patiently(temporary.write_bytes, data)
+            patiently(self.patience, temporary.touch, mode=0o600)
+            patiently(self.patience, temporary.write_bytes, data)
             if _is_folder(path):
                 self.remove(path)
             temporary.replace(path)

@@ -25,7 +25,7 @@ from .contents import Address
 from .files import Files
 from .manager import MemSyncManager
 from .server import MemSyncServer, Serving
-from .shortage import patiently, spare_descriptors, way_out
+from .shortage import patiently, way_out
 from .waker import Waker
 from .wire import dial
 
@@ -126,7 +126,7 @@ class Machine:
     def new_selector(self, waker: Waker) -> selectors.BaseSelector:
         """A selector that the waker can wake, closed in forked children."""
         try:
-            selector = patiently(_open_selector)
+            selector = patiently(self.files.patience, _open_selector)
         except OSError as error:
             advice = way_out(error, "see what the system says")
             raise RendezvousError(f"no peer can be served ({error.strerror}): {advice}") from error
@@ -155,10 +155,6 @@ class Machine:
         if sys.platform == "linux":
             return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
         return None
-
-    def spare_descriptors(self) -> int:
-        """How many descriptors this process has left for peers."""
-        return spare_descriptors()
 
     def misbehaves(self, spot: str) -> bool:
         """Whether to do what is allowed but rare here; a real machine never asks for it."""

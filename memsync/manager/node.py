@@ -42,6 +42,7 @@ from ..version import __version__
 from .channel import Channel
 from .contents import Address, Reign, encode
 from .election import find_role
+from .files import Files
 from .folder import ObjectFolder
 from .host import Host
 from .link import Link
@@ -208,6 +209,7 @@ class Node:
         """The state is known: its founder's options are this peer's, too."""
         self.own.max_frame = group_value(self.state.options, "network.max_frame")
         self.lease.seconds = group_value(self.state.options, "network.lease")
+        self.machine.files.patience = min(Files.patience, self.lease.rhythm)
 
     def check_stop(self) -> None:
         """Raise `Stopped` when the peer is to end (for the driver's waits)."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..errors import RendezvousError
 from ..replication.messages import Ping, frame
 from .lag import Lag
 from .outgoing import Attached, Outgoing
@@ -25,8 +24,6 @@ _ANSWERS = 2  # of them in time; one, a busy peer may happen to give
 _RHYTHM = 0.04  # seconds between two pings
 _QUICK = 0.0025  # seconds; half of what a peer waits for the interpreter if its process is busy
 _INTEREST = 5.0  # seconds for which a host measures after a peer has sent something
-_OWN_DESCRIPTORS = 8  # that a host needs beside one for each peer
-_SHORT_PATIENCE = 2.0  # seconds of shortage after which a host gives up that none can relieve
 
 
 class Relief:
@@ -55,8 +52,7 @@ class Relief:
         """When the loop has to be awake for this (monotonic seconds)."""
         if self._awaited:
             return 0.0  # a loop that slept would wait for the interpreter and measure that
-        is_searching = bool(self._pings) or self._is_short()
-        return min(self.lag.due, self._next_ping if is_searching else float("inf"))
+        return min(self.lag.due, self._next_ping if self._pings else float("inf"))
 
     def look(self, now: float) -> None:
         """Search for a successor if one is needed (monotonic seconds)."""
@@ -109,32 +105,8 @@ class Relief:
             return dedicated  # without a pause: it does not give the role back
         if now < self._node.no_relief_before:
             return []
-        if self._is_short():
-            self.reason = "relieved, for its process has no descriptors or threads left for peers"
-            self._give_up_if_hopeless(now)
-            return able
         self.reason = "relieved, because its process is busy"
         return able if self.lag.is_busy else []
-
-    def _is_short(self) -> bool:
-        """Whether peers cannot be taken in, for lack of descriptors or threads."""
-        host = self._node.hosting
-        return host is not None and host.seat.server.short_since is not None
-
-    def _give_up_if_hopeless(self, now: float) -> None:
-        """Raise `RendezvousError` where only peers that are kept out would host instead."""
-        host = self._node.hosting
-        since = host.seat.server.short_since if host is not None else None
-        if since is None or now - since < _SHORT_PATIENCE:
-            return  # a peer that is attached may answer
-        living = self._node.folder.living_peers()
-        outside = living.keys() - self._out.attached.keys() - {self._node.id}
-        if any(not living[peer].get("clientOnly") for peer in outside):
-            self._node.no_relief_before = now + PAUSE
-            raise RendezvousError(
-                "this process has no descriptors or threads left for the peers that wait: close "
-                "what is not needed, or raise the limit on open files (ulimit -n)"
-            )
 
 
 def able_to_host(node: Node, out: Outgoing) -> list[Attached]:
@@ -145,11 +117,6 @@ def able_to_host(node: Node, out: Outgoing) -> list[Attached]:
         for peer, attached in out.attached.items()
         if peer in members and not members[peer]["clientOnly"] and not attached.lags
     ]
-
-
-def has_room(node: Node, peers: int) -> bool:
-    """Whether this process has the descriptors to host so many peers."""
-    return node.machine.spare_descriptors() >= peers + _OWN_DESCRIPTORS
 
 
 def is_dedicated(node: Node, peer: str) -> bool:

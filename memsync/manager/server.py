@@ -14,7 +14,6 @@ crowd of strangers is kept from holding all places is told in `handshakes`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import select
@@ -33,7 +32,7 @@ from . import forks
 from .channel import Channel
 from .contents import Address
 from .handshakes import Handshakes, shut_down
-from .shortage import is_reserved
+from .shortage import way_out
 from .wire import set_deadline, to_channel
 
 log = logging.getLogger("memsync.server")
@@ -112,7 +111,7 @@ class MemSyncServer(managers.Server):
         self._serving = serving
         self._refusals = _Refusals()
         self._handshakes = Handshakes(serving.max_handshakes)
-        self.short_since: float | None = None  # of descriptors or threads (monotonic seconds)
+        self._is_short = False  # of descriptors or threads: that is logged once
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._accepter = threading.Thread(
@@ -165,7 +164,7 @@ class MemSyncServer(managers.Server):
                 continue
             try:
                 connection = self._accept()
-                self.short_since = None
+                self._is_short = False
                 self._begin(connection)
             except OSError as error:
                 self._pause_after(error)
@@ -173,9 +172,6 @@ class MemSyncServer(managers.Server):
     def _accept(self) -> Connection:
         with forks.opening:
             sock, _ = self._socket.accept()
-            if is_reserved(sock.fileno()):
-                sock.close()
-                raise OSError(errno.EMFILE, "the last descriptors are for the host's own files")
             sock.setblocking(True)
             set_deadline(sock, self._serving.handshake_timeout)
             if sock.family != socket.AF_UNIX:
@@ -206,14 +202,10 @@ class MemSyncServer(managers.Server):
     def _pause_after(self, error: Exception) -> None:
         if self.stop_event.is_set() or isinstance(error, BlockingIOError):
             return
-        is_told = self.short_since is not None  # once is enough
-        log.log(
-            logging.DEBUG if is_told else logging.WARNING,
-            "a connection could not be accepted: %s",
-            error,
-        )
-        if not is_told:
-            self.short_since = time.monotonic()
+        level = logging.DEBUG if self._is_short else logging.WARNING
+        self._is_short = True
+        advice = way_out(error, "it is tried again") if isinstance(error, OSError) else ""
+        log.log(level, "a connection could not be accepted: %s: %s", error, advice)
         self.stop_event.wait(_SHORT_OF_DESCRIPTORS_PAUSE)
 
     # -- one connection --------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from memsync import RendezvousError
 from memsync.manager import relief
 from memsync.manager.lag import Lag
 from memsync.manager.machine import Machine
@@ -154,16 +153,12 @@ class Group:
             name: {"clientOnly": name == "client only", "serverOnly": name == "dedicated"}
             for name in ("client only", "dedicated", "lagging", "one", "two")
         }
-        self.server = SimpleNamespace(short_since=None)
-        self.living: dict[str, dict[str, bool]] = {}
         self.node = SimpleNamespace(
             id="host",
             options=SimpleNamespace(server_only=own.get("server_only", False)),
             machine=SimpleNamespace(monotonic=lambda: self.now, waits=lambda: None),
             state=SimpleNamespace(members=members),
             no_relief_before=0.0,
-            hosting=SimpleNamespace(seat=SimpleNamespace(server=self.server)),
-            folder=SimpleNamespace(living_peers=lambda: self.living),
         )
         self.attached: dict[str, Attached] = {}
         self._answers: list[tuple[float, str, int]] = []
@@ -266,25 +261,6 @@ def test_a_stutter_is_no_lag() -> None:
     for _ in range(20):
         assert not group.go_on(0.1, lag=0.05)
         assert not group.go_on(1.5)
-
-
-def test_a_host_without_descriptors_seeks_a_successor_and_gives_up_where_all_are_outside() -> None:
-    group = Group()
-    group.attach(*EVERYBODY)
-    group.living = {"host": {}, "one": {}, "outside": {"clientOnly": True}}
-    group.server.short_since = group.now
-    assert group.go_on(0.5, asked=False) == {"one", "two"}
-    assert "descriptors" in group.relief.reason
-    assert group.relief.next_look <= group.now + 0.1
-    group.attached.clear()
-    group.attach("two")
-    del group.living["one"]
-    group.go_on(5, asked=False)
-    group.living["outside"]["clientOnly"] = False
-    with pytest.raises(RendezvousError, match=r"for the peers that wait.*ulimit"):
-        group.go_on(1, asked=False)
-    group.server.short_since = None
-    assert not group.go_on(5, asked=False)
 
 
 def test_after_a_hand_over_a_pause_follows() -> None:

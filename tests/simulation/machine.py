@@ -127,8 +127,5 @@ class VirtualMachine(Machine):
     def waits(self) -> int | None:
         return None
 
-    def spare_descriptors(self) -> int:
-        return 1000
-
     def misbehaves(self, spot: str) -> bool:
         return self._world.misbehaves(spot)

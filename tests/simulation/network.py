@@ -139,7 +139,6 @@ class Server:
         self._waiting: list[Callable[[], None]] = []
         self._started = False
         self.ended = False
-        self.short_since: float | None = None
         process.world.listeners[address] = self
         process.disk.files[address] = File(b"", None)
 
