@@ -7,8 +7,8 @@ plane is one more public method: `attach` takes the authenticated connection ove
 
 A connection has a thread of its own while it shakes hands and, if it belongs to a proxy, for as
 long as the proxy uses it. An attached connection needs none: the host's one selector thread serves
-it. A handshake is bounded as a whole, for the socket's time-out begins anew with each byte; how a
-crowd of strangers is kept from holding all places is told in `handshakes`.
+it. A handshake is bounded as a whole, because the socket's time-out begins again with each byte;
+`handshakes` bounds how many there are at a time.
 """
 
 from __future__ import annotations
@@ -212,12 +212,10 @@ class MemSyncServer(managers.Server):
 
     def _serve(self, connection: Connection) -> None:
         try:
-            has_key = False
             try:
                 method, args, kwds = self._shake_hands(connection)
-                has_key = True
             finally:
-                self._handshakes.end(connection, has_key=has_key)
+                self._handshakes.end(connection)
             method(connection, *args, **kwds)
         except SystemExit:
             pass  # serve_client's way to say that its proxy has gone
