@@ -30,7 +30,6 @@ log = logging.getLogger("memsync.folder")
 
 TEMPORARY_AGE = 60.0  # seconds
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
-_UNFIT = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO})
 _MISSING = FileNotFoundError, NotADirectoryError  # the folder is none: nothing is in it either
 _MAX_BYTES = 1 << 16  # of a file that is read
 _WAY_OUT = "set MEMSYNC_DIR to a folder of your own"
@@ -137,11 +136,6 @@ class HeldFile:
         os.close(self.fd)
 
 
-def is_unfit(error: RendezvousError) -> bool:
-    """Whether what is in a file's place is none: a link, a folder, a pipe, or not to be read."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _UNFIT
-
-
 class Files:
     """The files in folders of this machine."""
 
@@ -178,14 +172,6 @@ class Files:
         """Make a folder if it is missing; raises `RendezvousError`, also if it is not private."""
         _open_private(path, f"the folder {path}")
 
-    def make_folder_again(self, path: Path) -> None:
-        """`make_folder` in a private folder for what was one before: what is there has to go."""
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
-            _move_aside(path)
-        with contextlib.suppress(OSError):  # then it is missing, or somebody else's
-            path.chmod(0o700)
-        self.make_folder(path)
-
     def listing(self, folder: Path) -> list[str]:
         """The names in a folder; none when it is missing. Raises `RendezvousError`."""
         try:
@@ -220,7 +206,7 @@ class Files:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise RendezvousError(
                     f"{path} is no regular file: remove it, or set MEMSYNC_DIR to another folder"
-                ) from OSError(errno.EISDIR, "no regular file")
+                )
             return _is_held(fd), os.read(fd, _MAX_BYTES)
         finally:
             os.close(fd)
@@ -293,8 +279,6 @@ class Files:
         try:
             patiently(self.patience, temporary.touch, mode=0o600)
             patiently(self.patience, temporary.write_bytes, data)
-            if _is_folder(path):
-                self.remove(path)
             temporary.replace(path)
         except OSError as error:
             _remove(temporary)
@@ -304,17 +288,8 @@ class Files:
             ) from error
 
     def remove(self, path: Path) -> None:
-        """Remove a file, where that can be done; nothing that must be depends on it.
-
-        A folder in its place goes as well; what is in it is not ours, so it is moved aside.
-        """
-        if not _is_folder(path):
-            _remove(path)
-            return
-        try:
-            path.rmdir()
-        except OSError:
-            _move_aside(path)
+        """Remove a file, where that can be done; nothing that must be depends on it."""
+        _remove(path)
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder, if it is empty."""
@@ -370,21 +345,6 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         log.warning("%s could not be removed: %s", path, error.strerror)
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _move_aside(path: Path) -> None:
-    """Free a name from what somebody has put there; it is kept under another one."""
-    aside = path.with_name(f"aside-{secrets.token_hex(4)}-{path.name}")
-    try:
-        path.rename(aside)
-    except OSError as error:
-        log.warning("%s could not be moved aside: %s", path, error.strerror)
-    else:
-        log.warning("%s was in the way: it is now %s", path, aside)
 
 
 def _is_held(fd: int) -> bool:

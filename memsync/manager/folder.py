@@ -35,7 +35,7 @@ from .contents import (
     parse_reign,
     parse_rendezvous,
 )
-from .files import Files, HeldFile, is_unfit
+from .files import Files, HeldFile
 from .names import (
     LOCK_NAME,
     PEER_NAME,
@@ -94,7 +94,6 @@ class ObjectFolder:
         self._files = files or Files()
         self.root = self._files.open_root(root)
         self.name = name
-        self.takes_part = False  # whether this peer has had a role
         self.path = self.root / folder_name(name)
         self._files.make_folder(self.path)
         self._witnesses = self._files.witness_folder(self.path)
@@ -131,14 +130,7 @@ class ObjectFolder:
         What was deleted or damaged is put back. Where a newcomer was faster with a key of its own,
         that one counts: the key is what the file says, at any time and for all groups.
         """
-        try:
-            key = self._key_in_place(own)
-        except RendezvousError as error:
-            if not is_unfit(error):
-                raise
-            self._files.remove(self._key)
-            key = self._key_in_place(own)
-            log.warning("the key is put back: %s", error)
+        key = self._key_in_place(own)
         if len(key) != KEY_BYTES:
             self._files.replace(self._key, own)
             log.warning("the key file %s was damaged: it is written anew", self._key)
@@ -236,7 +228,10 @@ class ObjectFolder:
         return found is not None and (decode(found[1]) or {}).get("id", peer) == peer
 
     def mended(self, held: HeldFile) -> HeldFile:
-        """A held file, made again if somebody deleted or replaced it, and does not hold it."""
+        """A held file, made again if somebody deleted or replaced it, and does not hold it.
+
+        Raises `RendezvousError` if what is in its place is no regular file.
+        """
         if held.is_in_place():
             held.restore()
             return held
@@ -244,7 +239,7 @@ class ObjectFolder:
             return held
         folder = held.path.parent
         self._files.open_root(self.root)
-        self._files.make_folder_again(self.path)
+        self._files.make_folder(self.path)
         if folder != self.path:
             self._files.witness_folder(self.path)  # whatever of it is missing
         self._files.remove(held.path)
@@ -292,7 +287,7 @@ class ObjectFolder:
 
     def is_alive(self, peer: str) -> bool | None:
         """Whether a peer's file is held; None where it is missing, which may mean anything."""
-        found = self._inspect_peer(peer_file(self.path, peer))
+        found = self._files.inspect(peer_file(self.path, peer))
         return None if found is None else found[0]
 
     def living_peers(self) -> dict[str, dict[str, Any]]:
@@ -300,7 +295,7 @@ class ObjectFolder:
         living = {}
         for name in self._listing():
             match = PEER_NAME.fullmatch(name)
-            found = self._inspect_peer(self.path / name) if match else None
+            found = self._files.inspect(self.path / name) if match else None
             if match and found is not None and found[0]:
                 living[match[1]] = decode(found[1]) or {}
         return living
@@ -358,11 +353,6 @@ class ObjectFolder:
     def socket_identity(self, address: Address) -> tuple[int, int] | None:
         """What tells a host's socket from what may come into its place; None where none is."""
         return self._files.identity(Path(address)) if isinstance(address, str) else None
-
-    def make_way_for_socket(self, address: Address) -> None:
-        """Remove what is in a socket's place."""
-        if isinstance(address, str):
-            self._files.remove(Path(address))
 
     def remove_short_folder(self, address: Address) -> None:
         """Remove the folder of a socket that did not fit into this one, if it is empty."""
@@ -424,38 +414,23 @@ class ObjectFolder:
     def _inspect_lock(self, epoch: int) -> tuple[bool, bytes] | None:
         """Whether an epoch is held, here or by its witness, and what its lock says.
 
-        To a peer that takes part, what is unfit in the place of both says that the number was used,
-        and no more: its holder, if it lives, mends it. Others do not begin with such a folder.
+        Raises `RendezvousError` if one of them cannot be read and the other one is not there.
         """
         best: tuple[bool, bytes] | None = None
-        unfit: RendezvousError | None = None
+        unreadable: RendezvousError | None = None
         for folder in self._lock_folders():
             try:
                 found = self._files.inspect(lock_in(folder, epoch))
             except RendezvousError as error:
-                if not is_unfit(error):
-                    raise
-                unfit = error  # the other one may say that its holder lives, who mends it
+                unreadable = error
                 continue
             if found is not None and (best is None or found[0] > best[0]):
                 best = found
             if best is not None and best[0]:
                 return best
-        if best is not None or unfit is None:
-            return best
-        if not self.takes_part:
-            raise unfit
-        return False, b""
-
-    def _inspect_peer(self, path: Path) -> tuple[bool, bytes] | None:
-        """Like `Files.inspect`; what is unfit says no more than a file that was deleted."""
-        try:
-            return self._files.inspect(path)
-        except RendezvousError as error:
-            if not is_unfit(error):
-                raise
-            log.debug("its peer, if it lives, makes it again: %s", error)
-            return None
+        if best is None and unreadable is not None:
+            raise unreadable
+        return best
 
     def _epochs(self) -> set[int]:
         names = [name for folder in self._lock_folders() for name in self._files.listing(folder)]
@@ -465,5 +440,5 @@ class ObjectFolder:
         return max(self._epochs(), default=None)
 
     def _is_held(self, path: Path) -> bool:
-        found = self._inspect_peer(path)
+        found = self._files.inspect(path)
         return found is not None and found[0]

@@ -227,7 +227,6 @@ class Node:
     def enter(self, role: Role, last: int) -> None:
         """This peer has a role; the host has decided its writes up to number `last`."""
         self.adopt_group_options()
-        self.folder.takes_part = True
         self.since = self.machine.wall_ms() / 1000
         self.role = role
         self.say_obstacle(None)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..errors import RendezvousError
 from .contents import Address
 from .folder import EpochLock
 from .server import MemSyncServer
@@ -125,13 +126,14 @@ class Seat:
     def _listen_again(self) -> None:
         """The socket's file was deleted: who is connected stays so, but nobody finds us."""
         old = self.server.endpoint
+        if self._node.folder.socket_identity(old) is not None:
+            raise RendezvousError(f"{old} is not the host's socket: remove it")
         self.server.stop()
-        self._node.folder.make_way_for_socket(old)
         # Asked for anew, for the folder that a short path leads to may be gone as well.
         self.server = self._listen(self._node.folder.socket_address(self.epoch, self._node.id))
         self._socket = self._node.folder.socket_identity(self.server.endpoint)
         self.server.start()
-        log.warning("the socket %s was deleted or replaced: it is made again", old)
+        log.warning("the socket %s was deleted: it is made again", old)
 
     def leave(self) -> None:
         """Nobody is to be found here any more."""

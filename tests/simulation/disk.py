@@ -105,9 +105,6 @@ class ProcessFiles(Files):
     def make_folder(self, path: Path) -> None:
         self._process.call("mkdir")
 
-    def make_folder_again(self, path: Path) -> None:
-        self._process.call("mkdir")
-
     def listing(self, folder: Path) -> list[str]:
         self._process.call("listdir")
         return self._disk.names(str(folder))
