@@ -11,7 +11,7 @@ from collections import deque
 from .machine import Machine
 
 _STEP = 0.02  # seconds between two moments
-_MOMENTS = 20  # the last ones, half a second of them; a busy process is late at a third of them
+_MOMENTS = 12  # the last ones, 0.3 seconds of them; a busy process is late at a third of them
 _LATE = 0.001  # seconds; a thread that burns CPU gives the interpreter away after five times that
 
 

@@ -94,6 +94,7 @@ class Node:
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
         self.clock = HybridClock()
         self.lease = Lease(network.lease)
+        machine.files.patience = min(Files.patience, self.lease.rhythm)
         self.leaves_file = False  # free, for a host to see for certain that this peer has gone
         self.granted: Grant | None = None  # the next epoch, by the host before
         self.no_relief_before = 0.0  # monotonic seconds; see `relief`

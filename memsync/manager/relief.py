@@ -22,7 +22,7 @@ PAUSE = 10.0  # seconds between two hand-overs
 _PINGS = 5  # of one search
 _ANSWERS = 2  # of them in time; one, a busy peer may happen to give
 _RHYTHM = 0.04  # seconds between two pings
-_QUICK = 0.0025  # seconds; half of what a peer waits for the interpreter if its process is busy
+_QUICK = 0.004  # seconds; a peer waits at least 5 ms for the interpreter if its process is busy
 _INTEREST = 5.0  # seconds for which a host measures after a peer has sent something
 
 
