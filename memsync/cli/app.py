@@ -51,7 +51,7 @@ def demo(arguments: argparse.Namespace) -> bool:
 
 
 def doctor(arguments: argparse.Namespace) -> bool:
-    """Report which folder is used, who is host, what is stale, and why a peer has no host.
+    """Report the folder, the host, its peers, stale files, and why a peer has no host.
 
     The doctor examines the rendezvous folder (MEMSYNC_DIR), contacts each host and reads the
     limits of the system. It changes nothing and joins no group. Exit status: 0 if all is well, 1 if

@@ -18,6 +18,7 @@ from lasting import start_helpers
 from memsync.cli.demo.run import DemoError, Worker, _compare, run
 from memsync.cli.demo.worker import Tally
 from memsync.testing import until
+from memsync.testing.private_folder import remove
 
 pytestmark = pytest.mark.process
 
@@ -119,6 +120,9 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     with started_demo("--writes", "1000000") as process:
         assert process.stdout is not None
         process.stdout.readline()
+        maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in _session(process.pid))
         process.kill()
         process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
+    for folder in set(re.findall(r"(/\S+)/tally-\d+$", maps, re.MULTILINE)):
+        remove(Path(folder))  # what a killed parent cannot remove

@@ -175,9 +175,11 @@ def test_a_candidate_is_not_host_yet() -> None:
     assert texts(found, "wrong", "note") == []
 
 
-def test_a_dedicated_host_is_named() -> None:
-    found = checked(peers=[{**HOST_FILE, "server_only": True}])
-    assert "peer aa, dedicated (serverOnly), epoch 7" in "".join(texts(found, "ok"))
+def test_a_dedicated_host_and_its_port_are_named() -> None:
+    found = checked(peers=[{**HOST_FILE, "server_only": True}], **lock(address=("::1", 80)))
+    shown = "".join(texts(found, "ok"))
+    assert "peer aa, dedicated (serverOnly), epoch 7" in shown
+    assert "at ::1:80" in shown
 
 
 def test_an_object_that_no_process_shares_is_well() -> None:

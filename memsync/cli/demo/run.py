@@ -13,7 +13,8 @@ from ...errors import MemSyncError
 from ...testing import Cluster, Peer, PeerDied, private_folder, until
 from .worker import Tally, add, join
 
-TIMEOUT = 60.0  # seconds for each half of the run; a run of the default size takes a few seconds
+TIMEOUT = 60.0  # seconds, besides the time for the writes
+SLOWEST_RATE = 100  # writes per second below which a run is given up; a laptop does thousands
 
 
 class DemoError(Exception):
@@ -38,9 +39,9 @@ class Worker:
         """Have the process start to write."""
         self._ticket = self.peer.begin(add, self.number, writes, self._path)
 
-    def finish(self) -> None:
+    def finish(self, timeout: float) -> None:
         """Wait until all writes are acknowledged; raises what the worker raised."""
-        self.peer.result(self._ticket, TIMEOUT)
+        self.peer.result(self._ticket, timeout)
 
 
 def run(workers: int, writes: int) -> bool:
@@ -64,16 +65,17 @@ def _run(cluster: Cluster, folder: Path, workers: int, writes: int) -> bool:
         peer.run(join)
     team = [Worker(peer, number, folder) for number, peer in enumerate(started)]
     _say(f"{workers} worker processes share one counter; each adds 1 to it {writes} times")
+    timeout = TIMEOUT + workers * writes / SLOWEST_RATE
     begin = time.monotonic()
     for worker in team:
         worker.begin(writes)
-    _wait_for_half(team, workers * writes)
+    _wait_for_half(team, workers * writes // 2, timeout)
     victim = _kill_host(cluster)
     survivors = [worker for worker in team if worker.peer is not victim]
     for worker in survivors:
-        worker.finish()
+        worker.finish(timeout)
     seconds = time.monotonic() - begin
-    data = survivors[0].peer.snapshot()
+    data = cluster.settled()
     is_complete = _compare(team, victim, data["by_worker"], data["counter"])
     _say(f"writes per second: {data['counter'] / seconds:.0f}")
     _say("nothing was lost" if is_complete else "WRITES WERE LOST")
@@ -91,14 +93,14 @@ def _ctrl_c_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _wait_for_half(team: list[Worker], total: int) -> None:
+def _wait_for_half(team: list[Worker], half: int, timeout: float) -> None:
     def is_reached() -> bool:
         for worker in team:
             if not worker.peer.alive:
                 raise PeerDied(f"worker process {worker.peer.pid} ended by itself")
-        return sum(worker.tally.acknowledged for worker in team) >= total // 2
+        return sum(worker.tally.acknowledged for worker in team) >= half
 
-    until(is_reached, TIMEOUT, f"the counter has not reached {total // 2}")
+    until(is_reached, timeout, f"the counter has not reached {half}")
 
 
 def _kill_host(cluster: Cluster) -> Peer:

@@ -66,7 +66,7 @@ def folder(facts: Facts) -> Findings:
 
 
 def objects(facts: Facts) -> Findings:
-    """Whether the folder holds what was asked for."""
+    """Whether the folder holds the requested object."""
     if facts["objects"] or facts["failures"]:
         return
     if facts["asked_for"] is None:
@@ -85,7 +85,7 @@ def unreadable(each: Facts, facts: Facts) -> Findings:
 
 
 def host(each: Facts, facts: Facts) -> Findings:
-    """Who is host, and since when; without a host, why."""
+    """Which process is host, and since when; or why there is none."""
     lock, living = each["lock"], _living(each)
     if lock and lock["held"] and lock["is_damaged"]:
         text = f"a running process holds the lock of epoch {lock['epoch']}, which is damaged"
@@ -97,7 +97,7 @@ def host(each: Facts, facts: Facts) -> Findings:
         since = f", since {_time(lock['since'])}" if lock["since"] else ""
         yield ok(
             f"{role}: {_process(lock['process'])}, peer {lock['id']}{kind}, "
-            f"epoch {lock['epoch']}{since}, at {lock['address']}"
+            f"epoch {lock['epoch']}{since}, at {_address(lock)}"
         )
     elif not living:
         last = f"; the last epoch was {lock['epoch']}" if lock else ""
@@ -153,7 +153,7 @@ def host_files(each: Facts, facts: Facts) -> Findings:
 
 
 def peers(each: Facts, facts: Facts) -> Findings:
-    """Who else takes part, who is stopped, and who has no host and why."""
+    """The other peers: which of them are stopped, and which have no host and why."""
     lock = _host_lock(each)
     for peer in _living(each):
         process = peer["process"]
@@ -265,6 +265,11 @@ def _can_host(peer: Facts) -> bool:
 
 def _process(process: Facts) -> str:
     return f"process {process['pid']}" + (f" ({process['program']})" if process["program"] else "")
+
+
+def _address(lock: Facts) -> str:
+    address = lock["address"]
+    return address if isinstance(address, str) else ":".join(map(str, address))
 
 
 def _time(seconds: float) -> str:

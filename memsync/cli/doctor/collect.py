@@ -103,7 +103,7 @@ def folder_facts(root: Path) -> Facts:
 
 
 def reason_for_folder(environ: Mapping[str, str]) -> str:
-    """Why this folder is used: a variable names it, or why none does."""
+    """The variable that names the folder, or why none does."""
     if environ.get("MEMSYNC_DIR"):
         return "named by MEMSYNC_DIR"
     variable = next((each for each in _TEMP_VARIABLES if environ.get(each)), None)
@@ -115,7 +115,7 @@ def reason_for_folder(environ: Mapping[str, str]) -> str:
 
 
 def read_key(root: Path) -> tuple[bytes | None, str | None]:
-    """The key, None if there is none that can be used; what is wrong with the file."""
+    """The key (None if it is missing or unusable), and the problem with its file, if any."""
     path = root / "authkey"
     try:
         found = Files().inspect(path)
@@ -167,7 +167,7 @@ class ObjectReader:
         self._unreadable: list[str] = []
 
     def facts(self) -> Facts:
-        """What is in the folder, who holds it, and whether the host answers."""
+        """The files in the folder, the processes that hold them, and the answer of the host."""
         path = self._path
         problem = _complaint(check_folder, path)
         witnesses = Files().existing_witnesses(path) if problem is None else []
@@ -210,7 +210,7 @@ class ObjectReader:
     def _read(
         self, pattern: re.Pattern[str], *folders: Path
     ) -> Iterator[tuple[Path, str, bool, Facts]]:
-        """The same, with whether each file is held, and its content, empty if damaged."""
+        """As `_matching`, with whether each file is held, and its content (empty if damaged)."""
         for path, match in self._matching(pattern, *folders):
             try:
                 found = Files().inspect(path)
