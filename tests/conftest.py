@@ -19,7 +19,7 @@ from lasting import helper_pids
 from memsync.testing import Cluster, until
 
 if TYPE_CHECKING:
-    from _memsync_pytest import StartsClusters
+    from memsync.testing.pytest_plugin import StartsClusters
 
 # The strategies of the document language serve the tests of replication as well.
 sys.path.append(str(Path(__file__).parent / "document"))
@@ -36,7 +36,7 @@ LEAKS = ("socket:", "pipe:", "anon_inode:")
 
 def pytest_configure() -> None:
     """Say what is wrong where the package was installed before it had a pytest plugin."""
-    if "_memsync_pytest" not in sys.modules:
+    if "memsync.testing.pytest_plugin" not in sys.modules:
         raise pytest.UsageError(
             "memsync's pytest plugin is not installed: run pip install -e '.[all,test]' again"
         )

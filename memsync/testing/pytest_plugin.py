@@ -1,7 +1,7 @@
 """The pytest plugin of memsync: fixtures for tests of programs that use it (docs/testing.md).
 
-pytest loads it in every run in which memsync is installed. So it stands beside the package, where
-loading it does not import memsync, and imports what it needs when a fixture is used.
+pytest loads this module in every run in which memsync is installed. Therefore the fixtures import
+what they need when they are used, and `memsync` and `memsync.testing` import their names lazily.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from memsync.testing import Cluster
+    from .cluster import Cluster
 
 
 class StartsClusters(Protocol):
@@ -39,7 +39,7 @@ def memsync_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A rendezvous folder of the test's own, named by MEMSYNC_DIR; other MEMSYNC_ variables are
     unset. Afterwards handles left in it are stopped and the folder and its witnesses are removed.
     """
-    from memsync.testing import private_folder
+    from .temporary_folder import private_folder
 
     for variable in [each for each in os.environ if each.startswith("MEMSYNC_")]:
         monkeypatch.delenv(variable)
@@ -63,8 +63,8 @@ def memsync_cluster(memsync_folder: Path) -> Iterator[StartsClusters]:
     It returns a memsync.testing.Cluster: kill_host(), pause(), resume(), stop(), host(), settled(),
     and peers with run(function, ...). All processes are killed when the test ends.
     """
-    from memsync.errors import UsageError
-    from memsync.testing import NAME, Cluster
+    from ..errors import UsageError
+    from .cluster import NAME, Cluster
 
     is_named = False  # whether one has the name that is given by default
     with ExitStack() as stack:
