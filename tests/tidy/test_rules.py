@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -9,9 +10,11 @@ import pytest
 import rules
 from package_reader import Package, components, imports_of
 
+WritesPackage = Callable[..., Package]
+
 
 @pytest.fixture
-def package(tmp_path: Path):
+def package(tmp_path: Path) -> WritesPackage:
     """Write the files of a package `house` and read it."""
 
     def write(**sources: str) -> Package:
@@ -60,7 +63,7 @@ class TestImports:
 class TestCircles:
     """`modules_in_circles`"""
 
-    def test_none(self, package) -> None:
+    def test_none(self, package: WritesPackage) -> None:
         house = package(a="from . import b, c", b="from .c import name", c="name = 1")
         assert rules.modules_in_circles(house) == set()
 
@@ -74,11 +77,13 @@ class TestCircles:
             "def late():\n    from .a import thing",
         ],
     )
-    def test_each_form_of_import_closes_a_circle(self, package, back: str) -> None:
+    def test_each_form_of_import_closes_a_circle(self, package: WritesPackage, back: str) -> None:
         house = package(a="from .b import x\nthing = 1", b="from .c import x", c=back, d="import a")
         assert rules.modules_in_circles(house) == {"house.a", "house.b", "house.c"}
 
-    def test_a_name_that_a_package_passes_on_leads_to_its_definer(self, package) -> None:
+    def test_a_name_that_a_package_passes_on_leads_to_its_definer(
+        self, package: WritesPackage
+    ) -> None:
         house = package(
             rooms__kitchen="from . import Bed",
             rooms__bedroom="class Bed: ...",
@@ -95,7 +100,7 @@ class TestCircles:
             "house.rooms.bedroom",
         }
 
-    def test_a_name_of_unknown_origin_leads_to_the_package(self, package) -> None:
+    def test_a_name_of_unknown_origin_leads_to_the_package(self, package: WritesPackage) -> None:
         house = package(rooms__kitchen="from . import SIZE")
         (house.root / "rooms" / "__init__.py").write_text("from .kitchen import Oven\nSIZE = 1\n")
         found = rules.modules_in_circles(Package(house.root))
@@ -106,12 +111,12 @@ class TestCircles:
         assert components(graph) == [{"a", "b"}, {"c", "d"}, {"e"}]
 
 
-def test_long_files(package) -> None:
+def test_long_files(package: WritesPackage) -> None:
     house = package(short="\n" * 10, long="\n" * 11, rooms__long="\n" * 12)
     assert rules.long_files(house, 10) == {"long.py", "rooms/long.py"}
 
 
-def test_large_classes(package) -> None:
+def test_large_classes(package: WritesPackage) -> None:
     house = package(
         a="""
         class Large:
@@ -130,7 +135,7 @@ def test_large_classes(package) -> None:
     assert rules.large_classes(house, 2) == {"a.py: Large"}
 
 
-def test_tuning_constants(package) -> None:
+def test_tuning_constants(package: WritesPackage) -> None:
     house = package(
         manager__host="""
         _PAUSE = 0.5  # seconds
@@ -154,7 +159,7 @@ def test_tuning_constants(package) -> None:
     assert found == {f"manager/host.py: {name}" for name in names}
 
 
-def test_imports_against_the_layers(package) -> None:
+def test_imports_against_the_layers(package: WritesPackage) -> None:
     house = package(
         low="def late():\n    from .high import x",
         left="from . import low, right",
@@ -171,7 +176,7 @@ def test_imports_against_the_layers(package) -> None:
     }
 
 
-def test_a_part_may_not_import_from_the_package_itself(package) -> None:
+def test_a_part_may_not_import_from_the_package_itself(package: WritesPackage) -> None:
     house = package(low="from . import name")
     layers = [{"low"}, {""}]
     assert rules.imports_against_the_layers(house, layers, set()) == {"house.low imports house"}
