@@ -43,13 +43,16 @@ def _methods(node: ast.ClassDef) -> set[str]:
 
 
 def tuning_constants(package: Package, part: str, except_in: str, allowed: Set[str]) -> set[str]:
-    """Constants of a part that are numbers, or tuples of numbers, outside of one of its files."""
+    """Constants of a part that are numbers, or tuples of numbers, outside one of its files.
+
+    `allowed` are the names of constants that may stand anywhere.
+    """
     return {
         f"{module.relative}: {name}"
         for module in package.modules.values()
         if module.part == part and module.relative != f"{part}/{except_in}"
         for name in _numbers(module.tree)
-        if f"{module.relative}: {name}" not in allowed
+        if name not in allowed
     }
 
 

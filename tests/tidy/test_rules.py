@@ -153,8 +153,7 @@ def test_tuning_constants(package: WritesPackage) -> None:
         manager__timing="_PAUSE = 1.0",
         document="_PAUSE = 1.0",
     )
-    allowed = {"manager/host.py: _BITS"}
-    found = rules.tuning_constants(house, "manager", "timing.py", allowed)
+    found = rules.tuning_constants(house, "manager", "timing.py", allowed={"_BITS"})
     names = ("_PAUSE", "_SIZE", "LIMIT", "_STEPS")
     assert found == {f"manager/host.py: {name}" for name in names}
 
