@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .document import check_filter, filtered_by, identical, matches, to_plain
-from .document.paths import pointer_of
+from .document import check_filter, filtered_by, identical, matches, pointer_of, to_plain
 from .errors import NotStartedError, UsageError, WaitTimeoutError
 from .manager.node import Node
 from .options import check_path

@@ -9,14 +9,17 @@ Pure: no I/O, no clock, no thread, no randomness. State and update in, RFC 6902 
 {'tags': ['a', 'b']}
 """
 
-from memsync.document.containers import Guard, ReadOnlyDict, ReadOnlyList, make_live, to_plain
-from memsync.document.converge import converge
-from memsync.document.difference import Operation
-from memsync.document.draft import Draft
-from memsync.document.fork import Fork
-from memsync.document.install import install
-from memsync.document.order import identical
-from memsync.document.patch import (
+from .containers import Guard, ReadOnlyDict, ReadOnlyList, make_live, to_plain
+from .footprint.read_write_set import Touches, filtered_by, looked_at, touched_by
+from .footprint.write_set import CREATED, INSIDE, OTHER, Written, as_created, is_guarded, written
+from .live.converge import converge
+from .live.copy_on_write import Fork
+from .live.draft import Draft
+from .live.replace import install
+from .live.replay import replay
+from .order import identical
+from .patch.array_diff import Operation
+from .patch.rfc6902 import (
     apply_patch,
     check_patch,
     compile_patch,
@@ -24,14 +27,15 @@ from memsync.document.patch import (
     invert,
     value_at_pointer,
 )
-from memsync.document.query import check_filter, matches
-from memsync.document.replay import replay
-from memsync.document.touches import Touches, filtered_by, looked_at, touched_by
-from memsync.document.update import apply_update, check_update, compile_update
-from memsync.document.values import normalize
-from memsync.document.written import Written, as_created, is_guarded, written
+from .paths import is_digits, pointer_of
+from .query.query import check_filter, matches
+from .update.compile import apply_update, check_update, compile_update
+from .values import normalize
 
 __all__ = [
+    "CREATED",
+    "INSIDE",
+    "OTHER",
     "Draft",
     "Fork",
     "Guard",
@@ -54,11 +58,13 @@ __all__ = [
     "identical",
     "install",
     "invert",
+    "is_digits",
     "is_guarded",
     "looked_at",
     "make_live",
     "matches",
     "normalize",
+    "pointer_of",
     "replay",
     "to_plain",
     "touched_by",

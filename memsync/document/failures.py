@@ -5,7 +5,7 @@ from __future__ import annotations
 from reprlib import Repr
 from typing import Any
 
-from memsync.errors import UpdateError
+from ..errors import UpdateError
 
 
 class ForeignValueError(Exception):

@@ -11,8 +11,8 @@ from __future__ import annotations
 from math import copysign
 from typing import Any
 
-from memsync.document.containers import ReadOnlyDict, ReadOnlyList
-from memsync.document.failures import ForeignValueError, shown
+from .containers import ReadOnlyDict, ReadOnlyList
+from .failures import ForeignValueError, shown
 
 NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL = range(6)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import cmp_to_key, lru_cache
 from typing import Any, NamedTuple
 
-from memsync.document.failures import failure, patch_failure
-from memsync.document.values import MAX_DEPTH, MAX_FIELD_BYTES, check_field_name
-from memsync.errors import NotSerializableError
+from ..errors import NotSerializableError
+from .failures import failure, patch_failure
+from .values import MAX_DEPTH, MAX_FIELD_BYTES, check_field_name
 
 # MongoDB's limit on the nulls that setting an element far beyond the end of an array may create.
 MAX_PADDING = 1_500_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from memsync.document.paths import Parts
+from .paths import Parts
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 

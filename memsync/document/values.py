@@ -9,10 +9,10 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, NoReturn
 
-from memsync.document.containers import ReadOnlyDict, ReadOnlyList, to_plain
-from memsync.document.failures import ForeignValueError
-from memsync.document.order import INT64_MAX, INT64_MIN
-from memsync.errors import NotSerializableError
+from ..errors import NotSerializableError
+from .containers import ReadOnlyDict, ReadOnlyList, to_plain
+from .failures import ForeignValueError
+from .order import INT64_MAX, INT64_MIN
 
 MAX_DEPTH = 100
 MAX_FIELD_BYTES = 1024

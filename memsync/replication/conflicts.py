@@ -32,8 +32,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from ..document.paths import is_digits
-from ..document.written import CREATED, INSIDE, OTHER, Written
+from ..document import CREATED, INSIDE, OTHER, Written, is_digits
 from ..errors import ProtocolError
 
 Mark = tuple[int, int, str, bytes | None]  # version, timestamp, peer, tag

@@ -20,10 +20,10 @@ from memsync.document import (
     to_plain,
 )
 from memsync.document.containers import ReadOnlyDict, ReadOnlyList
-from memsync.document.converge import converge
-from memsync.document.fork import Fork
-from memsync.document.inplace import append, splice
-from memsync.document.origins import NEW, Origins, shared
+from memsync.document.live.array_alignment import NEW, Origins, shared
+from memsync.document.live.atomic import append, splice
+from memsync.document.live.converge import converge
+from memsync.document.live.copy_on_write import Fork
 from memsync.errors import MemSyncError
 
 slow = settings(deadline=None, suppress_health_check=list(HealthCheck))

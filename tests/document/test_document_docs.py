@@ -5,8 +5,8 @@ from __future__ import annotations
 import doctest
 from pathlib import Path
 
-from memsync.document.conditions import FIELD_OPERATORS
-from memsync.document.plan import OPERATORS
+from memsync.document.query.conditions import FIELD_OPERATORS
+from memsync.document.update.plan import OPERATORS
 
 PAGE = Path(__file__).parents[2] / "docs" / "updates.md"
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memsync.document import Draft, apply_patch, compile_patch, make_live
-from memsync.document.draft import DraftDict, DraftList
+from memsync.document.live.draft import DraftDict, DraftList
 from memsync.errors import ConflictError, NotSerializableError
 
 

@@ -9,7 +9,7 @@ import pytest
 from document_strategies import text
 
 from memsync.document import apply_update, check_filter, make_live, matches
-from memsync.document.patterns import MAX_PATTERN_LENGTH
+from memsync.document.query.regex import MAX_PATTERN_LENGTH
 from memsync.errors import NotSerializableError, UpdateError
 
 # document, filters that match it, filters that do not

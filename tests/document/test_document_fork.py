@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memsync.document import apply_update, compile_update
-from memsync.document.fork import Fork
+from memsync.document.live.copy_on_write import Fork
 from memsync.errors import UpdateError
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from document_strategies import copied, text
 
-from memsync.document import apply_update, check_update, compile_update, make_live, plan
+from memsync.document import apply_update, check_update, compile_update, make_live
+from memsync.document.update import plan
 from memsync.errors import NotSerializableError, UpdateError, UsageError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678999, tzinfo=UTC)

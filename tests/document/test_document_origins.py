@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memsync.document.origins import NEW, Origins, shared
+from memsync.document.live.array_alignment import NEW, Origins, shared
 
 # Each step is an insertion or a removal, at so much of the length there is then.
 _steps = st.lists(st.tuples(st.booleans(), st.integers(0, 100)), max_size=12)

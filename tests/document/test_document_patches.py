@@ -17,8 +17,8 @@ from memsync.document import (
     invert,
     make_live,
     replay,
-    trial,
 )
+from memsync.document.patch import dry_run
 from memsync.errors import ConflictError, NotSerializableError, UpdateError
 
 
@@ -220,7 +220,7 @@ def test_values_are_checked_with_their_depth_in_the_document() -> None:
 
 
 def test_copies_of_copies_end_before_the_memory_does(monkeypatch: Any) -> None:
-    monkeypatch.setattr(trial, "MAX_COPIED", 1000)
+    monkeypatch.setattr(dry_run, "MAX_COPIED", 1000)
     patch = [op("copy", f"/{number}", **{"from": ""}) for number in range(30)]
     with pytest.raises(UpdateError, match="more than 1000 values"):
         compile_patch({"a": [1]}, patch)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.document import matches
-from memsync.document.patterns import compile_pattern
+from memsync.document.query.regex import compile_pattern
 from memsync.errors import UpdateError
 
 # pattern, options, texts that match, texts that do not

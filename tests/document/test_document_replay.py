@@ -18,7 +18,7 @@ from memsync.document import replay, to_plain
 from memsync.errors import MemSyncError
 
 # The package's function of the same name hides the module.
-module = importlib.import_module("memsync.document.replay")
+module = importlib.import_module("memsync.document.live.replay")
 
 
 def places(value: Any, path: str = "") -> list[str]:

@@ -16,7 +16,7 @@ from memsync.document import (
     invert,
 )
 from memsync.document.order import compare, equal, equality_key
-from memsync.document.plan import plan_for
+from memsync.document.update.plan import plan_for
 from memsync.errors import NotSerializableError, UpdateError
 
 INNER = {"a": [{"x": 5}, {"x": 1}, 2]}

@@ -12,14 +12,14 @@ from document_strategies import copied, documents, patches, text, updates, value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsync.document.patch import check_patch
+from memsync.document.footprint.write_set import Written, as_created, is_guarded, written
+from memsync.document.patch.rfc6902 import check_patch
 from memsync.document.paths import parse_pointer
-from memsync.document.update import check_update, compile_update
-from memsync.document.written import Written, as_created, is_guarded, written
+from memsync.document.update.compile import check_update, compile_update
 from memsync.errors import MemSyncError
 
 # The package's function of the same name hides the module.
-module = importlib.import_module("memsync.document.written")
+module = importlib.import_module("memsync.document.footprint.write_set")
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from memsync.document import apply_update, compile_update
-from memsync.document.written import Written, as_created, written
+from memsync.document import Written, apply_update, as_created, compile_update, written
 from memsync.errors import MemSyncError, ProtocolError
 from memsync.replication.conflicts import MAX_MARKS, ConflictIndex
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from memsync.document.difference import Operation
-from memsync.document.paths import Parts
-from memsync.document.replay import split, write
-from memsync.document.trial import child
+from ..patch.array_diff import Operation
+from ..patch.dry_run import child
+from ..paths import Parts
+from .replay import split, write
 
 
 class Fork:

@@ -12,9 +12,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from memsync.document.failures import failure
-from memsync.document.order import type_name
-from memsync.document.pcre import UnsupportedError, translate
+from ..failures import failure
+from ..order import type_name
+from .pcre import UnsupportedError, translate
 
 MAX_PATTERN_LENGTH = 1000
 

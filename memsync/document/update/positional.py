@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from memsync.document.conditions import Found
-from memsync.document.failures import failure
-from memsync.document.filters import Filters
-from memsync.document.order import type_name
-from memsync.document.paths import Parts, array_index
-from memsync.document.plan import Node, Plan, Step
-from memsync.document.query import parse_query
-from memsync.document.traversal import MISSING
-from memsync.document.values import normalize
+from ..failures import failure
+from ..order import type_name
+from ..paths import Parts, array_index
+from ..query.array_filters import Filters
+from ..query.conditions import Found
+from ..query.query import parse_query
+from ..traversal import MISSING
+from ..values import normalize
+from .plan import Node, Plan, Step
 
 
 def expand(plan: Plan, document: Any, filters: Filters, filter: Any) -> Iterator[Step]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from memsync.document.difference import Operation
-from memsync.document.paths import is_digits, pointer_of
-from memsync.document.replay import above
-from memsync.document.written import written
+from ..live.replay import above
+from ..patch.array_diff import Operation
+from ..paths import is_digits, pointer_of
+from .write_set import written
 
 # No pointer ends like this: after "~" comes 0 or 1.
 _ORDER = "/~order"

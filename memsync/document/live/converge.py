@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from itertools import chain, islice, takewhile
 from typing import Any, NamedTuple
 
-from memsync.document.difference import Operation
-from memsync.document.inplace import append, in_order, splice
-from memsync.document.install import converted, install, merged
-from memsync.document.order import identical
-from memsync.document.origins import NEW, Origins, shared
-from memsync.document.paths import Parts, parse_pointer
-from memsync.document.traversal import MISSING
+from ..order import identical
+from ..patch.array_diff import Operation
+from ..paths import Parts, parse_pointer
+from ..traversal import MISSING
+from .array_alignment import NEW, Origins, shared
+from .atomic import append, in_order, splice
+from .replace import converted, install, merged
 
 
 def converge(

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from memsync.document.difference import Operation
-from memsync.document.failures import patch_failure, shown
-from memsync.document.order import json_equal
-from memsync.document.overlay import (
+from ...errors import ConflictError, UpdateError
+from ..failures import patch_failure, shown
+from ..order import json_equal
+from ..paths import Parts, parse_pointer, pointer_index, pointer_of
+from ..traversal import MISSING
+from ..values import normalize
+from .array_diff import Operation
+from .overlay import (
     Shadow,
     ShadowArray,
     ShadowObject,
@@ -20,10 +24,6 @@ from memsync.document.overlay import (
     value_inverse,
     value_operations,
 )
-from memsync.document.paths import Parts, parse_pointer, pointer_index, pointer_of
-from memsync.document.traversal import MISSING
-from memsync.document.values import normalize
-from memsync.errors import ConflictError, UpdateError
 
 # The most values that the copy operations of one patch may duplicate.
 MAX_COPIED = 1_000_000

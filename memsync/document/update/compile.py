@@ -11,11 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from memsync.document.difference import Operation, array_operations, patch_size, splice_operations
-from memsync.document.expansion import expand
-from memsync.document.failures import ForeignValueError, failure
-from memsync.document.filters import Filters, parse_array_filters
-from memsync.document.operators import (
+from ..failures import ForeignValueError, failure
+from ..live.replay import replay
+from ..patch.array_diff import Operation, array_operations, patch_size, splice_operations
+from ..patch.dry_run import Trial
+from ..patch.overlay import is_shadow, plain
+from ..paths import parse_path, pointer_of
+from ..query.array_filters import Filters, parse_array_filters
+from ..sizes import OPERATION, estimated_size
+from ..traversal import MISSING
+from ..values import detached, explain_foreign, normalize
+from .operators import (
     REMOVED,
     UNCHANGED,
     Absent,
@@ -23,15 +29,9 @@ from memsync.document.operators import (
     Rearranged,
     Splice,
 )
-from memsync.document.overlay import is_shadow, plain
-from memsync.document.paths import parse_path, pointer_of
-from memsync.document.places import create, require_viable, resolve
-from memsync.document.plan import RENAME, Step, build_plan, plan_for, planned
-from memsync.document.replay import replay
-from memsync.document.sizes import OPERATION, estimated_size
-from memsync.document.traversal import MISSING
-from memsync.document.trial import Trial
-from memsync.document.values import detached, explain_foreign, normalize
+from .plan import RENAME, Step, build_plan, plan_for, planned
+from .positional import expand
+from .resolve import create, require_viable, resolve
 
 
 def compile_update(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, Protocol
 
-from memsync.document.failures import failure
-from memsync.document.order import (
+from ..failures import failure
+from ..order import (
     ARRAY,
     BOOL,
     NULL,
@@ -24,9 +24,9 @@ from memsync.document.order import (
     rank,
     type_name,
 )
-from memsync.document.paths import Parts
-from memsync.document.patterns import compile_pattern
-from memsync.document.traversal import MISSING, reach
+from ..paths import Parts
+from ..traversal import MISSING, reach
+from .regex import compile_pattern
 
 # At which elements arrays were entered to find a match, the last one last.
 Found = list[int]
@@ -259,7 +259,7 @@ def _elem_match(operand: Any) -> Condition:
     name = next(iter(operand), "")
     if name.startswith("$") and name not in ("$and", "$or", "$nor"):
         return ElementMatch(parse_operators(operand).single)
-    from memsync.document.query import parse_query  # the two need each other: queries nest
+    from .query import parse_query  # the two need each other: queries nest
 
     query = parse_query(operand)
     return ElementMatch(lambda item: isinstance(item, (dict, list)) and query(_as_object(item)))

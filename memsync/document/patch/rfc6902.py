@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from memsync.document.difference import Operation
-from memsync.document.failures import ForeignValueError, patch_failure, shown
-from memsync.document.order import type_name
-from memsync.document.overlay import ShadowObject, plain
-from memsync.document.paths import parse_pointer
-from memsync.document.places import is_array
-from memsync.document.replay import replay
-from memsync.document.traversal import MISSING
-from memsync.document.trial import Trial, child
-from memsync.document.values import detached, explain_foreign, normalize
+from ..failures import ForeignValueError, patch_failure, shown
+from ..live.replay import replay
+from ..order import type_name
+from ..paths import parse_pointer
+from ..traversal import MISSING
+from ..update.resolve import is_array
+from ..values import detached, explain_foreign, normalize
+from .array_diff import Operation
+from .dry_run import Trial, child
+from .overlay import ShadowObject, plain
 
 # Besides "op" and "path"; other members are ignored, as RFC 6902 demands.
 _MEMBERS = {

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from memsync.document.conditions import (
+from ...errors import NotSerializableError
+from ..failures import ForeignValueError, failure
+from ..order import type_name
+from ..paths import Parts
+from ..values import explain_foreign, normalize
+from .conditions import (
     Condition,
     Found,
     equality,
     is_operator_object,
     parse_operators,
 )
-from memsync.document.failures import ForeignValueError, failure
-from memsync.document.order import type_name
-from memsync.document.paths import Parts
-from memsync.document.values import explain_foreign, normalize
-from memsync.errors import NotSerializableError
 
 
 class Query:

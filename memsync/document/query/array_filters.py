@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from memsync.document.failures import failure, shown
-from memsync.document.query import Query, parse_query
-from memsync.document.values import normalize
-from memsync.errors import UpdateError
+from ...errors import UpdateError
+from ..failures import failure, shown
+from ..values import normalize
+from .query import Query, parse_query
 
 _IDENTIFIER = re.compile(r"[a-z][a-zA-Z0-9]*")
 

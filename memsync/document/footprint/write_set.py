@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from msgspec import msgpack
 
-from memsync.document.difference import Operation
-from memsync.document.paths import is_digits, is_filtered, parse_path, pointer_of
+from ..patch.array_diff import Operation
+from ..paths import is_digits, is_filtered, parse_path, pointer_of
 
 OTHER = "other"
 INSIDE = "[]"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from memsync.document.difference import Operation
-from memsync.document.failures import failure
-from memsync.document.operators import Place
-from memsync.document.order import OBJECT, described, rank, type_name
-from memsync.document.overlay import ShadowArray, ShadowObject, plain
-from memsync.document.paths import MAX_PADDING, Parts, array_index, pointer_of
-from memsync.document.sizes import OPERATION, estimated_size
-from memsync.document.traversal import MISSING
+from ..failures import failure
+from ..order import OBJECT, described, rank, type_name
+from ..patch.array_diff import Operation
+from ..patch.overlay import ShadowArray, ShadowObject, plain
+from ..paths import MAX_PADDING, Parts, array_index, pointer_of
+from ..sizes import OPERATION, estimated_size
+from ..traversal import MISSING
+from .operators import Place
 
 # From so many nulls on an array is written anew rather than filled up one by one, where that is
 # shorter. The index has two digits then, which is what `UpdatePath.ambiguous` goes by.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from memsync.document.containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
-from memsync.document.inplace import append, in_order, splice
-from memsync.document.order import identical
+from ..containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
+from ..order import identical
+from .atomic import append, in_order, splice
 
 
 def install(root: dict[str, Any], state: dict[str, Any]) -> None:

@@ -11,11 +11,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from memsync.document.array_operators import ARRAY_OPERATORS
-from memsync.document.failures import failure, shown
-from memsync.document.operators import UNCHANGED, VALUE_OPERATORS, Context, Operator, Place
-from memsync.document.order import equal, type_name
-from memsync.document.paths import (
+from ..failures import failure, shown
+from ..order import equal, type_name
+from ..paths import (
     Parts,
     UpdatePath,
     field_order,
@@ -24,8 +22,10 @@ from memsync.document.paths import (
     pointer_of,
     processing_order,
 )
-from memsync.document.traversal import MISSING
-from memsync.document.values import check_field_name, normalize
+from ..traversal import MISSING
+from ..values import check_field_name, normalize
+from .array_operators import ARRAY_OPERATORS
+from .operators import UNCHANGED, VALUE_OPERATORS, Context, Operator, Place
 
 
 def _prepare_rename(operand: Any, place: Place) -> Any:

@@ -15,8 +15,9 @@ from math import inf, isfinite
 from operator import add, and_, mul, or_, xor
 from typing import Any, NamedTuple, Protocol
 
-from memsync.document.failures import failure, shown
-from memsync.document.order import (
+from ...errors import UsageError
+from ..failures import failure, shown
+from ..order import (
     INT64_MAX,
     INT64_MIN,
     compare,
@@ -26,9 +27,8 @@ from memsync.document.order import (
     plain_number,
     type_name,
 )
-from memsync.document.traversal import MISSING
-from memsync.document.values import normalize
-from memsync.errors import UsageError
+from ..traversal import MISSING
+from ..values import normalize
 
 UNCHANGED: Any = type("Unchanged", (), {"__repr__": lambda self: "UNCHANGED"})()
 REMOVED: Any = type("Removed", (), {"__repr__": lambda self: "REMOVED"})()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from memsync.document.difference import Operation, array_operations
-from memsync.document.order import identical
-from memsync.document.paths import pointer_of
-from memsync.document.sizes import OPERATION, estimated_size
-from memsync.document.traversal import MISSING
-from memsync.document.values import detached, field_name
+from ..order import identical
+from ..paths import pointer_of
+from ..sizes import OPERATION, estimated_size
+from ..traversal import MISSING
+from ..values import detached, field_name
+from .array_diff import Operation, array_operations
 
 
 class ShadowObject:

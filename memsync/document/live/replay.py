@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from memsync.document.containers import ReadOnlyDict, to_live, to_plain
-from memsync.document.difference import Operation
-from memsync.document.failures import patch_failure, shown
-from memsync.document.install import install
-from memsync.document.overlay import ShadowObject
-from memsync.document.paths import Parts, parse_pointer, pointer_index
-from memsync.document.trial import Trial, child
-from memsync.errors import UpdateError
+from ...errors import UpdateError
+from ..containers import ReadOnlyDict, to_live, to_plain
+from ..failures import patch_failure, shown
+from ..patch.array_diff import Operation
+from ..patch.dry_run import Trial, child
+from ..patch.overlay import ShadowObject
+from ..paths import Parts, parse_pointer, pointer_index
+from .replace import install
 
 _KINDS = ("replace", "add", "remove")
 _SCALARS = frozenset({type(None), bool, int, float, str})

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping, MutableSequence
 from typing import Any
 
-from memsync.document.containers import ReadOnlyDict, ReadOnlyList, to_plain
-from memsync.document.difference import Operation, array_operations
-from memsync.document.order import identical
-from memsync.document.paths import Parts, pointer_of
-from memsync.document.traversal import MISSING
-from memsync.document.values import check_field_name, normalize
+from ..containers import ReadOnlyDict, ReadOnlyList, to_plain
+from ..order import identical
+from ..patch.array_diff import Operation, array_operations
+from ..paths import Parts, pointer_of
+from ..traversal import MISSING
+from ..values import check_field_name, normalize
 
 
 class Draft:

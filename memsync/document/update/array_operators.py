@@ -10,9 +10,22 @@ from collections.abc import Callable
 from functools import cmp_to_key
 from typing import Any, NamedTuple
 
-from memsync.document.conditions import PULL_OPERATORS
-from memsync.document.failures import failure, shown
-from memsync.document.operators import (
+from ..failures import failure, shown
+from ..order import (
+    as_integer,
+    compare,
+    equal,
+    equality_key,
+    identical,
+    is_number,
+    type_name,
+)
+from ..paths import pointer_index
+from ..query.conditions import PULL_OPERATORS
+from ..query.query import parse_condition, parse_query
+from ..traversal import MISSING
+from ..values import normalize
+from .operators import (
     UNCHANGED,
     Absent,
     Change,
@@ -22,19 +35,6 @@ from memsync.document.operators import (
     Rearranged,
     Splice,
 )
-from memsync.document.order import (
-    as_integer,
-    compare,
-    equal,
-    equality_key,
-    identical,
-    is_number,
-    type_name,
-)
-from memsync.document.paths import pointer_index
-from memsync.document.query import parse_condition, parse_query
-from memsync.document.traversal import MISSING
-from memsync.document.values import normalize
 
 
 def _require_array(name: str, current: Any, place: Place, code: int = 0) -> list[Any]:

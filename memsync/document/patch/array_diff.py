@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from memsync.document.order import identical
-from memsync.document.sizes import OPERATION, estimated_size
+from ..order import identical
+from ..sizes import OPERATION, estimated_size
 
 Operation = dict[str, Any]
 

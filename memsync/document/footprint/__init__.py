@@ -1,0 +1,1 @@
+"""What a write reads and writes, judged without doing it."""
