@@ -2,6 +2,11 @@
 
 Pure: no I/O, no clock, no thread, no randomness. State and update in, RFC 6902 operations out.
 
+Imports point one way. The files of this folder know values, their order, paths and containers, and
+import from no subfolder. `query`, `patch` and `footprint` stand on them side by side, `live` stands
+on `patch`, and `update` stands on `query`, `patch` and `live`. Other packages import from here, not
+from the subfolders.
+
 >>> from memsync.document import apply_update, compile_update
 >>> compile_update({"n": 1}, {"$inc": {"n": 1}})
 [{'op': 'replace', 'path': '/n', 'value': 2}]
@@ -17,8 +22,8 @@ from .live.copy_on_write import Fork
 from .live.draft import Draft
 from .live.replace import install
 from .live.replay import replay
+from .operations import Operation
 from .order import identical
-from .patch.array_diff import Operation
 from .patch.rfc6902 import (
     apply_patch,
     check_patch,

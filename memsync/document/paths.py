@@ -5,6 +5,7 @@ Parsing is cached, because programs write to the same places again and again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cmp_to_key, lru_cache
 from typing import Any, NamedTuple
 
@@ -126,6 +127,23 @@ def parse_pointer(pointer: str) -> Parts:
             "bad_value", f"{pointer!r} is no JSON pointer: after '~' must come 0 or 1", pointer
         )
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+
+
+@lru_cache(maxsize=4096)
+def split(pointer: str) -> tuple[Parts, str | None]:
+    """The tokens of the container above a place, and the last token; None at the root."""
+    if not isinstance(pointer, str):
+        raise TypeError
+    tokens = parse_pointer(pointer)
+    return tokens[:-1], tokens[-1] if tokens else None
+
+
+def above(pointer: str) -> Iterator[str]:
+    """The pointers of all that contains a place."""
+    end = pointer.rfind("/")
+    while end >= 0:
+        yield pointer[:end]
+        end = pointer.rfind("/", 0, end)
 
 
 def pointer_index(token: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 from pathlib import Path
 
-from memsync.document.query.conditions import FIELD_OPERATORS
+from memsync.document.query.query import FIELD_OPERATORS
 from memsync.document.update.plan import OPERATORS
 
 PAGE = Path(__file__).parents[2] / "docs" / "updates.md"

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..live.replay import above
-from ..patch.array_diff import Operation
-from ..paths import is_digits, pointer_of
+from ..operations import Operation
+from ..paths import above, is_digits, pointer_of
 from .write_set import written
 
 # No pointer ends like this: after "~" comes 0 or 1.

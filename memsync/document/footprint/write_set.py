@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from msgspec import msgpack
 
-from ..patch.array_diff import Operation
+from ..operations import Operation
 from ..paths import is_digits, is_filtered, parse_path, pointer_of
 
 OTHER = "other"

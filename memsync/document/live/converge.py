@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from itertools import chain, islice, takewhile
 from typing import Any, NamedTuple
 
+from ..operations import Operation
 from ..order import identical
-from ..patch.array_diff import Operation
 from ..paths import Parts, parse_pointer
 from ..traversal import MISSING
 from .array_alignment import NEW, Origins, shared

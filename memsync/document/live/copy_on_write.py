@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..patch.array_diff import Operation
-from ..patch.dry_run import child
-from ..paths import Parts
-from .replay import split, write
+from ..operations import Operation
+from ..patch.overlay import child
+from ..paths import Parts, split
+from .replay import write
 
 
 class Fork:

@@ -12,8 +12,9 @@ from collections.abc import Iterator, MutableMapping, MutableSequence
 from typing import Any
 
 from ..containers import ReadOnlyDict, ReadOnlyList, to_plain
+from ..operations import Operation
 from ..order import identical
-from ..patch.array_diff import Operation, array_operations
+from ..patch.array_diff import array_operations
 from ..paths import Parts, pointer_of
 from ..traversal import MISSING
 from ..values import check_field_name, normalize

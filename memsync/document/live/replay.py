@@ -7,17 +7,15 @@ overlay before the first of them is done, so nothing is ever undone where a read
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from ...errors import UpdateError
 from ..containers import ReadOnlyDict, to_live, to_plain
 from ..failures import patch_failure, shown
-from ..patch.array_diff import Operation
-from ..patch.dry_run import Trial, child
-from ..patch.overlay import ShadowObject
-from ..paths import Parts, parse_pointer, pointer_index
+from ..operations import Operation
+from ..patch.dry_run import Trial
+from ..patch.overlay import ShadowObject, child
+from ..paths import Parts, above, pointer_index, split
 from .replace import install
 
 _KINDS = ("replace", "add", "remove")
@@ -85,14 +83,6 @@ def _each_fits(root: Any, operations: list[Operation]) -> bool:
     return named.isdisjoint(passed) and all(passed[array] == direct[array] for array in lengths)
 
 
-def above(pointer: str) -> Iterator[str]:
-    """The pointers of all that contains a place."""
-    end = pointer.rfind("/")
-    while end >= 0:
-        yield pointer[:end]
-        end = pointer.rfind("/", 0, end)
-
-
 def _replay_tried(root: Any, operations: list[Operation]) -> None:
     """Replay what is tried on an overlay first, as a whole."""
     trial = Trial(root)
@@ -125,15 +115,6 @@ def _check(operation: Any) -> None:
 
 def _malformed(operation: Any) -> UpdateError:
     return patch_failure("bad_operand", f"no operation that can be replayed: {shown(operation)}")
-
-
-@lru_cache(maxsize=4096)
-def split(pointer: str) -> tuple[Parts, str | None]:
-    """The tokens of the container above a place, and the last token; None at the root."""
-    if not isinstance(pointer, str):
-        raise TypeError
-    tokens = parse_pointer(pointer)
-    return tokens[:-1], tokens[-1] if tokens else None
 
 
 _UNKNOWN: Any = object()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..operations import Operation
 from ..order import identical
 from ..sizes import OPERATION, estimated_size
-
-Operation = dict[str, Any]
 
 
 def _itself(item: Any) -> Any:

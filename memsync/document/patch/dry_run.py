@@ -10,15 +10,16 @@ from typing import Any
 
 from ...errors import ConflictError, UpdateError
 from ..failures import patch_failure, shown
+from ..operations import Operation
 from ..order import json_equal
 from ..paths import Parts, parse_pointer, pointer_index, pointer_of
 from ..traversal import MISSING
 from ..values import normalize
-from .array_diff import Operation
 from .overlay import (
     Shadow,
     ShadowArray,
     ShadowObject,
+    child,
     is_shadow,
     plain,
     value_inverse,
@@ -27,19 +28,6 @@ from .overlay import (
 
 # The most values that the copy operations of one patch may duplicate.
 MAX_COPIED = 1_000_000
-
-
-def child(node: Any, token: str) -> Any:
-    """The value that a pointer's token names in `node`, or `MISSING`."""
-    if isinstance(node, ShadowObject):
-        return node.get(token)
-    if isinstance(node, dict):
-        return dict.get(node, token, MISSING)
-    if isinstance(node, (list, ShadowArray)):
-        index = pointer_index(token)
-        if index is not None and index < len(node):
-            return node[index] if isinstance(node, list) else node.get(index)
-    return MISSING
 
 
 class Trial:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..operations import Operation
 from ..order import identical
-from ..paths import pointer_of
+from ..paths import pointer_index, pointer_of
 from ..sizes import OPERATION, estimated_size
 from ..traversal import MISSING
 from ..values import detached, field_name
-from .array_diff import Operation, array_operations
+from .array_diff import array_operations
 
 
 class ShadowObject:
@@ -227,6 +228,29 @@ Shadow = ShadowObject | ShadowArray
 
 def is_shadow(value: Any) -> bool:
     return type(value) is ShadowObject or type(value) is ShadowArray
+
+
+def is_object(node: Any) -> bool:
+    """Whether a value is an object, perhaps a changed one."""
+    return isinstance(node, (dict, ShadowObject))
+
+
+def is_array(node: Any) -> bool:
+    """Whether a value is an array, perhaps a changed one."""
+    return isinstance(node, (list, ShadowArray))
+
+
+def child(node: Any, token: str) -> Any:
+    """The value that a pointer's token names in `node`, or `MISSING`."""
+    if isinstance(node, ShadowObject):
+        return node.get(token)
+    if isinstance(node, dict):
+        return dict.get(node, token, MISSING)
+    if isinstance(node, (list, ShadowArray)):
+        index = pointer_index(token)
+        if index is not None and index < len(node):
+            return node[index] if isinstance(node, list) else node.get(index)
+    return MISSING
 
 
 def _unmoved(base: Any, item: Any) -> bool:

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..failures import ForeignValueError, patch_failure, shown
-from ..live.replay import replay
+from ..operations import Operation
 from ..order import type_name
 from ..paths import parse_pointer
 from ..traversal import MISSING
-from ..update.resolve import is_array
 from ..values import detached, explain_foreign, normalize
-from .array_diff import Operation
-from .dry_run import Trial, child
-from .overlay import ShadowObject, plain
+from .dry_run import Trial
+from .overlay import ShadowObject, child, is_array, plain
 
 # Besides "op" and "path"; other members are ignored, as RFC 6902 demands.
 _MEMBERS = {
@@ -97,19 +95,10 @@ def apply_patch(document: Any, patch: Any) -> Any:
     {'a': [1, 2]}
     """
     checked = check_patch(patch)
-    try:
-        trial = _try(document, checked)
-        if not is_array(trial.root):
-            _require_object(document, trial)
-        result = detached(document)
-        operations = trial.operations()
-    except (ForeignValueError, RecursionError):
-        explain_foreign(document)
-        raise
-    if operations and operations[0]["path"] == "":
-        return operations[0]["value"]
-    replay(result, operations)
-    return result
+    trial = _try(normalize(document), checked)
+    if not is_array(trial.root):
+        _require_object(document, trial)
+    return plain(trial.root)
 
 
 def invert(document: Any, patch: Any) -> list[Operation]:

@@ -26,7 +26,6 @@ from ..order import (
 )
 from ..paths import Parts
 from ..traversal import MISSING, reach
-from .regex import compile_pattern
 
 # At which elements arrays were entered to find a match, the last one last.
 Found = list[int]
@@ -142,7 +141,7 @@ def _at_most(operand: Any) -> Condition:
     return Leaf(_comparison(operand, lambda order: order <= 0, or_equal=True))
 
 
-def _require_array(name: str, operand: Any) -> list[Any]:
+def require_array(name: str, operand: Any) -> list[Any]:
     if not isinstance(operand, list):
         raise failure("bad_value", f"{name} needs an array, not {type_name(operand)}")
     return operand
@@ -155,28 +154,11 @@ def is_operator_object(value: Any) -> bool:
 
 def _one_of(operand: Any) -> Condition:
     tests = []
-    for item in _require_array("$in", operand):
+    for item in require_array("$in", operand):
         if is_operator_object(item):
             raise failure("bad_value", "$in cannot contain operators")
         tests.append(_comparison(item, lambda order: order == 0, or_equal=True))
     return Leaf(lambda value: any(test(value) for test in tests))
-
-
-def _all(operand: Any) -> Condition:
-    items = _require_array("$all", operand)
-    if not items:
-        return Leaf(lambda value: False)
-    if _is_elem_match(items[0]):
-        if not all(map(_is_elem_match, items)):
-            raise failure("bad_value", "$all takes $elemMatch for all of its items or for none")
-        return AllOf([_elem_match(item["$elemMatch"]) for item in items])
-    if any(map(is_operator_object, items)):
-        raise failure("bad_value", "$all cannot contain operators other than $elemMatch")
-    return AllOf([equality(item) for item in items])
-
-
-def _is_elem_match(item: Any) -> bool:
-    return isinstance(item, dict) and list(item) == ["$elemMatch"]
 
 
 def _exists(operand: Any) -> Condition:
@@ -228,7 +210,7 @@ def _type_test(name: Any) -> Callable[[Any], bool]:
 
 
 def _modulo(operand: Any) -> Condition:
-    items = _require_array("$mod", operand)
+    items = require_array("$mod", operand)
     if len(items) != 2 or not all(map(is_number, items)):
         raise failure("bad_value", "$mod needs an array of two numbers: [divisor, remainder]")
     divisor, remainder = (int(item) for item in items)
@@ -253,34 +235,8 @@ def _size(operand: Any) -> Condition:
     return Leaf(lambda value: isinstance(value, list) and len(value) == size, into_leaf=False)
 
 
-def _elem_match(operand: Any) -> Condition:
-    if not isinstance(operand, dict):
-        raise failure("bad_value", f"$elemMatch needs an object, not {type_name(operand)}")
-    name = next(iter(operand), "")
-    if name.startswith("$") and name not in ("$and", "$or", "$nor"):
-        return ElementMatch(parse_operators(operand).single)
-    from .query import parse_query  # the two need each other: queries nest
-
-    query = parse_query(operand)
-    return ElementMatch(lambda item: isinstance(item, (dict, list)) and query(_as_object(item)))
-
-
-def _as_object(item: Any) -> Any:
-    """An array is, to ``$elemMatch``, an object whose fields are its indexes."""
-    if isinstance(item, dict):
-        return item
-    return {str(index): value for index, value in enumerate(list.__iter__(item))}
-
-
-def _negated(operand: Any) -> Condition:
-    if not isinstance(operand, dict) or not operand:
-        raise failure("bad_value", "$not needs an object of operators")
-    return Negation(parse_operators(operand))
-
-
-_OPERATORS: dict[str, Callable[[Any], Condition]] = {
-    "$all": _all,
-    "$elemMatch": _elem_match,
+# The operators whose operand holds no other condition. `query` adds those that nest.
+PLAIN_PARSERS: dict[str, Callable[[Any], Condition]] = {
     "$eq": equality,
     "$exists": _exists,
     "$gt": _greater,
@@ -291,32 +247,6 @@ _OPERATORS: dict[str, Callable[[Any], Condition]] = {
     "$mod": _modulo,
     "$ne": lambda operand: Negation(equality(operand)),
     "$nin": lambda operand: Negation(_one_of(operand)),
-    "$not": _negated,
     "$size": _size,
     "$type": _has_type,
 }
-FIELD_OPERATORS = frozenset(_OPERATORS) | {"$regex", "$options"}
-# Coming first, they make the operand of $pull a condition on elements. The server's parser knows
-# $not only below a field.
-PULL_OPERATORS = FIELD_OPERATORS - {"$not"}
-
-
-def parse_operators(operators: dict[str, Any]) -> Condition:
-    """The condition for an object of operators. Raises `UpdateError`."""
-    conditions = []
-    for name, operand in operators.items():
-        if name == "$options":
-            if "$regex" not in operators:
-                raise failure("bad_value", "$options needs a $regex")
-        elif name == "$regex":
-            pattern = compile_pattern(operand, operators.get("$options", ""))
-            conditions.append(Leaf(_pattern_test(pattern)))
-        elif name in _OPERATORS:
-            conditions.append(_OPERATORS[name](operand))  # type: ignore[arg-type]  # a Condition each
-        else:
-            raise failure("bad_value", f"unknown operator in a filter: {name}")
-    return conditions[0] if len(conditions) == 1 else AllOf(conditions)
-
-
-def _pattern_test(pattern: Any) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and pattern.search(value) is not None

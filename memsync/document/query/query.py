@@ -14,12 +14,18 @@ from ..order import type_name
 from ..paths import Parts
 from ..values import explain_foreign, normalize
 from .conditions import (
+    PLAIN_PARSERS,
+    AllOf,
     Condition,
+    ElementMatch,
     Found,
+    Leaf,
+    Negation,
     equality,
     is_operator_object,
-    parse_operators,
+    require_array,
 )
+from .regex import compile_pattern
 
 
 class Query:
@@ -152,3 +158,76 @@ _LOGICAL: dict[str, Callable[[list[Query]], Query]] = {
     "$nor": _rejection,
     "$or": _disjunction,
 }
+
+
+def _elem_match(operand: Any) -> Condition:
+    if not isinstance(operand, dict):
+        raise failure("bad_value", f"$elemMatch needs an object, not {type_name(operand)}")
+    name = next(iter(operand), "")
+    if name.startswith("$") and name not in ("$and", "$or", "$nor"):
+        return ElementMatch(parse_operators(operand).single)
+    query = parse_query(operand)
+    return ElementMatch(lambda item: isinstance(item, (dict, list)) and query(_as_object(item)))
+
+
+def _as_object(item: Any) -> Any:
+    """An array is, to ``$elemMatch``, an object whose fields are its indexes."""
+    if isinstance(item, dict):
+        return item
+    return {str(index): value for index, value in enumerate(list.__iter__(item))}
+
+
+def _negated(operand: Any) -> Condition:
+    if not isinstance(operand, dict) or not operand:
+        raise failure("bad_value", "$not needs an object of operators")
+    return Negation(parse_operators(operand))
+
+
+def _all(operand: Any) -> Condition:
+    items = require_array("$all", operand)
+    if not items:
+        return Leaf(lambda value: False)
+    if _is_elem_match(items[0]):
+        if not all(map(_is_elem_match, items)):
+            raise failure("bad_value", "$all takes $elemMatch for all of its items or for none")
+        return AllOf([_elem_match(item["$elemMatch"]) for item in items])
+    if any(map(is_operator_object, items)):
+        raise failure("bad_value", "$all cannot contain operators other than $elemMatch")
+    return AllOf([equality(item) for item in items])
+
+
+def _is_elem_match(item: Any) -> bool:
+    return isinstance(item, dict) and list(item) == ["$elemMatch"]
+
+
+_PARSERS: dict[str, Callable[[Any], Condition]] = {
+    **PLAIN_PARSERS,
+    "$all": _all,
+    "$elemMatch": _elem_match,
+    "$not": _negated,
+}
+FIELD_OPERATORS = frozenset(_PARSERS) | {"$regex", "$options"}
+# Coming first, they make the operand of $pull a condition on elements. The server's parser knows
+# $not only below a field.
+PULL_OPERATORS = FIELD_OPERATORS - {"$not"}
+
+
+def parse_operators(operators: dict[str, Any]) -> Condition:
+    """The condition for an object of operators. Raises `UpdateError`."""
+    conditions: list[Condition] = []
+    for name, operand in operators.items():
+        if name == "$options":
+            if "$regex" not in operators:
+                raise failure("bad_value", "$options needs a $regex")
+        elif name == "$regex":
+            pattern = compile_pattern(operand, operators.get("$options", ""))
+            conditions.append(Leaf(_pattern_test(pattern)))
+        elif name in _PARSERS:
+            conditions.append(_PARSERS[name](operand))
+        else:
+            raise failure("bad_value", f"unknown operator in a filter: {name}")
+    return conditions[0] if len(conditions) == 1 else AllOf(conditions)
+
+
+def _pattern_test(pattern: Any) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and pattern.search(value) is not None

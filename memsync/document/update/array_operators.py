@@ -21,8 +21,7 @@ from ..order import (
     type_name,
 )
 from ..paths import pointer_index
-from ..query.conditions import PULL_OPERATORS
-from ..query.query import parse_condition, parse_query
+from ..query.query import PULL_OPERATORS, parse_condition, parse_query
 from ..traversal import MISSING
 from ..values import normalize
 from .operators import (

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..failures import ForeignValueError, failure
 from ..live.replay import replay
-from ..patch.array_diff import Operation, array_operations, patch_size, splice_operations
+from ..operations import Operation
+from ..patch.array_diff import array_operations, patch_size, splice_operations
 from ..patch.dry_run import Trial
 from ..patch.overlay import is_shadow, plain
 from ..paths import parse_path, pointer_of

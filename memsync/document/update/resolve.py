@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..failures import failure
+from ..operations import Operation
 from ..order import OBJECT, described, rank, type_name
-from ..patch.array_diff import Operation
-from ..patch.overlay import ShadowArray, ShadowObject, plain
+from ..patch.overlay import ShadowArray, ShadowObject, is_array, is_object, plain
 from ..paths import MAX_PADDING, Parts, array_index, pointer_of
 from ..sizes import OPERATION, estimated_size
 from ..traversal import MISSING
@@ -62,16 +62,6 @@ def resolve(root: Any, parts: Parts) -> Resolved:
 
 def _element(array: Any, index: Any) -> Any:
     return array.get(index) if isinstance(array, ShadowArray) else array[index]
-
-
-def is_object(node: Any) -> bool:
-    """Whether a value is an object, perhaps a changed one."""
-    return isinstance(node, (dict, ShadowObject))
-
-
-def is_array(node: Any) -> bool:
-    """Whether a value is an array, perhaps a changed one."""
-    return isinstance(node, (list, ShadowArray))
 
 
 def require_viable(place: Resolved, name: str, path: str) -> None:
