@@ -23,10 +23,10 @@ class _Repr(Repr):
 
 _repr = _Repr()
 _repr.maxstring = _repr.maxother = 80
-shown = _repr.repr
+brief = _repr.repr
 
-# `shown` is repr for messages: short, and safe with values of any size and depth.
-__all__ = ["SERVER_CODES", "ForeignValueError", "failure", "patch_failure", "shown"]
+# `brief` is repr for messages: short, and safe with values of any size and depth.
+__all__ = ["SERVER_CODES", "ForeignValueError", "brief", "failure", "patch_failure"]
 
 # The number MongoDB's server gives for each kind, where it does not depend on the operator.
 SERVER_CODES = {
@@ -54,5 +54,5 @@ def failure(kind: str, message: str, path: str | None = None, code: int = 0) -> 
 
 def patch_failure(kind: str, message: str, path: Any = None) -> UpdateError:
     """The error to raise for an RFC 6902 patch; MongoDB has no number for those."""
-    shown = path if isinstance(path, str) else None
-    return UpdateError(message, kind=kind, path=shown, server_code=None)
+    pointer = path if isinstance(path, str) else None
+    return UpdateError(message, kind=kind, path=pointer, server_code=None)

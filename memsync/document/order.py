@@ -12,7 +12,7 @@ from math import copysign
 from typing import Any
 
 from .containers import ReadOnlyDict, ReadOnlyList
-from .failures import ForeignValueError, shown
+from .failures import ForeignValueError, brief
 
 NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL = range(6)
 
@@ -70,7 +70,7 @@ def described(value: Any) -> str:
     >>> described("x"), described(None)
     ("string 'x'", 'null')
     """
-    return "null" if value is None else f"{type_name(value)} {shown(value)}"
+    return "null" if value is None else f"{type_name(value)} {brief(value)}"
 
 
 def is_number(value: Any) -> bool:

@@ -75,8 +75,8 @@ def parse_path(path: str) -> UpdatePath:
         for part in parts:
             check_field_name(part, "")
     if len(parts) > MAX_DEPTH:
-        shown = f"{path[:40]}..."
-        raise NotSerializableError(f"{shown}: nested deeper than {MAX_DEPTH} levels", path=path)
+        start = f"{path[:40]}..."
+        raise NotSerializableError(f"{start}: nested deeper than {MAX_DEPTH} levels", path=path)
     filtered = [part for part in parts if is_filtered(part)] if "$" in path else []
     positional = parts.count("$")
     if positional > 1:

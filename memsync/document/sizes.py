@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 # What an operation takes besides its pointer and its value: {"op":"replace","path":"","value":}
-OPERATION = 34
+OPERATION_BYTES = 34
 
 
 _END: Any = object()

@@ -20,8 +20,8 @@ from memsync.document import (
     to_plain,
 )
 from memsync.document.containers import ReadOnlyDict, ReadOnlyList
-from memsync.document.live.array_alignment import NEW, Origins, shared
-from memsync.document.live.atomic import append, splice
+from memsync.document.live.array_alignment import NEW, Alignment, common_blocks
+from memsync.document.live.atomic import append_fields, assign_slice
 from memsync.document.live.converge import converge
 from memsync.document.live.copy_on_write import Fork
 from memsync.errors import MemSyncError
@@ -366,18 +366,18 @@ class TestArrays:
 
 
 def test_origins_follow_insertions_and_removals() -> None:
-    elements, origins = list(range(6)), Origins(6)
+    elements, alignment = list(range(6)), Alignment(6)
     acts = [(1, 6), (1, 7), (1, 3), (1, 4), (0, 3), (0, 0), (0, 2), (1, 0), (1, 1), (0, 3), (0, 0)]
     for grows, index in acts:
         if grows:
             elements.insert(index, NEW)
-            origins.insert(index)
+            alignment.insert(index)
         else:
             del elements[index]
-            origins.remove(index)
-        assert [origins.at(place) for place in range(len(elements))] == elements
-    blocks = list(shared(origins, Origins(6)))
-    assert [(block.origin, block.length) for block in blocks] == [(1, 1), (3, 3)]
+            alignment.remove(index)
+        assert [alignment.original_index(place) for place in range(len(elements))] == elements
+    blocks = list(common_blocks(alignment, Alignment(6)))
+    assert [(block.original, block.length) for block in blocks] == [(1, 1), (3, 3)]
 
 
 class TestInPlace:
@@ -385,7 +385,7 @@ class TestInPlace:
 
     def test_appending_replaces_the_value_of_a_name_that_moves(self) -> None:
         fields = {"a": 1, "b": 2}
-        append(fields, ["a", "c"], {"a": 3, "c": 4})
+        append_fields(fields, ["a", "c"], {"a": 3, "c": 4})
         assert list(fields.items()) == [("b", 2), ("a", 3), ("c", 4)]
 
     @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ class TestInPlace:
         self, start: int, stop: int, values: list[Any], result: list[Any]
     ) -> None:
         array = [1, 2, 3]
-        splice(array, start, stop, values)
+        assign_slice(array, start, stop, values)
         assert array == result
 
 

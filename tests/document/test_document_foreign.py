@@ -152,7 +152,7 @@ def test_an_error_that_the_document_is_not_to_blame_for_stays_what_it_is(
     def exhausted(*arguments: Any) -> Any:
         raise RecursionError
 
-    monkeypatch.setattr("memsync.document.patch.dry_run.Trial.apply", exhausted)
+    monkeypatch.setattr("memsync.document.patch.dry_run.DryRun.apply", exhausted)
     monkeypatch.setattr("memsync.document.query.query.Query.__call__", exhausted)
     test = [{"op": "test", "path": "/a", "value": 1}]
     for attempt in (

@@ -56,7 +56,7 @@ def outcome(function: Any, document: Any, operations: Any) -> tuple[str, str]:
 @given(cases())
 def test_it_does_what_trying_all_of_it_first_does(case: Any) -> None:
     document, operations = case
-    tried = outcome(module._replay_tried, to_plain(document), operations)
+    tried = outcome(module._replay_checked, to_plain(document), operations)
     assert outcome(replay, to_plain(document), operations) == tried
     if tried[1]:
         assert tried[0] == json.dumps(document)  # all or nothing
@@ -84,7 +84,7 @@ def put(path: str, kind: str = "replace") -> dict[str, Any]:
     ],
 )
 def test_what_is_independent_needs_no_overlay(operations: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(module, "Trial", None)
+    monkeypatch.setattr(module, "DryRun", None)
     replay(to_plain(DOCUMENT), operations)
 
 

@@ -52,26 +52,26 @@ def written(body: dict[str, Any] | list[Operation]) -> list[Written]:
     [Written(pointer='/a', kind='$push', tag=None)]
     """
     if isinstance(body, list):
-        return [name for operation in body for name in _by_operation(operation)]
+        return [name for operation in body for name in _operation_writes(operation)]
     shape: tuple[Any, ...] = (len(body),)
     for name in body:
         shape = (*shape, name, *body[name])
     known = _shapes.get(shape)
     if known is None:
-        known = _learn(body, shape)
-    found, varying = known
+        known = _analyse(body, shape)
+    writes, varying = known
     if not varying:
-        return found
-    found = found.copy()
+        return writes
+    writes = writes.copy()
     for index, name, field, end in varying:
         operand = body[name][field]
         if name == "$set":
-            found[index] = Written(end.pointer, name, _tag(operand))
+            writes[index] = Written(end.pointer, name, _tag(operand))
         elif name == "$rename":
-            found[index] = _ending(_end(operand), OTHER)
+            writes[index] = _path_write(_end(operand), OTHER)
         else:
-            found[index] = _ending(end, _kind(name, operand))
-    return found
+            writes[index] = _path_write(end, _kind(name, operand))
+    return writes
 
 
 def is_guarded(body: dict[str, Any] | list[Operation]) -> bool:
@@ -147,7 +147,7 @@ def _end(path: str) -> _End:
 
 
 @lru_cache(maxsize=4096)
-def _ending(end: _End, kind: str) -> Written:
+def _path_write(end: _End, kind: str) -> Written:
     """A write of a kind; a ``$set`` has no tag yet."""
     if not end.effect:
         return Written(end.pointer, kind)
@@ -185,16 +185,16 @@ def _tag(value: Any) -> bytes:
 
 
 _Varying = tuple[int, str, str, _End]  # index in the result, operator, field, end of the path
-_Learnt = tuple[list[Written], list[_Varying]]
+_Analysis = tuple[list[Written], list[_Varying]]
 
 # Results by shape, as plans are cached in `plan`.
-_shapes: dict[tuple[Any, ...], _Learnt] = {}
+_shapes: dict[tuple[Any, ...], _Analysis] = {}
 _MAX_SHAPES = 2048
 _MAX_CACHED_PATHS = 32
 
 
-def _learn(body: dict[str, Any], shape: tuple[Any, ...]) -> _Learnt:
-    found: list[Written] = []
+def _analyse(body: dict[str, Any], shape: tuple[Any, ...]) -> _Analysis:
+    writes: list[Written] = []
     varying: list[_Varying] = []
     for name, fields in body.items():
         if name == "$setOnInsert":
@@ -202,31 +202,31 @@ def _learn(body: dict[str, Any], shape: tuple[Any, ...]) -> _Learnt:
         for field, operand in fields.items():
             end = _end(field)
             if name == "$rename":
-                found.append(Written(end.pointer, OTHER))
+                writes.append(Written(end.pointer, OTHER))
             if name in _VARYING and (name != "$set" or not end.effect):
-                varying.append((len(found), name, field, end))
-                found.append(Written("", OTHER))  # the place of what depends on the operand
+                varying.append((len(writes), name, field, end))
+                writes.append(Written("", OTHER))  # the place of what depends on the operand
             else:
-                found.append(_ending(end, _kind(name, operand)))
-    if len(found) <= _MAX_CACHED_PATHS:
+                writes.append(_path_write(end, _kind(name, operand)))
+    if len(writes) <= _MAX_CACHED_PATHS:
         if len(_shapes) >= _MAX_SHAPES:
             _shapes.clear()
-        _shapes[shape] = found, varying
-    return found, varying
+        _shapes[shape] = writes, varying
+    return writes, varying
 
 
-def _by_operation(operation: Operation) -> tuple[Written, ...]:
+def _operation_writes(operation: Operation) -> tuple[Written, ...]:
     kind, path = operation["op"], operation["path"]
     if kind == "move":
         return Written(operation["from"], OTHER), Written(path, OTHER)
-    name = _operation_names(kind, path)
+    name = _writes_by_shape(kind, path)
     if name and name[0].kind == "$set":
         return (Written(path, "$set", _tag(operation["value"])),)
     return name
 
 
 @lru_cache(maxsize=4096)
-def _operation_names(kind: str, path: str) -> tuple[Written, ...]:
+def _writes_by_shape(kind: str, path: str) -> tuple[Written, ...]:
     if kind == "test":
         return ()
     above, _, token = path.rpartition("/")

@@ -11,23 +11,23 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 NEW = -1
-"""The origin of an element that was not in the original array."""
+"""The original index of an element that was not in the original array."""
 
 
-class Origins:
+class Alignment:
     """Where the elements of an array were before it was changed.
 
-    >>> array = Origins(3)
+    >>> array = Alignment(3)
     >>> array.insert(0)
     >>> array.remove(2)
-    >>> [array.at(index) for index in range(3)]
+    >>> [array.original_index(index) for index in range(3)]
     [-1, 0, 2]
     """
 
     __slots__ = ("runs",)
 
     def __init__(self, size: int) -> None:
-        # Each run is an origin and a length. The elements of a new run are all new.
+        # Each run is an original index and a length. The elements of a new run are all new.
         self.runs: list[tuple[int, int]] = [(0, size)]
 
     def _locate(self, index: int) -> tuple[int, int]:
@@ -38,11 +38,11 @@ class Origins:
             index -= length
         return len(self.runs), index
 
-    def at(self, index: int) -> int:
+    def original_index(self, index: int) -> int:
         """The index at which an element was at first, or `NEW`."""
         position, offset = self._locate(index)
-        origin, _ = self.runs[position]
-        return NEW if origin == NEW else origin + offset
+        original, _ = self.runs[position]
+        return NEW if original == NEW else original + offset
 
     def insert(self, index: int) -> None:
         """Say that a new element was put in at `index`."""
@@ -54,57 +54,57 @@ class Origins:
             else:
                 runs.insert(position, (NEW, 1))
             return
-        origin, length = runs[position]
-        if origin == NEW:
+        original, length = runs[position]
+        if original == NEW:
             runs[position] = NEW, length + 1
         else:
-            rest = origin + offset, length - offset
-            runs[position : position + 1] = [(origin, offset), (NEW, 1), rest]
+            rest = original + offset, length - offset
+            runs[position : position + 1] = [(original, offset), (NEW, 1), rest]
 
     def remove(self, index: int) -> None:
         """Say that the element at `index` was taken out."""
         position, offset = self._locate(index)
-        origin, length = self.runs[position]
-        if origin == NEW:
+        original, length = self.runs[position]
+        if original == NEW:
             left = [(NEW, length - 1)]
         else:
-            left = [(origin, offset), (origin + offset + 1, length - offset - 1)]
+            left = [(original, offset), (original + offset + 1, length - offset - 1)]
         self.runs[position : position + 1] = [run for run in left if run[1]]
 
 
 class Block(NamedTuple):
-    """Neighbours that two arrays share: where they are in either, their origin, how many."""
+    """Neighbours that two arrays share: where they are in either, their original, how many."""
 
     left: int
     right: int
-    origin: int
+    original: int
     length: int
 
 
-def shared(left: Origins, right: Origins) -> Iterator[Block]:
+def common_blocks(left: Alignment, right: Alignment) -> Iterator[Block]:
     """The elements that are in both arrays, in order.
 
-    >>> one, other = Origins(3), Origins(3)
+    >>> one, other = Alignment(3), Alignment(3)
     >>> one.remove(0)
     >>> other.insert(3)
-    >>> list(shared(one, other))
-    [Block(left=0, right=1, origin=1, length=2)]
+    >>> list(common_blocks(one, other))
+    [Block(left=0, right=1, original=1, length=2)]
     """
-    # Nothing but insertion and removal happens, so origins rise from left to right in both.
-    one = other = at = place = 0
+    # Elements are only inserted and removed, so original indexes rise from left to right.
+    one = other = at = other_at = 0
     while one < len(left.runs) and other < len(right.runs):
-        origin, length = left.runs[one]
+        original, length = left.runs[one]
         source, size = right.runs[other]
-        if origin == NEW:
+        if original == NEW:
             one, at = one + 1, at + length
         elif source == NEW:
-            other, place = other + 1, place + size
+            other, other_at = other + 1, other_at + size
         else:
-            start = max(origin, source)
-            stop = min(origin + length, source + size)
+            start = max(original, source)
+            stop = min(original + length, source + size)
             if start < stop:
-                yield Block(at + start - origin, place + start - source, start, stop - start)
-            if origin + length == stop:
+                yield Block(at + start - original, other_at + start - source, start, stop - start)
+            if original + length == stop:
                 one, at = one + 1, at + length
             else:
-                other, place = other + 1, place + size
+                other, other_at = other + 1, other_at + size

@@ -13,13 +13,13 @@ from itertools import chain, repeat
 from typing import Any
 
 
-def append(fields: dict[str, Any], names: Sequence[str], fresh: dict[str, Any]) -> None:
+def append_fields(fields: dict[str, Any], names: Sequence[str], fresh: dict[str, Any]) -> None:
     """Put `names` at the end of `fields`, in this order; none that it has is missing for a moment.
 
     A name gets its value in `fresh`, or keeps the one it has.
 
     >>> document = {"a": 1, "b": 2}
-    >>> append(document, ["a", "c"], {"c": 3})
+    >>> append_fields(document, ["a", "c"], {"c": 3})
     >>> document
     {'b': 2, 'a': 1, 'c': 3}
     """
@@ -33,12 +33,12 @@ def append(fields: dict[str, Any], names: Sequence[str], fresh: dict[str, Any]) 
     deque(chain(taken, put), maxlen=0)
 
 
-def in_order(fields: dict[str, Any], names: Sequence[str]) -> int:
+def count_in_order(fields: dict[str, Any], names: Sequence[str]) -> int:
     """How many of `names`, from the first on, `fields` has in this order, others in between.
 
     The rest has to go to the end for `fields` to have the order of `names`.
 
-    >>> in_order({"x": 0, "a": 1, "b": 2}, ["a", "b", "x"])
+    >>> count_in_order({"x": 0, "a": 1, "b": 2}, ["a", "b", "x"])
     2
     """
     count = 0
@@ -48,13 +48,13 @@ def in_order(fields: dict[str, Any], names: Sequence[str]) -> int:
     return count
 
 
-def splice(array: list[Any], start: int, stop: int, values: list[Any]) -> None:
+def assign_slice(array: list[Any], start: int, stop: int, values: list[Any]) -> None:
     """Put `values` in the place of ``array[start:stop]`` by one assignment, or by none.
 
     Elements at either end of it that are the same objects are left alone.
 
     >>> array = [1, 2, 3]
-    >>> splice(array, 0, 3, [1, 3])
+    >>> assign_slice(array, 0, 3, [1, 3])
     >>> array
     [1, 3]
     """
@@ -67,5 +67,5 @@ def splice(array: list[Any], start: int, stop: int, values: list[Any]) -> None:
     while back < limit - front and old[-1 - back] is values[-1 - back]:
         back += 1
     if front + back < max(len(old), len(values)):
-        place = slice(start + front, stop - back)
-        list.__setitem__(array, place, values[front : len(values) - back])
+        span = slice(start + front, stop - back)
+        list.__setitem__(array, span, values[front : len(values) - back])

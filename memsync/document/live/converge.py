@@ -17,21 +17,21 @@ from ..operations import Operation
 from ..order import identical
 from ..paths import Parts, parse_pointer
 from ..traversal import MISSING
-from .array_alignment import NEW, Origins, shared
-from .atomic import append, in_order, splice
+from .array_alignment import NEW, Alignment, common_blocks
+from .atomic import append_fields, assign_slice, count_in_order
 from .replace import converted, install, merged
 
 
 def converge(
-    live: dict[str, Any],
+    view: dict[str, Any],
     target: dict[str, Any],
     before: list[Operation],
     arrived: list[Operation],
     after: list[Operation],
 ) -> None:
-    """Make `live` equal to `target` in place, order of keys included; the caller holds the guard.
+    """Make `view` equal to `target` in place, order of keys included; the caller holds the guard.
 
-    There was a document from which `before` leads to `live`, and `arrived` and then `after` lead to
+    There was a document from which `before` leads to `view`, and `arrived` and then `after` lead to
     `target`; they are compiled operations, one after the other. Only the places they name are
     looked at. A key in both is never missing, its value changes once, an array changes by one
     assignment; containers that stay where they are, or move within an array, are kept.
@@ -45,9 +45,9 @@ def converge(
     """
     steps = _Sides(_steps(before), _steps(chain(arrived, after)))
     if all(tokens for tokens, _ in chain(*steps)):
-        _converge_object(live, target, steps, 0)
+        _converge_object(view, target, steps, 0)
     else:
-        install(live, target)
+        install(view, target)
 
 
 # What an operation does: the tokens of its path, and by how much the container above grows.
@@ -58,11 +58,11 @@ _GROWTH = {"add": 1, "remove": -1, "replace": 0}
 class _Sides(NamedTuple):
     """The steps that led to the live value, and those that led to the target."""
 
-    live: list[_Step]
+    view: list[_Step]
     target: list[_Step]
 
 
-class _Place:
+class _Changes:
     """What was done to one value: to it as a whole, or inside of it."""
 
     __slots__ = ("inside", "whole")
@@ -88,112 +88,112 @@ def _steps(operations: Iterable[Operation]) -> list[_Step]:
     return steps
 
 
-def _note(places: dict[Any, _Place], key: Any, side: int, step: _Step, depth: int) -> None:
-    place = places.get(key)
-    if place is None:
-        place = places[key] = _Place()
+def _record(changes: dict[Any, _Changes], key: Any, side: int, step: _Step, depth: int) -> None:
+    known = changes.get(key)
+    if known is None:
+        known = changes[key] = _Changes()
     if len(step[0]) == depth + 1:
-        place.whole = True
+        known.whole = True
     else:
-        place.inside[side].append(step)
+        known.inside[side].append(step)
 
 
-def _converge_value(container: Any, old: Any, new: Any, place: _Place, depth: int) -> Any:
+def _converge_value(container: Any, old: Any, new: Any, changes: _Changes, depth: int) -> Any:
     """What `container` shall hold instead of `old`: `old` itself where it could be changed."""
-    if place.whole:
+    if changes.whole:
         return merged(container, old, new)
     if isinstance(old, dict):
-        _converge_object(old, new, place.inside, depth)
+        _converge_object(old, new, changes.inside, depth)
     else:
-        _converge_array(old, new, place.inside, depth)
+        _converge_array(old, new, changes.inside, depth)
     return old
 
 
 def _converge_object(
-    live: dict[str, Any], target: dict[str, Any], sides: _Sides, depth: int
+    view: dict[str, Any], target: dict[str, Any], sides: _Sides, depth: int
 ) -> None:
-    places: dict[str, _Place] = {}
+    changes: dict[str, _Changes] = {}
     moved: set[str] = set()
     for side, steps in enumerate(sides):
         for step in steps:
             tokens, growth = step
-            _note(places, tokens[depth], side, step, depth)
+            _record(changes, tokens[depth], side, step, depth)
             if growth and len(tokens) == depth + 1:
                 moved.add(tokens[depth])
     added = {}
-    for name, place in places.items():
-        old, new = dict.get(live, name, MISSING), dict.get(target, name, MISSING)
+    for name, change in changes.items():
+        old, new = dict.get(view, name, MISSING), dict.get(target, name, MISSING)
         if old is MISSING:
             if new is not MISSING:
-                added[name] = converted(live, new)
+                added[name] = converted(view, new)
         elif new is MISSING:
-            dict.__delitem__(live, name)
+            dict.__delitem__(view, name)
         else:
-            value = _converge_value(live, old, new, place, depth + 1)
+            value = _converge_value(view, old, new, change, depth + 1)
             if value is not old:
-                dict.__setitem__(live, name, value)
+                dict.__setitem__(view, name, value)
     if moved:
-        _arrange(live, target, moved, added)
+        _arrange(view, target, moved, added)
 
 
 def _arrange(
-    live: dict[str, Any], target: dict[str, Any], moved: set[str], added: dict[str, Any]
+    view: dict[str, Any], target: dict[str, Any], moved: set[str], added: dict[str, Any]
 ) -> None:
-    """Give `live` the `added` fields and the order of `target`; only `moved` names can differ."""
+    """Give `view` the `added` fields and the order of `target`; only `moved` names can differ."""
     count = sum(map(target.__contains__, moved))
     end = list(islice(dict.__reversed__(target), count))[::-1]
     if moved.issuperset(end):
         # All others stand in order before them, in both: no need to look at those.
-        shown = list(takewhile(moved.__contains__, dict.__reversed__(live)))[::-1]
-        pairs = enumerate(zip(shown, end, strict=False))
+        present = list(takewhile(moved.__contains__, dict.__reversed__(view)))[::-1]
+        pairs = enumerate(zip(present, end, strict=False))
         differing = (index for index, (name, other) in pairs if name != other)
-        kept = next(differing, min(len(shown), len(end)))
-        append(live, end[kept:], added)
+        kept = next(differing, min(len(present), len(end)))
+        append_fields(view, end[kept:], added)
     else:
         names = list(dict.keys(target))
-        append(live, names[in_order(live, names) :], added)
+        append_fields(view, names[count_in_order(view, names) :], added)
 
 
-def _converge_array(live: list[Any], target: list[Any], sides: _Sides, depth: int) -> None:
-    size = len(live) - sum(growth for tokens, growth in sides.live if len(tokens) == depth + 1)
-    places: dict[int, _Place] = {}
-    origins = [_trace(size, side, steps, depth, places) for side, steps in enumerate(sides)]
-    touched = sorted(places)
+def _converge_array(view: list[Any], target: list[Any], sides: _Sides, depth: int) -> None:
+    size = len(view) - sum(growth for tokens, growth in sides.view if len(tokens) == depth + 1)
+    changes: dict[int, _Changes] = {}
+    alignments = [_align(size, side, steps, depth, changes) for side, steps in enumerate(sides)]
+    changed = sorted(changes)
     edits: list[_Edit] = []
-    at = place = 0
-    for block in [*shared(*origins), (len(live), len(target), size, 0)]:
-        left, right, origin, length = block
-        if at < left or place < right:
-            edits.append(_between(live, at, left, target[place:right]))
-        stop = bisect_left(touched, origin + length)
-        for source in touched[bisect_left(touched, origin) : stop]:
-            index = left + source - origin
-            old, new = live[index], target[right + source - origin]
-            value = _converge_value(live, old, new, places[source], depth + 1)
+    at = target_at = 0
+    for block in [*common_blocks(*alignments), (len(view), len(target), size, 0)]:
+        left, right, original, length = block
+        if at < left or target_at < right:
+            edits.append(_edit_between(view, at, left, target[target_at:right]))
+        stop = bisect_left(changed, original + length)
+        for source in changed[bisect_left(changed, original) : stop]:
+            index = left + source - original
+            old, new = view[index], target[right + source - original]
+            value = _converge_value(view, old, new, changes[source], depth + 1)
             if value is not old:
                 edits.append(_Edit(index, index + 1, [value]))
-        at, place = left + length, right + length
-    _carry_out(live, edits)
+        at, target_at = left + length, right + length
+    _apply_edits(view, edits)
 
 
-def _trace(
-    size: int, side: int, steps: list[_Step], depth: int, places: dict[int, _Place]
-) -> Origins:
-    """What the steps leave of the array, and in `places` what they do to its elements."""
-    origins = Origins(size)
+def _align(
+    size: int, side: int, steps: list[_Step], depth: int, changes: dict[int, _Changes]
+) -> Alignment:
+    """What the steps leave of the array, and in `changes` what they do to its elements."""
+    alignment = Alignment(size)
     for step in steps:
         tokens, growth = step
         index = int(tokens[depth])
         if len(tokens) > depth + 1 or not growth:
-            source = origins.at(index)
+            source = alignment.original_index(index)
             # New elements are compared as a whole in any case.
             if source != NEW:
-                _note(places, source, side, step, depth)
+                _record(changes, source, side, step, depth)
         elif growth > 0:
-            origins.insert(index)
+            alignment.insert(index)
         else:
-            origins.remove(index)
-    return origins
+            alignment.remove(index)
+    return alignment
 
 
 class _Edit(NamedTuple):
@@ -204,13 +204,13 @@ class _Edit(NamedTuple):
     values: list[Any]
 
 
-def _between(live: list[Any], start: int, stop: int, new: list[Any]) -> _Edit:
+def _edit_between(view: list[Any], start: int, stop: int, new: list[Any]) -> _Edit:
     """The edit for elements that the two arrays do not share, as far as their origin says.
 
     Those at either end that are equal are the same ones all the same: an element that was pushed,
     and that has now arrived.
     """
-    old = list.__getitem__(live, slice(start, stop))
+    old = list.__getitem__(view, slice(start, stop))
     limit = min(len(old), len(new))
     front = 0
     while front < limit and identical(old[front], new[front]):
@@ -219,21 +219,21 @@ def _between(live: list[Any], start: int, stop: int, new: list[Any]) -> _Edit:
     while back < limit - front and identical(old[-1 - back], new[-1 - back]):
         back += 1
     old, new = old[front : len(old) - back], new[front : len(new) - back]
-    values = [merged(live, item, value) for item, value in zip(old, new, strict=False)]
-    values += [converted(live, value) for value in new[len(old) :]]
+    values = [merged(view, item, value) for item, value in zip(old, new, strict=False)]
+    values += [converted(view, value) for value in new[len(old) :]]
     return _Edit(start + front, stop - back, values)
 
 
-def _carry_out(live: list[Any], edits: list[_Edit]) -> None:
+def _apply_edits(view: list[Any], edits: list[_Edit]) -> None:
     if all(stop - start == len(values) for start, stop, values in edits):
         for edit in edits:
-            splice(live, *edit)
+            assign_slice(view, *edit)
         return
     # Elements move: what is between the edits goes along, so that all of it is one assignment.
     first = at = edits[0].start
     values: list[Any] = []
     for edit in edits:
-        values += list.__getitem__(live, slice(at, edit.start))
+        values += list.__getitem__(view, slice(at, edit.start))
         values += edit.values
         at = edit.stop
-    splice(live, first, at, values)
+    assign_slice(view, first, at, values)

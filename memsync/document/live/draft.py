@@ -67,12 +67,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _shared(value: Any, path: Parts) -> Any:
+def _storable(value: Any, path: Parts) -> Any:
     """The value as it will be stored at `path`. Raises `NotSerializableError`."""
     return normalize(_plain(value), ".".join(path), len(path))
 
 
-class _Node:
+class _DraftContainer:
     """What drafts of objects and of arrays share: the memory of what was read.
 
     `_seen` holds the first value read at each key, as a draft where it is a container. A *covered*
@@ -106,35 +106,35 @@ class _Node:
     def _overwrite(self, key: Any, value: Any) -> None:
         """Set a value; all of the old one is tested."""
         old = self._seen[key]
-        if isinstance(old, _Node):
+        if isinstance(old, _DraftContainer):
             old._cover()
-        self._put[key] = _shared(value, (str(key),))
+        self._put[key] = _storable(value, (str(key),))
 
     def _guards(self, path: Parts) -> list[Operation]:
         guards: list[Operation] = []
         if self._whole:
             guards.append({"op": "test", "path": pointer_of(path), "value": to_plain(self._base)})
         for key, old in self._seen.items():
-            place = (*path, str(key))
-            if isinstance(old, _Node):
-                inner = old._guards(place)
+            inner_path = (*path, str(key))
+            if isinstance(old, _DraftContainer):
+                inner = old._guards(inner_path)
                 if not inner and key not in self._untested:
-                    inner = [{"op": "test", "path": pointer_of(place), "absent": False}]
+                    inner = [{"op": "test", "path": pointer_of(inner_path), "absent": False}]
                 guards += inner
             elif key not in self._untested:
-                guards.append(_test(place, old))
+                guards.append(_test(inner_path, old))
         return guards
 
     def _inner_changes(self, key: Any, path: Parts) -> list[Operation]:
         """The operations for a key of the base which has kept its place."""
         old = self._seen[key]
-        place = (*path, str(key))
+        inner_path = (*path, str(key))
         if key not in self._put:
-            return old._changes(place) if isinstance(old, (DraftDict, DraftList)) else []
-        new = _shared(self._put[key], place)
-        if identical(old._base if isinstance(old, _Node) else old, new):
+            return old._changes(inner_path) if isinstance(old, (DraftDict, DraftList)) else []
+        new = _storable(self._put[key], inner_path)
+        if identical(old._base if isinstance(old, _DraftContainer) else old, new):
             return []
-        return [{"op": "replace", "path": pointer_of(place), "value": new}]
+        return [{"op": "replace", "path": pointer_of(inner_path), "value": new}]
 
     def _rebase(self, base: Any) -> None:
         """Go on reading from `base`, which a test above includes."""
@@ -149,14 +149,14 @@ def _test(path: Parts, old: Any) -> Operation:
     return {"op": "test", "path": pointer_of(path), "value": old}
 
 
-class DraftDict(_Node, MutableMapping[str, Any]):
+class DraftDict(_DraftContainer, MutableMapping[str, Any]):
     """The draft of an object; use it like a dict."""
 
     def __init__(self, base: dict[str, Any], covered: bool = False) -> None:
         super().__init__(base, covered)
         self._gone: dict[str, None] = {}  # old fields that were removed, perhaps set again later
 
-    def _look(self, name: str) -> Any:
+    def _old_value(self, name: str) -> Any:
         """The old value of a field, which is tested from now on."""
         if name in self._seen:
             return self._seen[name]
@@ -167,7 +167,7 @@ class DraftDict(_Node, MutableMapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name in self._put:
             return self._put[name]
-        value = MISSING if name in self._gone else self._look(name)
+        value = MISSING if name in self._gone else self._old_value(name)
         if value is MISSING:
             raise KeyError(name)
         return value
@@ -175,21 +175,21 @@ class DraftDict(_Node, MutableMapping[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         check_field_name(name, "")
         if name in self._put:
-            self._put[name] = _shared(value, (name,))
-        elif self._look(name) is not value or name in self._gone:
+            self._put[name] = _storable(value, (name,))
+        elif self._old_value(name) is not value or name in self._gone:
             # What is set is new: `draft["list"] += [1]` sets what is there already.
             self._overwrite(name, value)
 
     def __delitem__(self, name: str) -> None:
         if name in self._gone and name not in self._put:
             raise KeyError(name)
-        old = self._look(name)
+        old = self._old_value(name)
         if old is MISSING and name not in self._put:
             raise KeyError(name)
         self._put.pop(name, None)
         if old is not MISSING:
             self._gone[name] = None
-            if isinstance(old, _Node):
+            if isinstance(old, _DraftContainer):
                 old._cover()
 
     def setdefault(self, name: str, default: Any = None) -> Any:
@@ -221,13 +221,13 @@ class DraftDict(_Node, MutableMapping[str, Any]):
             operations.append({"op": "remove", "path": pointer_of((*path, name))})
         for name, value in self._put.items():
             if name in self._gone or self._seen[name] is MISSING:
-                place = (*path, name)
-                new = _shared(value, place)
-                operations.append({"op": "add", "path": pointer_of(place), "value": new})
+                inner_path = (*path, name)
+                new = _storable(value, inner_path)
+                operations.append({"op": "add", "path": pointer_of(inner_path), "value": new})
         return operations
 
 
-class DraftList(_Node, MutableSequence[Any]):
+class DraftList(_DraftContainer, MutableSequence[Any]):
     """The draft of an array; use it like a list.
 
     Elements can be read, set and appended one by one. Whatever depends on the length or moves
@@ -239,7 +239,7 @@ class DraftList(_Node, MutableSequence[Any]):
         self._items: list[Any] | None = None  # all elements, once the whole array is tested
         self._appended: list[Any] = []
 
-    def _open(self) -> list[Any]:
+    def _all_items(self) -> list[Any]:
         """All elements, as they are now; the whole old array is tested from now on."""
         if self._items is not None:
             return self._items
@@ -247,7 +247,7 @@ class DraftList(_Node, MutableSequence[Any]):
         items = []
         for index, value in enumerate(self._base):
             old = self._seen.get(index, MISSING)
-            if isinstance(old, _Node):
+            if isinstance(old, _DraftContainer):
                 old._rebase(value)
             elif old is MISSING:
                 old = self._remember(index, value)
@@ -255,13 +255,13 @@ class DraftList(_Node, MutableSequence[Any]):
         self._items = items + self._appended
         return self._items
 
-    def _element(self, index: Any) -> bool:
+    def _is_single(self, index: Any) -> bool:
         """Whether `index` names an element that can be read without the others."""
         return self._items is None and isinstance(index, int) and 0 <= index < len(self._base)
 
     def __getitem__(self, index: Any) -> Any:
-        if not self._element(index):
-            return self._open()[index]
+        if not self._is_single(index):
+            return self._all_items()[index]
         if index in self._put:
             return self._put[index]
         if index in self._seen:
@@ -269,29 +269,29 @@ class DraftList(_Node, MutableSequence[Any]):
         return self._remember(index, self._base[index])
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if not self._element(index):
-            self._open()[index] = _shared(value, ())
+        if not self._is_single(index):
+            self._all_items()[index] = _storable(value, ())
         elif self[index] is not value:
             self._overwrite(index, value)
 
     def __delitem__(self, index: Any) -> None:
-        del self._open()[index]
+        del self._all_items()[index]
 
     def __len__(self) -> int:
-        return len(self._open())
+        return len(self._all_items())
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(list(self._open()))
+        return iter(list(self._all_items()))
 
     def insert(self, index: int, value: Any) -> None:
-        self._open().insert(index, _shared(value, ()))
+        self._all_items().insert(index, _storable(value, ()))
 
     def append(self, value: Any) -> None:
-        (self._appended if self._items is None else self._items).append(_shared(value, ()))
+        (self._appended if self._items is None else self._items).append(_storable(value, ()))
 
     def sort(self, *, key: Any = None, reverse: bool = False) -> None:
         """Sort in place, like `list.sort`."""
-        self._open().sort(key=key, reverse=reverse)
+        self._all_items().sort(key=key, reverse=reverse)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, (list, DraftList)) and _plain(self) == _plain(other)
@@ -308,23 +308,23 @@ class DraftList(_Node, MutableSequence[Any]):
                 for operation in self._inner_changes(index, path)
             ]
             for value in self._appended:
-                new = _shared(value, (*path, "-"))
+                new = _storable(value, (*path, "-"))
                 operations.append({"op": "add", "path": f"{pointer}/-", "value": new})
             return operations
-        operations = array_operations(pointer, self._base, self._items, 0, _is_still, _origin)
+        operations = array_operations(pointer, self._base, self._items, 0, _is_still, _base_of)
         whole = {id(operation.get("value")) for operation in operations}
         for operation in operations:
             if "value" in operation:
-                operation["value"] = _shared(operation["value"], (*path, "-"))
+                operation["value"] = _storable(operation["value"], (*path, "-"))
         for index, item in enumerate(self._items):
             if isinstance(item, (DraftDict, DraftList)) and id(item) not in whole:
                 operations += item._changes((*path, str(index)))
         return operations
 
 
-def _origin(item: Any) -> Any:
-    return item._base if isinstance(item, _Node) else item
+def _base_of(item: Any) -> Any:
+    return item._base if isinstance(item, _DraftContainer) else item
 
 
 def _is_still(old: Any, item: Any) -> bool:
-    return item._base is old if isinstance(item, _Node) else identical(old, item)
+    return item._base is old if isinstance(item, _DraftContainer) else identical(old, item)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
 from ..order import identical
-from .atomic import append, in_order, splice
+from .atomic import append_fields, assign_slice, count_in_order
 
 
 def install(root: dict[str, Any], state: dict[str, Any]) -> None:
@@ -29,12 +29,12 @@ def install(root: dict[str, Any], state: dict[str, Any]) -> None:
         dict.__delitem__(root, name)
     values = {name: merged(root, dict.get(root, name), value) for name, value in dict.items(state)}
     names = list(values)
-    kept = in_order(root, names)
+    kept = count_in_order(root, names)
     for name in names[:kept]:
         if values[name] is not dict.__getitem__(root, name):
             dict.__setitem__(root, name, values[name])
     if kept < len(names):
-        append(root, names[kept:], values)
+        append_fields(root, names[kept:], values)
 
 
 def _install_array(array: list[Any], state: list[Any]) -> None:
@@ -43,7 +43,7 @@ def _install_array(array: list[Any], state: list[Any]) -> None:
         merged(array, array[index], list.__getitem__(state, index)) for index in range(common)
     ]
     values += [converted(array, value) for value in state[common:]]
-    splice(array, 0, len(array), values)
+    assign_slice(array, 0, len(array), values)
 
 
 def merged(container: Any, old: Any, new: Any) -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 
 from ...errors import UpdateError
 from ..containers import ReadOnlyDict, to_live, to_plain
-from ..failures import patch_failure, shown
+from ..failures import brief, patch_failure
 from ..operations import Operation
-from ..patch.dry_run import Trial
+from ..patch.dry_run import DryRun
 from ..patch.overlay import ShadowObject, child
 from ..paths import Parts, above, pointer_index, split
 from .replace import install
@@ -36,7 +36,7 @@ def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None
     {'a': {'n': 2}}
     """
     if len(operations) > 1 and not fit and not _each_fits(root, operations):
-        _replay_tried(root, operations)
+        _replay_checked(root, operations)
         return
     for operation in operations:
         write(root, operation)
@@ -83,14 +83,14 @@ def _each_fits(root: Any, operations: list[Operation]) -> bool:
     return named.isdisjoint(passed) and all(passed[array] == direct[array] for array in lengths)
 
 
-def _replay_tried(root: Any, operations: list[Operation]) -> None:
+def _replay_checked(root: Any, operations: list[Operation]) -> None:
     """Replay what is tried on an overlay first, as a whole."""
-    trial = Trial(root)
+    dry_run = DryRun(root)
     values = []
     for operation in operations:
         _check(operation)
-        trial.apply(operation)
-        if isinstance(root, dict) and not isinstance(trial.root, (dict, ShadowObject)):
+        dry_run.apply(operation)
+        if isinstance(root, dict) and not isinstance(dry_run.root, (dict, ShadowObject)):
             raise patch_failure("bad_value", "the document must stay an object", "")
         values.append(_converted(root, operation.get("value")))
     for operation, value in zip(operations, values, strict=True):
@@ -102,7 +102,7 @@ def _converted(root: Any, value: Any) -> Any:
 
 
 def _check(operation: Any) -> None:
-    """What `Trial` takes for granted, and that it is one of the kinds which are replayed."""
+    """What `DryRun` takes for granted, and that it is one of the kinds which are replayed."""
     try:
         split(operation["path"])
         complete = operation["op"] == "remove" or "value" in operation
@@ -114,7 +114,7 @@ def _check(operation: Any) -> None:
 
 
 def _malformed(operation: Any) -> UpdateError:
-    return patch_failure("bad_operand", f"no operation that can be replayed: {shown(operation)}")
+    return patch_failure("bad_operand", f"no operation that can be replayed: {brief(operation)}")
 
 
 _UNKNOWN: Any = object()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..operations import Operation
 from ..order import identical
-from ..sizes import OPERATION, estimated_size
+from ..sizes import OPERATION_BYTES, estimated_size
 
 
 def _itself(item: Any) -> Any:
@@ -32,11 +32,11 @@ def array_operations(
     new: Sequence[Any],
     offset: int = 0,
     same: Callable[[Any, Any], bool] = identical,
-    origin: Callable[[Any], Any] = _itself,
+    base_of: Callable[[Any], Any] = _itself,
 ) -> list[Operation]:
     """Operations that turn `old` into `new`, both starting at index `offset` of the array.
 
-    `origin` says which element an item was, where it stands for one that is changed inside.
+    `base_of` says which element an item was, where it stands for one that is changed inside.
     """
     start = 0
     while start < len(old) and start < len(new) and same(old[start], new[start]):
@@ -54,8 +54,8 @@ def array_operations(
     else:
         operations = _insertions(pointer, old, new, first, same)
     if len(operations) > 1 and any(operation["op"] == "replace" for operation in operations):
-        keeping = _keeping(pointer, old, new, first, same, origin)
-        if patch_size(keeping, origin) < patch_size(operations, origin):
+        keeping = _keep_heaviest(pointer, old, new, first, same, base_of)
+        if patch_size(keeping, base_of) < patch_size(operations, base_of):
             return keeping
     return operations
 
@@ -68,60 +68,64 @@ _MAX_WEIGHT = 1 << 14
 
 def patch_size(
     operations: Sequence[Operation],
-    origin: Callable[[Any], Any] = _itself,
+    base_of: Callable[[Any], Any] = _itself,
     limit: int = _MAX_COMPARED,
 ) -> int:
     """About how many bytes operations take as JSON."""
-    size = sum(OPERATION + len(operation["path"]) for operation in operations)
-    values = (origin(operation["value"]) for operation in operations if "value" in operation)
+    size = sum(OPERATION_BYTES + len(operation["path"]) for operation in operations)
+    values = (base_of(operation["value"]) for operation in operations if "value" in operation)
     return size + estimated_size(values, _MAX_COMPARED)
 
 
-def _keeping(
+def _keep_heaviest(
     pointer: str,
     old: Sequence[Any],
     new: Sequence[Any],
     first: int,
     same: Callable[[Any, Any], bool],
-    origin: Callable[[Any], Any],
+    base_of: Callable[[Any], Any],
 ) -> list[Operation]:
     """Leave the heaviest elements that keep their order where they are, change what is between."""
     operations: list[Operation] = []
-    at = begin = 0
-    for position, index in [*_staying(old, new, origin), (len(old), len(new))]:
-        common = min(position - at, index - begin)
+    old_at = new_at = 0
+    for old_stop, new_stop in [*_heaviest_common(old, new, base_of), (len(old), len(new))]:
+        common = min(old_stop - old_at, new_stop - new_at)
         operations += _overwrites(
-            pointer, old[at : at + common], new[begin : begin + common], first + begin, same
+            pointer,
+            old[old_at : old_at + common],
+            new[new_at : new_at + common],
+            first + new_at,
+            same,
         )
-        surplus = range(position - at - common - 1, -1, -1)
+        behind = new_at + common
+        surplus = range(old_stop - old_at - common - 1, -1, -1)
         operations += [
-            {"op": "remove", "path": f"{pointer}/{first + begin + common + place}"}
-            for place in surplus
+            {"op": "remove", "path": f"{pointer}/{first + behind + index}"} for index in surplus
         ]
         operations += [
-            {"op": "add", "path": f"{pointer}/{first + place}", "value": new[place]}
-            for place in range(begin + common, index)
+            {"op": "add", "path": f"{pointer}/{first + index}", "value": new[index]}
+            for index in range(behind, new_stop)
         ]
-        at, begin = position + 1, index + 1
+        old_at, new_at = old_stop + 1, new_stop + 1
     return operations
 
 
-def _staying(
-    old: Sequence[Any], new: Sequence[Any], origin: Callable[[Any], Any]
+def _heaviest_common(
+    old: Sequence[Any], new: Sequence[Any], base_of: Callable[[Any], Any]
 ) -> list[tuple[int, int]]:
     """Positions in `old` and `new` of the same elements: the heaviest increasing sequence."""
     positions: dict[int, list[int]] = {}
     for position in range(len(old) - 1, -1, -1):
-        positions.setdefault(id(origin(old[position])), []).append(position)
+        positions.setdefault(id(base_of(old[position])), []).append(position)
     # A Fenwick tree over the positions in `old` holds the best sequence that ends at or before one.
     tree: list[_Chain] = [_EMPTY] * (len(old) + 1)
     for index, item in enumerate(new):
-        known = positions.get(id(origin(item)))
+        known = positions.get(id(base_of(item)))
         if not known:
             continue
         position = known.pop()
         before = _best(tree, position)
-        weight = OPERATION + estimated_size((origin(item),), _MAX_WEIGHT)
+        weight = OPERATION_BYTES + estimated_size((base_of(item),), _MAX_WEIGHT)
         chain = (before[0] + weight, (position, index), before)
         node = position + 1
         while node <= len(old):
@@ -211,13 +215,13 @@ def _matching(
     short: Sequence[Any], long: Sequence[Any], same: Callable[[Any, Any], bool]
 ) -> list[int] | None:
     """Indexes in `long` at which the items of `short` follow one another, or None."""
-    found: list[int] = []
+    indexes: list[int] = []
     index = 0
     for item in short:
         while index < len(long) and not same(item, long[index]):
             index += 1
         if index == len(long):
             return None
-        found.append(index)
+        indexes.append(index)
         index += 1
-    return found
+    return indexes

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import ConflictError, UpdateError
-from ..failures import patch_failure, shown
+from ..failures import brief, patch_failure
 from ..operations import Operation
 from ..order import json_equal
 from ..paths import Parts, parse_pointer, pointer_index, pointer_of
@@ -30,7 +30,7 @@ from .overlay import (
 MAX_COPIED = 1_000_000
 
 
-class Trial:
+class DryRun:
     """A document with operations tried on it; the document itself is never changed."""
 
     def __init__(self, document: Any) -> None:
@@ -142,16 +142,16 @@ class Trial:
 
     def _test(self, tokens: Parts, operation: Operation) -> None:
         value = self.lookup(tokens)
-        found = None if value is MISSING else plain(value)
+        actual = None if value is MISSING else plain(value)
         if "absent" in operation:
             holds = operation["absent"] is (value is MISSING)
         else:
-            holds = value is not MISSING and json_equal(found, operation["value"])
+            holds = value is not MISSING and json_equal(actual, operation["value"])
         if not holds:
             path = pointer_of(tokens)
-            state = "there is nothing" if value is MISSING else f"there is {shown(found)}"
+            state = "there is nothing" if value is MISSING else f"there is {brief(actual)}"
             raise ConflictError(
-                f"the test of {_named(path)} failed: {state}", path=path, value=found
+                f"the test of {_named(path)} failed: {state}", path=path, value=actual
             )
 
 

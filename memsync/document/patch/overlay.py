@@ -12,7 +12,7 @@ from typing import Any
 from ..operations import Operation
 from ..order import identical
 from ..paths import pointer_index, pointer_of
-from ..sizes import OPERATION, estimated_size
+from ..sizes import OPERATION_BYTES, estimated_size
 from ..traversal import MISSING
 from ..values import detached, field_name
 from .array_diff import array_operations
@@ -60,7 +60,7 @@ class ShadowObject:
 
     def operations(self, path: tuple[str, ...]) -> list[Operation]:
         """What turns the base into this, the fields that stay at their place first."""
-        self._settle()
+        self._restore_order()
         operations: list[Operation] = []
         for name, value in self.changed.items():
             operations += value_operations((*path, name), dict.get(self.base, name), value)
@@ -74,7 +74,7 @@ class ShadowObject:
 
     def inverse(self, path: tuple[str, ...]) -> list[Operation]:
         """What turns this into the base again, the order of the fields included."""
-        self._settle()
+        self._restore_order()
         moved = self._out_of_place()
         if 2 * len(moved) > len(self.base) and self._is_short_without(moved):
             # More would go and come again than stays: shorter said in one operation.
@@ -94,16 +94,16 @@ class ShadowObject:
 
     def _is_short_without(self, moved: dict[str, None]) -> bool:
         staying = (item for name, item in dict.items(self.base) if name not in moved)
-        limit = 2 * OPERATION * len(moved)
+        limit = 2 * OPERATION_BYTES * len(moved)
         return estimated_size(staying, limit) < limit
 
-    def _settle(self) -> None:
+    def _restore_order(self) -> None:
         """Fields at the end that were removed and set again in order have kept their place."""
-        again = [name for name in self.added if name in self.removed]
-        if not again or again != list(self.added)[: len(again)]:
+        restored = [name for name in self.added if name in self.removed]
+        if not restored or restored != list(self.added)[: len(restored)]:
             return
-        if again == list(dict.keys(self.base))[-len(again) :]:
-            for name in again:
+        if restored == list(dict.keys(self.base))[-len(restored) :]:
+            for name in restored:
                 self.changed[name] = self.added.pop(name)
                 del self.removed[name]
 
@@ -182,8 +182,8 @@ class ShadowArray:
                 for index, value in sorted(self._changed.items())
                 for operation in value_operations((*path, str(index)), self.base[index], value)
             ]
-        old, new = self._touched()
-        operations = array_operations(pointer_of(path), old, new, self._start, _unmoved, _origin)
+        old, new = self._changed_range()
+        operations = array_operations(pointer_of(path), old, new, self._start, _unmoved, _base_of)
         # An element that is written as a whole brings the changes inside it along.
         whole = {id(operation.get("value")) for operation in operations}
         for index, item in enumerate(new):
@@ -199,7 +199,7 @@ class ShadowArray:
                 for index, value in sorted(self._changed.items())
                 for operation in value_inverse((*path, str(index)), self.base[index], value)
             ]
-        old, new = self._touched()
+        old, new = self._changed_range()
         operations: list[Operation] = []
         for index, item in enumerate(new):
             if is_shadow(item) and any(item.base is other for other in old):
@@ -210,11 +210,11 @@ class ShadowArray:
             old,
             self._start,
             lambda item, base: _unmoved(base, item),
-            _origin,
+            _base_of,
         )
         return [_detached(operation) for operation in operations]
 
-    def _touched(self) -> tuple[list[Any], list[Any]]:
+    def _changed_range(self) -> tuple[list[Any], list[Any]]:
         """The elements between the untouched ends: those of the base, and those that are now."""
         items = self._copy()
         # Where elements were put in and taken out at one place, the untouched ends would overlap.
@@ -260,7 +260,7 @@ def _unmoved(base: Any, item: Any) -> bool:
     return base is item or identical(base, item)
 
 
-def _origin(item: Any) -> Any:
+def _base_of(item: Any) -> Any:
     return item.base if is_shadow(item) else item
 
 

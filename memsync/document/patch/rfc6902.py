@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..failures import ForeignValueError, patch_failure, shown
+from ..failures import ForeignValueError, brief, patch_failure
 from ..operations import Operation
 from ..order import type_name
 from ..paths import parse_pointer
 from ..traversal import MISSING
 from ..values import detached, explain_foreign, normalize
-from .dry_run import Trial
+from .dry_run import DryRun
 from .overlay import ShadowObject, child, is_array, plain
 
 # Besides "op" and "path"; other members are ignored, as RFC 6902 demands.
@@ -44,10 +44,10 @@ def check_patch(patch: Any) -> list[Operation]:
 
 def _check_operation(operation: Any) -> Operation:
     if not isinstance(operation, dict):
-        raise patch_failure("bad_operand", f"an operation must be an object: {shown(operation)}")
+        raise patch_failure("bad_operand", f"an operation must be an object: {brief(operation)}")
     kind, path = dict.get(operation, "op"), dict.get(operation, "path")
     if not isinstance(kind, str) or kind not in _MEMBERS:
-        raise patch_failure("unknown_operator", f"unknown operation {shown(kind)}", path)
+        raise patch_failure("unknown_operator", f"unknown operation {brief(kind)}", path)
     checked: Operation = {"op": kind, "path": _check_pointer(operation, "path")}
     member = _MEMBERS[kind]
     if kind == "test" and isinstance(dict.get(operation, "absent"), bool):
@@ -82,7 +82,7 @@ def compile_patch(document: Any, patch: Any) -> list[Operation]:
     >>> compile_patch({"a": 1}, [{"op": "move", "from": "/a", "path": "/b"}])
     [{'op': 'remove', 'path': '/a'}, {'op': 'add', 'path': '/b', 'value': 1}]
     """
-    return _difference(document, patch, Trial.operations)
+    return _net_change(document, patch, DryRun.operations)
 
 
 def apply_patch(document: Any, patch: Any) -> Any:
@@ -95,10 +95,10 @@ def apply_patch(document: Any, patch: Any) -> Any:
     {'a': [1, 2]}
     """
     checked = check_patch(patch)
-    trial = _try(normalize(document), checked)
-    if not is_array(trial.root):
-        _require_object(document, trial)
-    return plain(trial.root)
+    dry_run = _dry_run(normalize(document), checked)
+    if not is_array(dry_run.root):
+        _require_object(document, dry_run)
+    return plain(dry_run.root)
 
 
 def invert(document: Any, patch: Any) -> list[Operation]:
@@ -110,34 +110,34 @@ def invert(document: Any, patch: Any) -> list[Operation]:
     >>> invert({"a": 1}, [{"op": "replace", "path": "/a", "value": 2}])
     [{'op': 'replace', 'path': '/a', 'value': 1}]
     """
-    return _difference(document, patch, Trial.inverse)
+    return _net_change(document, patch, DryRun.inverse)
 
 
-def _difference(
-    document: Any, patch: Any, way: Callable[[Trial], list[Operation]]
+def _net_change(
+    document: Any, patch: Any, result: Callable[[DryRun], list[Operation]]
 ) -> list[Operation]:
     checked = check_patch(patch)
     try:
-        trial = _try(document, checked)
-        _require_object(document, trial)
-        return way(trial)
+        dry_run = _dry_run(document, checked)
+        _require_object(document, dry_run)
+        return result(dry_run)
     except (ForeignValueError, RecursionError):
         explain_foreign(document)
         raise
 
 
-def _try(document: Any, operations: list[Operation]) -> Trial:
-    trial = Trial(document)
+def _dry_run(document: Any, operations: list[Operation]) -> DryRun:
+    dry_run = DryRun(document)
     for operation in operations:
-        trial.apply(operation)
-    return trial
+        dry_run.apply(operation)
+    return dry_run
 
 
-def _require_object(document: Any, trial: Trial) -> None:
-    root = trial.root
+def _require_object(document: Any, dry_run: DryRun) -> None:
+    root = dry_run.root
     if isinstance(document, dict) and not isinstance(root, (dict, ShadowObject)):
-        found = type_name(plain(root))
-        raise patch_failure("bad_value", f"the document must stay an object, not be {found}", "")
+        actual = type_name(plain(root))
+        raise patch_failure("bad_value", f"the document must stay an object, not be {actual}", "")
 
 
 def value_at_pointer(document: Any, pointer: str) -> Any:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ...errors import UpdateError
-from ..failures import failure, shown
+from ..failures import brief, failure
 from ..values import normalize
 from .query import Query, parse_query
 
@@ -34,7 +34,7 @@ def parse_array_filters(array_filters: Any) -> Filters:
 def _parse_one(item: Any) -> tuple[str, Query]:
     if not isinstance(item, dict):
         raise failure(
-            "array_filters", f"an array filter must be an object, not {shown(item)}", code=14
+            "array_filters", f"an array filter must be an object, not {brief(item)}", code=14
         )
     try:
         query = parse_query(item)

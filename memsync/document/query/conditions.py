@@ -28,13 +28,13 @@ from ..paths import Parts
 from ..traversal import MISSING, reach
 
 # At which elements arrays were entered to find a match, the last one last.
-Found = list[int]
+MatchedIndexes = list[int]
 
 
 class Condition(Protocol):
     """A test of what a path means."""
 
-    def at(self, node: Any, parts: Parts, found: Found | None) -> bool: ...
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool: ...
 
     def single(self, value: Any) -> bool: ...
 
@@ -46,11 +46,11 @@ class Leaf:
         self.single = test
         self.into_leaf = into_leaf
 
-    def at(self, node: Any, parts: Parts, found: Found | None) -> bool:
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
         for value, index in reach(node, parts, 0, self.into_leaf):
             if self.single(value):
-                if found is not None and index is not None:
-                    found.append(index)
+                if matched is not None and index is not None:
+                    matched.append(index)
                 return True
         return False
 
@@ -68,12 +68,12 @@ class ElementMatch:
             (index for index, item in enumerate(list.__iter__(value)) if self.test(item)), None
         )
 
-    def at(self, node: Any, parts: Parts, found: Found | None) -> bool:
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
         for value, outer in reach(node, parts, 0, False):
             index = self._index(value)
             if index is not None:
-                if found is not None:
-                    found.append(index if outer is None else outer)
+                if matched is not None:
+                    matched.append(index if outer is None else outer)
                 return True
         return False
 
@@ -87,8 +87,8 @@ class AllOf:
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self.conditions = conditions
 
-    def at(self, node: Any, parts: Parts, found: Found | None) -> bool:
-        return all(condition.at(node, parts, found) for condition in self.conditions)
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
+        return all(condition.at(node, parts, matched) for condition in self.conditions)
 
     def single(self, value: Any) -> bool:
         return all(condition.single(value) for condition in self.conditions)
@@ -100,7 +100,7 @@ class Negation:
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
 
-    def at(self, node: Any, parts: Parts, found: Found | None) -> bool:
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
         return not self.condition.at(node, parts, None)
 
     def single(self, value: Any) -> bool:

@@ -18,8 +18,8 @@ from .conditions import (
     AllOf,
     Condition,
     ElementMatch,
-    Found,
     Leaf,
+    MatchedIndexes,
     Negation,
     equality,
     is_operator_object,
@@ -37,7 +37,7 @@ class Query:
 
     def __init__(
         self,
-        test: Callable[[Any, Found | None], bool],
+        test: Callable[[Any, MatchedIndexes | None], bool],
         names: list[str],
         order: tuple[int, str] = (0, ""),
     ) -> None:
@@ -45,14 +45,14 @@ class Query:
         self.names = names
         self.order = order
 
-    def __call__(self, document: Any, found: Found | None = None) -> bool:
-        """Whether `document` matches; then `found` is told of the elements that did."""
-        if found is None:
+    def __call__(self, document: Any, matched: MatchedIndexes | None = None) -> bool:
+        """Whether `document` matches; then `matched` is told of the elements that did."""
+        if matched is None:
             return self.test(document, None)
-        mine: Found = []
-        if not self.test(document, mine):
+        own: MatchedIndexes = []
+        if not self.test(document, own):
             return False
-        found += mine
+        matched += own
         return True
 
 
@@ -128,24 +128,28 @@ _RANKS["$options"] = _RANKS["$regex"]
 
 
 def _field(parts: Parts, condition: Condition, order: tuple[int, str]) -> Query:
-    return Query(lambda document, found: condition.at(document, parts, found), [parts[0]], order)
+    return Query(
+        lambda document, matched: condition.at(document, parts, matched), [parts[0]], order
+    )
 
 
 def _conjunction(queries: list[Query]) -> Query:
     return Query(
-        lambda document, found: all(query(document, found) for query in queries), _names(queries)
+        lambda document, matched: all(query(document, matched) for query in queries),
+        _names(queries),
     )
 
 
 def _disjunction(queries: list[Query]) -> Query:
     return Query(
-        lambda document, found: any(query(document, found) for query in queries), _names(queries)
+        lambda document, matched: any(query(document, matched) for query in queries),
+        _names(queries),
     )
 
 
 def _rejection(queries: list[Query]) -> Query:
     return Query(
-        lambda document, found: not any(query(document) for query in queries), _names(queries)
+        lambda document, matched: not any(query(document) for query in queries), _names(queries)
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cmp_to_key
 from typing import Any, NamedTuple
 
-from ..failures import failure, shown
+from ..failures import brief, failure
 from ..order import (
     as_integer,
     compare,
@@ -30,19 +30,19 @@ from .operators import (
     Change,
     Context,
     Operator,
-    Place,
     Rearranged,
     Splice,
+    Target,
 )
 
 
-def _require_array(name: str, current: Any, place: Place, code: int = 0) -> list[Any]:
+def _require_array(name: str, current: Any, target: Target, code: int = 0) -> list[Any]:
     if isinstance(current, list):
         return current
     raise failure(
         "not_array",
-        f"{name}: the field {place.path!r} is {type_name(current)}, not an array",
-        place.path,
+        f"{name}: the field {target.path!r} is {type_name(current)}, not an array",
+        target.path,
         code,
     )
 
@@ -59,52 +59,52 @@ class Push(NamedTuple):
 _MODIFIERS = ("$each", "$position", "$slice", "$sort")
 
 
-def _prepare_push(operand: Any, place: Place) -> Push:
+def _prepare_push(operand: Any, target: Target) -> Push:
     if not isinstance(operand, dict) or "$each" not in operand:
-        return Push([normalize(operand, place.path, place.depth + 1)])
+        return Push([normalize(operand, target.path, target.depth + 1)])
     # The modifiers are no part of the document, only the values are as deep as they will be.
     modifiers = {
-        name: normalize(value, place.path, place.depth if name == "$each" else 0)
+        name: normalize(value, target.path, target.depth if name == "$each" else 0)
         for name, value in dict.items(operand)
     }
     for name in modifiers:
         if name not in _MODIFIERS:
-            raise failure("bad_value", f"$push: unknown modifier {name!r}", place.path)
+            raise failure("bad_value", f"$push: unknown modifier {name!r}", target.path)
     values = modifiers["$each"]
     if not isinstance(values, list):
         raise failure(
-            "bad_value", f"$push: $each needs an array, not {type_name(values)}", place.path
+            "bad_value", f"$push: $each needs an array, not {type_name(values)}", target.path
         )
-    limit = _whole_number("$slice", modifiers, place)
-    key = _sort_key(modifiers["$sort"], place) if "$sort" in modifiers else None
-    return Push(values, _whole_number("$position", modifiers, place), limit, key)
+    limit = _whole_number("$slice", modifiers, target)
+    key = _sort_key(modifiers["$sort"], target) if "$sort" in modifiers else None
+    return Push(values, _whole_number("$position", modifiers, target), limit, key)
 
 
-def _whole_number(name: str, modifiers: dict[str, Any], place: Place) -> int | None:
+def _whole_number(name: str, modifiers: dict[str, Any], target: Target) -> int | None:
     if name not in modifiers:
         return None
     number = as_integer(modifiers[name])
     if number is None:
         raise failure(
             "bad_value",
-            f"$push: {name} needs a 64-bit integer, not {shown(modifiers[name])}",
-            place.path,
+            f"$push: {name} needs a 64-bit integer, not {brief(modifiers[name])}",
+            target.path,
         )
     return number
 
 
-def _sort_key(pattern: Any, place: Place) -> Callable[[Any], Any]:
+def _sort_key(pattern: Any, target: Target) -> Callable[[Any], Any]:
     if not isinstance(pattern, dict):
-        _require_direction(pattern, place)
+        _require_direction(pattern, target)
         return cmp_to_key(lambda left, right: compare(left, right) * int(pattern))
     if not pattern:
-        raise failure("bad_value", "$push: $sort needs at least one field", place.path)
+        raise failure("bad_value", "$push: $sort needs at least one field", target.path)
     keys = []
     for field, direction in pattern.items():
-        _require_direction(direction, place)
+        _require_direction(direction, target)
         if "" in field.split("."):
             raise failure(
-                "bad_value", f"$push: the $sort field {field!r} has an empty part", place.path
+                "bad_value", f"$push: the $sort field {field!r} has an empty part", target.path
             )
         keys.append((field.split("."), int(direction)))
 
@@ -118,12 +118,12 @@ def _sort_key(pattern: Any, place: Place) -> Callable[[Any], Any]:
     return cmp_to_key(compare_elements)
 
 
-def _require_direction(direction: Any, place: Place) -> None:
+def _require_direction(direction: Any, target: Target) -> None:
     if not is_number(direction) or direction not in (1, -1):
         raise failure(
             "bad_value",
-            f"$push: $sort needs 1, -1 or an object of fields with 1 or -1, not {shown(direction)}",
-            place.path,
+            f"$push: $sort needs 1, -1 or an object of fields with 1 or -1, not {brief(direction)}",
+            target.path,
         )
 
 
@@ -142,10 +142,10 @@ def _sort_value(element: Any, parts: list[str]) -> Any:
     return element
 
 
-def _push(current: Any, push: Push, place: Place, context: Context) -> Any:
+def _push(current: Any, push: Push, target: Target, context: Context) -> Any:
     if current is MISSING:
         return _sliced(_sorted(push.values, push.key), push.limit)
-    array = _require_array("$push", current, place)
+    array = _require_array("$push", current, target)
     position = _insertion_index(len(array), push.position)
     if push.key is None:
         change = _splice(len(array), position, push)
@@ -209,18 +209,18 @@ def _outside(low: int, high: int, first: int, last: int) -> list[int]:
     return [*range(high - 1, last - 1, -1), *range(first - 1, low - 1, -1)]
 
 
-def _prepare_add_to_set(operand: Any, place: Place) -> list[Any]:
+def _prepare_add_to_set(operand: Any, target: Target) -> list[Any]:
     if not isinstance(operand, dict) or next(iter(operand), "") != "$each":
-        return [normalize(operand, place.path, place.depth + 1)]
-    values = normalize(operand["$each"], place.path, place.depth)
+        return [normalize(operand, target.path, target.depth + 1)]
+    values = normalize(operand["$each"], target.path, target.depth)
     if not isinstance(values, list):
         raise failure(
             "type_mismatch",
             f"$addToSet: $each needs an array, not {type_name(values)}",
-            place.path,
+            target.path,
         )
     if len(operand) > 1:
-        raise failure("bad_value", "$addToSet: nothing may follow $each", place.path)
+        raise failure("bad_value", "$addToSet: nothing may follow $each", target.path)
     return _without_known(values, [])
 
 
@@ -236,35 +236,35 @@ def _without_known(values: list[Any], known: list[Any]) -> list[Any]:
     return fresh
 
 
-def _add_to_set(current: Any, values: list[Any], place: Place, context: Context) -> Any:
+def _add_to_set(current: Any, values: list[Any], target: Target, context: Context) -> Any:
     if current is MISSING:
         return values
-    array = _require_array("$addToSet", current, place)
+    array = _require_array("$addToSet", current, target)
     fresh = _without_known(values, array)
     return Splice((), len(array), fresh) if fresh else UNCHANGED
 
 
-def _prepare_pop(operand: Any, place: Place) -> int:
-    end = as_integer(normalize(operand, place.path))
+def _prepare_pop(operand: Any, target: Target) -> int:
+    end = as_integer(normalize(operand, target.path))
     if end not in (1, -1):
         raise failure(
             "bad_value",
-            f"$pop: {place.path!r} needs 1 (the last) or -1 (the first), not {shown(operand)}",
-            place.path,
+            f"$pop: {target.path!r} needs 1 (the last) or -1 (the first), not {brief(operand)}",
+            target.path,
             code=9,
         )
     return end
 
 
-def _pop(current: Any, end: int, place: Place, context: Context) -> Any:
-    array = _require_array("$pop", current, place, code=14)
+def _pop(current: Any, end: int, target: Target, context: Context) -> Any:
+    array = _require_array("$pop", current, target, code=14)
     if not array:
         return UNCHANGED
     return Splice((len(array) - 1 if end == 1 else 0,), 0, ())
 
 
-def _prepare_pull(operand: Any, place: Place) -> Callable[[Any], bool]:
-    wanted = normalize(operand, place.path)
+def _prepare_pull(operand: Any, target: Target) -> Callable[[Any], bool]:
+    wanted = normalize(operand, target.path)
     if not isinstance(wanted, dict):
         return lambda item: equal(item, wanted)
     if next(iter(wanted), None) in PULL_OPERATORS:
@@ -274,21 +274,21 @@ def _prepare_pull(operand: Any, place: Place) -> Callable[[Any], bool]:
     return lambda item: isinstance(item, dict) and query(item)
 
 
-def _prepare_pull_all(operand: Any, place: Place) -> Callable[[Any], bool]:
-    values = normalize(operand, place.path)
+def _prepare_pull_all(operand: Any, target: Target) -> Callable[[Any], bool]:
+    values = normalize(operand, target.path)
     if not isinstance(values, list):
         raise failure(
             "bad_value",
-            f"$pullAll: {place.path!r} needs an array, not {type_name(values)}",
-            place.path,
+            f"$pullAll: {target.path!r} needs an array, not {type_name(values)}",
+            target.path,
         )
     unwanted = frozenset(map(equality_key, values))
     return lambda item: equality_key(item) in unwanted
 
 
 def _culling(name: str) -> Change:
-    def change(current: Any, unwanted: Any, place: Place, context: Context) -> Any:
-        array = _require_array(name, current, place)
+    def change(current: Any, unwanted: Any, target: Target, context: Context) -> Any:
+        array = _require_array(name, current, target)
         removed = [index for index, item in enumerate(list.__iter__(array)) if unwanted(item)]
         return Splice(removed[::-1], 0, ()) if removed else UNCHANGED
 

@@ -15,11 +15,11 @@ from ..failures import ForeignValueError, failure
 from ..live.replay import replay
 from ..operations import Operation
 from ..patch.array_diff import array_operations, patch_size, splice_operations
-from ..patch.dry_run import Trial
+from ..patch.dry_run import DryRun
 from ..patch.overlay import is_shadow, plain
 from ..paths import parse_path, pointer_of
 from ..query.array_filters import Filters, parse_array_filters
-from ..sizes import OPERATION, estimated_size
+from ..sizes import OPERATION_BYTES, estimated_size
 from ..traversal import MISSING
 from ..values import detached, explain_foreign, normalize
 from .operators import (
@@ -94,7 +94,7 @@ def _compile(
     document: Any, steps: Iterable[tuple[Step, Any]], context: Context, ambiguous: bool
 ) -> list[Operation]:
     final: list[Operation] = []
-    trial = Trial(document)
+    dry_run = DryRun(document)
     for step, operand in steps:
         direct = None
         if not ambiguous and step.operator is not RENAME:
@@ -102,13 +102,13 @@ def _compile(
         if direct is not None:
             final += direct
             continue
-        operations, independent = resolved_operations(trial.root, step, operand, context)
+        operations, independent = resolved_operations(dry_run.root, step, operand, context)
         if independent and not ambiguous:
             final += operations
         else:
             for operation in operations:
-                trial.apply(operation)
-    return final + trial.operations() if trial.root is not document else final
+                dry_run.apply(operation)
+    return final + dry_run.operations() if dry_run.root is not document else final
 
 
 def apply_update(
@@ -199,19 +199,19 @@ def resolved_operations(
     """
     if step.operator is RENAME:
         return _rename(root, step, context), False
-    place = resolve(root, step.parts)
-    if place.exists:
-        current = plain(place.node) if is_shadow(place.node) else place.node
+    resolved = resolve(root, step.parts)
+    if resolved.exists:
+        current = plain(resolved.node) if is_shadow(resolved.node) else resolved.node
         new = step.change(current, operand, step, context)
         if new is UNCHANGED:
             return [], True
-        return _write(pointer_of(place.tokens), current, new, place.in_array), True
+        return _write(pointer_of(resolved.tokens), current, new, resolved.in_array), True
     absent = step.operator.absent
     if absent is Absent.CREATES:
         new = step.change(MISSING, operand, step, context)
-        return ([] if new is UNCHANGED else create(place, step, new)), False
+        return ([] if new is UNCHANGED else create(resolved, step, new)), False
     if absent is Absent.IGNORES_IF_POSSIBLE:
-        require_viable(place, step.name, step.path)
+        require_viable(resolved, step.name, step.path)
     return [], True
 
 
@@ -235,7 +235,7 @@ def _splice(pointer: str, array: list[Any], splice: Splice) -> list[Operation]:
         # More goes than stays: what stays is the shorter thing to say, if it is not large.
         gone = set(splice.removed)
         kept = [item for index, item in enumerate(list.__iter__(array)) if index not in gone]
-        removals = len(splice.removed) * (OPERATION + len(pointer))
+        removals = len(splice.removed) * (OPERATION_BYTES + len(pointer))
         if estimated_size(kept, removals) < removals:
             kept[splice.at : splice.at] = splice.values
             return [{"op": "replace", "path": pointer, "value": detached(kept)}]
@@ -246,7 +246,7 @@ def _rearrange(pointer: str, array: list[Any], values: list[Any]) -> list[Operat
     operations = array_operations(pointer, list.copy(array), values)
     if len(operations) > 1 and 2 * len(operations) > len(values):
         size = patch_size(operations)
-        if OPERATION + len(pointer) + estimated_size(values, size) < size:
+        if OPERATION_BYTES + len(pointer) + estimated_size(values, size) < size:
             return [{"op": "replace", "path": pointer, "value": detached(values)}]
     for operation in operations:
         if "value" in operation:
@@ -260,8 +260,8 @@ def _rename(root: Any, step: Step, context: Context) -> list[Operation]:
         require_viable(source, "$rename", step.field)
         return []
     target = resolve(root, step.parts)
-    for place, path in ((source, step.field), (target, step.path)):
-        if place.through_array:
+    for resolved, path in ((source, step.field), (target, step.path)):
+        if resolved.through_array:
             raise failure(
                 "bad_value", f"$rename: {path!r} leads through an array, which it must not", path
             )

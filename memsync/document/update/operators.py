@@ -16,7 +16,7 @@ from operator import add, and_, mul, or_, xor
 from typing import Any, NamedTuple, Protocol
 
 from ...errors import UsageError
-from ..failures import failure, shown
+from ..failures import brief, failure
 from ..order import (
     INT64_MAX,
     INT64_MIN,
@@ -63,7 +63,7 @@ class Context(NamedTuple):
     insert: bool
 
 
-class Place(Protocol):
+class Target(Protocol):
     """Where an operator is applied, as far as messages and limits need it."""
 
     @property
@@ -73,8 +73,8 @@ class Place(Protocol):
     def depth(self) -> int: ...
 
 
-Prepare = Callable[[Any, Place], Any]
-Change = Callable[[Any, Any, Place, Context], Any]
+Prepare = Callable[[Any, Target], Any]
+Change = Callable[[Any, Any, Target, Context], Any]
 
 
 class Operator(NamedTuple):
@@ -86,36 +86,36 @@ class Operator(NamedTuple):
     absent: Absent = Absent.CREATES
 
 
-def prepare_value(operand: Any, place: Place) -> Any:
-    return normalize(operand, place.path, place.depth)
+def prepare_value(operand: Any, target: Target) -> Any:
+    return normalize(operand, target.path, target.depth)
 
 
-def _set(current: Any, value: Any, place: Place, context: Context) -> Any:
+def _set(current: Any, value: Any, target: Target, context: Context) -> Any:
     return UNCHANGED if current is not MISSING and identical(current, value) else value
 
 
-def _set_on_insert(current: Any, value: Any, place: Place, context: Context) -> Any:
-    return _set(current, value, place, context) if context.insert else UNCHANGED
+def _set_on_insert(current: Any, value: Any, target: Target, context: Context) -> Any:
+    return _set(current, value, target, context) if context.insert else UNCHANGED
 
 
-def _ignore_operand(operand: Any, place: Place) -> Any:
-    return normalize(operand, place.path)
+def _ignore_operand(operand: Any, target: Target) -> Any:
+    return normalize(operand, target.path)
 
 
-def _unset(current: Any, operand: Any, place: Place, context: Context) -> Any:
+def _unset(current: Any, operand: Any, target: Target, context: Context) -> Any:
     return REMOVED
 
 
 def _prepare_number(name: str) -> Prepare:
-    def prepare(operand: Any, place: Place) -> Any:
+    def prepare(operand: Any, target: Target) -> Any:
         if type(operand) is int and INT64_MIN <= operand <= INT64_MAX:
             return operand
-        number = normalize(operand, place.path)
+        number = normalize(operand, target.path)
         if not is_number(number):
             raise failure(
                 "type_mismatch",
-                f"{name}: the operand for {place.path!r} is {described(number)}, not a number",
-                place.path,
+                f"{name}: the operand for {target.path!r} is {described(number)}, not a number",
+                target.path,
             )
         return number
 
@@ -123,7 +123,7 @@ def _prepare_number(name: str) -> Prepare:
 
 
 def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
-    def change(current: Any, operand: Any, place: Place, context: Context) -> Any:
+    def change(current: Any, operand: Any, target: Target, context: Context) -> Any:
         known = current
         if current is MISSING:
             current = 0
@@ -132,8 +132,8 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
             if known is None:
                 raise failure(
                     "type_mismatch",
-                    f"{name}: the field {place.path!r} is {described(current)}, not a number",
-                    place.path,
+                    f"{name}: the field {target.path!r} is {described(current)}, not a number",
+                    target.path,
                 )
             current = known
         try:
@@ -144,9 +144,9 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
         if not fits:
             raise failure(
                 "overflow",
-                f"{name}: the result for {place.path!r} does not fit: "
-                f"{shown(current)} and {shown(operand)}",
-                place.path,
+                f"{name}: the result for {target.path!r} does not fit: "
+                f"{brief(current)} and {brief(operand)}",
+                target.path,
             )
         if result == known and identical(result, known):
             return UNCHANGED
@@ -156,7 +156,7 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
 
 
 def _extreme(sign: int) -> Change:
-    def change(current: Any, operand: Any, place: Place, context: Context) -> Any:
+    def change(current: Any, operand: Any, target: Target, context: Context) -> Any:
         if current is MISSING or compare(operand, current) == sign:
             return operand
         return UNCHANGED
@@ -167,29 +167,29 @@ def _extreme(sign: int) -> Change:
 _BIT_OPERATIONS: dict[str, Callable[[int, int], int]] = {"and": and_, "or": or_, "xor": xor}
 
 
-def _prepare_bit(operand: Any, place: Place) -> Any:
-    operations = normalize(operand, place.path)
+def _prepare_bit(operand: Any, target: Target) -> Any:
+    operations = normalize(operand, target.path)
     if not isinstance(operations, dict) or not operations:
         raise failure(
             "bad_value",
-            f"$bit: {place.path!r} needs an object like {{'and': 5}}, not {shown(operations)}",
-            place.path,
+            f"$bit: {target.path!r} needs an object like {{'and': 5}}, not {brief(operations)}",
+            target.path,
         )
     for name, bits in operations.items():
         if name not in _BIT_OPERATIONS:
             raise failure(
-                "bad_value", f"$bit knows 'and', 'or' and 'xor', not {name!r}", place.path
+                "bad_value", f"$bit knows 'and', 'or' and 'xor', not {name!r}", target.path
             )
         if type(bits) is not int:
             raise failure(
                 "bad_value",
                 f"$bit: the operand of {name!r} is {type_name(bits)}, not an integer",
-                place.path,
+                target.path,
             )
     return operations
 
 
-def _bit(current: Any, operations: Any, place: Place, context: Context) -> Any:
+def _bit(current: Any, operations: Any, target: Target, context: Context) -> Any:
     known = current
     if current is MISSING:
         current = 0
@@ -198,8 +198,8 @@ def _bit(current: Any, operations: Any, place: Place, context: Context) -> Any:
         if type(known) is not int:
             raise failure(
                 "bad_value",
-                f"$bit: the field {place.path!r} is {type_name(current)}, not an integer",
-                place.path,
+                f"$bit: the field {target.path!r} is {type_name(current)}, not an integer",
+                target.path,
             )
         current = known
     for name, bits in operations.items():
@@ -207,33 +207,33 @@ def _bit(current: Any, operations: Any, place: Place, context: Context) -> Any:
     return UNCHANGED if current == known else current
 
 
-def _prepare_date(operand: Any, place: Place) -> Any:
-    wanted = normalize(operand, place.path)
+def _prepare_date(operand: Any, target: Target) -> Any:
+    wanted = normalize(operand, target.path)
     if isinstance(wanted, bool):
         return wanted
     if not isinstance(wanted, dict):
         raise failure(
             "bad_value",
-            f"$currentDate: {place.path!r} needs true or {{'$type': 'date'}}, "
+            f"$currentDate: {target.path!r} needs true or {{'$type': 'date'}}, "
             f"not {type_name(wanted)}",
-            place.path,
+            target.path,
         )
     if list(wanted) != ["$type"] or wanted["$type"] not in ("date", "timestamp"):
         raise failure(
             "bad_value",
-            f"$currentDate: {place.path!r} needs {{'$type': 'date'}} or {{'$type': 'timestamp'}}",
-            place.path,
+            f"$currentDate: {target.path!r} needs {{'$type': 'date'}} or {{'$type': 'timestamp'}}",
+            target.path,
         )
     return wanted
 
 
-def _current_date(current: Any, operand: Any, place: Place, context: Context) -> Any:
+def _current_date(current: Any, operand: Any, target: Target, context: Context) -> Any:
     now = context.now
     if now is None:
         raise UsageError("$currentDate needs the time: pass now=datetime.now(timezone.utc)")
     offset = now.utcoffset() if isinstance(now, datetime) else None
     if offset is None:
-        raise UsageError(f"now must be an aware datetime, one with a time zone, not {shown(now)}")
+        raise UsageError(f"now must be an aware datetime, one with a time zone, not {brief(now)}")
     try:
         utc = now.replace(tzinfo=None) - offset
     except OverflowError:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..failures import failure, shown
+from ..failures import brief, failure
 from ..order import equal, type_name
 from ..paths import (
     Parts,
@@ -25,15 +25,15 @@ from ..paths import (
 from ..traversal import MISSING
 from ..values import check_field_name, normalize
 from .array_operators import ARRAY_OPERATORS
-from .operators import UNCHANGED, VALUE_OPERATORS, Context, Operator, Place
+from .operators import UNCHANGED, VALUE_OPERATORS, Context, Operator, Target
 
 
-def _prepare_rename(operand: Any, place: Place) -> Any:
+def _prepare_rename(operand: Any, target: Target) -> Any:
     """The path to rename to; whether it can be one is checked together with the source."""
-    return normalize(operand, place.path)
+    return normalize(operand, target.path)
 
 
-def _moved(current: Any, value: Any, place: Place, context: Context) -> Any:
+def _moved(current: Any, value: Any, target: Target, context: Context) -> Any:
     """What the destination becomes; one that is equal stays as it is, ``1`` for ``1.0``."""
     return UNCHANGED if current is not MISSING and equal(current, value) else value
 
@@ -92,7 +92,7 @@ def _as_written(parts: Parts) -> Parts:
     return parts
 
 
-class Node:
+class TrieNode:
     """A place in the trie: either a step ends here, or paths go on to `children`.
 
     `filtered` says of an inner node whether its children are ``$[]`` and ``$[id]``.
@@ -103,9 +103,9 @@ class Node:
     def __init__(self, step: Step | None, filtered: bool = False) -> None:
         self.step = step
         self.filtered = filtered
-        self.children: dict[str, Node] = {}
+        self.children: dict[str, TrieNode] = {}
 
-    def ordered(self) -> Iterator[tuple[str, Node]]:
+    def ordered(self) -> Iterator[tuple[str, TrieNode]]:
         """The children in the order in which the server processes them."""
         names = sorted(self.children, key=self._sort_key)
         return ((name, self.children[name]) for name in names)
@@ -125,7 +125,7 @@ class Plan:
     dynamic = False
     identifiers: frozenset[str] = frozenset()
     order: Sequence[int] = (0,)
-    root: Node | None = None
+    root: TrieNode | None = None
 
     def __init__(self) -> None:
         self.given: list[Step] = []
@@ -174,10 +174,10 @@ class Plan:
         elif not (given[0].special and self.dynamic) and given[0].operator is not RENAME:
             self.single = given[0]
 
-    def trie(self) -> Node:
+    def trie(self) -> TrieNode:
         """The trie of all paths."""
         if self.root is None:
-            self.root = Node(None)
+            self.root = TrieNode(None)
             self._insert(*self._first)
         return self.root
 
@@ -187,41 +187,41 @@ class Plan:
             child = node.children.get(part)
             filtered = is_filtered(parts[position + 1])
             if child is None:
-                child = node.children[part] = Node(None, filtered)
+                child = node.children[part] = TrieNode(None, filtered)
             elif child.filtered != filtered or not child.children:
                 raise _conflict(path, parts[: position + 1], child)
             node = child
-        met = node.children.get(parts[-1])
-        if met is not None:
-            raise _conflict(path, parts, met)
-        node.children[parts[-1]] = Node(step)
+        existing = node.children.get(parts[-1])
+        if existing is not None:
+            raise _conflict(path, parts, existing)
+        node.children[parts[-1]] = TrieNode(step)
 
 
-def _conflict(path: str, place: Parts, met: Node) -> Exception:
-    other = list(place)
-    while met.children:
-        name, met = next(iter(met.children.items()))
+def _conflict(path: str, parts: Parts, existing: TrieNode) -> Exception:
+    other = list(parts)
+    while existing.children:
+        name, existing = next(iter(existing.children.items()))
         other.append(name)
     return failure(
         "path_conflict",
-        f"updating {path!r} would create a conflict at {'.'.join(place)!r} with "
+        f"updating {path!r} would create a conflict at {'.'.join(parts)!r} with "
         f"{'.'.join(other)!r}: one update changes a place once, make two updates of it",
         path,
     )
 
 
 # Whether a filter for the identifier has been given.
-Known = Callable[[str], bool]
+IsKnown = Callable[[str], bool]
 
 
-def build_plan(update: dict[str, Any], known: Known) -> tuple[Plan, list[Any]]:
+def build_plan(update: dict[str, Any], known: IsKnown) -> tuple[Plan, list[Any]]:
     """Parse an update completely; the operands, prepared, in the order of `Plan.given`.
 
     Raises `UpdateError`.
     """
     if not isinstance(update, dict):
         raise failure(
-            "bad_operand", f"an update must be an object of operators, not {shown(update)}"
+            "bad_operand", f"an update must be an object of operators, not {brief(update)}"
         )
     plan = Plan()
     operands: list[Any] = []
@@ -230,10 +230,10 @@ def build_plan(update: dict[str, Any], known: Known) -> tuple[Plan, list[Any]]:
         if operator is None:
             raise _unknown_operator(update, name)
         if not isinstance(fields, dict):
-            found = type_name(normalize(fields, name))
+            actual = type_name(normalize(fields, name))
             raise failure(
                 "bad_operand",
-                f"{name} needs an object of fields, {{{name!r}: {{'field': ...}}}}, not {found}",
+                f"{name} needs an object of fields, {{{name!r}: {{'field': ...}}}}, not {actual}",
             )
         for field, operand in dict.items(fields):
             if operator is RENAME:
@@ -258,16 +258,16 @@ def _unknown_operator(update: dict[str, Any], name: Any) -> Exception:
         )
     elif any(isinstance(other, str) and other[:1] == "$" for other in dict.keys(update)):
         known = ", ".join(sorted(OPERATORS))
-        message = f"unknown update operator {shown(name)}; known are {known}"
+        message = f"unknown update operator {brief(name)}; known are {known}"
     else:
         message = (
-            f"{shown(name)} is no operator: to set it write "
-            f"{{'$set': {{{shown(name)}: ...}}}}; replacing the whole document is not an update"
+            f"{brief(name)} is no operator: to set it write "
+            f"{{'$set': {{{brief(name)}: ...}}}}; replacing the whole document is not an update"
         )
     return failure("unknown_operator", message)
 
 
-def _add_rename(plan: Plan, field: str, operand: Any, known: Known) -> Any:
+def _add_rename(plan: Plan, field: str, operand: Any, known: IsKnown) -> Any:
     if not isinstance(field, str):
         check_field_name(field, "$rename")
     source = parse_path(field)
@@ -299,7 +299,7 @@ def _check_rename(field: str, source: UpdatePath, target: str, parsed: UpdatePat
             )
 
 
-def _check_identifiers(path: str, parsed: UpdatePath, known: Known) -> None:
+def _check_identifiers(path: str, parsed: UpdatePath, known: IsKnown) -> None:
     for identifier in parsed.identifiers:
         if not known(identifier):
             raise failure(

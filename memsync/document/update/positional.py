@@ -13,11 +13,11 @@ from ..failures import failure
 from ..order import type_name
 from ..paths import Parts, array_index
 from ..query.array_filters import Filters
-from ..query.conditions import Found
+from ..query.conditions import MatchedIndexes
 from ..query.query import parse_query
 from ..traversal import MISSING
 from ..values import normalize
-from .plan import Node, Plan, Step
+from .plan import Plan, Step, TrieNode
 
 
 def expand(plan: Plan, document: Any, filters: Filters, filter: Any) -> Iterator[Step]:
@@ -31,7 +31,7 @@ class _Expansion:
         self.filters = filters
         self.filter = filter
 
-    def walk(self, node: Node, value: Any, path: Parts) -> Iterator[Step]:
+    def walk(self, node: TrieNode, value: Any, path: Parts) -> Iterator[Step]:
         if node.step is not None:
             yield node.step if node.step.parts == path else node.step.at(path)
         elif node.filtered:
@@ -40,20 +40,20 @@ class _Expansion:
             for part, child in self._fields(node, path):
                 yield from self.walk(child, _child(value, part), (*path, part))
 
-    def _walk_elements(self, node: Node, value: Any, path: Parts) -> Iterator[Step]:
-        shown = ".".join(path)
+    def _walk_elements(self, node: TrieNode, value: Any, path: Parts) -> Iterator[Step]:
+        dotted = ".".join(path)
         if value is MISSING:
             raise failure(
                 "array_path_missing",
-                f"the path {shown!r} must exist in the document to update its elements",
-                shown,
+                f"the path {dotted!r} must exist in the document to update its elements",
+                dotted,
             )
         if not isinstance(value, list):
             raise failure(
                 "not_array",
-                f"the elements of {shown!r} cannot be updated: it is {type_name(value)}, "
+                f"the elements of {dotted!r} cannot be updated: it is {type_name(value)}, "
                 "not an array",
-                shown,
+                dotted,
             )
         # All elements are matched before any is updated.
         matched = [
@@ -62,10 +62,10 @@ class _Expansion:
         ]
         for index, item, children in matched:
             if children:
-                place = (*path, index)
-                yield from self.walk(_merge_all(children, place), item, place)
+                inner = (*path, index)
+                yield from self.walk(_merge_all(children, inner), item, inner)
 
-    def _matching(self, node: Node, item: Any) -> list[Node]:
+    def _matching(self, node: TrieNode, item: Any) -> list[TrieNode]:
         children = []
         for part, child in node.ordered():
             identifier = part[2:-1]
@@ -73,34 +73,34 @@ class _Expansion:
                 children.append(child)
         return children
 
-    def _fields(self, node: Node, path: Parts) -> list[tuple[str, Node]]:
+    def _fields(self, node: TrieNode, path: Parts) -> list[tuple[str, TrieNode]]:
         """The children in processing order, ``$`` among them at the index it stands for."""
         if "$" not in node.children:
             return list(node.ordered())
         index = self._position(path)
-        merged = Node(None)
+        merged = TrieNode(None)
         merged.children = {part: child for part, child in node.children.items() if part != "$"}
         positional = node.children["$"]
         if index in merged.children:
-            place = (*path, index)
-            merged.children[index] = _merge_all([positional, merged.children[index]], place)
+            inner = (*path, index)
+            merged.children[index] = _merge_all([positional, merged.children[index]], inner)
         else:
             merged.children[index] = positional
         return list(merged.ordered())
 
     def _position(self, path: Parts) -> str:
         """The index at which the filter matched an array: the last one, whichever array that is."""
-        found: Found = []
+        matched: MatchedIndexes = []
         if self.filter is not None:
-            parse_query(normalize(self.filter))(self.document, found)
-        if found:
-            return str(found[-1])
-        shown = ".".join((*path, "$"))
+            parse_query(normalize(self.filter))(self.document, matched)
+        if matched:
+            return str(matched[-1])
+        dotted = ".".join((*path, "$"))
         raise failure(
             "positional_no_match",
-            f"the positional operator in {shown!r} found no match: the filter must match an "
+            f"the positional operator in {dotted!r} found no match: the filter must match an "
             "element of the array",
-            shown,
+            dotted,
         )
 
 
@@ -114,7 +114,7 @@ def _child(value: Any, part: str) -> Any:
     return MISSING
 
 
-def _merge_all(nodes: list[Node], path: Parts) -> Node:
+def _merge_all(nodes: list[TrieNode], path: Parts) -> TrieNode:
     """One node for all that applies to the same place. Raises where two want the same of it."""
     merged = nodes[0]
     for node in nodes[1:]:
@@ -122,14 +122,14 @@ def _merge_all(nodes: list[Node], path: Parts) -> Node:
     return merged
 
 
-def _merge(left: Node, right: Node, path: Parts) -> Node:
+def _merge(left: TrieNode, right: TrieNode, path: Parts) -> TrieNode:
     if not left.children or not right.children or left.filtered != right.filtered:
-        shown = ".".join(path)
-        raise failure("path_conflict", f"the update creates a conflict at {shown!r}", shown)
-    merged = Node(None, left.filtered)
+        dotted = ".".join(path)
+        raise failure("path_conflict", f"the update creates a conflict at {dotted!r}", dotted)
+    merged = TrieNode(None, left.filtered)
     merged.children = dict(left.children)
     for part, child in right.children.items():
         known = merged.children.get(part)
-        place = (*path, part)
-        merged.children[part] = child if known is None else _merge(known, child, place)
+        inner = (*path, part)
+        merged.children[part] = child if known is None else _merge(known, child, inner)
     return merged

@@ -9,13 +9,13 @@ from ..operations import Operation
 from ..order import OBJECT, described, rank, type_name
 from ..patch.overlay import ShadowArray, ShadowObject, is_array, is_object, plain
 from ..paths import MAX_PADDING, Parts, array_index, pointer_of
-from ..sizes import OPERATION, estimated_size
+from ..sizes import OPERATION_BYTES, estimated_size
 from ..traversal import MISSING
-from .operators import Place
+from .operators import Target
 
 # From so many nulls on an array is written anew rather than filled up one by one, where that is
 # shorter. The index has two digits then, which is what `UpdatePath.ambiguous` goes by.
-MANY = 16
+REWRITE_PADDING = 16
 
 
 class Resolved(NamedTuple):
@@ -64,46 +64,48 @@ def _element(array: Any, index: Any) -> Any:
     return array.get(index) if isinstance(array, ShadowArray) else array[index]
 
 
-def require_viable(place: Resolved, name: str, path: str) -> None:
+def require_viable(resolved: Resolved, name: str, path: str) -> None:
     """Raise unless what is missing at `place` could exist: in an object, or behind an array's end.
 
     Operators that only ignore what is missing still refuse a path through a scalar.
     """
-    if is_object(place.node) or (is_array(place.node) and array_index(place.rest[0]) is not None):
+    if is_object(resolved.node) or (
+        is_array(resolved.node) and array_index(resolved.rest[0]) is not None
+    ):
         return
     raise failure(
         "path_not_viable",
-        f"{name}: {place.rest[0]!r} of {path!r} cannot lie in {_described(place)}",
+        f"{name}: {resolved.rest[0]!r} of {path!r} cannot lie in {_described(resolved)}",
         path,
     )
 
 
-def _described(place: Resolved) -> str:
-    found = plain(place.node)
-    where = repr(".".join(place.tokens)) if place.tokens else "the document"
-    return f"{where}, which is {described(found) if rank(found) < OBJECT else type_name(found)}"
+def _described(resolved: Resolved) -> str:
+    value = plain(resolved.node)
+    where = repr(".".join(resolved.tokens)) if resolved.tokens else "the document"
+    return f"{where}, which is {described(value) if rank(value) < OBJECT else type_name(value)}"
 
 
-def create(place: Resolved, step: Place, value: Any) -> list[Operation]:
+def create(resolved: Resolved, step: Target, value: Any) -> list[Operation]:
     """The operations that add `value`, and the objects it lacks above it. Raises `UpdateError`."""
-    first, *below = place.rest
+    first, *below = resolved.rest
     for name in reversed(below):
         value = {name: value}
-    if is_object(place.node):
-        return [{"op": "add", "path": pointer_of((*place.tokens, first)), "value": value}]
+    if is_object(resolved.node):
+        return [{"op": "add", "path": pointer_of((*resolved.tokens, first)), "value": value}]
     index = array_index(first)
-    if not is_array(place.node) or index is None:
+    if not is_array(resolved.node) or index is None:
         raise failure(
             "path_not_viable",
-            f"cannot create field {first!r} of {step.path!r} in {_described(place)}",
+            f"cannot create field {first!r} of {step.path!r} in {_described(resolved)}",
             step.path,
         )
-    return _append(place, step, index, value)
+    return _append(resolved, step, index, value)
 
 
-def _append(place: Resolved, step: Place, index: int, value: Any) -> list[Operation]:
+def _append(resolved: Resolved, step: Target, index: int, value: Any) -> list[Operation]:
     """Set an element behind the end of an array; nulls fill the gap."""
-    length = len(place.node)
+    length = len(resolved.node)
     padding = index - length
     if padding > MAX_PADDING:
         raise failure(
@@ -112,9 +114,11 @@ def _append(place: Resolved, step: Place, index: int, value: Any) -> list[Operat
             step.path,
             code=34,
         )
-    pointer = pointer_of(place.tokens)
-    if padding > MANY + length and _is_shorter(place.node, padding * (OPERATION + len(pointer))):
-        filled = [*plain(place.node), *[None] * padding, value]
+    pointer = pointer_of(resolved.tokens)
+    if padding > REWRITE_PADDING + length and _is_shorter(
+        resolved.node, padding * (OPERATION_BYTES + len(pointer))
+    ):
+        filled = [*plain(resolved.node), *[None] * padding, value]
         return [{"op": "replace", "path": pointer, "value": filled}]
     values = [None] * padding + [value]
     return [
