@@ -1,11 +1,16 @@
 """The document language, usable alone: MongoDB updates and filters, RFC 6902 patches, containers.
 
-Pure: no I/O, no clock, no thread, no randomness. State and update in, RFC 6902 operations out.
+The package is pure: no I/O, no clock, no threads, no randomness. A document and an update go in,
+RFC 6902 operations come out.
 
-Imports point one way. The files of this folder know values, their order, paths and containers, and
-import from no subfolder. `query`, `patch` and `footprint` stand on them side by side, `live` stands
-on `patch`, and `update` stands on `query`, `patch` and `live`. Other packages import from here, not
-from the subfolders.
+Imports point one way, and `tests/document/test_folders.py` enforces it:
+
+    flat files  <-  query, patch, footprint
+    patch       <-  live
+    query, patch, live  <-  update
+
+The flat files know values, their order, paths and containers, and import from no subfolder. Other
+packages import from `memsync.document`, never from its subfolders.
 
 >>> from memsync.document import apply_update, compile_update
 >>> compile_update({"n": 1}, {"$inc": {"n": 1}})

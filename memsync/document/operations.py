@@ -1,6 +1,7 @@
-"""Compiled operations: what every change of a document ends as.
+"""The type of RFC 6902 operations.
 
-A compiled operation is an RFC 6902 ``add``, ``remove`` or ``replace`` with a pointer that exists.
+A *compiled* operation is an ``add``, ``remove`` or ``replace`` that is known to fit the document it
+was compiled against.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a write reads and writes, judged without doing it."""
+"""Read sets and write sets: which places a write depends on and changes."""

@@ -1,9 +1,10 @@
-"""Whether changes have to do with one another, judged by the places they touch.
+"""Read and write sets: whether changes depend on each other, judged by the places they name.
 
-Changes that touch nothing of each other can be done in either order with the same result, the order
-of keys included. So what is touched is more than what is written: a key that comes or goes touches
-the *order* of its object, an element that does moves all others of its array, and an update also
-depends on what it reads: the fields of its filter, the source of a move, the values it tests.
+Changes whose read and write sets are disjoint can be applied in either order with the same result,
+including the order of keys. The sets therefore hold more than the written paths. Adding or removing
+a key changes the *order* of its object. Adding or removing an element moves the other elements of
+its array. An update also depends on what it reads: the fields of its filter, the source of a move,
+the values it tests.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from ..operations import Operation
 from ..paths import above, is_digits, pointer_of
 from .write_set import written
 
-# No pointer ends like this: after "~" comes 0 or 1.
+# No pointer ends like this: "~" is always followed by 0 or 1.
 _ORDER = "/~order"
 _LOGICAL = ("$and", "$or", "$nor")
 
 
 class Touches:
-    """The places that some changes touch; only grows.
+    """The places that some changes read or write; it only grows.
 
-    >>> touches = Touches()
-    >>> touches.add(["/a/b"])
-    >>> touches.meets(["/a"]), touches.meets(["/a/b/c"]), touches.meets(["/a/x"])
+    >>> places = Touches()
+    >>> places.add(["/a/b"])
+    >>> places.meets(["/a"]), places.meets(["/a/b/c"]), places.meets(["/a/x"])
     (True, True, False)
     """
 
@@ -36,14 +37,14 @@ class Touches:
         self._above: set[str] = set()
 
     def add(self, pointers: Iterable[str]) -> None:
-        """Add touched places."""
+        """Add places, as pointers."""
         for pointer in pointers:
             if pointer not in self._at:
                 self._at.add(pointer)
                 self._above.update(above(pointer))
 
     def meets(self, pointers: Iterable[str]) -> bool:
-        """Whether one of the places equals, contains or lies within a touched one."""
+        """Whether one of the places equals, contains or lies within one of the set."""
         at = self._at
         return any(
             pointer in at
@@ -54,7 +55,7 @@ class Touches:
 
 
 def touched_by(operations: Iterable[Operation]) -> Iterator[str]:
-    """The places which compiled operations touch.
+    """Yield the places that compiled operations read or write.
 
     >>> list(touched_by([{"op": "add", "path": "/a/b", "value": 1}]))
     ['/a/b', '/a/~order']
@@ -66,14 +67,14 @@ def touched_by(operations: Iterable[Operation]) -> Iterator[str]:
             continue
         parent, _, last = pointer.rpartition("/")
         if last == "-" or is_digits(last):
-            yield parent  # perhaps an array, in which all that follows moves
+            yield parent  # may be an array, in which all later elements move
         else:
             yield pointer
             yield parent + _ORDER
 
 
 def looked_at(body: Any, where: dict[str, Any] | None) -> Iterator[str]:
-    """The places on which it depends what an update or an RFC 6902 list compiles to.
+    """Yield the places that determine what an update or an RFC 6902 list compiles to.
 
     >>> list(looked_at({"$inc": {"a.n": 1}}, {"$or": [{"b.c": 1}]}))
     ['/a/n', '/b']
@@ -82,7 +83,7 @@ def looked_at(body: Any, where: dict[str, Any] | None) -> Iterator[str]:
         yield each.pointer
     if isinstance(body, list):
         for operation in body:
-            # A key that is taken out and put in again moves, unless it is the last one already.
+            # A key that is removed and added again moves, unless it was the last one.
             yield from touched_by([operation])
             if operation["op"] == "move":
                 yield from touched_by([{"op": "remove", "path": operation["from"]}])
@@ -93,9 +94,9 @@ def looked_at(body: Any, where: dict[str, Any] | None) -> Iterator[str]:
 
 
 def filtered_by(where: dict[str, Any]) -> Iterator[str]:
-    """The places on which the result of a checked filter depends.
+    """Yield the places that determine the result of a checked filter.
 
-    These are its top-level fields: further down it may enter any element of an array.
+    These are its top-level fields, because below them it may enter any element of an array.
 
     >>> list(filtered_by({"$or": [{"b.c": 1}]}))
     ['/b']

@@ -1,15 +1,18 @@
-"""Where an update writes and how, as far as it can be told without the document.
+"""Write sets: where an update writes and how, as far as the update alone determines it.
 
-Two writes conflict when they meet, one's path equal to, above or below the other's, and do not
-commute. Both are judged by what the writers *said*, the paths and operators of the update, not by
-what was compiled from it: that a missing parent is created is no wish of anybody's. So a `Written`
-is one path of an update with the class of writes it belongs to.
+Two writes conflict if their paths overlap (one equals or contains the other) and the writes do not
+commute. Both are judged by the *intent* of the writers, that is by the paths and operators of the
+updates, not by the compiled operations: nobody intends to create a missing parent. A `Written` is
+therefore one path of an update together with its kind of write.
 
-Each kind is a class whose members commute with one another: ``$inc``, ``$push``, ... ``$set`` is
-one only for equal values, so it carries its value as a tag. Everything else is ``other``. A path
-ends at its first part that depends on the document: ``a.$[].n`` writes *inside* elements of ``a``
-that exist, which the suffix ``[]`` says. Numbers with leading zeros end a path too (``a.01`` is
-``a.1`` in an array and not in an object), as ``other``, because they may create the element.
+Writes of the same kind commute with one another: ``$inc``, ``$push``, and so on. Two ``$set``
+commute only if their values are equal, so a ``$set`` carries its value as a tag. Everything else is
+of the kind ``other``.
+
+A path ends at its first part that depends on the document: ``a.$[].n`` writes *inside* existing
+elements of ``a``, which the suffix ``[]`` marks. A number with leading zeros also ends a path
+(``a.01`` is ``a.1`` in an array but not in an object). The kind is then ``other``, because the
+write may create the element.
 """
 
 from __future__ import annotations
@@ -31,9 +34,9 @@ CREATED = "+"
 
 
 class Written(NamedTuple):
-    """One path that is written: an RFC 6901 pointer, and the kind of write.
+    """One path that an update writes: an RFC 6901 pointer and the kind of write.
 
-    `tag` is set for ``$set`` alone: two are equal exactly when the values are.
+    Only ``$set`` has a `tag`; two tags are equal exactly if the values are.
     """
 
     pointer: str
@@ -42,9 +45,9 @@ class Written(NamedTuple):
 
 
 def written(body: dict[str, Any] | list[Operation]) -> list[Written]:
-    """What a checked update, or a checked RFC 6902 list, writes; in the order in which it says so.
+    """Return the write set of a checked update or RFC 6902 list, in the order of its parts.
 
-    The list may be shared between calls: do not change it.
+    The list may be shared between calls; do not modify it.
 
     >>> written({"$push": {"a.$[].n": 1}})
     [Written(pointer='/a', kind='$push[]', tag=None)]
@@ -52,7 +55,7 @@ def written(body: dict[str, Any] | list[Operation]) -> list[Written]:
     [Written(pointer='/a', kind='$push', tag=None)]
     """
     if isinstance(body, list):
-        return [name for operation in body for name in _operation_writes(operation)]
+        return [write for operation in body for write in _operation_writes(operation)]
     shape: tuple[Any, ...] = (len(body),)
     for name in body:
         shape = (*shape, name, *body[name])
@@ -75,7 +78,7 @@ def written(body: dict[str, Any] | list[Operation]) -> list[Written]:
 
 
 def is_guarded(body: dict[str, Any] | list[Operation]) -> bool:
-    """Whether a write carries its own guard: an RFC 6902 list with a ``test``.
+    """Whether a write has a guard of its own, as an RFC 6902 list with a ``test`` has.
 
     >>> is_guarded([{"op": "test", "path": "/a", "value": 1}])
     True
@@ -83,31 +86,31 @@ def is_guarded(body: dict[str, Any] | list[Operation]) -> bool:
     return isinstance(body, list) and any(operation["op"] == "test" for operation in body)
 
 
-def as_created(names: list[Written], operations: list[Operation]) -> list[Written]:
-    """`names` once it is known what the write did; the same list when that changes nothing.
+def as_created(write_set: list[Written], operations: list[Operation]) -> list[Written]:
+    """Refine a write set with the operations it compiled to; return the same list if unchanged.
 
-    A write inside an existing element of an array commutes with a push to that array; one that
-    created the element does not, and gets the suffix ``+``. With writes of its own kind it
-    commutes as before. What cannot be told from the creation of an element counts as one: a key
-    of digits in an object, a whole array or object that was put above the path.
+    A write inside an existing element of an array commutes with a push to that array. A write that
+    created the element does not, and gets the suffix ``+``; it still commutes with writes of its
+    own kind. A change that is indistinguishable from the creation of an element is treated as one:
+    a key of digits in an object, or a whole array or object that was written above the path.
 
     >>> as_created([Written("/a/1/n", "$inc")], [{"op": "add", "path": "/a/1", "value": {"n": 1}}])
     [Written(pointer='/a/1/n', kind='$inc+', tag=None)]
     """
-    if len(operations) == 1 and len(names) == 1:
+    if len(operations) == 1 and len(write_set) == 1:
         operation = operations[0]
-        if operation["op"] == "replace" and operation["path"] == names[0].pointer:
-            return names
+        if operation["op"] == "replace" and operation["path"] == write_set[0].pointer:
+            return write_set
     added = {operation["path"] for operation in operations if operation["op"] == "add"}
     put = {operation["path"] for operation in operations if operation["op"] == "replace"} | added
     if not put:
-        return names
-    changed = [_created(n) if _creates(n.pointer, added, put) else n for n in names]
-    return names if changed == names else changed
+        return write_set
+    refined = [_created(w) if _creates(w.pointer, added, put) else w for w in write_set]
+    return write_set if refined == write_set else refined
 
 
 def _creates(pointer: str, added: set[str], put: set[str]) -> bool:
-    """Whether values were added at a path of digits, or put anywhere above it."""
+    """Whether a value was added at a path that ends in digits, or written anywhere above it."""
     if pointer in added and is_digits(pointer.rpartition("/")[2]):
         return True
     while pointer:
@@ -117,15 +120,15 @@ def _creates(pointer: str, added: set[str], put: set[str]) -> bool:
     return False
 
 
-def _created(name: Written) -> Written:
-    # "other" commutes with nothing anyway, and "[]" reaches only what exists.
-    if name.kind == OTHER or name.kind.endswith(INSIDE):
-        return name
-    return name._replace(kind=name.kind + CREATED)
+def _created(write: Written) -> Written:
+    # "other" commutes with nothing anyway, and "[]" reaches only existing elements.
+    if write.kind == OTHER or write.kind.endswith(INSIDE):
+        return write
+    return write._replace(kind=write.kind + CREATED)
 
 
 class _End(NamedTuple):
-    """Where a path ends, and what that makes of its kind: "" nothing, or `INSIDE`, or `OTHER`."""
+    """Where a path ends, and how that changes its kind: "" (not at all), `INSIDE` or `OTHER`."""
 
     pointer: str
     effect: str
@@ -137,7 +140,7 @@ def _end(path: str) -> _End:
     if not parsed.special:
         return _End(parsed.pointer, "")
     parts = parsed.parts
-    # The document itself is an object: its first part is a name, whatever it looks like.
+    # The document itself is an object, so the first part is a name even if it consists of digits.
     for index, part in enumerate(parts[1:], 1):
         if part == "$" or is_filtered(part):
             return _End(pointer_of(parts[:index]), INSIDE)
@@ -148,17 +151,17 @@ def _end(path: str) -> _End:
 
 @lru_cache(maxsize=4096)
 def _path_write(end: _End, kind: str) -> Written:
-    """A write of a kind; a ``$set`` has no tag yet."""
+    """Return a write of a kind; a ``$set`` has no tag yet."""
     if not end.effect:
         return Written(end.pointer, kind)
     if end.effect == OTHER:
         return Written(end.pointer, OTHER)
-    # Whether two set or unset the same elements cannot be told.
+    # Two of these may set or unset the same elements.
     return Written(end.pointer, (OTHER if kind in ("$set", "$unset") else kind) + INSIDE)
 
 
 _COMMUTING = frozenset({"$set", "$unset", "$inc", "$mul", "$min", "$max", "$addToSet"})
-# Of these the operand says more than the shape does.
+# Operators whose kind or path depends on the operand, not only on the shape.
 _VARYING = frozenset({"$set", "$bit", "$push", "$rename"})
 
 
@@ -174,7 +177,7 @@ def _kind(name: str, operand: Any) -> str:
     return OTHER
 
 
-# A digest has its own length, so that it is never taken for the encoding of a short value.
+# Shorter values are encoded as they are, so a digest never equals the encoding of a value.
 _DIGEST = 16  # bytes
 _encode = msgpack.Encoder().encode
 
@@ -187,7 +190,7 @@ def _tag(value: Any) -> bytes:
 _Varying = tuple[int, str, str, _End]  # index in the result, operator, field, end of the path
 _Analysis = tuple[list[Written], list[_Varying]]
 
-# Results by shape, as plans are cached in `plan`.
+# Write sets by shape of the update, like the cache of plans in `update.plan`.
 _shapes: dict[tuple[Any, ...], _Analysis] = {}
 _MAX_SHAPES = 2048
 _MAX_CACHED_PATHS = 32
@@ -198,14 +201,14 @@ def _analyse(body: dict[str, Any], shape: tuple[Any, ...]) -> _Analysis:
     varying: list[_Varying] = []
     for name, fields in body.items():
         if name == "$setOnInsert":
-            continue  # the shared object is there, so nothing is ever inserted
+            continue  # the shared object exists, so nothing is ever inserted
         for field, operand in fields.items():
             end = _end(field)
             if name == "$rename":
                 writes.append(Written(end.pointer, OTHER))
             if name in _VARYING and (name != "$set" or not end.effect):
                 varying.append((len(writes), name, field, end))
-                writes.append(Written("", OTHER))  # the place of what depends on the operand
+                writes.append(Written("", OTHER))  # a placeholder: the write depends on the operand
             else:
                 writes.append(_path_write(end, _kind(name, operand)))
     if len(writes) <= _MAX_CACHED_PATHS:
@@ -219,10 +222,10 @@ def _operation_writes(operation: Operation) -> tuple[Written, ...]:
     kind, path = operation["op"], operation["path"]
     if kind == "move":
         return Written(operation["from"], OTHER), Written(path, OTHER)
-    name = _writes_by_shape(kind, path)
-    if name and name[0].kind == "$set":
+    writes = _writes_by_shape(kind, path)
+    if writes and writes[0].kind == "$set":
         return (Written(path, "$set", _tag(operation["value"])),)
-    return name
+    return writes
 
 
 @lru_cache(maxsize=4096)
@@ -232,7 +235,7 @@ def _writes_by_shape(kind: str, path: str) -> tuple[Written, ...]:
     above, _, token = path.rpartition("/")
     if kind == "add" and token == "-":
         return (Written(above, "$push"),)
-    # Adding and removing elements moves those behind them; what is copied depends on its source.
+    # Adding or removing an element moves the later ones; the value of a copy depends on its source.
     if kind == "copy" or (kind != "replace" and is_digits(token)):
         return (Written(path, OTHER),)
     return (Written(path, "$unset" if kind == "remove" else "$set"),)

@@ -1,8 +1,8 @@
-"""Which elements of an array are left after insertions and removals, and where they are now.
+"""Alignment of changed arrays with their original, by index and without comparing elements.
 
-Two lists of operations start from one array and lead to two others. Elements that are in both are
-found by where they came from, without looking at any of them: an array is described by runs of
-neighbours, so that a push to 100,000 elements costs as much as one to three.
+Two lists of operations start from one array and lead to two others. The elements that both results
+share are found by their original indexes. An array is represented as runs of adjacent elements, so
+a push to 100,000 elements costs as much as a push to three.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 NEW = -1
-"""The original index of an element that was not in the original array."""
+"""The original index of an element that the original array does not have."""
 
 
 class Alignment:
-    """Where the elements of an array were before it was changed.
+    """The original indexes of the elements of a changed array.
 
     >>> array = Alignment(3)
     >>> array.insert(0)
@@ -27,11 +27,11 @@ class Alignment:
     __slots__ = ("runs",)
 
     def __init__(self, size: int) -> None:
-        # Each run is an original index and a length. The elements of a new run are all new.
+        # Each run is the original index of its first element, or NEW for all of them, and a length.
         self.runs: list[tuple[int, int]] = [(0, size)]
 
     def _locate(self, index: int) -> tuple[int, int]:
-        """The run that an index falls into, and how far inside; behind the last one at the end."""
+        """Return the run that contains an index, or the end of the runs, and the offset in it."""
         for position, (_, length) in enumerate(self.runs):
             if index < length:
                 return position, index
@@ -39,13 +39,13 @@ class Alignment:
         return len(self.runs), index
 
     def original_index(self, index: int) -> int:
-        """The index at which an element was at first, or `NEW`."""
+        """Return the index that an element had in the original array, or `NEW`."""
         position, offset = self._locate(index)
         original, _ = self.runs[position]
         return NEW if original == NEW else original + offset
 
     def insert(self, index: int) -> None:
-        """Say that a new element was put in at `index`."""
+        """Record that a new element was inserted at `index`."""
         position, offset = self._locate(index)
         runs = self.runs
         if not offset:
@@ -62,7 +62,7 @@ class Alignment:
             runs[position : position + 1] = [(original, offset), (NEW, 1), rest]
 
     def remove(self, index: int) -> None:
-        """Say that the element at `index` was taken out."""
+        """Record that the element at `index` was removed."""
         position, offset = self._locate(index)
         original, length = self.runs[position]
         if original == NEW:
@@ -73,7 +73,7 @@ class Alignment:
 
 
 class Block(NamedTuple):
-    """Neighbours that two arrays share: where they are in either, their original, how many."""
+    """Adjacent elements that two arrays share: index in each and in the original, and count."""
 
     left: int
     right: int
@@ -82,7 +82,7 @@ class Block(NamedTuple):
 
 
 def common_blocks(left: Alignment, right: Alignment) -> Iterator[Block]:
-    """The elements that are in both arrays, in order.
+    """Yield the elements that both arrays share, in order.
 
     >>> one, other = Alignment(3), Alignment(3)
     >>> one.remove(0)

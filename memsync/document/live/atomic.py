@@ -1,8 +1,8 @@
-"""Changing a dict or a list that other threads read natively, without a moment in between.
+"""Atomic changes of a dict or a list that other threads read without a lock.
 
-Readers of ``mem.data`` take no lock: ``[]``, ``get`` and ``len`` are C methods. What must look like
-one step to them is therefore done by one call into C, in which no bytecode is evaluated, so that
-no other thread gets its turn.
+Readers of ``mem.data`` take no lock: ``[]``, ``get`` and ``len`` are C methods. A change that must
+be atomic for them is therefore one call into C, during which no bytecode runs, so the interpreter
+does not switch threads.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 
 def append_fields(fields: dict[str, Any], names: Sequence[str], fresh: dict[str, Any]) -> None:
-    """Put `names` at the end of `fields`, in this order; none that it has is missing for a moment.
+    """Move or add `names` to the end of `fields`, in this order; readers never see one missing.
 
-    A name gets its value in `fresh`, or keeps the one it has.
+    A name gets its value in `fresh`, or keeps its present value.
 
     >>> document = {"a": 1, "b": 2}
     >>> append_fields(document, ["a", "c"], {"c": 3})
@@ -25,18 +25,18 @@ def append_fields(fields: dict[str, Any], names: Sequence[str], fresh: dict[str,
     """
     old = {name: dict.__getitem__(fields, name) for name in names if name in fields}
     values = [fresh[name] if name in fresh else old[name] for name in names]
-    # `pop` and `setdefault`, because calling them allocates nothing that could start the garbage
-    # collector, which before Python 3.12 runs finalizers there and then. Values that are replaced
-    # live on in `old`, so that their end does not run anything either.
+    # `pop` and `setdefault` allocate nothing that could start the garbage collector, which before
+    # Python 3.12 runs finalizers immediately. `old` keeps replaced values alive, so that dropping
+    # them runs no finalizer either.
     taken = map(dict.pop, repeat(fields), old)
     put = map(dict.setdefault, repeat(fields), names, values)
     deque(chain(taken, put), maxlen=0)
 
 
 def count_in_order(fields: dict[str, Any], names: Sequence[str]) -> int:
-    """How many of `names`, from the first on, `fields` has in this order, others in between.
+    """Return how many leading `names` occur in `fields` in this order, with others in between.
 
-    The rest has to go to the end for `fields` to have the order of `names`.
+    The remaining names must move to the end for `fields` to have the order of `names`.
 
     >>> count_in_order({"x": 0, "a": 1, "b": 2}, ["a", "b", "x"])
     2
@@ -49,9 +49,9 @@ def count_in_order(fields: dict[str, Any], names: Sequence[str]) -> int:
 
 
 def assign_slice(array: list[Any], start: int, stop: int, values: list[Any]) -> None:
-    """Put `values` in the place of ``array[start:stop]`` by one assignment, or by none.
+    """Replace ``array[start:stop]`` with `values` by at most one assignment.
 
-    Elements at either end of it that are the same objects are left alone.
+    The assignment leaves out identical objects at both ends of the slice.
 
     >>> array = [1, 2, 3]
     >>> assign_slice(array, 0, 3, [1, 3])

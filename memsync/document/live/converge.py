@@ -1,9 +1,9 @@
-"""Bringing a live object from one set of changes to another, where both started from one state.
+"""Convergence of an optimistic view to a new state, where both descend from a common state.
 
-A writer shows its own changes at once, before the host has put them in order. When the host's
-entries arrive, what is shown must become what is true plus what is still under way, and a reader
-who is in the middle of it must see each field go from its old value to its final one, once. Nothing
-is undone and done again, and nothing is looked at which no operation names.
+A writer shows its own changes at once, before the host has ordered them. When the host's entries
+arrive, the view must become the confirmed state plus the writes that are still pending. A
+concurrent reader must see each field change at most once, from its old value to its final value.
+Nothing is rolled back and reapplied, and only the places that operations name are compared.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ def converge(
     arrived: list[Operation],
     after: list[Operation],
 ) -> None:
-    """Make `view` equal to `target` in place, order of keys included; the caller holds the guard.
+    """Make `view` equal to `target` in place, including key order; the caller holds the guard.
 
-    There was a document from which `before` leads to `view`, and `arrived` and then `after` lead to
-    `target`; they are compiled operations, one after the other. Only the places they name are
-    looked at. A key in both is never missing, its value changes once, an array changes by one
-    assignment; containers that stay where they are, or move within an array, are kept.
+    The two have a common ancestor: `before` leads from it to `view`, and `arrived` followed by
+    `after` leads from it to `target`. All three are lists of compiled operations. Only the places
+    they name are compared. A key in both documents is never missing, its value changes at most
+    once, and an array changes by one assignment. Containers that stay in their place, or move
+    within an array, keep their identity.
 
-    >>> shown = {"mine": 1, "theirs": 0}  # from {"mine": 0, "theirs": 0}
+    >>> view = {"mine": 1, "theirs": 0}  # from {"mine": 0, "theirs": 0}
     >>> mine = [{"op": "replace", "path": "/mine", "value": 1}]
     >>> theirs = [{"op": "replace", "path": "/theirs", "value": 5}]
-    >>> converge(shown, {"mine": 1, "theirs": 5}, mine, theirs, mine)
-    >>> shown
+    >>> converge(view, {"mine": 1, "theirs": 5}, mine, theirs, mine)
+    >>> view
     {'mine': 1, 'theirs': 5}
     """
     steps = _Sides(_steps(before), _steps(chain(arrived, after)))
@@ -50,20 +51,20 @@ def converge(
         install(view, target)
 
 
-# What an operation does: the tokens of its path, and by how much the container above grows.
+# What an operation does: the tokens of its path, and by how much it grows the parent container.
 _Step = tuple[Parts, int]
 _GROWTH = {"add": 1, "remove": -1, "replace": 0}
 
 
 class _Sides(NamedTuple):
-    """The steps that led to the live value, and those that led to the target."""
+    """The steps that led to the view, and those that led to the target."""
 
     view: list[_Step]
     target: list[_Step]
 
 
 class _Changes:
-    """What was done to one value: to it as a whole, or inside of it."""
+    """The changes of one value: as a whole, or inside it."""
 
     __slots__ = ("inside", "whole")
 
@@ -78,10 +79,10 @@ def _steps(operations: Iterable[Operation]) -> list[_Step]:
     for operation in operations:
         path, kind = operation["path"], operation["op"]
         if kind != "replace":
-            # From here on an index may mean another element.
+            # From here on an index may name a different element.
             known.clear()
         elif path in known:
-            continue  # a counter, say, that is written again and again
+            continue  # a counter, for example, that is written repeatedly
         else:
             known.add(path)
         steps.append((parse_pointer(path), _GROWTH[kind]))
@@ -99,7 +100,7 @@ def _record(changes: dict[Any, _Changes], key: Any, side: int, step: _Step, dept
 
 
 def _converge_value(container: Any, old: Any, new: Any, changes: _Changes, depth: int) -> Any:
-    """What `container` shall hold instead of `old`: `old` itself where it could be changed."""
+    """Return what `container` must hold in place of `old`: `old` itself if it changed in place."""
     if changes.whole:
         return merged(container, old, new)
     if isinstance(old, dict):
@@ -139,11 +140,11 @@ def _converge_object(
 def _arrange(
     view: dict[str, Any], target: dict[str, Any], moved: set[str], added: dict[str, Any]
 ) -> None:
-    """Give `view` the `added` fields and the order of `target`; only `moved` names can differ."""
+    """Add the `added` fields to `view` and reorder its `moved` names as in `target`."""
     count = sum(map(target.__contains__, moved))
     end = list(islice(dict.__reversed__(target), count))[::-1]
     if moved.issuperset(end):
-        # All others stand in order before them, in both: no need to look at those.
+        # In both documents all other names come first, in the same order.
         present = list(takewhile(moved.__contains__, dict.__reversed__(view)))[::-1]
         pairs = enumerate(zip(present, end, strict=False))
         differing = (index for index, (name, other) in pairs if name != other)
@@ -179,14 +180,14 @@ def _converge_array(view: list[Any], target: list[Any], sides: _Sides, depth: in
 def _align(
     size: int, side: int, steps: list[_Step], depth: int, changes: dict[int, _Changes]
 ) -> Alignment:
-    """What the steps leave of the array, and in `changes` what they do to its elements."""
+    """Align the array after the steps; collect in `changes` what they do to its elements."""
     alignment = Alignment(size)
     for step in steps:
         tokens, growth = step
         index = int(tokens[depth])
         if len(tokens) > depth + 1 or not growth:
             source = alignment.original_index(index)
-            # New elements are compared as a whole in any case.
+            # New elements are compared as a whole anyway.
             if source != NEW:
                 _record(changes, source, side, step, depth)
         elif growth > 0:
@@ -197,7 +198,7 @@ def _align(
 
 
 class _Edit(NamedTuple):
-    """Elements to put in the place of others."""
+    """A slice and the elements that replace it."""
 
     start: int
     stop: int
@@ -205,10 +206,10 @@ class _Edit(NamedTuple):
 
 
 def _edit_between(view: list[Any], start: int, stop: int, new: list[Any]) -> _Edit:
-    """The edit for elements that the two arrays do not share, as far as their origin says.
+    """Return the edit for elements that the two arrays do not share according to the alignment.
 
-    Those at either end that are equal are the same ones all the same: an element that was pushed,
-    and that has now arrived.
+    Equal elements at either end are the same ones after all: an element that this writer pushed,
+    and that has now arrived from the host.
     """
     old = list.__getitem__(view, slice(start, stop))
     limit = min(len(old), len(new))
@@ -229,7 +230,7 @@ def _apply_edits(view: list[Any], edits: list[_Edit]) -> None:
         for edit in edits:
             assign_slice(view, *edit)
         return
-    # Elements move: what is between the edits goes along, so that all of it is one assignment.
+    # Elements move: the assignment includes the elements between the edits, so that it is one.
     first = at = edits[0].start
     values: list[Any] = []
     for edit in edits:

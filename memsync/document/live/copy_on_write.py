@@ -1,8 +1,8 @@
-"""A document with changes that are not in it, to compile further updates against.
+"""A copy-on-write document: a base plus pending changes, to compile further updates against.
 
-What a writer sees is the shared document and, on top, its own changes that are still under way.
-Compiling against that must cost what it costs against the document itself, so a fork is made of
-plain containers, and it must cost nothing to begin with, so it shares whatever is unchanged.
+A writer sees the shared document plus its own pending changes. Compiling an update against them
+must cost no more than against the document itself, so the copy consists of plain containers.
+Creating the copy must cost nothing, so it shares all unchanged containers with the base.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from .replay import write
 
 
 class Fork:
-    """A plain document that starts as `base` and changes alone: copy-on-write, path by path.
+    """A plain document that starts as `base`; a change copies the containers on its path.
 
-    `root` is `base` itself until the first change. Later it is a plain dict which shares with
-    `base` every container that was not changed, and which `compile_update` reads as any other.
+    `root` is `base` itself until the first change. After that it is a plain dict that shares every
+    unchanged container with `base`, and that `compile_update` reads like any other document.
 
     >>> base = {"a": {"n": 1}, "b": {}}
-    >>> fork = Fork(base)
-    >>> fork.replay([{"op": "replace", "path": "/a/n", "value": 2}])
-    >>> fork.root, base, fork.root["b"] is base["b"]
+    >>> document = Fork(base)
+    >>> document.replay([{"op": "replace", "path": "/a/n", "value": 2}])
+    >>> document.root, base, document.root["b"] is base["b"]
     ({'a': {'n': 2}, 'b': {}}, {'a': {'n': 1}, 'b': {}}, True)
     """
 
@@ -32,21 +32,21 @@ class Fork:
 
     def __init__(self, base: dict[str, Any]) -> None:
         self.root = base
-        # What may be changed in place, by id. The containers are kept alive here even when they
-        # have left the document: an id that is used again would name a container of the base.
+        # The containers that may change in place, by id. They stay alive here even after they have
+        # left the document, because a reused id could name a container of the base.
         self._owned: dict[int, Any] = {}
 
     def replay(self, operations: list[Operation]) -> None:
         """Apply ``add``, ``remove`` and ``replace`` operations compiled against `root`, in turn.
 
-        Their values are copied. Raises `UpdateError` at the first one that cannot be applied; those
-        before it then are.
+        Their values are copied. Raises `UpdateError` at the first operation that cannot be applied;
+        the ones before it stay applied.
         """
         for operation in operations:
             try:
                 parents, last = split(operation["path"])
             except (KeyError, TypeError):
-                parents, last = (), None  # what is wrong, `write` says
+                parents, last = (), None  # `write` raises the error
             if last is None:
                 fresh: dict[str, Any] = {}
                 write(fresh, operation)
@@ -56,7 +56,7 @@ class Fork:
                 write(self.root, operation)
 
     def _open(self, tokens: Parts) -> None:
-        """Make all containers on the way to `tokens`, and what is there, the fork's own."""
+        """Own the container at `tokens` and all containers on the path to it."""
         owned = self._owned
         node: Any = self.root
         if id(node) not in owned:
@@ -68,13 +68,13 @@ class Fork:
             node = inner
 
     def _replaced(self, node: Any, token: str, inner: Any) -> Any:
-        """A copy of `inner` put in its place in `node`; anything but a container stays."""
+        """Replace `inner` in `node` with an owned copy and return it; leave a scalar alone."""
         if isinstance(inner, (dict, list)):
             inner = self._own(dict(inner) if isinstance(inner, dict) else list(inner))
             node[token if type(node) is dict else int(token)] = inner
         return inner
 
     def _own(self, container: Any) -> Any:
-        """`container`, from now on one that may be changed."""
+        """Mark `container` as one that may change in place, and return it."""
         self._owned[id(container)] = container
         return container

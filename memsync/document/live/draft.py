@@ -1,9 +1,9 @@
-"""Drafts: what ``mem.edit()`` hands out. They look editable and remember what was read and changed.
+"""Drafts, which ``mem.edit()`` hands out: editable views that record what was read and changed.
 
-A draft reads the shared object as it goes. Every old value that was read or changed becomes a
-``test`` in the resulting patch, so the patch is refused when one of them is no longer so.
-Reading one field is a test of that field; iterating, comparing or counting is a test of the whole
-container. The cost follows what was touched, not the size of the object.
+A draft reads the shared object lazily. Every old value that was read or changed becomes a ``test``
+in the resulting patch, so the patch is refused if one of these values has changed. Reading one
+field tests that field; iterating, comparing or counting tests the whole container. The cost depends
+on what was read and changed, not on the size of the object.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ class Draft:
         self.root = DraftDict(root)
 
     def patch(self) -> list[Operation]:
-        """The tests and then the changes, an RFC 6902 list; ``[]`` when nothing was changed.
+        """Return the tests followed by the changes, as an RFC 6902 list; ``[]`` if nothing changed.
 
-        A guard on something absent, or on a container of which nothing was read but that it is
-        there, is a ``test`` with ``"absent"``, see `check_patch`. Raises `NotSerializableError`
-        for values that cannot be shared.
+        A guard on a missing value, or on the mere existence of a container, is a ``test`` with
+        ``"absent"``; see `check_patch`. Raises `NotSerializableError` for values that cannot be
+        shared.
         """
         changes = self.root._changes(())
         return [*self.root._guards(()), *changes] if changes else []
 
     def guards(self) -> list[Operation]:
-        """The tests alone: what must still be so for what was read to be valid."""
+        """Return the tests alone: they hold as long as the values that were read are current."""
         return self.root._guards(())
 
 
 def _snapshot(container: Any) -> Any:
     if isinstance(container, (ReadOnlyDict, ReadOnlyList)):
-        return container.copy()  # holds the guard meanwhile
+        return container.copy()  # takes the guard
     return to_plain(container)
 
 
 def _plain(value: Any) -> Any:
-    """A copy of a value that may be a part of a draft, or hold parts of one."""
+    """Return a plain copy of a value that may be, or contain, a part of a draft."""
     if isinstance(value, DraftDict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, DraftList):
@@ -68,15 +68,15 @@ def _plain(value: Any) -> Any:
 
 
 def _storable(value: Any, path: Parts) -> Any:
-    """The value as it will be stored at `path`. Raises `NotSerializableError`."""
+    """Return the value as it will be stored at `path`. Raises `NotSerializableError`."""
     return normalize(_plain(value), ".".join(path), len(path))
 
 
 class _DraftContainer:
-    """What drafts of objects and of arrays share: the memory of what was read.
+    """The base of drafts of objects and arrays: it records what was read.
 
-    `_seen` holds the first value read at each key, as a draft where it is a container. A *covered*
-    node is one whose whole old value is tested, by itself (`_whole`) or by a node above it.
+    `_seen` holds the first value read at each key; containers are held as drafts. A *covered* draft
+    is one whose whole old value is tested, by its own test (`_whole`) or by one above it.
     """
 
     def __init__(self, base: Any, covered: bool) -> None:
@@ -84,11 +84,11 @@ class _DraftContainer:
         self._covered = covered
         self._whole = False
         self._seen: dict[Any, Any] = {}
-        self._untested: set[Any] = set()  # keys read while covered: the test above includes them
-        self._put: dict[Any, Any] = {}  # what was set
+        self._untested: set[Any] = set()  # keys read while covered: a test above includes them
+        self._put: dict[Any, Any] = {}  # values that were set
 
     def _cover(self) -> None:
-        """From now on the whole old value is tested, and read from one copy of it."""
+        """Test the whole old value from now on, and read from one copy of it."""
         if not self._covered:
             self._base = _snapshot(self._base)
             self._covered = self._whole = True
@@ -104,7 +104,7 @@ class _DraftContainer:
         return value
 
     def _overwrite(self, key: Any, value: Any) -> None:
-        """Set a value; all of the old one is tested."""
+        """Set a value; test the whole old one."""
         old = self._seen[key]
         if isinstance(old, _DraftContainer):
             old._cover()
@@ -126,7 +126,7 @@ class _DraftContainer:
         return guards
 
     def _inner_changes(self, key: Any, path: Parts) -> list[Operation]:
-        """The operations for a key of the base which has kept its place."""
+        """Return the operations for a key of the base that has kept its place."""
         old = self._seen[key]
         inner_path = (*path, str(key))
         if key not in self._put:
@@ -137,7 +137,7 @@ class _DraftContainer:
         return [{"op": "replace", "path": pointer_of(inner_path), "value": new}]
 
     def _rebase(self, base: Any) -> None:
-        """Go on reading from `base`, which a test above includes."""
+        """Continue to read from `base`, which a test above includes."""
         if isinstance(base, list) == isinstance(self, DraftList) and not self._whole:
             self._base = base
             self._covered = True
@@ -150,18 +150,18 @@ def _test(path: Parts, old: Any) -> Operation:
 
 
 class DraftDict(_DraftContainer, MutableMapping[str, Any]):
-    """The draft of an object; use it like a dict."""
+    """The draft of an object; it works like a dict."""
 
     def __init__(self, base: dict[str, Any], covered: bool = False) -> None:
         super().__init__(base, covered)
-        self._gone: dict[str, None] = {}  # old fields that were removed, perhaps set again later
+        self._gone: dict[str, None] = {}  # old fields that were removed, and possibly set again
 
     def _old_value(self, name: str) -> Any:
-        """The old value of a field, which is tested from now on."""
+        """Return the old value of a field; test it from now on."""
         if name in self._seen:
             return self._seen[name]
         if not isinstance(name, str):
-            return MISSING  # there is never a field of that name
+            return MISSING  # field names are always strings
         return self._remember(name, dict.get(self._base, name, MISSING))
 
     def __getitem__(self, name: str) -> Any:
@@ -177,7 +177,7 @@ class DraftDict(_DraftContainer, MutableMapping[str, Any]):
         if name in self._put:
             self._put[name] = _storable(value, (name,))
         elif self._old_value(name) is not value or name in self._gone:
-            # What is set is new: `draft["list"] += [1]` sets what is there already.
+            # Ignore a value that is in place already: `draft["list"] += [1]` sets the same list.
             self._overwrite(name, value)
 
     def __delitem__(self, name: str) -> None:
@@ -193,10 +193,10 @@ class DraftDict(_DraftContainer, MutableMapping[str, Any]):
                 old._cover()
 
     def setdefault(self, name: str, default: Any = None) -> Any:
-        """The value of a field, which is set first if it is missing."""
+        """Return the value of a field; set it to `default` first if it is missing."""
         if name not in self:
             self[name] = default
-        return self[name]  # what is stored, to be edited, not the argument
+        return self[name]  # the stored, editable value, not the argument
 
     def _names(self) -> list[str]:
         self._cover()
@@ -228,10 +228,10 @@ class DraftDict(_DraftContainer, MutableMapping[str, Any]):
 
 
 class DraftList(_DraftContainer, MutableSequence[Any]):
-    """The draft of an array; use it like a list.
+    """The draft of an array; it works like a list.
 
-    Elements can be read, set and appended one by one. Whatever depends on the length or moves
-    elements tests the whole array.
+    Reading, setting or appending a single element tests at most that element. An operation that
+    depends on the length or moves elements tests the whole array.
     """
 
     def __init__(self, base: list[Any], covered: bool = False) -> None:
@@ -240,7 +240,7 @@ class DraftList(_DraftContainer, MutableSequence[Any]):
         self._appended: list[Any] = []
 
     def _all_items(self) -> list[Any]:
-        """All elements, as they are now; the whole old array is tested from now on."""
+        """Return all current elements; test the whole old array from now on."""
         if self._items is not None:
             return self._items
         self._cover()
@@ -256,7 +256,7 @@ class DraftList(_DraftContainer, MutableSequence[Any]):
         return self._items
 
     def _is_single(self, index: Any) -> bool:
-        """Whether `index` names an element that can be read without the others."""
+        """Whether `index` names an element that can be read without reading the others."""
         return self._items is None and isinstance(index, int) and 0 <= index < len(self._base)
 
     def __getitem__(self, index: Any) -> Any:

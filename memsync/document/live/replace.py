@@ -1,7 +1,7 @@
-"""Making a live object equal to another state, in place: after a snapshot, or a new root.
+"""In-place replacement of a live object's content, after a snapshot or a write to the root.
 
-Containers that stay containers are kept and changed inside, so references that programs hold into
-``mem.data`` go on showing the newest state.
+Containers that keep their type also keep their identity, so references that programs hold into
+``mem.data`` continue to show the newest state.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from .atomic import append_fields, assign_slice, count_in_order
 
 
 def install(root: dict[str, Any], state: dict[str, Any]) -> None:
-    """Make `root` equal to `state`, order of keys included; the caller holds the guard.
+    """Make `root` equal to `state`, including key order; the caller holds the guard.
 
-    A key that is in both is never missing for a moment, also if it has to move to another place in
-    the order. Nested containers that keep their type are kept, arrays element by element; an array
+    A key in both is never missing for a reader, not even while it moves to another position. Nested
+    containers that keep their type keep their identity, in arrays element by element. An array
     changes by one assignment.
 
     >>> document = {"gone": 0, "a": {"n": 1}}
@@ -37,7 +37,7 @@ def install(root: dict[str, Any], state: dict[str, Any]) -> None:
         append_fields(root, names[kept:], values)
 
 
-def _install_array(array: list[Any], state: list[Any]) -> None:
+def _replace_items(array: list[Any], state: list[Any]) -> None:
     common = min(len(array), len(state))
     values = [
         merged(array, array[index], list.__getitem__(state, index)) for index in range(common)
@@ -47,18 +47,18 @@ def _install_array(array: list[Any], state: list[Any]) -> None:
 
 
 def merged(container: Any, old: Any, new: Any) -> Any:
-    """What `container` shall hold instead of `old`: `old` itself where it could be changed."""
+    """Return what `container` must hold in place of `old`: `old` itself if it changed in place."""
     if isinstance(old, dict) and isinstance(new, dict):
         install(old, new)
         return old
     if isinstance(old, list) and isinstance(new, list):
-        _install_array(old, new)
+        _replace_items(old, new)
         return old
     return old if identical(old, new) else converted(container, new)
 
 
 def converted(container: Any, value: Any) -> Any:
-    """A copy of `value` to store in `container`: live under the same guard, or plain as it is."""
+    """Return a copy of `value` to store in `container`: live under its guard, or plain."""
     if isinstance(container, (ReadOnlyDict, ReadOnlyList)):
         return to_live(value, container._guard)
     return to_plain(value)

@@ -1,7 +1,8 @@
-"""Replay: bringing the operations which the host has compiled into a live object, in place.
+"""Replay: apply compiled operations to a live object, in place.
 
-The cost follows the patch, not the object. It is all or nothing: several operations are tried on an
-overlay before the first of them is done, so nothing is ever undone where a reader could see it.
+The cost depends on the size of the patch, not of the object. Replay is all or nothing: several
+operations are tried on an overlay before the first of them is applied, so a reader never sees a
+rollback.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None
     """Apply ``add``, ``remove`` and ``replace`` operations to `root`, in place.
 
     In a live `ReadOnlyDict` the values become live containers under its guard, which the caller
-    holds. A plain dict gets plain copies. Raises `UpdateError` when an operation cannot be applied;
-    `root` is then as it was. With `fit` the caller vouches that they can, since they were just
-    compiled against `root` or an equal document, and the look ahead is spared.
+    holds. A plain dict gets plain copies. Raises `UpdateError` if an operation cannot be applied,
+    and leaves `root` unchanged. With `fit` the caller guarantees that all operations fit, because
+    they were just compiled against `root` or an equal document, and the check is skipped.
 
     >>> document = {"a": {"n": 1}}
     >>> replay(document, [{"op": "replace", "path": "/a/n", "value": 2}])
@@ -43,22 +44,23 @@ def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None
 
 
 def _each_fits(root: Any, operations: list[Operation]) -> bool:
-    """Whether operations fit that have nothing to do with each other, judged one by one.
+    """Whether the operations are independent of each other and each of them fits.
 
-    That is so for most updates, and spares them the overlay, which copies the arrays they change.
-    Elements of one array may come and go one after the other if nothing is changed inside of them.
+    Most updates pass this check and so avoid the overlay, which copies the arrays they change.
+    Several operations may insert and remove elements of one array, unless one of them changes the
+    inside of an element.
     """
-    lengths: dict[str, int] = {}  # of the arrays whose elements come and go, as it will be
-    direct: Counter[str] = Counter()  # how many operations there are on elements of an array
+    lengths: dict[str, int] = {}  # the future length of arrays that gain or lose elements
+    direct: Counter[str] = Counter()  # the number of operations on elements of an array
     named: set[str] = set()
-    passed: Counter[str] = Counter()  # how many operations lead through a place
+    passed: Counter[str] = Counter()  # the number of operations that lead through a place
     for operation in operations:
         try:
             kind, pointer = operation["op"], operation["path"]
             parents, last = split(pointer)
             complete = kind == "remove" or ("value" in operation and kind in _KINDS)
         except (KeyError, TypeError, UpdateError):
-            return False  # trying it says what is wrong
+            return False  # the dry run raises the error
         container = _descend(root, parents)
         if not complete or last is None or pointer in named:
             return False
@@ -84,7 +86,7 @@ def _each_fits(root: Any, operations: list[Operation]) -> bool:
 
 
 def _replay_checked(root: Any, operations: list[Operation]) -> None:
-    """Replay what is tried on an overlay first, as a whole."""
+    """Try all operations on an overlay, then apply them."""
     dry_run = DryRun(root)
     values = []
     for operation in operations:
@@ -102,7 +104,7 @@ def _converted(root: Any, value: Any) -> Any:
 
 
 def _check(operation: Any) -> None:
-    """What `DryRun` takes for granted, and that it is one of the kinds which are replayed."""
+    """Check what `DryRun` assumes, and that the operation is of a kind that can be replayed."""
     try:
         split(operation["path"])
         complete = operation["op"] == "remove" or "value" in operation
@@ -121,7 +123,7 @@ _UNKNOWN: Any = object()
 
 
 def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
-    """Do one operation, or raise and do nothing; `converted` is its value, if that is known."""
+    """Apply one operation, or raise and change nothing; `converted` is its value, if known."""
     try:
         kind, pointer = operation["op"], operation["path"]
         value = None if kind == "remove" else operation["value"]
@@ -139,7 +141,7 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
         for token in parents:
             node = _get(node, token)
     except TypeError:
-        # Not objects all the way: an array wants a number, a wrong path its error.
+        # The path leads through an array or a scalar, which `_descend` handles.
         node = _descend(root, parents)
     if last is None:
         _write_root(root, kind, value)
@@ -156,7 +158,7 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
         raise _impossible(pointer)
 
 
-# Not node[token], which may run the code of a class.
+# `node[token]` could run the code of a subclass.
 _get = dict.get
 
 

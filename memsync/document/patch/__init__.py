@@ -1,1 +1,1 @@
-"""RFC 6902 patches: checking them, trying them on an overlay, finding the shortest one."""
+"""RFC 6902 patches: checking, dry runs on an overlay, and short diffs."""

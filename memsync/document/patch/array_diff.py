@@ -1,4 +1,4 @@
-"""The operations that turn one array into another: as short as the cheap rules here find."""
+"""The operations that turn one array into another, as short as some cheap rules can make them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _itself(item: Any) -> Any:
 def splice_operations(
     pointer: str, removed: Sequence[int], at: int, values: Sequence[Any]
 ) -> list[Operation]:
-    """Operations that take out `removed` indexes, the last first, then put `values` in at `at`."""
+    """Return operations that remove indexes, the last one first, then insert `values` at `at`."""
     operations: list[Operation] = [
         {"op": "remove", "path": f"{pointer}/{index}"} for index in removed
     ]
@@ -34,9 +34,9 @@ def array_operations(
     same: Callable[[Any, Any], bool] = identical,
     base_of: Callable[[Any], Any] = _itself,
 ) -> list[Operation]:
-    """Operations that turn `old` into `new`, both starting at index `offset` of the array.
+    """Return operations that turn `old` into `new`, both starting at index `offset` of the array.
 
-    `base_of` says which element an item was, where it stands for one that is changed inside.
+    An item may stand for an element that was changed inside; `base_of` returns that element.
     """
     start = 0
     while start < len(old) and start < len(new) and same(old[start], new[start]):
@@ -60,9 +60,9 @@ def array_operations(
     return operations
 
 
-# Beyond it two patches are not compared any further.
+# Patches of more bytes are not compared any further.
 _MAX_COMPARED = 1 << 20
-# The most that one element counts for when it is decided which ones stay.
+# The maximum weight of one element in the choice of the elements that stay.
 _MAX_WEIGHT = 1 << 14
 
 
@@ -71,7 +71,7 @@ def patch_size(
     base_of: Callable[[Any], Any] = _itself,
     limit: int = _MAX_COMPARED,
 ) -> int:
-    """About how many bytes operations take as JSON."""
+    """Estimate how many bytes operations take as JSON."""
     size = sum(OPERATION_BYTES + len(operation["path"]) for operation in operations)
     values = (base_of(operation["value"]) for operation in operations if "value" in operation)
     return size + estimated_size(values, _MAX_COMPARED)
@@ -85,7 +85,7 @@ def _keep_heaviest(
     same: Callable[[Any, Any], bool],
     base_of: Callable[[Any], Any],
 ) -> list[Operation]:
-    """Leave the heaviest elements that keep their order where they are, change what is between."""
+    """Keep the heaviest common subsequence in place and change the elements in between."""
     operations: list[Operation] = []
     old_at = new_at = 0
     for old_stop, new_stop in [*_heaviest_common(old, new, base_of), (len(old), len(new))]:
@@ -113,11 +113,11 @@ def _keep_heaviest(
 def _heaviest_common(
     old: Sequence[Any], new: Sequence[Any], base_of: Callable[[Any], Any]
 ) -> list[tuple[int, int]]:
-    """Positions in `old` and `new` of the same elements: the heaviest increasing sequence."""
+    """Return the heaviest common subsequence, as pairs of positions in `old` and `new`."""
     positions: dict[int, list[int]] = {}
     for position in range(len(old) - 1, -1, -1):
         positions.setdefault(id(base_of(old[position])), []).append(position)
-    # A Fenwick tree over the positions in `old` holds the best sequence that ends at or before one.
+    # A Fenwick tree over the positions in `old` holds the best sequence up to each of them.
     tree: list[_Chain] = [_EMPTY] * (len(old) + 1)
     for index, item in enumerate(new):
         known = positions.get(id(base_of(item)))
@@ -176,7 +176,7 @@ def _removals(
     first: int,
     same: Callable[[Any, Any], bool],
 ) -> list[Operation]:
-    """Leave out what is not in `new`; where that is not enough, overwrite what is left."""
+    """Remove elements that are not in `new`; if that is not enough, overwrite the rest."""
     kept = _matching(new, old, lambda value, other: same(other, value))
     if kept is None:
         removed = range(len(old) - 1, len(new) - 1, -1)
@@ -195,7 +195,7 @@ def _insertions(
     first: int,
     same: Callable[[Any, Any], bool],
 ) -> list[Operation]:
-    """Put in what is not in `old`; where that is not enough, overwrite and append."""
+    """Insert elements that are not in `old`; if that is not enough, overwrite and append."""
     kept = _matching(old, new, same)
     if kept is None:
         overwritten = _overwrites(pointer, old, new[: len(old)], first, same)
@@ -214,7 +214,7 @@ def _insertions(
 def _matching(
     short: Sequence[Any], long: Sequence[Any], same: Callable[[Any, Any], bool]
 ) -> list[int] | None:
-    """Indexes in `long` at which the items of `short` follow one another, or None."""
+    """Return the indexes at which `short` is a subsequence of `long`, or None."""
     indexes: list[int] = []
     index = 0
     for item in short:

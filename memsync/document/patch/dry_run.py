@@ -1,7 +1,7 @@
-"""Trying RFC 6902 operations on an overlay: checked one by one, reduced to the net difference.
+"""A dry run of RFC 6902 operations on an overlay, reduced to the net difference.
 
-This is where ``move``, ``copy`` and ``test`` end; what comes out is ``add``, ``remove`` and
-``replace`` only, and can be replayed without a check that could fail.
+A dry run resolves ``move``, ``copy`` and ``test``. The result contains only ``add``, ``remove`` and
+``replace``, and replaying it cannot fail.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .overlay import (
     value_operations,
 )
 
-# The most values that the copy operations of one patch may duplicate.
+# The maximum number of values that the copy operations of one patch may duplicate.
 MAX_COPIED = 1_000_000
 
 
 class DryRun:
-    """A document with operations tried on it; the document itself is never changed."""
+    """A document with operations tried on it; the document itself does not change."""
 
     def __init__(self, document: Any) -> None:
         self.document = document
@@ -39,11 +39,11 @@ class DryRun:
         self.copied = 0
 
     def operations(self) -> list[Operation]:
-        """The net difference, as operations that share nothing with anything."""
+        """Return the net difference, as operations that share no values with the document."""
         return value_operations((), self.document, self.root)
 
     def inverse(self) -> list[Operation]:
-        """Operations that lead from the result back to the document, order of keys included."""
+        """Return operations that lead from the result back to the document, including key order."""
         return value_inverse((), self.document, self.root)
 
     def apply(self, operation: Operation) -> None:
@@ -64,7 +64,7 @@ class DryRun:
             self._move(parse_pointer(operation["from"]), tokens)
 
     def lookup(self, tokens: Parts) -> Any:
-        """The value at a pointer, perhaps a shadow; `MISSING` where there is none."""
+        """Return the value at a pointer, which may be a shadow, or `MISSING`."""
         node = self.root
         for token in tokens:
             node = child(node, token)
@@ -77,7 +77,7 @@ class DryRun:
         return value
 
     def _shadow(self, tokens: Parts) -> Shadow:
-        """The container at a pointer, made changeable together with those above it."""
+        """Return the container at a pointer as a shadow; shadow the containers above it as well."""
         node = self.root = _shadowed(self.root)
         for token in tokens:
             value = child(node, token)
@@ -122,7 +122,7 @@ class DryRun:
         value = plain(self._existing(source))
         self.copied += _size(value)
         if self.copied > MAX_COPIED:
-            # A few dozen copies of the document into itself would fill any memory.
+            # A few dozen copies of the document into itself would exhaust any memory.
             path = pointer_of(target)
             raise patch_failure("bad_value", f"more than {MAX_COPIED} values are copied", path)
         self._add(target, normalize(value, pointer_of(target), len(target)))
@@ -156,7 +156,7 @@ class DryRun:
 
 
 def _size(value: Any) -> int:
-    """How many values a value consists of, itself included."""
+    """Return the number of values that a value consists of, itself included."""
     if isinstance(value, dict):
         return 1 + sum(map(_size, value.values()))
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""A document seen with changes that are not (yet) in it, and the patch that would bring them in.
+"""An overlay: a document plus uncommitted changes, and the patch that would apply them.
 
-Nothing is ever changed in the document itself and then undone: several operations are tried on an
-overlay, which holds only what they touch, and only the net difference goes on. A `Shadow` stands
-for a container of the document that was changed; what is not in it is read from the original.
+The document itself is never changed and rolled back. Operations are tried on an overlay, which
+holds only the containers they change, and only the net difference is passed on. A `Shadow` stands
+for a changed container of the document; unchanged values are read from the original.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .array_diff import array_operations
 
 
 class ShadowObject:
-    """A changed object. Fields that are removed and set again move to the end, as in a dict."""
+    """A changed object. A field that is removed and set again moves to the end, as in a dict."""
 
     __slots__ = ("added", "base", "changed", "removed")
 
     def __init__(self, base: dict[str, Any]) -> None:
         self.base = base
-        self.changed: dict[str, Any] = {}  # fields of the base, at their place
-        self.removed: dict[str, None] = {}  # fields of the base which have lost their place
-        self.added: dict[str, Any] = {}  # behind those of the base, in order
+        self.changed: dict[str, Any] = {}  # fields of the base, in their place
+        self.removed: dict[str, None] = {}  # fields of the base that have lost their place
+        self.added: dict[str, Any] = {}  # after the fields of the base, in order
 
     def get(self, name: str, default: Any = MISSING) -> Any:
         if name in self.added:
@@ -49,7 +49,7 @@ class ShadowObject:
         self.removed[name] = None
 
     def plain(self) -> dict[str, Any]:
-        """The object as it would be, detached."""
+        """Return the changed object, detached."""
         result = {
             field_name(name): plain(self.changed.get(name, value))
             for name, value in dict.items(self.base)
@@ -59,7 +59,7 @@ class ShadowObject:
         return result
 
     def operations(self, path: tuple[str, ...]) -> list[Operation]:
-        """What turns the base into this, the fields that stay at their place first."""
+        """Return operations that turn the base into this; fields that stay in place come first."""
         self._restore_order()
         operations: list[Operation] = []
         for name, value in self.changed.items():
@@ -73,11 +73,11 @@ class ShadowObject:
         return operations
 
     def inverse(self, path: tuple[str, ...]) -> list[Operation]:
-        """What turns this into the base again, the order of the fields included."""
+        """Return operations that turn this back into the base, including the order of fields."""
         self._restore_order()
         moved = self._out_of_place()
         if 2 * len(moved) > len(self.base) and self._is_short_without(moved):
-            # More would go and come again than stays: shorter said in one operation.
+            # More fields would be removed and added than stay: one replacement is shorter.
             pointer = pointer_of(path)
             return [{"op": "replace", "path": pointer, "value": detached(self.base)}]
         gone = [*self.added, *(name for name in moved if name not in self.removed)]
@@ -98,7 +98,7 @@ class ShadowObject:
         return estimated_size(staying, limit) < limit
 
     def _restore_order(self) -> None:
-        """Fields at the end that were removed and set again in order have kept their place."""
+        """Treat trailing fields that were removed and set again in the same order as unmoved."""
         restored = [name for name in self.added if name in self.removed]
         if not restored or restored != list(self.added)[: len(restored)]:
             return
@@ -108,7 +108,7 @@ class ShadowObject:
                 del self.removed[name]
 
     def _out_of_place(self) -> dict[str, None]:
-        """Fields of the base from the first removed one on: those that must be set again."""
+        """Return the fields of the base from the first removed one on, which must be set again."""
         if not self.removed:
             return {}
         names = list(dict.keys(self.base))
@@ -117,15 +117,15 @@ class ShadowObject:
 
 
 class ShadowArray:
-    """A changed array. The original is copied, as references, when its length first changes."""
+    """A changed array. Its first change of length makes a shallow copy of the original."""
 
     __slots__ = ("_changed", "_items", "_start", "_tail", "base")
 
     def __init__(self, base: list[Any]) -> None:
         self.base = base
         self._items: list[Any] | None = None
-        self._changed: dict[int, Any] = {}  # by index, as long as there is no copy
-        self._start = len(base)  # below it, and in the last _tail elements, nothing has moved
+        self._changed: dict[int, Any] = {}  # by index, until there is a copy
+        self._start = len(base)  # elements before it, and the last _tail elements, have not moved
         self._tail = len(base)
 
     def __len__(self) -> int:
@@ -166,7 +166,7 @@ class ShadowArray:
         self._tail = min(self._tail, behind)
 
     def plain(self) -> list[Any]:
-        """The array as it would be, detached."""
+        """Return the changed array, detached."""
         if self._items is not None:
             return [plain(item) for item in self._items]
         return [
@@ -175,7 +175,7 @@ class ShadowArray:
         ]
 
     def operations(self, path: tuple[str, ...]) -> list[Operation]:
-        """What turns the base into this."""
+        """Return operations that turn the base into this."""
         if self._items is None:
             return [
                 operation
@@ -184,7 +184,7 @@ class ShadowArray:
             ]
         old, new = self._changed_range()
         operations = array_operations(pointer_of(path), old, new, self._start, _unmoved, _base_of)
-        # An element that is written as a whole brings the changes inside it along.
+        # An element that is written as a whole includes the changes inside it.
         whole = {id(operation.get("value")) for operation in operations}
         for index, item in enumerate(new):
             if is_shadow(item) and id(item) not in whole:
@@ -192,7 +192,7 @@ class ShadowArray:
         return [_detached(operation) for operation in operations]
 
     def inverse(self, path: tuple[str, ...]) -> list[Operation]:
-        """What turns this into the base again."""
+        """Return operations that turn this back into the base."""
         if self._items is None:
             return [
                 operation
@@ -215,9 +215,9 @@ class ShadowArray:
         return [_detached(operation) for operation in operations]
 
     def _changed_range(self) -> tuple[list[Any], list[Any]]:
-        """The elements between the untouched ends: those of the base, and those that are now."""
+        """Return the elements between the unchanged ends, in the base and in the changed array."""
         items = self._copy()
-        # Where elements were put in and taken out at one place, the untouched ends would overlap.
+        # If elements were inserted and removed at the same index, the unchanged ends would overlap.
         tail = min(self._tail, len(self.base) - self._start, len(items) - self._start)
         old = list.__getitem__(self.base, slice(self._start, len(self.base) - tail))
         return old, items[self._start : len(items) - tail]
@@ -231,17 +231,17 @@ def is_shadow(value: Any) -> bool:
 
 
 def is_object(node: Any) -> bool:
-    """Whether a value is an object, perhaps a changed one."""
+    """Whether a value is an object, changed or not."""
     return isinstance(node, (dict, ShadowObject))
 
 
 def is_array(node: Any) -> bool:
-    """Whether a value is an array, perhaps a changed one."""
+    """Whether a value is an array, changed or not."""
     return isinstance(node, (list, ShadowArray))
 
 
 def child(node: Any, token: str) -> Any:
-    """The value that a pointer's token names in `node`, or `MISSING`."""
+    """Return the value that a pointer token names in `node`, or `MISSING`."""
     if isinstance(node, ShadowObject):
         return node.get(token)
     if isinstance(node, dict):
@@ -254,7 +254,7 @@ def child(node: Any, token: str) -> Any:
 
 
 def _unmoved(base: Any, item: Any) -> bool:
-    """Whether an element is still that of the base, if perhaps changed inside."""
+    """Whether an item is still the same element of the base, possibly changed inside."""
     if is_shadow(item):
         return item.base is base
     return base is item or identical(base, item)
@@ -271,12 +271,12 @@ def _detached(operation: Operation) -> Operation:
 
 
 def plain(value: Any) -> Any:
-    """A detached copy of a value that may hold shadows."""
+    """Return a detached copy of a value that may contain shadows."""
     return value.plain() if is_shadow(value) else detached(value)
 
 
 def value_operations(path: tuple[str, ...], old: Any, new: Any) -> list[Operation]:
-    """What turns the value at `path` from `old` into `new`."""
+    """Return operations that turn the value at `path` from `old` into `new`."""
     if is_shadow(new) and new.base is old:
         operations: list[Operation] = new.operations(path)
         return operations
@@ -287,7 +287,7 @@ def value_operations(path: tuple[str, ...], old: Any, new: Any) -> list[Operatio
 
 
 def value_inverse(path: tuple[str, ...], old: Any, new: Any) -> list[Operation]:
-    """What turns the value at `path` from `new` back into `old`."""
+    """Return operations that turn the value at `path` from `new` back into `old`."""
     if is_shadow(new) and new.base is old:
         operations: list[Operation] = new.inverse(path)
         return operations

@@ -1,4 +1,4 @@
-"""RFC 6902 patches as input: checked, reduced against a document, applied, inverted."""
+"""RFC 6902 patches as input: check, compile against a document, apply and invert them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..values import detached, explain_foreign, normalize
 from .dry_run import DryRun
 from .overlay import ShadowObject, child, is_array, plain
 
-# Besides "op" and "path"; other members are ignored, as RFC 6902 demands.
+# The member besides "op" and "path". Others are ignored, as RFC 6902 requires.
 _MEMBERS = {
     "add": "value",
     "copy": "from",
@@ -26,12 +26,12 @@ _MEMBERS = {
 
 
 def check_patch(patch: Any) -> list[Operation]:
-    """A detached copy of an RFC 6902 patch, if it is well-formed.
+    """Return a detached copy of an RFC 6902 patch if it is well-formed.
 
-    `patch` is a list of operations, or anything with such a list as its ``patch``, for example a
-    `jsonpatch.JsonPatch`. Beyond the standard, a ``test`` with ``"absent": True`` (or ``False``)
-    instead of a value tests that there is nothing (or something, whatever it is). Raises
-    `UpdateError`, or `NotSerializableError` for its values.
+    `patch` is a list of operations, or an object whose ``patch`` attribute is such a list, for
+    example a `jsonpatch.JsonPatch`. As an extension of the standard, a ``test`` with ``"absent":
+    True`` instead of a value tests that there is no value, and with ``False`` that there is one.
+    Raises `UpdateError`, or `NotSerializableError` for values that are not JSON.
 
     >>> check_patch([{"op": "remove", "path": "/a", "comment": "why"}])
     [{'op': 'remove', 'path': '/a'}]
@@ -68,16 +68,16 @@ def _check_pointer(operation: Operation, member: str) -> str:
         raise patch_failure("bad_operand", f"{operation['op']} needs a string as {member!r}")
     checked: str = normalize(pointer, member)
     for token in parse_pointer(checked):
-        normalize({token: None}, checked)  # a token may become the name of a field
+        normalize({token: None}, checked)  # a token may become a field name
     return checked
 
 
 def compile_patch(document: Any, patch: Any) -> list[Operation]:
     """Reduce a patch to operations that replay on `document` without failing.
 
-    Only ``add``, ``remove`` and ``replace`` come out, the net difference; ``[]`` when nothing
-    changes. Raises `UpdateError` when an operation cannot be applied, and `ConflictError` with
-    ``path`` and ``value`` when a ``test``, a guard, fails. An object must stay an object.
+    The result is the net difference, made of ``add``, ``remove`` and ``replace`` only; ``[]`` if
+    nothing changes. Raises `UpdateError` if an operation cannot be applied, and `ConflictError`
+    with ``path`` and ``value`` if a ``test`` fails. A document that is an object must stay one.
 
     >>> compile_patch({"a": 1}, [{"op": "move", "from": "/a", "path": "/b"}])
     [{'op': 'remove', 'path': '/a'}, {'op': 'add', 'path': '/b', 'value': 1}]
@@ -86,10 +86,11 @@ def compile_patch(document: Any, patch: Any) -> list[Operation]:
 
 
 def apply_patch(document: Any, patch: Any) -> Any:
-    """A new document with the patch applied; `document` is not changed. Raises as `compile_patch`.
+    """Return a new document with the patch applied; `document` itself does not change.
 
-    Other than the shared object, an object may become an array here, as the public suite of tests
-    for RFC 6902 wants it, but no scalar.
+    Raises as `compile_patch` does, and `NotSerializableError` if `document` is not JSON. Unlike the
+    shared object, a document may become an array here, because the public test suite for RFC 6902
+    requires it, but not a scalar.
 
     >>> apply_patch({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}])
     {'a': [1, 2]}
@@ -102,10 +103,10 @@ def apply_patch(document: Any, patch: Any) -> Any:
 
 
 def invert(document: Any, patch: Any) -> list[Operation]:
-    """The patch that undoes `patch`, given the document as it is before `patch`.
+    """Return the patch that undoes `patch`, given the document before `patch`.
 
-    The order of keys is restored as well: keys behind a removed one are set again, or their object
-    is replaced. Raises as `compile_patch`.
+    The inverse also restores the order of keys: it sets the keys after a removed one again, or
+    replaces their object. Raises as `compile_patch` does.
 
     >>> invert({"a": 1}, [{"op": "replace", "path": "/a", "value": 2}])
     [{'op': 'replace', 'path': '/a', 'value': 1}]
@@ -141,7 +142,7 @@ def _require_object(document: Any, dry_run: DryRun) -> None:
 
 
 def value_at_pointer(document: Any, pointer: str) -> Any:
-    """The detached value at an RFC 6901 pointer, None where there is none.
+    """Return the detached value at an RFC 6901 pointer, or None if there is none.
 
     >>> value_at_pointer({"a": [1, 2]}, "/a/1")
     2

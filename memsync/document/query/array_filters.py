@@ -1,4 +1,4 @@
-"""``array_filters``: which elements ``$[identifier]`` means."""
+"""``array_filters``: which elements ``$[identifier]`` selects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Filters = dict[str, Query]
 
 
 def parse_array_filters(array_filters: Any) -> Filters:
-    """The filters by identifier. Raises `UpdateError` of kind ``array_filters``."""
+    """Parse the filters, keyed by identifier. Raises `UpdateError` of kind ``array_filters``."""
     checked = normalize(array_filters)
     if not isinstance(checked, list):
         raise failure("array_filters", "array_filters must be a list of filters", code=14)

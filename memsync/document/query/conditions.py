@@ -1,7 +1,7 @@
-"""The operators of a filter on one field: what is inside ``{"field": {...}}``.
+"""The operators that a filter applies to one field: the inside of ``{"field": {...}}``.
 
-A condition is asked in two ways: `at` a path of a document, with the traversal of arrays that the
-operator has, or about one `single` value, as ``$elemMatch`` does with elements.
+A condition is evaluated in one of two ways: `at` a path of a document, traversing arrays as the
+operator requires, or on a `single` value, as ``$elemMatch`` does with elements.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ..order import (
 from ..paths import Parts
 from ..traversal import MISSING, reach
 
-# At which elements arrays were entered to find a match, the last one last.
+# The array indexes through which matches were found, in order.
 MatchedIndexes = list[int]
 
 
 class Condition(Protocol):
-    """A test of what a path means."""
+    """A test of the values that a path reaches."""
 
     def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool: ...
 
@@ -40,7 +40,7 @@ class Condition(Protocol):
 
 
 class Leaf:
-    """Holds when one of the reached values passes `test`."""
+    """True if one of the reached values passes `test`."""
 
     def __init__(self, test: Callable[[Any], bool], into_leaf: bool = True) -> None:
         self.single = test
@@ -56,7 +56,7 @@ class Leaf:
 
 
 class ElementMatch:
-    """``$elemMatch``: an array one of whose elements passes `test`."""
+    """``$elemMatch``: true for an array with an element that passes `test`."""
 
     def __init__(self, test: Callable[[Any], bool]) -> None:
         self.test = test
@@ -82,7 +82,7 @@ class ElementMatch:
 
 
 class AllOf:
-    """Holds when all conditions do; an empty one always does."""
+    """True if all conditions are; true if there are none."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self.conditions = conditions
@@ -95,7 +95,7 @@ class AllOf:
 
 
 class Negation:
-    """Holds when the condition does not; says nothing about positions."""
+    """True if the condition is false; reports no matched indexes."""
 
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
@@ -108,7 +108,7 @@ class Negation:
 
 
 def equality(operand: Any) -> Condition:
-    """``$eq``, and a plain value; null also means a missing field."""
+    """``$eq``, also for a plain value; null also matches a missing field."""
     return Leaf(_comparison(operand, lambda order: order == 0, or_equal=True))
 
 
@@ -148,7 +148,7 @@ def require_array(name: str, operand: Any) -> list[Any]:
 
 
 def is_operator_object(value: Any) -> bool:
-    """Whether a filter's value is an object of operators rather than a value to be equal to."""
+    """Whether a filter's value is an object of operators rather than a value to compare with."""
     return isinstance(value, dict) and next(iter(value), "").startswith("$")
 
 
@@ -169,7 +169,7 @@ def _exists(operand: Any) -> Condition:
     return present if wanted else Negation(present)
 
 
-# Names and numbers of the BSON types; those that JSON has no values of are known but never match.
+# Names and numbers of the BSON types. Types without JSON values are accepted but never match.
 _TYPE_RANKS = {
     "string": STRING, 2: STRING, "object": OBJECT, 3: OBJECT, "array": ARRAY, 4: ARRAY,
     "bool": BOOL, 8: BOOL, "null": NULL, 10: NULL, "number": NUMBER,
@@ -218,7 +218,7 @@ def _modulo(operand: Any) -> Condition:
         raise failure("bad_value", "$mod: the divisor cannot be 0")
 
     def test(value: Any) -> bool:
-        # The sign of the result is the dividend's, as in C++, not the divisor's, as in Python.
+        # The result has the sign of the dividend, as in C++, not that of the divisor, as in Python.
         if not is_number(value) or not isfinite(value):
             return False
         whole = int(value)
@@ -235,7 +235,7 @@ def _size(operand: Any) -> Condition:
     return Leaf(lambda value: isinstance(value, list) and len(value) == size, into_leaf=False)
 
 
-# The operators whose operand holds no other condition. `query` adds those that nest.
+# The operators whose operand contains no other condition. `query` adds those that nest.
 PLAIN_PARSERS: dict[str, Callable[[Any], Condition]] = {
     "$eq": equality,
     "$exists": _exists,

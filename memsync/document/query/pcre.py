@@ -1,8 +1,8 @@
-r"""PCRE patterns, as the server has them, in the syntax of Python's `re`.
+r"""Translation of PCRE patterns, which MongoDB's server uses, to the syntax of Python's `re`.
 
-What both write alike is kept. What `re` writes differently is translated, so that it means the
-same: ``\d \w \s \b`` know ASCII only. What `re` cannot do, or would read as something else, is
-refused by name, never matched differently in silence.
+Syntax that both share is kept. Syntax that differs is translated to the same meaning; for example,
+``\d \w \s \b`` match ASCII only. A construct that `re` lacks, or gives another meaning, is refused
+by name, so no pattern silently matches something else.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import re
 
 
 class UnsupportedError(Exception):
-    """A construct of PCRE that has no counterpart in `re`."""
+    """A PCRE construct that has no counterpart in `re`."""
 
 
 _HORIZONTAL = r"\t \xa0\u1680\u180e\u2000-\u200a\u202f\u205f\u3000"
 _VERTICAL = r"\n\x0b\f\r\x85\u2028\u2029"
 
-# Escapes outside of classes. (?a:...) is ASCII for what is inside, whatever the case rules around.
+# Escapes outside classes. (?a:...) makes its content ASCII-only, whatever the surrounding flags.
 _ESCAPES = {
     **{name: rf"(?a:\{name})" for name in "dDwWsSb"},
-    "B": r"(?a:(?!\b))",  # \B of `re` does not match the empty string
+    "B": r"(?a:(?!\b))",  # \B in `re` does not match the empty string
     "A": r"\A",
     "z": r"\Z",
     "Z": r"(?=\n?\Z)",
@@ -32,7 +32,7 @@ _ESCAPES = {
     "R": rf"(?>\r\n|[{_VERTICAL}])",
     "E": "",
 }
-# Escapes that stand for one character, in and outside of classes.
+# Escapes that stand for one character, inside and outside classes.
 _CHARACTERS = {"a": r"\x07", "e": r"\x1b", "f": r"\f", "n": r"\n", "r": r"\r", "t": r"\t"}
 _IN_CLASS = {**{name: rf"\{name}" for name in "dDwWsS"}, "h": _HORIZONTAL, "v": _VERTICAL}
 _POSIX = {
@@ -57,7 +57,7 @@ _LITERAL_BRACE = re.compile(r"\{(?=,\d*\})")
 
 
 def translate(pattern: str, options: str = "") -> str:
-    r"""`pattern`, to be used with `options`, for `re`. Raises `UnsupportedError`.
+    r"""Translate `pattern`, used with `options`, for `re`. Raises `UnsupportedError`.
 
     >>> print(translate(r"^\d+\z"))
     ^(?a:\d)+\Z
@@ -80,7 +80,7 @@ class _Translator:
         return "".join(parts)
 
     def _take(self, expression: re.Pattern[str]) -> re.Match[str] | None:
-        """Match at the present position and move behind it."""
+        """Match at the current position and advance past the match."""
         match = expression.match(self.pattern, self.at)
         if match is not None:
             self.at = match.end()
@@ -95,10 +95,10 @@ class _Translator:
         if character == "(":
             return self._group()
         if self._take(_LITERAL_BRACE):
-            return r"\{"  # {,3} is no quantifier in PCRE
+            return r"\{"  # {,3} is not a quantifier in PCRE
         if character == "^" and self.multiline:
             self.at += 1
-            return r"(?:\A|(?<=\n)(?!\Z))"  # not behind a newline that ends the text
+            return r"(?:\A|(?<=\n)(?!\Z))"  # but not after a newline that ends the text
         if character == "#" and self.verbose:
             start = self.at
             end = self.pattern.find("\n", start)
@@ -121,7 +121,7 @@ class _Translator:
         return self._character()
 
     def _character(self) -> str:
-        """An escape that stands for one character."""
+        """Translate an escape that stands for one character."""
         if match := self._take(_HEX):
             return _escaped(int(match[1] or match[2], 16))
         if match := self._take(_OCTAL):
@@ -151,7 +151,7 @@ class _Translator:
         return text
 
     def _class(self) -> str:
-        """A bracketed class, with everything escaped that `re` might come to read as a set."""
+        """Translate a bracketed class; escape all that `re` may come to read as a set operator."""
         self.at += 1
         negated = self.pattern.startswith("^", self.at)
         self.at += negated
@@ -176,7 +176,7 @@ class _Translator:
         if not ascii_only:
             return body
         if self.caseless and not body.isascii():
-            # Inside of (?a:...) the case of other letters would count.
+            # Inside (?a:...) matching of non-ASCII letters would become case-sensitive.
             raise UnsupportedError(r"i, and a class of \w or such together with other letters")
         return f"(?a:{body})"
 
@@ -185,7 +185,7 @@ class _Translator:
         return len(following) == 2 and following[0] == "-" and following[1] != "]"
 
     def _class_item(self) -> tuple[str, bool]:
-        """One member of a class, and whether it is a class of its own."""
+        """Translate one member of a class; also return whether it is itself a set of characters."""
         if match := self._take(_POSIX_CLASS):
             if match[1] or match[2] not in _POSIX:
                 raise UnsupportedError(match[0])
@@ -209,7 +209,7 @@ class _Translator:
 
 
 def _escaped(code: int) -> str:
-    """One character that means itself everywhere; letters and digits stay readable."""
+    """Escape one character so that it is literal everywhere; letters and digits stay readable."""
     if code > 0x10FFFF or 0xD800 <= code < 0xE000:
         raise UnsupportedError(f"\\x{{{code:x}}}")
     character = chr(code)

@@ -1,6 +1,6 @@
-"""MongoDB's filter language: ``where``, ``$pull``, ``array_filters`` and ``wait_for`` use it.
+"""MongoDB's filter language, used by ``where``, ``$pull``, ``array_filters`` and ``wait_for``.
 
-A query is compiled once into a function; `parse_query` is where all of its mistakes are found.
+`parse_query` compiles a filter once into a function and reports every mistake in it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from .regex import compile_pattern
 class Query:
     """A compiled filter: call it with a document.
 
-    `names` are the first parts of the paths it looks at, in order, for ``array_filters``; `order`
-    sorts the parts of a filter.
+    `names` are the first parts of the paths it reads, in order, for ``array_filters``; `order` is
+    its sort key among the parts of a filter.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Query:
         self.order = order
 
     def __call__(self, document: Any, matched: MatchedIndexes | None = None) -> bool:
-        """Whether `document` matches; then `matched` is told of the elements that did."""
+        """Whether `document` matches; if so, append the matched array indexes to `matched`."""
         if matched is None:
             return self.test(document, None)
         own: MatchedIndexes = []
@@ -59,8 +59,8 @@ class Query:
 def matches(document: dict[str, Any], filter: dict[str, Any]) -> bool:
     """Whether `document` satisfies `filter`, as MongoDB's ``find`` would decide.
 
-    Raises `UpdateError` for a filter that is none, `NotSerializableError` for values in it that
-    are not JSON, or for those in the document that are looked at.
+    Raises `UpdateError` for an invalid filter, and `NotSerializableError` for values that are not
+    JSON, in the filter or in the part of the document that the filter reads.
 
     >>> matches({"jobs": [{"n": 1}, {"n": 5}]}, {"jobs.n": {"$gt": 3}})
     True
@@ -74,7 +74,7 @@ def matches(document: dict[str, Any], filter: dict[str, Any]) -> bool:
 
 
 def check_filter(filter: dict[str, Any]) -> dict[str, Any]:
-    """A detached copy of `filter`, if it is a valid one. Raises as `matches` does."""
+    """Return a detached copy of `filter` if it is valid. Raises as `matches` does."""
     try:
         checked = normalize(filter)
     except NotSerializableError as error:
@@ -104,7 +104,7 @@ def _parse_entry(name: str, operand: Any) -> Query:
 
 
 def parse_condition(operand: Any) -> Condition:
-    """The condition that a filter puts on one field: operators, or a value to be equal to."""
+    """Compile the condition on one field: an object of operators, or a value to compare with."""
     if not is_operator_object(operand):
         return equality(operand)
     return parse_operators(operand)
@@ -116,8 +116,8 @@ def _parse_list(name: str, operand: Any) -> list[Query]:
     return [parse_query(item) for item in operand]
 
 
-# The server sorts the parts of a filter by kind, then by path, before it matches them. That decides
-# which array the positional $ means: the one that was matched last.
+# The server sorts the parts of a filter by kind, then by path, before it matches them. The order
+# decides which array the positional $ refers to: the one matched last.
 _KINDS = (
     "$and", "$or", "$elemMatch", "$size", "$eq", "$lte", "$lt", "$gt", "$gte", "$regex", "$mod",
     "$exists", "$in", "$ne", "$nin", "$not", "$nor", "$type",
@@ -175,7 +175,7 @@ def _elem_match(operand: Any) -> Condition:
 
 
 def _as_object(item: Any) -> Any:
-    """An array is, to ``$elemMatch``, an object whose fields are its indexes."""
+    """``$elemMatch`` treats an array as an object whose field names are the indexes."""
     if isinstance(item, dict):
         return item
     return {str(index): value for index, value in enumerate(list.__iter__(item))}
@@ -211,13 +211,13 @@ _PARSERS: dict[str, Callable[[Any], Condition]] = {
     "$not": _negated,
 }
 FIELD_OPERATORS = frozenset(_PARSERS) | {"$regex", "$options"}
-# Coming first, they make the operand of $pull a condition on elements. The server's parser knows
-# $not only below a field.
+# If the operand of $pull starts with one of these, it is a condition on elements. The server's
+# parser accepts $not only below a field.
 PULL_OPERATORS = FIELD_OPERATORS - {"$not"}
 
 
 def parse_operators(operators: dict[str, Any]) -> Condition:
-    """The condition for an object of operators. Raises `UpdateError`."""
+    """Compile an object of operators. Raises `UpdateError`."""
     conditions: list[Condition] = []
     for name, operand in operators.items():
         if name == "$options":

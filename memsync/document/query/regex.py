@@ -1,9 +1,9 @@
-"""``$regex``, with limits that keep a pattern from stopping the host.
+"""``$regex``, with limits that keep a pattern from blocking the host.
 
-The server's patterns are PCRE; `pcre` says them in the words of Python's `re`, or refuses. `re`
+MongoDB's server uses PCRE patterns; `pcre` translates them for Python's `re`, or refuses them. `re`
 backtracks and cannot be interrupted, so patterns are limited in length and may not repeat a group
-that itself contains an unlimited repetition, ``(a+)+``: the usual way to make matching take
-exponential time.
+that itself contains an unlimited repetition, such as ``(a+)+``: the usual cause of exponential
+matching time.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MAX_PATTERN_LENGTH = 1000
 _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE, "u": re.UNICODE}
 
 _UNLIMITED = re.compile(r"[*+]|\{\d*,\}")
-# What a pattern consists of, as far as repetition matters: escapes, classes, brackets, quantifiers.
+# The tokens that matter for repetition: escapes, classes, parentheses, unlimited quantifiers.
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|[*+]|\{\d*,\}", re.DOTALL)
 
 
 def compile_pattern(pattern: Any, options: Any) -> re.Pattern[str]:
-    """The compiled pattern. Raises `UpdateError` for a bad, too long or dangerous one."""
+    """Compile a pattern. Raises `UpdateError` if it is malformed, too long or dangerous."""
     if not isinstance(pattern, str):
         raise failure("bad_value", f"$regex needs a string, not {type_name(pattern)}")
     if not isinstance(options, str):
@@ -61,8 +61,9 @@ def _compile(pattern: str, options: str) -> re.Pattern[str]:
 
 
 def _repeats_a_repetition(pattern: str) -> bool:
-    open_groups = [False]  # whether the group holds an unlimited repetition, innermost last
-    closed = False  # whether the group that has just been closed does
+    # Per open group, innermost last: whether it holds an unlimited repetition.
+    open_groups = [False]
+    closed = False  # whether the group that was just closed does
     for token in _TOKEN.finditer(pattern):
         text = token.group()
         follows_group = closed and pattern[token.start() - 1] == ")"

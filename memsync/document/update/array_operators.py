@@ -1,7 +1,7 @@
 """The update operators on arrays: ``$push $addToSet $pop $pull $pullAll``.
 
-They answer with a `Splice` wherever they can, so that a patch names the elements that come and go
-and not the whole array.
+They return a `Splice` wherever possible, so that a patch names only the elements that are added and
+removed, not the whole array.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _MODIFIERS = ("$each", "$position", "$slice", "$sort")
 def _prepare_push(operand: Any, target: Target) -> Push:
     if not isinstance(operand, dict) or "$each" not in operand:
         return Push([normalize(operand, target.path, target.depth + 1)])
-    # The modifiers are no part of the document, only the values are as deep as they will be.
+    # Only the values become part of the document, so only they are checked at their depth in it.
     modifiers = {
         name: normalize(value, target.path, target.depth if name == "$each" else 0)
         for name, value in dict.items(operand)
@@ -128,7 +128,7 @@ def _require_direction(direction: Any, target: Target) -> None:
 
 
 def _sort_value(element: Any, parts: list[str]) -> Any:
-    """What is sorted by; null where there is nothing. Arrays on the way are entered by index."""
+    """Return the value to sort by, or null if there is none. Paths enter arrays by index."""
     if not isinstance(element, dict):
         return None
     for part in parts:
@@ -149,7 +149,7 @@ def _push(current: Any, push: Push, target: Target, context: Context) -> Any:
     position = _insertion_index(len(array), push.position)
     if push.key is None:
         change = _splice(len(array), position, push)
-        return UNCHANGED if _is_in_vain(array, change) else change
+        return UNCHANGED if _changes_nothing(array, change) else change
     pushed = list.copy(array)
     pushed[position:position] = push.values
     return Rearranged(_sliced(_sorted(pushed, push.key), push.limit))
@@ -172,10 +172,10 @@ def _sliced(values: list[Any], limit: int | None) -> list[Any]:
 
 
 def _splice(length: int, position: int, push: Push) -> Any:
-    """Insertion and ``$slice`` in one: what is cut off again is never put in."""
+    """Combine insertion and ``$slice``, so that no value is inserted and cut off again."""
     moved = len(push.values)
     first, last = _window(length + moved, push.limit)
-    # Old elements behind the insertion stand in the result where `moved` puts them.
+    # Insertion shifts the old elements after it by `moved`.
     behind = _outside(position, length, first - moved, last - moved)
     before = _outside(0, position, first, last)
     values = push.values[max(0, first - position) : max(0, last - position)]
@@ -184,8 +184,8 @@ def _splice(length: int, position: int, push: Push) -> Any:
     return Splice(behind + before, position - len(before), values)
 
 
-def _is_in_vain(array: list[Any], change: Any) -> bool:
-    """Whether what ``$slice`` cuts off is the same as what comes, so that all is as before."""
+def _changes_nothing(array: list[Any], change: Any) -> bool:
+    """Whether ``$slice`` cuts off the same values that are inserted, so the array stays equal."""
     if change is UNCHANGED or len(change.removed) != len(change.values):
         return False
     result = list.copy(array)
@@ -196,14 +196,14 @@ def _is_in_vain(array: list[Any], change: Any) -> bool:
 
 
 def _window(total: int, limit: int | None) -> tuple[int, int]:
-    """The part of a result of `total` elements that ``$slice`` keeps: from, to."""
+    """Return the range of a result of `total` elements that ``$slice`` keeps, as start and stop."""
     if limit is None:
         return 0, total
     return (0, min(limit, total)) if limit >= 0 else (max(0, total + limit), total)
 
 
 def _outside(low: int, high: int, first: int, last: int) -> list[int]:
-    """The indexes in ``[low, high)`` that are not in ``[first, last)``, the last one first."""
+    """Return the indexes in ``[low, high)`` that are not in ``[first, last)``, in reverse order."""
     first = min(max(first, low), high)
     last = min(max(last, first), high)
     return [*range(high - 1, last - 1, -1), *range(first - 1, low - 1, -1)]
@@ -225,7 +225,7 @@ def _prepare_add_to_set(operand: Any, target: Target) -> list[Any]:
 
 
 def _without_known(values: list[Any], known: list[Any]) -> list[Any]:
-    """`values`, each once, but for those that are in `known`."""
+    """Return `values` without duplicates and without those in `known`."""
     seen = set(map(equality_key, list.__iter__(known)))
     fresh: list[Any] = []
     for value in values:

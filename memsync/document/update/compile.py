@@ -1,9 +1,9 @@
-"""Compiling an update: MongoDB's operators and a document in, RFC 6902 operations out.
+"""The update compiler: MongoDB's operators and a document in, RFC 6902 operations out.
 
-Each step is computed against the document. Where its path leads through objects to a value that
-exists, which is the usual case, its operations are final: no other step of the update can touch the
-same place. Steps that create something may meet (a common parent, the end of an array), so
-they are tried on an overlay one after the other, and the net difference of all comes out.
+Each step is computed against the document. Usually its path leads through objects to an existing
+value. Its operations are then final, because no other step of the update can change the same place.
+Steps that create something may depend on each other (a common parent, the end of an array), so they
+are tried on an overlay one after the other, and the result is the net difference.
 """
 
 from __future__ import annotations
@@ -44,15 +44,16 @@ def compile_update(
     now: Any = None,
     insert: bool = False,
 ) -> list[Operation]:
-    """The RFC 6902 operations which an update means for a document, without changing it.
+    """Compile an update to RFC 6902 operations for a document, which does not change.
 
-    `array_filters` says which elements ``$[id]`` means, `filter` is the query that resolves the
-    positional ``$``, `now` an aware datetime for ``$currentDate`` (needed only where that is
-    evaluated), `insert` lets ``$setOnInsert`` act. Semantics are those of MongoDB 8. The operations
-    hold detached values; ``[]`` means that nothing changes.
+    `array_filters` selects the elements for ``$[id]``. `filter` is the query that resolves the
+    positional ``$``. `now` is an aware datetime for ``$currentDate``, needed only if that operator
+    is evaluated. `insert` enables ``$setOnInsert``. Semantics are those of MongoDB 8.
+
+    The operations hold detached values; ``[]`` means that nothing changes.
 
     Raises `UpdateError` (``kind``, ``path``, ``server_code``), `NotSerializableError` for values
-    that JSON cannot hold, `UsageError` when `now` is needed and missing.
+    that JSON cannot hold, and `UsageError` if `now` is needed but missing.
 
     >>> compile_update({"a": {"n": 1}}, {"$inc": {"a.n": 2}})
     [{'op': 'replace', 'path': '/a/n', 'value': 3}]
@@ -70,10 +71,10 @@ def compile_update(
                 operations, _ = resolved_operations(document, step, operand, context)
             return operations
         if operands is None:
-            # All are checked before the first step looks at the document.
+            # Check all operands before the first step reads the document.
             operands = [step.prepare(update[step.name][step.field], step) for step in plan.given]
         if plan.dynamic:
-            # Each place is given a value of its own.
+            # Each place gets its own copy of the value.
             steps = (
                 (step, step.prepare(update[step.name][step.field], step))
                 for step in expand(plan, document, filters, filter)
@@ -120,7 +121,7 @@ def apply_update(
     now: Any = None,
     insert: bool = False,
 ) -> dict[str, Any]:
-    """A new document with the update applied; `document` is not changed.
+    """Return a new document with the update applied; `document` itself does not change.
 
     Arguments and errors are those of `compile_update`.
 
@@ -138,11 +139,11 @@ def apply_update(
 def check_update(
     update: dict[str, Any], array_filters: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """A detached copy of `update`, if it is one that some document could accept.
+    """Return a detached copy of `update` if some document could accept it.
 
-    Everything that can be judged without the document is: operators, operands, paths, conflicts
-    between them, values. Identifiers are compared with `array_filters` only when that is given.
-    Raises what `compile_update` would.
+    This checks everything that does not depend on the document: operators, operands, paths,
+    conflicts between paths, and values. Identifiers are compared with `array_filters` only if that
+    is given. Raises what `compile_update` would raise.
 
     >>> check_update({"$inc": {"n": 1}})
     {'$inc': {'n': 1}}
@@ -152,8 +153,9 @@ def check_update(
     else:
         filters = parse_array_filters(array_filters)
         plan_for(update, filters)
-        build_plan(update, filters.__contains__)  # operands too, which plan_for may have skipped
-    # Each value has been checked at its depth in the document; this only makes the copy.
+        # Also checks the operands, which `plan_for` may skip.
+        build_plan(update, filters.__contains__)
+    # Each value has been checked at its depth in the document; this call only copies.
     checked: dict[str, Any] = normalize(update, depth=-_WRAPPING)
     return checked
 
@@ -165,9 +167,9 @@ _WRAPPING = 4
 def _direct_operations(
     document: Any, step: Step, operand: Any, context: Context
 ) -> list[Operation] | None:
-    """The operations of a step whose path leads through objects to a value; else None.
+    """Return the operations of a step whose path leads through objects to a value, else None.
 
-    No other step of the same update can have to do with them.
+    No other step of the same update can affect them.
     """
     node = document
     try:
@@ -175,7 +177,7 @@ def _direct_operations(
             node = _get(node, part)
         current = _get(node, step.last, MISSING)
     except TypeError:
-        return None  # an object above it is missing, or an array or a scalar is in its place
+        return None  # a parent is missing, or is an array or a scalar
     if current is MISSING:
         return None
     new = step.change(current, operand, step, context)
@@ -184,18 +186,18 @@ def _direct_operations(
     return [] if new is UNCHANGED else _write(step.pointer, current, new, False)
 
 
-# Not node[part], which may run the code of a class, and make a defaultdict grow.
+# `node[part]` could run the code of a subclass and add keys to a defaultdict.
 _get = dict.get
-# The types of new values; all others are descriptions of a change.
+# The types of new values; other types describe a change.
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, str, dict, list})
 
 
 def resolved_operations(
     root: Any, step: Step, operand: Any, context: Context
 ) -> tuple[list[Operation], bool]:
-    """The operations of any step, and whether no other step can have to do with them.
+    """Return the operations of any step, and whether they are independent of all other steps.
 
-    `root` is the document as the steps before have left it, perhaps a shadow.
+    `root` is the document after the previous steps, possibly a shadow.
     """
     if step.operator is RENAME:
         return _rename(root, step, context), False
@@ -216,7 +218,7 @@ def resolved_operations(
 
 
 def _write(pointer: str, current: Any, new: Any, in_array: bool) -> list[Operation]:
-    """The operations that bring a new value, or the change of an array, to an existing place."""
+    """Return the operations that write a new value, or change an array, at an existing place."""
     kind = type(new)
     if kind is Splice:
         return _splice(pointer, current, new)
@@ -226,13 +228,13 @@ def _write(pointer: str, current: Any, new: Any, in_array: bool) -> list[Operati
         return [{"op": "replace", "path": pointer, "value": new}]
     if not in_array:
         return [{"op": "remove", "path": pointer}]
-    # Taking an element out would move the others: the server leaves a null, and so do we.
+    # Removing an element would move the others. Like the server, leave a null.
     return [] if current is None else [{"op": "replace", "path": pointer, "value": None}]
 
 
 def _splice(pointer: str, array: list[Any], splice: Splice) -> list[Operation]:
     if 2 * len(splice.removed) > len(array) and len(splice.removed) > 1:
-        # More goes than stays: what stays is the shorter thing to say, if it is not large.
+        # More is removed than stays: a replacement is shorter unless the rest is large.
         gone = set(splice.removed)
         kept = [item for index, item in enumerate(list.__iter__(array)) if index not in gone]
         removals = len(splice.removed) * (OPERATION_BYTES + len(pointer))

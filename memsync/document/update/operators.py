@@ -1,9 +1,9 @@
-"""The update operators that compute a value from a value.
+"""The update operators that compute a new value from the current value.
 
-Every operator has two parts. `prepare` checks its operand, which needs no document, and brings it
-into the form that `change` wants. `change` is given the present value, or `MISSING`, and returns
-the new one, `UNCHANGED`, `REMOVED`, or a `Splice` of an array. Semantics and errors are those of
-MongoDB's server (8), whose manual and source are the reference.
+Every operator has two parts. `prepare` checks the operand, without a document, and converts it to
+the form that `change` expects. `change` takes the current value, or `MISSING`, and returns the new
+one, `UNCHANGED`, `REMOVED`, or a `Splice` of an array. Semantics and errors are those of MongoDB's
+server 8; its manual and source are the reference.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REMOVED: Any = type("Removed", (), {"__repr__": lambda self: "REMOVED"})()
 
 
 class Splice(NamedTuple):
-    """A change of an array: `removed` old indexes, the last first, then `values` put in at `at`."""
+    """A change of an array: remove indexes, the last one first, then insert `values` at `at`."""
 
     removed: Sequence[int]
     at: int
@@ -43,13 +43,13 @@ class Splice(NamedTuple):
 
 
 class Rearranged(NamedTuple):
-    """The new contents of an array, made of its old elements and of new ones."""
+    """The new content of an array, made of old and new elements."""
 
     values: list[Any]
 
 
 class Absent(Enum):
-    """What an operator does where its path does not exist."""
+    """What an operator does if its path does not exist."""
 
     CREATES = "creates it, with the parents it lacks"
     IGNORES = "does nothing"
@@ -57,14 +57,14 @@ class Absent(Enum):
 
 
 class Context(NamedTuple):
-    """What an operator may know besides the value: the time, and whether the object is new."""
+    """What an operator may know besides the value: the time, and whether this is an insert."""
 
     now: Any
     insert: bool
 
 
 class Target(Protocol):
-    """Where an operator is applied, as far as messages and limits need it."""
+    """The place an operator is applied to, as far as messages and limits need it."""
 
     @property
     def path(self) -> str: ...
@@ -139,7 +139,7 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
         try:
             result = compute(current, operand)
         except OverflowError:
-            result = inf  # an integer beyond all floats, which a document should not hold
+            result = inf  # an integer too large for a float, which a document should not hold
         fits = INT64_MIN <= result <= INT64_MAX if type(result) is int else isfinite(result)
         if not fits:
             raise failure(

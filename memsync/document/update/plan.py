@@ -1,8 +1,8 @@
-"""What an update means, worked out once: its steps, checked, in the server's order.
+"""The plan of an update: its steps, parsed once, checked, and in the server's order.
 
-A `Plan` depends on the shape of an update (operators and paths), not on its operands, so that the
-same kind of update again and again is parsed only once. Paths are inserted into a trie, as in the
-server, where two that are equal or contain one another meet (error 40), before anything is applied.
+A `Plan` depends on the shape of an update (operators and paths), not on its operands, so updates of
+the same shape are parsed only once. As in the server, paths are inserted into a trie before
+anything is applied; two paths that are equal or contain one another conflict there (error 40).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from .operators import UNCHANGED, VALUE_OPERATORS, Context, Operator, Target
 
 
 def _prepare_rename(operand: Any, target: Target) -> Any:
-    """The path to rename to; whether it can be one is checked together with the source."""
+    """Return the path to rename to; it is checked together with the source."""
     return normalize(operand, target.path)
 
 
 def _moved(current: Any, value: Any, target: Target, context: Context) -> Any:
-    """What the destination becomes; one that is equal stays as it is, ``1`` for ``1.0``."""
+    """Return the new value of the destination; an equal one stays, ``1`` for ``1.0``."""
     return UNCHANGED if current is not MISSING and equal(current, value) else value
 
 
@@ -72,7 +72,7 @@ class Step:
         self.depth = len(parsed.parts)
 
     def at(self, parts: Parts) -> Step:
-        """The same operator at a concrete path, one that a dynamic path stands for."""
+        """Return the same operator at a concrete path that a dynamic path stands for."""
         parsed = self.parsed._replace(parts=parts, pointer=pointer_of(parts))
         return Step(self.operator, ".".join(parts), parsed, self.field)
 
@@ -93,9 +93,9 @@ def _as_written(parts: Parts) -> Parts:
 
 
 class TrieNode:
-    """A place in the trie: either a step ends here, or paths go on to `children`.
+    """A node of the trie: either a step ends here, or paths continue in `children`.
 
-    `filtered` says of an inner node whether its children are ``$[]`` and ``$[id]``.
+    `filtered` says whether the children of an inner node are ``$[]`` and ``$[id]`` parts.
     """
 
     __slots__ = ("children", "filtered", "step")
@@ -106,7 +106,7 @@ class TrieNode:
         self.children: dict[str, TrieNode] = {}
 
     def ordered(self) -> Iterator[tuple[str, TrieNode]]:
-        """The children in the order in which the server processes them."""
+        """Return the children in the order in which the server processes them."""
         names = sorted(self.children, key=self._sort_key)
         return ((name, self.children[name]) for name in names)
 
@@ -117,10 +117,10 @@ class TrieNode:
 class Plan:
     """The steps of an update: `given` as written, `order` their indexes in the server's order.
 
-    `dynamic` says that paths depend on the document; then the trie at `root` is walked instead.
+    If `dynamic`, paths depend on the document, and the trie at `root` replaces `order`.
     """
 
-    # Attributes of the class are defaults: a plan is cheap to make.
+    # Class attributes serve as defaults, which makes plans cheap to create.
     ambiguous = False
     dynamic = False
     identifiers: frozenset[str] = frozenset()
@@ -134,9 +134,9 @@ class Plan:
         self._refused: str | None = None  # the first path that starts with "$"
 
     def add(self, step: Step) -> None:
-        """Put a step into the trie. Raises where its path meets another one."""
+        """Add a step to the trie. Raises if its path conflicts with another one."""
         if self._first is None:
-            # One path alone meets nothing: the trie can wait for a second one.
+            # A single path cannot conflict, so the trie is built for the second one.
             self._first = step.path, step.parts, step
         else:
             self._insert(step.path, step.parts, step)
@@ -145,7 +145,7 @@ class Plan:
         self.given.append(step)
 
     def add_source(self, path: str, parsed: UpdatePath) -> None:
-        """Put the path that a step renames into the trie, before the step itself."""
+        """Add the source path of a ``$rename`` to the trie, before the step itself."""
         if self._first is None:
             self._first = path, parsed.parts, None
         else:
@@ -160,7 +160,7 @@ class Plan:
             self._refused = path
 
     def finish(self) -> None:
-        """Sort the steps, after all have been added."""
+        """Sort the steps after all have been added."""
         if self._refused is not None:
             raise failure(
                 "dollar_prefixed",
@@ -175,7 +175,7 @@ class Plan:
             self.single = given[0]
 
     def trie(self) -> TrieNode:
-        """The trie of all paths."""
+        """Return the trie of all paths."""
         if self.root is None:
             self.root = TrieNode(None)
             self._insert(*self._first)
@@ -210,12 +210,12 @@ def _conflict(path: str, parts: Parts, existing: TrieNode) -> Exception:
     )
 
 
-# Whether a filter for the identifier has been given.
+# Whether there is an array filter for an identifier.
 IsKnown = Callable[[str], bool]
 
 
 def build_plan(update: dict[str, Any], known: IsKnown) -> tuple[Plan, list[Any]]:
-    """Parse an update completely; the operands, prepared, in the order of `Plan.given`.
+    """Parse an update; return its plan and the prepared operands in the order of `Plan.given`.
 
     Raises `UpdateError`.
     """
@@ -310,7 +310,7 @@ def _check_identifiers(path: str, parsed: UpdatePath, known: IsKnown) -> None:
             )
 
 
-# Plans by shape. A program has few shapes; one that makes paths of data just fills it anew.
+# Plans by shape. A program has few shapes; one that builds paths from data refills the cache.
 _plans: dict[tuple[Any, ...], Plan] = {}
 _MAX_PLANS = 2048
 _MAX_CACHED_STEPS = 32
@@ -318,7 +318,7 @@ _keys = dict.keys
 
 
 def plan_for(update: dict[str, Any], known: Collection[str]) -> Plan:
-    """The plan of an update, from the cache when its shape is known. Raises `UpdateError`.
+    """Return the plan of an update, from the cache if its shape is known. Raises `UpdateError`.
 
     `known` are the identifiers of the array filters.
     """
@@ -326,21 +326,21 @@ def plan_for(update: dict[str, Any], known: Collection[str]) -> Plan:
 
 
 def planned(update: dict[str, Any], known: Collection[str]) -> tuple[Plan, list[Any] | None]:
-    """The plan as `plan_for` has it, and the prepared operands if the plan had to be made."""
+    """Return the plan as `plan_for` does, and the prepared operands if the plan is new."""
     plan = operands = None
     try:
-        # With their number it is clear which names are operators: no field starts with "$".
+        # The number of operators makes the shape unambiguous: no field starts with "$".
         shape: tuple[Any, ...] = (len(update),)
         for name in _keys(update):
             shape = (*shape, name, *_keys(update[name]))
         plan = _plans.get(shape)
     except TypeError:
-        pass  # the update or an operand is no object: refused below
+        pass  # the update or an operand is not an object: refused below
     if plan is None or (
         plan.single is None and plan.dynamic and not plan.identifiers.issubset(known)
     ):
         plan, operands = build_plan(update, known.__contains__)
-        # Where $rename goes to is in its operand, so its plan is more than its shape.
+        # The destination of $rename is its operand, so its plan depends on more than the shape.
         if len(operands) <= _MAX_CACHED_STEPS and "$rename" not in update:
             if len(_plans) >= _MAX_PLANS:
                 _plans.clear()

@@ -1,7 +1,7 @@
-"""Paths that depend on the document: ``$``, ``$[]`` and ``$[identifier]`` become concrete.
+"""Positional operators: ``$``, ``$[]`` and ``$[identifier]`` are expanded to concrete paths.
 
-The trie of the plan is walked beside the document, in the server's order, and lazily: what an
-earlier step refuses is reported before a later path turns out to be impossible.
+The expansion walks the trie of the plan alongside the document, in the server's order. It is lazy:
+an error of an earlier step is reported before a later path turns out to be impossible.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .plan import Plan, Step, TrieNode
 
 
 def expand(plan: Plan, document: Any, filters: Filters, filter: Any) -> Iterator[Step]:
-    """The steps of a dynamic plan at their concrete paths. Raises `UpdateError`."""
+    """Yield the steps of a dynamic plan at their concrete paths. Raises `UpdateError`."""
     return _Expansion(document, filters, filter).walk(plan.trie(), document, ())
 
 
@@ -55,7 +55,7 @@ class _Expansion:
                 "not an array",
                 dotted,
             )
-        # All elements are matched before any is updated.
+        # Match all elements before updating any of them.
         matched = [
             (str(index), item, self._matching(node, item))
             for index, item in enumerate(list.__iter__(value))
@@ -74,7 +74,7 @@ class _Expansion:
         return children
 
     def _fields(self, node: TrieNode, path: Parts) -> list[tuple[str, TrieNode]]:
-        """The children in processing order, ``$`` among them at the index it stands for."""
+        """Return the children in processing order, with ``$`` at the index it stands for."""
         if "$" not in node.children:
             return list(node.ordered())
         index = self._position(path)
@@ -89,7 +89,7 @@ class _Expansion:
         return list(merged.ordered())
 
     def _position(self, path: Parts) -> str:
-        """The index at which the filter matched an array: the last one, whichever array that is."""
+        """Return the index at which the filter matched an array: the last match, in any array."""
         matched: MatchedIndexes = []
         if self.filter is not None:
             parse_query(normalize(self.filter))(self.document, matched)
@@ -115,7 +115,7 @@ def _child(value: Any, part: str) -> Any:
 
 
 def _merge_all(nodes: list[TrieNode], path: Parts) -> TrieNode:
-    """One node for all that applies to the same place. Raises where two want the same of it."""
+    """Merge all nodes for the same place. Raises if two of them change the same part of it."""
     merged = nodes[0]
     for node in nodes[1:]:
         merged = _merge(merged, node, path)

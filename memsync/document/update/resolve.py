@@ -1,4 +1,4 @@
-"""Where an update path leads in a document, and what it takes to create what is missing there."""
+"""Resolution of update paths: where a path leads, and how to create what is missing there."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from ..sizes import OPERATION_BYTES, estimated_size
 from ..traversal import MISSING
 from .operators import Target
 
-# From so many nulls on an array is written anew rather than filled up one by one, where that is
-# shorter. The index has two digits then, which is what `UpdatePath.ambiguous` goes by.
+# If the nulls outnumber the elements by more than this, the array is replaced, provided that is
+# shorter. The index then has at least two digits, which `UpdatePath.ambiguous` relies on.
 REWRITE_PADDING = 16
 
 
 class Resolved(NamedTuple):
-    """How far a path leads: to `node`, over `tokens`; `rest` is what does not exist.
+    """How far a path leads: to `node` along `tokens`; the parts in `rest` do not exist.
 
-    `in_array` says that `node` is an element, `through_array` that an array had to be entered.
+    `in_array` says whether `node` is an array element, `through_array` whether the path enters an
+    array.
     """
 
     node: Any
@@ -65,9 +66,9 @@ def _element(array: Any, index: Any) -> Any:
 
 
 def require_viable(resolved: Resolved, name: str, path: str) -> None:
-    """Raise unless what is missing at `place` could exist: in an object, or behind an array's end.
+    """Raise unless the missing place could exist: in an object, or past the end of an array.
 
-    Operators that only ignore what is missing still refuse a path through a scalar.
+    Operators that ignore a missing place still refuse a path through a scalar.
     """
     if is_object(resolved.node) or (
         is_array(resolved.node) and array_index(resolved.rest[0]) is not None
@@ -87,7 +88,7 @@ def _described(resolved: Resolved) -> str:
 
 
 def create(resolved: Resolved, step: Target, value: Any) -> list[Operation]:
-    """The operations that add `value`, and the objects it lacks above it. Raises `UpdateError`."""
+    """Return the operations that add `value` and its missing parents. Raises `UpdateError`."""
     first, *below = resolved.rest
     for name in reversed(below):
         value = {name: value}
@@ -104,7 +105,7 @@ def create(resolved: Resolved, step: Target, value: Any) -> list[Operation]:
 
 
 def _append(resolved: Resolved, step: Target, index: int, value: Any) -> list[Operation]:
-    """Set an element behind the end of an array; nulls fill the gap."""
+    """Return the operations that set an element past the end of an array; nulls fill the gap."""
     length = len(resolved.node)
     padding = index - length
     if padding > MAX_PADDING:
@@ -128,6 +129,6 @@ def _append(resolved: Resolved, step: Target, index: int, value: Any) -> list[Op
 
 
 def _is_shorter(array: Any, operations: int) -> bool:
-    """Whether writing an array anew is shorter than operations of so many bytes."""
+    """Whether replacing an array takes fewer bytes than `operations` bytes of operations."""
     elements = array.base if isinstance(array, ShadowArray) else array
     return estimated_size(list.__iter__(elements), operations) < operations
