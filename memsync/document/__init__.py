@@ -3,14 +3,15 @@
 The package is pure: no I/O, no clock, no threads, no randomness. A document and an update go in,
 RFC 6902 operations come out.
 
-Imports point one way, and `tests/document/test_folders.py` enforces it:
+Imports point one way, which `tests/document/test_import_order.py` enforces. A file may import from
+its own folder and from:
 
-    flat files  <-  query, patch, footprint
-    patch       <-  live
-    query, patch, live  <-  update
+    flat files                     nothing else
+    query, patch, footprint        the flat files
+    live                           the flat files, patch
+    update                         the flat files, query, patch, live
 
-The flat files know values, their order, paths and containers, and import from no subfolder. Other
-packages import from `memsync.document`, never from its subfolders.
+Other packages import from `memsync.document`, never from its subfolders.
 
 >>> from memsync.document import apply_update, compile_update
 >>> compile_update({"n": 1}, {"$inc": {"n": 1}})

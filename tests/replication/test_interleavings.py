@@ -14,7 +14,7 @@ from builders import BIG, HOST, hello, new_replica, replica_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from meeting_strategies import START, Call, applied, calls, checked, filters_of
+from overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 from memsync.document import Operation, is_guarded, to_plain
 from memsync.errors import ConflictError, MemSyncError, from_wire

@@ -30,7 +30,7 @@ OTHER = "other"
 INSIDE = "[]"
 """Suffix of a kind: the write lies inside existing elements of the array at its pointer."""
 CREATED = "+"
-"""Suffix of a kind: the write may have created an array element on its path (`as_created`)."""
+"""Suffix of a kind: the write may have created an array element; see `as_created`."""
 
 
 class Written(NamedTuple):
@@ -86,7 +86,7 @@ def is_guarded(body: dict[str, Any] | list[Operation]) -> bool:
     return isinstance(body, list) and any(operation["op"] == "test" for operation in body)
 
 
-def as_created(write_set: list[Written], operations: list[Operation]) -> list[Written]:
+def as_created(writes: list[Written], operations: list[Operation]) -> list[Written]:
     """Refine a write set with the operations it compiled to; return the same list if unchanged.
 
     A write inside an existing element of an array commutes with a push to that array. A write that
@@ -94,19 +94,20 @@ def as_created(write_set: list[Written], operations: list[Operation]) -> list[Wr
     own kind. A change that is indistinguishable from the creation of an element is treated as one:
     a key of digits in an object, or a whole array or object that was written above the path.
 
-    >>> as_created([Written("/a/1/n", "$inc")], [{"op": "add", "path": "/a/1", "value": {"n": 1}}])
+    >>> increment = Written("/a/1/n", "$inc")
+    >>> as_created([increment], [{"op": "add", "path": "/a/1", "value": {"n": 1}}])
     [Written(pointer='/a/1/n', kind='$inc+', tag=None)]
     """
-    if len(operations) == 1 and len(write_set) == 1:
+    if len(operations) == 1 and len(writes) == 1:
         operation = operations[0]
-        if operation["op"] == "replace" and operation["path"] == write_set[0].pointer:
-            return write_set
+        if operation["op"] == "replace" and operation["path"] == writes[0].pointer:
+            return writes
     added = {operation["path"] for operation in operations if operation["op"] == "add"}
     put = {operation["path"] for operation in operations if operation["op"] == "replace"} | added
     if not put:
-        return write_set
-    refined = [_created(w) if _creates(w.pointer, added, put) else w for w in write_set]
-    return write_set if refined == write_set else refined
+        return writes
+    refined = [_created(w) if _creates(w.pointer, added, put) else w for w in writes]
+    return writes if refined == writes else refined
 
 
 def _creates(pointer: str, added: set[str], put: set[str]) -> bool:
@@ -208,7 +209,7 @@ def _analyse(body: dict[str, Any], shape: tuple[Any, ...]) -> _Analysis:
                 writes.append(Written(end.pointer, OTHER))
             if name in _VARYING and (name != "$set" or not end.effect):
                 varying.append((len(writes), name, field, end))
-                writes.append(Written("", OTHER))  # a placeholder: the write depends on the operand
+                writes.append(Written("", OTHER))  # a placeholder for what the operand says
             else:
                 writes.append(_path_write(end, _kind(name, operand)))
     if len(writes) <= _MAX_CACHED_PATHS:

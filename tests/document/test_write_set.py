@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any
@@ -12,14 +11,12 @@ from document_strategies import copied, documents, patches, text, updates, value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memsync.document.footprint import write_set as module
 from memsync.document.footprint.write_set import Written, as_created, is_guarded, written
 from memsync.document.patch.rfc6902 import check_patch
 from memsync.document.paths import parse_pointer
 from memsync.document.update.compile import check_update, compile_update
 from memsync.errors import MemSyncError
-
-# The package's function of the same name hides the module.
-module = importlib.import_module("memsync.document.footprint.write_set")
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -284,7 +281,8 @@ CREATED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 def test_what_may_have_created_an_element(case: str) -> None:
     document, update, kind = CREATED[case]
     found = written(update)
-    assert [n.kind for n in as_created(found, compile_update(document, update, now=NOW))] == [kind]
+    operations = compile_update(document, update, now=NOW)
+    assert [n.kind for n in as_created(found, operations)] == [kind]
 
 
 def test_what_is_created_keeps_pointer_and_tag() -> None:
@@ -326,7 +324,8 @@ def test_every_element_an_update_creates_is_told(document: Any, update: Any) -> 
         return
     paths = [o["path"] for o in operations if o["op"] == "add"]
     added = [path for path in paths if path.rpartition("/")[2].isdigit()]
-    for before, after in zip(written(update), as_created(written(update), operations), strict=True):
+    found = written(update)
+    for before, after in zip(found, as_created(found, operations), strict=True):
         path = f"{before.pointer}/"
         if before.kind != "other" and any(path.startswith(f"{each}/") for each in added):
             assert after.kind.endswith("+") or before.kind.endswith("[]")

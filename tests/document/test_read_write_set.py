@@ -1,4 +1,4 @@
-"""What touches nothing of each other can be done in either order, with one result.
+"""Changes with disjoint read and write sets give one result in either order.
 
 The property is what a replica relies on: an entry that does not meet what is pending is replayed,
 and the pending updates keep the operations they were compiled to.
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from meeting_strategies import START, Call, applied, calls, checked, filters_of
+from overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 from memsync.document import (
     Touches,
@@ -51,12 +51,12 @@ def replayed(document: Any, *patches: Any) -> Any:
     return result
 
 
-def touches_of(document: Any, call: Call) -> Touches:
-    """All that a call touches, and all that it depends on."""
-    touches = Touches()
-    touches.add(touched_by(compiled(document, call)))
-    touches.add(looked_at(call.body, call.where))
-    return touches
+def set_of(document: Any, call: Call) -> Touches:
+    """All places that a call reads or writes."""
+    read_write = Touches()
+    read_write.add(touched_by(compiled(document, call)))
+    read_write.add(looked_at(call.body, call.where))
+    return read_write
 
 
 def lists(*operations: str) -> Call:
@@ -96,7 +96,7 @@ def test_what_meets_nothing_of_the_other_can_come_before_or_after_it(
     except MemSyncError:
         assume(False)
     before, arrived = compiled(document, mine), compiled(document, theirs)
-    if not arrived or touches_of(document, mine).meets(touched_by(arrived)):
+    if not arrived or set_of(document, mine).meets(touched_by(arrived)):
         return
     after = replayed(document, arrived)
     assert repr(compiled(after, mine)) == repr(before)
@@ -108,11 +108,11 @@ def test_what_meets_nothing_of_the_other_can_come_before_or_after_it(
 )
 def test_a_key_that_is_put_again_depends_on_whether_it_is_the_last(call: Call) -> None:
     """On this document it moves nothing; behind another key it would."""
-    assert touches_of(LAST_KEY, call).meets(touched_by(compiled(LAST_KEY, NEW_KEY)))
+    assert set_of(LAST_KEY, call).meets(touched_by(compiled(LAST_KEY, NEW_KEY)))
 
 
 @pytest.mark.parametrize(
-    ("touched", "meeting", "apart"),
+    ("known", "meeting", "apart"),
     [
         ("/a/b", ["/a/b", "/a/b/c", "/a", ""], ["/a/c", "/a/bc", "/ab", "/b", "/a~1b"]),
         ("", ["", "/a", "/a/b"], []),
@@ -120,15 +120,15 @@ def test_a_key_that_is_put_again_depends_on_whether_it_is_the_last(call: Call) -
     ],
 )
 def test_places_meet_that_are_equal_or_within_each_other(
-    touched: str, meeting: list[str], apart: list[str]
+    known: str, meeting: list[str], apart: list[str]
 ) -> None:
-    touches = Touches()
-    assert not touches.meets([touched, *meeting])
-    touches.add([touched])
-    touches.add([touched])
-    assert all(touches.meets([pointer]) for pointer in meeting)
-    assert not touches.meets(apart)
-    assert not meeting or touches.meets([*apart, meeting[0]])
+    read_write = Touches()
+    assert not read_write.meets([known, *meeting])
+    read_write.add([known])
+    read_write.add([known])
+    assert all(read_write.meets([pointer]) for pointer in meeting)
+    assert not read_write.meets(apart)
+    assert not meeting or read_write.meets([*apart, meeting[0]])
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_places_meet_that_are_equal_or_within_each_other(
         ({"op": "replace", "path": "/a/0", "value": 1}, ["/a/0"]),
     ],
 )
-def test_an_operation_touches_its_place_and_the_order_or_the_array_around_it(
+def test_an_operation_writes_its_place_and_the_order_or_the_array_around_it(
     operation: Any, places: list[str]
 ) -> None:
     assert list(touched_by([operation])) == places
 
 
-def test_what_is_tested_moved_and_copied_is_looked_at() -> None:
+def test_what_is_tested_moved_and_copied_is_read() -> None:
     body = [
         {"op": "test", "path": "/t", "value": 1},
         {"op": "copy", "from": "/c", "path": "/d"},

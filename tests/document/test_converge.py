@@ -42,26 +42,26 @@ def remove(path: str) -> dict[str, Any]:
 
 
 def replayed(document: Any, operations: Any) -> Any:
-    fork = Fork(document)
-    fork.replay(operations)
-    return fork.root
+    copy = Fork(document)
+    copy.replay(operations)
+    return copy.root
 
 
 def changed(document: Any, changes: Any) -> tuple[Any, list[Any]]:
     """What updates and patches make of a document, and their operations; refused ones left out."""
-    fork, operations = Fork(document), []
+    copy, operations = Fork(document), []
     for change in changes:
         try:
             if isinstance(change, list):
-                compiled = compile_patch(fork.root, change)
+                compiled = compile_patch(copy.root, change)
             else:
                 filters = [{"i": {"$gte": 1}}] if "$[i]" in text(change) else None
-                compiled = compile_update(fork.root, change, array_filters=filters)
+                compiled = compile_update(copy.root, change, array_filters=filters)
         except MemSyncError:
             continue
-        fork.replay(compiled)
+        copy.replay(compiled)
         operations += compiled
-    return fork.root, operations
+    return copy.root, operations
 
 
 def containers(value: Any) -> Iterator[Any]:
@@ -290,7 +290,7 @@ class TestValues:
 
 
 def test_only_the_places_that_operations_name_are_looked_at() -> None:
-    # The two differ where no operation leads, which a look at those places would mend.
+    # The two differ where no operation leads, which a comparison of those places would repair.
     live = make_live({"n": 1, "other": {"x": 1}, "a": [{"n": 1}, "seen", "mine"]}, None)
     target = {"n": 2, "other": {"x": 2}, "a": [{"n": 2}, "unseen", "theirs", "mine"]}
     converge(

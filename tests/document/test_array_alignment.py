@@ -38,7 +38,7 @@ def test_each_element_is_found_where_it_came_from(size: int, steps: list[tuple[b
 
 @given(st.integers(0, 6), _steps, _steps)
 @example(2, INTO_NEW_ONES, [(False, 0)])
-def test_what_two_arrays_share_are_the_elements_of_one_origin(
+def test_what_two_arrays_share_are_the_elements_with_one_original(
     size: int, one: list[tuple[bool, int]], other: list[tuple[bool, int]]
 ) -> None:
     left, there = changed(size, one)
@@ -49,7 +49,7 @@ def test_what_two_arrays_share_are_the_elements_of_one_origin(
         for n in range(block.length)
     ]
     assert found == [
-        (there.index(origin), here.index(origin), origin)
-        for origin in range(size)
-        if origin in there and origin in here
+        (there.index(index), here.index(index), index)
+        for index in range(size)
+        if index in there and index in here
     ]

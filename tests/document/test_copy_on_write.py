@@ -1,4 +1,4 @@
-"""A fork: changed alone, copied no more than it must be, as plain as what it came from."""
+"""Copy-on-write documents: independent, copied as little as possible, plain."""
 
 from __future__ import annotations
 
@@ -42,48 +42,48 @@ def ids(value: Any) -> set[int]:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents, st.lists(updates, max_size=6))
-def test_a_fork_is_what_the_updates_make_of_the_document(document: Any, changes: Any) -> None:
-    before, fork = text(document), Fork(document)
+def test_a_copy_is_what_the_updates_make_of_the_document(document: Any, changes: Any) -> None:
+    before, copy = text(document), Fork(document)
     plain, given_values = copied(document), []
     for change in changes:
         filters = [{"i": {"$gte": 1}}] if "$[i]" in text(change) else None
         try:
-            operations = compile_update(fork.root, change, array_filters=filters, now=None)
+            operations = compile_update(copy.root, change, array_filters=filters, now=None)
         except Exception:  # an update that this document does not accept, or one that wants a clock
             continue
-        fork.replay(operations)
+        copy.replay(operations)
         given_values.append(operations)
         plain = jsonpatch.apply_patch(plain, copied(operations))
-        assert text(fork.root) == text(plain)
+        assert text(copy.root) == text(plain)
     assert text(document) == before
-    assert all(type(container) in (dict, list) for container in containers(fork.root))
-    assert ids(fork.root).isdisjoint(ids(given_values))
-    assert (fork.root is document) == (not any(given_values))
+    assert all(type(container) in (dict, list) for container in containers(copy.root))
+    assert ids(copy.root).isdisjoint(ids(given_values))
+    assert (copy.root is document) == (not any(given_values))
 
 
-def test_until_the_first_change_a_fork_is_its_base() -> None:
+def test_until_the_first_change_a_copy_is_its_base() -> None:
     base = {"a": {}}
-    fork = Fork(base)
-    fork.replay([])
-    assert fork.root is base
+    copy = Fork(base)
+    copy.replay([])
+    assert copy.root is base
 
 
 def test_only_the_containers_on_a_changed_path_are_copied_and_only_once() -> None:
     base: dict[str, Any] = {"a": {"b": [{"n": 1}, {"n": 2}], "c": {}}, "d": [[]]}
-    fork = Fork(base)
-    fork.replay([replace("/a/b/1/n", 3)])
-    assert fork.root == {"a": {"b": [{"n": 1}, {"n": 3}], "c": {}}, "d": [[]]}
-    assert fork.root["d"] is base["d"]
-    assert fork.root["a"]["c"] is base["a"]["c"]
-    assert fork.root["a"]["b"][0] is base["a"]["b"][0]
-    copies = containers(fork.root)
-    fork.replay([replace("/a/b/1/n", 4), add("/a/b/2", 5), remove("/a/b/0")])
-    assert fork.root["a"]["b"] == [{"n": 4}, 5]
-    assert all(any(inner is copy for copy in copies) for inner in containers(fork.root))
+    copy = Fork(base)
+    copy.replay([replace("/a/b/1/n", 3)])
+    assert copy.root == {"a": {"b": [{"n": 1}, {"n": 3}], "c": {}}, "d": [[]]}
+    assert copy.root["d"] is base["d"]
+    assert copy.root["a"]["c"] is base["a"]["c"]
+    assert copy.root["a"]["b"][0] is base["a"]["b"][0]
+    copies = containers(copy.root)
+    copy.replay([replace("/a/b/1/n", 4), add("/a/b/2", 5), remove("/a/b/0")])
+    assert copy.root["a"]["b"] == [{"n": 4}, 5]
+    assert all(any(inner is other for other in copies) for inner in containers(copy.root))
     assert base == {"a": {"b": [{"n": 1}, {"n": 2}], "c": {}}, "d": [[]]}
 
 
-def test_forks_of_one_base_do_not_see_each_other() -> None:
+def test_copies_of_one_base_do_not_see_each_other() -> None:
     base = {"a": {"n": 0}}
     one, other = Fork(base), Fork(base)
     one.replay([replace("/a/n", 1)])
@@ -92,38 +92,38 @@ def test_forks_of_one_base_do_not_see_each_other() -> None:
 
 
 def test_what_an_operation_brought_can_be_changed_without_changing_the_operation() -> None:
-    fork = Fork({})
+    copy = Fork({})
     brought = add("/a", {"b": [{"n": 1}]})
-    fork.replay([brought, replace("/a/b/0/n", 2), add("/a/b/1", 3)])
-    assert fork.root == {"a": {"b": [{"n": 2}, 3]}}
+    copy.replay([brought, replace("/a/b/0/n", 2), add("/a/b/1", 3)])
+    assert copy.root == {"a": {"b": [{"n": 2}, 3]}}
     assert brought["value"] == {"b": [{"n": 1}]}
 
 
 def test_an_operation_at_the_root_replaces_everything() -> None:
     base = {"a": 1}
     state: dict[str, Any] = {"b": {"n": 1}}
-    fork = Fork(base)
-    fork.replay([replace("", state), replace("/b/n", 2)])
-    assert fork.root == {"b": {"n": 2}}
+    copy = Fork(base)
+    copy.replay([replace("", state), replace("/b/n", 2)])
+    assert copy.root == {"b": {"n": 2}}
     assert (base, state) == ({"a": 1}, {"b": {"n": 1}})
 
 
-def test_an_id_that_is_used_again_does_not_make_a_container_the_forks_own() -> None:
+def test_an_id_that_is_used_again_does_not_make_a_container_the_copys_own() -> None:
     base: dict[str, Any] = {"a": {}, "b": []}
-    fork = Fork(base)
-    fork.replay([replace("/a", {"n": 1}), replace("/a/n", 2), replace("/a", None)])
-    # One of these comes to lie where the container lay which the fork has just given up.
+    copy = Fork(base)
+    copy.replay([replace("/a", {"n": 1}), replace("/a/n", 2), replace("/a", None)])
+    # One of these comes to lie where the container lay which the copy has just given up.
     base["b"] += [{"n": 0} for _ in range(1000)]
-    fork.replay([replace(f"/b/{index}/n", 1) for index in range(1000)])
+    copy.replay([replace(f"/b/{index}/n", 1) for index in range(1000)])
     assert base["b"] == [{"n": 0}] * 1000
 
 
-def test_updates_are_compiled_against_the_fork_as_against_any_document() -> None:
-    fork = Fork({"n": 1, "tags": ["a"]})
+def test_updates_are_compiled_against_the_copy_as_against_any_document() -> None:
+    copy = Fork({"n": 1, "tags": ["a"]})
     for update in ({"$inc": {"n": 2}}, {"$push": {"tags": "b"}}, {"$rename": {"n": "m"}}):
-        expected = apply_update(fork.root, update)
-        fork.replay(compile_update(fork.root, update))
-        assert text(fork.root) == text(expected)
+        expected = apply_update(copy.root, update)
+        copy.replay(compile_update(copy.root, update))
+        assert text(copy.root) == text(expected)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_updates_are_compiled_against_the_fork_as_against_any_document() -> None
 )
 def test_what_cannot_be_applied_is_refused(operation: Any) -> None:
     base = {"n": 1, "a": [0]}
-    fork = Fork(base)
+    copy = Fork(base)
     with pytest.raises(UpdateError):
-        fork.replay([operation])
-    assert fork.root == base == {"n": 1, "a": [0]}
+        copy.replay([operation])
+    assert copy.root == base == {"n": 1, "a": [0]}

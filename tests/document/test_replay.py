@@ -5,7 +5,6 @@ That must never let something pass which trying them all on an overlay would ref
 
 from __future__ import annotations
 
-import importlib
 import json
 from typing import Any
 
@@ -15,10 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.document import replay, to_plain
+from memsync.document.live import replay as module
 from memsync.errors import MemSyncError
-
-# The package's function of the same name hides the module.
-module = importlib.import_module("memsync.document.live.replay")
 
 
 def places(value: Any, path: str = "") -> list[str]:
