@@ -11,7 +11,8 @@ import statistics
 import timeit
 from typing import Any
 
-from memsync.document import Draft, compile_patch, compile_update, make_live, paths, plan, replay
+from memsync.document import Draft, compile_patch, compile_update, make_live, paths, replay
+from memsync.document.update import plan
 
 SIZES = (10, 10_000, 1_000_000)
 UPDATE = {"$inc": {"a.b": 1}}

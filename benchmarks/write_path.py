@@ -20,12 +20,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from memsync import MemSync
-from memsync.document import check_update, written
-from memsync.manager.messages import parse
+from memsync.document import check_update, write_set
+from memsync.manager.transport.messages import parse
 from memsync.replication.clock import HybridClock
 from memsync.replication.codec import HEADER, frame
 from memsync.replication.compiling import compile_proposal
 from memsync.replication.entries import Propose
+from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
@@ -41,9 +42,9 @@ def new_replica(peer: str) -> Replica[Write]:
     """A copy of a new object."""
     guard = threading.RLock()
     log = Log(0, 0, max_entries=10_000, max_bytes=1 << 26)
-    replica: Replica[Write] = Replica(peer, State(guard), log, Writes(keep=1024), guard)
+    replica: Replica[Write] = Replica(peer, State(guard, KINDS), log, Writes(keep=1024), guard)
     replica.found(DATA, {})
-    replica.settle()
+    replica.publish()
     return replica
 
 
@@ -73,7 +74,7 @@ def pure_steps(rounds: int) -> dict[str, float]:
     sequencer = Sequencer(
         host.state, host.log, HybridClock(), host="host", epoch=1, max_frame=1 << 26
     )
-    sequencer.enter("reign", {"host": "host", "pid": 1, "address": ""})
+    sequencer.enter("epoch", {"host": "host", "pid": 1, "address": ""})
     member = {"id": "client", "pid": 1, "roles": ["writer"], "methods": [], "maxWriters": None}
     sequencer.enter("member", {"join": member})
     sequencer.attach("client", 1)
@@ -90,7 +91,7 @@ def pure_steps(rounds: int) -> dict[str, float]:
         sent = step("client: encode the proposal", frame, proposal)
         step("client: compile it and show it", client.show, Write(proposal))
         received = step("host: decode the proposal", parse, sent[HEADER:])
-        step("host: (of the next) name its paths", written, received.body)
+        step("host: (of the next) name its paths", write_set, received.body)
         step("host: (of the next) compile it", compile_proposal, host.state.document, received, 1)
         ordered = step("host: order it: name, decide, compile, apply, log, encode",
                        sequencer.propose, "client", received)  # fmt: skip

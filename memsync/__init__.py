@@ -1,40 +1,46 @@
 """memsync: Python processes share one JSON-like object; no server to install.
 
-The names a program needs are here; see `MemSync`.
+The names a program needs are here; see `MemSync`. They are imported at first use, so that
+`import memsync` takes a few milliseconds.
 """
 
-from .dispatcher import Subscription
-from .errors import (
-    AuthenticationFailedError,
-    ConditionError,
-    ConflictError,
-    HostUnresponsiveError,
-    LockLostError,
-    LockTimeoutError,
-    MaxWritersError,
-    MemErrors,
-    MemSyncError,
-    NoSuchMethodError,
-    NotSerializableError,
-    NotStartedError,
-    OptionsError,
-    PeerLostError,
-    ProtocolError,
-    QueueFullError,
-    ReadOnlyError,
-    RendezvousError,
-    RpcError,
-    RpcTimeoutError,
-    StorageError,
-    TooLargeError,
-    UpdateError,
-    UsageError,
-    WaitTimeoutError,
-    WriteConcernError,
-    WriteTimeoutError,
-)
-from .peer import MemSync
+from typing import TYPE_CHECKING
+
+from .lazy import lazy_names
 from .version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from .errors import (
+        AuthenticationFailedError,
+        ConditionError,
+        ConflictError,
+        HostUnresponsiveError,
+        LockLostError,
+        LockTimeoutError,
+        MaxWritersError,
+        MemErrors,
+        MemSyncError,
+        NoSuchMethodError,
+        NotSerializableError,
+        NotStartedError,
+        OptionsError,
+        PeerLostError,
+        ProtocolError,
+        QueueFullError,
+        ReadOnlyError,
+        RendezvousError,
+        RpcError,
+        RpcTimeoutError,
+        StorageError,
+        TooLargeError,
+        UpdateError,
+        UsageError,
+        WaitTimeoutError,
+        WriteConcernError,
+        WriteTimeoutError,
+    )
+    from .handle import MemSync
+    from .runtime.dispatcher import Subscription
 
 __all__ = [
     "AuthenticationFailedError",
@@ -67,3 +73,12 @@ __all__ = [
     "WriteConcernError",
     "WriteTimeoutError",
 ]
+
+# Which module defines a name; `errors` defines all others.
+_MODULES = dict.fromkeys(__all__, "errors") | {
+    "MemSync": "handle",
+    "Subscription": "runtime.dispatcher",
+}
+
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts every name
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES, ("document", "errors", "manager"))

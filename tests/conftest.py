@@ -19,7 +19,7 @@ from lasting import helper_pids
 from memsync.testing import Cluster, until
 
 if TYPE_CHECKING:
-    from _memsync_pytest import StartsClusters
+    from memsync.testing.pytest_plugin import StartsClusters
 
 # The strategies of the document language serve the tests of replication as well.
 sys.path.append(str(Path(__file__).parent / "document"))
@@ -36,7 +36,7 @@ LEAKS = ("socket:", "pipe:", "anon_inode:")
 
 def pytest_configure() -> None:
     """Say what is wrong where the package was installed before it had a pytest plugin."""
-    if "_memsync_pytest" not in sys.modules:
+    if "memsync.testing.pytest_plugin" not in sys.modules:
         raise pytest.UsageError(
             "memsync's pytest plugin is not installed: run pip install -e '.[all,test]' again"
         )
@@ -103,7 +103,8 @@ def _held(folder: Path) -> list[str]:
     held = []
     for path in (p for pattern in ("*/peer-*", "*/epoch-*") for p in folder.glob(pattern)):
         try:
-            with path.open("rb") as file:
+            # Not blocking: a test may have put a pipe there.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             held.append(path.name)

@@ -6,14 +6,17 @@ import os
 from collections.abc import Callable
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from typing import Any
 
 from memsync.testing.peer import preload
 
 
 def helper_pids() -> set[int]:
     """The processes which multiprocessing keeps for itself until the tests are over."""
-    own = (forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid)
-    return {pid for pid in own if pid is not None}
+    # There is no public way to these numbers, and typeshed does not know them.
+    server: Any = forkserver._forkserver
+    tracker: Any = resource_tracker._resource_tracker
+    return {pid for pid in (server._forkserver_pid, tracker._pid) if pid is not None}
 
 
 def start_helpers() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from memsync.errors import OptionsError
 from memsync.options import Config, Options, check_name, load_options, read_config, unavailable
-from memsync.schema import schema
+from memsync.options.schema import schema
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -18,7 +18,7 @@ from memsync.options import (
     stated,
     unavailable,
 )
-from memsync.schema import camel, schema
+from memsync.options.schema import camel, schema
 
 
 def load(options: Any = None, **given: Any) -> Options:
@@ -321,9 +321,8 @@ class TestUnavailable:
 
     def test_what_this_version_has(self) -> None:
         given = {"timeout": 3, "logEvents": True, "clientOnly": True, "peer": {"roles": []}}
-        given |= {"network": {"maxWriters": 1, "poll": 2}, "manager": {"proxies": False}}
-        given["network"]["watch"] = "none"
-        given |= {"conflict": "strict"}
+        given |= {"network": {"maxWriters": 1, "poll": 2, "watch": "none"}}
+        given |= {"manager": {"proxies": False}, "conflict": "strict"}
         assert unavailable(load(given)) == []
 
     @pytest.mark.parametrize(

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from memsync.testing import until
-from memsync.testing.private_folder import remove
+from memsync.testing.temporary_folder import remove
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.process
 
+RunsPytest = Callable[..., pytest.RunResult]
+
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> RunsPytest:
     """Run pytest on a file of tests; warnings are errors, and the plugin is there."""
     for variable in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         monkeypatch.delenv(variable, raising=False)
@@ -30,31 +33,46 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     return run_pytest
 
 
-def test_it_is_an_entry_point_that_imports_nothing_of_memsync() -> None:
+# Modules of memsync that importing the plugin may load; none of them imports a dependency.
+LIGHT = {
+    "memsync",
+    "memsync.lazy",
+    "memsync.testing",
+    "memsync.testing.pytest_plugin",
+    "memsync.version",
+}
+
+
+def test_it_is_an_entry_point_that_loads_next_to_nothing() -> None:
     (entry,) = {(each.name, each.value) for each in entry_points(group="pytest11", name="memsync")}
-    assert entry == ("memsync", "_memsync_pytest")
+    assert entry == ("memsync", "memsync.testing.pytest_plugin")
     program = (
-        "import sys, pytest, _memsync_pytest\n"
-        "assert not [name for name in sys.modules if name.partition('.')[0] in "
-        "('memsync', 'msgspec', 'cloudpickle', 'watchdog')]\n"
+        "import sys, pytest\n"
+        "before = set(sys.modules)\n"
+        "import memsync.testing.pytest_plugin\n"
+        "print(*set(sys.modules) - before)\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert set(result.stdout.split()) == LIGHT
 
 
-def test_a_run_that_does_not_use_the_fixtures_never_imports_memsync(run) -> None:
+def test_a_run_that_does_not_use_the_fixtures_never_imports_what_they_need(run: RunsPytest) -> None:
     result = run(
-        """
+        f"""
         import sys
 
         def test_nothing(tmp_path):
-            assert "_memsync_pytest" in sys.modules
-            assert "memsync" not in sys.modules
+            loaded = {{name for name in sys.modules if name.split(".")[0] == "memsync"}}
+            assert loaded == {LIGHT}
+            assert "msgspec" not in sys.modules
         """
     )
     result.assert_outcomes(passed=1)
 
 
-def test_the_fixtures_say_what_they_are(run) -> None:
+def test_the_fixtures_say_what_they_are(run: RunsPytest) -> None:
     result = run("", "--fixtures")
     result.stdout.fnmatch_lines(
         ["*memsync_folder -- *", "*memsync -- *", "*memsync_cluster -- *"], consecutive=False
@@ -64,7 +82,9 @@ def test_the_fixtures_say_what_they_are(run) -> None:
 class TestTheFolder:
     """The fixtures `memsync` and `memsync_folder`."""
 
-    def test_two_tests_do_not_see_each_other(self, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_two_tests_do_not_see_each_other(
+        self, run: RunsPytest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("MEMSYNC_NETWORK_MAX_WRITERS", "none of its business")
         result = run(
             """
@@ -80,7 +100,7 @@ class TestTheFolder:
 
             def test_usefixtures(memsync_folder):
                 with memsync.MemSync("shared") as mem:
-                    assert mem._root == memsync_folder
+                    assert mem._where == str(memsync_folder)
 
             @pytest.mark.parametrize("number", [1, 2])
             def test_founds(memsync, memsync_folder, number):
@@ -97,7 +117,7 @@ class TestTheFolder:
         result.assert_outcomes(passed=5)
 
     def test_a_long_temp_folder_is_no_hindrance(
-        self, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, run: RunsPytest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         long = tmp_path / ("long" * 40)
         long.mkdir()
@@ -115,7 +135,9 @@ class TestTheFolder:
         )
         result.assert_outcomes(passed=1)
 
-    def test_a_handle_that_a_failing_test_has_left_is_stopped(self, run, tmp_path: Path) -> None:
+    def test_a_handle_that_a_failing_test_has_left_is_stopped(
+        self, run: RunsPytest, tmp_path: Path
+    ) -> None:
         notes = tmp_path / "notes"
         result = run(
             f"""
@@ -142,7 +164,7 @@ class TestTheFolder:
         )
         result.assert_outcomes(passed=1, failed=1)
 
-    def test_a_process_that_stays_is_told_of(self, run, tmp_path: Path) -> None:
+    def test_a_process_that_stays_is_told_of(self, run: RunsPytest, tmp_path: Path) -> None:
         notes = tmp_path / "notes"
         result = run(
             f"""
@@ -180,7 +202,7 @@ class TestTheFolder:
 class TestTheCluster:
     """The fixture `memsync_cluster`."""
 
-    def test_kill_pause_resume_and_stop(self, run) -> None:
+    def test_kill_pause_resume_and_stop(self, run: RunsPytest) -> None:
         result = run(
             """
             from memsync.testing import until
@@ -222,7 +244,7 @@ class TestTheCluster:
         )
         result.assert_outcomes(passed=1)
 
-    def test_the_test_itself_may_take_part(self, run) -> None:
+    def test_the_test_itself_may_take_part(self, run: RunsPytest) -> None:
         result = run(
             """
             def test_together(memsync, memsync_cluster):
@@ -242,14 +264,14 @@ class TestTheCluster:
         )
         result.assert_outcomes(passed=2)
 
-    def test_nothing_is_left_of_a_test_that_fails(self, run, tmp_path: Path) -> None:
+    def test_nothing_is_left_of_a_test_that_fails(self, run: RunsPytest, tmp_path: Path) -> None:
         notes = tmp_path / "notes.json"
         result = run(
             f"""
             import json
             from pathlib import Path
 
-            from memsync.manager.files import Files
+            from memsync.manager.folder.held_file import Files
 
             def test_fails(memsync_cluster, memsync_folder):
                 cluster = memsync_cluster(3, {{"n": 0}})
@@ -269,7 +291,7 @@ class TestTheCluster:
         assert len(pids) == 4
         assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
-    def test_errors_of_a_peer_reach_the_test_with_their_place(self, run) -> None:
+    def test_errors_of_a_peer_reach_the_test_with_their_place(self, run: RunsPytest) -> None:
         result = run(
             """
             import sys
@@ -332,7 +354,7 @@ class TestTheCluster:
         )
         result.assert_outcomes(passed=3)
 
-    def test_a_temp_folder_too_long_for_multiprocessing_is_told(self, run) -> None:
+    def test_a_temp_folder_too_long_for_multiprocessing_is_told(self, run: RunsPytest) -> None:
         result = run(
             """
             import pytest
@@ -351,7 +373,7 @@ class TestTheCluster:
         )
         result.assert_outcomes(passed=1)
 
-    def test_peers_have_the_environment_and_the_folder_of_the_test(self, run) -> None:
+    def test_peers_have_the_environment_and_the_folder_of_the_test(self, run: RunsPytest) -> None:
         result = run(
             """
             import os
@@ -403,16 +425,18 @@ NAMED_FUNCTIONS = """
 
 
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
-def test_functions_of_the_test_module_run_in_each_mode_of_import(run, mode: str) -> None:
+def test_functions_of_the_test_module_run_in_each_mode_of_import(
+    run: RunsPytest, mode: str
+) -> None:
     run(NAMED_FUNCTIONS, f"--import-mode={mode}").assert_outcomes(passed=4)
 
 
 @pytest.mark.slow
-def test_side_by_side_under_xdist(run) -> None:
+def test_side_by_side_under_xdist(run: RunsPytest) -> None:
     run(NAMED_FUNCTIONS, "-n", "2").assert_outcomes(passed=4)
 
 
-def test_each_start_method(run) -> None:
+def test_each_start_method(run: RunsPytest) -> None:
     result = run(
         """
         import pytest
@@ -428,7 +452,7 @@ def test_each_start_method(run) -> None:
     result.assert_outcomes(passed=3)
 
 
-def test_what_a_user_has_preloaded_into_the_forkserver_stays(run) -> None:
+def test_what_a_user_has_preloaded_into_the_forkserver_stays(run: RunsPytest) -> None:
     result = run(
         """
         import multiprocessing, sys
@@ -451,7 +475,9 @@ def test_what_a_user_has_preloaded_into_the_forkserver_stays(run) -> None:
     result.assert_outcomes(passed=1)
 
 
-def test_it_can_be_switched_off_and_loaded_by_name(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_can_be_switched_off_and_loaded_by_name(
+    run: RunsPytest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = "def test_it(memsync): pass"
     run(source, "-p", "no:memsync").assert_outcomes(errors=1)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -460,7 +486,9 @@ def test_it_can_be_switched_off_and_loaded_by_name(run, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-def test_a_run_is_measured_by_coverage_without_a_warning(run, pytester: pytest.Pytester) -> None:
+def test_a_run_is_measured_by_coverage_without_a_warning(
+    run: RunsPytest, pytester: pytest.Pytester
+) -> None:
     pytester.makepyfile(
         product="""
         def deposit(mem, amount):

@@ -1,118 +1,100 @@
-"""The commands and their arguments; what each does is in a module of its own."""
+"""The commands and their arguments. Each command is imported when it runs."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
 
-import typer
-
-from .. import __version__
 from ..errors import UsageError
-from ..options import check_name
-from .demo import Demo
-from .display import progress_display
-from .doctor.findings import is_well, judge
-from .doctor.looking import look
-from .doctor.telling import tell, to_json
-from .pool import DemoError, set_up_logging
-from .report import print_report
-from .words import InputError, text_files
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help and errors, which can be searched and piped
-)
+from ..version import __version__
 
 FAILED = 1
-BAD_INPUT = 2
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+BAD_INPUT = 2  # also what argparse exits with
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def memsync(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-) -> None:
-    """Python processes share one JSON-like object, without a server."""
-
-
-@app.command()
-def demo(
-    path: Annotated[
-        Path | None,
-        typer.Argument(
-            help="A folder or a file. Default: the Python files of the standard library."
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 4,
-    no_kill: Annotated[bool, typer.Option("--no-kill", help="Kill no process half-way.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log to stderr.")] = False,
-) -> None:
-    """Count the words of text files with a pool of processes that share one object.
-
-    Half-way the process that is host is killed; the others go on. At the end the counts are
-    compared with a plain count. Exit status 0 if they are equal, 1 if not, or if nothing was
-    killed, 2 for input that cannot be counted.
-    """
-    if workers < 2 and not no_kill:
-        raise _ended("one of the workers is to be killed: use --workers 2 or --no-kill", BAD_INPUT)
-    set_up_logging(verbose)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    parsed = _parser().parse_args(arguments)
     try:
-        paths = text_files(path)
-        with progress_display(len(paths)) as show:
-            report = Demo(paths, workers, kill=not no_kill, verbose=verbose, show=show).run()
-    except InputError as error:
-        raise _ended(str(error), BAD_INPUT) from None
-    except DemoError as error:
-        raise _ended(str(error), FAILED) from None
-    except KeyboardInterrupt:
-        raise _ended("interrupted", INTERRUPTED) from None
-    print_report(report)
-    if not report.equal or (report.changes == 0 and not no_kill):
-        raise typer.Exit(FAILED)
-
-
-@app.command()
-def doctor(
-    name: Annotated[
-        str | None, typer.Argument(help="The name of an object. Default: all of them.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print facts and findings.")] = False,
-) -> None:
-    """Say what is in the folder, who is host, what is stale, and why one cannot start.
-
-    Looks into the folder in which processes meet (MEMSYNC_DIR), asks each host whether it answers,
-    and looks at the limits of the system. Changes nothing and joins nothing. Exit status 0 if all
-    is well, 1 if something is wrong, 2 for a name that cannot be one.
-    """
-    try:
-        facts = look(name if name is None else check_name(name))
+        is_well: bool = parsed.command(parsed)
+        sys.stdout.flush()
     except UsageError as error:
-        raise _ended(str(error), BAD_INPUT) from None
+        return _fail(str(error), BAD_INPUT)
     except KeyboardInterrupt:
-        raise _ended("interrupted", INTERRUPTED) from None
-    findings = judge(facts)
-    if as_json:
-        typer.echo(to_json(facts, findings))
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return FAILED
+    return 0 if is_well else FAILED
+
+
+def demo(arguments: argparse.Namespace) -> bool:
+    """Increment a shared counter from several processes and kill the host.
+
+    Each worker process adds 1 to one shared counter many times. Halfway through, the host process
+    is killed with SIGKILL and another worker takes over. At the end the counter is compared with
+    what each worker recorded outside memsync. Exit status: 0 if no acknowledged increment was lost,
+    1 if one was lost or the run failed, 2 for bad arguments.
+    """
+    from .demo.run import DemoError, run
+
+    if arguments.workers < 2 or arguments.writes < 1:
+        raise UsageError("one worker is killed: --workers must be at least 2, --writes at least 1")
+    try:
+        return run(arguments.workers, arguments.writes)
+    except DemoError as error:
+        print(f"memsync: the demo failed: {error}", file=sys.stderr)
+        return False
+
+
+def doctor(arguments: argparse.Namespace) -> bool:
+    """Report the folder, the host, its peers, stale files, and why a peer has no host.
+
+    The doctor examines the rendezvous folder (MEMSYNC_DIR), contacts each host and reads the
+    limits of the system. It changes nothing and joins no group. Exit status: 0 if all is well, 1 if
+    something is wrong, 2 for an invalid name.
+    """
+    from ..options import check_name
+    from .doctor.checks import check, is_well
+    from .doctor.collect import collect
+    from .doctor.report import print_findings, print_json
+
+    name = arguments.name
+    facts = collect(name if name is None else check_name(name))
+    findings = check(facts)
+    if arguments.json:
+        print_json(facts, findings)
     else:
-        tell(findings)
-    if not is_well(findings):
-        raise typer.Exit(FAILED)
+        print_findings(findings)
+    return is_well(findings)
 
 
-def _ended(message: str, status: int) -> typer.Exit:
-    typer.echo(f"memsync: {message}", err=True)
-    return typer.Exit(status)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "memsync", description="Python processes share one JSON-like object, without a server."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(command: Callable[[argparse.Namespace], bool]) -> argparse.ArgumentParser:
+        text = command.__doc__ or ""
+        summary = text.partition("\n")[0]
+        added = commands.add_parser(command.__name__, help=summary, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    added = add(demo)
+    added.add_argument("--workers", type=int, default=4, help="number of processes (default: 4)")
+    added.add_argument("--writes", type=int, default=1000, help="writes of each (default: 1000)")
+    added = add(doctor)
+    added.add_argument("name", nargs="?", help="name of an object (default: all objects)")
+    added.add_argument("--json", action="store_true", help="print facts and findings as JSON")
+    return parser
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"memsync: {message}", file=sys.stderr)
+    return status

@@ -1,6 +1,17 @@
 """The document language, usable alone: MongoDB updates and filters, RFC 6902 patches, containers.
 
-Pure: no I/O, no clock, no thread, no randomness. State and update in, RFC 6902 operations out.
+The package is pure: no I/O, no clock, no threads, no randomness. A document and an update go in,
+RFC 6902 operations come out.
+
+Imports point one way, which `tests/document/test_import_order.py` enforces. A file may import from
+its own folder and from:
+
+    flat files                     nothing else
+    query, patch, footprint        the flat files
+    live                           the flat files, patch
+    update                         the flat files, query, patch, live
+
+Other packages import from `memsync.document`, never from its subfolders.
 
 >>> from memsync.document import apply_update, compile_update
 >>> compile_update({"n": 1}, {"$inc": {"n": 1}})
@@ -9,14 +20,30 @@ Pure: no I/O, no clock, no thread, no randomness. State and update in, RFC 6902 
 {'tags': ['a', 'b']}
 """
 
-from memsync.document.containers import Guard, ReadOnlyDict, ReadOnlyList, make_live, to_plain
-from memsync.document.converge import converge
-from memsync.document.difference import Operation
-from memsync.document.draft import Draft
-from memsync.document.fork import Fork
-from memsync.document.install import install
-from memsync.document.order import identical
-from memsync.document.patch import (
+from .containers import Guard, ReadOnlyDict, ReadOnlyList, make_live, to_plain
+from .footprint.read_write_set import (
+    ReadWriteSet,
+    compile_read_set,
+    filter_read_set,
+    read_write_set,
+)
+from .footprint.write_set import (
+    CREATED,
+    INSIDE,
+    OTHER,
+    PathWrite,
+    is_guarded,
+    refine_write_set,
+    write_set,
+)
+from .live.converge import converge
+from .live.copy_on_write import CopyOnWrite
+from .live.draft import Draft
+from .live.replace import replace_content
+from .live.replay import replay
+from .operations import Operation
+from .order import identical
+from .patch.rfc6902 import (
     apply_patch,
     check_patch,
     compile_patch,
@@ -24,44 +51,47 @@ from memsync.document.patch import (
     invert,
     value_at_pointer,
 )
-from memsync.document.query import check_filter, matches
-from memsync.document.replay import replay
-from memsync.document.touches import Touches, filtered_by, looked_at, touched_by
-from memsync.document.update import apply_update, check_update, compile_update
-from memsync.document.values import normalize
-from memsync.document.written import Written, as_created, is_guarded, written
+from .paths import is_digits, pointer_of
+from .query.query import check_filter, matches
+from .update.compile import apply_update, check_update, compile_update
+from .values import normalize
 
 __all__ = [
+    "CREATED",
+    "INSIDE",
+    "OTHER",
+    "CopyOnWrite",
     "Draft",
-    "Fork",
     "Guard",
     "Operation",
+    "PathWrite",
     "ReadOnlyDict",
     "ReadOnlyList",
-    "Touches",
-    "Written",
+    "ReadWriteSet",
     "apply_patch",
     "apply_update",
-    "as_created",
     "check_filter",
     "check_patch",
     "check_update",
     "compile_patch",
+    "compile_read_set",
     "compile_update",
     "converge",
     "exists_at_pointer",
-    "filtered_by",
+    "filter_read_set",
     "identical",
-    "install",
     "invert",
+    "is_digits",
     "is_guarded",
-    "looked_at",
     "make_live",
     "matches",
     "normalize",
+    "pointer_of",
+    "read_write_set",
+    "refine_write_set",
+    "replace_content",
     "replay",
     "to_plain",
-    "touched_by",
     "value_at_pointer",
-    "written",
+    "write_set",
 ]

@@ -1,12 +1,13 @@
-"""The containers behind ``mem.data``: a real dict and a real list that refuse to be written.
+"""The containers behind ``mem.data``: read-only subclasses of dict and list.
 
-Reading one field must cost what it costs in a plain dict, so ``[]``, ``get`` and ``len`` are the
-inherited C methods and always show the newest state. Everything that takes more than one step
-(iteration, ``items``, ``==``, ``repr``, ``json.dumps``, ``+``) works on a copy made in one go, so
-that it neither raises nor shows half of a change while another thread applies entries.
+Reading one field must cost no more than in a plain dict, so ``[]``, ``get`` and ``len`` are the
+inherited C methods and always show the newest state. Operations that take more than one step
+(iteration, ``items``, ``==``, ``repr``, ``json.dumps``, ``+``) work on an atomic copy, so they
+neither raise nor show half of a change while another thread applies entries.
 
-A *live* container has a guard, a context manager which the writer holds while it applies a patch;
-a copy of nested containers is made while holding it. A *detached* one has none and never changes.
+A *live* container has a guard: a context manager that the writer holds while it applies a patch,
+and that a reader holds while it copies the container. A *detached* container has no guard and never
+changes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ABSENT: Any = object()
 
 
 class Guard(Protocol):
-    """What a live container holds while it is copied, a lock for example.
+    """A lock, or any context manager, that is held while a live container is copied.
 
     It must be re-entrant if its holder compares, prints or iterates live containers.
     """
@@ -35,18 +36,18 @@ def _refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
     )
 
 
-# Copying is one call into C, but it allocates memory, which before Python 3.12 may run the garbage
-# collector, the code of anyone's finalizers, and so other threads. A live container is therefore
-# copied under its guard, a flat one too.
+# Copying is one call into C, but it allocates memory. Before Python 3.12 an allocation may run the
+# garbage collector, which runs finalizers, which may switch threads. A live container is therefore
+# copied under its guard even if it holds no other containers.
 
 
 def _copy(view: dict[str, Any]) -> dict[str, Any]:
-    """A shallow copy. `dict.copy` will not do: it asks a class that has ``__iter__`` key by key."""
+    """A shallow copy. `dict.copy` reads a class that defines ``__iter__`` key by key."""
     return dict(dict.items(view))
 
 
 class ReadOnlyDict(dict[str, Any]):
-    """A read-only dict; fields that are no dict methods can be read as attributes.
+    """A read-only dict. Fields that do not clash with a dict method are attributes, too.
 
     >>> view = ReadOnlyDict({"foo": 1})
     >>> view.foo, view["foo"], dict(view)
@@ -58,7 +59,7 @@ class ReadOnlyDict(dict[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name == "_guard":
-            return None  # never given: a detached container
+            return None  # never set: a detached container
         value = _ABSENT if name[:1] == "_" else dict.get(self, name, _ABSENT)
         if value is _ABSENT:
             raise AttributeError(f"no field or method {name!r}")
@@ -239,9 +240,9 @@ def _unwrap(value: Any) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """A detached copy of a JSON value, in plain dicts and lists.
+    """Return a detached copy of a JSON value, in plain dicts and lists.
 
-    Takes no guard: the caller holds it, or nobody writes to `value`.
+    Takes no guard: the caller holds it, or no other thread writes to `value`.
 
     >>> to_plain(ReadOnlyDict({"a": ReadOnlyList([1])}))
     {'a': [1]}
@@ -260,7 +261,7 @@ def to_plain(value: Any) -> Any:
 
 
 def to_live(value: Any, guard: Guard | None) -> Any:
-    """A copy of a JSON value in read-only containers that share `guard`."""
+    """Return a copy of a JSON value in read-only containers that share `guard`."""
     if isinstance(value, dict):
         fields = {
             key: to_live(item, guard) if isinstance(item, (dict, list)) else item
@@ -277,18 +278,18 @@ def _live_items(items: Iterable[Any], guard: Guard | None) -> list[Any]:
 
 
 def _guarded(container: Any, guard: Guard | None) -> Any:
-    # Past __setattr__, which refuses: this is the one place where a guard is given.
+    # Bypasses __setattr__, which refuses. No other code sets a guard.
     object.__setattr__(container, "_guard", guard)
     return container
 
 
 def detach(value: Any) -> Any:
-    """A read-only copy that no entry changes any more."""
+    """Return a read-only copy that later entries do not change."""
     return to_live(value, None)
 
 
 def make_live(value: dict[str, Any], guard: Guard | None) -> ReadOnlyDict:
-    """A read-only copy of `value` whose writer holds `guard` while it applies patches.
+    """Return a read-only copy of `value` whose writer holds `guard` while it applies patches.
 
     >>> make_live({"a": {"b": 1}}, None).a.b
     1

@@ -1,34 +1,34 @@
-"""How the document layer says no: one constructor, so that every error carries kind, path, code."""
+"""The errors of the document layer, built in one place so that each has a kind, path and code."""
 
 from __future__ import annotations
 
 from reprlib import Repr
 from typing import Any
 
-from memsync.errors import UpdateError
+from ..errors import UpdateError
 
 
 class ForeignValueError(Exception):
-    """A document holds something that is no JSON; whoever has the whole of it says where.
+    """A document holds a value that JSON cannot represent; the caller finds out where.
 
-    It never leaves this package: `compile_update` and its kind turn it into NotSerializableError.
+    It never leaves this package: the public functions turn it into `NotSerializableError`.
     """
 
 
 class _Repr(Repr):
     def repr_int(self, x: int, level: int) -> str:
-        # Python refuses to print integers of many thousand digits.
+        # Python refuses to convert integers of more than a few thousand digits to text.
         return f"an integer of {x.bit_length()} bits" if abs(x) >= 10**40 else repr(x)
 
 
 _repr = _Repr()
 _repr.maxstring = _repr.maxother = 80
-shown = _repr.repr
+brief = _repr.repr
 
-# `shown` is repr for messages: short, and safe with values of any size and depth.
-__all__ = ["SERVER_CODES", "ForeignValueError", "failure", "patch_failure", "shown"]
+# `brief` is `repr` for messages: short, and safe for values of any size and depth.
+__all__ = ["SERVER_CODES", "ForeignValueError", "brief", "failure", "patch_failure"]
 
-# The number MongoDB's server gives for each kind, where it does not depend on the operator.
+# The error code of MongoDB's server for each kind, unless the operator determines it.
 SERVER_CODES = {
     "array_filters": 2,
     "array_path_missing": 2,
@@ -47,12 +47,12 @@ SERVER_CODES = {
 
 
 def failure(kind: str, message: str, path: str | None = None, code: int = 0) -> UpdateError:
-    """The error to raise for an update or filter that breaks a rule of the server's."""
+    """The error to raise for an update or filter that breaks a rule of MongoDB's server."""
     server_code = code or SERVER_CODES[kind]
     return UpdateError(message, kind=kind, path=path, server_code=server_code)
 
 
 def patch_failure(kind: str, message: str, path: Any = None) -> UpdateError:
-    """The error to raise for an RFC 6902 patch; MongoDB has no number for those."""
-    shown = path if isinstance(path, str) else None
-    return UpdateError(message, kind=kind, path=shown, server_code=None)
+    """The error to raise for an RFC 6902 patch; MongoDB has no error codes for those."""
+    pointer = path if isinstance(path, str) else None
+    return UpdateError(message, kind=kind, path=pointer, server_code=None)

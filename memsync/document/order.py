@@ -1,9 +1,9 @@
-"""Comparison of JSON values: BSON's order, and the three kinds of sameness the language needs.
+"""Comparison of JSON values: BSON's order, and the three kinds of equality the language needs.
 
-* `compare`, `equal`: MongoDB's, as ``$min``, ``$sort``, ``$addToSet`` and filters use it:
-  null < numbers < string < object < array < bool; ``1`` equals ``1.0``; the order of fields counts.
-* `identical`: the same bytes would be stored; decides whether a ``$set`` changes anything.
-* `json_equal`: RFC 6902's ``test``: the order of fields does not count.
+* `compare`, `equal`: MongoDB's comparison, which ``$min``, ``$sort``, ``$addToSet`` and filters
+  use: null < numbers < string < object < array < bool; ``1`` equals ``1.0``; field order matters.
+* `identical`: both values have the same stored form; decides whether a ``$set`` changes anything.
+* `json_equal`: the ``test`` of RFC 6902: field order does not matter.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 from math import copysign
 from typing import Any
 
-from memsync.document.containers import ReadOnlyDict, ReadOnlyList
-from memsync.document.failures import ForeignValueError, shown
+from .containers import ReadOnlyDict, ReadOnlyList
+from .failures import ForeignValueError, brief
 
 NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL = range(6)
 
 
 class _Ranks(dict[type, int]):
-    """Ranks by type; a subclass of an allowed type ranks as that one."""
+    """Ranks by type; a subclass of an allowed type has the rank of that type."""
 
     def __missing__(self, kind: type) -> int:
         for base in (int, float, str, dict, list):
@@ -47,12 +47,12 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
 def rank(value: Any) -> int:
-    """The place of a value's type in BSON's order."""
+    """The rank of a value's type in BSON's order."""
     return _RANKS[type(value)]
 
 
 def type_name(value: Any) -> str:
-    """MongoDB's name of a value's type, for messages.
+    """MongoDB's name for a value's type, for messages.
 
     >>> type_name(True), type_name(1), type_name(2**40), type_name(1.0), type_name([])
     ('bool', 'int', 'long', 'double', 'array')
@@ -70,30 +70,30 @@ def described(value: Any) -> str:
     >>> described("x"), described(None)
     ("string 'x'", 'null')
     """
-    return "null" if value is None else f"{type_name(value)} {shown(value)}"
+    return "null" if value is None else f"{type_name(value)} {brief(value)}"
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is an int or a float; a bool is neither."""
+    """Whether `value` is an int or a float, but not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def plain_number(value: Any) -> int | float | None:
-    """A number of a class that extends int or float, an enum perhaps, as that; None for others."""
+    """Return an instance of a subclass of int or float as that type; None if it is no number."""
     if not is_number(value):
         return None
     return int.__add__(value, 0) if isinstance(value, int) else float.__mul__(value, 1.0)
 
 
 def as_integer(value: Any) -> int | None:
-    """The 64-bit integer which `value` is exactly (``2.0`` is 2), or None."""
+    """Return the 64-bit integer that `value` equals exactly (``2.0`` is 2), or None."""
     if not is_number(value) or value != int(value):
         return None
     return int(value) if INT64_MIN <= value <= INT64_MAX else None
 
 
 def compare(left: Any, right: Any) -> int:
-    """-1, 0 or 1, in the order MongoDB documents as comparison/sort order.
+    """Return -1, 0 or 1, in the order that MongoDB documents as comparison/sort order.
 
     >>> compare(2, "1"), compare(True, [9]), compare({"a": 1}, {"b": 0})
     (-1, 1, -1)
@@ -134,12 +134,12 @@ def _compare_arrays(left: Any, right: Any) -> int:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Whether two values are equal to MongoDB: ``1 == 1.0``, ``True != 1``, fields in order."""
+    """Whether MongoDB treats two values as equal: ``1 == 1.0``, ``True != 1``, fields in order."""
     return compare(left, right) == 0
 
 
 def equality_key(value: Any) -> Any:
-    """Something hashable that is the same for values which are `equal`, and only for those.
+    """Return a hashable key that two values share exactly when they are `equal`.
 
     >>> equality_key(1) == equality_key(1.0), equality_key(1) == equality_key(True)
     (True, False)
@@ -154,7 +154,7 @@ def equality_key(value: Any) -> Any:
 
 
 def identical(left: Any, right: Any) -> bool:
-    """Whether storing one over the other would change nothing at all.
+    """Whether replacing one value with the other would change nothing at all.
 
     >>> identical({"a": 1}, {"a": 1}), identical(1, 1.0), identical(0.0, -0.0)
     (True, False, False)
@@ -182,7 +182,7 @@ def identical(left: Any, right: Any) -> bool:
 
 
 def json_equal(left: Any, right: Any) -> bool:
-    """Whether two values are equal as RFC 6902, 4.6 says: numbers by value, objects as sets."""
+    """Whether two values are equal under RFC 6902, 4.6: numbers by value, objects as sets."""
     if isinstance(left, dict):
         return (
             isinstance(right, dict)

@@ -1,21 +1,22 @@
-"""The two ways to name a place: MongoDB's ``a.b.0`` and RFC 6901's ``/a/b/0``.
+"""The two notations for a place in a document: MongoDB's ``a.b.0`` and RFC 6901's ``/a/b/0``.
 
-Parsing is cached, because programs write to the same places again and again.
+Parsing is cached because programs keep writing to the same places.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cmp_to_key, lru_cache
 from typing import Any, NamedTuple
 
-from memsync.document.failures import failure, patch_failure
-from memsync.document.values import MAX_DEPTH, MAX_FIELD_BYTES, check_field_name
-from memsync.errors import NotSerializableError
+from ..errors import NotSerializableError
+from .failures import failure, patch_failure
+from .values import MAX_DEPTH, MAX_FIELD_BYTES, check_field_name
 
-# MongoDB's limit on the nulls that setting an element far beyond the end of an array may create.
+# MongoDB's limit on the nulls that are created by setting an element far beyond an array's end.
 MAX_PADDING = 1_500_000
 
-# Digits of the largest 64-bit number.
+# The number of digits of the largest unsigned 64-bit number.
 _MAX_DIGITS = 20
 
 Parts = tuple[str, ...]
@@ -32,9 +33,9 @@ def is_digits(part: str) -> bool:
 
 
 def array_index(part: str) -> int | None:
-    """The index a part of an update path means in an array; None when it means none.
+    """Return the array index that a part of an update path stands for, or None.
 
-    As in the server it is any number that 64 bits without a sign hold; leading zeros are accepted:
+    As in the server, an index is any unsigned 64-bit number, and leading zeros are accepted:
     ``a.01`` is ``a.1`` where ``a`` is an array.
     """
     if not is_digits(part) or (len(part) > _MAX_DIGITS and len(part.lstrip("0")) > _MAX_DIGITS):
@@ -44,12 +45,12 @@ def array_index(part: str) -> int | None:
 
 
 class UpdatePath(NamedTuple):
-    """A parsed update path, and what it needs to know of a document.
+    """A parsed update path, and how it depends on the document.
 
-    `dynamic`: ``$`` or ``$[]`` parts depend on arrays; `identifiers`: the names in ``$[name]``;
-    `ambiguous`: a part is a number of several digits. Leading zeros let two paths mean one element,
-    and setting one far behind the end rewrites an array which another path may lead into.
-    `special`: any of this, or it starts with "$".
+    `dynamic`: the path has ``$`` or ``$[]`` parts, which depend on arrays. `identifiers`: the names
+    in ``$[name]``. `ambiguous`: a part is a number of several digits. Leading zeros let two paths
+    name the same element, and setting an element far beyond the end rewrites an array that another
+    path may lead into. `special`: any of these applies, or the path starts with "$".
     """
 
     parts: Parts
@@ -62,7 +63,7 @@ class UpdatePath(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def parse_path(path: str) -> UpdatePath:
-    """Parse an update path. Raises `UpdateError` when it cannot be updated.
+    """Parse an update path. Raises `UpdateError` if no update may use it.
 
     >>> parse_path("a.$[].b").parts
     ('a', '$[]', 'b')
@@ -74,8 +75,8 @@ def parse_path(path: str) -> UpdatePath:
         for part in parts:
             check_field_name(part, "")
     if len(parts) > MAX_DEPTH:
-        shown = f"{path[:40]}..."
-        raise NotSerializableError(f"{shown}: nested deeper than {MAX_DEPTH} levels", path=path)
+        start = f"{path[:40]}..."
+        raise NotSerializableError(f"{start}: nested deeper than {MAX_DEPTH} levels", path=path)
     filtered = [part for part in parts if is_filtered(part)] if "$" in path else []
     positional = parts.count("$")
     if positional > 1:
@@ -97,7 +98,7 @@ def parse_path(path: str) -> UpdatePath:
 
 
 def pointer_of(parts: Parts) -> str:
-    """The RFC 6901 pointer for concrete parts.
+    """Return the RFC 6901 pointer for concrete parts.
 
     >>> pointer_of(("a", "b/c", "~"))
     '/a/b~1c/~0'
@@ -110,7 +111,7 @@ def pointer_of(parts: Parts) -> str:
 
 @lru_cache(maxsize=4096)
 def parse_pointer(pointer: str) -> Parts:
-    """The tokens of an RFC 6901 pointer. Raises `UpdateError` when it is none.
+    """Return the tokens of an RFC 6901 pointer. Raises `UpdateError` if it is malformed.
 
     >>> parse_pointer("/a/b~1c/~0")
     ('a', 'b/c', '~')
@@ -128,8 +129,25 @@ def parse_pointer(pointer: str) -> Parts:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 
 
+@lru_cache(maxsize=4096)
+def split(pointer: str) -> tuple[Parts, str | None]:
+    """Split a pointer into the tokens of the parent and the last token, None at the root."""
+    if not isinstance(pointer, str):
+        raise TypeError
+    tokens = parse_pointer(pointer)
+    return tokens[:-1], tokens[-1] if tokens else None
+
+
+def above(pointer: str) -> Iterator[str]:
+    """Yield the pointers of all containers of a place, innermost first."""
+    end = pointer.rfind("/")
+    while end >= 0:
+        yield pointer[:end]
+        end = pointer.rfind("/", 0, end)
+
+
 def pointer_index(token: str) -> int | None:
-    """The array index of a pointer's token; None unless it is digits without leading zeros."""
+    """Return the array index of a pointer token; None unless it is digits without leading zeros."""
     if not is_digits(token) or (token[0] == "0" and token != "0"):
         return None
     return int(token) if len(token) <= 10 else None
@@ -151,10 +169,10 @@ _part_key = cmp_to_key(_compare_parts)
 
 
 def field_order(part: str) -> Any:
-    """Sort key for the order in which the server processes fields: ``2`` before ``10``."""
+    """Return a sort key for the order in which the server processes fields: ``2`` before ``10``."""
     return _part_key(part)
 
 
 def processing_order(parts: Parts) -> Any:
-    """Sort key for whole paths, none of which contains another."""
+    """Return a sort key for whole paths, none of which contains another."""
     return tuple(map(_part_key, parts))

@@ -1,21 +1,21 @@
-"""How long things are when written as JSON, roughly: to choose the shorter of two patches."""
+"""Estimates of encoded JSON size, used to choose the shorter of two patches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-# What an operation takes besides its pointer and its value: {"op":"replace","path":"","value":}
-OPERATION = 34
+# Bytes of an operation besides its pointer and its value: {"op":"replace","path":"","value":}
+OPERATION_BYTES = 34
 
 
 _END: Any = object()
 
 
 def estimated_size(values: Iterable[Any], limit: int) -> int:
-    """About how many bytes `values` take as JSON; anything above `limit` once that is passed.
+    """Estimate how many bytes `values` take as JSON; stop once the estimate exceeds `limit`.
 
-    The work is bounded by `limit`, however large the values are.
+    `limit` therefore bounds the work, however large the values are.
 
     >>> estimated_size(["abc", {"n": 1}], 1000)
     17

@@ -1,8 +1,8 @@
 """How a filter's dotted path reaches values: through objects, and into every element of arrays.
 
-The rules are the server's for matching. An array in the middle of a path is entered: each element
-that is an object is searched for the rest, and a numeric part also means that one element. An array
-at the end of a path yields its elements and then itself.
+The rules are those by which MongoDB's server matches. An array in the middle of a path is entered:
+each element that is an object is searched for the rest of the path, and a numeric part also selects
+the element with that index. An array at the end of a path yields its elements and then itself.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from memsync.document.paths import Parts
+from .paths import Parts
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 
-# A value, and the index of the outermost array element through which it was reached.
+# A value, and the index of the outermost array element through which the path led to it.
 Reached = tuple[Any, int | None]
 
 
 def reach(node: Any, parts: Parts, start: int, into_leaf: bool) -> Iterator[Reached]:
-    """Everything that ``parts[start:]`` means in `node`; `MISSING` where a path leads nowhere.
+    """Yield every value that ``parts[start:]`` reaches in `node`, `MISSING` where there is none.
 
-    `into_leaf` says whether the elements of an array at the end are meant as well.
+    `into_leaf` says whether an array at the end of the path yields its elements too.
     """
     for position in range(start, len(parts)):
         if isinstance(node, list):
@@ -48,7 +48,7 @@ def _reach_in_array(
                 yield value, index
         if part != str(index):
             continue
-        # A numeric part names this element itself, which counts as no implicit traversal.
+        # A numeric part selects this element itself; that is not an implicit traversal.
         if is_last:
             yield item, None
         elif isinstance(item, dict):

@@ -1,7 +1,7 @@
-"""What may be stored: `normalize` checks a value and copies it, in one walk.
+"""Which values a document may hold: `normalize` checks and copies a value in one walk.
 
-The common case walks once and knows no path; only when something is wrong a second, slower walk
-finds where, so that the error can name it.
+The first walk does not keep track of the path. Only if it meets an invalid value does a second,
+slower walk find the path, so that the error can name it.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, NoReturn
 
-from memsync.document.containers import ReadOnlyDict, ReadOnlyList, to_plain
-from memsync.document.failures import ForeignValueError
-from memsync.document.order import INT64_MAX, INT64_MIN
-from memsync.errors import NotSerializableError
+from ..errors import NotSerializableError
+from .containers import ReadOnlyDict, ReadOnlyList, to_plain
+from .failures import ForeignValueError
+from .order import INT64_MAX, INT64_MIN
 
 MAX_DEPTH = 100
 MAX_FIELD_BYTES = 1024
 
 
 def normalize(value: Any, path: str = "", depth: int = 0) -> Any:
-    """A detached copy of `value` in plain types, if JSON and memsync can hold it.
+    """Return a detached copy of `value` in plain types.
 
-    Allowed are None, bool, int of 64 bits, finite float, str that UTF-8 can encode, list, and dict
-    with str keys of at most 1 KiB; nested at most 100 deep, counted from `depth`. Subclasses become
-    the base type. Raises `NotSerializableError`, whose ``path`` starts with `path`.
+    Allowed are None, bool, 64-bit int, finite float, str that UTF-8 can encode, list, and dict with
+    str keys of at most 1 KiB, nested at most 100 levels deep, counted from `depth`. Instances of
+    subclasses become instances of the base type. Raises `NotSerializableError` for anything else;
+    its ``path`` starts with `path`.
 
     >>> normalize({"a": (1,)}, "x")
     Traceback (most recent call last):
@@ -35,22 +36,22 @@ def normalize(value: Any, path: str = "", depth: int = 0) -> Any:
         return _copy(value, depth)
     except ForeignValueError:
         _explain(value, path, depth, ())
-        # Nothing wrong any more: another thread has changed the value between the two walks.
+        # The value is valid now, so another thread changed it between the two walks.
         _refuse(path, "the value changed while it was read")
 
 
 def detached(value: Any) -> Any:
-    """A copy of a part of a document in plain types; takes no guard, as `to_plain`.
+    """Return a copy of a part of a document in plain types, without taking the guard.
 
-    Raises `ForeignValueError` for what JSON cannot hold: `explain_foreign` says where.
+    Raises `ForeignValueError` for a value that JSON cannot hold; `explain_foreign` finds its path.
     """
     if isinstance(value, (ReadOnlyDict, ReadOnlyList)):
-        return to_plain(value)  # what is shared has been checked
+        return to_plain(value)  # a shared value has been checked already
     return _copy(value, 0)
 
 
 def explain_foreign(document: Any) -> None:
-    """Raise `NotSerializableError` with the place of what is no JSON in `document`, if there is."""
+    """Raise `NotSerializableError` for the first value in `document` that is not JSON, if any."""
     normalize(document)
 
 
@@ -93,7 +94,7 @@ def _encodable(text: str) -> bool:
 
 
 def field_name(name: Any) -> str:
-    """`name` as a plain str. Raises `ForeignValueError` unless a field may have it."""
+    """Return `name` as a plain str. Raises `ForeignValueError` unless it is a valid field name."""
     if not isinstance(name, str):
         raise ForeignValueError
     plain = _base(name)
@@ -103,9 +104,9 @@ def field_name(name: Any) -> str:
 
 
 def _base(value: Any) -> Any:
-    """`value` as the allowed type which its class extends."""
+    """Return `value` as the allowed type that its class extends."""
     if isinstance(value, (ReadOnlyDict, ReadOnlyList)):
-        return value.copy()  # holds the guard meanwhile
+        return value.copy()  # takes the guard
     if isinstance(value, dict):
         return dict(dict.items(value))
     if isinstance(value, list):
@@ -129,7 +130,7 @@ _INSTEAD = {
 
 
 def _explain(value: Any, path: str, depth: int, parents: tuple[int, ...]) -> None:
-    """Raise for what is wrong at or below `value`; return if nothing is."""
+    """Raise for the first invalid value at or below `value`; return if there is none."""
     if isinstance(value, str):
         if not _encodable(value):
             _refuse(path, "the string holds a lone surrogate, which UTF-8 cannot encode")

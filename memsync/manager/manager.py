@@ -14,9 +14,9 @@ from typing import Any
 
 from ..errors import UsageError
 from ..options import check_name
-from .contents import Address
-from .folder import ObjectFolder
-from .server import MemSyncServer, Serving
+from .folder.folder import ObjectFolder
+from .folder.records import Address
+from .transport.server import MemSyncServer, Serving
 
 DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")
 
@@ -48,7 +48,7 @@ class MemSyncManager(BaseManager):
         `ProtocolError` when the host speaks another protocol number.
         """
         folder = ObjectFolder.existing(check_name(name))
-        return folder.read_rendezvous()["address"], folder.authkey()
+        return folder.read_rendezvous()["address"], folder.key.read()
 
     def get_server(self) -> MemSyncServer:
         """The server of a host; the stdlib's version of this method hard-codes its own class."""

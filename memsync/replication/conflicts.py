@@ -32,8 +32,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from ..document.paths import is_digits
-from ..document.written import CREATED, INSIDE, OTHER, Written
+from ..document import CREATED, INSIDE, OTHER, PathWrite, is_digits
 from ..errors import ProtocolError
 
 Mark = tuple[int, int, str, bytes | None]  # version, timestamp, peer, tag
@@ -143,7 +142,7 @@ class _Question(NamedTuple):
     strict: bool
     exists: Exists
 
-    def conflicts(self, node: _Node, name: Written, where: _Where, element: str | None) -> bool:
+    def conflicts(self, node: _Node, name: PathWrite, where: _Where, element: str | None) -> bool:
         """Whether a mark of a node's conflicts.
 
         `element` points to the array element the lower path leads through, were the upper an array.
@@ -179,13 +178,13 @@ class ConflictIndex:
     """Who wrote where, as far as it can still decide about a proposal; for `limit` paths.
 
     >>> index = ConflictIndex(100)
-    >>> index.note(1, 500, "A", [Written("/a", "$inc")])
+    >>> index.note(1, 500, "A", [PathWrite("/a", "$inc")])
     >>> asked = {"strict": False, "exists": lambda pointer: True}
-    >>> index.find(0, 400, "B", [Written("/a/b", "$unset")], **asked)
+    >>> index.find(0, 400, "B", [PathWrite("/a/b", "$unset")], **asked)
     '/a/b'
-    >>> index.find(0, 400, "B", [Written("/a", "$inc")], **asked)  # commutes
-    >>> index.find(0, 600, "B", [Written("/a", "$unset")], **asked)  # is newer
-    >>> index.find(1, 400, "B", [Written("/a", "$unset")], **asked)  # has seen it
+    >>> index.find(0, 400, "B", [PathWrite("/a", "$inc")], **asked)  # commutes
+    >>> index.find(0, 600, "B", [PathWrite("/a", "$unset")], **asked)  # is newer
+    >>> index.find(1, 400, "B", [PathWrite("/a", "$unset")], **asked)  # has seen it
     """
 
     def __init__(self, limit: int) -> None:
@@ -223,7 +222,7 @@ class ConflictIndex:
         base: int,
         timestamp: int,
         peer: str,
-        written: list[Written],
+        written: list[PathWrite],
         *,
         strict: bool,
         exists: Exists,
@@ -249,7 +248,7 @@ class ConflictIndex:
         """The index as plain lists, paths in the order in which they fall out.
 
         >>> index = ConflictIndex(100)
-        >>> index.note(1, 500, "A", [Written("/a", "$inc")])
+        >>> index.note(1, 500, "A", [PathWrite("/a", "$inc")])
         >>> index.encode()
         [1, {}, [['/a', [['$inc', [[1, 500, 'A', None]]]]]]]
         """
@@ -278,7 +277,7 @@ class ConflictIndex:
             node.reach(max(marks[-1][0] for marks in node.kinds.values()))
         return index
 
-    def _conflicts(self, question: _Question, name: Written) -> bool:
+    def _conflicts(self, question: _Question, name: PathWrite) -> bool:
         """Look above the proposal's path, then at it, then below."""
         node, above = self._root, ""
         base = question.base

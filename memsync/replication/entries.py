@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..document import Written
+from ..document import PathWrite
 
 
 class Propose(msgspec.Struct, array_like=True, tag=7):
@@ -44,7 +44,7 @@ class Entry(msgspec.Struct, array_like=True, tag=8):
     body: Any  # as its kind says (see `kinds`)
     settled: int = 0
     decided: list[list[Any]] = []  # the peer's [number, version, error] that made no entry
-    written: list[Written] = []  # the paths which the update named, for the conflict rule
+    written: list[PathWrite] = []  # the paths which the update named, for the conflict rule
 
 
 class Decision(msgspec.Struct, array_like=True, tag=9):
@@ -68,11 +68,7 @@ class Snapshot(msgspec.Struct):
 
     epoch: int
     version: int
-    host: str | None
-    members: dict[str, dict[str, Any]]
-    table: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last, [number, outcome]
+    network: str
     options: dict[str, Any]
-    reigns: list[tuple[int, int]]  # epoch, version of its first entry
-    index: list[Any]  # see `conflicts.ConflictIndex.encode`
-    document: dict[str, Any]
-    network: str = ""
+    table: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last, [number, outcome]
+    parts: dict[str, msgspec.Raw]  # by kind, as it encodes its part of the state

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import OptionsError
-from ..schema import schema
+from ..options.schema import schema
 
 GROUP_OPTIONS = ("conflict", "network.lease", "network.max_frame", "network.max_index")
 """The group's options, by their path in the schema."""

@@ -5,17 +5,17 @@ Programs read `live`, which is at any time::
     live  =  confirmed document  +  the pending writes, in the order of their numbers
 
 A write is *shown* in `live` when it is made. Entries change the confirmed state; what they and the
-decisions mean for `live` is worked out in `settle`, once for all that has arrived. In most cases
+decisions mean for `live` is worked out in `publish`, once for all that has arrived. In most cases
 that is little:
 
 * the peer's own entry, with the very operations that are shown: nothing changes;
-* an entry that has nothing to do with what is pending (see `document.touches`): it is replayed.
+* an entry that has nothing to do with what is pending (see `document.footprint`): it is replayed.
 
 Else `live` is *rebased*: the pending updates (never their old operations, for indexes shift) are
-compiled anew on a fork of the confirmed document, and `live` converges to the fork. So nothing is
+compiled anew on a copy of the confirmed document, and `live` converges to the copy. So nothing is
 ever undone where somebody could read it; each value that differs is stored once. A write that does
 not compile at present changes nothing; the host decides it all the same. Only the object of another
-network, which has to be taken over, may wait to be shown (see `settle`).
+network, which has to be taken over, may wait to be shown (see `publish`).
 
 Two ways lead to a given pair ``(epoch, version)``: entries, if the other side's log holds the pair
 from which we come, else a snapshot in parts. The same functions serve both directions: a host that
@@ -24,27 +24,24 @@ brings a client level, and a survivor that brings a candidate level.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, NamedTuple
 
 from ..document import (
-    Fork,
+    CopyOnWrite,
     Operation,
-    Touches,
+    ReadWriteSet,
     converge,
     identical,
-    install,
-    looked_at,
     make_live,
+    read_write_set,
+    replace_content,
     replay,
-    touched_by,
     value_at_pointer,
 )
-from ..errors import ConflictError, MemSyncError, ProtocolError, from_wire
+from ..errors import ConflictError, MemSyncError, from_wire
 from .codec import PART, frame, snapshot_frames
-from .compiling import compile_proposal
 from .entries import Decision, Entry, Propose, SnapshotPart
 from .log import Log
 from .state import State
@@ -62,6 +59,14 @@ class Outcome(NamedTuple, Generic[W]):
     error: MemSyncError | None
     rolled_back: bool
     made_entry: bool = True
+
+
+class Published(NamedTuple, Generic[W]):
+    """What `Replica.publish` found out about own writes."""
+
+    outcomes: list[Outcome[W]]
+    forgotten: int  # acknowledged writes that no host has and nobody remembers
+    replaced: int  # acknowledged writes of a network that gave way to an earlier one
 
 
 class Replica(Generic[W]):
@@ -89,9 +94,6 @@ class Replica(Generic[W]):
         self.guard = guard
         self.live = make_live({}, guard)
         self.shown = (0, 0)  # the pair that `live` shows, the pending writes on top
-        self.lost = 0  # acknowledged own writes that no host has and nobody remembers
-        self.given_up = 0  # acknowledged own writes of a network that gave way to an earlier one
-        self.outcomes: deque[Outcome[W]] = deque()  # of own writes, until somebody takes them
         self.part = part  # bytes of a snapshot in one frame
         self._changed = changed
         self._arrived: list[Entry | Decision] = []
@@ -99,9 +101,13 @@ class Replica(Generic[W]):
         self._hidden = 0  # own writes up to this number are in the state, or never will be
         self._stale = False  # live must be made anew
         self._before: list[Operation] | None = None
-        self._touches: Touches | None = None
+        self._pending_places: ReadWriteSet | None = None
         self._parts: list[bytes] = []
         self._encoded: tuple[tuple[int, int], list[bytes]] | None = None
+        # What was published, and not taken yet.
+        self._outcomes: list[Outcome[W]] = []
+        self._forgotten = 0
+        self._replaced = 0
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -133,8 +139,8 @@ class Replica(Generic[W]):
         self._stale = True
         write.operations = self._compiled(self.live, write.proposal)
         replay(self.live, write.operations, fit=True)
-        if self._touches is not None:
-            self._touches.add(_places(write))
+        if self._pending_places is not None:
+            self._pending_places.add(self._places(write))
         self._stale = False
         if write.operations:
             write.was_shown = True
@@ -143,50 +149,65 @@ class Replica(Generic[W]):
     def _compiled(self, document: dict[str, Any], proposal: Propose) -> list[Operation]:
         """What a pending write changes here; nothing where it does not fit, the host will say."""
         try:
-            return compile_proposal(document, proposal, self.state.version)
+            kind = self.state.kind(proposal.kind)
+            return kind.compile(document, proposal, self.state.version)
         except MemSyncError:
             return []
 
     # -- what comes in ---------------------------------------------------------------------------
 
     def apply(self, entry: Entry, size: int) -> None:
-        """Take the next entry in, of `size` bytes on the wire; `settle` shows it."""
+        """Take the next entry in, of `size` bytes on the wire; `publish` shows it."""
         self.state.apply(entry)
         self.log.append(entry, size)
         self._arrived.append(entry)
 
     def ordered(self, entry: Entry) -> None:
-        """The host's sequencer has applied an entry to the state; `settle` shows it."""
+        """The host's sequencer has applied an entry to the state; `publish` shows it."""
         self._arrived.append(entry)
 
     def decide(self, decision: Decision) -> None:
-        """Take an outcome in; `settle` makes it known."""
+        """Take an outcome in; `publish` makes it known."""
         self._arrived.append(decision)
 
-    def settle(self) -> None:
-        """Show what has come in, in one step; the `outcomes` of own writes are known then.
+    def publish(self) -> Published[W]:
+        """Show what has come in, in one step; returns what is known about own writes since.
 
-        A pair below the one that is shown is that of an object founded earlier, which counts more:
-        it is shown when its next reign has begun, so that no reader sees a version go back.
+        What is returned is returned again until `advance` says that it was taken: a thread that is
+        interrupted in between loses no outcome.
+
+        A pair below the one that is shown is that of an object founded earlier, which wins: it is
+        shown when its next epoch has begun, so that no reader sees a version go back.
         """
-        if not self._arrived and not self._stale:
-            return
-        if self.state.pair < self.shown:
-            return
-        with self.guard:
-            arrived, self._arrived = self._arrived, []
-            # Found stale later, this was interrupted: live is made anew then.
-            was_stale, self._stale = self._stale, True
-            self._before = None
-            patches = self._follow(arrived, was_stale)
-            if was_stale:
-                self._renew()
-            elif self._before is not None:
-                self._rebase(self._before, patches)
-            self._stale = False
-            if not self.writes.pending:
-                self._touches = None
-            self.shown = self.state.pair
+        if (self._arrived or self._stale) and self.state.pair >= self.shown:
+            with self.guard:
+                self._show_arrived()
+        return self.published()
+
+    def published(self) -> Published[W]:
+        """What was published and not taken yet."""
+        return Published(list(self._outcomes), self._forgotten, self._replaced)
+
+    def advance(self, published: Published[W]) -> None:
+        """The caller has taken what was published."""
+        del self._outcomes[: len(published.outcomes)]
+        self._forgotten -= published.forgotten
+        self._replaced -= published.replaced
+
+    def _show_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        # Found stale later, this was interrupted: live is made anew then.
+        was_stale, self._stale = self._stale, True
+        self._before = None
+        patches = self._follow(arrived, was_stale)
+        if was_stale:
+            self._renew()
+        elif self._before is not None:
+            self._rebase(self._before, patches)
+        self._stale = False
+        if not self.writes.pending:
+            self._pending_places = None
+        self.shown = self.state.pair
 
     def _follow(self, arrived: list[Entry | Decision], was_stale: bool) -> list[Operation]:
         """Go through what has come in; the operations of entries that wait for a rebase."""
@@ -200,15 +221,16 @@ class Replica(Generic[W]):
             if own:
                 for number, version, error in item.decided:
                     self._settle_one(Decision(number, version, error))
-            if item.kind == "patch" and not was_stale:
-                if self._before is None and not self._is_simple(item.body, own):
+            operations = self.state.kinds[item.kind].changes(item)
+            if operations and not was_stale:
+                if self._before is None and not self._is_simple(operations, own):
                     self._begin_rebase()
                 if self._before is not None:
-                    waiting += item.body
+                    waiting += operations
             if own:
                 write = self.writes.settle(own, made_entry=True)
                 if write is not None:
-                    self.outcomes.append(Outcome(write, item.version, None, False))
+                    self._outcomes.append(Outcome(write, item.version, None, False))
         return waiting
 
     def _is_simple(self, operations: list[Operation], own: int) -> bool:
@@ -217,7 +239,7 @@ class Replica(Generic[W]):
         if own in pending:
             # Only the first one stands directly on the confirmed state.
             return own == next(iter(pending)) and _same(pending[own].operations, operations)
-        if pending and self._pending_touches().meets(touched_by(operations)):
+        if pending and self._places_of_pending().overlaps(read_write_set(operations)):
             return False
         replay(self.live, operations, fit=True)  # as they did in the state
         self._changed(operations)
@@ -234,8 +256,8 @@ class Replica(Generic[W]):
         self.writes.settle(number, made_entry=decision.made_entry)
         refusal = self._refusal(error, write.proposal) if error is not None else None
         was_rolled_back = write.was_shown and refusal is not None
-        made_entry = decision.made_entry
-        self.outcomes.append(Outcome(write, decision.version, refusal, was_rolled_back, made_entry))
+        outcome = Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)
+        self._outcomes.append(outcome)
 
     def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
         """The error, with what this copy knows better than the host needed to send."""
@@ -245,20 +267,26 @@ class Replica(Generic[W]):
                 error.value = value_at_pointer(self.state.document, error.path)
             base = self.state.common(proposal.epoch, proposal.version)
             error.patches = [
-                {"version": e.version, "epoch": e.epoch, "peer": e.peer, "patch": e.body}
+                {"version": e.version, "epoch": e.epoch, "peer": e.peer, "patch": operations}
                 for e in self.log.newest(base, _MAX_PATCHES)
-                if e.kind == "patch"
+                if (operations := self.state.kinds[e.kind].changes(e))
             ]
         return error
 
     # -- rebase ----------------------------------------------------------------------------------
 
-    def _pending_touches(self) -> Touches:
-        if self._touches is None:
-            self._touches = Touches()
+    def _places_of_pending(self) -> ReadWriteSet:
+        if self._pending_places is None:
+            self._pending_places = ReadWriteSet()
             for write in self.writes.pending.values():
-                self._touches.add(_places(write))
-        return self._touches
+                self._pending_places.add(self._places(write))
+        return self._pending_places
+
+    def _places(self, write: W) -> set[str]:
+        """The places which a pending write touches, and those on which its operations depend."""
+        proposal = write.proposal
+        reads = self.state.kind(proposal.kind).reads(proposal)
+        return {*read_write_set(write.operations), *reads}
 
     def _begin_rebase(self) -> None:
         """Remember how `live` differs from the state up to here."""
@@ -267,8 +295,8 @@ class Replica(Generic[W]):
         ]
 
     def _rebase(self, before: list[Operation], arrived: list[Operation]) -> None:
-        fork, after = self._compiled_anew()
-        converge(self.live, fork.root, before, arrived, after)
+        copy, after = self._compiled_anew()
+        converge(self.live, copy.root, before, arrived, after)
         self._changed([*before, *arrived, *after])
 
     def _renew(self) -> None:
@@ -276,23 +304,23 @@ class Replica(Generic[W]):
         if self.shown_network != self.state.network:
             self.writes.have_seen_nothing()  # of this object
             self.shown_network = self.state.network
-        fork, _ = self._compiled_anew()
-        install(self.live, fork.root)
+        copy, _ = self._compiled_anew()
+        replace_content(self.live, copy.root)
         self._changed(None)
 
-    def _compiled_anew(self) -> tuple[Fork, list[Operation]]:
+    def _compiled_anew(self) -> tuple[CopyOnWrite, list[Operation]]:
         """The confirmed document with the pending writes on top, and their operations."""
-        fork = Fork(self.state.document)
+        copy = CopyOnWrite(self.state.document)
         operations: list[Operation] = []
         for number, write in self.writes.pending.items():
             # What is decided is in the document already, or never will be.
             hidden = number <= self._hidden
-            write.operations = [] if hidden else self._compiled(fork.root, write.proposal)
+            write.operations = [] if hidden else self._compiled(copy.root, write.proposal)
             write.was_shown = write.was_shown or bool(write.operations)
-            fork.replay(write.operations)
+            copy.replay(write.operations)
             operations += write.operations
-        self._touches = None
-        return fork, operations
+        self._pending_places = None
+        return copy, operations
 
     # -- snapshots -------------------------------------------------------------------------------
 
@@ -310,7 +338,7 @@ class Replica(Generic[W]):
         network = self.state.network
         self.state.restore(data)
         if network not in ("", self.state.network):
-            self.given_up += self.writes.forget_accepted()
+            self._replaced += self.writes.forget_accepted()
         self._start_anew(decided)
         return True
 
@@ -323,7 +351,7 @@ class Replica(Generic[W]):
             self._stale = True
             # What was decided after this snapshot comes behind it, and is shown until then.
             self._hidden = row.last if row else 0
-            self.lost += self.writes.recall(max(decided, self._hidden))
+            self._forgotten += self.writes.recall(max(decided, self._hidden))
             # Entries below are in the state; what they said of own writes is in the row.
             self._arrived = [item for item in self._arrived if type(item) is Decision]
             if row:
@@ -359,13 +387,6 @@ class Replica(Generic[W]):
         """Give the memory of the encoded snapshot back."""
         self._encoded = None
 
-    def check_level(self, epoch: int, version: int) -> None:
-        """Raise `ProtocolError` unless this copy is at the given pair."""
-        if self.state.pair != (epoch, version):
-            raise ProtocolError(
-                f"brought level to {self.state.pair} where ({epoch}, {version}) was announced"
-            )
-
 
 def _same(ours: list[Operation], theirs: list[Operation]) -> bool:
     """Whether two patches do the same to the same document."""
@@ -376,9 +397,3 @@ def _same(ours: list[Operation], theirs: list[Operation]) -> bool:
             # Values of different types can be equal: 1, 1.0 and True.
             return mine == other and type(value) is type(other.get("value"))
     return identical(ours, theirs)
-
-
-def _places(write: W) -> set[str]:
-    """The places which a pending write touches, and those on which its operations depend."""
-    proposal = write.proposal
-    return {*touched_by(write.operations), *looked_at(proposal.body, proposal.where)}

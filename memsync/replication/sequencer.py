@@ -17,20 +17,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..document import Written, as_created, exists_at_pointer, is_guarded, written
 from ..errors import (
-    ConflictError,
     MemSyncError,
-    ProtocolError,
-    ReadOnlyError,
     TooLargeError,
     to_wire,
 )
 from .clock import HybridClock
 from .codec import encode_value, frame
-from .compiling import bug, compile_proposal
 from .entries import Decision, Entry, Propose
-from .group_options import group_value
+from .kinds.member import MemberKind, leaving
 from .log import Log
 from .state import State
 
@@ -74,7 +69,6 @@ class Sequencer:
         self.epoch = epoch
         self._clock = clock
         self._max_frame = max_frame
-        self._strict = group_value(state.options, "conflict") == "strict"
         self._queues: dict[str, _Queue] = {}
 
     def attach(self, peer: str, lowest: int, known: int = 1) -> list[Decision]:
@@ -126,22 +120,11 @@ class Sequencer:
     def leave(self, peer: str, *, keeps_row: bool = False) -> Ordered:
         """A peer is gone: its membership ends, and its row as well if that is certain."""
         self._queues.pop(peer, None)
-        body = {"leave": peer, "keepsRow": True} if keeps_row else {"leave": peer}
-        return self.enter("member", body)
+        return self.enter(MemberKind.name, leaving(peer, keeps_row=keeps_row))
 
     def _accept(self, peer: str, proposal: Propose, queue: _Queue) -> Ordered | None:
-        if "writer" not in self.state.members.get(peer, {}).get("roles", ()):
-            raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
-        if proposal.kind != "patch":
-            raise ProtocolError(f"a proposal of kind {proposal.kind!r} cannot be ordered")
-        try:
-            named = written(proposal.body)
-        except Exception as error:  # no update at all: compiling it says what is wrong with it
-            compile_proposal(self.state.document, proposal, self.state.version)
-            raise bug(error) from error
-        self._check_conflict(peer, proposal, named)
-        operations = compile_proposal(self.state.document, proposal, self.state.version)
-        if not operations:
+        order = self.state.kind(proposal.kind).order(self.state, peer, proposal)
+        if order is None:
             return None
         entry = Entry(
             self.epoch,
@@ -149,39 +132,13 @@ class Sequencer:
             peer,
             proposal.number,
             proposal.timestamp,
-            "patch",
-            operations,
+            proposal.kind,
+            order.body,
             proposal.settled,
             [[n, version, error] for n, (version, error, _) in queue.unlisted.items()],
-            as_created(named, operations),
+            list(order.written),
         )
         return self._append(entry)
-
-    def _check_conflict(self, peer: str, proposal: Propose, named: list[Written]) -> None:
-        """Raise `ConflictError` where a proposal loses against an entry it had not seen.
-
-        What has a guard is decided by that, on the state as it is.
-        """
-        if proposal.where is not None or is_guarded(proposal.body):
-            return
-        base = self.state.common(proposal.epoch, proposal.version)
-        if base >= self.state.version:
-            return
-        path = self.state.index.find(
-            base, proposal.timestamp, peer, named, strict=self._strict, exists=self._exists
-        )
-        if path is not None:
-            later = "" if self._strict else ", with a later timestamp"
-            raise ConflictError(
-                f"another peer has written {path!r} after version {base}, on which this update was "
-                f"made{later}: look at the new value and repeat the update if it still applies; "
-                "'where' or edit() decide by the values instead",
-                path=path,
-                version=self.state.version,
-            )
-
-    def _exists(self, pointer: str) -> bool:
-        return exists_at_pointer(self.state.document, pointer)
 
     def _append(self, entry: Entry) -> Ordered:
         encoded = frame(entry)

@@ -1,53 +1,88 @@
 """The replicated state: the document and the system part, changed by entries only.
 
 Every peer applies the same entries in the same order with this one class, the host included, so
-all copies are equal at equal versions. The document in it is the *confirmed* one, plain and
+all copies are equal at equal versions. What an entry of some kind means is defined by its `Kind`
+(see `kinds`), and each kind owns one part of the state: patches own the document and the conflict
+index, members the list of members, and so on. The document here is the *confirmed* one, plain and
 private: what programs read is `replica`'s, which shows a peer's pending writes on top.
 
-The system part holds what the group must not forget when its host dies: the members, for each
-writer the outcomes of its proposals (the exactly-once table), who wrote where and when (the
-conflict index), where the reigns began, the founder's options, and the id of the *network*: of the
-founding from which all copies of the object come. Pairs ``(epoch, version)`` of two networks have
-nothing to do with each other. Ids sort by when their networks were founded; where two meet, the
-earlier one counts. A row of the table goes when its
-peer is dead for certain, by an entry, so at the same version everywhere.
+Beside the parts, the state holds the writers' sessions (exactly once), the founder's options, and
+the id of the *network*: of the founding from which all copies of the object come. Pairs
+``(epoch, version)`` of two networks have nothing to do with each other. Ids sort by the time of
+founding; where two networks meet, the earlier one wins. A session ends when its peer is dead for
+certain, by an entry, so at the same version everywhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..document import replay, to_plain
+import msgspec
+
+from ..document import Operation, PathWrite
 from ..errors import ProtocolError
-from .codec import decode_snapshot, encode_snapshot
-from .conflicts import ConflictIndex
-from .entries import Entry, Snapshot
-from .group_options import group_value
-
-Outcome = list[Any]  # [version, error or None, whether it made an entry]
-
-_MAX_REIGNS = 64  # how many reigns back a base can be told
+from .codec import decode_snapshot, encode_snapshot, encode_value
+from .entries import Entry, Propose, Snapshot
+from .sessions import WriterSession
 
 
-class Row:
-    """What has become of one writer's proposals."""
+class Order(NamedTuple):
+    """What an accepted proposal becomes: the body of its entry, and the paths that it names."""
 
-    __slots__ = ("last", "outcomes")
+    body: Any
+    written: Sequence[PathWrite] = ()
 
-    def __init__(self, last: int = 0, outcomes: dict[int, Outcome] | None = None) -> None:
-        self.last = last
-        self.outcomes = outcomes if outcomes is not None else {}
 
-    def record(self, entry: Entry) -> None:
-        """Note the outcomes an entry brings; forget those its writer has read."""
-        outcomes = self.outcomes
-        for number, version, error in entry.decided:
-            outcomes[number] = [version, error, False]
-        self.last = entry.number
-        outcomes[entry.number] = [entry.version, None, True]
-        if next(iter(outcomes)) < entry.settled:
-            self.outcomes = {n: o for n, o in outcomes.items() if n >= entry.settled}
+class Kind:
+    """What the entries of one kind mean; a kind overrides what differs from these defaults.
+
+    Its part of the state is ``state.parts[kind.name]``. Every function is deterministic: the same
+    state and the same entry give the same result in every peer.
+    """
+
+    name: str
+
+    def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> Any:
+        """The kind's part of a new object, founded with `data` and the founder's `options`."""
+        return None
+
+    def order(self, state: State, peer: str, proposal: Propose) -> Order | None:
+        """What a proposal of a peer becomes; None when it changes nothing.
+
+        Raises the `MemSyncError` with which the proposal is refused.
+        """
+        raise ProtocolError(f"a proposal of kind {self.name!r} cannot be ordered")
+
+    def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
+        """Change the state; with `fit` the entry was ordered on this very state."""
+
+    def forget(self, state: State, peer: str) -> None:
+        """A peer is dead for certain, or has left: drop what only it could have used."""
+
+    def changes(self, entry: Entry) -> list[Operation]:
+        """The RFC 6902 operations by which an entry changes the document."""
+        return []
+
+    def compile(self, document: dict[str, Any], proposal: Propose, version: int) -> list[Operation]:
+        """The operations that a proposal means for a document at `version`; raises as `order`."""
+        return []
+
+    def reads(self, proposal: Propose) -> Iterable[str]:
+        """The places (RFC 6901 pointers) on which the result of `compile` depends."""
+        return ()
+
+    def encode(self, state: State) -> Any:
+        """The kind's part, for a snapshot."""
+        return None
+
+    def decode(self, data: msgspec.Raw, options: Mapping[str, Any]) -> Any:
+        """The part that `encode` gave; raises `msgspec.MsgspecError` when it is none."""
+        return None
+
+
+Kinds = Mapping[str, Kind]
 
 
 class State:
@@ -58,18 +93,15 @@ class State:
     change was interrupted and the copy must be replaced.
     """
 
-    def __init__(self, guard: AbstractContextManager[Any]) -> None:
+    def __init__(self, guard: AbstractContextManager[Any], kinds: Kinds) -> None:
         self.guard = guard
-        self.document: dict[str, Any] = {}
+        self.kinds = kinds
         self.epoch = 0
         self.version = 0
         self.network = ""
-        self.host: str | None = None
-        self.members: dict[str, dict[str, Any]] = {}
-        self.table: dict[str, Row] = {}
-        self.reigns: list[tuple[int, int]] = []
         self.options: dict[str, Any] = {}
-        self.index = ConflictIndex(group_value({}, "network.max_index"))
+        self.table: dict[str, WriterSession] = {}
+        self.parts: dict[str, Any] = _new_parts(kinds, {}, {})
         self.torn = False
 
     @property
@@ -77,64 +109,82 @@ class State:
         """``(epoch, version)``, which never goes back within a network."""
         return self.epoch, self.version
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """The confirmed document."""
+        document: dict[str, Any] = self.parts["patch"].document
+        return document
+
+    @property
+    def members(self) -> dict[str, dict[str, Any]]:
+        """The members of the group, by peer id (see `membership`)."""
+        members: dict[str, dict[str, Any]] = self.parts["member"]
+        return members
+
+    @property
+    def host(self) -> str | None:
+        """The host of the epoch in which this copy is."""
+        host: str | None = self.parts["epoch"].host
+        return host
+
+    @property
+    def reigns(self) -> list[tuple[int, int]]:
+        """The last epochs, each with the version of its first entry."""
+        reigns: list[tuple[int, int]] = self.parts["epoch"].reigns
+        return reigns
+
     def found(self, data: dict[str, Any], options: dict[str, Any], network: str = "") -> None:
         """Become the state of a new object: version 0, before its first entry."""
         self.network = network
-        self.document = to_plain(data)
         self.options = options
-        self.index = ConflictIndex(group_value(options, "network.max_index"))
+        self.parts = _new_parts(self.kinds, data, options)
 
     def apply(self, entry: Entry, *, fit: bool = False) -> None:
-        """Go one version on; with `fit` its patch was compiled against this very state.
+        """Go one version on; with `fit` the entry was ordered on this very state.
 
-        Raises `ProtocolError` when the entry is not the next one, or of a lower epoch.
+        Raises `ProtocolError` when the entry is not the next one, of a lower epoch, or of a kind
+        that this version of memsync does not know.
         """
         if entry.version != self.version + 1 or entry.epoch < self.epoch:
             raise ProtocolError(
                 f"entry ({entry.epoch}, {entry.version}) does not follow "
                 f"({self.epoch}, {self.version})"
             )
+        kind = self.kind(entry.kind)
         with self.guard:
             self.torn = True
-            if entry.kind == "patch":
-                replay(self.document, entry.body, fit=fit)
-                self.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
-            elif entry.kind == "member":
-                self._change_members(entry.body)
-            elif entry.kind == "reign":
-                self._begin_reign(entry)
+            kind.apply(self, entry, fit=fit)
             if entry.number:
-                row = self.table.get(entry.peer)
-                if row is None:
-                    row = self.table[entry.peer] = Row()
-                row.record(entry)
+                session = self.table.get(entry.peer)
+                if session is None:
+                    session = self.table[entry.peer] = WriterSession()
+                session.record(entry)
             self.epoch = entry.epoch
             self.version = entry.version
             self.torn = False
 
+    def kind(self, name: str) -> Kind:
+        """The kind of an entry or a proposal; raises `ProtocolError` for one that is unknown."""
+        kind = self.kinds.get(name)
+        if kind is None:
+            raise ProtocolError(f"{name!r:.60} is no kind of entry that this peer knows")
+        return kind
+
+    def forget(self, peer: str) -> None:
+        """A peer is dead for certain, or has left: its session ends, and all kinds forget it."""
+        self.table.pop(peer, None)
+        for kind in self.kinds.values():
+            kind.forget(self, peer)
+
     def common(self, epoch: int, version: int) -> int:
         """Up to which version a peer at the given pair has seen the history of this copy.
 
-        What a peer of an earlier reign has beyond the end of that reign was lost with its host.
+        What a peer of an earlier epoch has beyond the end of that epoch was lost with its host.
         """
         for reign, first in self.reigns:
             if reign > epoch:
                 return min(version, first - 1)
         return version
-
-    def _begin_reign(self, entry: Entry) -> None:
-        self.host = entry.body["host"]
-        self.reigns.append((entry.epoch, entry.version))
-        del self.reigns[:-_MAX_REIGNS]
-
-    def _change_members(self, body: dict[str, Any]) -> None:
-        if "join" in body:
-            member = body["join"]
-            self.members[member["id"]] = member
-            return
-        self.members.pop(body["leave"], None)
-        if not body.get("keepsRow"):
-            self.table.pop(body["leave"], None)
 
     def encode(self) -> bytes:
         """The whole state as a snapshot."""
@@ -142,14 +192,13 @@ class State:
             Snapshot(
                 self.epoch,
                 self.version,
-                self.host,
-                self.members,
-                {peer: (row.last, list(row.outcomes.items())) for peer, row in self.table.items()},
-                self.options,
-                self.reigns,
-                self.index.encode(),
-                self.document,
                 self.network,
+                self.options,
+                {peer: (row.last, list(row.outcomes.items())) for peer, row in self.table.items()},
+                {
+                    name: msgspec.Raw(encode_value(kind.encode(self)))
+                    for name, kind in self.kinds.items()
+                },
             )
         )
 
@@ -163,18 +212,32 @@ class State:
         pair = (snapshot.epoch, snapshot.version)
         if not self.torn and snapshot.network == self.network and pair < self.pair:
             raise ProtocolError(f"a snapshot of {pair} would go back behind {self.pair}")
-        index = ConflictIndex.decode(
-            group_value(snapshot.options, "network.max_index"), snapshot.index
-        )
+        parts = self._decoded_parts(snapshot)
         with self.guard:
             self.torn = True
-            self.document, self.network = snapshot.document, snapshot.network
-            self.members, self.options = snapshot.members, snapshot.options
-            self.reigns = snapshot.reigns
-            self.index = index
+            self.parts = parts
+            self.network, self.options = snapshot.network, snapshot.options
             self.table = {
-                peer: Row(last, dict(outcomes)) for peer, (last, outcomes) in snapshot.table.items()
+                peer: WriterSession(last, dict(outcomes))
+                for peer, (last, outcomes) in snapshot.table.items()
             }
-            self.host = snapshot.host
             self.epoch, self.version = pair
             self.torn = False
+
+    def _decoded_parts(self, snapshot: Snapshot) -> dict[str, Any]:
+        if snapshot.parts.keys() != self.kinds.keys():
+            raise ProtocolError(
+                f"a snapshot has the kinds {sorted(snapshot.parts)}, this peer has "
+                f"{sorted(self.kinds)}: use one version of memsync"
+            )
+        try:
+            return {
+                name: kind.decode(snapshot.parts[name], snapshot.options)
+                for name, kind in self.kinds.items()
+            }
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ProtocolError(f"what was received is no snapshot: {error}") from error
+
+
+def _new_parts(kinds: Kinds, data: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: kind.begin(data, options) for name, kind in kinds.items()}

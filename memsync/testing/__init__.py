@@ -1,12 +1,31 @@
 """For tests of programs that use memsync: a folder of their own, peers that can be killed.
 
 With pytest these come as the fixtures ``memsync``, ``memsync_folder`` and ``memsync_cluster``
-(docs/testing.md). Nothing here needs pytest.
+(docs/testing.md). Only ``pytest_plugin`` needs pytest. The names are imported at first use, because
+pytest loads the plugin in every run in which memsync is installed.
 """
 
-from .cluster import NAME, Cluster
-from .conditions import PATIENCE, until
-from .peer import Peer, PeerDied
-from .private_folder import private_folder
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .cluster import NAME, Cluster
+    from .conditions import PATIENCE, until
+    from .peer import Peer, PeerDied
+    from .temporary_folder import private_folder
 
 __all__ = ["NAME", "PATIENCE", "Cluster", "Peer", "PeerDied", "private_folder", "until"]
+
+_MODULES = {
+    "NAME": "cluster",
+    "PATIENCE": "conditions",
+    "Cluster": "cluster",
+    "Peer": "peer",
+    "PeerDied": "peer",
+    "private_folder": "temporary_folder",
+    "until": "conditions",
+}
+
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts every name
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -16,8 +16,8 @@ from multiprocessing import get_all_start_methods, get_context
 from typing import Any
 
 from ..errors import UsageError
+from ..handle import MemSync
 from ..options import check_name
-from ..peer import MemSync
 from .conditions import until
 from .peer import Peer, PeerDied, preload
 

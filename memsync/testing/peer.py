@@ -20,7 +20,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped] # it has no types
 
 from ..errors import UsageError
-from ..peer import MemSync
+from ..handle import MemSync
 from .conditions import PATIENCE, until
 from .serving import ends_of_the_test, serve
 

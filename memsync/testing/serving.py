@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 import cloudpickle  # type: ignore[import-untyped] # it has no types
 
-from ..peer import MemSync
+from ..handle import MemSync
 
 ends_of_the_test: WeakSet[Connection] = WeakSet()
 """The test's ends of all pipes; a peer that is forked inherits them."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from memsync.manager.files import Files
+from memsync.manager.folder.held_file import Files
 
 TEMPORARY = "tmp-"
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from memsync.manager import MemSyncManager
-from memsync.manager.channel import Channel, ChannelLost
-from memsync.manager.messages import PROTOCOL, Hello, parse
-from memsync.manager.wire import dial
+from memsync.manager.transport.channel import Channel, ChannelLost
+from memsync.manager.transport.dial import dial
+from memsync.manager.transport.messages import PROTOCOL, Hello, parse
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision, Entry, Propose
 from memsync.testing import NAME

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from memsync.manager.channel import RECEIVE_BYTES, Channel
-from memsync.manager.messages import Ping, parse
+from memsync.manager.timing import TIMING
+from memsync.manager.transport.channel import Channel
+from memsync.manager.transport.messages import Ping, parse
 from memsync.replication.codec import frame
 from memsync.replication.entries import SnapshotPart
 
@@ -27,8 +28,8 @@ def test_g3_a_drain_takes_all_whole_frames_also_behind_one_that_comes_in_pieces(
     pair: tuple[socket.socket, Channel],
 ) -> None:
     writing, channel = pair
-    writing.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * RECEIVE_BYTES)
-    big = frame(SnapshotPart(b"x" * (RECEIVE_BYTES + 10), False))
+    writing.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * TIMING.receive_bytes)
+    big = frame(SnapshotPart(b"x" * (TIMING.receive_bytes + 10), False))
     data = big + frame(Ping(1)) + frame(Ping(2)) + frame(Ping(3))[:-1]
     writing.setblocking(False)
     sent = writing.send(data)

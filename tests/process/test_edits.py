@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from memsync import ConflictError, MemErrors, MemSync, NotSerializableError, UsageError, peer
+from memsync import ConflictError, MemErrors, MemSync, NotSerializableError, UsageError, handle
 from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
@@ -114,7 +114,7 @@ def test_transact_gives_its_result_and_repeats_until_it_goes_through(pair) -> No
 
 def test_transact_that_never_goes_through_ends_with_the_conflict(pair, monkeypatch) -> None:
     """However slow this machine is: else the last try might end without an answer."""
-    monkeypatch.setattr(peer, "_LAST_TRY", 60.0)
+    monkeypatch.setattr(handle, "_LAST_TRY", 60.0)
     host, client = pair
 
     def hopeless(draft):

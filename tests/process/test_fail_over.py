@@ -11,7 +11,7 @@ import pytest
 from lasting import log_to
 
 from memsync import MemSync
-from memsync.manager.folder import ObjectFolder
+from memsync.manager.folder.folder import ObjectFolder
 from memsync.testing import NAME, Cluster, Peer, until
 
 pytestmark = [pytest.mark.process, pytest.mark.watched]

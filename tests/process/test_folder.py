@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -25,13 +26,12 @@ from memsync import (
     UsageError,
 )
 from memsync.manager import MemSyncManager
-from memsync.manager.files import Files
-from memsync.manager.folder import ObjectFolder
-from memsync.manager.messages import PROTOCOL
-from memsync.manager.wire import dial
+from memsync.manager.folder.cleaning import clean, clean_if_deserted
+from memsync.manager.folder.folder import ObjectFolder
+from memsync.manager.folder.held_file import Files
+from memsync.manager.transport.dial import dial
+from memsync.manager.transport.messages import PROTOCOL
 from memsync.testing import NAME, Cluster, Peer, until
-
-NETWORK = "018bcff4aa43-12b6086c8c587140"
 
 pytestmark = pytest.mark.process
 
@@ -384,7 +384,7 @@ def mounted(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ca
             "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
             f"90 27 0:50 / {point} rw,relatime shared:9 - {kind} server:/export rw\n"
         )
-        monkeypatch.setattr("memsync.manager.mounts.MOUNTS", str(mountinfo))
+        monkeypatch.setattr("memsync.manager.folder.mounts.MOUNTS", str(mountinfo))
 
     return mount
 
@@ -429,7 +429,7 @@ def test_file_systems_of_one_machine_are_taken(mounted, folder: Path, kind: str)
 def test_where_the_system_does_not_tell_of_mounts_any_folder_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("memsync.manager.mounts.MOUNTS", "/nonexistent")
+    monkeypatch.setattr("memsync.manager.folder.mounts.MOUNTS", "/nonexistent")
     with MemSync(NAME, {"n": 1}) as mem:
         assert mem.snapshot() == {"n": 1}
 
@@ -503,7 +503,7 @@ def witness_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The one place of witnesses of this process, with those of this user in it."""
     root = tmp_path / "roots"
     root.mkdir()
-    monkeypatch.setattr("memsync.manager.files.WITNESS_ROOTS", (str(root),))
+    monkeypatch.setattr("memsync.manager.folder.held_file.WITNESS_ROOTS", (str(root),))
     return root / f"memsync-{os.getuid()}"
 
 
@@ -553,7 +553,7 @@ def test_an_epoch_whose_lock_was_deleted_is_known_by_its_witness(folder: Path) -
     assert (reign.epoch, reign.held, reign.peer) == (3, True, "ab")
     assert place.publish_lock(3, "cd", 8, "/y") is None
     assert not (place.path / "epoch-3.lock").exists()
-    lock.mend(place)
+    lock.mend(place.mended)
     assert (place.path / "epoch-3.lock").exists()
     lock.close()
 
@@ -564,7 +564,7 @@ def test_the_epoch_above_a_held_one_stays_for_its_holder_to_see(folder: Path) ->
     for lock in locks[1:]:
         assert lock is not None
         lock.close()
-    place.clean(4)
+    clean(place, 4)
     assert sorted(path.name for path in place.path.glob("*.lock")) == [
         "epoch-1.lock",
         "epoch-2.lock",
@@ -579,7 +579,7 @@ def test_what_the_dead_left_is_removed_only_where_nobody_is_left(folder: Path) -
     place = ObjectFolder(folder, NAME)
 
     def names() -> list[str]:
-        place.clean_if_deserted(known=2)
+        clean_if_deserted(place, known=2)
         return sorted(path.name for path in place.path.iterdir())
 
     locks = [place.publish_lock(epoch, "ab", 7, "/x") for epoch in (1, 2)]
@@ -597,21 +597,21 @@ def test_what_the_dead_left_is_removed_only_where_nobody_is_left(folder: Path) -
     assert names() == ["epoch-2.lock"]
 
 
-@pytest.mark.parametrize(("known", "opened"), [(1, (2, NETWORK)), (2, (0, ""))])
+@pytest.mark.parametrize(("known", "opened"), [(1, 2), (2, 0)])
 def test_that_there_may_be_survivors_is_told_by_the_lock_that_stays(
-    folder: Path, known: int, opened: tuple[int, str]
+    folder: Path, known: int, opened: int
 ) -> None:
     """The second lock is that of a candidate that never was host, unless the caller has seen it."""
     place = ObjectFolder(folder, NAME)
-    for epoch, network in ((1, NETWORK), (2, "")):
+    for epoch, is_open in ((1, True), (2, False)):
         lock = place.publish_lock(epoch, "ab", 7, "/x")
         assert lock is not None
-        lock.mark(network)
+        lock.mark(is_open=is_open)
         lock.close()
-    assert place.opened() == (1, NETWORK)
-    place.clean_if_deserted(known)
+    assert place.last_opened() == 1
+    clean_if_deserted(place, known)
     assert [path.name for path in place.path.iterdir()] == ["epoch-2.lock"]
-    assert place.opened() == opened
+    assert place.last_opened() == opened
 
 
 @pytest.mark.parametrize("call", range(1, 6))
@@ -642,8 +642,8 @@ def test_a_number_that_was_deleted_and_taken_anew_is_left_to_who_holds_it(folder
         (place / "epoch-1.lock").unlink()
     taken = other.publish_lock(1, "b", 2, "address")
     assert taken is not None
-    assert not lock.mend(one)
-    assert taken.mend(other)
+    assert not lock.mend(one.mended)
+    assert taken.mend(other.mended)
     assert json.loads((one.path / "epoch-1.lock").read_bytes())["id"] == "b"
     lock.close()
     taken.close()
@@ -664,92 +664,89 @@ def test_a_witness_is_of_the_place_and_not_of_its_name_alone(tmp_path: Path) -> 
         made.rmdir()
 
 
-def replace_by(what: str, path: Path) -> None:
-    """Put something else in a file's place."""
-    aside = path.with_name("aside")
-    match what:
-        case "garbage":
-            aside.write_bytes(b"garbage")
-        case "link":
-            aside.symlink_to(path.with_name("elsewhere"))
-        case "loop":
-            aside.symlink_to(path)
-        case "folder":
-            aside.mkdir()
-        case "full folder":
-            aside.mkdir()
-            (aside / "kept").touch()
-        case "fifo":
-            os.mkfifo(aside)
-        case "dead socket":
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.bind(str(aside))
-    while aside.exists() or aside.is_symlink():
-        with contextlib.suppress(NotADirectoryError):  # a folder, and the file was there again
-            if what.endswith("folder"):
-                path.unlink(missing_ok=True)
-            aside.rename(path)
+PLACED: dict[str, Callable[[Path], None]] = {
+    "link": lambda path: path.symlink_to(path.with_name("elsewhere")),
+    "folder": lambda path: path.mkdir(),
+    "fifo": os.mkfifo,
+}
 
 
-@pytest.mark.watched
+def put_in_place(what: str, path: Path) -> None:
+    """Put something else in a file's place, where a peer makes its file again at any moment."""
+    for _ in range(1000):
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):
+            PLACED[what](path)
+            return
+    raise AssertionError(f"{path} is made again each time")
+
+
+def remove(path: Path) -> None:
+    path.unlink() if path.is_symlink() or not path.is_dir() else path.rmdir()
+
+
+HELD = ["epoch-1.lock", "peer-{id}.json", "1-{id}.sock", "../authkey"]
+
+
 @pytest.mark.parametrize(
-    "what", ["garbage", "link", "loop", "folder", "full folder", "fifo", "dead socket"]
+    ("which", "what"), [*itertools.product(HELD, PLACED), ("rendezvous.json", "folder")]
 )
-@pytest.mark.parametrize(
-    "which",
-    ["epoch-1.lock", "peer-{id}.json", "1-{host}.sock", "../authkey", "rendezvous.json"],
-)
-def test_a_living_group_puts_its_files_back_where_something_else_is(
-    cluster: Cluster, folder: Path, which: str, what: str
+def test_what_else_stands_in_the_place_of_a_file_is_named_once_until_it_is_removed(
+    cluster: Cluster, folder: Path, caplog, which: str, what: str
 ) -> None:
-    host, client = cluster.start(2, {"n": 0}, {"network": {"poll": 0.1}})
-    ids = [peer.run(lambda mem: mem.id) for peer in (client, host)]
-    path = folder / f"{NAME}.d" / which.format(id=ids[0], host=ids[1])
-    replace_by(what, path)
-    client.patch({"$inc": {"n": 1}})
-    until(lambda: can_be_connected(path) if path.suffix == ".sock" else is_whole(path))
-    newcomer = cluster.peer()
-    newcomer.patch({"$inc": {"n": 1}})
-    assert cluster.settled([host, client, newcomer]) == {"n": 2}
-    assert cluster.host() is host
-    assert len(list(path.parent.glob("aside-*/kept"))) == (what == "full folder")
+    with MemSync(NAME, {"n": 0}, {"network": {"poll": 0.1}}) as mem:
+        client = cluster.peer()
+        path = (folder / f"{NAME}.d" / which.format(id=mem.id)).resolve()
+        put_in_place(what, path)
+        until(lambda: str(path) in caplog.text or path.name in caplog.text)
+        client.patch({"$inc": {"n": 1}})
+        time.sleep(0.5)
+        assert not path.is_file()
+        (line,) = [
+            each.getMessage()
+            for each in caplog.records
+            if path.name in each.getMessage() and each.levelname == "ERROR"
+        ]
+        assert "remove" in line
+        remove(path)
+        until(lambda: can_be_connected(path) if path.suffix == ".sock" else is_whole(path))
+        newcomer = cluster.peer()
+        newcomer.patch({"$inc": {"n": 1}})
+        assert cluster.settled([client, newcomer]) == {"n": 2}
+        assert mem.get_status()["epoch"] == 1
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
-@pytest.mark.parametrize(
-    "what", ["garbage", "link", "loop", "folder", "full folder", "fifo", "dead socket"]
-)
-def test_a_host_may_end_at_once_where_something_else_is_in_the_place_of_its_lock(
-    cluster: Cluster, folder: Path, what: str, end: str
+@pytest.mark.parametrize("what", PLACED)
+@pytest.mark.parametrize("which", ["epoch-1.lock", "../authkey"])
+def test_a_start_is_refused_where_something_else_stands_in_the_place_of_a_file(
+    folder: Path, which: str, what: str
 ) -> None:
-    host, client, other = cluster.start(3, {"n": 0})
-    replace_by(what, folder / f"{NAME}.d" / "epoch-1.lock")
-    getattr(host, end)()
-    for peer in (client, other, cluster.peer()):
-        peer.patch({"$inc": {"n": 1}})
-    assert cluster.settled() == {"n": 3}
-    assert cluster.host() is not host
+    (folder / f"{NAME}.d").mkdir(mode=0o700)
+    path = (folder / f"{NAME}.d" / which).resolve()
+    PLACED[what](path)
+    with pytest.raises(RendezvousError, match=rf"{path} is .*: remove it"):
+        MemSync(NAME, options={"timeout": 1}).start()
+    remove(path)
+    with MemSync(NAME):
+        pass
 
 
-@pytest.mark.watched
-@pytest.mark.parametrize(
-    "what", ["garbage", "link", "loop", "fifo", "dead socket", "folder", "full folder"]
-)
-def test_a_living_group_makes_its_folder_again_where_something_else_is(
-    cluster: Cluster, folder: Path, what: str
+@pytest.mark.parametrize("what", PLACED)
+def test_what_stands_in_the_place_of_the_folder_is_named_until_it_is_removed(
+    cluster: Cluster, folder: Path, caplog, what: str
 ) -> None:
-    host, client = cluster.start(2, {"n": 0}, {"network": {"poll": 0.1}})
-    place = folder / f"{NAME}.d"
-    place.rename(folder / "moved")
-    replace_by(what, place)
-    client.patch({"$inc": {"n": 1}})
-    until(lambda: is_whole(place / "rendezvous.json"))
-    newcomer = cluster.peer()
-    newcomer.patch({"$inc": {"n": 1}})
-    assert cluster.settled([host, client, newcomer]) == {"n": 2}
-    is_moved = not what.endswith("folder")  # which is made private instead
-    assert [path.name.split("-")[2] for path in folder.glob("aside-*")] == [place.name] * is_moved
-    assert place.stat().st_mode & 0o777 == 0o700
+    with MemSync(NAME, {"n": 0}, {"network": {"poll": 0.1}}) as mem:
+        place = folder / f"{NAME}.d"
+        place.rename(folder / "moved")
+        put_in_place(what, place)
+        place.chmod(0o755) if what == "folder" else None
+        until(lambda: f"{place} is" in caplog.text)
+        mem.patch({"$inc": {"n": 1}})
+        remove(place)
+        until(lambda: is_whole(place / "rendezvous.json"))
+        newcomer = cluster.peer()
+        newcomer.patch({"$inc": {"n": 1}})
+        assert mem.wait_for({"n": 2}, timeout=5)
 
 
 def test_a_folder_with_the_name_of_a_temporary_file_stops_nobody(
@@ -763,8 +760,7 @@ def test_a_folder_with_the_name_of_a_temporary_file_stops_nobody(
     cluster.kill_host()
     client.patch({"$inc": {"n": 1}})
     assert cluster.host() is client
-    assert not planted.exists()
-    assert len(list(planted.parent.glob("aside-*/kept"))) == 1
+    assert (planted / "kept").exists()
 
 
 def test_a_lock_with_the_highest_number_is_named(cluster: Cluster, folder: Path) -> None:
@@ -793,13 +789,13 @@ def test_what_cannot_be_made_again_is_said_once_and_tried_at_each_poll(
         link(source, target)
 
     with MemSync(NAME, options={"network": {"poll": 0.1}}) as mem:
-        monkeypatch.setattr("memsync.manager.files.os.link", full_disk)
+        monkeypatch.setattr("memsync.manager.folder.held_file.os.link", full_disk)
         path = folder / f"{NAME}.d" / f"peer-{mem.id}.json"
         path.unlink()
         until(lambda: len(tries) >= 10)
         assert tries[9] - tries[0] > 5 * 0.1  # what it makes in vain does not wake it
         (line,) = [each.getMessage() for each in caplog.records if "peer-" in each.getMessage()]
-        assert "what is missing in the folder cannot be made again" in line
+        assert "cannot repair the rendezvous folder" in line
         monkeypatch.undo()
         monkeypatch.setenv("MEMSYNC_DIR", str(folder))
         until(lambda: is_whole(path))

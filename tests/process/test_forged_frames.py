@@ -11,7 +11,7 @@ import pytest
 from forger import Forger, framed, hello, proposal
 
 from memsync.errors import ProtocolError, from_wire
-from memsync.manager.messages import PROTOCOL, Fetch, Refused, Resend, Source, Welcome
+from memsync.manager.transport.messages import PROTOCOL, Fetch, Refused, Resend, Source, Welcome
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision, Entry, SnapshotPart
 from memsync.testing import NAME, Cluster, until
@@ -36,7 +36,7 @@ def group(cluster: Cluster, folder: Path) -> Iterator[Cluster]:
     client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
     assert cluster.settled()["n"] == 2
     # A forger has no peer file; with a free one it is dead for certain, and not just missing.
-    for peer in host.run(lambda mem: list(mem._node.state.members)):
+    for peer in host.run(lambda mem: list(mem._engine.participant.state.members)):
         (folder / f"{NAME}.d" / f"peer-{peer}.json").touch()
     # One look of the housekeeper, who judges the peers that are there and those that have gone.
     until(lambda: host.status()["peers"] == 1, 5, "the forger stayed a member")
@@ -187,7 +187,7 @@ ODD_PROPOSALS = [
     {"array_filters": [{"": 1}]},
     {"kind": "event"},
     {"kind": "member", "body": {"leave": "x"}},
-    {"kind": "reign", "body": {"host": "abcdef0123456789"}},
+    {"kind": "epoch", "body": {"host": "abcdef0123456789"}},
 ]
 
 
@@ -284,7 +284,7 @@ def test_g14_a_peer_that_falls_behind_again_and_again_gets_each_level_whole(
     for _ in range(4):
         client.pause()
         ticket = host.begin(flood)
-        until(lambda: host.run(lambda mem: any(a.lags for a in mem._node.role.attached.values())))
+        until(lambda: host.run(lambda mem: any(a.lags for a in mem._engine.role.attached.values())))
         client.resume()
         host.result(ticket, 60)
     assert cluster.settled()["n"] == 400

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from memsync import ConditionError, MemSync, RendezvousError
-from memsync.manager import server
-from memsync.manager.folder import ObjectFolder
+from memsync.manager.folder.folder import ObjectFolder
+from memsync.manager.timing import TIMING
+from memsync.manager.transport import server
 from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
@@ -144,7 +146,7 @@ def test_a_flood_of_strangers_has_a_line_a_second_and_a_count(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG, "memsync")
-    monkeypatch.setattr(server, "_REFUSALS_PAUSE", 3600.0)
+    monkeypatch.setattr(server, "TIMING", replace(TIMING, refusal_lines=3600.0))
 
     def told() -> list[str]:
         return [line for line in lines(caplog, logging.DEBUG) if "connection was refused" in line]
@@ -160,7 +162,7 @@ def test_a_flood_of_strangers_has_a_line_a_second_and_a_count(
             knock()
             until(lambda number=number: len(told()) == number)
         assert len([line for line in lines(caplog) if "connection was refused" in line]) == 1
-        mem._live().hosting.seat.server._refusals._next_line = 0.0
+        mem._engine.role.seat.server._refusals._next_line = 0.0
         knock()
         until(lambda: len(told()) == 21)
         assert told()[-1].endswith(", and 19 more since the last such line")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from memsync.manager.mounts import NETWORK, file_system, network_file_system
+from memsync.manager.folder.mounts import NETWORK, file_system, network_file_system
 
 TABLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
@@ -62,6 +62,6 @@ def test_a_name_that_is_no_text_is_looked_up(
 ) -> None:
     table = tmp_path / "mountinfo"
     table.write_bytes(b"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /\xff\xfe rw - nfs s:/ rw\n")
-    monkeypatch.setattr("memsync.manager.mounts.MOUNTS", str(table))
+    monkeypatch.setattr("memsync.manager.folder.mounts.MOUNTS", str(table))
     assert network_file_system(Path("/\udcff\udcfe/memsync")) == "nfs"
     assert network_file_system(Path("/elsewhere")) is None

@@ -9,17 +9,17 @@ import threading
 import time
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from memsync import RendezvousError
-from memsync.manager import relief
-from memsync.manager.lag import Lag
-from memsync.manager.machine import Machine
-from memsync.manager.messages import Seek
-from memsync.manager.outgoing import Attached
-from memsync.manager.relief import Readiness, Relief
-from memsync.replication.codec import frame
+from memsync.manager.host.fanout import Attached
+from memsync.manager.host.loop_lag import Lag
+from memsync.manager.host.step_down import Relief
+from memsync.manager.platform.platform import Machine
+from memsync.manager.timing import TIMING
+from memsync.manager.transport.messages import Ping, parse
+from memsync.replication.codec import HEADER
 from memsync.testing import Cluster, Peer, until
 
 pytestmark = pytest.mark.process
@@ -149,159 +149,135 @@ class Group:
     """A host's group as `Relief` sees it, with a clock of its own and a lag at will."""
 
     def __init__(self, **own: bool) -> None:
-        self.now, self.lag = 0.0, 0.0
-        self.sought: list[str] = []
+        self.now, self.trips = 0.0, {}
+        self.pinged: list[str] = []
         members = {
             name: {"clientOnly": name == "client only", "serverOnly": name == "dedicated"}
             for name in ("client only", "dedicated", "lagging", "one", "two")
         }
-        options = SimpleNamespace(server_only=own.get("server_only", False))
-        machine = SimpleNamespace(
-            monotonic=lambda: self.now, waits=lambda: 7, lateness=lambda due, waits: self.lag
-        )
-        state = SimpleNamespace(members=members)
-        self.server = SimpleNamespace(short_since=None)
-        self.living: dict[str, dict[str, bool]] = {}
-        self.node = SimpleNamespace(
+        self.ctx: Any = SimpleNamespace(
             id="host",
-            options=options,
-            machine=machine,
-            state=state,
+            options=SimpleNamespace(server_only=own.get("server_only", False)),
+            machine=SimpleNamespace(monotonic=lambda: self.now, waits=lambda: None),
+            participant=SimpleNamespace(state=SimpleNamespace(members=members)),
+            timing=TIMING,
             no_relief_before=0.0,
-            hosting=SimpleNamespace(seat=SimpleNamespace(server=self.server)),
-            folder=SimpleNamespace(living_peers=lambda: self.living),
         )
         self.attached: dict[str, Attached] = {}
-        self.relief = Relief(self.node, SimpleNamespace(attached=self.attached, answer=self._ask))
+        self._answers: list[tuple[float, str, int]] = []
+        self.relief = Relief(self.ctx, SimpleNamespace(attached=self.attached, answer=self._ping))
 
-    def _ask(self, attached: Attached, encoded: bytes) -> None:
-        assert encoded == frame(Seek())
-        self.sought.append(attached.peer)
+    def _ping(self, attached: Attached, encoded: bytes) -> None:
+        message = parse(encoded[HEADER:])
+        assert isinstance(message, Ping)
+        self.pinged.append(attached.peer)
+        if attached.peer in self.trips:
+            when = self.now + self.trips[attached.peer]
+            self._answers.append((when, attached.peer, message.token))
 
-    def attach(self, *peers: str) -> None:
-        for peer in peers:
+    def attach(self, *peers: str, **trips: float) -> None:
+        """Attach peers; `trips` says in which time they answer, if they do."""
+        self.trips |= trips
+        for peer in (*peers, *trips):
             self.attached[peer] = Attached(peer, None)
             self.attached[peer].lags = peer == "lagging"
 
-    def go_on(self, seconds: float, *, lag: float = 0.0, asked: bool = True) -> list[str]:
-        """Let time pass; returns who was asked meanwhile."""
-        self.lag, self.sought = lag, []
+    def go_on(self, seconds: float, *, lag: float = 0.0, asked: bool = True) -> set[str]:
+        """Let time pass; returns the peers that were pinged meanwhile."""
+        self.pinged = []
         end = self.now + seconds
-        while self.now < end:
+        while self.now < end and self.relief.successor is None:
+            until = max(min(self.relief.next_look, end, self.now + 0.03), self.now + 0.0002)
             self.relief.lag.wait_begins()
-            self.now += 0.002
+            self.now = until + (lag if until - self.now > 0.0002 else 0.0)
             self.relief.lag.wait_ended()
+            for answer in sorted(self._answers):
+                if answer[0] <= self.now:
+                    self._answers.remove(answer)
+                    self.relief.answered(*answer[1:])
             if asked:
                 self.relief.asked()
             self.relief.look(self.now)
-        return self.sought
+        return set(self.pinged)
 
 
 EVERYBODY = ("client only", "lagging", "one", "two")
 
 
-def test_an_idle_host_and_one_of_whom_nobody_wants_anything_seek_nobody() -> None:
+def test_an_idle_host_and_a_host_without_requests_ping_nobody() -> None:
     group = Group()
     group.attach(*EVERYBODY)
-    assert group.go_on(20) == []
-    assert group.go_on(10, asked=False) == []
-    assert group.go_on(20, lag=0.005, asked=False) == []
-
-
-def test_a_busy_host_seeks_those_that_may_host_and_keep_up() -> None:
-    group = Group()
-    group.attach(*EVERYBODY)
-    assert set(group.go_on(0.7, lag=0.005)) == {"one", "two"}
-    group.relief.volunteers("lagging")
-    assert group.relief.successor is None
-    group.relief.volunteers("two")
-    group.relief.volunteers("one")
-    assert group.relief.successor == "two"
-
-
-def test_who_answers_when_the_host_is_not_busy_any_more_is_not_wanted() -> None:
-    group = Group()
-    group.attach(*EVERYBODY)
-    assert group.go_on(0.7, lag=0.005)
-    group.go_on(1)
-    assert group.go_on(1) == []
-    group.relief.volunteers("one")
-    assert group.relief.successor is None
-
-
-def test_a_busy_host_that_is_asked_for_something_seldom_seeks_all_the_same() -> None:
-    group = Group()
-    group.attach(*EVERYBODY)
-    for _ in range(3):
-        group.relief.asked()
-        group.go_on(0.6, lag=0.005, asked=False)
-    assert set(group.go_on(0.6, lag=0.005, asked=False)) == {"one", "two"}
-    assert group.now <= group.relief.next_look <= group.now + 0.1
-    assert group.go_on(10, lag=0.005, asked=False)
-    assert group.go_on(10, lag=0.005, asked=False) == []
+    assert not group.go_on(20)
+    assert not group.go_on(10, asked=False)
+    assert not group.go_on(20, lag=0.005, asked=False)
     assert group.relief.next_look == float("inf")
 
 
-def test_a_dedicated_host_is_sought_at_once_whatever_was_before() -> None:
+def test_a_busy_host_chooses_the_fastest_of_those_that_may_host_and_keep_up() -> None:
+    group = Group()
+    group.attach("client only", "lagging", one=0.001, two=0.0005)
+    assert group.go_on(1, lag=0.005) == {"one", "two"}
+    assert group.relief.successor == "two"
+    assert group.now < 1
+
+
+def test_peers_that_answer_late_or_never_or_once_in_a_while_are_not_chosen() -> None:
+    group = Group()
+    group.attach("one", two=0.006)
+    assert group.go_on(5, lag=0.005) == {"one", "two"}
+    group.trips["two"] = 0.0005
+    while not group.relief._quick["two"]:
+        group.go_on(0.001, lag=0.005)
+    group.trips["two"] = 0.006
+    group.go_on(5, lag=0.005)
+    assert group.relief.successor is None
+
+
+def test_a_host_that_is_not_busy_any_more_pings_nobody() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    assert group.go_on(1, lag=0.005)
+    group.go_on(1)
+    assert not group.go_on(1)
+
+
+def test_a_dedicated_host_hosts_at_once_however_late_it_answers() -> None:
+    group = Group()
+    group.attach(*EVERYBODY, dedicated=0.02)
+    group.ctx.no_relief_before = 10.0
+    assert group.go_on(0.1, asked=False) == {"dedicated"}
+    assert group.relief.successor == "dedicated"
+
+
+def test_a_dedicated_host_is_the_only_one_that_is_pinged_and_pings_nobody_itself() -> None:
     group = Group()
     group.attach(*EVERYBODY, "dedicated")
-    group.node.no_relief_before = 10.0
-    assert set(group.go_on(0.2, asked=False)) == {"dedicated"}
+    assert group.go_on(2, lag=0.005) == {"dedicated"}
+    group = Group(server_only=True)
+    group.attach(*EVERYBODY, "dedicated")
+    assert not group.go_on(5, lag=0.005)
 
 
 def test_a_stutter_is_no_lag() -> None:
     group = Group()
     group.attach(*EVERYBODY)
     for _ in range(20):
-        assert group.go_on(0.006, lag=0.05) == []
-        assert group.go_on(1.5) == []
+        assert not group.go_on(0.1, lag=0.05)
+        assert not group.go_on(1.5)
 
 
-def test_a_host_that_is_busy_for_a_part_of_the_time_seeks_as_well() -> None:
+def test_after_a_hand_over_a_pause_follows() -> None:
     group = Group()
     group.attach(*EVERYBODY)
-    sought = [group.go_on(0.012, lag=0.004) + group.go_on(0.04) for _ in range(50)]
-    assert any(sought[-10:])
+    group.ctx.no_relief_before = TIMING.step_down_pause
+    assert not group.go_on(TIMING.step_down_pause - 0.1, lag=0.005)
+    assert group.go_on(1, lag=0.005)
 
 
-def test_a_host_without_descriptors_seeks_a_successor_and_gives_up_where_all_are_outside() -> None:
-    group = Group()
-    group.attach(*EVERYBODY)
-    group.living = {"host": {}, "one": {}, "outside": {"clientOnly": True}}
-    group.server.short_since = group.now
-    assert set(group.go_on(0.5, asked=False)) == {"one", "two"}
-    assert "descriptors" in group.relief.reason
-    assert group.relief.next_look <= group.now + 0.1
-    group.attached.clear()
-    group.attach("two")
-    del group.living["one"]
-    group.go_on(5, asked=False)
-    group.living["outside"]["clientOnly"] = False
-    with pytest.raises(RendezvousError, match=r"for the peers that wait.*ulimit"):
-        group.go_on(1, asked=False)
-    group.server.short_since = None
-    assert group.go_on(5, asked=False) == []
-
-
-def test_who_has_relieved_or_was_relieved_waits_before_the_next_time() -> None:
-    group = Group()
-    group.attach(*EVERYBODY)
-    group.node.no_relief_before = relief.PAUSE
-    assert group.go_on(relief.PAUSE - 0.1, lag=0.005) == []
-    assert group.go_on(0.7, lag=0.005)
-
-
-def test_a_dedicated_host_is_sought_by_idle_hosts_and_by_nobody_else_when_it_is_there() -> None:
-    group = Group()
-    group.attach(*EVERYBODY, "dedicated")
-    assert set(group.go_on(0.2, asked=False)) == {"dedicated"}
-    assert set(group.go_on(2, lag=0.005)) == {"dedicated"}
-
-
-def lag_of_a_loop(seconds: float, work: float = 0.0) -> Lag:
-    """A loop that works for so long in each of its rounds, and then waits."""
+def is_busy(work: float) -> bool:
+    """Whether a loop is busy that works for so long in each of its rounds, and then waits."""
     machine = Machine()
-    lag, end = Lag(machine), machine.monotonic() + seconds
+    lag, end = Lag(machine, TIMING), machine.monotonic() + 1.0
     lag.watch(machine.monotonic())
     while machine.monotonic() < end:
         lag.wait_begins()
@@ -310,116 +286,36 @@ def lag_of_a_loop(seconds: float, work: float = 0.0) -> Lag:
         begun = time.thread_time()
         while time.thread_time() - begun < work:
             sum(range(100))
-    return lag
+    return lag.is_busy
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells waits and preemptions apart")
 @pytest.mark.parametrize("work", [0.0, 0.03])
 def test_waiting_for_a_processor_and_own_work_are_no_lag(work: float) -> None:
-    """On a machine with much to do no peer would volunteer, and hosts would seek successors."""
+    """On a machine with much to do hosts would hand over again and again."""
     burning = [sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(burning) for _ in range(3 * (os.cpu_count() or 1))]
     try:
-        assert not lag_of_a_loop(1.0, work).is_busy(time.monotonic())
+        assert not is_busy(work)
     finally:
         for other in others:
             other.kill()
             other.wait()
 
 
-@pytest.mark.parametrize("work", [0.0, 0.03])
+@pytest.mark.parametrize("work", [0.0, 0.003])
 def test_waiting_for_the_interpreter_is_lag(work: float) -> None:
     is_over = threading.Event()
     busy = threading.Thread(target=burn, args=(is_over,), name="busy")
     busy.start()
     try:
-        until(lambda: lag_of_a_loop(0.5, work).is_busy(time.monotonic()))
-        assert not lag_of_a_loop(0.5, work).is_idle(time.monotonic())
+        until(lambda: is_busy(work))
     finally:
         is_over.set()
         busy.join()
-
-
-def test_what_is_not_known_is_neither_busy_nor_idle() -> None:
-    lag = lag_of_a_loop(0.1)
-    assert not lag.is_busy(time.monotonic())
-    assert not lag.is_idle(time.monotonic())
 
 
 def burn(is_over: threading.Event) -> None:
     """Count in pure Python."""
     while not is_over.is_set():
         sum(range(100))
-
-
-class Asked:
-    """A peer that a host asks, with a clock and a lag at will."""
-
-    def __init__(self, **own: bool) -> None:
-        self.now, self.lag, self.spare, self.wakes = 0.0, 0.0, 100, 0
-        machine = SimpleNamespace(
-            monotonic=lambda: self.now,
-            waits=lambda: 7,
-            lateness=lambda due, waits: self.lag,
-            spare_descriptors=lambda: self.spare,
-        )
-        options = SimpleNamespace(server_only=own.get("server_only", False))
-        state = SimpleNamespace(members={"one": {}, "two": {}})
-        waker = SimpleNamespace(wake=self._wake)
-        node = SimpleNamespace(machine=machine, options=options, state=state, waker=waker)
-        self._readiness = Readiness(node)
-
-    def _wake(self) -> None:
-        self.wakes += 1
-
-    def answers(self, times: int, *, lag: float = 0.0, every: float = 0.05) -> list[bool]:
-        """What it answers to so many requests."""
-        self.lag = lag
-        found = []
-        for _ in range(times):
-            found.append(self._readiness.sought())
-            end = self.now + every
-            while self.now < end:
-                self._readiness.look(self.now)
-                self._readiness.lag.wait_begins()
-                self.now += 0.002
-                self._readiness.lag.wait_ended()
-        return found
-
-
-def test_a_peer_volunteers_when_it_was_idle_for_a_while() -> None:
-    peer = Asked()
-    assert not any(peer.answers(5))
-    assert peer.wakes == 1
-    assert all(peer.answers(10)[2:])
-    peer.answers(2, lag=0.005)
-    assert not any(peer.answers(10))
-    assert all(peer.answers(30)[20:])
-
-
-def test_a_peer_that_is_busy_now_and_then_does_not_volunteer() -> None:
-    peer = Asked()
-    for _ in range(10):
-        assert not any(peer.answers(4) + peer.answers(1, lag=0.005))
-
-
-def test_what_a_peer_found_long_ago_does_not_count() -> None:
-    assert not any(Asked().answers(20, every=0.6))
-
-
-def test_a_peer_without_descriptors_does_not_volunteer() -> None:
-    peer = Asked()
-    peer.spare = 9
-    assert not any(peer.answers(20))
-    peer.spare = 10
-    assert any(peer.answers(1))
-
-
-def test_a_dedicated_host_volunteers_at_once_whatever_else_it_does() -> None:
-    assert Asked(server_only=True).answers(1, lag=0.005) == [True]
-
-
-def test_a_dedicated_host_seeks_nobody() -> None:
-    group = Group(server_only=True)
-    group.attach(*EVERYBODY, "dedicated")
-    assert group.go_on(20, lag=0.005) == []

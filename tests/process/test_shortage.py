@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
+import logging
 import os
-import socket
-import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from memsync import MemSync, RendezvousError
-from memsync.manager.folder import ObjectFolder
+from memsync.manager.folder.folder import ObjectFolder
+from memsync.manager.transport import server
 from memsync.testing import NAME, Cluster, Peer, until
 
 pytestmark = pytest.mark.process
@@ -67,44 +68,6 @@ def test_a_peer_without_descriptors_is_waited_for_by_nobody(cluster: Cluster, wh
     assert cluster.settled() == {"n": 3}
 
 
-def keep_free(mem, number: int) -> None:
-    import os
-
-    for _ in range(number):
-        os.close(mem.__dict__["taken"].pop())
-
-
-@pytest.mark.parametrize("end", ["stop", "kill"])
-def test_who_has_too_few_descriptors_for_the_others_leaves_it_to_them_to_host(
-    cluster: Cluster, end: str
-) -> None:
-    host, short, *others = cluster.start(4, {"n": 0})
-    short.run(use_all_descriptors)
-    short.run(keep_free, 4)
-    getattr(host, end)()
-    for peer in others:
-        peer.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
-    assert cluster.host() in others
-    short.run(free_descriptors)
-    short.patch({"$inc": {"n": 1}})
-    assert cluster.settled() == {"n": 3}
-
-
-def test_a_host_that_gets_short_lets_an_attached_peer_host_and_the_next_one_in(
-    cluster: Cluster,
-) -> None:
-    host, other = cluster.start(2, {"n": 0})
-    host.run(use_all_descriptors)
-    host.run(keep_free, 4)
-    newcomer = cluster.peer(options={"timeout": 15})
-    newcomer.patch({"$inc": {"n": 1}})
-    assert cluster.host() is not host
-    assert "descriptors" in until(lambda: host.status()["reason"])
-    host.run(free_descriptors)
-    assert other.patch({"$inc": {"n": 1}})
-    assert cluster.settled() == {"n": 2}
-
-
 def be_greedy(mem, seconds: float) -> None:
     """For so long, take each descriptor that becomes free; the limit is lowered first."""
     import os
@@ -150,37 +113,10 @@ def test_a_lock_that_cannot_be_looked_at_again_is_given_back(
     def fails() -> int:
         raise RendezvousError("no descriptors")
 
-    monkeypatch.setattr(place, "_highest_epoch", fails)
+    monkeypatch.setattr(place, "highest_epoch", fails)
     with pytest.raises(RendezvousError, match="no descriptors"):
         place.publish_lock(1, "ab", 1, "/x")
     assert ObjectFolder(folder, NAME).reign() is None
-
-
-def test_strangers_do_not_get_the_last_descriptors(cluster: Cluster) -> None:
-    program = cluster.script(LIMITED, "40")
-    assert program.stdout.readline() == "host\n"
-    with contextlib.ExitStack() as connected:
-        clients = [connected.enter_context(MemSync(NAME)) for _ in range(12)]
-        address = clients[0].get_status()["host"]["address"]
-        strangers = [connected.enter_context(stranger(address)) for _ in range(64)]
-        end = time.monotonic() + 2.5
-        while time.monotonic() < end:
-            for client in clients:
-                client.patch({"$inc": {"n": 1}}, timeout=2)
-        # It is full, so one of the others hosts by and by; it never has to give up.
-        (epoch,) = {client.get_status()["epoch"] for client in clients}
-        assert epoch <= 2
-        assert strangers
-    program.communicate(timeout=10)
-
-
-def stranger(address: str) -> socket.socket:
-    """A connection that says nothing, or waits to be accepted."""
-    sock = socket.socket(socket.AF_UNIX)
-    sock.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        sock.connect(address)
-    return sock
 
 
 LIMITED = """
@@ -200,28 +136,28 @@ LIMITED = """
 """
 
 
-def test_strangers_leave_a_host_the_descriptors_that_it_needs(
-    cluster: Cluster, folder: Path
+def test_a_host_accepts_again_after_a_shortage_and_warns_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    program = cluster.script(LIMITED, "60")
-    assert program.stdout.readline() == "host\n"
-    rendezvous = json.loads((folder / f"{NAME}.d" / "rendezvous.json").read_text())
-    strangers = [socket.socket(socket.AF_UNIX) for _ in range(64)]
-    try:
-        for stranger in strangers:
-            stranger.connect(rendezvous["address"])
-        end = time.monotonic() + 2.5  # longer than the host looks away from the folder
-        while time.monotonic() < end:
-            program.stdin.write("\n")
-            program.stdin.flush()
-            assert int(program.stdout.readline()) > 0
-    finally:
-        for stranger in strangers:
-            stranger.close()
-    with MemSync(NAME) as mem:
-        assert mem.snapshot()["n"] > 0
-    _, errors = program.communicate(timeout=10)
-    assert program.returncode == 0, errors
+    accept, failures = server.MemSyncServer._accept, []
+
+    def scarce(self: server.MemSyncServer) -> Connection:
+        if len(failures) < 3:
+            failures.append(self)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(self)
+
+    with MemSync(NAME, {"n": 0}):
+        monkeypatch.setattr(server.MemSyncServer, "_accept", scarce)
+        cluster.peer(options={"timeout": 10}).patch({"$inc": {"n": 1}})
+    warnings = [each for each in caplog.records if "could not be accepted" in each.getMessage()]
+    assert [each.levelname for each in warnings if each.levelno >= logging.WARNING] == ["WARNING"]
+    assert "ulimit -n" in warnings[0].getMessage()
+
+
+def test_a_peer_waits_for_a_descriptor_for_less_than_the_lease() -> None:
+    with MemSync(NAME, {}, {"network": {"lease": 0.3}}) as mem:
+        assert 0 < mem._engine.machine.files.patience < 0.3
 
 
 def test_a_start_without_descriptors_says_so(cluster: Cluster) -> None:

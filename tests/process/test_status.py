@@ -108,7 +108,7 @@ def test_the_status_waits_for_nobody_who_reads_or_writes() -> None:
     found = []
     with MemSync(NAME) as mem:
         thread = threading.Thread(target=lambda: found.append(mem.get_status()))
-        with mem._node.guard:  # as for a snapshot of a big object
+        with mem._engine.participant.guard:  # as for a snapshot of a big object
             thread.start()
             thread.join(PATIENCE)
             assert found, "get_status() waits for the guard"

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import threading
 import time
-from multiprocessing import AuthenticationError, Pipe
+from dataclasses import replace
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from multiprocessing.managers import BaseManager, dispatch
 from pathlib import Path
@@ -16,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from memsync import ConditionError, MemSync, UpdateError, UsageError
-from memsync.manager import MemSyncManager, handshakes
-from memsync.manager.handshakes import Handshakes
+from memsync.manager import MemSyncManager
+from memsync.manager.timing import TIMING
+from memsync.manager.transport import handshakes
+from memsync.manager.transport.handshakes import Handshakes
 from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
@@ -307,37 +310,6 @@ def test_a_crowd_that_comes_again_and_again_keeps_nobody_from_the_next_host(
     assert cluster.settled() == {"n": 5}
 
 
-def test_who_has_most_places_gives_way_to_others_and_after_a_while_to_itself(monkeypatch) -> None:
-    process_of: dict[Connection, int] = {}
-    monkeypatch.setattr(handshakes, "_process_of", process_of.__getitem__)
-    monkeypatch.setattr(handshakes, "shut_down", lambda connection: places.end(connection))
-    monkeypatch.setattr(handshakes, "_FAIR_TIME", 3600)
-    monkeypatch.setattr(handshakes, "_KNOWN_MAX", 1)
-    places = Handshakes(4)
-    pairs = [Pipe() for _ in range(7)]
-    connections = [ours for ours, _ in pairs]
-    process_of.update(zip(connections, (1, 2, 2, 2, 2, 3, 1), strict=True))
-    one, first, second, third, fourth, three, again = connections
-    assert [places.begin(each) for each in (one, first, second, third)] == [True] * 4
-    assert not places.begin(fourth)  # its process has most of them
-    assert places.begin(three)
-    assert list(places._open) == [one, second, third, three]
-    assert not places.begin(again)  # as many as the others have, who had no time yet
-    monkeypatch.setattr(handshakes, "_FAIR_TIME", 0)
-    assert places.begin(again)
-    assert list(places._open) == [second, third, three, again]
-    places.end(second, has_key=True)
-    assert places.begin(second)
-    monkeypatch.setattr(handshakes, "_FAIR_TIME", 3600)
-    threading.Timer(0.1, places.end, (three,)).start()
-    assert places.begin(first)  # it is known to end its handshakes
-    places.end(again, has_key=True)
-    assert list(places._known) == [1]
-    for ours, theirs in pairs:
-        ours.close()
-        theirs.close()
-
-
 def test_a_program_with_many_threads_gets_a_proxy_in_each_of_them(cluster: Cluster) -> None:
     cluster.peer({"n": 1}, {"network": {"maxHandshakes": 4}})
 
@@ -352,7 +324,7 @@ def test_a_program_with_many_threads_gets_a_proxy_in_each_of_them(cluster: Clust
 
 
 def test_a_place_that_a_thread_does_not_give_back_in_time_is_not_given_away(monkeypatch) -> None:
-    monkeypatch.setattr(handshakes, "_FAIR_TIME", 0)
+    monkeypatch.setattr(handshakes, "TIMING", replace(TIMING, handshake_grace=0))
     places = Handshakes(1)
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
         first, second = Connection(os.dup(one.fileno())), Connection(os.dup(other.fileno()))

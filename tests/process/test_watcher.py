@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from memsync import MemSync
-from memsync.manager import watcher
+from memsync.manager.folder import watcher
 from memsync.testing import NAME, Cluster, Peer, until
 
 pytestmark = pytest.mark.process

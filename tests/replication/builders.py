@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from memsync.manager.messages import Hello
+from memsync.manager.transport.messages import Hello
 from memsync.replication.clock import HybridClock
 from memsync.replication.entries import Entry, Propose
+from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
@@ -20,7 +21,7 @@ BIG = 1 << 20
 
 def new_state(data: dict[str, Any] | None = None) -> State:
     """A founded state; nobody else looks at it, so its guard guards nothing."""
-    state = State(contextlib.nullcontext())
+    state = State(contextlib.nullcontext(), KINDS)
     state.found(data or {}, {})
     return state
 
@@ -28,7 +29,7 @@ def new_state(data: dict[str, Any] | None = None) -> State:
 def new_replica(peer: str = "me", **limits: int) -> Replica[Write]:
     """A copy that holds nothing yet."""
     log = Log(0, 0, **({"max_entries": 1000, "max_bytes": BIG} | limits))
-    state = State(contextlib.nullcontext())
+    state = State(contextlib.nullcontext(), KINDS)
     return Replica(peer, state, log, Writes(keep=1000), contextlib.nullcontext())
 
 
@@ -57,7 +58,7 @@ def reign(
     state.options = options or state.options
     log = Log(state.epoch, state.version, max_entries=1000, max_bytes=BIG)
     sequencer = Sequencer(state, log, HybridClock(), host=HOST, epoch=epoch, max_frame=max_frame)
-    sequencer.enter("reign", {"host": HOST, "pid": 1, "address": "/x"})
+    sequencer.enter("epoch", {"host": HOST, "pid": 1, "address": "/x"})
     for peer in peers:
         if peer not in state.members:
             sequencer.enter("member", {"join": hello(peer).member()})

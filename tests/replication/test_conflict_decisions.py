@@ -1,7 +1,7 @@
 """The sequencer decides conflicts as DESIGN 5 says, and a new host as the old one would (G7).
 
 The model keeps every entry, with the document it was applied to, and reads the rule off the updates
-themselves: it shares nothing with `document.written` or the index.
+themselves: it shares nothing with `document.footprint.write_set` or the index.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from memsync.document import to_plain
 from memsync.errors import ConflictError, from_wire
 from memsync.replication.clock import COUNTER_BITS, HybridClock
 from memsync.replication.entries import Decision, Propose
+from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
 from memsync.replication.state import State
@@ -291,7 +292,7 @@ class Numbers:
 def a_host(mode: str, max_index: int) -> Sequencer:
     """A host with three writers."""
     options = {"conflict": mode, "network": {"maxIndex": max_index}}
-    state = State(contextlib.nullcontext())
+    state = State(contextlib.nullcontext(), KINDS)
     state.found(START, options)
     return reign(None, *PEERS, state=state)
 
@@ -369,7 +370,7 @@ def test_any_two_updates_of_which_the_first_one_is_forgotten_when_the_older_one_
 
 def successor(old: Sequencer, numbers: Numbers) -> Sequencer:
     """A host that has nothing but a snapshot of the old one's state."""
-    state = State(contextlib.nullcontext())
+    state = State(contextlib.nullcontext(), KINDS)
     state.restore(old.state.encode())
     log = Log(*state.pair, max_entries=1000, max_bytes=BIG)
     new = Sequencer(state, log, HybridClock(), host=HOST, epoch=old.epoch, max_frame=BIG)

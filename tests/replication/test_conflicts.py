@@ -12,8 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from memsync.document import apply_update, compile_update
-from memsync.document.written import Written, as_created, written
+from memsync.document import PathWrite, apply_update, compile_update, refine_write_set, write_set
 from memsync.errors import MemSyncError, ProtocolError
 from memsync.replication.conflicts import MAX_MARKS, ConflictIndex
 
@@ -31,13 +30,13 @@ def missing(pointer: str) -> bool:
     return False
 
 
-def at(*names: str) -> list[Written]:
+def at(*names: str) -> list[PathWrite]:
     """Written paths, each as "pointer kind" or "pointer $set=value"."""
     found = []
     for name in names:
         pointer, _, kind = name.partition(" ")
         kind, _, value = kind.partition("=")
-        found.append(Written(pointer, kind, value.encode() if kind.startswith("$set") else None))
+        found.append(PathWrite(pointer, kind, value.encode() if kind.startswith("$set") else None))
     return found
 
 
@@ -47,7 +46,7 @@ class Asked(NamedTuple):
     base: int
     timestamp: int
     peer: str
-    names: list[Written]
+    names: list[PathWrite]
     strict: bool = False
 
     def of(self, index: ConflictIndex | Model, exists: Callable[[str], bool] = there) -> Any:
@@ -60,10 +59,10 @@ class Model:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.paths: dict[str, list[tuple[int, int, str, Written]]] = {}
+        self.paths: dict[str, list[tuple[int, int, str, PathWrite]]] = {}
         self.floors: dict[str, tuple[int, int]] = {}
 
-    def note(self, version: int, timestamp: int, peer: str, names: list[Written]) -> None:
+    def note(self, version: int, timestamp: int, peer: str, names: list[PathWrite]) -> None:
         for name in names:
             entries = self.paths.pop(name.pointer, [])
             self.paths[name.pointer] = [*entries, (version, timestamp, peer, name)]
@@ -79,7 +78,7 @@ class Model:
         base: int,
         timestamp: int,
         peer: str,
-        names: list[Written],
+        names: list[PathWrite],
         *,
         strict: bool,
         exists: Callable[[str], bool],
@@ -115,7 +114,7 @@ def meets(left: str, right: str) -> bool:
     return left == right or within(left, right) or within(right, left)
 
 
-def commutes(known: Written, name: Written, exists: Callable[[str], bool]) -> bool:
+def commutes(known: PathWrite, name: PathWrite, exists: Callable[[str], bool]) -> bool:
     """Whether a recorded write that meets a proposed one commutes with it."""
     if "other" in (known.kind, name.kind):
         return False
@@ -388,11 +387,11 @@ _pointers = ["", "/a", "/a/b", "/a/b/c", "/a/0", "/a/0/x", "/a/0/x/1", "/a/-", "
 _kinds = ["$inc", "$inc+", "$inc[]", "$min", "$unset", "$bit or", "$push", "$push+", "$push[]"]
 _kinds += ["$addToSet", "other", "other[]"]
 _tags = st.sampled_from([b"1", b"2", b"3"])
-_sets = st.builds(Written, st.sampled_from(_pointers), st.sampled_from(["$set", "$set+"]), _tags)
-_others = st.builds(Written, st.sampled_from(_pointers), st.sampled_from(_kinds), st.none())
+_sets = st.builds(PathWrite, st.sampled_from(_pointers), st.sampled_from(["$set", "$set+"]), _tags)
+_others = st.builds(PathWrite, st.sampled_from(_pointers), st.sampled_from(_kinds), st.none())
 _names = st.lists(st.one_of(_sets, _others), min_size=1, max_size=3)
 # Many entries of one path, which is where marks are pruned.
-_crowded = st.builds(Written, st.sampled_from(["/a", "/a/0"]), st.just("$set"), _tags).map(
+_crowded = st.builds(PathWrite, st.sampled_from(["/a", "/a/0"]), st.just("$set"), _tags).map(
     lambda name: [name]
 )
 _times = st.integers(0, 9)
@@ -463,7 +462,7 @@ def test_pruning_loses_nothing_and_keeps_nothing_in_vain(writes: Any, tagged: bo
     for version, (time, peer, value) in enumerate(writes, 1):
         tag = value.encode() if tagged else None
         everything.append((version, time, peer, tag))
-        index.note(version, time, peer, [Written("/a", "$set" if tagged else "$inc", tag)])
+        index.note(version, time, peer, [PathWrite("/a", "$set" if tagged else "$inc", tag)])
     kept = [tuple(m) for _, kinds in index.encode()[2] for _, marks in kinds for m in marks]
 
     def answers(marks: Any) -> list[bool]:
@@ -492,7 +491,7 @@ def test_with_growing_times_few_marks_are_left(peers: str, kind: str, most: int)
     index = ConflictIndex(MANY)
     for n in range(1, 200):
         tag = str(n).encode() if kind == "$set" else None
-        index.note(n, n, peers[n % len(peers)], [Written("/a", kind, tag)])
+        index.note(n, n, peers[n % len(peers)], [PathWrite("/a", kind, tag)])
         ((_, ((_, marks),)),) = index.encode()[2]
         assert len(marks) <= most
 
@@ -636,10 +635,10 @@ def element_exists(document: Any) -> Callable[[str], bool]:
     return exists
 
 
-def created(document: Any, update: Any) -> list[Written]:
+def created(document: Any, update: Any) -> list[PathWrite]:
     """What an update writes that is accepted on the document; nothing where it changes nothing."""
     operations = compile_update(document, update, array_filters=filters(update))
-    return as_created(written(update), operations) if operations else []
+    return refine_write_set(write_set(update), operations) if operations else []
 
 
 @settings(max_examples=1000)
@@ -647,8 +646,8 @@ def created(document: Any, update: Any) -> list[Written]:
 def test_what_is_said_to_commute_does(pair: Any) -> None:
     """Two updates that meet without a conflict have one result, whichever comes first."""
     document, first, second = pair
-    names = written(second)
-    assume(any(meets(one.pointer, two.pointer) for one in written(first) for two in names))
+    names = write_set(second)
+    assume(any(meets(one.pointer, two.pointer) for one in write_set(first) for two in names))
     try:
         (recorded,), later = created(document, first) or [None], created(document, second)
         one_way, other_way = applied(document, first, second), applied(document, second, first)
@@ -666,10 +665,10 @@ def test_what_is_said_to_commute_does(pair: Any) -> None:
 def test_clocks_that_fall_for_ever_leave_a_bounded_number_of_marks_and_raise_the_floor() -> None:
     index = ConflictIndex(100)
     for version in range(1, MAX_MARKS + 11):
-        index.note(version, 1000 - version, f"peer{version}", [Written("/a", "other")])
+        index.note(version, 1000 - version, f"peer{version}", [PathWrite("/a", "other")])
     (_, ((_, marks),)) = index.encode()[2][0]
     assert len(marks) == MAX_MARKS
     assert index.floors == {"other": (10, 999)}
     question = {"strict": False, "exists": lambda pointer: True}
-    assert index.find(9, 998, "x", [Written("/b", "other")], **question) == "/b"
-    assert index.find(10, 998, "x", [Written("/b", "other")], **question) is None
+    assert index.find(9, 998, "x", [PathWrite("/b", "other")], **question) == "/b"
+    assert index.find(10, 998, "x", [PathWrite("/b", "other")], **question) is None

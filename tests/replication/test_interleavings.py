@@ -14,7 +14,7 @@ from builders import BIG, HOST, hello, new_replica, replica_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from meeting_strategies import START, Call, applied, calls, checked, filters_of
+from overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 from memsync.document import Operation, is_guarded, to_plain
 from memsync.errors import ConflictError, MemSyncError, from_wire
@@ -103,13 +103,14 @@ class Peer:
     def settle(self) -> None:
         """The batch is at its end."""
         before, pair = to_plain(self.replica.live), self.replica.shown
-        self.replica.settle()
+        self.replica.publish()
         self.is_settled = True
         assert self.replica.shown == self.replica.pair >= pair, "what is shown went back"
         self.check_what_was_told(before)
         self.check_what_is_shown()
-        while self.replica.outcomes:
-            write, version, error, was_rolled_back, _ = self.replica.outcomes.popleft()
+        published = self.replica.published()
+        self.replica.advance(published)
+        for write, version, error, was_rolled_back, _ in published.outcomes:
             number = write.proposal.number
             assert number not in self.outcomes, "a write has two outcomes"
             assert was_rolled_back == (number in self.visible and error is not None)
@@ -159,7 +160,7 @@ class Interleavings(RuleBasedStateMachine):
         first.state.found(START, {"conflict": self.mode})
         log = Log(0, 0, max_entries=FEW, max_bytes=BIG)
         self.host = Sequencer(first.state, log, HybridClock(), host=HOST, epoch=1, max_frame=BIG)
-        self.host.enter("reign", {"host": HOST, "pid": 1, "address": "/x"})
+        self.host.enter("epoch", {"host": HOST, "pid": 1, "address": "/x"})
         for name in PEERS:
             self.host.enter("member", {"join": hello(name).member()})
         own = replica_of(self.host)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.errors import MaxWritersError, ProtocolError
-from memsync.manager.messages import Hello
+from memsync.manager.transport.messages import Hello
 from memsync.replication.membership import (
     check_peer_id,
     check_room,

@@ -17,6 +17,7 @@ import pytest
 from memsync.document import to_plain
 from memsync.replication import replica as replica_module
 from memsync.replication.entries import Entry, Propose
+from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
 from memsync.replication.replica import Replica
 from memsync.replication.state import State
@@ -33,12 +34,12 @@ class Traffic:
 
     def __init__(self) -> None:
         guard = threading.RLock()
-        state = State(guard)
+        state = State(guard, KINDS)
         state.found({"n": 0, "o": {"deep": {"n": 0}}, "box0": {"list": [], "keys": {}}}, {})
         log = Log(0, 0, max_entries=100, max_bytes=1 << 20)
         self.replica: Replica[Write] = Replica(ME, state, log, Writes(keep=10), guard)
         self.replica._stale = True
-        self.replica.settle()
+        self.replica.publish()
         self.n = self.deep = self.length = self.theirs = 0  # confirmed
         self.own_n = 0  # what is under way of it
         self.n_at = [0]  # with what is under way, by version
@@ -77,7 +78,7 @@ class Traffic:
         self.promised = (*self.promised[:2], index)
         for step in range(PER_CYCLE):
             self.enter(self.foreign(step, box))
-            self.replica.settle()
+            self.replica.publish()
         names = list(self.replica.state.document[box]["keys"])
         assert list(self.replica.live[box]["keys"]) == [*names, f"own{index}"]
         self.n += 1
@@ -92,7 +93,7 @@ class Traffic:
         self.enter(mine, several)
         self.enter([add(f"/{box}/list/{self.length + 1}", self.n)], copied)
         self.length += 2
-        self.replica.settle()
+        self.replica.publish()
 
     def foreign(self, step: int, box: str) -> list[dict[str, Any]]:
         """Another peer's write, which meets some of ours."""
@@ -115,7 +116,7 @@ class Traffic:
         self.enter([add(f"/box{self.box + 1}", {"list": [], "keys": {}})])
         if self.box:
             self.enter([{"op": "remove", "path": f"/box{self.box - 1}"}])
-        self.replica.settle()
+        self.replica.publish()
         self.box += 1
         self.length = 0
         self.promised = (self.box, index, index - 1)

@@ -54,9 +54,10 @@ class Client:
         taken, self.inbox = self.inbox[:count], self.inbox[count:]
         for each in taken:
             self.take(parse(each[HEADER:]), len(each))
-        self.replica.settle()
-        while self.replica.outcomes:
-            write, version, error, *_ = self.replica.outcomes.popleft()
+        self.replica.publish()
+        published = self.replica.published()
+        self.replica.advance(published)
+        for write, version, error, *_ in published.outcomes:
             if not write.done:
                 number = write.proposal.number
                 (self.acknowledged if error is None else self.refused).append(number)
@@ -111,7 +112,7 @@ class Reigns(RuleBasedStateMachine):
             epoch=self.epoch,
             max_frame=BIG,
         )
-        self.host.enter("reign", {"host": "h", "pid": 1, "address": "/x"})
+        self.host.enter("epoch", {"host": "h", "pid": 1, "address": "/x"})
         for name in self.clients:
             if name not in self.host.state.members:
                 self.host.enter("member", {"join": hello(name).member()})

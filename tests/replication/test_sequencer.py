@@ -277,7 +277,7 @@ def test_a_fault_of_the_compiler_refuses_the_proposal_and_spares_the_host(
     entry_of(host.propose("w", proposal(2)))
 
 
-@pytest.mark.parametrize("kind", ["event", "member", "lock", "rpc", "reign"])
+@pytest.mark.parametrize("kind", ["event", "member", "lock", "rpc", "epoch"])
 def test_a_kind_that_is_not_served_is_refused(host, kind: str) -> None:
     before = host.state.encode()
     error = error_of(host.propose("w", proposal(1, {"leave": "v"}, kind=kind)))
@@ -328,7 +328,7 @@ def test_a_fault_in_naming_the_paths_refuses_the_proposal_and_spares_the_host(
     def broken(body: object) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr("memsync.replication.sequencer.written", broken)
+    monkeypatch.setattr("memsync.replication.kinds.patch.written", broken)
     error = error_of(host.propose("w", proposal(1)))
     assert error.code is MemErrors.ERR_UPDATE
     assert "bug of memsync" in str(error)

@@ -36,7 +36,7 @@ def a_copy(host: Sequencer) -> Replica[Write]:
     """A level copy of "me"."""
     copy = new_replica("me")
     bring_level(host, copy)
-    copy.settle()
+    copy.publish()
     return copy
 
 
@@ -51,8 +51,9 @@ def write(copy: Replica[Write], body: Any = None, **changes: Any) -> Write:
 
 def told(copy: Replica[Write]) -> list[tuple[int, type | None, bool]]:
     """The outcomes since the last time: number, type of the error, rolled back."""
-    found = [(o.write.proposal.number, o.error, o.rolled_back) for o in copy.outcomes]
-    copy.outcomes.clear()
+    published = copy.published()
+    found = [(o.write.proposal.number, o.error, o.rolled_back) for o in published.outcomes]
+    copy.advance(published)
     return [(number, error and type(error), rolled) for number, error, rolled in found]
 
 
@@ -66,11 +67,11 @@ def test_a_refused_write_is_shown_on_top_of_a_snapshot_until_its_answer_comes() 
     assert copy.live["n"] == 5
     host.log.reset(*host.state.pair)
     bring_level(host, copy, decided=1)
-    copy.settle()
+    copy.publish()
     assert copy.live["n"] == 5  # as before: to take it away unsaid would be to go back
     assert told(copy) == []
     copy.decide(decision)
-    copy.settle()
+    copy.publish()
     assert told(copy) == [(1, ConflictError, True)]
     assert copy.live["n"] == 7
 
@@ -87,10 +88,10 @@ def test_g4_an_accepted_write_that_comes_behind_a_snapshot_is_shown_all_the_time
         part = parse(each[HEADER:])
         assert isinstance(part, SnapshotPart)
         copy.take_part(part, decided=1)
-    copy.settle()
+    copy.publish()
     assert (copy.live["n"], told(copy)) == (5, [])
     copy.apply(entry, 100)
-    copy.settle()
+    copy.publish()
     assert (copy.live["n"], told(copy)) == (5, [(1, None, False)])
 
 
@@ -101,11 +102,11 @@ def test_an_accepted_write_that_a_snapshot_holds_is_shown_once_and_told_once() -
     write(copy, {"$push": {"list": 2}})
     host.log.reset(*host.state.pair)
     bring_level(host, copy, decided=1)
-    copy.settle()
+    copy.publish()
     assert told(copy) == [(1, None, False)]
     assert to_plain(copy.live) == {"n": 1, "list": [1, 2]}
     copy.decide(Decision(1, entry.version))  # said again when the peer is attached
-    copy.settle()
+    copy.publish()
     assert told(copy) == []
     assert list(copy.writes.pending) == [2]
 
@@ -118,7 +119,7 @@ def test_an_entry_of_a_lost_reign_that_was_not_shown_yet_is_no_outcome() -> None
     copy.apply(entry_of(host.propose("me", write(copy).proposal)), 10)
     new = reign(state=heir, epoch=2)  # it never had that entry
     bring_level(new, copy)
-    copy.settle()
+    copy.publish()
     assert told(copy) == []
     assert list(copy.writes.pending) == [1]
     assert copy.live["n"] == 1
@@ -131,10 +132,10 @@ def test_an_entry_of_a_lost_reign_that_was_told_is_pending_again() -> None:
     heir = new_state()
     heir.restore(host.state.encode())
     copy.apply(entry_of(host.propose("me", write(copy).proposal)), 10)
-    copy.settle()
+    copy.publish()
     assert told(copy) == [(1, None, False)]
     bring_level(reign(state=heir, epoch=2), copy)
-    copy.settle()
+    copy.publish()
     assert list(copy.writes.pending) == [1]
     assert (copy.live["n"], copy.state.document["n"]) == (1, 0)
 
@@ -145,7 +146,7 @@ def test_a_write_made_before_there_is_anything_is_shown_on_the_first_snapshot() 
     bring_level(host, copy)
     write(copy)
     assert "n" not in copy.live
-    copy.settle()
+    copy.publish()
     assert copy.live["n"] == 1
 
 
@@ -156,7 +157,7 @@ def test_what_was_torn_and_is_the_best_there_is_is_shown_with_what_is_pending() 
     copy.state.torn = True
     assert copy.pair == (0, 0)
     copy.accept_torn()
-    copy.settle()
+    copy.publish()
     assert copy.shown == copy.pair == host.state.pair
     assert copy.live["n"] == 1
 
@@ -185,8 +186,8 @@ def test_a_conflict_is_told_with_the_value_and_the_patches_since_its_base() -> N
     decision = host.propose("me", mine.proposal)
     copy.apply(entry, 10)
     copy.decide(decision)
-    copy.settle()
-    (outcome,) = copy.outcomes
+    copy.publish()
+    (outcome,) = copy.published().outcomes
     error = outcome.error
     assert isinstance(error, ConflictError)
     assert (error.path, error.value, error.version) == ("/n", 7, entry.version)
@@ -199,7 +200,7 @@ def test_the_founder_shows_its_object_and_what_it_has_written_before() -> None:
     copy = new_replica("me")
     copy.found(START, {})
     write(copy)
-    copy.settle()
+    copy.publish()
     assert to_plain(copy.live) == {"n": 1, "list": [1]}
 
 
@@ -207,7 +208,7 @@ def test_an_own_entry_of_an_earlier_life_is_shown_and_told_to_nobody() -> None:
     host = reign(START, "me")
     copy = a_copy(host)
     copy.apply(entry_of(host.propose("me", proposal(1))), 10)
-    copy.settle()
+    copy.publish()
     assert copy.live["n"] == 1
     assert told(copy) == []
 

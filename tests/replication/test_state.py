@@ -9,6 +9,7 @@ import pytest
 from builders import hello, new_replica, new_state
 
 from memsync.errors import ProtocolError
+from memsync.replication.conflicts import ConflictIndex
 from memsync.replication.entries import Entry
 from memsync.replication.state import State
 
@@ -74,16 +75,15 @@ def test_members_come_and_go_by_entries_and_take_their_row_along() -> None:
 
 def test_a_reign_names_the_host() -> None:
     state = new_state()
-    state.apply(Entry(3, 1, "h", 0, 1, "reign", {"host": "h", "pid": 1, "address": "/x"}))
+    state.apply(Entry(3, 1, "h", 0, 1, "epoch", {"host": "h", "pid": 1, "address": "/x"}))
     assert (state.host, state.epoch) == ("h", 3)
 
 
-def test_a_kind_that_this_version_does_not_know_takes_its_version_and_changes_nothing_else() -> (
-    None
-):
+def test_an_entry_of_an_unknown_kind_is_refused_and_changes_nothing() -> None:
     state = new_state({"n": 1})
-    state.apply(Entry(1, 1, "h", 0, 1, "event", ["name", 1]))
-    assert (state.document, state.version) == ({"n": 1}, 1)
+    with pytest.raises(ProtocolError, match="'unheard'"):
+        state.apply(Entry(1, 1, "h", 0, 1, "unheard", ["name", 1]))
+    assert (state.document, state.version, state.torn) == ({"n": 1}, 0, False)
 
 
 def test_the_table_keeps_the_outcomes_which_the_writer_may_not_have_read() -> None:
@@ -126,7 +126,7 @@ def rich_state() -> State:
     """A state with something in each part."""
     state = new_state({"z": 1, "a": {"y": [1, {"x": None}], "b": 2}})
     state.options = {"timeout": 5}
-    state.apply(Entry(1, 1, "h", 0, 1, "reign", {"host": "h", "pid": 1, "address": "/x"}))
+    state.apply(Entry(1, 1, "h", 0, 1, "epoch", {"host": "h", "pid": 1, "address": "/x"}))
     state.apply(Entry(1, 2, "h", 0, 1, "member", {"join": hello("w").member()}))
     state.apply(patch(3, put("/c", 3), number=2, decided=[[1, 2, ["ERR_UPDATE", "x", {}]]]))
     return state
@@ -164,15 +164,25 @@ def test_a_torn_copy_takes_a_snapshot_whatever_its_pair_says() -> None:
     assert not state.torn
 
 
-WHOLE = {
+PARTS: dict[str, Any] = {
+    "patch": {"document": {}, "index": ConflictIndex(4).encode()},
+    "member": {},
+    "epoch": {"host": "h", "reigns": [[1, 1]]},
+}
+WHOLE: dict[str, Any] = {
     "epoch": 9,
     "version": 9,
-    "host": "h",
-    "members": {},
+    "network": "",
     "table": {},
     "options": {},
-    "document": {},
+    "parts": PARTS,
 }
+
+
+def test_the_snapshot_that_the_next_tests_damage_is_one() -> None:
+    state = rich_state()
+    state.restore(msgspec.msgpack.encode(WHOLE))
+    assert (state.pair, state.host) == ((9, 9), "h")
 
 
 @pytest.mark.parametrize(
@@ -187,11 +197,20 @@ WHOLE = {
             {"table": {"w": [1, [[1]]]}},
             {"epoch": "x"},
             {"version": None},
-            {"document": [1]},
-            {"document": None},
-            {"members": []},
         )
-    ],
+    ]
+    + [
+        WHOLE | {"parts": PARTS | wrong}
+        for wrong in (
+            {"patch": PARTS["patch"] | {"document": [1]}},
+            {"patch": PARTS["patch"] | {"document": None}},
+            {"patch": None},
+            {"member": []},
+            {"epoch": {"host": 5}},
+            {"unknown": {}},
+        )
+    ]
+    + [WHOLE | {"parts": {k: v for k, v in PARTS.items() if k != missing}} for missing in PARTS],
     ids=repr,
 )
 def test_a_snapshot_of_a_wrong_shape_is_refused_and_changes_nothing(snapshot: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memsync.manager.files import Files, HeldFile
+from memsync.manager.folder.held_file import Files, HeldFile
 
 if TYPE_CHECKING:
     from .process import Process
@@ -103,9 +103,6 @@ class ProcessFiles(Files):
         return [WITNESSES]
 
     def make_folder(self, path: Path) -> None:
-        self._process.call("mkdir")
-
-    def make_folder_again(self, path: Path) -> None:
         self._process.call("mkdir")
 
     def listing(self, folder: Path) -> list[str]:

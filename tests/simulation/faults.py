@@ -73,12 +73,12 @@ def _hurt_the_next_candidate(run: Run, calls: int, harm: Callable[[Process], Non
 
 
 def _is_candidate(process: Process) -> bool:
-    node = process.node
-    return node.hosting is not None and node.role is None and not process.leaving
+    return process.is_candidate and not process.leaving
 
 
 def _has_grant(process: Process) -> bool:
-    return process.node.granted is not None
+    role = process.driver.role
+    return role is not None and role.granted is not None
 
 
 def freeze_in_a_step(run: Run, chance: random.Random) -> bool:
@@ -164,8 +164,7 @@ def _stop(process: Process) -> None:
 
 
 def _gives_way(process: Process) -> bool:
-    hosting = process.node.hosting
-    return hosting is not None and hosting.hand_over.has_begun
+    return process.driver.status().handing_over
 
 
 def freeze_host_past_its_lease(run: Run, chance: random.Random) -> bool:
@@ -267,7 +266,7 @@ def fork(run: Run, chance: random.Random) -> bool:
 def delete_files(run: Run, chance: random.Random) -> bool:
     """Somebody cleans the temp folder: one file, or all of them."""
     disk = run.world.disk
-    kept = [p.node.id for p in run.world.processes if p.frozen]
+    kept = [p.participant.id for p in run.world.processes if p.frozen]
     everything = [
         path
         for path in disk.files

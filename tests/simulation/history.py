@@ -12,9 +12,9 @@ import msgspec
 
 from memsync.document import identical, replay, to_plain
 from memsync.errors import MemSyncError
-from memsync.manager.host import Host
-from memsync.manager.link import Link
-from memsync.manager.messages import parse
+from memsync.manager.client.link import Link
+from memsync.manager.host.host import Host
+from memsync.manager.transport.messages import parse
 from memsync.replication.codec import HEADER, body_length
 from memsync.replication.compiling import compile_proposal
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
@@ -162,7 +162,7 @@ class History:
         if not process.alive:
             return
         if event == "received_patches":
-            network = process.node.state.network
+            network = process.participant.state.network
             for each in payload:
                 digest = zlib.crc32(_encode([each["peer"], each["patch"]]))
                 pair = each["epoch"], each["version"]
@@ -172,19 +172,19 @@ class History:
         elif event == "disconnected":
             self.ends[f"{self._roles[process.name]} ends: {payload[:40]}"] += 1
         elif event == "connected":
-            process.world.note(process.name, f"is {payload} of {process.node.state.epoch}")
+            process.world.note(process.name, f"is {payload} of {process.participant.state.epoch}")
             self._roles[process.name] = payload
             self.ends[f"becomes {payload}"] += 1
-            role = process.node.role
+            role = process.driver.role
             if isinstance(role, Host):
                 self._opened(process, role)
 
     def _opened(self, process: Process, host: Host) -> None:
-        there = {p.name for p in self.all_peers if p.node.id in host.attached}
+        there = {p.name for p in self.all_peers if p.participant.id in host.attached}
         if any(p.leaving and p.hosts for p in self.all_peers if p is not process):
             # It was granted by one that had all: nothing may be lost that anybody has.
             there |= {p.name for p in self.all_peers if p.is_up and not p.frozen}
-        state = process.node.state
+        state = process.participant.state
         there.add(process.name)
         passed_over = {
             p.name
@@ -204,7 +204,7 @@ class History:
                 frozenset(p.name for p in self.all_peers if _is_of_another(p, state.network)),
             )
         )
-        sequencer = host._sequencer
+        sequencer = host.ordering.sequencer
         propose = sequencer.propose
 
         def recorded(peer: str, proposal: Propose) -> Any:
@@ -220,14 +220,15 @@ class History:
             self.decided.append(Decided(*at, peer, proposal, outcome))
             return result
 
-        watch = host.concerns.watch
+        concerns = host.ordering.concerns
+        watch = concerns.watch
 
         def watched(
             writer: str, number: int, version: int, w: Any, journal: bool, members: Any
         ) -> Any:
-            if (writer, number) not in host.concerns._watches:
+            if (writer, number) not in concerns._watches:
                 living = sum(
-                    p.alive and p.node.id in members for p in self.all_peers if not p.ended
+                    p.alive and p.participant.id in members for p in self.all_peers if not p.ended
                 )
                 wanted = living // 2 + 1 if w == "majority" else int(w or 1)
                 at = process.world.now, state.network, host.epoch
@@ -235,45 +236,45 @@ class History:
             return watch(writer, number, version, w, journal, members)
 
         sequencer.propose = recorded  # type: ignore[method-assign]
-        host.concerns.watch = watched  # type: ignore[method-assign]
+        concerns.watch = watched  # type: ignore[method-assign]
 
     def looked(self, process: Process) -> None:
         """A step of a process is over: somebody reads."""
-        node = process.node
-        live = node.replica.live
-        shown, n, told = node.replica.shown, live.get("n", 0), self.rolled_back[process.name]
+        participant = process.participant
+        live = participant.replica.live
+        shown, n, told = participant.replica.shown, live.get("n", 0), self.rolled_back[process.name]
         last = self._last.get(process.name)
         if last is not None and (shown, n, told) == (last.pair, last.n, last.rolled_back):
             return
         look = Look(
             process.name,
-            node.replica.shown_network,
+            participant.replica.shown_network,
             shown,
             n,
             told,
-            sum("writer" in member["roles"] for member in node.state.members.values()),
+            sum("writer" in member["roles"] for member in participant.state.members.values()),
             False,
             True,
         )
         tags = live.get("log", {}).get(process.name, ())
         if len(set(tags)) != len(tags):
             look = look._replace(doubled=True)
-        if node.replica.writes.pending and process.world.streams["looks"].random() < 0.1:
-            look = look._replace(is_true=_shows_what_it_should(node.replica))
+        if participant.replica.writes.pending and process.world.streams["looks"].random() < 0.1:
+            look = look._replace(is_true=_shows_what_it_should(participant.replica))
         self._last[process.name] = look
         self.looks.append(look)
         if self.writer_limit is not None:
             up = sum(
                 1
                 for p in self.all_peers
-                if p.is_up and "writer" in p.node.options.peer.roles and not p.ended
+                if p.is_up and "writer" in p.participant.options.peer.roles and not p.ended
             )
             self.most_writers = max(self.most_writers, up)
 
     def ended(self, process: Process) -> None:
         """A process is dead or has left."""
         self.deaths[process.name] = process.world.now
-        failure = process.node.failure
+        failure = process.driver.failure
         if process.alive and failure is not None:
             was_up = process.name in self._roles
             self.failures.append((process.name, was_up, type(failure).__name__, repr(failure)))
@@ -295,32 +296,32 @@ class History:
             return  # nobody is there to hear it
         world = process.world
         write.at = world.now
-        write.network = process.node.state.network
+        write.network = process.participant.state.network
         error = future.exception()
         if error is not None:
             assert isinstance(error, MemSyncError), error
             write.outcome, write.error = error.outcome, type(error).__name__
-            epoch = process.node.state.epoch
+            epoch = process.participant.state.epoch
             write.holders = frozenset(
                 p.name
                 for p in self.all_peers
-                if p.alive and not p.ended and p.node.state.epoch == epoch
+                if p.alive and not p.ended and p.participant.state.epoch == epoch
                 if error.outcome == "not_applied" or holds(p, write, epoch)
             )
             world.note(process.name, f"write {write.tag} is {write.outcome}: {write.error}")
             return
         write.outcome, write.version = "ok", future.result()
-        write.epoch = process.node.state.epoch
+        write.epoch = process.participant.state.epoch
         world.note(process.name, f"write {write.tag} is acknowledged at {write.version}")
         if not write.is_tagged:
             return
-        write.reads_itself = _has(process.node.replica.live, write)
-        epoch = process.node.state.epoch
+        write.reads_itself = _has(process.participant.replica.live, write)
+        epoch = process.participant.state.epoch
         write.copies = sum(holds(p, write, 0) for p in self.all_peers)
         write.holders = frozenset(
             p.name for p in self.all_peers if p.alive and not p.ended and holds(p, write, epoch)
         )
-        role = process.node.role
+        role = process.driver.role
         if isinstance(role, Host):
             write.others = len([a for a in role.attached.values() if not a.lags])
         elif isinstance(role, Link):
@@ -329,7 +330,7 @@ class History:
 
 def _is_of_another(process: Process, network: str) -> bool:
     is_there = process.alive and not process.ended and not process.has_left()
-    return is_there and process.node.replica.network not in ("", network)
+    return is_there and process.participant.replica.network not in ("", network)
 
 
 def _shows_what_it_should(copy: Replica[Any]) -> bool:
@@ -354,7 +355,7 @@ def holds(process: Process, write: Write, epoch: int) -> bool:
     A state of an earlier epoch does not count: another host may have ordered the write, too, but
     never have come to say so.
     """
-    if process.node.state.epoch >= epoch and _has(process.node.state.document, write):
+    if process.participant.state.epoch >= epoch and _has(process.participant.state.document, write):
         return True
     mark = write.tag.encode()
     return any(

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memsync.manager.contents import Address
-from memsync.manager.machine import Machine
-from memsync.manager.server import Serving
-from memsync.manager.watcher import Way
+from memsync.manager.folder.records import Address
+from memsync.manager.folder.watcher import Way
+from memsync.manager.platform.platform import Machine
+from memsync.manager.transport.server import Serving
 
 from .disk import ProcessFiles
 from .network import Server
@@ -96,6 +96,9 @@ class VirtualMachine(Machine):
     def wall_ms(self) -> int:
         return self._process.wall_ms()
 
+    def task_id(self) -> int:
+        return self._process.task
+
     def pid(self) -> int:
         return int(self._process.name[1:]) + 1
 
@@ -124,14 +127,8 @@ class VirtualMachine(Machine):
         self._process.servers.append(server)
         return server
 
-    def lateness(self, due: float, waits: int) -> float:
-        return 0.01 if self._world.now < self._process.busy_until else 0.0
-
-    def waits(self) -> int:
-        return 0
-
-    def spare_descriptors(self) -> int:
-        return 1000
+    def waits(self) -> int | None:
+        return None
 
     def misbehaves(self, spot: str) -> bool:
         return self._world.misbehaves(spot)

@@ -11,23 +11,30 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from memsync.document import Fork
-from memsync.manager import (
-    election,
-    folder,
-    gathering,
-    hand_over,
-    host,
-    link,
-    machine,
-    outgoing,
-    own_writes,
-    presence,
-    seat,
+from memsync.document import CopyOnWrite
+from memsync.manager.client import link
+from memsync.manager.election import election
+from memsync.manager.election import recovery as gathering
+from memsync.manager.folder import folder
+from memsync.manager.host import claim as seat
+from memsync.manager.host import fanout as outgoing
+from memsync.manager.host import handover as hand_over
+from memsync.manager.host import host, ordering
+from memsync.manager.host import liveness as presence
+from memsync.manager.platform import platform as machine
+from memsync.replication import (
+    conflicts,
+    log,
+    recovery,
+    replica,
+    sequencer,
+    sessions,
+    state,
+    writes,
 )
-from memsync.replication import conflicts, log, recovery, replica, sequencer, state, writes
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision
+from memsync.runtime import writer
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
@@ -106,16 +113,16 @@ def an_answer_comes_before_the_entries_below_it(stack: ExitStack) -> None:
 
     def make(order: Any) -> Any:
         def mutant(self: Any, attached: Any, proposal: Any) -> None:
-            version = self._node.state.version
+            version = self._participant.state.version
             order(self, attached, proposal)
-            if self._node.state.version > version and not attached.channel._begun:
+            if self._participant.state.version > version and not attached.channel._begun:
                 answer = frame(Decision(proposal.number, version + 1))
                 attached.channel._outbound.appendleft(answer)
                 attached.channel.queued_total += len(answer)
 
         return mutant
 
-    _replace(stack, host.Host, "_order", make)
+    _replace(stack, ordering.Ordering, "order", make)
 
 
 @_mutation
@@ -143,8 +150,8 @@ def a_newcomer_serves_its_default(stack: ExitStack) -> None:
 
     def make(run: Any) -> Any:
         def mutant(self: Any) -> Any:
-            if self._node.replica.pair == (0, 0):
-                self._node.found()
+            if self._participant.replica.pair == (0, 0):
+                self._participant.bootstrap(self._machine.new_network())
                 return
             yield from run(self)
 
@@ -159,15 +166,15 @@ def a_pending_patch_is_replayed_instead_of_recompiled(stack: ExitStack) -> None:
 
     def make(compiled: Any) -> Any:
         def mutant(self: Any) -> Any:
-            fork, operations = Fork(self.state.document), []
+            copy, operations = CopyOnWrite(self.state.document), []
             for number, write in self.writes.pending.items():
                 if number > self._hidden:
                     try:
-                        fork.replay(write.operations)
+                        copy.replay(write.operations)
                     except Exception:
                         return compiled(self)
                     operations += write.operations
-            return fork, operations
+            return copy, operations
 
         return mutant
 
@@ -179,17 +186,17 @@ def touch_is_judged_by_what_updates_name(stack: ExitStack) -> None:
     """A parent or a field that is created touches nothing."""
 
     def make(_: Any) -> Any:
-        def mutant(write: Any) -> set[str]:
+        def mutant(self: Any, write: Any) -> set[str]:
             body = write.proposal.body
             return {f"/{path.replace('.', '/')}" for fields in body.values() for path in fields}
 
         return mutant
 
-    _replace(stack, replica, "_places", make)
+    _replace(stack, replica.Replica, "_places", make)
     _replace(
         stack,
         replica,
-        "touched_by",
+        "read_write_set",
         lambda _: lambda operations: [operation["path"] for operation in operations],
     )
 
@@ -258,12 +265,12 @@ def pending_writes_are_lost_on_a_take_over(stack: ExitStack) -> None:
     """The next host is not sent what the last one has not decided."""
 
     def make(enter: Any) -> Any:
-        def mutant(self: Any, way: Any, last: int, **kwargs: Any) -> None:
-            enter(self, way, 1 << 60, **kwargs)
+        def mutant(self: Any, uplink: Any, last: int, **kwargs: Any) -> None:
+            enter(self, uplink, 1 << 60, **kwargs)
 
         return mutant
 
-    _replace(stack, own_writes.OwnWrites, "enter", make)
+    _replace(stack, writer.Writer, "enter", make)
 
 
 @_mutation
@@ -303,7 +310,7 @@ def refused_numbers_are_forgotten_in_the_table(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, state.Row, "record", make)
+    _replace(stack, sessions.WriterSession, "record", make)
 
 
 @_mutation
@@ -475,7 +482,7 @@ def a_deposed_host_answers(stack: ExitStack) -> None:
 def a_host_that_hands_over_goes_on_ordering(stack: ExitStack) -> None:
     """What it ordered after its grant was in no other copy."""
     never = property(lambda self: False, lambda self, value: None)
-    stack.enter_context(mock.patch.object(hand_over.HandOver, "has_begun", never, create=True))
+    stack.enter_context(mock.patch.object(ordering.Ordering, "is_over", never, create=True))
     stack.enter_context(mock.patch.object(hand_over.HandOver, "has_granted", never, create=True))
 
 
@@ -495,10 +502,10 @@ def a_missing_file_counts_as_a_free_one(stack: ExitStack) -> None:
 @_mutation
 def a_peer_is_kept_for_long_by_a_host_that_hangs(stack: ExitStack) -> None:
     """It shook hands with a frozen process while others recovered without it."""
-    _replace(stack, election, "_dial_timeout", lambda _: lambda node: 5.0)
+    _replace(stack, election.Election, "_dial_timeout", lambda _: lambda self: 5.0)
 
 
 @_mutation
 def a_newcomer_does_not_wait_for_those_without_files(stack: ExitStack) -> None:
     """All files were deleted, the host died, and a newcomer began a new object."""
-    stack.enter_context(mock.patch.object(gathering, "_FOUNDING_PATIENCE", 0.0))
+    _replace(stack, gathering.Gathering, "_expect_survivors", lambda _: lambda self: None)

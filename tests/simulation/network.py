@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from memsync.errors import MemSyncError
-from memsync.manager.channel import Channel
-from memsync.manager.messages import Hello, parse
+from memsync.manager.transport.channel import Channel
+from memsync.manager.transport.messages import Hello, parse
 from memsync.replication.codec import HEADER
 
 from .disk import File
 
 if TYPE_CHECKING:
-    from memsync.manager.server import Serving
+    from memsync.manager.transport.server import Serving
 
     from .process import Process
     from .world import World
@@ -140,7 +140,6 @@ class Server:
         self._waiting: list[Callable[[], None]] = []
         self._started = False
         self.ended = False
-        self.short_since: float | None = None
         process.world.listeners[address] = self
         process.disk.files[address] = File(b"", None)
 

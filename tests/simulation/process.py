@@ -7,10 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from memsync.errors import AuthenticationFailedError
-from memsync.manager.channel import ChannelLost
-from memsync.manager.host import Host
-from memsync.manager.machine import Dial, Life, Pause, Readable, Select, Wait
-from memsync.manager.node import Node
+from memsync.manager.driver import Driver
+from memsync.manager.host.host import Host
+from memsync.manager.platform.task import Dial, Life, Pause, Readable, Select, Wait
+from memsync.manager.states import PeerState
+from memsync.manager.timing import Timing
+from memsync.manager.transport.channel import ChannelLost
 
 from .disk import ROOT, File
 from .machine import VirtualMachine
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 NAME = "obj"
 START_TIMEOUT = 30.0  # seconds
+SIMULATED = Timing(step_down_pause=0.6)
+"""Instead of ten seconds, or a host would step down once in a run at most."""
 MAX_LOOKS = 100_000  # at the clock in one step
 
 
@@ -53,9 +57,19 @@ class Process:
         self.boot = chance.random() * 1e5  # monotonic clocks have nothing in common
         self.skew = 0.0  # seconds that the wall clock is ahead
         self.history = history
-        self.node = Node(NAME, ROOT, data, options, self._announced, VirtualMachine(self))
+        self.driver = Driver(
+            NAME,
+            str(ROOT),
+            data,
+            options,
+            self._announced,
+            machine=VirtualMachine(self),
+            timing=SIMULATED,
+        )
+        self.participant = self.driver.participant
         self._life: Life[None] | None = None
         self._wait: Wait | None = None
+        self.task = 1  # the one that runs
         self._turn = 0  # grows with each wait
         self._is_due = False
         self._put_off: list[Callable[[], None]] = []
@@ -137,12 +151,12 @@ class Process:
 
     def lost_its_file(self) -> bool:
         """Whether somebody has deleted the peer file of this living process."""
-        name = f"/peer-{self.node.id}.json"
+        name = f"/peer-{self.participant.id}.json"
         return self.is_up and not any(path.endswith(name) for path in self.disk.files)
 
     def has_left(self) -> bool:
         """Whether it has told so by its peer file, although it may not be at its end yet."""
-        name = f"/peer-{self.node.id}.json"
+        name = f"/peer-{self.participant.id}.json"
         files = [file for path, file in self.disk.files.items() if path.endswith(name)]
         return self.leaving and not any(file.holder for file in files)
 
@@ -189,12 +203,12 @@ class Process:
 
     def start(self) -> None:
         """Join the group."""
-        self.world.note(self.name, f"starts {self.node.id}")
+        self.world.note(self.name, f"starts {self.participant.id}")
         self.do(self._begin)
 
     def _begin(self) -> None:
-        with self.node.settled_in(START_TIMEOUT):
-            self._life = self.node.life()
+        with self.driver.settled_in(START_TIMEOUT):
+            self._life = self.driver.life()
         self._go_on(None)
 
     def stop(self) -> None:
@@ -205,19 +219,19 @@ class Process:
         deadline = self.world.now + 5
 
         def look() -> None:
-            if self.node.own.pending and self.world.now < deadline:
+            if self.participant.writer.pending and self.world.now < deadline:
                 self.world.after(0.002, lambda: self.when_running(look))
                 return
             self.world.note(self.name, "stops")
-            self.node.stopping = True
-            self.node.waker.wake()
+            self.driver.ctx.stopping = True
+            self.driver.ctx.waker.wake()
 
         self.when_running(look)
 
     @property
     def started(self) -> bool:
         """Whether ``start()`` has returned, so that its user may write."""
-        return self._life is not None and self.node._ready.is_set() and not self.ended
+        return self._life is not None and self.driver._ready.is_set() and not self.ended
 
     @property
     def waits_for(self) -> str:
@@ -241,11 +255,16 @@ class Process:
     @property
     def is_up(self) -> bool:
         """Whether it has a role."""
-        return self.alive and self.node.role is not None
+        return self.alive and self.driver.role is not None
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether it has taken a lock and does not host yet."""
+        return self.driver.ctx.states.current is PeerState.RECOVERING
 
     @property
     def hosts(self) -> bool:
-        return self.alive and isinstance(self.node.role, Host)
+        return self.alive and isinstance(self.driver.role, Host)
 
     def notify(self) -> None:
         """Something that the process may wait for has changed."""
@@ -253,7 +272,12 @@ class Process:
             return
         self._is_due = True
         turn = self._turn
-        self.world.after(self.world.latency(), lambda: self._resume(turn))
+        self.world.after(self.world.latency() + self._stutter(), lambda: self._resume(turn))
+
+    def _stutter(self) -> float:
+        """Seconds that a thread waits for the interpreter after a wait that blocked."""
+        is_busy = self.world.now < self.busy_until and not isinstance(self._wait, Dial)
+        return 0.005 if is_busy and self._wait is not None and self._wait.timeout > 0 else 0.0
 
     def _is_ready(self) -> bool:
         match self._wait:
@@ -295,7 +319,7 @@ class Process:
             self._close_sockets()
             self._free()
             self.history.ended(self)
-            self.world.note(self.name, f"has ended: {self.node.failure!r}")
+            self.world.note(self.name, f"has ended: {self.driver.failure!r}")
             return
         self._wait, self._is_due = wait, False
         if isinstance(wait, Dial):
@@ -306,7 +330,8 @@ class Process:
             return
         turn = self._turn
         timeout = max(wait.timeout, 0.0) if wait.timeout < 1e6 else 1e6
-        self.world.after(timeout + self.world.latency(), lambda: self._resume(turn))
+        delay = timeout + self.world.latency() + self._stutter()
+        self.world.after(delay, lambda: self._resume(turn))
 
     def _dial(self, wait: Dial) -> None:
         world, turn = self.world, self._turn

@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from memsync.document import identical, to_plain
-from memsync.manager import relief
 from memsync.options import Options, load_options
 
 from . import workload
@@ -25,7 +24,6 @@ FAULTY = 4.0  # seconds of the first phase
 PATIENCE = 90.0  # seconds until all must be quiet again
 MAX_PROCESSES = 9
 KINDS, KINDS_WEIGHTS = ["", "reader", "clientOnly", "serverOnly"], [12, 1, 1, 1]
-RELIEF_PAUSE = 0.6  # seconds; instead of ten, or a host would be relieved once in a run at most
 
 
 class Result(NamedTuple):
@@ -186,7 +184,7 @@ class Run:
         world.calm = True
         world.note("", "the faults are over")
         staying = [process for process in self._up() if not process.leaving]
-        self.history.healed = {p.node.replica.network for p in staying} - {""}
+        self.history.healed = {p.participant.replica.network for p in staying} - {""}
         for process in world.processes:
             process.fuse, process.lit_by = -1, None
             process.thaw()
@@ -200,34 +198,35 @@ class Run:
 
     def _is_quiet(self) -> bool:
         up = self._up()
-        if any(p.leaving or not p.is_up or p.node.own.pending for p in up):
+        if any(p.leaving or not p.is_up or p.participant.writer.pending for p in up):
             return False
-        pairs = {p.node.state.pair for p in up}
+        pairs = {p.participant.state.pair for p in up}
         return len(pairs) <= 1 and sum(p.hosts for p in up) <= 1
 
     def _look_at_the_end(self) -> None:
         if not self._is_quiet():
             for process in self._up():
                 self.history.unsettled.append(
-                    f"{process.name}: role {getattr(process.node.role, 'status', None)}, pair "
-                    f"{process.node.state.pair}, pending {process.node.own.pending}, "
+                    f"{process.name}: role {getattr(process.driver.role, 'status', None)}, pair "
+                    f"{process.participant.state.pair}, "
+                    f"pending {process.participant.writer.pending}, "
                     f"leaving {process.leaving}, waits for {process.waits_for}"
                 )
         for process in self._up():
             if not process.is_up:
                 continue
-            replica = process.node.replica
+            replica = process.participant.replica
             confirmed = replica.state.document
-            assert process.node.role is not None
+            assert process.driver.role is not None
             self.history.finals.append(
                 Final(
                     process.name,
-                    process.node.id,
+                    process.participant.id,
                     replica.state.network,
                     replica.state.encode(),
                     identical(to_plain(replica.live), confirmed),
-                    process.node.own.pending,
-                    process.node.role.status,
+                    process.participant.writer.pending,
+                    process.driver.role.status,
                     confirmed,
                 )
             )
@@ -245,11 +244,9 @@ def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
     level, log.propagate = log.level, False
     log.setLevel(logging.WARNING)
     log.addHandler(listener)
-    pause, relief.PAUSE = relief.PAUSE, RELIEF_PAUSE
     try:
         return one.go(), one.world.story or []
     finally:
-        relief.PAUSE = pause
         log.removeHandler(listener)
         log.setLevel(level)
         log.propagate = True

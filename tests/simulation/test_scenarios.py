@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from memsync.manager import gathering
+from memsync.manager.election import recovery as gathering
 
-from . import disk, workload
+from . import workload
 from .process import Process
 from .run import Run
 
@@ -59,7 +58,7 @@ class Scenario:
     def quiet(self) -> dict[str, Any]:
         """The object when all are level."""
         self.until(lambda: self.run._is_quiet() and not any(p.frozen for p in self.run._up()))
-        documents = [process.node.state.document for process in self.run._up()]
+        documents = [process.participant.state.document for process in self.run._up()]
         assert all(document == documents[0] for document in documents)
         found: dict[str, Any] = documents[0]
         return found
@@ -95,7 +94,7 @@ def behind(stage: Stage, away: float) -> tuple[Scenario, Process, Process]:
     scene.wait(0.5)
     writer.freeze(away)
     host.kill()
-    scene.until(lambda: late.node.hosting is not None)
+    scene.until(lambda: late.is_candidate)
     return scene, late, writer
 
 
@@ -124,42 +123,8 @@ def test_a_source_that_breaks_off_may_come_again(
     monkeypatch.setattr(gathering.Gathering, "_fetch", breaks_off)
     scene, late, writer = behind(stage, 0.6)
     scene.until(lambda: late.hosts)
-    assert broken == [writer.node.id]
+    assert broken == [writer.participant.id]
     assert scene.quiet()["n"] == 20
-
-
-@pytest.mark.parametrize("is_founded_anew", [False, True])
-def test_a_number_is_not_taken_again_by_who_slept_while_everything_was_deleted(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, is_founded_anew: bool
-) -> None:
-    """Two hosts had one epoch: one was granted it, slept before it took it, and woke up."""
-    scene = stage()
-    host, *others = scene.join(), scene.join(), scene.join()
-    publish, asleep = disk.ProcessFiles.publish, []
-
-    def sleepy(self: Any, path: Path, data: bytes, folder: Path) -> Any:
-        if path.name == "epoch-2.lock" and not asleep:
-            asleep.append(self._process)
-            scene.world.after(1.0, delete)
-            self._process.freeze(3.0)
-        return publish(self, path, data, folder)
-
-    def delete() -> None:
-        (second,) = (peer for peer in others if peer not in asleep)
-        assert second.hosts
-        second.freeze(4.0)
-        scene.world.disk.files.clear()
-        if is_founded_anew:
-            scene.run.join("")  # it takes the number of the lock before
-
-    monkeypatch.setattr(disk.ProcessFiles, "publish", sleepy)
-    scene.write(host, 3)
-    host.stop()
-    scene.until(lambda: bool(asleep) and not asleep[0].frozen)
-    assert scene.quiet()["n"] == 3
-    epochs = [each.epoch for each in scene.run.history.openings]
-    assert epochs[: 2 + is_founded_anew] == [1, 2, 1][: 2 + is_founded_anew]
-    assert all(epoch > 3 for epoch in epochs[2 + is_founded_anew :])
 
 
 def test_who_was_in_a_later_reign_is_waited_for_although_its_file_was_deleted(
@@ -176,7 +141,7 @@ def test_who_was_in_a_later_reign_is_waited_for_although_its_file_was_deleted(
     assert scene.outcomes(second) == ["ok"] * 5
     third.freeze(1.2)
     second.kill()
-    scene.world.disk.files.pop(f"/sim/obj.d/peer-{third.node.id}.json")
+    scene.world.disk.files.pop(f"/sim/obj.d/peer-{third.participant.id}.json")
     newcomer = scene.join()
     assert newcomer.hosts
     assert not late.frozen
@@ -196,4 +161,4 @@ def test_peers_that_stop_together_do_not_wait_for_each_other(stage: Stage, later
     scene.until(lambda: writer.hosts)
     assert scene.world.now - began < 0.1
     assert scene.quiet()["n"] == 3
-    assert list(writer.node.state.members) == [writer.node.id]
+    assert list(writer.participant.state.members) == [writer.participant.id]

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from memsync.errors import MemSyncError
-from memsync.manager.pending_write import Call
+from memsync.runtime.pending import Call
 
 from .history import Write
 
@@ -61,26 +61,31 @@ def write(
     process: Process, chance: random.Random, number: int, kinds: Sequence[str] = KINDS
 ) -> None:
     """Have the user of a process write once, something of the kinds given."""
-    node = process.node
-    if process.ended or process.leaving or node.own.pending >= MAX_PENDING or not process.started:
+    participant = process.participant
+    if (
+        process.ended
+        or process.leaving
+        or participant.writer.pending >= MAX_PENDING
+        or not process.started
+    ):
         return
     kind, update, where = update_of(chance, number, process.name)
     while kind not in kinds:
         kind, update, where = update_of(chance, number, process.name)
     w: Any = "majority" if chance.random() < 0.1 else 1
-    made = Write(f"<{number}>", process.name, node.id, kind, update, w)
+    made = Write(f"<{number}>", process.name, participant.id, kind, update, w)
     if kind == "nothing" or chance.random() < 0.1:
         made.is_tagged = False
     else:
         push = {**update.get("$push", {}), f"log.{process.name}": made.tag}
         update = {**update, "$push": push}
-    deadline = node.machine.monotonic() + TIMEOUT
+    deadline = process.driver.machine.monotonic() + TIMEOUT
     call = Call(where, w=w, deadline=deadline)
     future: Future[int] = Future()
     process.world.note(process.name, f"writes {made.tag} {kind}")
     process.history.invoked(process, made, future)
-    made.number = node.replica.writes.next_number
+    made.number = participant.replica.writes.next_number
     try:
-        node.own.submit(update, call, future)
+        participant.writer.submit(update, call, future)
     except MemSyncError as error:
         made.outcome, made.error = error.outcome, type(error).__name__

@@ -1,9 +1,10 @@
 """Virtual time, the processes that live in it, and the steps at which they can be hurt.
 
-One thread runs everything. A process is a life (see `memsync.manager.machine`): it runs until it
-waits, and goes on when what it waits for has come, some virtual time later. Each thing it asks of
-its machine is a *call*, and a call is where it can be killed, or frozen: a process that is frozen
-in the middle of a step stays there while the world goes on around it (`World.run` is entered anew).
+One thread runs everything. A process is a task (see `memsync.manager.platform.task`): it runs until
+it waits, and goes on when what it waits for has come, some virtual time later. Each thing it asks
+of its machine is a *call*, and a call is where it can be killed, or frozen: a process that is
+frozen in the middle of a step stays there while the world goes on around it (`World.run` is entered
+anew).
 What a killed process still asks for raises `Killed` and has no effect on anything.
 """
 

@@ -1,5 +1,5 @@
-"""``memsync doctor``: what is in the folder, who is host, what is stale, and why one cannot start.
+"""``memsync doctor``: the folder, the host, its peers, stale files, and why a peer has no host.
 
-Three steps that know little of each other: `looking` and `system` gather facts and change nothing,
-`findings` judges them and is pure, `telling` prints the findings for people or machines.
+`collect` gathers facts as plain dicts and changes nothing, `checks` turns facts into findings and
+is pure, `report` prints findings for people or for programs.
 """

@@ -1,0 +1,281 @@
+"""Check facts: each check is one function that yields findings. Pure.
+
+``wrong`` needs somebody to act, ``note`` explains something or passes by itself, ``ok`` is fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+Facts = dict[str, Any]
+
+_SHOWN = 3  # names in a list
+
+
+class Finding(NamedTuple):
+    """The result of a check, about ``folder``, ``system`` or ``object NAME``."""
+
+    level: str
+    text: str
+    advice: str = ""
+    about: str = ""
+
+
+Findings = Iterator[Finding]
+ok, note, wrong = (partial(Finding, level) for level in ("ok", "note", "wrong"))
+
+
+def check(facts: Facts) -> list[Finding]:
+    """The findings of all checks."""
+    found = _run((folder, objects), "folder", facts)
+    object_checks = (unreadable, host, host_answers, host_files, peers, writers, stale)
+    for each in facts["objects"]:
+        found += _run(object_checks, f"object {each['name']}", each, facts)
+    return found + _run((versions, limits, failures), "system", facts)
+
+
+def is_well(findings: Iterable[Finding]) -> bool:
+    """Whether nothing is wrong."""
+    return all(finding.level != "wrong" for finding in findings)
+
+
+def _run(checks: Iterable[Callable[..., Findings]], about: str, *facts: Facts) -> list[Finding]:
+    return [found._replace(about=about) for each in checks for found in each(*facts)]
+
+
+# -- the folder ------------------------------------------------------------------------------------
+
+
+def folder(facts: Facts) -> Findings:
+    """Which folder is used and why, whether it and its key are usable, and which others exist."""
+    if facts["key_problem"]:
+        yield wrong(facts["key_problem"])
+    if (seen := facts["folder"]) is None:
+        return
+    if seen["problem"]:
+        yield wrong(seen["problem"])
+    else:
+        state = "is usable" if seen["exists"] else "does not exist yet: the first peer makes it"
+        yield ok(f"{seen['path']} ({seen['reason']}) {state}")
+    for path, names in seen["others"].items():
+        text = f"{path} is another rendezvous folder of this user, with {_listed(names)}"
+        yield note(text, "processes meet only in one folder: set MEMSYNC_DIR to examine that one")
+
+
+def objects(facts: Facts) -> Findings:
+    """Whether the folder holds the requested object."""
+    if facts["objects"] or facts["failures"]:
+        return
+    if facts["asked_for"] is None:
+        yield ok("no object is shared here")
+    else:
+        text = f"no object named {facts['asked_for']!r} is shared here"
+        yield wrong(text, "start a peer, or set MEMSYNC_DIR to the folder that the peers use")
+
+
+# -- an object -------------------------------------------------------------------------------------
+
+
+def unreadable(each: Facts, facts: Facts) -> Findings:
+    """What the doctor could not read."""
+    yield from map(wrong, each["unreadable"])
+
+
+def host(each: Facts, facts: Facts) -> Findings:
+    """Which process is host, and since when; or why there is none."""
+    lock, living = each["lock"], _living(each)
+    if lock and lock["held"] and lock["is_damaged"]:
+        text = f"a running process holds the lock of epoch {lock['epoch']}, which is damaged"
+        yield wrong(text, "end the process that holds it")
+    elif lock and lock["held"]:
+        role = "host" if lock["is_open"] else "candidate for host"
+        kinds = [peer["server_only"] for peer in living if peer["id"] == lock["id"]]
+        kind = ", dedicated (serverOnly)" if any(kinds) else ""
+        since = f", since {_time(lock['since'])}" if lock["since"] else ""
+        yield ok(
+            f"{role}: {_process(lock['process'])}, peer {lock['id']}{kind}, "
+            f"epoch {lock['epoch']}{since}, at {_address(lock)}"
+        )
+    elif not living:
+        last = f"; the last epoch was {lock['epoch']}" if lock else ""
+        yield ok(f"no process shares it at the moment{last}")
+    elif all(peer["client_only"] for peer in living):
+        text = "there is no host, and all running peers are clientOnly"
+        yield wrong(text, "start a peer that may host")
+    elif not any(map(_can_host, living)):
+        text = "there is no host, and all peers that may host are stopped"
+        yield wrong(text, "continue one of them (see below), end them, or start another peer")
+    else:
+        has_reason = any(peer["obstacle"] for peer in living)
+        advice = "see the reasons below" if has_reason else "an election takes an instant: retry"
+        yield wrong(f"there is no host, although {len(living)} peers are running", advice)
+
+
+def host_answers(each: Facts, facts: Facts) -> Findings:
+    """Whether the host is stopped or silent, and how fast it answers."""
+    if (lock := _host_lock(each)) is None:
+        return
+    process, answer = lock["process"], each["answer"]
+    if _is_stopped(process):
+        others = [peer for peer in _living(each) if peer["id"] != lock["id"]]
+        until = " until another peer takes over" if any(map(_can_host, others)) else ""
+        text = f"the host is stopped (state {process['state']}): writes wait{until}"
+        yield wrong(text, _way_out(process))
+    elif lock["silent_for"] > facts["lease"]:
+        text = f"the host has shown no sign of life for {lock['silent_for']:.1f} s"
+        yield wrong(text, f"process {process['pid']} is busy or hangs: examine it, or end it")
+    if answer is None:
+        yield note("the host was not contacted: the folder or its key is not usable")
+    elif answer["error"] is None:
+        yield ok(f"the host answered in {answer['seconds'] * 1000:.1f} ms")
+    else:
+        advice = "" if _is_stopped(process) else f"end process {process['pid']}"
+        yield wrong(f"the host does not answer: {answer['error']}", advice)
+
+
+def host_files(each: Facts, facts: Facts) -> Findings:
+    """Whether others can find the host by its files, and speak its protocol."""
+    if (lock := _host_lock(each)) is None:
+        return
+    own, theirs = facts["versions"], each["rendezvous"]
+    if lock["protocol"] != own["protocol"]:
+        text = f"the host speaks protocol {lock['protocol']}, this memsync {own['protocol']}"
+        yield wrong(text, "use one version of memsync in all processes")
+    if all(other["is_witness"] for other in each["locks"] if other["epoch"] == lock["epoch"]):
+        yield note("the lock of the host was deleted, but its witness exists: the host repairs it")
+    if lock["is_open"] and theirs["id"] != lock["id"]:
+        yield note("the rendezvous file is missing or names another host: the host repairs it")
+    elif theirs["memsync"] not in (None, own["memsync"]):
+        yield note(f"the host has memsync {theirs['memsync']} (Python {theirs['python']})")
+
+
+def peers(each: Facts, facts: Facts) -> Findings:
+    """The other peers: which of them are stopped, and which have no host and why."""
+    lock = _host_lock(each)
+    for peer in _living(each):
+        process = peer["process"]
+        if lock is not None and peer["id"] == lock["id"]:
+            continue
+        if process is None:
+            yield note(f"peer {peer['id']} is running, but its file is damaged")
+            continue
+        only = [word for word, name in _KINDS.items() if peer[name]]
+        text = f"peer {peer['id']}: {_process(process)}, "
+        text += ", ".join([*peer["roles"], *only]) or "read-only"
+        if _is_stopped(process):
+            keeps = " and keeps its writer's place" if "writer" in peer["roles"] else ""
+            yield wrong(f"{text}: it is stopped{keeps}", _way_out(process))
+        elif peer["obstacle"]:
+            yield wrong(f"{text}; it has no host: {peer['obstacle']}")
+        else:
+            yield ok(text)
+
+
+def writers(each: Facts, facts: Facts) -> Findings:
+    """Whether another writer could join."""
+    places = [n for peer in _living(each) if (n := peer["max_writers"]) is not None]
+    writing = [peer for peer in _living(each) if "writer" in peer["roles"]]
+    if places and len(writing) >= min(places):
+        pids = [str(peer["process"]["pid"]) for peer in writing if peer["process"]]
+        taken = f"all {min(places)} writers' places are taken, by processes {_listed(pids)}"
+        advice = "end one, raise network.maxWriters in all peers, or join with peer.roles: []"
+        yield note(f"{taken}: another writer is refused", advice)
+
+
+def stale(each: Facts, facts: Facts) -> Findings:
+    """What dead processes have left behind."""
+    lock = each["lock"] or {"epoch": 0, "held": True}
+    epoch = lock["epoch"]
+    old = {each["epoch"] for each in each["locks"] if each["epoch"] < epoch and not each["held"]}
+    dead = {
+        "files of dead peers": [peer["id"] for peer in each["peers"] if not peer["held"]],
+        "sockets of dead hosts": [
+            path for path, number in each["sockets"].items() if number < epoch + (not lock["held"])
+        ],
+        "locks of earlier epochs": [str(number) for number in sorted(old)],
+        "temporary files": each["temporaries"],
+    }
+    for kind, names in dead.items():
+        if names:
+            yield note(f"stale {kind}: {_listed(names)}; the next host removes them")
+
+
+# -- the system ------------------------------------------------------------------------------------
+
+_LIMITS = {  # kind: how many must be free, what happens otherwise, what to do
+    "descriptors": (128, "a host needs one per peer", "raise it with 'ulimit -n 1024'"),
+    "instances": (2, "folders are polled, which takes longer", "raise it with sysctl"),
+    "watches": (16, "folders are polled, which takes longer", "raise it with sysctl"),
+    "space": (1, "no locks and no peer files can be made", "free some, or set MEMSYNC_DIR"),
+}
+
+
+def versions(facts: Facts) -> Findings:
+    """What the doctor itself runs on."""
+    seen = facts["versions"]
+    name = f"memsync {seen['memsync']} (protocol {seen['protocol']})"
+    yield ok(f"{name}, Python {seen['python']}, {seen['system']}")
+
+
+def limits(facts: Facts) -> Findings:
+    """Whether the system has enough of what memsync needs."""
+    for limit in facts["limits"]:
+        used, most = limit["used"], limit["most"]
+        spare, consequence, advice = _LIMITS[limit["kind"]]
+        text = f"{limit['name']}: " + (f"{most}" if used is None else f"{used} of {most} in use")
+        is_low = most - (used or 0) < spare
+        yield wrong(f"{text}: {consequence}", advice) if is_low else ok(text)
+
+
+def failures(facts: Facts) -> Findings:
+    """What the doctor could not examine because of an error."""
+    yield from (wrong(f"not examined: {failure}") for failure in facts["failures"])
+
+
+# -- what the checks share -------------------------------------------------------------------------
+
+_KINDS = {"clientOnly": "client_only", "serverOnly": "server_only"}
+
+
+def _host_lock(each: Facts) -> Facts | None:
+    """The lock of the living host or candidate, if it can be read."""
+    lock: Facts | None = each["lock"]
+    return lock if lock and lock["held"] and not lock["is_damaged"] else None
+
+
+def _living(each: Facts) -> list[Facts]:
+    return [peer for peer in each["peers"] if peer["held"]]
+
+
+def _is_stopped(process: Facts | None) -> bool:
+    """Whether a process was stopped by a signal or by a debugger."""
+    return process is not None and process["state"] in ("T", "t")
+
+
+def _way_out(process: Facts) -> str:
+    return f"run 'kill -CONT {process['pid']}', or end the process"
+
+
+def _can_host(peer: Facts) -> bool:
+    return not peer["client_only"] and not _is_stopped(peer["process"])
+
+
+def _process(process: Facts) -> str:
+    return f"process {process['pid']}" + (f" ({process['program']})" if process["program"] else "")
+
+
+def _address(lock: Facts) -> str:
+    address = lock["address"]
+    return address if isinstance(address, str) else ":".join(map(str, address))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

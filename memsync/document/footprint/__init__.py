@@ -1,0 +1,1 @@
+"""Read sets and write sets: which places a write depends on and changes."""

@@ -1,0 +1,191 @@
+"""Replay: apply compiled operations to a live object, in place.
+
+The cost depends on the size of the patch, not of the object. Replay is all or nothing: several
+operations are tried on an overlay before the first of them is applied, so a reader never sees a
+rollback.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ...errors import UpdateError
+from ..containers import ReadOnlyDict, to_live, to_plain
+from ..failures import brief, patch_failure
+from ..operations import Operation
+from ..patch.dry_run import DryRun
+from ..patch.overlay import ShadowObject, child
+from ..paths import Parts, above, pointer_index, split
+from .replace import replace_content
+
+_KINDS = ("replace", "add", "remove")
+_SCALARS = frozenset({type(None), bool, int, float, str})
+
+
+def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None:
+    """Apply ``add``, ``remove`` and ``replace`` operations to `root`, in place.
+
+    In a live `ReadOnlyDict` the values become live containers under its guard, which the caller
+    holds. A plain dict gets plain copies. Raises `UpdateError` if an operation cannot be applied,
+    and leaves `root` unchanged. With `fit` the caller guarantees that all operations fit, because
+    they were just compiled against `root` or an equal document, and the check is skipped.
+
+    >>> document = {"a": {"n": 1}}
+    >>> replay(document, [{"op": "replace", "path": "/a/n", "value": 2}])
+    >>> document
+    {'a': {'n': 2}}
+    """
+    if len(operations) > 1 and not fit and not _each_fits(root, operations):
+        _replay_checked(root, operations)
+        return
+    for operation in operations:
+        write(root, operation)
+
+
+def _each_fits(root: Any, operations: list[Operation]) -> bool:
+    """Whether the operations are independent of each other and each of them fits.
+
+    Most updates pass this check and so avoid the overlay, which copies the arrays they change.
+    Several operations may insert and remove elements of one array, unless one of them changes the
+    inside of an element.
+    """
+    lengths: dict[str, int] = {}  # the future length of arrays that gain or lose elements
+    direct: Counter[str] = Counter()  # the number of operations on elements of an array
+    named: set[str] = set()
+    passed: Counter[str] = Counter()  # the number of operations that lead through a place
+    for operation in operations:
+        try:
+            kind, pointer = operation["op"], operation["path"]
+            parents, last = split(pointer)
+            complete = kind == "remove" or ("value" in operation and kind in _KINDS)
+        except (KeyError, TypeError, UpdateError):
+            return False  # the dry run raises the error
+        container = _descend(root, parents)
+        if not complete or last is None or pointer in named:
+            return False
+        if isinstance(container, dict):
+            if kind != "add" and last not in container:
+                return False
+            named.add(pointer)
+        elif isinstance(container, list):
+            array = pointer[: pointer.rindex("/")]
+            length = lengths.get(array, len(container))
+            index = length if last == "-" and kind == "add" else pointer_index(last)
+            if index is None or index > length - (kind != "add"):
+                return False
+            direct[array] += 1
+            if kind == "replace":
+                named.add(pointer)
+            else:
+                lengths[array] = length + (1 if kind == "add" else -1)
+        else:
+            return False
+        passed.update(above(pointer))
+    return named.isdisjoint(passed) and all(passed[array] == direct[array] for array in lengths)
+
+
+def _replay_checked(root: Any, operations: list[Operation]) -> None:
+    """Try all operations on an overlay, then apply them."""
+    dry_run = DryRun(root)
+    values = []
+    for operation in operations:
+        _check(operation)
+        dry_run.apply(operation)
+        if isinstance(root, dict) and not isinstance(dry_run.root, (dict, ShadowObject)):
+            raise patch_failure("bad_value", "the document must stay an object", "")
+        values.append(_converted(root, operation.get("value")))
+    for operation, value in zip(operations, values, strict=True):
+        write(root, operation, value)
+
+
+def _converted(root: Any, value: Any) -> Any:
+    return to_live(value, root._guard) if isinstance(root, ReadOnlyDict) else to_plain(value)
+
+
+def _check(operation: Any) -> None:
+    """Check what `DryRun` assumes, and that the operation is of a kind that can be replayed."""
+    try:
+        split(operation["path"])
+        complete = operation["op"] == "remove" or "value" in operation
+        if complete and operation["op"] in _KINDS:
+            return
+    except (KeyError, TypeError):
+        pass
+    raise _malformed(operation)
+
+
+def _malformed(operation: Any) -> UpdateError:
+    return patch_failure("bad_operand", f"no operation that can be replayed: {brief(operation)}")
+
+
+_UNKNOWN: Any = object()
+
+
+def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
+    """Apply one operation, or raise and change nothing; `converted` is its value, if known."""
+    try:
+        kind, pointer = operation["op"], operation["path"]
+        value = None if kind == "remove" else operation["value"]
+        parents, last = split(pointer)
+    except (KeyError, TypeError):
+        raise _malformed(operation) from None
+    if kind not in _KINDS:
+        raise _malformed(operation)
+    if converted is not _UNKNOWN:
+        value = converted
+    elif type(value) not in _SCALARS:
+        value = _converted(root, value)
+    node = root
+    try:
+        for token in parents:
+            node = _get(node, token)
+    except TypeError:
+        # The path leads through an array or a scalar, which `_descend` handles.
+        node = _descend(root, parents)
+    if last is None:
+        _write_root(root, kind, value)
+    elif isinstance(node, dict):
+        if kind != "add" and last not in node:
+            raise _impossible(pointer)
+        if kind == "remove":
+            dict.__delitem__(node, last)
+        else:
+            dict.__setitem__(node, last, value)
+    elif isinstance(node, list):
+        _write_element(node, kind, last, value, pointer)
+    else:
+        raise _impossible(pointer)
+
+
+# `node[token]` could run the code of a subclass.
+_get = dict.get
+
+
+def _write_root(root: Any, kind: str, value: Any) -> None:
+    if kind == "remove" or not isinstance(value, dict):
+        raise patch_failure("bad_value", "the document must stay an object", "")
+    replace_content(root, value)
+
+
+def _descend(root: Any, tokens: Parts) -> Any:
+    node = root
+    for token in tokens:
+        node = child(node, token)
+    return node
+
+
+def _write_element(array: list[Any], kind: str, token: str, value: Any, pointer: str) -> None:
+    index = len(array) if token == "-" and kind == "add" else pointer_index(token)
+    if index is None or index > len(array) or (kind != "add" and index == len(array)):
+        raise _impossible(pointer)
+    if kind == "add":
+        list.insert(array, index, value)
+    elif kind == "replace":
+        list.__setitem__(array, index, value)
+    else:
+        list.__delitem__(array, index)
+
+
+def _impossible(pointer: str) -> UpdateError:
+    return patch_failure("path_not_viable", f"nothing can be replayed at {pointer!r}", pointer)

@@ -1,0 +1,1 @@
+"""Filters: parsing them, and matching a document against them."""

@@ -1,0 +1,252 @@
+"""The operators that a filter applies to one field: the inside of ``{"field": {...}}``.
+
+A condition is evaluated in one of two ways: `at` a path of a document, traversing arrays as the
+operator requires, or on a `single` value, as ``$elemMatch`` does with elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any, Protocol
+
+from ..failures import failure
+from ..order import (
+    ARRAY,
+    BOOL,
+    NULL,
+    NUMBER,
+    OBJECT,
+    STRING,
+    as_integer,
+    compare,
+    is_number,
+    rank,
+    type_name,
+)
+from ..paths import Parts
+from ..traversal import MISSING, reach
+
+# The array indexes through which matches were found, in order.
+MatchedIndexes = list[int]
+
+
+class Condition(Protocol):
+    """A test of the values that a path reaches."""
+
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool: ...
+
+    def single(self, value: Any) -> bool: ...
+
+
+class Leaf:
+    """True if one of the reached values passes `test`."""
+
+    def __init__(self, test: Callable[[Any], bool], into_leaf: bool = True) -> None:
+        self.single = test
+        self.into_leaf = into_leaf
+
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
+        for value, index in reach(node, parts, 0, self.into_leaf):
+            if self.single(value):
+                if matched is not None and index is not None:
+                    matched.append(index)
+                return True
+        return False
+
+
+class ElementMatch:
+    """``$elemMatch``: true for an array with an element that passes `test`."""
+
+    def __init__(self, test: Callable[[Any], bool]) -> None:
+        self.test = test
+
+    def _index(self, value: Any) -> int | None:
+        if not isinstance(value, list):
+            return None
+        return next(
+            (index for index, item in enumerate(list.__iter__(value)) if self.test(item)), None
+        )
+
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
+        for value, outer in reach(node, parts, 0, False):
+            index = self._index(value)
+            if index is not None:
+                if matched is not None:
+                    matched.append(index if outer is None else outer)
+                return True
+        return False
+
+    def single(self, value: Any) -> bool:
+        return self._index(value) is not None
+
+
+class AllOf:
+    """True if all conditions are; true if there are none."""
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self.conditions = conditions
+
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
+        return all(condition.at(node, parts, matched) for condition in self.conditions)
+
+    def single(self, value: Any) -> bool:
+        return all(condition.single(value) for condition in self.conditions)
+
+
+class Negation:
+    """True if the condition is false; reports no matched indexes."""
+
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
+
+    def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
+        return not self.condition.at(node, parts, None)
+
+    def single(self, value: Any) -> bool:
+        return not self.condition.single(value)
+
+
+def equality(operand: Any) -> Condition:
+    """``$eq``, also for a plain value; null also matches a missing field."""
+    return Leaf(_comparison(operand, lambda order: order == 0, or_equal=True))
+
+
+def _comparison(
+    operand: Any, wanted: Callable[[int], bool], or_equal: bool
+) -> Callable[[Any], bool]:
+    kind = rank(operand)
+
+    def test(value: Any) -> bool:
+        if value is MISSING:
+            return kind == NULL and or_equal
+        return rank(value) == kind and wanted(compare(value, operand))
+
+    return test
+
+
+def _greater(operand: Any) -> Condition:
+    return Leaf(_comparison(operand, lambda order: order > 0, or_equal=False))
+
+
+def _at_least(operand: Any) -> Condition:
+    return Leaf(_comparison(operand, lambda order: order >= 0, or_equal=True))
+
+
+def _less(operand: Any) -> Condition:
+    return Leaf(_comparison(operand, lambda order: order < 0, or_equal=False))
+
+
+def _at_most(operand: Any) -> Condition:
+    return Leaf(_comparison(operand, lambda order: order <= 0, or_equal=True))
+
+
+def require_array(name: str, operand: Any) -> list[Any]:
+    if not isinstance(operand, list):
+        raise failure("bad_value", f"{name} needs an array, not {type_name(operand)}")
+    return operand
+
+
+def is_operator_object(value: Any) -> bool:
+    """Whether a filter's value is an object of operators rather than a value to compare with."""
+    return isinstance(value, dict) and next(iter(value), "").startswith("$")
+
+
+def _one_of(operand: Any) -> Condition:
+    tests = []
+    for item in require_array("$in", operand):
+        if is_operator_object(item):
+            raise failure("bad_value", "$in cannot contain operators")
+        tests.append(_comparison(item, lambda order: order == 0, or_equal=True))
+    return Leaf(lambda value: any(test(value) for test in tests))
+
+
+def _exists(operand: Any) -> Condition:
+    present = Leaf(lambda value: value is not MISSING)
+    wanted = (
+        operand is not None and operand is not False and not (is_number(operand) and not operand)
+    )
+    return present if wanted else Negation(present)
+
+
+# Names and numbers of the BSON types. Types without JSON values are accepted but never match.
+_TYPE_RANKS = {
+    "string": STRING, 2: STRING, "object": OBJECT, 3: OBJECT, "array": ARRAY, 4: ARRAY,
+    "bool": BOOL, 8: BOOL, "null": NULL, 10: NULL, "number": NUMBER,
+}  # fmt: skip
+_NUMBER_TYPES = {
+    1: "double",
+    16: "int",
+    18: "long",
+    "double": "double",
+    "int": "int",
+    "long": "long",
+}
+_FOREIGN_TYPES = {
+    "binData", 5, "undefined", 6, "objectId", 7, "date", 9, "regex", 11, "dbPointer", 12,
+    "javascript", 13, "symbol", 14, "javascriptWithScope", 15, "timestamp", 17, "decimal", 19,
+    "minKey", -1, "maxKey", 127,
+}  # fmt: skip
+
+
+def _has_type(operand: Any) -> Condition:
+    tests = [_type_test(name) for name in (operand if isinstance(operand, list) else [operand])]
+    if not tests:
+        raise failure("bad_value", "$type needs at least one type", code=9)
+    return Leaf(lambda value: value is not MISSING and any(test(value) for test in tests))
+
+
+def _type_test(name: Any) -> Callable[[Any], bool]:
+    key = name if isinstance(name, str) else as_integer(name)
+    if key in _TYPE_RANKS:
+        wanted = _TYPE_RANKS[key]
+        return lambda value: rank(value) == wanted
+    if key in _NUMBER_TYPES:
+        number = _NUMBER_TYPES[key]
+        return lambda value: type_name(value) == number
+    if key is not None and key in _FOREIGN_TYPES:
+        return lambda value: False
+    raise failure("bad_value", f"$type: unknown type {name!r}")
+
+
+def _modulo(operand: Any) -> Condition:
+    items = require_array("$mod", operand)
+    if len(items) != 2 or not all(map(is_number, items)):
+        raise failure("bad_value", "$mod needs an array of two numbers: [divisor, remainder]")
+    divisor, remainder = (int(item) for item in items)
+    if divisor == 0:
+        raise failure("bad_value", "$mod: the divisor cannot be 0")
+
+    def test(value: Any) -> bool:
+        # The result has the sign of the dividend, as in C++, not that of the divisor, as in Python.
+        if not is_number(value) or not isfinite(value):
+            return False
+        whole = int(value)
+        modulus = abs(whole) % abs(divisor)
+        return (modulus if whole >= 0 else -modulus) == remainder
+
+    return Leaf(test)
+
+
+def _size(operand: Any) -> Condition:
+    size = as_integer(operand)
+    if size is None or size < 0:
+        raise failure("bad_value", "$size needs a whole number that is not negative")
+    return Leaf(lambda value: isinstance(value, list) and len(value) == size, into_leaf=False)
+
+
+# The operators whose operand contains no other condition. `query` adds those that nest.
+PLAIN_PARSERS: dict[str, Callable[[Any], Condition]] = {
+    "$eq": equality,
+    "$exists": _exists,
+    "$gt": _greater,
+    "$gte": _at_least,
+    "$in": _one_of,
+    "$lt": _less,
+    "$lte": _at_most,
+    "$mod": _modulo,
+    "$ne": lambda operand: Negation(equality(operand)),
+    "$nin": lambda operand: Negation(_one_of(operand)),
+    "$size": _size,
+    "$type": _has_type,
+}

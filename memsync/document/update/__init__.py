@@ -1,0 +1,1 @@
+"""MongoDB's update operators, compiled to RFC 6902 operations."""

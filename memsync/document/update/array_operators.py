@@ -1,0 +1,304 @@
+"""The update operators on arrays: ``$push $addToSet $pop $pull $pullAll``.
+
+They return a `Splice` wherever possible, so that a patch names only the elements that are added and
+removed, not the whole array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cmp_to_key
+from typing import Any, NamedTuple
+
+from ..failures import brief, failure
+from ..order import (
+    as_integer,
+    compare,
+    equal,
+    equality_key,
+    identical,
+    is_number,
+    type_name,
+)
+from ..paths import pointer_index
+from ..query.query import PULL_OPERATORS, parse_condition, parse_query
+from ..traversal import MISSING
+from ..values import normalize
+from .operators import (
+    UNCHANGED,
+    Absent,
+    Change,
+    Context,
+    Operator,
+    Rearranged,
+    Splice,
+    Target,
+)
+
+
+def _require_array(name: str, current: Any, target: Target, code: int = 0) -> list[Any]:
+    if isinstance(current, list):
+        return current
+    raise failure(
+        "not_array",
+        f"{name}: the field {target.path!r} is {type_name(current)}, not an array",
+        target.path,
+        code,
+    )
+
+
+class Push(NamedTuple):
+    """The operand of ``$push`` with its modifiers."""
+
+    values: list[Any]
+    position: int | None = None
+    limit: int | None = None
+    key: Callable[[Any], Any] | None = None
+
+
+_MODIFIERS = ("$each", "$position", "$slice", "$sort")
+
+
+def _prepare_push(operand: Any, target: Target) -> Push:
+    if not isinstance(operand, dict) or "$each" not in operand:
+        return Push([normalize(operand, target.path, target.depth + 1)])
+    # Only the values become part of the document, so only they are checked at their depth in it.
+    modifiers = {
+        name: normalize(value, target.path, target.depth if name == "$each" else 0)
+        for name, value in dict.items(operand)
+    }
+    for name in modifiers:
+        if name not in _MODIFIERS:
+            raise failure("bad_value", f"$push: unknown modifier {name!r}", target.path)
+    values = modifiers["$each"]
+    if not isinstance(values, list):
+        raise failure(
+            "bad_value", f"$push: $each needs an array, not {type_name(values)}", target.path
+        )
+    limit = _whole_number("$slice", modifiers, target)
+    key = _sort_key(modifiers["$sort"], target) if "$sort" in modifiers else None
+    return Push(values, _whole_number("$position", modifiers, target), limit, key)
+
+
+def _whole_number(name: str, modifiers: dict[str, Any], target: Target) -> int | None:
+    if name not in modifiers:
+        return None
+    number = as_integer(modifiers[name])
+    if number is None:
+        raise failure(
+            "bad_value",
+            f"$push: {name} needs a 64-bit integer, not {brief(modifiers[name])}",
+            target.path,
+        )
+    return number
+
+
+def _sort_key(pattern: Any, target: Target) -> Callable[[Any], Any]:
+    if not isinstance(pattern, dict):
+        _require_direction(pattern, target)
+        return cmp_to_key(lambda left, right: compare(left, right) * int(pattern))
+    if not pattern:
+        raise failure("bad_value", "$push: $sort needs at least one field", target.path)
+    keys = []
+    for field, direction in pattern.items():
+        _require_direction(direction, target)
+        if "" in field.split("."):
+            raise failure(
+                "bad_value", f"$push: the $sort field {field!r} has an empty part", target.path
+            )
+        keys.append((field.split("."), int(direction)))
+
+    def compare_elements(left: Any, right: Any) -> int:
+        for parts, direction in keys:
+            order = compare(_sort_value(left, parts), _sort_value(right, parts))
+            if order:
+                return order * direction
+        return 0
+
+    return cmp_to_key(compare_elements)
+
+
+def _require_direction(direction: Any, target: Target) -> None:
+    if not is_number(direction) or direction not in (1, -1):
+        raise failure(
+            "bad_value",
+            f"$push: $sort needs 1, -1 or an object of fields with 1 or -1, not {brief(direction)}",
+            target.path,
+        )
+
+
+def _sort_value(element: Any, parts: list[str]) -> Any:
+    """Return the value to sort by, or null if there is none. Paths enter arrays by index."""
+    if not isinstance(element, dict):
+        return None
+    for part in parts:
+        if isinstance(element, dict):
+            element = dict.get(element, part)
+        elif isinstance(element, list):
+            index = pointer_index(part)
+            element = element[index] if index is not None and index < len(element) else None
+        else:
+            return None
+    return element
+
+
+def _push(current: Any, push: Push, target: Target, context: Context) -> Any:
+    if current is MISSING:
+        return _sliced(_sorted(push.values, push.key), push.limit)
+    array = _require_array("$push", current, target)
+    position = _insertion_index(len(array), push.position)
+    if push.key is None:
+        change = _splice(len(array), position, push)
+        return UNCHANGED if _changes_nothing(array, change) else change
+    pushed = list.copy(array)
+    pushed[position:position] = push.values
+    return Rearranged(_sliced(_sorted(pushed, push.key), push.limit))
+
+
+def _insertion_index(length: int, position: int | None) -> int:
+    if position is None:
+        return length
+    return max(0, length + position) if position < 0 else min(position, length)
+
+
+def _sorted(values: list[Any], key: Callable[[Any], Any] | None) -> list[Any]:
+    return values if key is None else sorted(values, key=key)
+
+
+def _sliced(values: list[Any], limit: int | None) -> list[Any]:
+    if limit is None:
+        return values
+    return values[:limit] if limit >= 0 else values[limit:]
+
+
+def _splice(length: int, position: int, push: Push) -> Any:
+    """Combine insertion and ``$slice``, so that no value is inserted and cut off again."""
+    moved = len(push.values)
+    first, last = _window(length + moved, push.limit)
+    # Insertion shifts the old elements after it by `moved`.
+    behind = _outside(position, length, first - moved, last - moved)
+    before = _outside(0, position, first, last)
+    values = push.values[max(0, first - position) : max(0, last - position)]
+    if not (behind or before or values):
+        return UNCHANGED
+    return Splice(behind + before, position - len(before), values)
+
+
+def _changes_nothing(array: list[Any], change: Any) -> bool:
+    """Whether ``$slice`` cuts off the same values that are inserted, so the array stays equal."""
+    if change is UNCHANGED or len(change.removed) != len(change.values):
+        return False
+    result = list.copy(array)
+    for index in change.removed:
+        del result[index]
+    result[change.at : change.at] = change.values
+    return identical(result, array)
+
+
+def _window(total: int, limit: int | None) -> tuple[int, int]:
+    """Return the range of a result of `total` elements that ``$slice`` keeps, as start and stop."""
+    if limit is None:
+        return 0, total
+    return (0, min(limit, total)) if limit >= 0 else (max(0, total + limit), total)
+
+
+def _outside(low: int, high: int, first: int, last: int) -> list[int]:
+    """Return the indexes in ``[low, high)`` that are not in ``[first, last)``, in reverse order."""
+    first = min(max(first, low), high)
+    last = min(max(last, first), high)
+    return [*range(high - 1, last - 1, -1), *range(first - 1, low - 1, -1)]
+
+
+def _prepare_add_to_set(operand: Any, target: Target) -> list[Any]:
+    if not isinstance(operand, dict) or next(iter(operand), "") != "$each":
+        return [normalize(operand, target.path, target.depth + 1)]
+    values = normalize(operand["$each"], target.path, target.depth)
+    if not isinstance(values, list):
+        raise failure(
+            "type_mismatch",
+            f"$addToSet: $each needs an array, not {type_name(values)}",
+            target.path,
+        )
+    if len(operand) > 1:
+        raise failure("bad_value", "$addToSet: nothing may follow $each", target.path)
+    return _without_known(values, [])
+
+
+def _without_known(values: list[Any], known: list[Any]) -> list[Any]:
+    """Return `values` without duplicates and without those in `known`."""
+    seen = set(map(equality_key, list.__iter__(known)))
+    fresh: list[Any] = []
+    for value in values:
+        key = equality_key(value)
+        if key not in seen:
+            seen.add(key)
+            fresh.append(value)
+    return fresh
+
+
+def _add_to_set(current: Any, values: list[Any], target: Target, context: Context) -> Any:
+    if current is MISSING:
+        return values
+    array = _require_array("$addToSet", current, target)
+    fresh = _without_known(values, array)
+    return Splice((), len(array), fresh) if fresh else UNCHANGED
+
+
+def _prepare_pop(operand: Any, target: Target) -> int:
+    end = as_integer(normalize(operand, target.path))
+    if end not in (1, -1):
+        raise failure(
+            "bad_value",
+            f"$pop: {target.path!r} needs 1 (the last) or -1 (the first), not {brief(operand)}",
+            target.path,
+            code=9,
+        )
+    return end
+
+
+def _pop(current: Any, end: int, target: Target, context: Context) -> Any:
+    array = _require_array("$pop", current, target, code=14)
+    if not array:
+        return UNCHANGED
+    return Splice((len(array) - 1 if end == 1 else 0,), 0, ())
+
+
+def _prepare_pull(operand: Any, target: Target) -> Callable[[Any], bool]:
+    wanted = normalize(operand, target.path)
+    if not isinstance(wanted, dict):
+        return lambda item: equal(item, wanted)
+    if next(iter(wanted), None) in PULL_OPERATORS:
+        condition = parse_condition(wanted)
+        return lambda item: condition.at(item, (), None)
+    query = parse_query(wanted)
+    return lambda item: isinstance(item, dict) and query(item)
+
+
+def _prepare_pull_all(operand: Any, target: Target) -> Callable[[Any], bool]:
+    values = normalize(operand, target.path)
+    if not isinstance(values, list):
+        raise failure(
+            "bad_value",
+            f"$pullAll: {target.path!r} needs an array, not {type_name(values)}",
+            target.path,
+        )
+    unwanted = frozenset(map(equality_key, values))
+    return lambda item: equality_key(item) in unwanted
+
+
+def _culling(name: str) -> Change:
+    def change(current: Any, unwanted: Any, target: Target, context: Context) -> Any:
+        array = _require_array(name, current, target)
+        removed = [index for index, item in enumerate(list.__iter__(array)) if unwanted(item)]
+        return Splice(removed[::-1], 0, ()) if removed else UNCHANGED
+
+    return change
+
+
+ARRAY_OPERATORS = (
+    Operator("$push", _prepare_push, _push),
+    Operator("$addToSet", _prepare_add_to_set, _add_to_set),
+    Operator("$pop", _prepare_pop, _pop, Absent.IGNORES_IF_POSSIBLE),
+    Operator("$pull", _prepare_pull, _culling("$pull"), Absent.IGNORES_IF_POSSIBLE),
+    Operator("$pullAll", _prepare_pull_all, _culling("$pullAll"), Absent.IGNORES_IF_POSSIBLE),
+)

@@ -1,0 +1,276 @@
+"""The update compiler: MongoDB's operators and a document in, RFC 6902 operations out.
+
+Each step is computed against the document. Usually its path leads through objects to an existing
+value. Its operations are then final, because no other step of the update can change the same place.
+Steps that create something may depend on each other (a common parent, the end of an array), so they
+are tried on an overlay one after the other, and the result is the net difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..failures import ForeignValueError, failure
+from ..live.replay import replay
+from ..operations import Operation
+from ..patch.array_diff import array_operations, patch_size, splice_operations
+from ..patch.dry_run import DryRun
+from ..patch.overlay import is_shadow, plain
+from ..paths import parse_path, pointer_of
+from ..query.array_filters import Filters, parse_array_filters
+from ..sizes import OPERATION_BYTES, estimated_size
+from ..traversal import MISSING
+from ..values import detached, explain_foreign, normalize
+from .operators import (
+    REMOVED,
+    UNCHANGED,
+    Absent,
+    Context,
+    Rearranged,
+    Splice,
+)
+from .plan import RENAME, Step, build_plan, plan_for, planned
+from .positional import expand
+from .resolve import create, require_viable, resolve
+
+
+def compile_update(
+    document: dict[str, Any],
+    update: dict[str, Any],
+    *,
+    array_filters: list[dict[str, Any]] | None = None,
+    filter: dict[str, Any] | None = None,
+    now: Any = None,
+    insert: bool = False,
+) -> list[Operation]:
+    """Compile an update to RFC 6902 operations for a document, which does not change.
+
+    `array_filters` selects the elements for ``$[id]``. `filter` is the query that resolves the
+    positional ``$``. `now` is an aware datetime for ``$currentDate``, needed only if that operator
+    is evaluated. `insert` enables ``$setOnInsert``. Semantics are those of MongoDB 8.
+
+    The operations hold detached values; ``[]`` means that nothing changes.
+
+    Raises `UpdateError` (``kind``, ``path``, ``server_code``), `NotSerializableError` for values
+    that JSON cannot hold, and `UsageError` if `now` is needed but missing.
+
+    >>> compile_update({"a": {"n": 1}}, {"$inc": {"a.n": 2}})
+    [{'op': 'replace', 'path': '/a/n', 'value': 3}]
+    """
+    filters = _NO_FILTERS if array_filters is None else parse_array_filters(array_filters)
+    plan, operands = planned(update, filters)
+    context = Context(now, insert) if insert or now is not None else _NO_CONTEXT
+    try:
+        step = plan.single
+        if step is not None:
+            raw = update[step.name][step.field]
+            operand = step.prepare(raw, step) if operands is None else operands[0]
+            operations = _direct_operations(document, step, operand, context)
+            if operations is None:
+                operations, _ = resolved_operations(document, step, operand, context)
+            return operations
+        if operands is None:
+            # Check all operands before the first step reads the document.
+            operands = [step.prepare(update[step.name][step.field], step) for step in plan.given]
+        if plan.dynamic:
+            # Each place gets its own copy of the value.
+            steps = (
+                (step, step.prepare(update[step.name][step.field], step))
+                for step in expand(plan, document, filters, filter)
+            )
+        else:
+            steps = ((plan.given[index], operands[index]) for index in plan.order)
+        return _compile(document, steps, context, plan.ambiguous)
+    except (ForeignValueError, RecursionError):
+        explain_foreign(document)
+        raise
+
+
+_NO_FILTERS: Filters = {}
+_NO_CONTEXT = Context(None, False)
+
+
+def _compile(
+    document: Any, steps: Iterable[tuple[Step, Any]], context: Context, ambiguous: bool
+) -> list[Operation]:
+    final: list[Operation] = []
+    dry_run = DryRun(document)
+    for step, operand in steps:
+        direct = None
+        if not ambiguous and step.operator is not RENAME:
+            direct = _direct_operations(document, step, operand, context)
+        if direct is not None:
+            final += direct
+            continue
+        operations, independent = resolved_operations(dry_run.root, step, operand, context)
+        if independent and not ambiguous:
+            final += operations
+        else:
+            for operation in operations:
+                dry_run.apply(operation)
+    return final + dry_run.operations() if dry_run.root is not document else final
+
+
+def apply_update(
+    document: dict[str, Any],
+    update: dict[str, Any],
+    *,
+    array_filters: list[dict[str, Any]] | None = None,
+    filter: dict[str, Any] | None = None,
+    now: Any = None,
+    insert: bool = False,
+) -> dict[str, Any]:
+    """Return a new document with the update applied; `document` itself does not change.
+
+    Arguments and errors are those of `compile_update`.
+
+    >>> apply_update({"a": [1]}, {"$push": {"a": 2}})
+    {'a': [1, 2]}
+    """
+    result: dict[str, Any] = normalize(document)
+    operations = compile_update(
+        result, update, array_filters=array_filters, filter=filter, now=now, insert=insert
+    )
+    replay(result, operations)
+    return result
+
+
+def check_update(
+    update: dict[str, Any], array_filters: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return a detached copy of `update` if some document could accept it.
+
+    This checks everything that does not depend on the document: operators, operands, paths,
+    conflicts between paths, and values. Identifiers are compared with `array_filters` only if that
+    is given. Raises what `compile_update` would raise.
+
+    >>> check_update({"$inc": {"n": 1}})
+    {'$inc': {'n': 1}}
+    """
+    if array_filters is None:
+        build_plan(update, lambda identifier: True)
+    else:
+        filters = parse_array_filters(array_filters)
+        plan_for(update, filters)
+        # Also checks the operands, which `plan_for` may skip.
+        build_plan(update, filters.__contains__)
+    # Each value has been checked at its depth in the document; this call only copies.
+    checked: dict[str, Any] = normalize(update, depth=-_WRAPPING)
+    return checked
+
+
+# The containers around a value in an update: operators, fields, modifiers, and $each.
+_WRAPPING = 4
+
+
+def _direct_operations(
+    document: Any, step: Step, operand: Any, context: Context
+) -> list[Operation] | None:
+    """Return the operations of a step whose path leads through objects to a value, else None.
+
+    No other step of the same update can affect them.
+    """
+    node = document
+    try:
+        for part in step.parents:
+            node = _get(node, part)
+        current = _get(node, step.last, MISSING)
+    except TypeError:
+        return None  # a parent is missing, or is an array or a scalar
+    if current is MISSING:
+        return None
+    new = step.change(current, operand, step, context)
+    if type(new) in _PLAIN_TYPES:
+        return [{"op": "replace", "path": step.pointer, "value": new}]
+    return [] if new is UNCHANGED else _write(step.pointer, current, new, False)
+
+
+# `node[part]` could run the code of a subclass and add keys to a defaultdict.
+_get = dict.get
+# The types of new values; other types describe a change.
+_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, dict, list})
+
+
+def resolved_operations(
+    root: Any, step: Step, operand: Any, context: Context
+) -> tuple[list[Operation], bool]:
+    """Return the operations of any step, and whether they are independent of all other steps.
+
+    `root` is the document after the previous steps, possibly a shadow.
+    """
+    if step.operator is RENAME:
+        return _rename(root, step, context), False
+    resolved = resolve(root, step.parts)
+    if resolved.exists:
+        current = plain(resolved.node) if is_shadow(resolved.node) else resolved.node
+        new = step.change(current, operand, step, context)
+        if new is UNCHANGED:
+            return [], True
+        return _write(pointer_of(resolved.tokens), current, new, resolved.in_array), True
+    absent = step.operator.absent
+    if absent is Absent.CREATES:
+        new = step.change(MISSING, operand, step, context)
+        return ([] if new is UNCHANGED else create(resolved, step, new)), False
+    if absent is Absent.IGNORES_IF_POSSIBLE:
+        require_viable(resolved, step.name, step.path)
+    return [], True
+
+
+def _write(pointer: str, current: Any, new: Any, in_array: bool) -> list[Operation]:
+    """Return the operations that write a new value, or change an array, at an existing place."""
+    kind = type(new)
+    if kind is Splice:
+        return _splice(pointer, current, new)
+    if kind is Rearranged:
+        return _rearrange(pointer, current, new.values)
+    if new is not REMOVED:
+        return [{"op": "replace", "path": pointer, "value": new}]
+    if not in_array:
+        return [{"op": "remove", "path": pointer}]
+    # Removing an element would move the others. Like the server, leave a null.
+    return [] if current is None else [{"op": "replace", "path": pointer, "value": None}]
+
+
+def _splice(pointer: str, array: list[Any], splice: Splice) -> list[Operation]:
+    if 2 * len(splice.removed) > len(array) and len(splice.removed) > 1:
+        # More is removed than stays: a replacement is shorter unless the rest is large.
+        gone = set(splice.removed)
+        kept = [item for index, item in enumerate(list.__iter__(array)) if index not in gone]
+        removals = len(splice.removed) * (OPERATION_BYTES + len(pointer))
+        if estimated_size(kept, removals) < removals:
+            kept[splice.at : splice.at] = splice.values
+            return [{"op": "replace", "path": pointer, "value": detached(kept)}]
+    return splice_operations(pointer, splice.removed, splice.at, splice.values)
+
+
+def _rearrange(pointer: str, array: list[Any], values: list[Any]) -> list[Operation]:
+    operations = array_operations(pointer, list.copy(array), values)
+    if len(operations) > 1 and 2 * len(operations) > len(values):
+        size = patch_size(operations)
+        if OPERATION_BYTES + len(pointer) + estimated_size(values, size) < size:
+            return [{"op": "replace", "path": pointer, "value": detached(values)}]
+    for operation in operations:
+        if "value" in operation:
+            operation["value"] = detached(operation["value"])
+    return operations
+
+
+def _rename(root: Any, step: Step, context: Context) -> list[Operation]:
+    source = resolve(root, parse_path(step.field).parts)
+    if not source.exists:
+        require_viable(source, "$rename", step.field)
+        return []
+    target = resolve(root, step.parts)
+    for resolved, path in ((source, step.field), (target, step.path)):
+        if resolved.through_array:
+            raise failure(
+                "bad_value", f"$rename: {path!r} leads through an array, which it must not", path
+            )
+    value = normalize(plain(source.node), step.path, step.depth)
+    taken = {"op": "remove", "path": pointer_of(source.tokens)}
+    if not target.exists:
+        return [*create(target, step, value), taken]
+    if step.change(plain(target.node), value, step, context) is UNCHANGED:
+        return [taken]
+    return [{"op": "replace", "path": pointer_of(target.tokens), "value": value}, taken]

@@ -1,0 +1,221 @@
+"""What a handle is before, between and after its time in a group: start, stop, fork, pickle, exit.
+
+A handle starts an engine with a participant, and a later start makes new ones: a peer's id is never
+used again. A handle that was forked or pickled joins as a peer of its own at its first use. When
+the process ends, every engine leaves its group within two seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing import util
+from typing import Any
+
+from .document import normalize
+from .engine import Engine, EngineFactory
+from .errors import NotStartedError, OptionsError, UsageError
+from .options import check_name, load_options, stated, unavailable
+from .runtime import forks
+from .runtime.dispatcher import Dispatcher
+from .runtime.edits import Editor
+from .runtime.participant import Participant
+
+_STOP_PATIENCE = 5.0  # seconds that stop() waits for writes under way and for the engine
+_EXIT_PATIENCE = 2.0  # seconds that a process takes at most to leave its groups when it ends
+
+_engines: set[Engine] = set()  # those that leave their groups when this process ends
+_registered_in = 0  # the process in which that is arranged
+
+
+def engine_factory(name: str) -> EngineFactory:
+    """The engine that the option ``engine`` names, imported at first use."""
+    if name == "memory":
+        from .memory.engine import MemoryEngine
+
+        return MemoryEngine
+    from .manager.driver import Driver
+
+    return Driver
+
+
+class DataBeforeStart:
+    """What ``mem.data`` finds while the handle holds none: it joins, or says what to call.
+
+    Without a ``__set__`` it is shadowed by the handle's own entry, so that reading costs no call.
+    """
+
+    def __get__(self, handle: Any, owner: Any = None) -> Any:
+        if handle is None:
+            return self
+        handle._participating()
+        return handle.__dict__["data"]
+
+
+class Lifecycle(forks.Forkable):
+    """The part of a handle that starts and stops; `MemSync` adds what can be done in between."""
+
+    def _setup(
+        self,
+        name: str,
+        data: Mapping[str, Any] | None,
+        options: Mapping[str, Any] | None,
+        *,
+        rpc: Mapping[str, Callable[..., Any]] | None = None,
+        yaml_options: Mapping[str, Any] | None = None,
+        source: str | None = None,
+    ) -> None:
+        self.name = check_name(name)
+        if data is not None and not isinstance(data, dict):
+            raise UsageError(f"data must be a dict, not {type(data).__name__}")
+        if rpc:
+            raise OptionsError("rpc is not available in this version of memsync")
+        self._founding: dict[str, Any] = normalize(data or {})
+        self._options = load_options(options, yaml_options=yaml_options, source=source)
+        self._factory = engine_factory(self._options.engine)
+        self._where = self._factory.place()
+        self._joins_at_use = False
+        self._reset()
+        forks.watch(self)
+
+    def _reset(self) -> None:
+        self._engine: Engine | None = None
+        self._joining: Engine | None = None  # while start() is under way
+        self._starting = threading.Lock()
+        self._dispatcher = Dispatcher()
+        self._editor = Editor()
+        self.__dict__.pop("data", None)
+
+    def start(self) -> str:
+        """Join the group, or found it; returns ``"host"`` or ``"client"``. Idempotent.
+
+        Raises `RendezvousError`, `AuthenticationFailedError`, `ProtocolError`, `MaxWritersError`,
+        `HostUnresponsiveError` (after the option ``timeout``, in seconds) and `OptionsError`. A
+        start that failed leaves nothing behind and may be repeated.
+        """
+        with self._starting:
+            engine = self._engine
+            if engine is not None and not engine.is_ended:
+                return engine.status().status
+            missing = unavailable(self._options)
+            if missing:
+                raise OptionsError(
+                    f"not available in this version of memsync: {', '.join(missing)}"
+                )
+            self._dispatcher.open()
+            engine = self._factory(
+                self.name, self._where, self._founding, self._options, self._dispatcher.announce
+            )
+            self._joining = engine
+            try:
+                role = engine.start(self._options.timeout)
+                self._engine = engine
+            finally:
+                self._joining = None
+            self.__dict__["data"] = engine.participant.replica.live
+            _leave_at_exit(engine)
+            return role
+
+    def stop(self) -> None:
+        """Leave the group; what is on its way is sent first. Idempotent.
+
+        The last state stays readable. A later `start` joins as a new peer.
+        """
+        with self._starting:
+            engine = self._engine
+            if engine is None:
+                return
+            engine.stop(_STOP_PATIENCE)
+            _engines.discard(engine)
+            self._dispatcher.stop(timeout=1)
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What travels is name, data, options and folder, never the key; see `_rejoin`."""
+        options = stated(self._options)
+        return _rejoin, (type(self), self.name, self._founding, options, self._where)
+
+    def after_fork(self) -> None:
+        """In a forked child the handle joins as a peer of its own when it is first used."""
+        self._starting = threading.Lock()
+        engine = self._engine
+        if engine is None or engine.is_ended:
+            return
+        engine.close_after_fork()
+        self._joins_at_use = True
+        self._reset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "data":
+            raise TypeError(
+                "mem.data cannot be replaced: change the object with mem.patch({'$set': {...}}) or "
+                "inside 'with mem.edit() as draft:'"
+            )
+        super().__setattr__(name, value)
+
+    def _running(self) -> Engine:
+        """The engine, in its group."""
+        engine = self._started()
+        if engine.is_ended:
+            raise NotStartedError(f"MemSync({self.name!r}) has stopped: call start() again")
+        return engine
+
+    def _participating(self) -> Participant:
+        """The participant of the running engine."""
+        participant: Participant = self._running().participant
+        return participant
+
+    def _started(self) -> Engine:
+        """The engine, in its group or stopped."""
+        engine = self._engine
+        if engine is not None:
+            return engine
+        if not self._joins_at_use:
+            raise NotStartedError(
+                f"MemSync({self.name!r}) is not started: call start() first, or use it as "
+                "'with MemSync(...) as mem:'"
+            )
+        self.start()
+        assert self._engine is not None
+        return self._engine
+
+
+def _rejoin(
+    cls: type[Any], name: str, data: dict[str, Any], options: dict[str, Any], where: str
+) -> Any:
+    """A handle that came from another process: it joins as a peer of its own when first used."""
+    handle = cls(name, data, options)
+    handle._where = where
+    handle._joins_at_use = True
+    return handle
+
+
+def _leave_at_exit(engine: Engine) -> None:
+    """Have an engine leave its group when the process ends, in a multiprocessing child as well."""
+    global _registered_in
+    _engines.add(engine)
+    if _registered_in != os.getpid():
+        _registered_in = os.getpid()
+        util.Finalize(None, _leave_all, exitpriority=100)
+
+
+def stop_all_in(where: str) -> None:
+    """Stop everything that this process has started in a rendezvous folder; for tests."""
+    for handle in forks.watched():
+        if isinstance(handle, Lifecycle) and handle._where == where:
+            handle.stop()
+    for engine in list(_engines):  # those whose handles are gone
+        if engine.where == where and engine.pid == os.getpid():
+            engine.stop(_STOP_PATIENCE)
+            _engines.discard(engine)
+
+
+def _leave_all() -> None:
+    deadline = time.monotonic() + _EXIT_PATIENCE
+    for engine in list(_engines):
+        if engine.pid == os.getpid() and not engine.is_ended:
+            engine.stop(max(deadline - time.monotonic(), 0.1))

@@ -1,0 +1,360 @@
+"""A client's side of its one connection to the host: joining, following, answering.
+
+Which thread reads and which sends is told in `stream`. A link is *lost* when its connection ends,
+when the host no longer reigns, or when a reader was interrupted in the middle of a message; it is
+then fenced: nothing new can come in any more, what has arrived is still taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import time
+from typing import Any
+
+from ...errors import MemSyncError, ProtocolError, from_wire
+from ...replication.codec import HEADER, frame
+from ...replication.concern import Await, Reached
+from ...replication.entries import Decision, Entry, SnapshotPart
+from ...replication.replica import Outcome
+from ...replication.writes import Write
+from ...runtime.pending import PendingWrite
+from ..context import PeerContext
+from ..folder.records import Reign
+from ..platform.task import Life, Ready, Receive, Select, live
+from ..transport.channel import Channel, ChannelLost
+from ..transport.messages import (
+    Applied,
+    Confirm,
+    Fetch,
+    Grant,
+    Leave,
+    Ping,
+    Pong,
+    Refused,
+    Resend,
+    Source,
+    Welcome,
+    parse,
+)
+from .host_watch import HostWatch
+from .round_trip import RoundTrip
+from .stream import SharedStream
+
+log = logging.getLogger("memsync.link")
+
+
+class Link:
+    """A client's connection to the host of `reign`."""
+
+    status = "client"
+    leaves_file = True
+    handing_over = False
+
+    def __init__(self, ctx: PeerContext, reign: Reign, channel: Channel) -> None:
+        self.reign = reign
+        self.granted: Grant | None = None
+        self._ctx = ctx
+        self._participant = ctx.participant
+        self._machine = ctx.machine
+        self._stream = SharedStream(ctx, channel, self._is_answer_due)
+        self._watch = HostWatch(ctx, reign, self._stream)
+        self._is_joined = False
+        self._must_confirm = False
+        self._welcome: Welcome | None = None
+        self._refusal: MemSyncError | None = None
+        self._pings: dict[int, RoundTrip] = {}
+
+    @property
+    def lost(self) -> bool:
+        """Whether the link has ended."""
+        return self._stream.lost
+
+    # -- joining (driver) ------------------------------------------------------------------------
+
+    def join(self, deadline: float) -> Life[None]:
+        """Wait until this peer is level with the host and may write.
+
+        Raises `ChannelLost` when the host is gone or was replaced, and what the host refused with.
+        """
+        ctx = self._ctx
+        while not self._is_level():
+            if not ctx.reigns_still(self.reign):
+                raise ChannelLost("the host is gone")
+            ctx.check_stop()
+            if self._machine.monotonic() > deadline:
+                raise ChannelLost("the host does not answer in time")
+            if ctx.host_hangs(self.reign.epoch):
+                raise ChannelLost("the host hangs")
+            yield from self._turn(self._watch.rhythm)
+            if self._refusal is not None:
+                raise self._refusal
+            if self.lost:
+                raise ChannelLost(self._stream.reason or "")
+        assert self._welcome is not None
+        ctx.adopt_group_options()
+        self._is_joined = True
+        self._participant.enter_role(self, self._welcome.last, hosts=False)
+
+    def _is_level(self) -> bool:
+        welcome = self._welcome
+        if welcome is None:
+            return False
+        return self._participant.replica.pair >= (welcome.epoch, welcome.version)
+
+    # -- the driver's loop -----------------------------------------------------------------------
+
+    def run(self) -> Life[str]:
+        """Follow the host until the link is lost or the peer stops; returns why."""
+        ctx, writer = self._ctx, self._participant.writer
+        now = self._machine.monotonic()
+        self._watch.begin(now)
+        next_look = now + self._watch.rhythm
+        while not self.lost and not ctx.stopping:
+            deadline = min(next_look, writer.next_deadline())
+            woken = yield from self._turn(max(deadline - now, 0))
+            now = self._machine.monotonic()
+            writer.give_up_late(now)
+            if self._machine.misbehaves("pending writes are sent again"):
+                self._resend(writer.lowest)
+            if self._machine.misbehaves("a link breaks"):
+                self._stream.lose("it misbehaves")
+            if woken or now >= next_look:
+                next_look = now + self._watch.rhythm
+                self._watch.look(now)
+        return self._stream.reason or "stopped"
+
+    def _turn(self, timeout: float) -> Life[bool]:
+        """One round of the selector; True when the waker was the reason."""
+        woken = False
+        events: Ready = yield Select(self._stream.selector, timeout)
+        for key, mask in events:
+            if key.fileobj is self._ctx.waker:
+                self._ctx.waker.clear()
+                woken = True
+                continue
+            if mask & selectors.EVENT_WRITE:
+                self._stream.may_write()
+            if mask & selectors.EVENT_READ and self._stream.take_role():
+                try:
+                    self._receive()
+                finally:
+                    self._stream.leave_role()
+        return woken
+
+    # -- the end (driver) ------------------------------------------------------------------------
+
+    def close(self, *, clean: bool) -> Life[list[Outcome[PendingWrite]] | None]:
+        """Say good-bye where the peer stops, then `let_go`."""
+        if self._ctx.stopping:
+            self._stream.send([frame(Leave())])
+        yield from self.let_go()
+        return self._participant.writer.withdraw_held()
+
+    def let_go(self) -> Life[None]:
+        """Fence and drain: after this nothing of the host can reach this peer any more."""
+        self._stream.lose("closed")
+        yield from self._stream.fence()
+        if not self._stream.interrupted:  # else the stream has a gap, and the copy is replaced
+            self._drain()
+        for trip in list(self._pings.values()):
+            trip.end(None)
+        self._stream.close()
+        self._participant.replica.drop_parts()
+
+    def _drain(self) -> None:
+        try:
+            for body in self._stream.channel.drain():
+                self._handle_all([body])
+        except MemSyncError as ended:
+            log.debug("drained: %s", ended)
+
+    def broke_although_the_host_lives(self) -> bool:
+        """Whether the host still reigns, and nobody here was interrupted."""
+        return self._watch.still_reigns()
+
+    # -- the uplink (any thread) -----------------------------------------------------------------
+
+    def queue_write(self, write: Write, encoded: bytes) -> None:
+        """Append a proposal to the stream, in the order of the numbers; no I/O."""
+        self._stream.queue([encoded], write.proposal.number)
+
+    def queue_await(self, message: Await) -> None:
+        """Ask the host to watch an accepted write; no I/O."""
+        self._stream.queue([frame(message)])
+
+    def kick(self, *, lazy: bool = False) -> None:
+        """Send what is queued, unless another thread is about to."""
+        self._stream.kick(lazy=lazy)
+
+    def _is_answer_due(self, number: int) -> bool:
+        """Whether a proposal up to a number is unanswered."""
+        return self._participant.writer.lowest <= number
+
+    def wait_for(self, write: Write, deadline: float) -> None:
+        """Read until the write is decided, unless another thread reads, or the link is lost."""
+        live(self.waiting(write, deadline))
+
+    def waiting(self, write: Write, deadline: float) -> Life[None]:
+        """`wait_for` as a task."""
+        if not self._stream.take_role():
+            return
+        while not write.done and not self.lost:
+            left = deadline - self._machine.monotonic()
+            if left <= 0:
+                break
+            yield from self._receive_within(left)
+        self._stream.leave_role()
+        if self.lost:
+            self._ctx.waker.wake()
+
+    def break_off(self) -> None:
+        """The calling thread was interrupted in here, for example by Ctrl-C, nobody knows where.
+
+        The copy and the stream are not to be trusted: the driver makes a new link.
+        """
+        if self._stream.on_interrupt():
+            self._participant.state.torn = True
+        self._ctx.waker.wake()
+
+    # -- questions (any thread) ------------------------------------------------------------------
+
+    def ping(self, timeout: float) -> dict[str, Any]:
+        """Seconds for a round trip to the host; raises `TimeoutError` after `timeout` seconds."""
+        try:
+            return {"connection": "client", "host": {"time": self._ping(timeout)}}
+        except TimeoutError:
+            raise
+        except BaseException:  # for example KeyboardInterrupt
+            self.break_off()
+            raise
+
+    def _ping(self, timeout: float) -> float:
+        trip = RoundTrip()
+        token = id(trip)
+        try:
+            self._pings[token] = trip
+            self._stream.send([frame(Ping(token))])
+            return trip.wait(timeout, is_over=self.lost)
+        finally:
+            self._pings.pop(token, None)
+
+    def host_facts(self) -> dict[str, Any]:
+        """The host, as its lock describes it."""
+        return {
+            "id": self.reign.peer,
+            "pid": self.reign.pid,
+            "address": self.reign.address,
+            "started": True,
+            "connections": max(len(self._participant.state.members) - 1, 0),
+            "since": self.reign.since,
+        }
+
+    def announcement(self) -> str:
+        """Whom this peer follows."""
+        return f"host={self.reign.peer} host_pid={self.reign.pid}"
+
+    def describe_host(self) -> str:
+        """Who is to answer to this peer's writes."""
+        return f"the host is process {self.reign.pid}: is it frozen, or busy?"
+
+    # -- what comes in (holder of the reader role) -----------------------------------------------
+
+    def _receive(self) -> None:
+        """Take what has arrived."""
+        if self._is_joined and self._watch.was_away():
+            return
+        try:
+            self._handle_all(self._stream.channel.receive())
+        except (ChannelLost, ProtocolError) as error:
+            self._fail(error)
+
+    def _receive_within(self, seconds: float) -> Life[None]:
+        """Wait until something arrives, and take it."""
+        if self._is_joined and self._watch.was_away():
+            return
+        try:
+            bodies: list[bytes | memoryview] = yield Receive(self._stream.channel, seconds)
+            self._handle_all(bodies)
+        except (ChannelLost, ProtocolError) as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, ProtocolError):
+            log.error("the link to the host is given up: %s", error)
+        self._stream.lose(str(error))
+
+    def _handle_all(self, bodies: list[bytes | memoryview]) -> None:
+        entries: list[Entry] = []
+        self._must_confirm = False
+        try:
+            for body in bodies:
+                message = parse(body)
+                if type(message) is Entry:
+                    self._participant.apply(message, len(body) + HEADER)
+                    entries.append(message)
+                else:
+                    self._handle(message)
+        except ProtocolError:
+            self._participant.publish(entries)  # what came before it counts
+            raise
+        self._participant.publish(entries)
+        if self._must_confirm:
+            self._stream.send([frame(Applied(self._participant.state.version))])
+        elif self._stream.channel.has_output:
+            self.kick()
+
+    def _handle(self, message: object) -> None:
+        replica, send = self._participant.replica, self._stream.send
+        match message:
+            case Decision():
+                replica.decide(message)
+            case Welcome():
+                if message.epoch < replica.state.epoch:
+                    raise ProtocolError(f"a host of epoch {message.epoch} is of the past")
+                self._welcome = message
+                replica.drop_parts()  # those of a level that was broken off
+            case SnapshotPart():
+                self._install(message)
+            case Fetch():
+                send(self._source(message))
+            case Ping():
+                send([frame(Pong(message.token))])
+            case Pong():
+                self._watch.answered(message.token)
+                trip = self._pings.get(message.token)
+                if trip is not None:
+                    trip.end(time.monotonic())
+            case Resend():
+                self._resend(message.number)
+            case Confirm():
+                self._must_confirm = True
+            case Grant():
+                self.granted = message
+                self._stream.lose("the host hands over")
+            case Reached():
+                self._participant.writer.reached(message)
+            case Refused():
+                self._refusal = from_wire(message.error)
+                self._stream.lose("refused")
+            case Source() | _:
+                raise ProtocolError(f"a host does not send {type(message).__name__}")
+
+    def _install(self, part: SnapshotPart) -> None:
+        if self._welcome is None:
+            raise ProtocolError("a snapshot came before Welcome")
+        writer = self._participant.writer
+        lowest = writer.lowest
+        self._participant.install(part, self._welcome.last)
+        if self._is_joined and writer.lowest < lowest:  # the host lacks some
+            self._resend(self._welcome.last + 1)
+
+    def _source(self, fetch: Fetch) -> list[bytes]:
+        """What brings a candidate level with this peer."""
+        state = self._participant.state
+        snapshot, frames = self._participant.replica.level(fetch.epoch, fetch.version)
+        return [frame(Source(state.epoch, state.version, snapshot)), *frames]
+
+    def _resend(self, number: int) -> None:
+        writes = self._participant.writer.unsent(number)
+        self._stream.send([frame(write.proposal) for write in writes])

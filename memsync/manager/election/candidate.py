@@ -1,0 +1,127 @@
+"""A candidate: it has taken the next epoch's lock, recovers the best state, and opens as host.
+
+Whatever goes wrong on the way, one exit stack closes what the candidate has made: its socket, its
+lock, the connections of the peers that reported.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+
+from ...errors import RendezvousError
+from ..context import PeerContext
+from ..folder.records import Address
+from ..host.claim import Deposed, Seat
+from ..host.host import Host
+from ..host.joining import JoiningPeers
+from ..platform.descriptors import way_out
+from ..platform.task import Life, Pause
+from ..proxy import DocumentProxy
+from ..states import PeerEvent
+from ..transport.messages import Grant
+from ..transport.server import MemSyncServer, Serving
+from .recovery import Gathering
+
+log = logging.getLogger("memsync.election")
+
+
+class Candidate:
+    """A peer that wants to be host of an epoch (driver only).
+
+    A peer that was granted the epoch by its host has all there is, and opens at once.
+    """
+
+    def __init__(self, ctx: PeerContext, epoch: int, grant: Grant | None) -> None:
+        self._ctx = ctx
+        self._epoch = epoch
+        self._grant = grant
+        self._joining = JoiningPeers(ctx.waker)
+
+    def campaign(self) -> Life[Host | None]:
+        """Try to become host; None when somebody else is faster."""
+        ctx = self._ctx
+        with ExitStack() as undo:
+            claim = yield from self._claim(undo)
+            if claim is None:
+                ctx.states.on(PeerEvent.TOO_LATE)
+                return None
+            ctx.states.on(PeerEvent.LOCK_TAKEN)
+            try:
+                host = yield from self._open(claim, undo)
+            except Deposed:
+                ctx.states.on(PeerEvent.DEPOSED)
+                return None
+            undo.pop_all()
+            ctx.states.on(PeerEvent.OPENED)
+            return host
+
+    def _claim(self, undo: ExitStack) -> Life[Seat | None]:
+        """Listen, and take the epoch's lock."""
+        ctx, epoch = self._ctx, self._epoch
+        folder = ctx.place.folder
+        server = self._listen(folder.socket_address(epoch, ctx.id))
+        undo_server = undo.enter_context(ExitStack())
+        undo_server.callback(server.stop)
+        if ctx.machine.misbehaves("a candidate is late"):
+            yield Pause(ctx.waker, 0.02)
+        since = ctx.machine.wall_ms() / 1000
+        lock = folder.publish_lock(epoch, ctx.id, ctx.machine.pid(), server.endpoint, since)
+        if lock is None:
+            return None
+        undo_server.callback(lock.close)
+        claim = Seat(ctx, epoch, lock, server, self._listen, since)
+        undo_server.pop_all()
+        undo.callback(claim.close)
+        undo.callback(self._joining.close)
+        log.info(
+            "standing for host %s next_epoch=%s granted=%s", ctx, epoch, self._grant is not None
+        )
+        return claim
+
+    def _listen(self, address: Address) -> MemSyncServer:
+        ctx, network = self._ctx, self._ctx.options.network
+        serving = Serving(
+            document=DocumentProxy(ctx.participant),
+            authkey=ctx.place.key,
+            attach=self._joining.arrive,
+            max_handshakes=network.max_handshakes,
+            handshake_timeout=network.handshake_timeout,
+            proxies=ctx.options.manager.proxies,
+        )
+        try:
+            return ctx.machine.serve(address, ctx.place.authkey, serving)
+        except OSError as error:
+            raise RendezvousError(
+                f"no socket can be made at {address} ({error.strerror}): "
+                f"{way_out(error, 'make the folder writable, or set MEMSYNC_DIR to another one')}"
+            ) from error
+
+    def _open(self, claim: Seat, undo: ExitStack) -> Life[Host]:
+        """Recover, and begin the epoch; raises `Deposed` when another peer took a later one."""
+        ctx = self._ctx
+        ctx.place.state_epoch(self._epoch)
+        claim.server.start()
+        gathering = Gathering(ctx, claim, self._joining)
+        undo.callback(gathering.close)
+        if self._grant is None:
+            yield from gathering.run()
+        claim.look()
+        if claim.deposed or ctx.participant.state.epoch >= self._epoch:
+            raise Deposed
+        host = Host(ctx, claim, self._joining)
+        undo.callback(host.let_go)
+        host.open(gathering.living, self._successor_of(), gathering.unheard())
+        for channel, hello in gathering.take_reported():
+            host.admit(channel, hello)
+        return host
+
+    def _successor_of(self) -> str | None:
+        """The host that stops and has granted this epoch, so that it leaves the group."""
+        ctx = self._ctx
+        if self._grant is None:
+            return None
+        if self._grant.leaves:
+            return ctx.participant.state.host
+        ctx.no_relief_before = ctx.machine.monotonic() + ctx.timing.step_down_pause
+        return None

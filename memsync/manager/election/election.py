@@ -1,0 +1,221 @@
+"""How a peer finds its role: it joins the host that reigns, or becomes host itself.
+
+The highest lock file in the folder decides. Held: its holder is host, or about to be, and is
+joined. Free or missing: its number is used up, and whoever links the next one is the candidate; the
+others find that lock held and join the candidate. A joiner publishes its peer file first and reads
+the highest lock then, a candidate takes its lock first and lists the peers then: one sees the
+other.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ...errors import (
+    AuthenticationFailedError,
+    HostUnresponsiveError,
+    MemSyncError,
+    RendezvousError,
+)
+from ...replication.codec import frame
+from ...replication.membership import Members
+from ..client.link import Link
+from ..context import PeerContext
+from ..folder.records import Reign
+from ..platform.task import Dial, Life, Pause
+from ..role import Role
+from ..states import PeerEvent
+from ..transport.channel import Channel, ChannelLost
+from ..transport.messages import Grant
+from .candidate import Candidate
+
+log = logging.getLogger("memsync.election")
+
+
+class Election:
+    """The search of one peer for its next role (driver only)."""
+
+    def __init__(self, ctx: PeerContext) -> None:
+        self.granted: Grant | None = None  # the next epoch, by the host that the peer followed
+        self._ctx = ctx
+        self._participant = ctx.participant
+        self._own_from: float | None = None  # monotonic seconds; from when this peer may campaign
+
+    def find_role(self, deadline: float) -> Life[Role]:
+        """Become client or host.
+
+        Raises `HostUnresponsiveError` when that took until `deadline` (monotonic seconds), and the
+        errors of the folder, the protocol and the group's limits.
+        """
+        ctx = self._ctx
+        pause = ctx.timing.first_look
+        self._own_from = None
+        while True:
+            ctx.check_stop()
+            ctx.mend()
+            reign = ctx.place.folder.reign()
+            role = yield from self._try_role(reign, deadline)
+            if role is not None:
+                return role
+            if ctx.machine.monotonic() > deadline:
+                raise self._nobody_answers()
+            if pause == ctx.timing.longest_look:
+                ctx.place.say_obstacle(self._obstacle(reign))
+            yield Pause(ctx.waker, pause)
+            pause = min(pause * 2, ctx.timing.longest_look)
+
+    def _try_role(self, reign: Reign | None, deadline: float) -> Life[Role | None]:
+        """Join the host that reigns, or campaign where there is none; None when neither can be."""
+        ctx = self._ctx
+        if reign is None or not reign.held:
+            if ctx.options.client_only:
+                return None
+            return (yield from self._succeed(reign))
+        grant = self._take_grant(reign)
+        if grant is not None:
+            return (yield from self._campaign(grant.epoch, grant))
+        if ctx.host_hangs(reign.epoch):
+            if not self._may_depose():
+                return None
+            return (yield from self._succeed(reign))
+        if reign.is_damaged:
+            return None
+        return (yield from self._join(reign, deadline))
+
+    def _succeed(self, reign: Reign | None) -> Life[Role | None]:
+        """Campaign for the epoch after a reign that is over, or hangs, if this peer may."""
+        ctx = self._ctx
+        last = reign.epoch if reign is not None else 0
+        # They tell of epochs that were taken since the locks were read: not to be passed over.
+        peers = ctx.place.folder.living_peers()
+        if ctx.place.folder.is_over(last) or not self._is_first(peers):
+            return None
+        if reign is not None and reign.held:
+            found = "the host hangs %s host=%s host_pid=%s"
+            log.warning(found, ctx, reign.peer, reign.pid)
+        return (yield from self._campaign(self._next_epoch(last, peers), None))
+
+    def _campaign(self, epoch: int, grant: Grant | None) -> Life[Role | None]:
+        self._ctx.states.on(PeerEvent.MAY_HOST)
+        return (yield from Candidate(self._ctx, epoch, grant).campaign())
+
+    def _next_epoch(self, last: int, peers: Members) -> int:
+        """The number after all that were used, as far as locks or peers know.
+
+        Where the locks are behind the peers, somebody deleted locks and witnesses, and there may
+        have been later ones of which nobody here knows: a random gap is left, so that no number is
+        used twice.
+        """
+        ctx = self._ctx
+        own = self._participant.state.epoch
+        known: int = max([own, *(peer.get("epoch", 0) for peer in peers.values())])
+        if last < known:
+            return known + 1 + int(ctx.machine.new_id()[:4], 16)
+        return last + 1
+
+    def _is_first(self, peers: Members) -> bool:
+        """Whether this peer may campaign now: others leave a dedicated host the time it needs."""
+        ctx = self._ctx
+        if ctx.options.server_only or not any(peer.get("serverOnly") for peer in peers.values()):
+            return True
+        now = ctx.machine.monotonic()
+        if self._own_from is None:
+            self._own_from = now + ctx.timing.precedence
+        return now >= self._own_from
+
+    def _take_grant(self, reign: Reign) -> Grant | None:
+        """What lets this peer take the next epoch from the host of this one, if it has all."""
+        grant, self.granted = self.granted, None
+        if grant is None or grant.epoch != reign.epoch + 1:
+            return None
+        if self._participant.state.host != reign.peer:
+            return None  # the number may be one of another network
+        has_all = self._participant.replica.pair == (reign.epoch, grant.version)
+        return grant if has_all else None
+
+    def _may_depose(self) -> bool:
+        """Whether this peer may replace a host that hangs: it must have been in its epoch.
+
+        Otherwise it could be this peer that was away, and an old state that it would go on with.
+        """
+        epoch, _ = self._participant.replica.pair
+        last_opened = self._ctx.place.folder.last_opened()
+        return not self._ctx.options.client_only and 0 < epoch >= last_opened
+
+    def _join(self, reign: Reign, deadline: float) -> Life[Role | None]:
+        """Attach to the lock's holder; None when that broke off and is to be tried again."""
+        ctx = self._ctx
+        ctx.states.on(PeerEvent.HOST_FOUND)
+        ctx.place.state_epoch(max(reign.epoch, self._participant.state.epoch, 1))
+        timeout = min(self._dial_timeout(), max(deadline - ctx.machine.monotonic(), 0.01))
+        authkey = ctx.place.authkey
+        link = None
+        try:
+            channel = yield Dial(reign.address, authkey, frame(ctx.hello()), timeout)
+            link = self._link(reign, channel)
+            yield from link.join(deadline)
+            ctx.states.on(PeerEvent.LEVEL)
+            return link
+        except (ChannelLost, AuthenticationFailedError) as error:
+            log.debug("epoch %s could not be joined: %s", reign.epoch, error)
+            if link is not None:
+                yield from link.let_go()
+                self.granted = link.granted
+            if isinstance(error, AuthenticationFailedError) and ctx.place.key() == authkey:
+                raise  # else the key was replaced this very moment
+            ctx.states.on(PeerEvent.BROKE_OFF)
+            return None
+        except BaseException:
+            if link is not None:
+                yield from link.let_go()
+            raise
+
+    def _link(self, reign: Reign, channel: Channel) -> Link:
+        try:
+            return Link(self._ctx, reign, channel)
+        except BaseException:
+            channel.close()
+            raise
+
+    def _dial_timeout(self) -> float:
+        """Seconds for one attempt: a host that hangs must not keep a peer from what comes next."""
+        ctx = self._ctx
+        if not self._participant.state.epoch:
+            return ctx.timing.dial
+        timeout = min(ctx.timing.dial, ctx.options.network.recovery / 2)  # a candidate waits for it
+        return min(timeout, ctx.lease.rhythm) if self._may_depose() else timeout
+
+    # -- for people ------------------------------------------------------------------------------
+
+    def _obstacle(self, reign: Reign | None) -> str:
+        """Why a running peer has no host for longer than an election takes."""
+        if reign is not None and reign.held:
+            return (
+                f"the host (process {reign.pid}, peer {reign.peer}) does not answer: continue or "
+                "end that process, unless another peer replaces it"
+            )
+        if self._ctx.options.client_only:
+            return "there is no host, and this peer is clientOnly: start a peer that may host"
+        return "an election is under way"
+
+    def _nobody_answers(self) -> MemSyncError:
+        folder, name = self._ctx.place.folder, self._participant.name
+        reign = folder.reign()
+        if reign is not None and reign.is_damaged:
+            path = folder.path / f"epoch-{reign.epoch}.lock"
+            return RendezvousError(
+                f"the lock file {path} is held by a living process, but its content is damaged: "
+                "that process repairs it within its network.poll, unless it is frozen: continue or "
+                "end it, then start again"
+            )
+        if reign is not None and reign.held:
+            return HostUnresponsiveError(
+                f"the host of {name!r} (process {reign.pid}, peer {reign.peer}) does not answer; "
+                "continue or end that process, then start again",
+                pid=reign.pid,
+            )
+        return HostUnresponsiveError(
+            f"no host of {name!r} came up in time, and this peer is clientOnly: start a peer that "
+            "may host, or raise the timeout",
+            pid=None,
+        )

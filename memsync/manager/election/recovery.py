@@ -1,0 +1,254 @@
+"""Recovery: how a candidate gathers the best state there is, before it opens.
+
+Each peer that lived when the lock was taken and may hold something reports by attaching, after it
+fenced its old link; the candidate waits until all have, or are dead, or the time is over. What the
+reports mean is `replication.recovery`'s matter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from typing import Any
+
+from ...errors import HostUnresponsiveError, ProtocolError
+from ...replication.codec import HEADER, frame
+from ...replication.entries import Entry, SnapshotPart
+from ...replication.membership import Members, member_in_file
+from ...replication.recovery import Pair, Recovery
+from ..context import PeerContext
+from ..host.claim import Deposed, Seat
+from ..host.joining import JoiningPeers
+from ..platform.task import Life, Pause, Readable
+from ..transport.channel import Channel, ChannelLost
+from ..transport.messages import Fetch, Hello, Source, parse
+
+log = logging.getLogger("memsync.election")
+
+
+class Gathering:
+    """A candidate's recovery: reports in, the best state fetched."""
+
+    def __init__(self, ctx: PeerContext, claim: Seat, joining: JoiningPeers) -> None:
+        self._ctx = ctx
+        self._participant = ctx.participant
+        self._claim = claim
+        self._joining = joining
+        self._machine = ctx.machine
+        self._reported: dict[str, tuple[Channel, Hello]] = {}
+        folder, replica = ctx.place.folder, ctx.participant.replica
+        peers = folder.living_peers()
+        peers.pop(ctx.id, None)
+        self._pids = {peer: content.get("pid") for peer, content in peers.items()}
+        self.living = {*peers, ctx.id}
+        # A peer whose file says epoch 0 has never asked to be attached, so it holds nothing.
+        holders = {peer for peer, content in peers.items() if content.get("epoch") != 0}
+        # Nor may a member be passed over whose file somebody has deleted.
+        members = [peer for peer in ctx.participant.state.members if peer not in self.living]
+        holders |= {peer for peer in members if folder.is_alive(peer) is None}
+        self._recovery = Recovery(ctx.id, replica.pair, holders, replica.network)
+        self._patience = ctx.options.network.recovery  # seconds left to wait for the silent
+        self._next_mending = self._machine.monotonic() + ctx.timing.repair_check
+        self._has_waited = False  # for survivors of a later epoch
+        self._broke_off: Counter[str] = Counter()  # sources that were given time to come again
+        # There was a host before, so there may be survivors, whose files somebody has deleted.
+        holds_nothing = not holders and replica.pair == (0, 0) and not self._state.version
+        may_be_survivors = holds_nothing and folder.last_opened() > 0
+        self._survivors_patience = ctx.timing.survivors if may_be_survivors else 0.0
+
+    @property
+    def _state(self) -> Any:
+        return self._participant.state
+
+    def take_reported(self) -> list[tuple[Channel, Hello]]:
+        """The peers that have reported, for the host to attach."""
+        reported, self._reported = self._reported, {}
+        return list(reported.values())
+
+    def close(self) -> None:
+        """Close the connections of the peers that have reported and were not taken."""
+        for channel, _ in self.take_reported():
+            channel.close()
+
+    def run(self) -> Life[None]:
+        """Gather the reports, then bring this peer level with the best; a new object is founded.
+
+        Raises `Deposed` when another peer has taken the next epoch meanwhile.
+        """
+        yield from self._collect()
+        while True:
+            peer, pair = self._recovery.best()
+            if self._may_be_behind(pair):
+                self._survivors_patience = self._ctx.options.network.recovery
+                yield from self._collect()
+                continue
+            if peer == self._ctx.id:
+                break
+            if (yield from self._fetch(peer)):
+                replica = self._participant.replica
+                self._recovery.advanced(replica.pair, replica.network)
+            else:
+                self._forget(peer)
+                yield from self._collect()
+        self._settle_silent(pair)
+
+    def _may_be_behind(self, pair: Pair) -> bool:
+        """Whether survivors of a later epoch than that of the best pair are to be awaited, once.
+
+        Such a peer may be about to make its deleted file again, so that nobody knows of it yet.
+        """
+        has_waited, self._has_waited = self._has_waited, True
+        return not has_waited and 0 < pair[0] < self._ctx.place.folder.last_opened()
+
+    def unheard(self) -> Members:
+        """The living that were not heard: they may be members of which this peer does not know."""
+        silent = self._recovery.silent
+        living = self._ctx.place.folder.living_peers() if silent else {}
+        return {
+            peer: member_in_file(peer, content)
+            for peer, content in living.items()
+            if peer in silent and peer not in self._state.members
+        }
+
+    def _settle_silent(self, pair: Pair) -> None:
+        folder, silent = self._ctx.place.folder, self._recovery.silent
+        # A living peer makes a deleted file again, so one without a file has left by now.
+        alive = sorted(peer for peer in silent if folder.is_alive(peer))
+        holds_nothing = pair == (0, 0) and not self._state.version
+        if alive and holds_nothing:
+            names = ", ".join(f"{peer} (process {self._pids.get(peer)})" for peer in alive)
+            raise HostUnresponsiveError(
+                f"the object {self._participant.name!r} is held by {names}, which does not answer; "
+                "continue or end that process, then start again",
+                pid=self._pids.get(alive[0]),
+            )
+        if silent:
+            missing = ",".join(f"{peer}:{self._pids.get(peer)}" for peer in sorted(silent))
+            log.warning("opening without all reports %s missing=%s", self._ctx, missing)
+        if holds_nothing:
+            self._participant.bootstrap(self._machine.new_network())
+        elif self._state.torn:
+            log.warning("no other peer holds the object: going on with an interrupted copy")
+            self._participant.replica.accept_torn()
+
+    # -- reports ---------------------------------------------------------------------------------
+
+    def _collect(self) -> Life[None]:
+        """Take reports until nobody is missing, or the time is over.
+
+        Time in which this process was frozen does not count: nobody could have reported.
+        """
+        timing, folder = self._ctx.timing, self._ctx.place.folder
+        looked_at = self._machine.monotonic()
+        while True:
+            self._check()
+            while self._joining:
+                self._replace(*self._joining.take())
+            for peer in self._recovery.silent:
+                if folder.is_alive(peer) is False:
+                    self._recovery.lost(peer)
+                    self.living.discard(peer)
+            now = self._machine.monotonic()
+            awake, looked_at = min(now - looked_at, timing.awake), now
+            if self._survivors_patience > 0:
+                self._survivors_patience -= awake
+                self._expect_survivors()
+            elif not self._recovery.silent or self._patience <= 0:
+                return
+            else:
+                self._patience -= awake
+            yield Pause(self._ctx.waker, timing.report_check)
+
+    def _expect_survivors(self) -> None:
+        for peer, content in self._ctx.place.folder.living_peers().items():
+            is_known = peer == self._ctx.id or peer in self._reported
+            if content.get("epoch") != 0 and not is_known:
+                self._pids[peer] = content.get("pid")
+                self.living.add(peer)
+                self._recovery.expect(peer)
+
+    def _check(self) -> None:
+        """Go on living, if it is for this peer to go on."""
+        self._ctx.check_stop()
+        now = self._machine.monotonic()
+        self._claim.beat(now)
+        if now >= self._next_mending:
+            self._next_mending = now + self._ctx.timing.repair_check
+            self._claim.look()
+            self._claim.mend()
+        if self._claim.is_lost():
+            raise Deposed
+
+    def _replace(self, channel: Channel, hello: Hello) -> None:
+        peer = hello.peer
+        old = self._reported.pop(peer, None)
+        if old is not None:
+            old[0].close()
+        self._reported[peer] = (channel, hello)
+        self.living.add(peer)
+        self._pids[peer] = hello.pid
+        self._recovery.report(peer, (hello.epoch, hello.version), hello.network)
+
+    def _forget(self, peer: str) -> None:
+        channel, _ = self._reported.pop(peer)
+        channel.close()
+        if self._ctx.place.folder.is_alive(peer) is not False:
+            self._recovery.expect(peer)
+            self._broke_off[peer] += 1
+            if self._broke_off[peer] <= self._ctx.timing.breaks:
+                self._patience = self._ctx.options.network.recovery
+        else:
+            self._recovery.lost(peer)
+            self.living.discard(peer)
+
+    # -- the best state --------------------------------------------------------------------------
+
+    def _fetch(self, peer: str) -> Life[bool]:
+        """Take over what a peer holds beyond us; False when it broke off."""
+        if self._machine.misbehaves("a source breaks off"):
+            return False
+        channel, hello = self._reported[peer]
+        replica = self._participant.replica
+        epoch, version = replica.pair if replica.network == hello.network else (0, 0)
+        try:
+            channel.queue(frame(Fetch(epoch, version)))
+            yield from self._take(channel, hello.network)
+            return True
+        except (ChannelLost, ProtocolError) as error:
+            log.warning("peer %s could not hand over its state: %s", peer, error)
+            return False
+
+    def _take(self, channel: Channel, network: str) -> Life[None]:
+        arrived: deque[tuple[object, int]] = deque()
+        yield from self._wait_for_more(channel, arrived)
+        source = arrived.popleft()[0]
+        if not isinstance(source, Source):
+            raise ProtocolError(f"Source was expected, not {type(source).__name__}")
+        participant = self._participant
+        entries: list[Entry] = []
+        wanted = network, (source.epoch, source.version)
+        while (participant.replica.network, participant.replica.pair) != wanted:
+            if not arrived:
+                yield from self._wait_for_more(channel, arrived)
+            message, size = arrived.popleft()
+            if isinstance(message, Entry):
+                participant.apply(message, size)
+                entries.append(message)
+            elif isinstance(message, SnapshotPart):
+                participant.install(message)
+            else:
+                raise ProtocolError(f"a source does not send {type(message).__name__}")
+        participant.publish(entries)
+
+    def _wait_for_more(self, channel: Channel, arrived: deque[tuple[object, int]]) -> Life[None]:
+        """Add at least one message that comes in, and its size on the wire."""
+        patience = self._machine.monotonic() + self._ctx.timing.fetch
+        while not arrived:
+            left = patience - self._machine.monotonic()
+            if left <= 0:
+                raise ChannelLost("nothing came for too long")
+            self._check()
+            channel.flush()
+            if (yield Readable(channel, min(left, 0.5))):
+                patience = self._machine.monotonic() + self._ctx.timing.fetch
+                arrived.extend((parse(b), len(b) + HEADER) for b in channel.receive())

@@ -1,0 +1,53 @@
+"""Cleaning: what the dead left behind in an object's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .folder import ObjectFolder
+from .paths import PEER_NAME, SOCKET_NAME, lock_in
+from .records import decode, encode
+
+
+def clean_if_deserted(folder: ObjectFolder, known: int) -> None:
+    """Remove what the dead left behind, if no peer is left whose matter that is.
+
+    `known` is the last epoch in which the caller has seen a host. The lock of a later candidate
+    that never was one says from now on what those below it say: that there may be survivors.
+    """
+    epoch = folder.highest_epoch()
+    found = folder.inspect_lock(epoch) if epoch is not None else None
+    if epoch is None or found is None or found[0] or folder.living_peers():
+        return
+    if epoch > known and folder.last_opened() not in (0, epoch):
+        content = encode({**(decode(found[1]) or {}), "open": 1})
+        for each in folder.lock_folders():
+            folder.files.replace(lock_in(each, epoch), content)
+    clean(folder, epoch, is_over=True)
+    folder.remove_short_folder(folder.socket_address(epoch, "0"))
+
+
+def clean(folder: ObjectFolder, epoch: int, *, is_over: bool = False) -> None:
+    """Remove what the dead left behind; called by the host of `epoch`, unless that is over."""
+    folders = {folder.path}
+    current = folder.socket_address(epoch, "0")
+    if isinstance(current, str):
+        folders.add(Path(current).parent)
+    was_held = False
+    for lower in sorted(other for other in folder.epochs() if other < epoch):
+        found = folder.inspect_lock(lower)
+        is_held = found is not None and found[0]
+        # A frozen host that wakes up must find the next epoch taken, or it goes on.
+        if not is_held and not was_held:
+            for each in folder.lock_folders():
+                folder.files.remove(lock_in(each, lower))
+        was_held = is_held
+    for name in folder.listing():
+        if PEER_NAME.fullmatch(name) and not folder.is_held(folder.path / name):
+            folder.files.remove(folder.path / name)
+    folder.files.remove_old_temporaries(folder.path)
+    for parent in folders:
+        for name in folder.files.listing(parent):
+            match = SOCKET_NAME.fullmatch(name)
+            if match and int(match[1]) < epoch + is_over:
+                folder.files.remove(parent / name)

@@ -1,0 +1,214 @@
+"""What goes out from the host to its attached peers: when it is sent, and to whom it is too much.
+
+Each entry is queued for all peers at once, so each stream holds all entries in order. Who waits for
+an answer is *urgent* and flushed in the same round; pushes to the others may wait while more input
+is there, for a bounded number of rounds.
+
+A peer that takes its pushes too slowly, or none at all for a while, *lags*: what waits for it is
+dropped, nothing more is pushed to it, and when it has taken the rest it is to be brought level anew
+over the same connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+from collections.abc import Callable
+
+from ..context import PeerContext
+from ..platform.interest import change_interest
+from ..transport.channel import Channel, ChannelLost
+
+log = logging.getLogger("memsync.host")
+
+Mark = tuple["Attached", int, int]  # how often it had lagged, bytes queued for it
+
+
+class Attached:
+    """A peer's channel at the host."""
+
+    __slots__ = (
+        "channel",
+        "exempt",
+        "has_at_most",
+        "lags",
+        "lapses",
+        "peer",
+        "ping_at",
+        "registered",
+        "round_trip",
+        "stalled_since",
+    )
+
+    def __init__(self, peer: str, channel: Channel) -> None:
+        self.peer = peer
+        self.channel = channel
+        self.exempt = 0  # bytes: what brings it level does not count as falling behind
+        self.registered = 0
+        self.lags = False
+        self.has_at_most = 0  # version, when it last began to lag
+        self.lapses = 0  # how often it has lagged
+        self.stalled_since = 0.0  # monotonic seconds; 0: it takes what it gets
+        self.ping_at = 0.0
+        self.round_trip: float | None = None
+
+    @property
+    def behind(self) -> int:
+        """Bytes of pushes and answers which the peer has not taken."""
+        return self.channel.queued_total - max(self.channel.sent_total, self.exempt)
+
+
+class Outgoing:
+    """The attached peers of one host and the frames on their way to them (driver only).
+
+    `lost` is called when a peer's connection has ended, `caught_up` when one that lagged has taken
+    what was left for it.
+    """
+
+    def __init__(
+        self,
+        ctx: PeerContext,
+        selector: selectors.BaseSelector,
+        lost: Callable[[Attached, str], None],
+        caught_up: Callable[[Attached], None],
+    ) -> None:
+        self.attached: dict[str, Attached] = {}
+        self._ctx = ctx
+        self._participant = ctx.participant
+        self._machine = ctx.machine
+        self._selector = selector
+        self._lost = lost
+        self._caught_up = caught_up
+        self._trace = ctx.participant.trace
+        self._max_queue = ctx.options.network.max_queue
+        # In the order of their coming, so that the same input gives the same output.
+        self._urgent: dict[str, None] = {}
+        self._lazy: dict[str, None] = {}
+        self._lazy_rounds = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether pushes wait for a quiet round."""
+        return bool(self._lazy)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything may be sent in this round."""
+        return bool(self._urgent or self._lazy)
+
+    def add(self, attached: Attached) -> None:
+        """A peer is attached; what was queued for it is sent."""
+        self.attached[attached.peer] = attached
+        self.send(attached)
+
+    def drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
+        """A peer is not attached any more; `loud` warns of it."""
+        level = logging.WARNING if loud else logging.INFO
+        name, peer = self._participant.name, attached.peer
+        log.log(level, "detached name=%s peer=%s reason=%r", name, peer, reason)
+        change_interest(self._selector, attached.channel, attached.registered, 0)
+        attached.channel.close()
+        del self.attached[attached.peer]
+        self._lazy.pop(attached.peer, None)
+
+    def push(self, encoded: bytes) -> None:
+        """Queue a frame for all who keep up."""
+        for peer, attached in self.attached.items():
+            if not attached.lags:
+                attached.channel.queue(encoded)
+                self._lazy[peer] = None
+
+    def answer(self, attached: Attached, encoded: bytes) -> None:
+        """Queue a frame for one peer, to be sent in this round."""
+        attached.channel.queue(encoded)
+        self._urgent[attached.peer] = None
+
+    def urge(self, attached: Attached) -> None:
+        """What waits for this peer is to be sent in this round."""
+        self._urgent[attached.peer] = None
+
+    def urge_all(self) -> None:
+        """What waits for any peer is to be sent in this round."""
+        self._urgent.update(dict.fromkeys(self.attached))
+
+    def flush(self, *, quiet: bool) -> None:
+        """Send what is urgent, and the rest as well when there was no input or it has waited."""
+        urgent, self._urgent = self._urgent, {}
+        for peer in urgent:
+            self._lazy.pop(peer, None)
+        if quiet or self._lazy_rounds >= self._ctx.timing.coalesced_rounds:
+            urgent |= self._lazy
+            self._lazy.clear()
+        self._lazy_rounds = self._lazy_rounds + 1 if self._lazy else 0
+        for peer in urgent:
+            attached = self.attached.get(peer)
+            if attached is not None:
+                self.send(attached)
+
+    def send(self, attached: Attached) -> None:
+        """Hand what is queued for a peer to the kernel."""
+        taken = attached.channel.sent_total
+        try:
+            done = attached.channel.flush()
+        except ChannelLost as error:
+            self._lost(attached, str(error))
+            return
+        if self._trace is not None:
+            size = attached.channel.sent_total - taken
+            self._trace("sent", to=attached.peer, bytes=size, waiting=attached.channel.backlog)
+        if attached.lags and done:
+            attached.lags = False
+            self._caught_up(attached)
+            return
+        if not attached.lags and self._is_too_slow(attached, done, taken):
+            log.info("lagging name=%s peer=%s", self._participant.name, attached.peer)
+            attached.lags = True
+            attached.lapses += 1
+            attached.has_at_most = self._participant.state.version
+            # A level that is on its way arrives whole, or the peer might never get one.
+            attached.channel.drop_unsent(attached.exempt)
+        mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
+        attached.registered = change_interest(
+            self._selector, attached.channel, attached.registered, mask, attached.peer
+        )
+
+    def _is_too_slow(self, attached: Attached, done: bool, taken: int) -> bool:
+        if attached.behind > self._max_queue:
+            return True
+        now = self._machine.monotonic()
+        if done or attached.channel.sent_total > taken:
+            attached.stalled_since = 0.0
+            return False
+        if not attached.stalled_since:
+            attached.stalled_since = now
+            if self._machine.misbehaves("a peer lags"):
+                return True
+        return now - attached.stalled_since > self._ctx.timing.stall
+
+    # -- who has what ----------------------------------------------------------------------------
+
+    def marks(self) -> dict[str, Mark]:
+        """How far each peer that keeps up must have been sent to have all that is queued now."""
+        return {
+            peer: (attached, attached.lapses, attached.channel.queued_total)
+            for peer, attached in self.attached.items()
+            if not attached.lags
+        }
+
+    def is_pushed(self, marks: dict[str, Mark]) -> bool:
+        """Whether some kernel has all up to its peer's mark; marks of the gone are renewed.
+
+        A peer that lags, or has lagged since, counts as gone: its mark was dropped with the rest.
+        """
+        for peer in [peer for peer, mark in marks.items() if not self._stands(mark)]:
+            del marks[peer]
+        if not marks:
+            marks.update(self.marks())
+        if not marks:
+            return True
+        return any(one.channel.sent_total >= total for one, _, total in marks.values())
+
+    def _stands(self, mark: Mark) -> bool:
+        attached, lapses, _ = mark
+        is_attached = self.attached.get(attached.peer) is attached  # not by another channel
+        return is_attached and not attached.lags and attached.lapses == lapses

@@ -1,0 +1,372 @@
+"""The host: one thread with one selector that orders all writes and serves all attached peers.
+
+A round of the loop: read what has arrived, order it (see `ordering`), show it, send it (see
+`fanout`).
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import threading
+import time
+from typing import Any
+
+from ...errors import ProtocolError, RendezvousError
+from ...replication.codec import frame, part_size
+from ...replication.concern import Await
+from ...replication.entries import Propose
+from ...replication.kinds.epoch import EpochKind
+from ...replication.kinds.member import MemberKind, joining
+from ...replication.membership import Members
+from ...replication.replica import Outcome
+from ...replication.writes import Write
+from ...runtime.pending import PendingWrite
+from ..context import PeerContext
+from ..folder.cleaning import clean
+from ..platform.task import Life, Ready, Select
+from ..transport.channel import Channel, ChannelLost
+from ..transport.messages import Applied, Hello, Leave, Ping, Pong, parse
+from .admission import Admission
+from .claim import Deposed, Seat
+from .fanout import Attached, Outgoing
+from .handover import HandOver
+from .joining import JoiningPeers
+from .liveness import Presence
+from .ordering import Ordering
+from .step_down import Relief
+
+log = logging.getLogger("memsync.host")
+
+
+class Host:
+    """The host of one epoch; the state is complete when it is made."""
+
+    status = "host"
+    lost = False
+    granted = None
+
+    def __init__(self, ctx: PeerContext, seat: Seat, arrivals: JoiningPeers) -> None:
+        ctx.adopt_group_options()
+        self.seat = seat
+        self.epoch = seat.epoch
+        self._ctx = ctx
+        self._participant = ctx.participant
+        self._participant.replica.part = part_size(ctx.participant.writer.max_frame)
+        self._arrivals = arrivals
+        self._machine = ctx.machine
+        self._suspicious_until = 0.0
+        self._pings_wanted = False
+        self._ponged = threading.Condition(threading.Lock())
+        self._look_for_writes = False
+        self._selector = self._machine.new_selector(ctx.waker)
+        self.out = Outgoing(ctx, self._selector, self._was_lost, self._catch_up)
+        self.attached = self.out.attached
+        self._presence = Presence(ctx, self.attached, self._leave)
+        self.ordering = Ordering(ctx, seat.epoch, self.out, self._presence.remove_dead)
+        self._admission = Admission(ctx, seat, self.out, self.ordering, self._presence)
+        self.hand_over = HandOver(ctx, seat, self.out, self.ordering, self.round)
+        self._relief = Relief(ctx, self.out)
+
+    # -- opening (driver) ------------------------------------------------------------------------
+
+    def open(self, living: set[str], granted_by: str | None, unheard: Members) -> None:
+        """Begin the epoch: its first entry, the dead leave, this peer is a member.
+
+        The host that stops and has granted this epoch leaves as well. Raises `MaxWritersError` when
+        this peer is a newcomer for whom there is no place (see `Presence.begin`), and `Deposed`.
+        """
+        ctx, participant, ordering = self._ctx, self._participant, self.ordering
+        own = ctx.member()
+        gone = self._presence.begin(own, living, granted_by, unheard)
+        self.seat.mark(is_open=True)
+        self.seat.look()  # the last thing before this copy goes on by itself
+        if self.seat.deposed:
+            raise Deposed
+        body = {"host": ctx.id, "pid": own["pid"], "address": self.seat.server.endpoint}
+        ordering.append(EpochKind.name, body)
+        for peer in gone:
+            ordering.leave(peer)
+            self._presence.has_left(peer)
+        if ctx.id not in participant.state.members:
+            ordering.append(MemberKind.name, joining(own))
+        writer, sequencer = participant.writer, ordering.sequencer
+        for decision in sequencer.attach(ctx.id, writer.lowest, participant.replica.writes.known):
+            participant.replica.decide(decision)
+        self.seat.write_rendezvous()
+        # A host that stopped is about to go.
+        self._suspicious_until = self._machine.monotonic() + ctx.timing.suspicion
+        if not self._machine.misbehaves("what the dead left stays"):
+            clean(ctx.place.folder, self.epoch)
+        participant.enter_role(self, sequencer.last(ctx.id), hosts=True)
+
+    def admit(self, channel: Channel, hello: Hello) -> None:
+        """See `Admission.admit`."""
+        self._admission.admit(channel, hello)
+
+    # -- the loop (driver) -----------------------------------------------------------------------
+
+    def run(self) -> Life[str]:
+        """Serve until the peer stops, is deposed or steps down; returns why."""
+        ctx = self._ctx
+        poll = ctx.options.network.poll
+        writer = self._participant.writer
+        now = self._machine.monotonic()
+        next_look = next_mending = now + poll
+        while not ctx.stopping:
+            next_event = min(next_look, next_mending, self.seat.next_beat)
+            next_event = min(next_event, writer.next_deadline(), self._relief.next_look)
+            yield from self.round(max(next_event - now, 0))
+            if self.seat.is_lost():
+                return "deposed"
+            now = self._machine.monotonic()
+            writer.give_up_late(now)
+            if now >= next_look:
+                next_look = now + poll
+                self._presence.remove_dead()
+                self._presence.forget_the_gone()
+            elif now < self._suspicious_until:
+                next_look = min(next_look, now + ctx.timing.suspicious_check)
+            if now >= next_mending:
+                next_mending = now + poll
+                self._participant.replica.forget_encoding()
+                ctx.place.try_to_mend(self.seat.mend_as_host)
+            self._relief.look(now)
+            if self._relief.successor is not None:
+                return self._relief.reason
+        return "stopped"
+
+    def round(self, timeout: float) -> Life[None]:
+        """Take in what has come, within so many seconds, order it, show it and send it."""
+        self.seat.beat(self._machine.monotonic())
+        if self.seat.deposed:
+            return
+        ordering, out = self.ordering, self.out
+        joins = len(self._arrivals) and not self.hand_over.has_granted
+        if out.is_waiting or ordering.inbox or joins or ordering.awaits or ordering.reached:
+            timeout = 0
+        if ordering.unpushed:
+            timeout = min(timeout, self._ctx.timing.stall / 4)  # to see in time who takes nothing
+        self._relief.lag.wait_begins()
+        events: Ready = yield Select(self._selector, timeout)
+        self._relief.lag.wait_ended()
+        if (events or ordering.inbox) and self.seat.is_lost():
+            return
+        self._take_in(events)
+        if self._look_for_writes:
+            self._look_for_writes = False
+            ordering.look_for_unqueued()
+        ordering.order_own()
+        while self._arrivals and not self.hand_over.has_granted:
+            self.admit(*self._arrivals.take())
+        if self._pings_wanted:
+            self._send_pings()
+        ordering.publish()
+        if (out.has_work or ordering.unpushed or ordering.reached) and self.seat.is_lost():
+            return
+        ordering.report_reached()
+        out.flush(quiet=not events and not self._machine.misbehaves("pushes wait"))
+        if ordering.unpushed and not self.seat.is_lost():
+            ordering.acknowledge()
+
+    def _take_in(self, events: Ready) -> None:
+        for key, mask in events:
+            if key.fileobj is self._ctx.waker:
+                self._ctx.waker.clear()
+                continue
+            attached = self.attached.get(key.data)
+            if attached is None or attached.channel is not key.fileobj:
+                continue
+            if mask & selectors.EVENT_WRITE:
+                self.out.urge(attached)
+            if mask & selectors.EVENT_READ:
+                self._receive(attached)
+
+    def _receive(self, attached: Attached) -> None:
+        self._relief.asked()
+        try:
+            for body in attached.channel.receive():
+                self._handle(attached, parse(body))
+                if attached.peer not in self.attached:
+                    return
+        except ChannelLost as error:
+            self._was_lost(attached, str(error))
+        except ProtocolError as error:
+            self._drop(attached, f"it broke the protocol: {error}", loud=True)
+        except Exception:  # whatever one peer sends, the host goes on for the others
+            log.exception("a message of peer %s could not be handled", attached.peer)
+            self._drop(attached, "its message could not be handled", loud=True)
+
+    def _handle(self, attached: Attached, message: object) -> None:
+        if type(message) is Propose:
+            self.ordering.order(attached, message)
+            return
+        match message:
+            case Ping():
+                self.out.answer(attached, frame(Pong(message.token)))
+            case Pong() if message.token:
+                self._relief.answered(attached.peer, message.token)
+            case Pong():
+                attached.round_trip = self._machine.monotonic() - attached.ping_at
+                with self._ponged:
+                    self._ponged.notify_all()
+            case Applied():
+                self.ordering.applied(attached.peer, message.version)
+            case Await():
+                self._presence.remove_dead()
+                number, version = message.number, message.version
+                w, journal = message.w, message.journal
+                self.ordering.begin_watch(attached.peer, number, version, w, journal)
+            case Leave():
+                self._was_lost(attached, "it left")
+                self.hand_over.has_left(attached.peer)
+                self._leave(attached.peer)
+            case _:
+                raise ProtocolError(f"a client does not send {type(message).__name__}")
+
+    def _was_lost(self, attached: Attached, reason: str) -> None:
+        self._drop(attached, reason)
+
+    def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
+        self.out.drop(attached, reason, loud=loud)
+        self._suspicious_until = self._machine.monotonic() + self._ctx.timing.suspicion
+
+    def _catch_up(self, attached: Attached) -> None:
+        self._admission.catch_up(attached)
+
+    def _leave(self, peer: str, keeps_row: bool = False) -> None:
+        if self.hand_over.has_granted:
+            return  # an entry more, and the successor would not have all; it will see who is gone
+        self._presence.has_left(peer)
+        self.ordering.leave(peer, keeps_row=keeps_row)
+
+    # -- the uplink of the host's own writes (any thread) ----------------------------------------
+
+    def queue_write(self, write: Write, encoded: bytes) -> None:
+        """Hand a write of the host's own to the loop; the participant's guard is held."""
+        self.ordering.inbox.append(write)
+
+    def queue_await(self, message: Await) -> None:
+        """Have an accepted write of the host's own watched; the participant's guard is held."""
+        self.ordering.awaits.append(message)
+
+    def kick(self, *, lazy: bool = False) -> None:
+        """Wake the loop."""
+        self._ctx.waker.wake()
+
+    def wait_for(self, write: Write, deadline: float) -> None:
+        """The loop decides; there is nothing the waiting thread could do for it."""
+
+    def break_off(self) -> None:
+        """A writing thread was interrupted: look for writes that it numbered but did not queue."""
+        self._look_for_writes = True
+        self._ctx.waker.wake()
+
+    # -- questions (any thread) ------------------------------------------------------------------
+
+    def ping(self, timeout: float) -> dict[str, Any]:
+        """Round trips to all clients, in seconds; None for one that did not answer in time."""
+        return {"connection": "host", "host": {"time": 0.0}, "clients": self._pinged(timeout)}
+
+    def _pinged(self, timeout: float) -> list[dict[str, Any]]:
+        for attached in list(self.attached.values()):
+            attached.round_trip = None
+        self._pings_wanted = True
+        self._ctx.waker.wake()
+        deadline = time.monotonic() + timeout
+        with self._ponged:
+            while True:
+                clients = list(self.attached.values())
+                times = [{"id": each.peer, "time": each.round_trip} for each in clients]
+                left = deadline - time.monotonic()
+                if left <= 0 or not times or all(each["time"] is not None for each in times):
+                    return times
+                self._ponged.wait(min(left, 0.05))
+
+    def _send_pings(self) -> None:
+        self._pings_wanted = False
+        for attached in self.attached.values():
+            attached.ping_at = self._machine.monotonic()
+            self.out.answer(attached, frame(Ping(0)))
+
+    def host_facts(self) -> dict[str, Any]:
+        """This peer, as the host."""
+        return {
+            "id": self._ctx.id,
+            "pid": self._machine.pid(),
+            "address": self.seat.server.endpoint,
+            "started": True,
+            "connections": len(self.attached),
+            "since": self.seat.since,
+        }
+
+    def announcement(self) -> str:
+        """Where this host is to be found."""
+        return f"address={self.seat.server.endpoint}"
+
+    def describe_host(self) -> str:
+        """Why a write of the host's own may get no answer."""
+        return "this process is the host, and no peer takes what it sends"
+
+    def broke_although_the_host_lives(self) -> bool:
+        """A host is no link."""
+        return False
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    @property
+    def leaves_file(self) -> bool:
+        """A host takes its file with it, unless a successor is to remove it."""
+        return self.hand_over.leaves_file
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether no write is ordered any more."""
+        return self.ordering.is_over
+
+    def close(self, *, clean: bool) -> Life[list[Outcome[PendingWrite]] | None]:
+        """End the epoch: the last bytes leave, a peer takes over, and the lock is free.
+
+        Without `clean`, or when another peer hosts already, everything is just let go.
+        """
+        try:
+            if clean and not self.seat.deposed:
+                yield from self._hand_over()
+                self.seat.leave()
+        except RendezvousError as error:  # an election follows
+            log.warning("not handed over %s: %s", self._ctx, error)
+        finally:
+            self.seat.close()
+        self.let_go()
+        stopping = self._ctx.stopping
+        has_handed_over = stopping and self.leaves_file
+        if not has_handed_over and (self.seat.deposed or not stopping):
+            return self.ordering.take_back()
+        return None
+
+    def let_go(self) -> None:
+        """Drop all that is attached or waits for it; the claim is closed by its owner."""
+        for attached in list(self.attached.values()):
+            attached.channel.shut_writing()
+            self.out.drop(attached, "the reign is over")
+        self._arrivals.close()
+        self._machine.drop_selector(self._selector)
+
+    def _hand_over(self) -> Life[None]:
+        if not self._ctx.stopping and self._relief.successor is not None:
+            yield from self.hand_over.to(self._relief.successor)
+            return
+        yield from self._say_good_bye()
+        yield from self.hand_over.to_anybody()
+        if not self.seat.deposed and self.hand_over.is_last():
+            self.seat.mark(is_open=False)
+
+    def _say_good_bye(self) -> Life[None]:
+        patience = self._machine.monotonic() + self._ctx.timing.close
+        yield from self.round(0)
+        while self._machine.monotonic() < patience and not self.seat.deposed:
+            self.out.urge_all()
+            waiting = [a for a in self.attached.values() if a.channel.backlog]
+            if not waiting and not self.ordering.unpushed and not self.ordering.inbox:
+                return
+            yield from self.round(0.05)

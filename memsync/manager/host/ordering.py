@@ -1,0 +1,210 @@
+"""Ordering: proposals in, entries and answers out, and who may be told that a write is safe.
+
+A writer's answer is its own entry, or follows every entry below it, in its one ordered stream. A
+write of the host's own is acknowledged when its push is with the kernel for at least one attached
+peer, if there is one: from then on two processes hold it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ...replication.codec import frame
+from ...replication.concern import Await, Concerns, Reached
+from ...replication.entries import Decision, Entry, Propose
+from ...replication.replica import Outcome
+from ...replication.sequencer import Gap, Ordered, Sequencer
+from ...replication.writes import Write
+from ...runtime.pending import PendingWrite
+from ...runtime.trace import facts_of, refusal
+from ..context import PeerContext
+from ..transport.messages import Confirm, Resend
+from .fanout import Attached, Mark, Outgoing
+
+
+class Ordering:
+    """The sequencer of one epoch between the host's loop and the fan-out (driver only).
+
+    `remove_dead` takes dead members out of the group; the time at which a write with a concern is
+    ordered decides who counts for it.
+    """
+
+    def __init__(
+        self,
+        ctx: PeerContext,
+        epoch: int,
+        out: Outgoing,
+        remove_dead: Callable[[], None],
+    ) -> None:
+        participant = ctx.participant
+        self.is_over = False  # no write is ordered any more
+        self.sequencer = Sequencer(
+            participant.state,
+            participant.log,
+            participant.clock,
+            host=ctx.id,
+            epoch=epoch,
+            max_frame=participant.writer.max_frame,
+        )
+        self.concerns = Concerns(ctx.id)  # its `durable` is for the journal to call
+        self.inbox: deque[Write] = deque()  # own writes, from any thread
+        self.awaits: deque[Await] = deque()  # own accepted writes to be watched, from any thread
+        self.unpushed: deque[tuple[Outcome[PendingWrite], dict[str, Mark]]] = deque()
+        self.reached: deque[Reached] = deque()  # of own writes; told when it is sure to count
+        self._ctx = ctx
+        self._participant = participant
+        self._machine = ctx.machine
+        self._out = out
+        self._remove_dead = remove_dead
+        self._trace = participant.trace
+        self._batch: list[Entry] = []
+
+    # -- entries ---------------------------------------------------------------------------------
+
+    def append(self, kind: str, body: Any) -> None:
+        """Append an entry of the host's own making, and push it."""
+        self._push(self.sequencer.enter(kind, body))
+
+    def leave(self, peer: str, *, keeps_row: bool = False) -> None:
+        """A peer leaves the group."""
+        self._push(self.sequencer.leave(peer, keeps_row=keeps_row))
+        for writer, progress in self.concerns.forget(peer):
+            self._inform(writer, progress)
+
+    def _push(self, ordered: Ordered) -> None:
+        if self._trace is not None:
+            self._trace("ordered", **facts_of(ordered.entry))
+        self._out.push(ordered.frame)
+        self._batch.append(ordered.entry)
+        self._participant.replica.ordered(ordered.entry)
+
+    # -- proposals -------------------------------------------------------------------------------
+
+    def order(self, attached: Attached, proposal: Propose) -> None:
+        """Decide a proposal of an attached peer, and queue the answer."""
+        if self.is_over:
+            return  # it is pending, and sent again to the next host
+        clock = self._participant.clock
+        proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
+        result = self._propose(attached.peer, proposal)
+        if isinstance(result, Ordered):
+            self._push(result)
+        elif isinstance(result, Gap):
+            attached.channel.queue(frame(Resend(result.first)))
+        elif not attached.lags:
+            attached.channel.queue(frame(result))
+        self._watch(attached.peer, proposal, result)
+        self._out.urge(attached)
+
+    def order_own(self) -> None:
+        """Decide the host's own writes that have come in."""
+        while self.inbox:
+            self._order_own(self.inbox.popleft())
+        while self.awaits:
+            self._remove_dead()
+            each = self.awaits.popleft()
+            self.begin_watch(self._ctx.id, each.number, each.version, each.w, each.journal)
+
+    def look_for_unqueued(self) -> None:
+        """A writing thread was interrupted: find the writes that it numbered but did not queue."""
+        self.inbox.extend(self._participant.writer.unsent(self.sequencer.last(self._ctx.id) + 1))
+
+    def _order_own(self, write: Write) -> None:
+        if self.is_over:
+            return  # it is pending, and its outcome will be unknown
+        peer, proposal = self._ctx.id, write.proposal
+        if proposal.number <= self.sequencer.last(peer):
+            return  # queued twice, because its thread was interrupted
+        result = self._propose(peer, proposal)
+        if isinstance(result, Gap):
+            missing = self._participant.writer.unsent(result.first)
+            self.inbox.extend(earlier for earlier in missing if not earlier.done)
+            return
+        if isinstance(result, Ordered):
+            self._push(result)
+        else:
+            self._participant.replica.decide(result)
+        self._watch(peer, proposal, result)
+
+    def _propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Gap:
+        if proposal.w is not None:  # the dead do not count for its concern
+            self._remove_dead()
+        result = self.sequencer.propose(peer, proposal)
+        if self._trace is not None and not isinstance(result, Ordered):
+            self._trace("not ordered", writer=peer, **refusal(proposal, result))
+        return result
+
+    # -- write concerns --------------------------------------------------------------------------
+
+    def _watch(self, writer: str, proposal: Propose, result: Ordered | Decision | Gap) -> None:
+        """Watch a write that asks for more than the usual concern, if it was accepted."""
+        if (proposal.w is None and not proposal.journal) or isinstance(result, Gap):
+            return
+        if isinstance(result, Ordered):
+            version = result.entry.version
+        elif result.error is None:
+            version = result.version
+        else:
+            return
+        self.begin_watch(writer, proposal.number, version, proposal.w, proposal.journal)
+
+    def begin_watch(
+        self, writer: str, number: int, version: int, w: int | str | None, journal: bool
+    ) -> None:
+        """Watch an accepted write until its concern is met."""
+        members = self._participant.state.members
+        self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
+        self._out.push(frame(Confirm()))  # a slow peer is asked when it has caught up
+        self._out.urge_all()
+
+    def applied(self, peer: str, version: int) -> None:
+        """A peer's copy has reached a version."""
+        for writer, progress in self.concerns.applied(peer, version):
+            self._inform(writer, progress)
+
+    def _inform(self, writer: str, progress: Reached) -> None:
+        """Say to a writer how far the concern of its write has come."""
+        if writer == self._ctx.id:
+            self.reached.append(progress)
+        elif writer in self._out.attached:
+            self._out.answer(self._out.attached[writer], frame(progress))
+
+    # -- outcomes of the host's own writes -------------------------------------------------------
+
+    def publish(self) -> None:
+        """Show what was ordered; an own write is acknowledged later, when it is pushed."""
+        participant, writer = self._participant, self._participant.writer
+        published = participant.replica.publish()
+        if self._batch:
+            batch, self._batch = self._batch, []
+            participant.announce_entries(batch)
+        if published.forgotten or published.replaced:
+            writer.report_lost(published)
+        for outcome in (*writer.take_held(), *published.outcomes):
+            if outcome.error is not None or outcome.write.is_concerned:
+                writer.complete(outcome)  # a concern that is met says more than a push does
+            else:
+                self.unpushed.append((outcome, self._out.marks()))
+        participant.replica.advance(published)
+
+    def report_reached(self) -> None:
+        """Tell the own writes how far their concerns have come."""
+        while self.reached:
+            self._participant.writer.reached(self.reached.popleft())
+
+    def acknowledge(self) -> None:
+        """Complete the own writes that are with the kernel for some peer."""
+        while self.unpushed:
+            outcome, marks = self.unpushed[0]
+            if not self._out.is_pushed(marks):
+                self._out.urge_all()
+                return
+            self.unpushed.popleft()
+            self._participant.writer.complete(outcome)
+
+    def take_back(self) -> list[Outcome[PendingWrite]]:
+        """The own writes that were ordered, but not acknowledged before the epoch ended."""
+        held = self._participant.writer.withdraw_held()
+        return [*(outcome for outcome, _ in self.unpushed), *held]

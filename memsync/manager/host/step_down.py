@@ -1,0 +1,120 @@
+"""When a host that does not stop lets another peer host in its place.
+
+A process that burns CPU in pure Python gives the interpreter away every few milliseconds only, and
+each write of each peer waits for that. A host whose own loop is late (see `lag`) pings the peers
+that may host and hands over to the one that answers fastest. A busy or frozen peer answers late or
+never, so it is not chosen. A dedicated host (``serverOnly``) hosts wherever there is one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ...replication.codec import frame
+from ...replication.membership import Members
+from ..context import PeerContext
+from ..transport.messages import Ping
+from .fanout import Attached, Outgoing
+from .loop_lag import Lag
+
+
+class Relief:
+    """Whether a host is to be relieved, and by whom (driver only)."""
+
+    def __init__(self, ctx: PeerContext, out: Outgoing) -> None:
+        self.successor: str | None = None
+        self.reason = ""
+        self.lag = Lag(ctx.machine, ctx.timing)  # of the host's loop
+        self._ctx = ctx
+        self._timing = ctx.timing
+        self._state = ctx.participant.state
+        self._out = out
+        self._interest_until = 0.0  # monotonic seconds
+        self._next_ping = 0.0  # monotonic seconds
+        self._pinged_at = 0.0  # monotonic seconds
+        self._token = 0  # of the last ping
+        self._pings = 0  # sent since the search began
+        self._quick: Counter[str] = Counter()  # answers in time, by peer
+        self._awaited: set[str] = set()  # peers that may still answer the last ping in time
+
+    def asked(self) -> None:
+        """A peer wants something of this host."""
+        self._interest_until = self._ctx.machine.monotonic() + self._timing.interest
+
+    @property
+    def next_look(self) -> float:
+        """When the loop has to be awake for this (monotonic seconds)."""
+        if self._awaited:
+            return 0.0  # a loop that slept would wait for the interpreter and measure that
+        return min(self.lag.due, self._next_ping if self._pings else float("inf"))
+
+    def look(self, now: float) -> None:
+        """Search for a successor if one is needed (monotonic seconds)."""
+        # An idle process that measures loses its sleep, and nobody else waits for it.
+        if self._ctx.no_relief_before <= now < self._interest_until:
+            self.lag.watch(now)
+        else:
+            self.lag.rest()
+        if now - self._pinged_at > self._timing.quick_answer:
+            self._awaited.clear()
+        if now < self._next_ping:
+            return
+        self._next_ping = now + self._timing.step_down_rhythm
+        sought = self._sought(now)
+        if not sought or self._pings == self._timing.step_down_pings:
+            self._pings = 0
+            self._quick.clear()
+        if sought:
+            self._ping(sought, now)
+
+    def answered(self, peer: str, token: int) -> None:
+        """A peer has answered a ping."""
+        if token != self._token:
+            return
+        if peer in self._awaited:
+            self._awaited.discard(peer)
+            self._quick[peer] += (
+                self._ctx.machine.monotonic() - self._pinged_at <= self._timing.quick_answer
+            )
+        if self.successor is None and (
+            is_dedicated(self._state.members, peer)
+            or self._quick[peer] >= self._timing.step_down_answers
+        ):
+            self.successor = peer
+
+    def _ping(self, sought: list[Attached], now: float) -> None:
+        self._pings += 1
+        self._token += 1
+        self._pinged_at = now
+        for attached in sought:
+            if not is_dedicated(self._state.members, attached.peer):  # which may take its time
+                self._awaited.add(attached.peer)
+            self._out.answer(attached, frame(Ping(self._token)))
+
+    def _sought(self, now: float) -> list[Attached]:
+        """The peers of which one is to host, if the host is to be relieved."""
+        if self._ctx.options.server_only:
+            return []
+        able = able_to_host(self._state.members, self._out)
+        dedicated = [each for each in able if is_dedicated(self._state.members, each.peer)]
+        if dedicated:
+            self.reason = "relieved by a dedicated host"
+            return dedicated  # without a pause: it does not give the role back
+        if now < self._ctx.no_relief_before:
+            return []
+        self.reason = "relieved, because its process is busy"
+        return able if self.lag.is_busy else []
+
+
+def able_to_host(members: Members, out: Outgoing) -> list[Attached]:
+    """The attached members that may host and keep up."""
+    return [
+        attached
+        for peer, attached in out.attached.items()
+        if peer in members and not members[peer]["clientOnly"] and not attached.lags
+    ]
+
+
+def is_dedicated(members: Members, peer: str) -> bool:
+    """Whether a member is there to host, and for nothing else."""
+    return bool(members[peer]["serverOnly"])

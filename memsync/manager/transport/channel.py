@@ -1,0 +1,185 @@
+"""One authenticated connection that carries frames; no policy, no thread of its own.
+
+Incoming bytes are read in large pieces and cut into frames. Outgoing frames are collected and
+written with one ``send`` that never blocks: what the kernel does not take stays queued. Whoever
+calls is the only one to read, and the only one to write, at that time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections import deque
+from collections.abc import Iterator
+
+from ...errors import ProtocolError
+from ...replication.codec import HEADER, body_length
+from ...runtime import forks
+from ..timing import TIMING
+
+FRAME_MAX = 2**31 - 1  # bytes; what is taken from a host, and from a peer not yet admitted
+
+
+class ChannelLost(Exception):
+    """The connection has ended; says why. Never leaves the package."""
+
+
+class Channel:
+    """Frames over a socket; `max_frame` bounds an incoming frame, in bytes."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.max_frame = FRAME_MAX
+        self.queued_total = 0  # bytes ever queued
+        self.sent_total = 0  # bytes the kernel has taken
+        self._inbound = bytearray()
+        self._outbound: deque[bytes] = deque()
+        self._begun = False  # the first of them has been sent in part
+
+    def fileno(self) -> int:
+        """The descriptor, for selectors."""
+        return self.sock.fileno()
+
+    @property
+    def has_output(self) -> bool:
+        """Whether frames wait to be sent."""
+        return bool(self._outbound)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes queued that the kernel has not taken."""
+        return self.queued_total - self.sent_total
+
+    def receive(self, *, wait: bool = False) -> list[bytes | memoryview]:
+        """The bodies of the frames that have arrived; none when nothing did.
+
+        With `wait` the call lasts until bytes arrive or the socket's receive time-out passes.
+        Raises `ChannelLost` at the end of the stream, `ProtocolError` for a frame over the limit.
+        """
+        try:
+            data = self.sock.recv(TIMING.receive_bytes, 0 if wait else socket.MSG_DONTWAIT)
+        except (BlockingIOError, TimeoutError):
+            return []
+        except OSError as error:
+            raise ChannelLost(str(error)) from error
+        if not data:
+            raise ChannelLost("the other side closed the connection")
+        return list(self._cut(data))
+
+    def drain(self) -> Iterator[bytes | memoryview]:
+        """The bodies of all whole frames that have arrived, up to the end or the last byte."""
+        while True:
+            try:
+                data = self.sock.recv(TIMING.receive_bytes, socket.MSG_DONTWAIT)
+            except OSError:
+                return
+            if not data:
+                return
+            yield from self._cut(data)
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Wait until bytes (or the end of the stream) arrive; False when the time is over."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def queue(self, frame: bytes) -> None:
+        """Append a frame; `flush` sends it."""
+        self._outbound.append(frame)
+        self.queued_total += len(frame)
+
+    def flush(self) -> bool:
+        """Hand queued frames to the kernel; True when it took them all.
+
+        Raises `ChannelLost` when the other side is gone.
+        """
+        outbound = self._outbound
+        while outbound:
+            data = outbound.popleft()
+            if outbound and len(data) < TIMING.send_bytes:
+                data = self._gather(data)
+            try:
+                sent = self.sock.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                outbound.appendleft(data)
+                return False
+            except OSError as error:
+                outbound.appendleft(data)
+                raise ChannelLost(str(error)) from error
+            self.sent_total += sent
+            self._begun = sent < len(data)
+            if self._begun:
+                outbound.appendleft(data[sent:])
+                return False
+        return True
+
+    def drop_unsent(self, keep: int) -> None:
+        """Forget the frames of which the kernel has taken nothing, from the byte `keep` on.
+
+        The byte is counted as `queued_total` counts, and is the first one of a frame.
+        """
+        outbound = self._outbound
+        while len(outbound) > self._begun and self.queued_total - len(outbound[-1]) >= keep:
+            self.queued_total -= len(outbound.pop())
+
+    def shut_reading(self) -> None:
+        """End the incoming stream: a blocked reader wakes; what has arrived can still be read."""
+        with contextlib.suppress(OSError):  # the other side may have closed already
+            self.sock.shutdown(socket.SHUT_RD)
+
+    def shut_writing(self) -> None:
+        """Tell the other side that no more comes."""
+        with contextlib.suppress(OSError):  # the other side may have closed already
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket."""
+        forks.release(self)
+        self.sock.close()
+
+    def _gather(self, first: bytes) -> bytes:
+        parts = [first]
+        size = len(first)
+        while self._outbound and size < TIMING.send_bytes:
+            part = self._outbound.popleft()
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
+
+    def _cut(self, data: bytes) -> Iterator[bytes | memoryview]:
+        if self._inbound:
+            self._inbound += data
+            whole: bytes | memoryview = bytes(self._inbound) if self._is_complete() else b""
+            if not whole:
+                return
+            self._inbound.clear()
+        else:
+            whole = data
+        view = memoryview(whole)
+        position, size = 0, len(view)
+        while size - position >= HEADER:
+            length = body_length(view, position)
+            self._check(length)
+            end = position + HEADER + length
+            if end > size:
+                break
+            yield view[position + HEADER : end]
+            position = end
+        self._inbound += view[position:]
+
+    def _is_complete(self) -> bool:
+        """Whether the first frame is whole, so that big frames are not copied at every piece."""
+        inbound = self._inbound
+        if len(inbound) < HEADER:
+            return False
+        length = body_length(inbound)
+        self._check(length)
+        return len(inbound) >= HEADER + length
+
+    def _check(self, length: int) -> None:
+        if length > self.max_frame:
+            raise ProtocolError(
+                f"a frame of {length} bytes is over network.maxFrame ({self.max_frame}), or the "
+                "other side does not speak this protocol"
+            )

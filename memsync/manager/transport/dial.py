@@ -1,0 +1,117 @@
+"""Opening an authenticated connection: the stdlib manager's handshake, with deadlines.
+
+Time-outs are set as socket options, because the handshake reads the descriptor itself; Python's own
+time-outs would make it non-blocking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+
+from ...errors import AuthenticationFailedError
+from ...runtime import forks
+from ..folder.records import Address
+from ..timing import TIMING
+from .channel import Channel, ChannelLost
+
+
+def set_deadline(sock: socket.socket, seconds: float) -> None:
+    """Bound each blocking call on the socket; 0 means no bound."""
+    whole = int(seconds)
+    value = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+
+def to_channel(connection: Connection) -> Channel:
+    """Take an authenticated connection over for frames."""
+    with forks.opening:
+        sock = socket.socket(fileno=os.dup(connection.fileno()))
+        channel = Channel(sock)
+        forks.register(channel, sock.close)
+        forks.release(connection)
+        connection.close()
+    set_deadline(sock, TIMING.receive)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return channel
+
+
+def dial(
+    address: Address,
+    authkey: bytes,
+    hello: bytes,
+    *,
+    timeout: float,
+) -> Channel:
+    """Connect to a host, authenticate and ask to be attached.
+
+    Raises `ChannelLost` when nobody answers within `timeout` seconds, `AuthenticationFailedError`
+    when the keys differ.
+    """
+    with _authenticated(address, authkey, timeout) as connection:
+        connection.send((None, "attach", (hello,), {}))
+        return to_channel(connection)
+
+
+def knock(address: Address, authkey: bytes, *, timeout: float) -> None:
+    """Make sure that a host is there, shakes hands and answers; nothing is joined.
+
+    Each step may take `timeout` seconds. Raises as `dial`.
+    """
+    with _authenticated(address, authkey, timeout) as connection:
+        connection.send((None, "dummy", (), {}))
+        connection.recv_bytes()
+
+
+@contextlib.contextmanager
+def _authenticated(address: Address, authkey: bytes, timeout: float) -> Iterator[Connection]:
+    """A connection on which both sides have shown that they have the key; closed at the end."""
+    connection = _connect(address, timeout)
+    try:
+        answer_challenge(connection, authkey)
+        deliver_challenge(connection, authkey)
+        yield connection
+    except AuthenticationError as error:
+        raise AuthenticationFailedError(
+            f"the host at {address} has another authkey: it is of another rendezvous folder, or "
+            "the file 'authkey' was replaced this moment; start again, with its MEMSYNC_DIR"
+        ) from error
+    except BlockingIOError as error:  # how the system says that a time-out is over
+        raise ChannelLost(f"handshake with {address}: no answer within {timeout:g} s") from error
+    except (OSError, EOFError) as error:
+        raise ChannelLost(f"handshake with {address}: {str(error) or 'end of file'}") from error
+    finally:
+        if not connection.closed:
+            forks.release(connection)
+            connection.close()
+
+
+def _connect(address: Address, timeout: float) -> Connection:
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    try:
+        with forks.opening:
+            sock = socket.socket(family)
+            forks.register(sock, sock.close)
+    except OSError as error:
+        raise ChannelLost(f"connecting to {address}: {error}") from error
+    try:
+        set_deadline(sock, timeout)
+        sock.connect(address)
+        if family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        forks.release(sock)
+        sock.close()
+        raise ChannelLost(f"connecting to {address}: {error}") from error
+    with forks.opening:
+        forks.release(sock)
+        connection = Connection(sock.detach())
+        forks.register(connection, connection.close)
+    return connection

@@ -1,0 +1,63 @@
+"""The places for handshakes: a bounded number at a time, and the oldest is cut when all are taken.
+
+A stranger costs a place until its time is over. If a connection comes when all places are taken,
+the oldest handshake gives way, but not before it had the time that a peer with the key needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from multiprocessing.connection import Connection
+
+from ..timing import TIMING
+
+
+class Handshakes:
+    """The places; any thread may `end` a handshake, one thread does the rest."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Condition()
+        self._open: dict[Connection, float] = {}  # since when (monotonic seconds), oldest first
+
+    def begin(self, connection: Connection) -> bool:
+        """Give a connection a place, that of the oldest if need be; False when none gets free."""
+        with self._lock:
+            if not self._has_room():
+                oldest = next(iter(self._open))
+                left = self._open[oldest] + TIMING.handshake_grace - time.monotonic()
+                if not self._lock.wait_for(self._has_room, max(left, 0)):
+                    shut_down(oldest)
+                    if not self._lock.wait_for(self._has_room, TIMING.cut_notice):
+                        return False
+            self._open[connection] = time.monotonic()
+        return True
+
+    def _has_room(self) -> bool:
+        return len(self._open) < self._most
+
+    def end(self, connection: Connection) -> None:
+        """Give the place back."""
+        with self._lock:
+            self._open.pop(connection, None)
+            self._lock.notify()
+
+    def cut_off(self, patience: float) -> None:
+        """Cut the handshakes that have lasted longer than `patience` seconds."""
+        late = time.monotonic() - patience
+        with self._lock:
+            for connection in [each for each, since in self._open.items() if since < late]:
+                shut_down(connection)
+
+
+def shut_down(connection: Connection) -> None:
+    """Wake the thread that waits for a connection: it has ended."""
+    with contextlib.suppress(OSError):
+        sock = socket.socket(fileno=connection.fileno())  # takes no further descriptor
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        finally:
+            sock.detach()

@@ -1,0 +1,1 @@
+"""An engine inside one process: handles share an object without files, sockets or threads."""

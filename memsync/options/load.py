@@ -1,0 +1,241 @@
+"""The options, out of the four places they come from.
+
+Precedence: arguments > environment > YAML > defaults, key by key. Which options there are and what
+a value must be is `memsync.schema`'s matter.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import typing
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Literal
+
+from ..errors import OptionsError, UsageError
+from .schema import (
+    ENV_PREFIX,
+    Options,
+    OptionSpec,
+    alternatives,
+    camel,
+    checked,
+    dotted,
+    groups,
+    schema,
+)
+from .yaml_file import Config, parse_yaml, read_config
+
+__all__ = [
+    "Config",
+    "OptionSpec",
+    "Options",
+    "check_name",
+    "check_path",
+    "check_timeout",
+    "load_options",
+    "read_config",
+    "stated",
+    "unavailable",
+]
+
+NAME_RULE = "a name is 1 to 300 characters of A-Z a-z 0-9 . _ -"
+# The folder is where the group meets, so it cannot be an option of one of the group's objects.
+ENV_RESERVED = frozenset({"MEMSYNC_DIR"})
+
+
+def load_options(
+    options: Mapping[str, Any] | None,
+    *,
+    yaml_options: Mapping[str, Any] | None = None,
+    source: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Options:
+    """The effective options out of arguments, environment, YAML and defaults, in this precedence.
+
+    Keys may be camelCase or snake_case. `source` is the file `yaml_options` came from, for the
+    messages. Raises `OptionsError` for an unknown key, a wrong type, a value out of bounds, and a
+    key given in both spellings; warns about a ``timeout`` that looks like milliseconds and about
+    ``MEMSYNC_...`` variables it does not know.
+
+    >>> load_options({"timeout": 5}, yaml_options={"timeout": 9}, environ={}).timeout
+    5.0
+    """
+    layers = {
+        source or "YAML options": dict(_flatten(yaml_options, source or "YAML options")),
+        "the environment": dict(_from_environment(environ)),
+        "options": dict(_flatten(options, "options")),
+    }
+    values = {key: value for layer in layers.values() for key, value in layer.items()}
+    timeout = values.get("timeout", 0)
+    if timeout > 600 and timeout % 1000 == 0:
+        message = f"timeout is in seconds: {timeout:g} looks like milliseconds"
+        warnings.warn(message, stacklevel=3)
+    if values.get("server_only") and values.get("client_only"):
+        server, client = (
+            [name for name, layer in layers.items() if key in layer][-1]
+            for key in ("server_only", "client_only")
+        )
+        raise OptionsError(
+            f"serverOnly (in {server}) and clientOnly (in {client}) exclude each other: state one "
+            "of them"
+        )
+    return _build(values)
+
+
+def stated(options: Options) -> dict[str, Any]:
+    """What was stated explicitly, as the plain JSON-able dict that `load_options` takes.
+
+    >>> stated(load_options({"peer": {"roles": []}}, environ={}))
+    {'peer': {'roles': []}}
+    """
+    plain: dict[str, Any] = {}
+    for path, value in options._stated.items():
+        spec = schema()[path]
+        target = plain if spec.group is None else plain.setdefault(spec.group, {})
+        target[camel(spec.name)] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def unavailable(options: Options) -> list[str]:
+    """The stated keys whose feature this version does not have, in the order of the schema.
+
+    >>> unavailable(load_options({"server": {"port": 8883}}, environ={}))
+    ['server.port']
+    """
+    rows = schema().items()
+    return [spec.key for path, spec in rows if path in options._stated and not spec.available]
+
+
+def check_name(name: str) -> str:
+    """The name of an object, if it is one: 1 to 300 characters of ``[A-Za-z0-9._-]``.
+
+    Raises `UsageError` that names the value and the first character which is not allowed.
+
+    >>> check_name("my_object")
+    'my_object'
+    """
+    if not isinstance(name, str):
+        raise UsageError(f"name must be a string, not {type(name).__name__}: {NAME_RULE}")
+    if not 1 <= len(name) <= 300:
+        raise UsageError(f"name {name[:40]!r} has {len(name)} characters: {NAME_RULE}")
+    wrong = re.search(r"[^A-Za-z0-9._-]", name)
+    if wrong:
+        raise UsageError(f"name {name!r} contains {wrong.group()!r}: {NAME_RULE}")
+    return name
+
+
+def check_path(path: Any) -> tuple[str, ...]:
+    """The parts of a dotted path; raises `UsageError` for what is none.
+
+    >>> check_path("a.b.0")
+    ('a', 'b', '0')
+    """
+    if not isinstance(path, str):
+        raise UsageError(f"a path is a string like 'a.b.0', not {path!r:.60}")
+    parts = tuple(path.split("."))
+    if "" in parts:
+        raise UsageError(f"the path {path!r:.60} has an empty part: write it like 'a.b.0'")
+    return parts
+
+
+def check_timeout(timeout: Any, default: float) -> float:
+    """The seconds of a call's ``timeout``; None means the default.
+
+    Raises `UsageError` for what is no number of seconds from 0 to 3600.
+
+    >>> check_timeout(None, 30.0), check_timeout(2, 30.0)
+    (30.0, 2.0)
+    """
+    if timeout is None:
+        return default
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise UsageError(f"timeout must be a number of seconds, not {timeout!r:.60}")
+    if not 0 <= timeout <= 3600:
+        raise UsageError(f"timeout must be 0 to 3600 seconds, not {timeout!r}")
+    return float(timeout)
+
+
+def _flatten(options: Any, source: str, group: str | None = None) -> Iterator[tuple[str, Any]]:
+    """Checked ``(path, value)`` pairs out of a nested mapping."""
+    if options is None:
+        return
+    if not isinstance(options, Mapping):
+        where = group or "the options"
+        raise OptionsError(f"{source}: {where} must be a mapping, not {options!r}")
+    seen: dict[str, str] = {}
+    for key, value in options.items():
+        path = _path(key, group, source)
+        if path in seen:
+            raise OptionsError(f"{source}: {seen[path]!r} and {key!r} are the same option")
+        seen[path] = key
+        if path in groups():
+            yield from _flatten(value, source, path)
+        else:
+            yield path, checked(schema()[path], value, source)
+
+
+def _path(key: Any, group: str | None, source: str) -> str:
+    """The attribute path of a key in either spelling."""
+    if not isinstance(key, str):
+        raise OptionsError(f"{source}: option names are strings, not {key!r}")
+    if group is None and key in groups():
+        return key
+    for path, spec in schema().items():
+        if spec.group == group and key in (spec.name, camel(spec.name)):
+            return path
+    unknown, nearest = dotted(group, key), _nearest(key)
+    raise OptionsError(
+        f"{source}: unknown option {unknown!r}; did you mean {nearest!r}?",
+        key=unknown,
+        nearest=nearest,
+        source=source,
+    )
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    by_env = {spec.env: (path, spec) for path, spec in schema().items()}
+    # An empty variable is an unset one: a shell cannot always unset what it has exported.
+    given = {key: text for key, text in environ.items() if key.startswith(ENV_PREFIX) and text}
+    unknown = sorted(given.keys() - by_env.keys() - ENV_RESERVED)
+    if unknown:
+        closest = difflib.get_close_matches(unknown[0], by_env, n=1, cutoff=0.0)[0]
+        warnings.warn(
+            f"ignored, no option of memsync: {', '.join(unknown)} (did you mean {closest}?)",
+            stacklevel=4,
+        )
+    values = {}
+    for name in sorted(given.keys() & by_env.keys()):
+        path, spec = by_env[name]
+        values[path] = checked(spec, _parse_variable(spec, given[name]), name)
+    return values
+
+
+def _parse_variable(spec: OptionSpec, text: str) -> Any:
+    # A token of digits is still a string, so only other types are read as YAML.
+    if str in alternatives(spec.type) or typing.get_origin(spec.type) is Literal:
+        return text
+    return parse_yaml(text, spec.env)
+
+
+def _build(values: dict[str, Any]) -> Options:
+    top: dict[str, Any] = {}
+    grouped: dict[str, dict[str, Any]] = {group: {} for group in groups()}
+    for path, value in values.items():
+        spec = schema()[path]
+        (top if spec.group is None else grouped[spec.group])[spec.name] = value
+    for item in fields(Options):
+        if item.name in grouped:
+            top[item.name] = typing.cast(Any, item.type)(**grouped[item.name])
+    return Options(**top, _stated=values)
+
+
+def _nearest(key: str) -> str:
+    """The known key that an unknown one most likely meant, in whichever group that is."""
+    known = {group: group for group in groups()}
+    known |= {camel(spec.name).lower(): spec.key for spec in schema().values()}
+    plain = key.rpartition(".")[2].replace("_", "").lower()
+    return known[difflib.get_close_matches(plain, known, n=1, cutoff=0.0)[0]]

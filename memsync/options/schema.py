@@ -1,0 +1,261 @@
+"""The schema of the options, as data: each states type, default, meaning, unit and bounds once.
+
+The dataclasses are the schema and, as `Options`, the effective values. Spelling in files, names of
+environment variables, checking and messages are derived from them. Where values come from is
+`memsync.options`' matter.
+"""
+
+# No `from __future__ import annotations` here: the schema reads the fields' real types.
+import functools
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from ..errors import OptionsError
+
+T = TypeVar("T")
+
+ENV_PREFIX = "MEMSYNC_"
+MIB = 1024 * 1024
+
+
+def _option(
+    default: T,
+    doc: str,
+    *,
+    unit: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    available: bool = True,
+) -> T:
+    """A field of the schema; `available` is false while the feature itself does not exist."""
+    facts = {"doc": doc, "unit": unit, "low": low, "high": high, "available": available}
+    return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOptions:
+    """What this process is in the group."""
+
+    roles: tuple[str, ...] = _option(("writer",), "without 'writer' the peer only reads")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """Places, limits and rhythms of the group."""
+
+    max_writers: int | None = _option(
+        None, "most writers at a time, null = no limit; the smallest stated counts", low=1
+    )
+    window: int = _option(1024, "writes in flight before submit() blocks", unit="writes", low=1)
+    max_frame: int = _option(
+        64 * MIB, "largest single message", unit="bytes", low=1024, high=2**31 - 1
+    )
+    max_queue: int = _option(
+        64 * MIB, "output waiting for one peer before it gets a snapshot", unit="bytes", low=1024
+    )
+    max_log: int = _option(10_000, "entries kept in memory", unit="entries", low=1)
+    max_log_bytes: int = _option(64 * MIB, "size of the entries kept", unit="bytes", low=1024)
+    max_index: int = _option(
+        4096, "paths of which it is known who wrote them last", unit="paths", low=1
+    )
+    max_handshakes: int = _option(64, "strangers shaking hands at one time", low=1)
+    handshake_timeout: float = _option(
+        5.0, "time a stranger has to authenticate", unit="s", low=0.001, high=3600
+    )
+    poll: float = _option(
+        1.0, "look into the folder at least this often", unit="s", low=0.01, high=60
+    )
+    watch: Literal["auto", "poll", "none"] = _option(
+        "auto", "how changes in the folder are noticed between two looks"
+    )
+    lease: float = _option(
+        3.0, "a host that is silent for so long may be replaced", unit="s", low=0.1, high=600
+    )
+    recovery: float = _option(
+        1.0, "a new host waits this long for survivors", unit="s", low=0.01, high=60
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """The object over HTTP."""
+
+    port: int | None = _option(None, "0 = any free one", low=0, high=65535, available=False)
+    host: str = _option("127.0.0.1", "the address to listen on", available=False)
+    token: str | None = _option(None, "the bearer token readers must send", available=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """The object on disk or in a bucket."""
+
+    path: str | None = _option(None, "a path or fsspec URL", available=False)
+    journal: bool = _option(False, "keep every accepted entry beside the file", available=False)
+    debounce: float = _option(
+        0.1, "gather changes this long per save", unit="s", low=0, high=3600, available=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RpcOptions:
+    """Remote calls; the group is reserved and has no keys yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerOptions:
+    """The multiprocessing manager behind the group."""
+
+    proxies: bool = _option(True, "serve document() to plain BaseManager clients")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Every option with its effective value; ``Options()`` is the defaults.
+
+    >>> from memsync.options import load_options
+    >>> options = load_options({"network": {"maxWriters": 1}}, environ={})
+    >>> options.network.max_writers, options.timeout
+    (1, 30.0)
+    """
+
+    timeout: float = _option(
+        30.0, "deadline of every blocking call without its own", unit="s", low=0.001, high=3600
+    )
+    engine: Literal["local", "memory"] = _option(
+        "local", "what carries the object: this machine's processes, or this process alone"
+    )
+    log_events: bool = _option(False, "trace each write on the logger memsync.trace")
+    server_only: bool = _option(False, "a dedicated host, preferred in elections")
+    client_only: bool = _option(False, "never become host")
+    conflict: Literal["timestamp", "strict"] = _option(
+        "timestamp", "how writes that had not seen each other are decided"
+    )
+    on_max_writers: Literal["error", "wait"] = _option(
+        "error", "what start() does when all writers' places are taken", available=False
+    )
+    peer: PeerOptions = PeerOptions()
+    network: NetworkOptions = NetworkOptions()
+    server: ServerOptions = ServerOptions()
+    file: FileOptions = FileOptions()
+    rpc: RpcOptions = RpcOptions()
+    manager: ManagerOptions = ManagerOptions()
+    _stated: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+class OptionSpec(NamedTuple):
+    """One row of the schema; ``low`` and ``high`` are inclusive, in ``unit``."""
+
+    group: str | None
+    name: str
+    type: Any
+    default: Any
+    doc: str
+    unit: str | None
+    low: float | None
+    high: float | None
+    available: bool
+
+    @property
+    def key(self) -> str:
+        """The key as written in configuration files: ``network.maxWriters``."""
+        return dotted(self.group, camel(self.name))
+
+    @property
+    def env(self) -> str:
+        """The name of its environment variable: ``MEMSYNC_NETWORK_MAX_WRITERS``."""
+        return ENV_PREFIX + "_".join(filter(None, (self.group, self.name))).upper()
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words: ``a whole number of bytes from 1024``."""
+        kind, *null = alternatives(self.type)
+        unit = {None: "", "s": " of seconds"}.get(self.unit, f" of {self.unit}")
+        low = "" if self.low is None else f" from {self.low:g}"
+        high = "" if self.high is None else f" to {self.high:.10g}"
+        return _words(kind) + unit + low + high + (", or null" if null else "")
+
+
+@functools.cache
+def schema() -> dict[str, OptionSpec]:
+    """Every option by its dotted attribute path, such as ``network.max_writers``."""
+    return {dotted(spec.group, spec.name): spec for spec in _rows(Options, None)}
+
+
+def _rows(cls: type[Any], group: str | None) -> Iterator[OptionSpec]:
+    for item in fields(cls):
+        if is_dataclass(item.type):
+            yield from _rows(typing.cast(type[Any], item.type), item.name)
+        elif item.metadata:
+            yield OptionSpec(group, item.name, item.type, item.default, **item.metadata)
+
+
+@functools.cache
+def groups() -> frozenset[str]:
+    """The names of the groups of options."""
+    return frozenset(item.name for item in fields(Options) if is_dataclass(item.type))
+
+
+def camel(name: str) -> str:
+    """``max_writers`` as configuration files write it: ``maxWriters``."""
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def dotted(group: str | None, name: str) -> str:
+    """The path of an option: ``network.maxWriters``; without a group, its name."""
+    return name if group is None else f"{group}.{name}"
+
+
+def alternatives(kind: Any) -> tuple[Any, ...]:
+    """The members of a union such as ``int | None``; any other type alone."""
+    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+
+
+def _words(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(repr(choice) for choice in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return "a list of strings"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+    return words[kind]
+
+
+def checked(spec: OptionSpec, value: Any, source: str) -> Any:
+    """The value as the schema's type, or an error that names key, value and what is expected."""
+    for kind in alternatives(spec.type):
+        if _fits(kind, value) and _in_bounds(spec, value):
+            return _converted(kind, value)
+    hint = ""
+    if spec.key == "timeout" and _fits(float, value) and 3600 < value <= 3_600_000:
+        hint = f"; the unit is seconds, did you mean {value / 1000:g}?"
+    raise OptionsError(
+        f"{source}: {spec.key} = {value!r}: expected {spec.expected}{hint}",
+        key=spec.key,
+        source=source,
+    )
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if typing.get_origin(kind) is Literal:
+        return isinstance(value, str) and value in typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def _in_bounds(spec: OptionSpec, value: Any) -> bool:
+    # Written so that a NaN, which compares false with everything, is out of bounds.
+    if spec.low is not None and value is not None and not value >= spec.low:
+        return False
+    return spec.high is None or value is None or value <= spec.high
+
+
+def _converted(kind: Any, value: Any) -> Any:
+    if kind is float:
+        return float(value)
+    return tuple(value) if isinstance(value, list) else value

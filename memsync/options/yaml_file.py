@@ -1,0 +1,140 @@
+"""Configuration files: YAML with the keys ``name``, ``data`` and ``options``.
+
+A mistake in such a file must be found from the message alone, so every error names the file and,
+where there is one, the line or the path in it. What the options mean is `memsync.options`' matter.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from typing import Any, NamedTuple
+
+from ..errors import OptionsError
+
+KEYS = ("name", "data", "options")
+DEPTH_MAX = 100
+
+
+class Config(NamedTuple):
+    """What a YAML file states; None where it states nothing."""
+
+    name: str | None
+    data: dict[str, Any] | None
+    options: dict[str, Any] | None
+    source: str
+
+
+def read_config(path: str | os.PathLike[str]) -> Config:
+    """A YAML file with the keys ``name``, ``data`` and ``options``, all of them optional.
+
+    Raises `OptionsError` that names the file, and where it can the line or path, for a file that
+    cannot be read, is no YAML mapping, has other keys, or holds data which JSON cannot.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "counter.yaml")
+    >>> _ = path.write_text("name: counter\\ndata: {n: 0}\\n")
+    >>> read_config(path).data
+    {'n': 0}
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise OptionsError(f"the path of a configuration file must be a string, not {path!r:.60}")
+    source = os.fspath(path)
+    content = parse_yaml(_read(source), source)
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise OptionsError(f"{source}: expected a mapping with name, data and options")
+    for key in content:
+        if key not in KEYS:
+            raise _unknown_key(key, source)
+    name, data, options = (content.get(key) for key in KEYS)
+    if name is not None and not isinstance(name, str):
+        raise OptionsError(f"{source}: name must be a string, not {name!r}; put it in quotes")
+    for key, value in (("data", data), ("options", options)):
+        if value is not None and not isinstance(value, dict):
+            raise OptionsError(f"{source}: {key} must be a mapping, not {value!r}")
+    _check(data, "data", source, 0)
+    return Config(name, data, options, source)
+
+
+def _read(source: str) -> str:
+    try:
+        with open(source, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise OptionsError(f"{source}: cannot be read: {error.strerror}", source=source) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise OptionsError(f"{source}, line {line}: not UTF-8 text", source=source) from error
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The plain value of a YAML text; raises `OptionsError` that names source and line."""
+    import yaml  # here, because `import memsync` stays quick for those who use no file
+
+    class Loader(yaml.SafeLoader):
+        """Of two equal keys YAML takes the last one in silence; that is always a mistake."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key.value, str) and key.value != "<<" and key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                    )
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(text, Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = source if mark is None else f"{source}, line {mark.line + 1}"
+        raise OptionsError(f"{where}: broken YAML: {error.problem}", source=source) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"{source}, line {line}: broken YAML: {error.reason}"
+        raise OptionsError(message, source=source) from error
+    # PyYAML lets through what Python says of values it cannot build, such as the date 2024-13-45.
+    except (ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise OptionsError(f"{source}: broken YAML value: {error}", source=source) from error
+
+
+def _unknown_key(key: Any, source: str) -> OptionsError:
+    nearest = difflib.get_close_matches(str(key).lower(), KEYS, n=1, cutoff=0.0)[0]
+    return OptionsError(
+        f"{source}: unknown key {key!r}; did you mean {nearest!r}? "
+        "(a file has name, data and options)",
+        key=str(key),
+        nearest=nearest,
+        source=source,
+    )
+
+
+def _check(value: Any, path: str, source: str, depth: int) -> None:
+    """Refuse what YAML can hold and JSON cannot: dates, sets, bytes, NaN, keys of other types."""
+    if depth > DEPTH_MAX:
+        raise OptionsError(f"{source}: {path[:80]}... is nested deeper than {DEPTH_MAX}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise OptionsError(f"{source}: {path} has the key {key!r}; put it in quotes")
+            _check(item, f"{path}.{key}", source, depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check(item, f"{path}.{index}", source, depth + 1)
+    elif not _is_json_scalar(value):
+        raise OptionsError(
+            f"{source}: {path} is {value!r} ({type(value).__name__}), which JSON cannot hold; "
+            "put it in quotes to make it a string",
+            source=source,
+            path=path,
+        )
+
+
+def _is_json_scalar(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | bool | int)

@@ -1,0 +1,53 @@
+"""Entries of kind ``epoch``: the first entry of each epoch, which names its host.
+
+The part of the state is the current host and where the last epochs began. With the latter a peer
+can tell how much of another epoch's history it shares (`State.common`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..entries import Entry
+from ..state import Kind, State
+
+_MAX_EPOCHS = 64  # how many epochs back a base can be told
+
+
+class Epochs(msgspec.Struct):
+    """The host, and the last epochs with the version of their first entry."""
+
+    host: str | None = None
+    reigns: list[tuple[int, int]] = []
+
+
+_decoder = msgspec.msgpack.Decoder(Epochs)
+
+
+class EpochKind(Kind):
+    """The beginning of an epoch; only a host makes such an entry."""
+
+    name = "epoch"
+
+    def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> Epochs:
+        """No epoch yet."""
+        return Epochs()
+
+    def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
+        """Note the host and where its epoch begins."""
+        part: Epochs = state.parts[self.name]
+        part.host = entry.body["host"]
+        part.reigns.append((entry.epoch, entry.version))
+        del part.reigns[:-_MAX_EPOCHS]
+
+    def encode(self, state: State) -> Epochs:
+        """The part as it is."""
+        part: Epochs = state.parts[self.name]
+        return part
+
+    def decode(self, data: msgspec.Raw, options: Mapping[str, Any]) -> Epochs:
+        """The part of a snapshot."""
+        return _decoder.decode(data)

@@ -1,0 +1,139 @@
+"""Entries of kind ``patch``: the RFC 6902 operations to which an update compiles.
+
+The part of the state is the document, and the index of who wrote where and when, against which the
+conflict rule is judged (see `conflicts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ...document import (
+    Operation,
+    PathWrite,
+    compile_read_set,
+    exists_at_pointer,
+    is_guarded,
+    refine_write_set,
+    replay,
+    to_plain,
+    write_set,
+)
+from ...errors import ConflictError, ReadOnlyError
+from ..compiling import bug, compile_proposal
+from ..conflicts import ConflictIndex
+from ..entries import Entry, Propose
+from ..group_options import group_value
+from ..state import Kind, Order, State
+
+
+class PatchPart:
+    """The document and its conflict index."""
+
+    __slots__ = ("document", "index", "is_strict")
+
+    def __init__(
+        self, document: dict[str, Any], index: ConflictIndex, options: Mapping[str, Any]
+    ) -> None:
+        self.document = document
+        self.index = index
+        self.is_strict = group_value(options, "conflict") == "strict"
+
+
+class _Encoded(msgspec.Struct):
+    document: dict[str, Any]
+    index: list[Any]  # see `ConflictIndex.encode`
+
+
+_decoder = msgspec.msgpack.Decoder(_Encoded)
+
+
+class PatchKind(Kind):
+    """A change of the document."""
+
+    name = "patch"
+
+    def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> PatchPart:
+        """The founder's data, written by nobody."""
+        index = ConflictIndex(group_value(options, "network.max_index"))
+        return PatchPart(to_plain(data), index, options)
+
+    def order(self, state: State, peer: str, proposal: Propose) -> Order | None:
+        """Apply the conflict rule and compile the update.
+
+        Raises `ReadOnlyError`, `ConflictError` and what `compile_proposal` raises.
+        """
+        if "writer" not in state.members.get(peer, {}).get("roles", ()):
+            raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
+        try:
+            named = write_set(proposal.body)
+        except Exception as error:  # no update at all: compiling it says what is wrong with it
+            compile_proposal(state.document, proposal, state.version)
+            raise bug(error) from error
+        _check_conflict(state, peer, proposal, named)
+        operations = compile_proposal(state.document, proposal, state.version)
+        return Order(operations, refine_write_set(named, operations)) if operations else None
+
+    def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
+        """Replay the operations, and note what was written."""
+        part: PatchPart = state.parts[self.name]
+        replay(part.document, entry.body, fit=fit)
+        part.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
+
+    def changes(self, entry: Entry) -> list[Operation]:
+        """The operations are the body."""
+        operations: list[Operation] = entry.body
+        return operations
+
+    def compile(self, document: dict[str, Any], proposal: Propose, version: int) -> list[Operation]:
+        """See `compile_proposal`."""
+        return compile_proposal(document, proposal, version)
+
+    def reads(self, proposal: Propose) -> Iterable[str]:
+        """What the update and its condition look at."""
+        return compile_read_set(proposal.body, proposal.where)
+
+    def encode(self, state: State) -> _Encoded:
+        """Document and index."""
+        part: PatchPart = state.parts[self.name]
+        return _Encoded(part.document, part.index.encode())
+
+    def decode(self, data: msgspec.Raw, options: Mapping[str, Any]) -> PatchPart:
+        """The part of a snapshot."""
+        encoded = _decoder.decode(data)
+        index = ConflictIndex.decode(group_value(options, "network.max_index"), encoded.index)
+        return PatchPart(encoded.document, index, options)
+
+
+def _check_conflict(state: State, peer: str, proposal: Propose, named: list[PathWrite]) -> None:
+    """Raise `ConflictError` when a proposal loses against an entry that it had not seen.
+
+    A proposal with a guard is decided by that, on the state as it is.
+    """
+    if proposal.where is not None or is_guarded(proposal.body):
+        return
+    base = state.common(proposal.epoch, proposal.version)
+    if base >= state.version:
+        return
+    part: PatchPart = state.parts["patch"]
+    path = part.index.find(
+        base,
+        proposal.timestamp,
+        peer,
+        named,
+        strict=part.is_strict,
+        exists=partial(exists_at_pointer, part.document),
+    )
+    if path is not None:
+        later = "" if part.is_strict else ", with a later timestamp"
+        raise ConflictError(
+            f"another peer has written {path!r} after version {base}, on which this update was "
+            f"made{later}: look at the new value and repeat the update if it still applies; "
+            "'where' or edit() decide by the values instead",
+            path=path,
+            version=state.version,
+        )

@@ -1,0 +1,73 @@
+"""Checks what a program wants to write, before it is numbered: a refused write changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..document import check_filter, check_patch, check_update, normalize
+from ..errors import ReadOnlyError, TooLargeError, UpdateError, UsageError
+from ..options import Options
+from ..replication.concern import Concern, check_concern
+from .pending import Call
+
+
+def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
+    """Detached copies of an update and of what is asked beside it.
+
+    Raises `ReadOnlyError`, `UsageError`, `UpdateError` and `NotSerializableError`.
+    """
+    if "writer" not in options.peer.roles:
+        raise ReadOnlyError(
+            f"this peer's roles are {list(options.peer.roles)}: state peer.roles: ['writer'] to "
+            "write"
+        )
+    w = _checked_concern(call, options)
+    array_filters = call.array_filters
+    if array_filters is not None:
+        array_filters = normalize(array_filters, "array_filters")
+    body = _checked_body(update, array_filters)
+    where = check_filter(call.where) if call.where is not None else None
+    return body, call._replace(where=where, array_filters=array_filters, w=w)
+
+
+def check_size(size: int, limit: int) -> None:
+    """Raise `TooLargeError` for a proposal of more than `limit` bytes."""
+    if size > limit:
+        raise TooLargeError(
+            f"the update has {size} bytes, over network.maxFrame ({limit}): split it, or raise "
+            "the limit for the whole group"
+        )
+
+
+def _checked_concern(call: Call, options: Options) -> Concern | None:
+    if not isinstance(call.journal, bool):
+        raise UsageError(f"journal must be True or False, not {call.journal!r:.60}")
+    if call.journal and not options.file.journal:
+        raise UsageError(
+            "journal=True needs a journal: state the option file.journal: true together with "
+            "file.path"
+        )
+    return check_concern(call.w)
+
+
+def _checked_body(update: Any, array_filters: Any) -> Any:
+    """A detached copy of an update or of RFC 6902 operations, if it is one."""
+    if array_filters is not None and not isinstance(array_filters, list):
+        raise UpdateError(
+            f"array_filters must be a list of filters, not {array_filters!r:.60}",
+            kind="array_filters",
+        )
+    if isinstance(update, dict):
+        return check_update(update, array_filters or [])
+    if array_filters is not None:
+        raise UpdateError(
+            "array_filters belong to update operators: RFC 6902 operations have none",
+            kind="array_filters",
+        )
+    if isinstance(update, list) or hasattr(update, "patch"):
+        return check_patch(update)
+    raise UpdateError(
+        f"{update!r:.60} is no update: give operators like {{'$set': {{...}}}}, a list of RFC 6902 "
+        "operations, or a jsonpatch.JsonPatch",
+        kind="bad_operand",
+    )

@@ -1,0 +1,83 @@
+"""`MemSync.edit` and `transact`: change a draft; the change is sent, guarded by what was read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ..document import Draft
+from ..errors import ConflictError, UsageError
+
+TResult = TypeVar("TResult")
+Send = Callable[[list[dict[str, Any]]], int]  # operations -> version
+
+
+class Editor:
+    """Hands out drafts of one object, one at a time in each thread."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def edit(self, root: Any, send: Send) -> Edit:
+        """A ``with`` block around a draft of `root`."""
+        return Edit(self, root, send)
+
+    def transact(
+        self, root: Any, send: Send, function: Callable[[Any], TResult], deadline: float
+    ) -> TResult:
+        """Edit with `function` again and again until it goes through.
+
+        Raises the last `ConflictError` after the deadline (monotonic seconds), and what `function`
+        raises.
+        """
+        while True:
+            try:
+                with self.edit(root, send) as draft:
+                    result = function(draft)
+                return result
+            except ConflictError:
+                if time.monotonic() >= deadline:
+                    raise
+
+    def enter(self) -> None:
+        """A draft is opened in this thread. Raises `UsageError` when one is open already."""
+        if getattr(self._local, "open", False):
+            raise UsageError(
+                "edit() inside edit(): the inner draft would not see the outer one's changes; use "
+                "one draft, or leave the outer block first"
+            )
+        self._local.open = True
+
+    def leave(self) -> None:
+        """The draft of this thread is closed."""
+        self._local.open = False
+
+
+class Edit:
+    """One draft, from ``with`` to its end."""
+
+    def __init__(self, editor: Editor, root: Any, send: Send) -> None:
+        self._editor = editor
+        self._root = root
+        self._send = send
+
+    def __enter__(self) -> Any:
+        self._editor.enter()
+        self._draft = Draft(self._root)
+        return self._draft.root
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._editor.leave()
+        if kind is not None:
+            return  # nothing is sent
+        operations = self._draft.patch()
+        if operations:
+            self._send(operations)

@@ -1,0 +1,182 @@
+"""One peer's copy of the object, and the doors through which an engine reaches it.
+
+The *participant* has everything of a peer that does not depend on how the log is carried: the
+state, the log of recent entries, the view that programs read, the writer, the watches. An engine's
+thread that plays the peer's role calls the doors: `apply` and `decide` take in what has come,
+`publish` shows it, `install` brings this copy level with another, `enter_role` and
+`leave_role` say where writes go.
+
+The participant's `guard` is held for neither I/O nor callbacks.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..document import to_plain
+from ..engine import Announce, Uplink
+from ..errors import MemSyncError
+from ..options import Options, stated
+from ..replication.clock import HybridClock
+from ..replication.compiling import value_at
+from ..replication.entries import Entry, SnapshotPart
+from ..replication.group_options import check_group_options, group_part, group_value
+from ..replication.kinds import KINDS
+from ..replication.log import Log
+from ..replication.replica import Replica
+from ..replication.state import State
+from ..replication.writes import Writes
+from .pending import PendingWrite
+from .trace import facts_of, new_trace
+from .watches import Watches
+from .writer import Writer
+
+log = logging.getLogger("memsync.node")
+
+
+class Participant:
+    """One peer from `start` to `stop`; a new start is a new participant with a new id.
+
+    `announce` is called with the name and the argument of each event of `MemSync.on`; it must not
+    block. `wall_ms` gives the time of day in milliseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        name: str,
+        data: dict[str, Any],
+        options: Options,
+        announce: Announce,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.id = peer
+        self.name = name
+        self.options = options
+        self.announce = announce
+        # The lock itself, not an object around it: an interrupt between a Python __enter__ and its
+        # block would leave it locked for ever. Reentrant, because a signal handler may read.
+        self.guard = threading.RLock()
+        self.state = State(self.guard, KINDS)
+        network = options.network
+        self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
+        self.clock = HybridClock()
+        self.watches = Watches(self.guard)
+        self.trace = new_trace(name, peer, wanted=options.log_events)
+        self.replica: Replica[PendingWrite] = Replica(
+            peer,
+            self.state,
+            self.log,
+            Writes(keep=network.max_log, keep_bytes=network.max_log_bytes),
+            self.guard,
+            self.watches.changed,
+        )
+        self.writer = Writer(
+            name,
+            options,
+            self.replica,
+            self.guard,
+            self.clock,
+            self._rolled_back,
+            wall_ms,
+            self.trace,
+        )
+        self._data = data
+        self._last_host: str | None = None
+        self._mismatch = ""  # what was logged of its options
+
+    # -- what programs read (any thread) ---------------------------------------------------------
+
+    def value(self, path: str | None = None) -> Any:
+        """The detached value at a dotted path, None where there is none; without a path all."""
+        with self.guard:
+            return value_at(self.replica.live, path or "")
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole object, detached."""
+        with self.guard:
+            copy: dict[str, Any] = to_plain(self.replica.live)
+        return copy
+
+    # -- what the engine brings (the thread that plays the role) ---------------------------------
+
+    def bootstrap(self, network: str) -> None:
+        """Begin a new object with this peer's own data."""
+        self.replica.found(self._data, stated(self.options), network)
+
+    def apply(self, entry: Entry, size: int) -> None:
+        """Take in the next entry, of `size` bytes on the wire; `publish` shows it."""
+        self.replica.apply(entry, size)
+        self.clock.merge(entry.timestamp)
+        if self.trace is not None:
+            self.trace("applied", **facts_of(entry))
+
+    def install(self, chunk: SnapshotPart, decided: int = 0) -> bool:
+        """Take in a chunk of a snapshot (see `Replica.take_part`); True when it was the last."""
+        return self.replica.take_part(chunk, decided)
+
+    def publish(self, entries: list[Entry]) -> None:
+        """Show what has come in; callbacks hear of the entries, writers of their outcomes."""
+        published = self.replica.publish()
+        self.announce_entries(entries)
+        self.writer.take(published)
+
+    def announce_entries(self, entries: list[Entry]) -> None:
+        """Have the user's callbacks hear of what has come in."""
+        patches = [
+            {"version": e.version, "epoch": e.epoch, "peer": e.peer, "patch": operations}
+            for e in entries
+            if (operations := self.state.kinds[e.kind].changes(e))
+        ]
+        if patches:
+            self.announce("received_patches", patches)
+
+    # -- roles (driver) --------------------------------------------------------------------------
+
+    def adopt_group_options(self) -> None:
+        """The state is known: its founder's options are this peer's, too."""
+        self.writer.max_frame = group_value(self.state.options, "network.max_frame")
+
+    def enter_role(self, uplink: Uplink, last: int, *, hosts: bool) -> None:
+        """Writes go to this uplink now; the host has decided this peer's up to number `last`."""
+        self.adopt_group_options()
+        self._compare_options()
+        self.writer.enter(uplink, last, holds_accepted=hosts)
+        old, self._last_host = self._last_host, self.state.host
+        if old not in (None, self._last_host):
+            change = {"old": old, "new": self._last_host, "epoch": self.state.epoch}
+            self.announce("host_changed", change)
+
+    def leave_role(self, *, for_good: bool, holds_back: bool) -> None:
+        """There is no host now; see `Writer.leave`."""
+        self.writer.leave(for_good=for_good, holds_back=holds_back)
+
+    def end(self) -> None:
+        """The peer has stopped: nobody waits any longer."""
+        self.watches.end()
+        self.writer.end()
+
+    def close_after_fork(self) -> None:
+        """In a forked child: this participant is the parent's, only its last state may be read."""
+        self.watches.ended = True
+        self.guard._at_fork_reinit()  # type: ignore[attr-defined]  # as the stdlib does it
+
+    def _compare_options(self) -> None:
+        """Say so where this peer wanted other options of a group that it had to join."""
+        said, self._mismatch = self._mismatch, ""
+        try:
+            check_group_options(self.state.options, group_part(stated(self.options)))
+        except MemSyncError as error:
+            self._mismatch = str(error)
+            if self._mismatch != said:
+                log.warning("options ignored, the group's apply %s: %s", self, error)
+
+    def _rolled_back(self, error: MemSyncError) -> None:
+        self.announce("rolled_back", error)
+
+    def __str__(self) -> str:
+        """What a line of the log says of the peer."""
+        return f"name={self.name} peer={self.id} epoch={self.state.epoch}"

@@ -1,0 +1,61 @@
+"""One write on its way: what was asked for, and who waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from ..errors import MemSyncError
+from ..replication.concern import Reached
+from ..replication.entries import Propose
+from ..replication.writes import Write
+
+
+class PendingWrite(Write):
+    """A write that a thread may wait for, until `deadline` (monotonic seconds)."""
+
+    def __init__(
+        self, proposal: Propose, deadline: float, future: Future[int] | None, size: int
+    ) -> None:
+        super().__init__(proposal, size)
+        self.deadline = deadline
+        self.future = future
+        self.accepted = 0  # version, once it is in the log and only its concern is not met
+        self.progress: Reached | None = None
+        self._decided = threading.Lock()
+        self._decided.acquire()
+
+    @property
+    def is_concerned(self) -> bool:
+        """Whether it asks for more than the usual write concern."""
+        return self.proposal.w is not None or self.proposal.journal
+
+    def resolve(self, version: int, error: MemSyncError | None) -> None:
+        """Set the outcome and wake who waits; once it is known, nothing changes it."""
+        if self.done:
+            return
+        super().resolve(version, error)
+        self._decided.release()
+        if self.future is None:
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(version)
+
+    def wait(self, deadline: float) -> None:
+        """Wait until the outcome is known, or the time is over (monotonic seconds)."""
+        if not self.done and self._decided.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            self._decided.release()
+
+
+class Call(NamedTuple):
+    """What the user asked for, beside the update; `deadline` is in monotonic seconds."""
+
+    where: Any = None
+    array_filters: Any = None
+    w: Any = 1
+    journal: bool = False
+    deadline: float = 0.0

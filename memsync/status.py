@@ -1,0 +1,60 @@
+"""What a handle says of its peer and its group: `MemSync.get_status` and `MemSync.peers`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .engine import Engine
+from .runtime.participant import Participant
+
+_NEVER_STARTED = {
+    "status": "stopped",
+    "id": None,
+    "epoch": 0,
+    "version": 0,
+    "pending": 0,
+    "peers": 0,
+    "host": None,
+    "since": None,
+    "reason": None,
+    "handing_over": False,
+}
+
+
+def status_of(engine: Engine | None) -> dict[str, Any]:
+    """See `MemSync.get_status`."""
+    if engine is None:
+        return dict(_NEVER_STARTED)
+    status = engine.status()
+    participant: Participant = engine.participant
+    epoch, version = participant.replica.shown
+    members = participant.state.members
+    return {
+        "status": status.status,
+        "id": participant.id,
+        "epoch": epoch,
+        "version": version,
+        "pending": participant.writer.pending,
+        "peers": len(members) - (participant.id in members),
+        "host": None if status.status == "stopped" else status.host,
+        "since": status.since,
+        "reason": status.reason,
+        "handing_over": status.handing_over,
+    }
+
+
+def other_members(participant: Participant) -> list[dict[str, Any]]:
+    """See `MemSync.peers`."""
+    with participant.guard:
+        members, host = dict(participant.state.members), participant.state.host
+    return [
+        {
+            "id": member["id"],
+            "pid": member["pid"],
+            "roles": list(member["roles"]),
+            "methods": list(member["methods"]),
+            "host": member["id"] == host,
+        }
+        for member in members.values()
+        if member["id"] != participant.id
+    ]
