@@ -27,7 +27,7 @@ from .folder.paths import root_folder
 from .folder.peer_file import PeerPlace, was_deleted
 from .platform.descriptors import is_shortage, way_out
 from .platform.platform import Machine
-from .platform.task import Life, Pause, live
+from .platform.task import Pause, Task, run_task
 from .role import Role
 from .states import PeerEvent
 from .timing import TIMING, Timing
@@ -205,9 +205,9 @@ class Driver:
 
     def _drive(self) -> None:
         self._ident = threading.get_ident()
-        live(self.life())
+        run_task(self.task())
 
-    def life(self) -> Life[None]:
+    def task(self) -> Task[None]:
         """What the driver does, from the first look for a host to the end."""
         try:
             yield from self._play_roles()
@@ -222,7 +222,7 @@ class Driver:
             self._end()
             self._ready.set()
 
-    def _play_roles(self) -> Life[None]:
+    def _play_roles(self) -> Task[None]:
         ctx, pause = self.ctx, 0.0
         while not ctx.stopping:
             role = yield from self._next_role()
@@ -244,7 +244,7 @@ class Driver:
             else:
                 pause = 0.0
 
-    def _next_role(self) -> Life[Role]:
+    def _next_role(self) -> Task[Role]:
         """The next role; a peer that runs already outlives errors that may pass."""
         ctx, reported = self.ctx, ""
         while True:
@@ -275,7 +275,7 @@ class Driver:
         self._ready.set()
         self.participant.announce("connected", role.status)
 
-    def _play(self, role: Role) -> Life[bool]:
+    def _play(self, role: Role) -> Task[bool]:
         """Play a role to its end; returns whether the folder kept this peer from going on."""
         ctx, reason, was_unfit = self.ctx, "failed", False
         try:

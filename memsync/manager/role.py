@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ..engine import Uplink
 from ..replication.replica import Outcome
 from ..runtime.pending import PendingWrite
-from .platform.task import Life
+from .platform.task import Task
 from .transport.messages import Grant
 
 
@@ -32,13 +32,13 @@ class Role(Uplink, Protocol):
     def granted(self) -> Grant | None:
         """The next epoch, if the host has granted it to this peer."""
 
-    def run(self) -> Life[str]:
+    def run(self) -> Task[str]:
         """Play the role until it ends or the peer stops; returns why.
 
         Raises `RendezvousError` or `OSError` where the folder keeps the peer from going on.
         """
 
-    def close(self, *, clean: bool) -> Life[list[Outcome[PendingWrite]] | None]:
+    def close(self, *, clean: bool) -> Task[list[Outcome[PendingWrite]] | None]:
         """End the role; returns own writes that were accepted, but not told, under this role.
 
         The next host decides what became of them. None after a planned stop: what was accepted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memsync.errors import AuthenticationFailedError
 from memsync.manager.driver import Driver
 from memsync.manager.host.host import Host
-from memsync.manager.platform.task import Dial, Life, Pause, Readable, Select, Wait
+from memsync.manager.platform.task import Dial, Pause, Readable, Select, Task, Wait
 from memsync.manager.states import PeerState
 from memsync.manager.timing import Timing
 from memsync.manager.transport.channel import ChannelLost
@@ -67,7 +67,7 @@ class Process:
             timing=SIMULATED,
         )
         self.participant = self.driver.participant
-        self._life: Life[None] | None = None
+        self._task: Task[None] | None = None
         self._wait: Wait | None = None
         self.task = 1  # the one that runs
         self._turn = 0  # grows with each wait
@@ -104,7 +104,7 @@ class Process:
         """The process looks at its clock: a step that does so for ever waits without a wait."""
         self._looks += 1
         if self._looks > MAX_LOOKS:
-            raise RuntimeError("a step of the life does not end")
+            raise RuntimeError("a step of the task does not end")
 
     def kill(self) -> None:
         """The end at once: sockets go, and an instant later the locks."""
@@ -208,7 +208,7 @@ class Process:
 
     def _begin(self) -> None:
         with self.driver.settled_in(START_TIMEOUT):
-            self._life = self.driver.life()
+            self._task = self.driver.task()
         self._go_on(None)
 
     def stop(self) -> None:
@@ -231,7 +231,7 @@ class Process:
     @property
     def started(self) -> bool:
         """Whether ``start()`` has returned, so that its user may write."""
-        return self._life is not None and self.driver._ready.is_set() and not self.ended
+        return self._task is not None and self.driver._ready.is_set() and not self.ended
 
     @property
     def waits_for(self) -> str:
@@ -239,12 +239,12 @@ class Process:
         return type(self._wait).__name__ if self._wait is not None else "nothing"
 
     def bury(self) -> None:
-        """The run is over: unwind what is left of the life."""
+        """The run is over: unwind what is left of the task."""
         self.alive = False
-        if self._life is not None:
+        if self._task is not None:
             with suppress(Killed, StopIteration):
                 while True:  # its last wishes are waits as well
-                    self._life.throw(Killed())
+                    self._task.throw(Killed())
 
     def was_awake_for(self, seconds: float) -> bool:
         """Whether it was neither frozen nor cut off in the last so many seconds."""
@@ -308,12 +308,12 @@ class Process:
         self._go_on(result)
 
     def _go_on(self, result: Any, error: BaseException | None = None) -> None:
-        life = self._life
-        assert life is not None
+        task = self._task
+        assert task is not None
         self._wait = None
         self._turn += 1
         try:
-            wait = life.throw(error) if error is not None else life.send(result)
+            wait = task.throw(error) if error is not None else task.send(result)
         except StopIteration:
             self.ended = True
             self._close_sockets()

@@ -70,7 +70,7 @@ Stage = Callable[..., Scenario]
 @pytest.fixture
 def stage(caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
     """Makes scenarios, and unwinds what is left of their processes."""
-    caplog.set_level(logging.CRITICAL + 1, "memsync")  # what is left of a life complains
+    caplog.set_level(logging.CRITICAL + 1, "memsync")  # what is left of a task complains
     made: list[Scenario] = []
 
     def make(group: str = "") -> Scenario:

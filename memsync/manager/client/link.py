@@ -21,7 +21,7 @@ from ...replication.writes import Write
 from ...runtime.pending import PendingWrite
 from ..context import PeerContext
 from ..folder.records import Reign
-from ..platform.task import Life, Ready, Receive, Select, live
+from ..platform.task import Ready, Receive, Select, Task, run_task
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import (
     Applied,
@@ -72,7 +72,7 @@ class Link:
 
     # -- joining (driver) ------------------------------------------------------------------------
 
-    def join(self, deadline: float) -> Life[None]:
+    def join(self, deadline: float) -> Task[None]:
         """Wait until this peer is level with the host and may write.
 
         Raises `ChannelLost` when the host is gone or was replaced, and what the host refused with.
@@ -104,7 +104,7 @@ class Link:
 
     # -- the driver's loop -----------------------------------------------------------------------
 
-    def run(self) -> Life[str]:
+    def run(self) -> Task[str]:
         """Follow the host until the link is lost or the peer stops; returns why."""
         ctx, writer = self._ctx, self._participant.writer
         now = self._machine.monotonic()
@@ -124,7 +124,7 @@ class Link:
                 self._watch.look(now)
         return self._stream.reason or "stopped"
 
-    def _turn(self, timeout: float) -> Life[bool]:
+    def _turn(self, timeout: float) -> Task[bool]:
         """One round of the selector; True when the waker was the reason."""
         woken = False
         events: Ready = yield Select(self._stream.selector, timeout)
@@ -144,14 +144,14 @@ class Link:
 
     # -- the end (driver) ------------------------------------------------------------------------
 
-    def close(self, *, clean: bool) -> Life[list[Outcome[PendingWrite]] | None]:
+    def close(self, *, clean: bool) -> Task[list[Outcome[PendingWrite]] | None]:
         """Say good-bye where the peer stops, then `let_go`."""
         if self._ctx.stopping:
             self._stream.send([frame(Leave())])
         yield from self.let_go()
         return self._participant.writer.withdraw_held()
 
-    def let_go(self) -> Life[None]:
+    def let_go(self) -> Task[None]:
         """Fence and drain: after this nothing of the host can reach this peer any more."""
         self._stream.lose("closed")
         yield from self._stream.fence()
@@ -193,9 +193,9 @@ class Link:
 
     def wait_for(self, write: Write, deadline: float) -> None:
         """Read until the write is decided, unless another thread reads, or the link is lost."""
-        live(self.waiting(write, deadline))
+        run_task(self.waiting(write, deadline))
 
-    def waiting(self, write: Write, deadline: float) -> Life[None]:
+    def waiting(self, write: Write, deadline: float) -> Task[None]:
         """`wait_for` as a task."""
         if not self._stream.take_role():
             return
@@ -269,7 +269,7 @@ class Link:
         except (ChannelLost, ProtocolError) as error:
             self._fail(error)
 
-    def _receive_within(self, seconds: float) -> Life[None]:
+    def _receive_within(self, seconds: float) -> Task[None]:
         """Wait until something arrives, and take it."""
         if self._is_joined and self._watch.was_away():
             return

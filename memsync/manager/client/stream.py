@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from ..context import PeerContext
 from ..platform.interest import change_interest
-from ..platform.task import Life, Pause
+from ..platform.task import Pause, Task
 from ..transport.channel import Channel, ChannelLost
 
 log = logging.getLogger("memsync.link")
@@ -158,7 +158,7 @@ class SharedStream:
         self.reason = self.reason or "a thread was interrupted while it used the link"
         return was_reader
 
-    def fence(self) -> Life[None]:
+    def fence(self) -> Task[None]:
         """Nothing new can come in any more; the driver is the reader for what has arrived."""
         self.channel.shut_reading()  # wakes a blocked reader
         patience = self._machine.monotonic() + self._timing.fence

@@ -16,7 +16,7 @@ from ..host.claim import Deposed, Seat
 from ..host.host import Host
 from ..host.joining import JoiningPeers
 from ..platform.descriptors import way_out
-from ..platform.task import Life, Pause
+from ..platform.task import Pause, Task
 from ..proxy import DocumentProxy
 from ..states import PeerEvent
 from ..transport.messages import Grant
@@ -38,7 +38,7 @@ class Candidate:
         self._grant = grant
         self._joining = JoiningPeers(ctx.waker)
 
-    def campaign(self) -> Life[Host | None]:
+    def campaign(self) -> Task[Host | None]:
         """Try to become host; None when somebody else is faster."""
         ctx = self._ctx
         with ExitStack() as undo:
@@ -56,7 +56,7 @@ class Candidate:
             ctx.states.on(PeerEvent.OPENED)
             return host
 
-    def _claim(self, undo: ExitStack) -> Life[Seat | None]:
+    def _claim(self, undo: ExitStack) -> Task[Seat | None]:
         """Listen, and take the epoch's lock."""
         ctx, epoch = self._ctx, self._epoch
         folder = ctx.place.folder
@@ -97,7 +97,7 @@ class Candidate:
                 f"{way_out(error, 'make the folder writable, or set MEMSYNC_DIR to another one')}"
             ) from error
 
-    def _open(self, claim: Seat, undo: ExitStack) -> Life[Host]:
+    def _open(self, claim: Seat, undo: ExitStack) -> Task[Host]:
         """Recover, and begin the epoch; raises `Deposed` when another peer took a later one."""
         ctx = self._ctx
         ctx.place.state_epoch(self._epoch)

@@ -22,7 +22,7 @@ from ...replication.membership import Members
 from ..client.link import Link
 from ..context import PeerContext
 from ..folder.records import Reign
-from ..platform.task import Dial, Life, Pause
+from ..platform.task import Dial, Pause, Task
 from ..role import Role
 from ..states import PeerEvent
 from ..transport.channel import Channel, ChannelLost
@@ -41,7 +41,7 @@ class Election:
         self._participant = ctx.participant
         self._own_from: float | None = None  # monotonic seconds; from when this peer may campaign
 
-    def find_role(self, deadline: float) -> Life[Role]:
+    def find_role(self, deadline: float) -> Task[Role]:
         """Become client or host.
 
         Raises `HostUnresponsiveError` when that took until `deadline` (monotonic seconds), and the
@@ -64,7 +64,7 @@ class Election:
             yield Pause(ctx.waker, pause)
             pause = min(pause * 2, ctx.timing.longest_look)
 
-    def _try_role(self, reign: Reign | None, deadline: float) -> Life[Role | None]:
+    def _try_role(self, reign: Reign | None, deadline: float) -> Task[Role | None]:
         """Join the host that reigns, or campaign where there is none; None when neither can be."""
         ctx = self._ctx
         if reign is None or not reign.held:
@@ -82,7 +82,7 @@ class Election:
             return None
         return (yield from self._join(reign, deadline))
 
-    def _succeed(self, reign: Reign | None) -> Life[Role | None]:
+    def _succeed(self, reign: Reign | None) -> Task[Role | None]:
         """Campaign for the epoch after a reign that is over, or hangs, if this peer may."""
         ctx = self._ctx
         last = reign.epoch if reign is not None else 0
@@ -95,7 +95,7 @@ class Election:
             log.warning(found, ctx, reign.peer, reign.pid)
         return (yield from self._campaign(self._next_epoch(last, peers), None))
 
-    def _campaign(self, epoch: int, grant: Grant | None) -> Life[Role | None]:
+    def _campaign(self, epoch: int, grant: Grant | None) -> Task[Role | None]:
         self._ctx.states.on(PeerEvent.MAY_HOST)
         return (yield from Candidate(self._ctx, epoch, grant).campaign())
 
@@ -142,7 +142,7 @@ class Election:
         last_opened = self._ctx.place.folder.last_opened()
         return not self._ctx.options.client_only and 0 < epoch >= last_opened
 
-    def _join(self, reign: Reign, deadline: float) -> Life[Role | None]:
+    def _join(self, reign: Reign, deadline: float) -> Task[Role | None]:
         """Attach to the lock's holder; None when that broke off and is to be tried again."""
         ctx = self._ctx
         ctx.states.on(PeerEvent.HOST_FOUND)

@@ -19,7 +19,7 @@ from ...replication.recovery import Pair, Recovery
 from ..context import PeerContext
 from ..host.claim import Deposed, Seat
 from ..host.joining import JoiningPeers
-from ..platform.task import Life, Pause, Readable
+from ..platform.task import Pause, Readable, Task
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Fetch, Hello, Source, parse
 
@@ -70,7 +70,7 @@ class Gathering:
         for channel, _ in self.take_reported():
             channel.close()
 
-    def run(self) -> Life[None]:
+    def run(self) -> Task[None]:
         """Gather the reports, then bring this peer level with the best; a new object is founded.
 
         Raises `Deposed` when another peer has taken the next epoch meanwhile.
@@ -133,7 +133,7 @@ class Gathering:
 
     # -- reports ---------------------------------------------------------------------------------
 
-    def _collect(self) -> Life[None]:
+    def _collect(self) -> Task[None]:
         """Take reports until nobody is missing, or the time is over.
 
         Time in which this process was frozen does not count: nobody could have reported.
@@ -203,7 +203,7 @@ class Gathering:
 
     # -- the best state --------------------------------------------------------------------------
 
-    def _fetch(self, peer: str) -> Life[bool]:
+    def _fetch(self, peer: str) -> Task[bool]:
         """Take over what a peer holds beyond us; False when it broke off."""
         if self._machine.misbehaves("a source breaks off"):
             return False
@@ -218,7 +218,7 @@ class Gathering:
             log.warning("peer %s could not hand over its state: %s", peer, error)
             return False
 
-    def _take(self, channel: Channel, network: str) -> Life[None]:
+    def _take(self, channel: Channel, network: str) -> Task[None]:
         arrived: deque[tuple[object, int]] = deque()
         yield from self._wait_for_more(channel, arrived)
         source = arrived.popleft()[0]
@@ -240,7 +240,7 @@ class Gathering:
                 raise ProtocolError(f"a source does not send {type(message).__name__}")
         participant.publish(entries)
 
-    def _wait_for_more(self, channel: Channel, arrived: deque[tuple[object, int]]) -> Life[None]:
+    def _wait_for_more(self, channel: Channel, arrived: deque[tuple[object, int]]) -> Task[None]:
         """Add at least one message that comes in, and its size on the wire."""
         patience = self._machine.monotonic() + self._ctx.timing.fetch
         while not arrived:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ...replication.codec import frame
 from ..context import PeerContext
-from ..platform.task import Life
+from ..platform.task import Task
 from ..transport.messages import Grant
 from .claim import Seat
 from .fanout import Attached, Outgoing
@@ -31,7 +31,7 @@ class HandOver:
         seat: Seat,
         out: Outgoing,
         ordering: Ordering,
-        turn: Callable[[float], Life[None]],
+        turn: Callable[[float], Task[None]],
     ) -> None:
         self.has_granted = False  # a peer is asked to go on from here: nothing is appended
         self.leaves_file = False  # for the successor to remove
@@ -45,7 +45,7 @@ class HandOver:
         self._ordering = ordering
         self._turn = turn
 
-    def to(self, peer: str) -> Life[None]:
+    def to(self, peer: str) -> Task[None]:
         """Let this peer take the next epoch, and wait until it has; the host stays in the group."""
         self._begin()
         now = self._machine.monotonic()
@@ -54,7 +54,7 @@ class HandOver:
         if successor is not None and not successor.lags:
             yield from self._grant(successor, now + self._ctx.timing.successor, leaves=False)
 
-    def to_anybody(self) -> Life[None]:
+    def to_anybody(self) -> Task[None]:
         """Let a peer take the next epoch, and wait until it has; the host leaves the group."""
         self._begin()
         self.leaves_file = True
@@ -91,7 +91,7 @@ class HandOver:
         is_attached = self._asked in self._out.attached  # not any more, where it takes over
         return not is_attached and self._folder.is_alive(self._asked) is not True
 
-    def _grant(self, successor: Attached, deadline: float, *, leaves: bool) -> Life[None]:
+    def _grant(self, successor: Attached, deadline: float, *, leaves: bool) -> Task[None]:
         grant = Grant(self._seat.epoch + 1, self._state.version, leaves)
         self._out.answer(successor, frame(grant))
         self.has_granted, self._asked = True, successor.peer
@@ -104,7 +104,7 @@ class HandOver:
         if self._seat.deposed:
             log.info("handed over %s to=%s", self._ctx, successor.peer)
 
-    def _look(self) -> Life[None]:
+    def _look(self) -> Task[None]:
         yield from self._turn(self._ctx.timing.handover_check)
         self._seat.look()
 

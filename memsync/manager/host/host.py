@@ -24,7 +24,7 @@ from ...replication.writes import Write
 from ...runtime.pending import PendingWrite
 from ..context import PeerContext
 from ..folder.cleaning import clean
-from ..platform.task import Life, Ready, Select
+from ..platform.task import Ready, Select, Task
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Applied, Hello, Leave, Ping, Pong, parse
 from .admission import Admission
@@ -106,7 +106,7 @@ class Host:
 
     # -- the loop (driver) -----------------------------------------------------------------------
 
-    def run(self) -> Life[str]:
+    def run(self) -> Task[str]:
         """Serve until the peer stops, is deposed or steps down; returns why."""
         ctx = self._ctx
         poll = ctx.options.network.poll
@@ -136,7 +136,7 @@ class Host:
                 return self._relief.reason
         return "stopped"
 
-    def round(self, timeout: float) -> Life[None]:
+    def round(self, timeout: float) -> Task[None]:
         """Take in what has come, within so many seconds, order it, show it and send it."""
         self.seat.beat(self._machine.monotonic())
         if self.seat.deposed:
@@ -324,7 +324,7 @@ class Host:
         """Whether no write is ordered any more."""
         return self.ordering.is_over
 
-    def close(self, *, clean: bool) -> Life[list[Outcome[PendingWrite]] | None]:
+    def close(self, *, clean: bool) -> Task[list[Outcome[PendingWrite]] | None]:
         """End the epoch: the last bytes leave, a peer takes over, and the lock is free.
 
         Without `clean`, or when another peer hosts already, everything is just let go.
@@ -352,7 +352,7 @@ class Host:
         self._arrivals.close()
         self._machine.drop_selector(self._selector)
 
-    def _hand_over(self) -> Life[None]:
+    def _hand_over(self) -> Task[None]:
         if not self._ctx.stopping and self._relief.successor is not None:
             yield from self.hand_over.to(self._relief.successor)
             return
@@ -361,7 +361,7 @@ class Host:
         if not self.seat.deposed and self.hand_over.is_last():
             self.seat.mark(is_open=False)
 
-    def _say_good_bye(self) -> Life[None]:
+    def _say_good_bye(self) -> Task[None]:
         patience = self._machine.monotonic() + self._ctx.timing.close
         yield from self.round(0)
         while self._machine.monotonic() < patience and not self.seat.deposed:

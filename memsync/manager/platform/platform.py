@@ -1,8 +1,8 @@
 """What a peer asks of the machine it runs on: time, chance, files, connections, and to wait.
 
-What a peer does on its driver thread is a *life*: a generator that yields a `Wait` wherever it
+What a peer does on its driver thread is a task*: a generator that yields a `Wait` wherever it
 would block, and is resumed with what came of it. A real machine performs one wait after the other
-on the peer's thread (`live`). The simulation in the tests runs the lives of a whole group in one
+on the peer's thread (`live`). The simulation in the tests runs the tasks of a whole group in one
 thread, on a machine of its own making: the same code, with another time, network and folder.
 """
 
@@ -67,7 +67,7 @@ class Machine:
         return f"{self.wall_ms():012x}-{self.new_id()}"
 
     def new_waker(self) -> Waker:
-        """What ends a wait of a life from elsewhere."""
+        """What ends a wait of a task from elsewhere."""
         return Waker()
 
     def new_selector(self, waker: Waker) -> selectors.BaseSelector:

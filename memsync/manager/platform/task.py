@@ -84,21 +84,21 @@ class Dial(NamedTuple):
 
 
 Wait = Select | Pause | Readable | Receive | Dial
-Life = Generator[Wait, Any, T]
+Task = Generator[Wait, Any, T]
 """What is done in steps, with waits between them; returns a `T`."""
 
 
-def live(life: Life[T]) -> T:
+def run_task(task: Task[T]) -> T:
     """Perform a task's waits on this thread until it ends; returns what it returns."""
     try:
-        wait = next(life)
+        wait = next(task)
         while True:
             try:
                 result = wait.perform()
             except BaseException as error:
-                wait = life.throw(error)
+                wait = task.throw(error)
             else:
-                wait = life.send(result)
+                wait = task.send(result)
     except StopIteration as end:
         value: T = end.value
         return value
