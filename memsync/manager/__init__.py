@@ -1,4 +1,4 @@
-"""The I/O of one machine: folder, election, connections, and the stdlib manager they build on."""
+"""The I/O of one platform: folder, election, connections, and the stdlib manager they build on."""
 
 from .manager import MemSyncManager
 

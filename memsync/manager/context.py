@@ -14,7 +14,7 @@ from ..replication.lease import Lease
 from ..runtime.participant import Participant
 from .folder.peer_file import PeerPlace
 from .folder.records import Reign
-from .platform.platform import Machine
+from .platform.platform import Platform
 from .platform.waker import Waker
 from .states import PeerStates
 from .timing import Timing
@@ -38,14 +38,14 @@ class PeerContext:
     def __init__(
         self,
         participant: Participant,
-        machine: Machine,
+        platform: Platform,
         place: PeerPlace,
         waker: Waker,
         lease: Lease,
         timing: Timing,
     ) -> None:
         self.participant = participant
-        self.machine = machine
+        self.platform = platform
         self.place = place
         self.waker = waker
         self.timing = timing
@@ -75,12 +75,12 @@ class PeerContext:
         The folder may be another one than before, if somebody deleted it.
         """
         way = self.options.network.watch
-        self.machine.watch(self.place.folder.path, self.waker.wake, way)
+        self.platform.watch(self.place.folder.path, self.waker.wake, way)
 
     def unwatch(self) -> None:
         """Undo `watch`."""
         way = self.options.network.watch
-        self.machine.unwatch(self.place.folder.path, self.waker.wake, way)
+        self.platform.unwatch(self.place.folder.path, self.waker.wake, way)
 
     def mend(self) -> None:
         """Make again what somebody deleted of this peer's in the folder."""
@@ -105,7 +105,7 @@ class PeerContext:
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
         beat = self.place.folder.last_beat(epoch)
-        return self.lease.look(epoch, beat, self.machine.monotonic())
+        return self.lease.look(epoch, beat, self.platform.monotonic())
 
     def hello(self) -> Hello:
         """What this peer says of itself and of what it holds."""
@@ -116,7 +116,7 @@ class PeerContext:
             PROTOCOL,
             participant.name,
             self.id,
-            self.machine.pid(),
+            self.platform.pid(),
             list(options.peer.roles),
             epoch,
             version,
@@ -135,4 +135,4 @@ class PeerContext:
 
     def __str__(self) -> str:
         """What a line of the log says of the peer."""
-        return f"{self.participant} pid={self.machine.pid()}"
+        return f"{self.participant} pid={self.platform.pid()}"

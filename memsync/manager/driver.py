@@ -26,7 +26,7 @@ from .election.election import Election
 from .folder.paths import root_folder
 from .folder.peer_file import PeerPlace, was_deleted
 from .platform.descriptors import is_shortage, way_out
-from .platform.platform import Machine
+from .platform.platform import Platform
 from .platform.task import Pause, Task, run_task
 from .role import Role
 from .states import PeerEvent
@@ -36,7 +36,7 @@ log = logging.getLogger("memsync.node")
 
 
 class Driver:
-    """The engine of one machine, for one participant; a later start is a new driver."""
+    """The engine of one platform, for one participant; a later start is a new driver."""
 
     def __init__(
         self,
@@ -46,14 +46,14 @@ class Driver:
         options: Options,
         announce: Announce,
         *,
-        machine: Machine | None = None,
+        platform: Platform | None = None,
         timing: Timing = TIMING,
     ) -> None:
         self.where = where
-        self.machine = machine or Machine()
-        self.pid = self.machine.pid()
+        self.platform = platform or Platform()
+        self.pid = self.platform.pid()
         self.participant = Participant(
-            self.machine.new_id(), name, data, options, announce, self.machine.wall_ms
+            self.platform.new_id(), name, data, options, announce, self.platform.wall_ms
         )
         self.participant.writer.wake = self._wake
         self.participant.writer.describe_host = self._describe_host
@@ -63,7 +63,7 @@ class Driver:
         self._closing: Role | None = None
         self._timing = timing
         self._ctx: PeerContext | None = None
-        self._since = self.machine.wall_ms() / 1000  # seconds since 1970
+        self._since = self.platform.wall_ms() / 1000  # seconds since 1970
         self._reason: str | None = None  # why the last role ended, or why there is none
         self._leaves_file = False
         self._ready = threading.Event()
@@ -104,12 +104,12 @@ class Driver:
         """Join the rendezvous folder. If the block raises, everything is undone; otherwise the
         driver leaves the folder when it ends.
         """
-        participant, machine = self.participant, self.machine
-        self._deadline = machine.monotonic() + timeout
+        participant, platform = self.participant, self.platform
+        self._deadline = platform.monotonic() + timeout
         lease = Lease(participant.options.network.lease)
-        machine.files.patience = min(machine.files.patience, lease.rhythm)
+        platform.files.patience = min(platform.files.patience, lease.rhythm)
         with ExitStack() as undo:
-            waker = machine.new_waker()
+            waker = platform.new_waker()
             undo.callback(waker.close)
             place = PeerPlace(
                 Path(self.where),
@@ -117,10 +117,10 @@ class Driver:
                 participant.id,
                 self.pid,
                 participant.options,
-                machine.files,
+                platform.files,
             )
             undo.callback(place.close, remove=True)
-            self._ctx = PeerContext(participant, machine, place, waker, lease, self._timing)
+            self._ctx = PeerContext(participant, platform, place, waker, lease, self._timing)
             self.election = Election(self._ctx)
             self._ctx.watch()
             undo.callback(self._ctx.unwatch)
@@ -227,16 +227,16 @@ class Driver:
         while not ctx.stopping:
             role = yield from self._next_role()
             self._begin(role)
-            began = ctx.machine.monotonic()
+            began = ctx.platform.monotonic()
             was_unfit = yield from self._play(role)
             # Counted from here, because the end of the role may have taken long as well.
-            others_first = ctx.machine.monotonic() + self._timing.retry if was_unfit else 0.0
-            while ctx.machine.monotonic() < others_first and not ctx.stopping:
+            others_first = ctx.platform.monotonic() + self._timing.retry if was_unfit else 0.0
+            while ctx.platform.monotonic() < others_first and not ctx.stopping:
                 yield Pause(ctx.waker, self._timing.retry)  # others may have what is missing here
             if ctx.stopping:
                 return
             log.info("looking for a host %s reason=%r", ctx, self._reason)
-            was_short = ctx.machine.monotonic() - began < self._timing.short_link
+            was_short = ctx.platform.monotonic() - began < self._timing.short_link
             if was_short and role.broke_although_the_host_lives():
                 if pause:
                     yield Pause(ctx.waker, pause)
@@ -253,7 +253,7 @@ class Driver:
             try:
                 return (yield from self.election.find_role(deadline))
             except (MemSyncError, OSError) as error:
-                is_late = ctx.machine.monotonic() > deadline
+                is_late = ctx.platform.monotonic() > deadline
                 if not running and (is_late or not was_deleted(error)):
                     raise
                 ctx.states.on(PeerEvent.FAILED)
@@ -267,7 +267,7 @@ class Driver:
     def _begin(self, role: Role) -> None:
         ctx = self.ctx
         ctx.place.say_obstacle(None)
-        self._since = ctx.machine.wall_ms() / 1000
+        self._since = ctx.platform.wall_ms() / 1000
         self.role = role
         log.info("%s %s %s", role.status, ctx, role.announcement())
         if not self._ready.is_set():
@@ -301,7 +301,7 @@ class Driver:
 
     def _turn(self, reason: str | None) -> None:
         """The status is another one from now on."""
-        self._since = self.ctx.machine.wall_ms() / 1000
+        self._since = self.ctx.platform.wall_ms() / 1000
         self._reason = reason
 
     def _end(self) -> None:

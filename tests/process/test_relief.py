@@ -16,7 +16,7 @@ import pytest
 from memsync.manager.host.fanout import Attached
 from memsync.manager.host.loop_lag import Lag
 from memsync.manager.host.step_down import Relief
-from memsync.manager.platform.platform import Machine
+from memsync.manager.platform.platform import Platform
 from memsync.manager.timing import TIMING
 from memsync.manager.transport.messages import Ping, parse
 from memsync.replication.codec import HEADER
@@ -158,7 +158,7 @@ class Group:
         self.ctx: Any = SimpleNamespace(
             id="host",
             options=SimpleNamespace(server_only=own.get("server_only", False)),
-            machine=SimpleNamespace(monotonic=lambda: self.now, waits=lambda: None),
+            platform=SimpleNamespace(monotonic=lambda: self.now, waits=lambda: None),
             participant=SimpleNamespace(state=SimpleNamespace(members=members)),
             timing=TIMING,
             no_relief_before=0.0,
@@ -276,12 +276,12 @@ def test_after_a_hand_over_a_pause_follows() -> None:
 
 def is_busy(work: float) -> bool:
     """Whether a loop is busy that works for so long in each of its rounds, and then waits."""
-    machine = Machine()
-    lag, end = Lag(machine, TIMING), machine.monotonic() + 1.0
-    lag.watch(machine.monotonic())
-    while machine.monotonic() < end:
+    platform = Platform()
+    lag, end = Lag(platform, TIMING), platform.monotonic() + 1.0
+    lag.watch(platform.monotonic())
+    while platform.monotonic() < end:
         lag.wait_begins()
-        time.sleep(max(lag.due - machine.monotonic(), 0))
+        time.sleep(max(lag.due - platform.monotonic(), 0))
         lag.wait_ended()
         begun = time.thread_time()
         while time.thread_time() - begun < work:

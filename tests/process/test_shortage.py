@@ -157,7 +157,7 @@ def test_a_host_accepts_again_after_a_shortage_and_warns_once(
 
 def test_a_peer_waits_for_a_descriptor_for_less_than_the_lease() -> None:
     with MemSync(NAME, {}, {"network": {"lease": 0.3}}) as mem:
-        assert 0 < mem._engine.machine.files.patience < 0.3
+        assert 0 < mem._engine.platform.files.patience < 0.3
 
 
 def test_a_start_without_descriptors_says_so(cluster: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""A whole group in one thread: the real code on a virtual machine, with faults, from one seed.
+"""A whole group in one thread: the real code on a virtual platform, with faults, from one seed.
 
 Run it alone with ``python -m tests.simulation --seed 7 --seeds 100``.
 """

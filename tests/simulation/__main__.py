@@ -28,7 +28,7 @@ def main() -> int:
     """Run the seeds that the command line names; 1 when one of them finds a violation."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulation",
-        description="Run a group of peers on a virtual machine, with faults, from a seed.",
+        description="Run a group of peers on a virtual platform, with faults, from a seed.",
     )
     parser.add_argument("--seed", type=whole, default=0, metavar="FIRST", help="the first seed")
     parser.add_argument("--seeds", type=whole, default=1, metavar="COUNT", help="how many")

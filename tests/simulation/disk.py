@@ -1,4 +1,4 @@
-"""The rendezvous folder of the virtual machine: files, who holds them, and who watches."""
+"""The rendezvous folder of the virtual platform: files, who holds them, and who watches."""
 
 from __future__ import annotations
 

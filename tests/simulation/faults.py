@@ -38,7 +38,7 @@ def kill_host(run: Run, chance: random.Random) -> bool:
 
 
 def kill_host_in_a_step(run: Run, chance: random.Random) -> bool:
-    """Between any two things that it asks of its machine: append, answer, push."""
+    """Between any two things that it asks of its platform: append, answer, push."""
     victim = _one(run, chance, host=True)
     if victim is None or not _may_die(run):
         return False
@@ -362,4 +362,4 @@ SPOTS = (
     "pushes wait",
     "what the dead left stays",
 )
-"""Places in memsync (see `Machine.misbehaves`), and of this machine, where rare things happen."""
+"""Places in memsync (see `Platform.misbehaves`), and of this platform, where rare things happen."""

@@ -21,7 +21,7 @@ from memsync.manager.host import fanout as outgoing
 from memsync.manager.host import handover as hand_over
 from memsync.manager.host import host, ordering
 from memsync.manager.host import liveness as presence
-from memsync.manager.platform import platform as machine
+from memsync.manager.platform import platform
 from memsync.replication import (
     conflicts,
     log,
@@ -151,7 +151,7 @@ def a_newcomer_serves_its_default(stack: ExitStack) -> None:
     def make(run: Any) -> Any:
         def mutant(self: Any) -> Any:
             if self._participant.replica.pair == (0, 0):
-                self._participant.bootstrap(self._machine.new_network())
+                self._participant.bootstrap(self._platform.new_network())
                 return
             yield from run(self)
 
@@ -465,7 +465,7 @@ def a_deposed_host_to_whom_nobody_talks_goes_on(stack: ExitStack) -> None:
 @_mutation
 def pairs_of_two_networks_are_compared(stack: ExitStack) -> None:
     """There was no id of a network: an object that was founded twice was mixed from both."""
-    _replace(stack, machine.Machine, "new_network", lambda _: lambda self: "0")
+    _replace(stack, platform.Platform, "new_network", lambda _: lambda self: "0")
 
 
 # -- leases, hand-over, deletion -------------------------------------------------------------------

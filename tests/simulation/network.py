@@ -1,4 +1,4 @@
-"""Sockets and listeners of the virtual machine.
+"""Sockets and listeners of the virtual platform.
 
 A connection is two pipes. What the sender's kernel took stays readable when the sender dies, then
 comes the end of the stream, or a reset when the dead side had not read all. A link that is stopped

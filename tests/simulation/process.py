@@ -15,8 +15,8 @@ from memsync.manager.timing import Timing
 from memsync.manager.transport.channel import ChannelLost
 
 from .disk import ROOT, File
-from .machine import VirtualMachine
 from .network import Server, Socket, as_channel, connect
+from .platform import VirtualPlatform
 from .world import MAX_DEPTH, Killed, World
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Process:
             data,
             options,
             self._announced,
-            machine=VirtualMachine(self),
+            platform=VirtualPlatform(self),
             timing=SIMULATED,
         )
         self.participant = self.driver.participant
@@ -85,7 +85,7 @@ class Process:
     # -- being hurt ------------------------------------------------------------------------------
 
     def call(self, what: str) -> None:
-        """The process asks something of its machine."""
+        """The process asks something of its platform."""
         if not self.alive:
             raise Killed
         if self.lit_by is not None:

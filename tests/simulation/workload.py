@@ -79,7 +79,7 @@ def write(
     else:
         push = {**update.get("$push", {}), f"log.{process.name}": made.tag}
         update = {**update, "$push": push}
-    deadline = process.driver.machine.monotonic() + TIMEOUT
+    deadline = process.driver.platform.monotonic() + TIMEOUT
     call = Call(where, w=w, deadline=deadline)
     future: Future[int] = Future()
     process.world.note(process.name, f"writes {made.tag} {kind}")

@@ -19,10 +19,10 @@ class HostWatch:
         self._ctx = ctx
         self._reign = reign
         self._stream = stream
-        self._machine = ctx.machine
+        self._platform = ctx.platform
         self._asked: float | None = None  # when the silent host was asked whether it lives
         self._answers = False
-        self._looked_at = ctx.machine.monotonic()  # into the folder
+        self._looked_at = ctx.platform.monotonic()  # into the folder
 
     @property
     def rhythm(self) -> float:
@@ -52,7 +52,7 @@ class HostWatch:
 
         What is left on the link then is made known only when the next host shows that it counts.
         """
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         if now - self._looked_at <= self._ctx.options.network.recovery / 2:
             return False
         self._looked_at = now

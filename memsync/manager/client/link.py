@@ -56,7 +56,7 @@ class Link:
         self.granted: Grant | None = None
         self._ctx = ctx
         self._participant = ctx.participant
-        self._machine = ctx.machine
+        self._platform = ctx.platform
         self._stream = SharedStream(ctx, channel, self._is_answer_due)
         self._watch = HostWatch(ctx, reign, self._stream)
         self._is_joined = False
@@ -82,7 +82,7 @@ class Link:
             if not ctx.reigns_still(self.reign):
                 raise ChannelLost("the host is gone")
             ctx.check_stop()
-            if self._machine.monotonic() > deadline:
+            if self._platform.monotonic() > deadline:
                 raise ChannelLost("the host does not answer in time")
             if ctx.host_hangs(self.reign.epoch):
                 raise ChannelLost("the host hangs")
@@ -107,17 +107,17 @@ class Link:
     def run(self) -> Task[str]:
         """Follow the host until the link is lost or the peer stops; returns why."""
         ctx, writer = self._ctx, self._participant.writer
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         self._watch.begin(now)
         next_look = now + self._watch.rhythm
         while not self.lost and not ctx.stopping:
             deadline = min(next_look, writer.next_deadline())
             woken = yield from self._turn(max(deadline - now, 0))
-            now = self._machine.monotonic()
+            now = self._platform.monotonic()
             writer.give_up_late(now)
-            if self._machine.misbehaves("pending writes are sent again"):
+            if self._platform.misbehaves("pending writes are sent again"):
                 self._resend(writer.lowest)
-            if self._machine.misbehaves("a link breaks"):
+            if self._platform.misbehaves("a link breaks"):
                 self._stream.lose("it misbehaves")
             if woken or now >= next_look:
                 next_look = now + self._watch.rhythm
@@ -200,7 +200,7 @@ class Link:
         if not self._stream.take_role():
             return
         while not write.done and not self.lost:
-            left = deadline - self._machine.monotonic()
+            left = deadline - self._platform.monotonic()
             if left <= 0:
                 break
             yield from self._receive_within(left)

@@ -41,13 +41,13 @@ class SharedStream:
         self.channel = channel
         self.reason: str | None = None  # why it has ended
         self.interrupted = False  # a thread was interrupted while it used the stream
-        self.selector = ctx.machine.new_selector(ctx.waker)
-        self._machine = ctx.machine
+        self.selector = ctx.platform.new_selector(ctx.waker)
+        self._platform = ctx.platform
         self._timing = ctx.timing
         self._waker = ctx.waker
         self._is_answer_due = is_answer_due
         self._lock = threading.Lock()
-        self._driver = ctx.machine.task_id()
+        self._driver = ctx.platform.task_id()
         self._reader: int | None = None
         self._sender: int | None = None
         self._want_write = False
@@ -84,7 +84,7 @@ class SharedStream:
             is_soon = lazy and self._is_answer_due(self._sent_number)  # what comes back sends it
             if is_soon and self.channel.backlog < self._timing.packet:
                 return
-            self._sender = self._machine.task_id()
+            self._sender = self._platform.task_id()
             self._sent_number = self._queued_number
         while self._send_some():
             pass
@@ -129,7 +129,7 @@ class SharedStream:
         with self._lock:
             if self._reader is not None or self.lost:
                 return False
-            self._reader = self._machine.task_id()
+            self._reader = self._platform.task_id()
             self._update_interest()
             return True
 
@@ -148,7 +148,7 @@ class SharedStream:
         that the copy is not to be trusted. Each line stands for itself, so that an interrupt in
         here as well does no harm.
         """
-        me = self._machine.task_id()
+        me = self._platform.task_id()
         self.interrupted = True
         was_reader = self._reader == me
         if was_reader:
@@ -161,8 +161,8 @@ class SharedStream:
     def fence(self) -> Task[None]:
         """Nothing new can come in any more; the driver is the reader for what has arrived."""
         self.channel.shut_reading()  # wakes a blocked reader
-        patience = self._machine.monotonic() + self._timing.fence
-        while not self._take_over() and self._machine.monotonic() < patience:
+        patience = self._platform.monotonic() + self._timing.fence
+        while not self._take_over() and self._platform.monotonic() < patience:
             yield Pause(self._waker, self._timing.fence_check)
 
     def _take_over(self) -> bool:
@@ -174,13 +174,13 @@ class SharedStream:
 
     def close(self) -> None:
         """Close the channel and the selector."""
-        self._machine.drop_selector(self.selector)
+        self._platform.drop_selector(self.selector)
         self.channel.close()
 
     def _update_interest(self) -> None:
         """Tell the driver's selector what to look for; the lock is held."""
         mask = selectors.EVENT_READ if self._reader is None and not self.lost else 0
-        if self._reader is not None and self._machine.task_id() == self._driver:
+        if self._reader is not None and self._platform.task_id() == self._driver:
             mask = selectors.EVENT_READ  # the driver needs no change of its own selector
         if self._want_write:
             mask |= selectors.EVENT_WRITE

@@ -63,10 +63,10 @@ class Candidate:
         server = self._listen(folder.socket_address(epoch, ctx.id))
         undo_server = undo.enter_context(ExitStack())
         undo_server.callback(server.stop)
-        if ctx.machine.misbehaves("a candidate is late"):
+        if ctx.platform.misbehaves("a candidate is late"):
             yield Pause(ctx.waker, 0.02)
-        since = ctx.machine.wall_ms() / 1000
-        lock = folder.publish_lock(epoch, ctx.id, ctx.machine.pid(), server.endpoint, since)
+        since = ctx.platform.wall_ms() / 1000
+        lock = folder.publish_lock(epoch, ctx.id, ctx.platform.pid(), server.endpoint, since)
         if lock is None:
             return None
         undo_server.callback(lock.close)
@@ -90,7 +90,7 @@ class Candidate:
             proxies=ctx.options.manager.proxies,
         )
         try:
-            return ctx.machine.serve(address, ctx.place.authkey, serving)
+            return ctx.platform.serve(address, ctx.place.authkey, serving)
         except OSError as error:
             raise RendezvousError(
                 f"no socket can be made at {address} ({error.strerror}): "
@@ -123,5 +123,5 @@ class Candidate:
             return None
         if self._grant.leaves:
             return ctx.participant.state.host
-        ctx.no_relief_before = ctx.machine.monotonic() + ctx.timing.step_down_pause
+        ctx.no_relief_before = ctx.platform.monotonic() + ctx.timing.step_down_pause
         return None

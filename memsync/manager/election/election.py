@@ -57,7 +57,7 @@ class Election:
             role = yield from self._try_role(reign, deadline)
             if role is not None:
                 return role
-            if ctx.machine.monotonic() > deadline:
+            if ctx.platform.monotonic() > deadline:
                 raise self._nobody_answers()
             if pause == ctx.timing.longest_look:
                 ctx.place.say_obstacle(self._obstacle(reign))
@@ -110,7 +110,7 @@ class Election:
         own = self._participant.state.epoch
         known: int = max([own, *(peer.get("epoch", 0) for peer in peers.values())])
         if last < known:
-            return known + 1 + int(ctx.machine.new_id()[:4], 16)
+            return known + 1 + int(ctx.platform.new_id()[:4], 16)
         return last + 1
 
     def _is_first(self, peers: Members) -> bool:
@@ -118,7 +118,7 @@ class Election:
         ctx = self._ctx
         if ctx.options.server_only or not any(peer.get("serverOnly") for peer in peers.values()):
             return True
-        now = ctx.machine.monotonic()
+        now = ctx.platform.monotonic()
         if self._own_from is None:
             self._own_from = now + ctx.timing.precedence
         return now >= self._own_from
@@ -147,7 +147,7 @@ class Election:
         ctx = self._ctx
         ctx.states.on(PeerEvent.HOST_FOUND)
         ctx.place.state_epoch(max(reign.epoch, self._participant.state.epoch, 1))
-        timeout = min(self._dial_timeout(), max(deadline - ctx.machine.monotonic(), 0.01))
+        timeout = min(self._dial_timeout(), max(deadline - ctx.platform.monotonic(), 0.01))
         authkey = ctx.place.authkey
         link = None
         try:

@@ -34,7 +34,7 @@ class Gathering:
         self._participant = ctx.participant
         self._claim = claim
         self._joining = joining
-        self._machine = ctx.machine
+        self._platform = ctx.platform
         self._reported: dict[str, tuple[Channel, Hello]] = {}
         folder, replica = ctx.place.folder, ctx.participant.replica
         peers = folder.living_peers()
@@ -48,7 +48,7 @@ class Gathering:
         holders |= {peer for peer in members if folder.is_alive(peer) is None}
         self._recovery = Recovery(ctx.id, replica.pair, holders, replica.network)
         self._patience = ctx.options.network.recovery  # seconds left to wait for the silent
-        self._next_mending = self._machine.monotonic() + ctx.timing.repair_check
+        self._next_mending = self._platform.monotonic() + ctx.timing.repair_check
         self._has_waited = False  # for survivors of a later epoch
         self._broke_off: Counter[str] = Counter()  # sources that were given time to come again
         # There was a host before, so there may be survivors, whose files somebody has deleted.
@@ -126,7 +126,7 @@ class Gathering:
             missing = ",".join(f"{peer}:{self._pids.get(peer)}" for peer in sorted(silent))
             log.warning("opening without all reports %s missing=%s", self._ctx, missing)
         if holds_nothing:
-            self._participant.bootstrap(self._machine.new_network())
+            self._participant.bootstrap(self._platform.new_network())
         elif self._state.torn:
             log.warning("no other peer holds the object: going on with an interrupted copy")
             self._participant.replica.accept_torn()
@@ -139,7 +139,7 @@ class Gathering:
         Time in which this process was frozen does not count: nobody could have reported.
         """
         timing, folder = self._ctx.timing, self._ctx.place.folder
-        looked_at = self._machine.monotonic()
+        looked_at = self._platform.monotonic()
         while True:
             self._check()
             while self._joining:
@@ -148,7 +148,7 @@ class Gathering:
                 if folder.is_alive(peer) is False:
                     self._recovery.lost(peer)
                     self.living.discard(peer)
-            now = self._machine.monotonic()
+            now = self._platform.monotonic()
             awake, looked_at = min(now - looked_at, timing.awake), now
             if self._survivors_patience > 0:
                 self._survivors_patience -= awake
@@ -170,7 +170,7 @@ class Gathering:
     def _check(self) -> None:
         """Go on living, if it is for this peer to go on."""
         self._ctx.check_stop()
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         self._claim.beat(now)
         if now >= self._next_mending:
             self._next_mending = now + self._ctx.timing.repair_check
@@ -205,7 +205,7 @@ class Gathering:
 
     def _fetch(self, peer: str) -> Task[bool]:
         """Take over what a peer holds beyond us; False when it broke off."""
-        if self._machine.misbehaves("a source breaks off"):
+        if self._platform.misbehaves("a source breaks off"):
             return False
         channel, hello = self._reported[peer]
         replica = self._participant.replica
@@ -242,13 +242,13 @@ class Gathering:
 
     def _wait_for_more(self, channel: Channel, arrived: deque[tuple[object, int]]) -> Task[None]:
         """Add at least one message that comes in, and its size on the wire."""
-        patience = self._machine.monotonic() + self._ctx.timing.fetch
+        patience = self._platform.monotonic() + self._ctx.timing.fetch
         while not arrived:
-            left = patience - self._machine.monotonic()
+            left = patience - self._platform.monotonic()
             if left <= 0:
                 raise ChannelLost("nothing came for too long")
             self._check()
             channel.flush()
             if (yield Readable(channel, min(left, 0.5))):
-                patience = self._machine.monotonic() + self._ctx.timing.fetch
+                patience = self._platform.monotonic() + self._ctx.timing.fetch
                 arrived.extend((parse(b), len(b) + HEADER) for b in channel.receive())

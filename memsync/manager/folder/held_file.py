@@ -136,7 +136,7 @@ class HeldFile:
 
 
 class Files:
-    """The files in folders of this machine."""
+    """The files in folders of this platform."""
 
     patience = (
         TIMING.descriptors

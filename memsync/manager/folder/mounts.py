@@ -1,7 +1,7 @@
 """On what kind of file system a folder is, for on some of them a lock says nothing for certain.
 
-``flock`` on a network file system may be local to each machine, may be lost when the server starts
-anew, or may stay held when its holder has died; a socket leads nowhere from another machine.
+``flock`` on a network file system may be local to each platform, may be lost when the server starts
+anew, or may stay held when its holder has died; a socket leads nowhere from another platform.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ All of it lies in a folder where somebody may delete it, or take it while this p
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable
+from platform import python_version
 from typing import Any
 
 from ...errors import RendezvousError
@@ -50,8 +50,8 @@ class Seat:
         self._lock = lock
         self._listen = listen
         self._socket = self._folder.socket_identity(server.endpoint)
-        self._machine = ctx.machine
-        self._beat_at = self._awake_at = ctx.machine.monotonic()
+        self._platform = ctx.platform
+        self._beat_at = self._awake_at = ctx.platform.monotonic()
 
     def is_lost(self) -> bool:
         """Whether another peer has taken a later epoch, so that nothing counts that is done here.
@@ -61,7 +61,7 @@ class Seat:
         gave a sign of life within the last lease, so mostly a look at the clock will do; but where
         all files were deleted nobody knew of it, so it checks whenever it was away.
         """
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         away, self._awake_at = now - self._awake_at, now
         if not self.deposed and (self._is_silent(now) or away > self._ctx.timing.blink):
             self.look()
@@ -71,7 +71,7 @@ class Seat:
         """Check for a later epoch, or another holder of this one."""
         if self.deposed:
             return
-        was_away = self._is_silent(self._machine.monotonic())
+        was_away = self._is_silent(self._platform.monotonic())
         if self._folder.reigns_still(self.epoch, self._ctx.id, if_missing=not was_away):
             return
         if not self.is_offered:
@@ -109,9 +109,9 @@ class Seat:
             "network": participant.state.network,
             "epoch": self.epoch,
             "id": self._ctx.id,
-            "pid": self._machine.pid(),
+            "pid": self._platform.pid(),
             "address": self.server.endpoint,
-            "python": platform.python_version(),
+            "python": python_version(),
             "memsync": __version__,
         }
 

@@ -75,7 +75,7 @@ class Outgoing:
         self.attached: dict[str, Attached] = {}
         self._ctx = ctx
         self._participant = ctx.participant
-        self._machine = ctx.machine
+        self._platform = ctx.platform
         self._selector = selector
         self._lost = lost
         self._caught_up = caught_up
@@ -175,13 +175,13 @@ class Outgoing:
     def _is_too_slow(self, attached: Attached, done: bool, taken: int) -> bool:
         if attached.behind > self._max_queue:
             return True
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         if done or attached.channel.sent_total > taken:
             attached.stalled_since = 0.0
             return False
         if not attached.stalled_since:
             attached.stalled_since = now
-            if self._machine.misbehaves("a peer lags"):
+            if self._platform.misbehaves("a peer lags"):
                 return True
         return now - attached.stalled_since > self._ctx.timing.stall
 

@@ -39,7 +39,7 @@ class HandOver:
         self._ctx = ctx
         self._state = ctx.participant.state
         self._folder = ctx.place.folder
-        self._machine = ctx.machine
+        self._platform = ctx.platform
         self._seat = seat
         self._out = out
         self._ordering = ordering
@@ -48,7 +48,7 @@ class HandOver:
     def to(self, peer: str) -> Task[None]:
         """Let this peer take the next epoch, and wait until it has; the host stays in the group."""
         self._begin()
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         self._ctx.no_relief_before = now + self._ctx.timing.step_down_pause
         successor = self._out.attached.get(peer)
         if successor is not None and not successor.lags:
@@ -58,9 +58,9 @@ class HandOver:
         """Let a peer take the next epoch, and wait until it has; the host leaves the group."""
         self._begin()
         self.leaves_file = True
-        deadline = self._machine.monotonic() + self._ctx.timing.handover
+        deadline = self._platform.monotonic() + self._ctx.timing.handover
         asked: set[str] = set()
-        while not self._seat.deposed and self._machine.monotonic() < deadline:
+        while not self._seat.deposed and self._platform.monotonic() < deadline:
             successor = self._successor(asked)
             if successor is not None:
                 asked.add(successor.peer)
@@ -95,9 +95,9 @@ class HandOver:
         grant = Grant(self._seat.epoch + 1, self._state.version, leaves)
         self._out.answer(successor, frame(grant))
         self.has_granted, self._asked = True, successor.peer
-        patience = min(self._machine.monotonic() + self._ctx.timing.successor, deadline)
+        patience = min(self._platform.monotonic() + self._ctx.timing.successor, deadline)
         while (
-            not self._seat.deposed and not self._is_gone() and self._machine.monotonic() < patience
+            not self._seat.deposed and not self._is_gone() and self._platform.monotonic() < patience
         ):
             yield from self._look()
         self.has_granted = False

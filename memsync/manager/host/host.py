@@ -54,12 +54,12 @@ class Host:
         self._participant = ctx.participant
         self._participant.replica.part = part_size(ctx.participant.writer.max_frame)
         self._arrivals = arrivals
-        self._machine = ctx.machine
+        self._platform = ctx.platform
         self._suspicious_until = 0.0
         self._pings_wanted = False
         self._ponged = threading.Condition(threading.Lock())
         self._look_for_writes = False
-        self._selector = self._machine.new_selector(ctx.waker)
+        self._selector = self._platform.new_selector(ctx.waker)
         self.out = Outgoing(ctx, self._selector, self._was_lost, self._catch_up)
         self.attached = self.out.attached
         self._presence = Presence(ctx, self.attached, self._leave)
@@ -95,8 +95,8 @@ class Host:
             participant.replica.decide(decision)
         self.seat.write_rendezvous()
         # A host that stopped is about to go.
-        self._suspicious_until = self._machine.monotonic() + ctx.timing.suspicion
-        if not self._machine.misbehaves("what the dead left stays"):
+        self._suspicious_until = self._platform.monotonic() + ctx.timing.suspicion
+        if not self._platform.misbehaves("what the dead left stays"):
             clean(ctx.place.folder, self.epoch)
         participant.enter_role(self, sequencer.last(ctx.id), hosts=True)
 
@@ -111,7 +111,7 @@ class Host:
         ctx = self._ctx
         poll = ctx.options.network.poll
         writer = self._participant.writer
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         next_look = next_mending = now + poll
         while not ctx.stopping:
             next_event = min(next_look, next_mending, self.seat.next_beat)
@@ -119,7 +119,7 @@ class Host:
             yield from self.round(max(next_event - now, 0))
             if self.seat.is_lost():
                 return "deposed"
-            now = self._machine.monotonic()
+            now = self._platform.monotonic()
             writer.give_up_late(now)
             if now >= next_look:
                 next_look = now + poll
@@ -138,7 +138,7 @@ class Host:
 
     def round(self, timeout: float) -> Task[None]:
         """Take in what has come, within so many seconds, order it, show it and send it."""
-        self.seat.beat(self._machine.monotonic())
+        self.seat.beat(self._platform.monotonic())
         if self.seat.deposed:
             return
         ordering, out = self.ordering, self.out
@@ -165,7 +165,7 @@ class Host:
         if (out.has_work or ordering.unpushed or ordering.reached) and self.seat.is_lost():
             return
         ordering.report_reached()
-        out.flush(quiet=not events and not self._machine.misbehaves("pushes wait"))
+        out.flush(quiet=not events and not self._platform.misbehaves("pushes wait"))
         if ordering.unpushed and not self.seat.is_lost():
             ordering.acknowledge()
 
@@ -207,7 +207,7 @@ class Host:
             case Pong() if message.token:
                 self._relief.answered(attached.peer, message.token)
             case Pong():
-                attached.round_trip = self._machine.monotonic() - attached.ping_at
+                attached.round_trip = self._platform.monotonic() - attached.ping_at
                 with self._ponged:
                     self._ponged.notify_all()
             case Applied():
@@ -229,7 +229,7 @@ class Host:
 
     def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
         self.out.drop(attached, reason, loud=loud)
-        self._suspicious_until = self._machine.monotonic() + self._ctx.timing.suspicion
+        self._suspicious_until = self._platform.monotonic() + self._ctx.timing.suspicion
 
     def _catch_up(self, attached: Attached) -> None:
         self._admission.catch_up(attached)
@@ -286,14 +286,14 @@ class Host:
     def _send_pings(self) -> None:
         self._pings_wanted = False
         for attached in self.attached.values():
-            attached.ping_at = self._machine.monotonic()
+            attached.ping_at = self._platform.monotonic()
             self.out.answer(attached, frame(Ping(0)))
 
     def host_facts(self) -> dict[str, Any]:
         """This peer, as the host."""
         return {
             "id": self._ctx.id,
-            "pid": self._machine.pid(),
+            "pid": self._platform.pid(),
             "address": self.seat.server.endpoint,
             "started": True,
             "connections": len(self.attached),
@@ -350,7 +350,7 @@ class Host:
             attached.channel.shut_writing()
             self.out.drop(attached, "the reign is over")
         self._arrivals.close()
-        self._machine.drop_selector(self._selector)
+        self._platform.drop_selector(self._selector)
 
     def _hand_over(self) -> Task[None]:
         if not self._ctx.stopping and self._relief.successor is not None:
@@ -362,9 +362,9 @@ class Host:
             self.seat.mark(is_open=False)
 
     def _say_good_bye(self) -> Task[None]:
-        patience = self._machine.monotonic() + self._ctx.timing.close
+        patience = self._platform.monotonic() + self._ctx.timing.close
         yield from self.round(0)
-        while self._machine.monotonic() < patience and not self.seat.deposed:
+        while self._platform.monotonic() < patience and not self.seat.deposed:
             self.out.urge_all()
             waiting = [a for a in self.attached.values() if a.channel.backlog]
             if not waiting and not self.ordering.unpushed and not self.ordering.inbox:

@@ -26,7 +26,7 @@ class Presence:
         self._ctx = ctx
         self._state = ctx.participant.state
         self._folder = ctx.place.folder
-        self._machine = ctx.machine
+        self._platform = ctx.platform
         self._attached = attached
         self._leave = leave
         self._gone: set[str] = set()  # no members any more; their files may still be held
@@ -96,7 +96,7 @@ class Presence:
         Who lives makes a deleted file again. Who does not for a while is dead, or frozen: its place
         is free, but what became of its writes is remembered, for it might come back.
         """
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         if now - self._missing.setdefault(peer, now) > self._ctx.timing.missing_grace:
             self._leave(peer, True)
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..platform.platform import Machine
+from ..platform.platform import Platform
 from ..timing import Timing
 
 
 class Lag:
     """The lag of one loop (its thread only)."""
 
-    def __init__(self, machine: Machine, timing: Timing) -> None:
+    def __init__(self, platform: Platform, timing: Timing) -> None:
         self.due = float("inf")  # the next moment (monotonic seconds)
-        self._machine = machine
+        self._platform = platform
         self._timing = timing
         self._was_late: deque[bool] = deque(maxlen=timing.lag_moments)
         self._waits: int | None = None  # of the thread, when the loop began to wait
@@ -36,18 +36,18 @@ class Lag:
         """The loop is about to wait; a moment that passed while it worked says nothing."""
         if self.due == float("inf"):
             return
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         if now >= self.due:
             self.due = now + self._timing.lag_step
-        self._waits = self._machine.waits()
+        self._waits = self._platform.waits()
 
     def wait_ended(self) -> None:
         """The loop goes on: record the delay if the moment has passed."""
-        now = self._machine.monotonic()
+        now = self._platform.monotonic()
         if now < self.due:
             return
         # The wait itself counts as one; a thread that waited for a processor only has no more.
-        has_waited = self._waits is None or (self._machine.waits() or 0) > self._waits + 1
+        has_waited = self._waits is None or (self._platform.waits() or 0) > self._waits + 1
         self._was_late.append(has_waited and now - self.due > self._timing.late)
         self.due = now + self._timing.lag_step
 

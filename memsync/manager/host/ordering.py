@@ -55,7 +55,7 @@ class Ordering:
         self.reached: deque[Reached] = deque()  # of own writes; told when it is sure to count
         self._ctx = ctx
         self._participant = participant
-        self._machine = ctx.machine
+        self._platform = ctx.platform
         self._out = out
         self._remove_dead = remove_dead
         self._trace = participant.trace
@@ -87,7 +87,7 @@ class Ordering:
         if self.is_over:
             return  # it is pending, and sent again to the next host
         clock = self._participant.clock
-        proposal.timestamp = clock.admit(proposal.timestamp, self._machine.wall_ms())
+        proposal.timestamp = clock.admit(proposal.timestamp, self._platform.wall_ms())
         result = self._propose(attached.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)

@@ -24,7 +24,7 @@ class Relief:
     def __init__(self, ctx: PeerContext, out: Outgoing) -> None:
         self.successor: str | None = None
         self.reason = ""
-        self.lag = Lag(ctx.machine, ctx.timing)  # of the host's loop
+        self.lag = Lag(ctx.platform, ctx.timing)  # of the host's loop
         self._ctx = ctx
         self._timing = ctx.timing
         self._state = ctx.participant.state
@@ -39,7 +39,7 @@ class Relief:
 
     def asked(self) -> None:
         """A peer wants something of this host."""
-        self._interest_until = self._ctx.machine.monotonic() + self._timing.interest
+        self._interest_until = self._ctx.platform.monotonic() + self._timing.interest
 
     @property
     def next_look(self) -> float:
@@ -74,7 +74,7 @@ class Relief:
         if peer in self._awaited:
             self._awaited.discard(peer)
             self._quick[peer] += (
-                self._ctx.machine.monotonic() - self._pinged_at <= self._timing.quick_answer
+                self._ctx.platform.monotonic() - self._pinged_at <= self._timing.quick_answer
             )
         if self.successor is None and (
             is_dedicated(self._state.members, peer)

@@ -1,4 +1,4 @@
-"""When this process, or the machine, has no descriptors left for the moment.
+"""When this process, or the platform, has no descriptors left for the moment.
 
 A caller that needs one tries again for a while, because most shortages are short. A peer that
 waits is like a frozen process: the others go on without it where they can, and it catches up.

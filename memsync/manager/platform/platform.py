@@ -36,7 +36,7 @@ def _open_selector() -> selectors.BaseSelector:
         return selector
 
 
-class Machine:
+class Platform:
     """The machine this process runs on."""
 
     def __init__(self) -> None:

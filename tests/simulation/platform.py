@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from memsync.manager.folder.records import Address
 from memsync.manager.folder.watcher import Way
-from memsync.manager.platform.platform import Machine
+from memsync.manager.platform.platform import Platform
 from memsync.manager.transport.server import Serving
 
 from .disk import ProcessFiles
@@ -79,7 +79,7 @@ class Selector:
         return mask
 
 
-class VirtualMachine(Machine):
+class VirtualPlatform(Platform):
     """The machine as one process sees it: each request of it is a `call`."""
 
     files: Any
