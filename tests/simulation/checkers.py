@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from memsync.errors import MemErrors
 
-from .faults import FAULTS, SPOTS
+from .faults import BUGGIFY_POINTS, FAULTS
 from .history import Decided, History, Look, Opening, Watched, Write
 from .workload import KINDS
 
@@ -261,9 +261,9 @@ def max_writers_is_kept(history: History) -> Iterator[str]:
 
 
 def what_never_happened(counts: Counter[str]) -> list[str]:
-    """Of a whole batch: which kind of write never succeeded, which fault or spot never fired."""
+    """Of a whole batch: which kind of write never succeeded, which fault or point never fired."""
     wanted = [f"{kind}: ok" for kind in KINDS]
-    wanted += [*FAULTS, *(f"spot: {spot}" for spot in SPOTS)]
+    wanted += [*FAULTS, *(f"buggify: {point}" for point in BUGGIFY_POINTS)]
     wanted += [
         "becomes host",
         "becomes client",

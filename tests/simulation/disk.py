@@ -44,7 +44,7 @@ class Disk:
 
     def changed(self) -> None:
         """Something appeared or went: who watches is told, some time later."""
-        if not self.observed or self._world.misbehaves("a watch event is lost"):
+        if not self.observed or self._world.buggify("a watch event is lost"):
             return
         for process, wake in self._wakes:
             delay = 0.001 + self._world.latency()

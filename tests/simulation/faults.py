@@ -348,7 +348,7 @@ FAULTS: dict[str, Fault] = {
     )
 }
 
-SPOTS = (
+BUGGIFY_POINTS = (
     "a candidate is late",
     "a connection is refused",
     "a level is a snapshot",
@@ -362,4 +362,4 @@ SPOTS = (
     "pushes wait",
     "what the dead left stays",
 )
-"""Places in memsync (see `Platform.misbehaves`), and of this platform, where rare things happen."""
+"""Places in memsync (see `Platform.buggify`), and of this platform, where rare things happen."""

@@ -41,36 +41,36 @@ MUTATIONS: dict[str, Mutation] = {}
 FOCUS: dict[str, dict[str, Any]] = {
     "a_refusal_is_forgotten_after_an_earlier_write_was_recalled": {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
-        "spots": ["a link breaks", "a level is a snapshot", "a peer lags"],
+        "points": ["a link breaks", "a level is a snapshot", "a peer lags"],
         "kinds": ["set", "inc", "parent", "counter"],
         "strict": True,
     },
     "a_write_that_changed_nothing_comes_back_as_pending": {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
-        "spots": ["a link breaks"],
+        "points": ["a link breaks"],
         "kinds": ["nothing", "inc"],
         "capacity": 300,
     },
     "an_own_write_is_hidden_before_it_has_come": {
         "faults": ["slow_peer", "cut", "freeze"],
-        "spots": ["a level is a snapshot", "a link breaks"],
+        "points": ["a level is a snapshot", "a link breaks"],
     },
     "a_mark_outlives_its_connection": {
         "faults": ["cut", "slow_peer", "freeze"],
-        "spots": ["a link breaks", "pushes wait"],
+        "points": ["a link breaks", "pushes wait"],
         "capacity": 300,
     },
     "a_peer_is_kept_for_long_by_a_host_that_hangs": {
         "faults": ["freeze_host_past_its_lease", "cut", "join"],
-        "spots": ["a link breaks"],
+        "points": ["a link breaks"],
     },
     "a_host_that_hands_over_goes_on_ordering": {
         "faults": ["stop", "busy_host", "kill_anybody_in_a_step", "slow_peer", "join"],
-        "spots": ["a link breaks"],
+        "points": ["a link breaks"],
     },
     "a_newcomer_does_not_wait_for_those_without_files": {
         "faults": ["delete_files", "kill_host", "join_in_the_crash", "join"],
-        "spots": [],
+        "points": [],
     },
 }
 """What seldom happens by itself: a setting in which a thousand seeds are enough."""

@@ -69,7 +69,7 @@ class Socket:
         if room <= 0:
             raise BlockingIOError
         taken = min(room, len(data))
-        if self.process.world.misbehaves("a send takes one byte"):
+        if self.process.world.buggify("a send takes one byte"):
             taken = 1
         self.outbound.buffer += data[:taken]
         self.other.process.notify()
@@ -80,7 +80,7 @@ class Socket:
         self.process.call("recv")
         pipe = self.inbound
         if pipe.buffer and (pipe.fenced or not pipe.stopped):
-            if self.process.world.misbehaves("a read gives a piece"):
+            if self.process.world.buggify("a read gives a piece"):
                 size = self.process.world.streams["network"].randint(1, len(pipe.buffer))
             data = bytes(pipe.buffer[:size])
             del pipe.buffer[:size]

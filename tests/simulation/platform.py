@@ -130,5 +130,5 @@ class VirtualPlatform(Platform):
     def waits(self) -> int | None:
         return None
 
-    def misbehaves(self, spot: str) -> bool:
-        return self._world.misbehaves(spot)
+    def buggify(self, point: str) -> bool:
+        return self._world.buggify(point)

@@ -343,7 +343,7 @@ class Process:
         def knock() -> None:
             address = str(wait.address)
             server = world.listeners.get(address) if address in world.disk.files else None
-            if server is None or world.misbehaves("a connection is refused"):
+            if server is None or world.buggify("a connection is refused"):
                 finish(None, ChannelLost(f"connecting to {wait.address}: nobody listens"))
                 return
             mine, theirs = connect(world, self, server.process)

@@ -14,7 +14,7 @@ from memsync.options import Options, load_options
 from . import workload
 from .checkers import CHECKERS
 from .disk import Disk
-from .faults import FAULTS, SPOTS
+from .faults import BUGGIFY_POINTS, FAULTS
 from .history import Final, History
 from .network import Pipe
 from .process import Process
@@ -61,7 +61,7 @@ class Run:
         *,
         tell: bool = False,
         faults: Sequence[str] | None = None,
-        spots: Sequence[str] | None = None,
+        points: Sequence[str] | None = None,
         kinds: Sequence[str] = workload.KINDS,
         capacity: int | None = None,
         strict: bool | None = None,
@@ -77,8 +77,8 @@ class Run:
         world.disk = Disk(world)
         world.disk.observed = chance.random() < 0.75
         world.listeners = {}
-        enabled = [spot for spot in SPOTS if chance.random() < 0.25]
-        world.enabled_spots = frozenset(enabled if spots is None else spots)
+        enabled = [point for point in BUGGIFY_POINTS if chance.random() < 0.25]
+        world.buggify_points = frozenset(enabled if points is None else points)
         is_strict = chance.random() < 0.25
         self.history.is_strict = is_strict if strict is None else strict
         group = ["strict"] if self.history.is_strict else []
@@ -235,7 +235,7 @@ class Run:
 def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
     """Run a seed; with ``tell=True``, also what happened, a line for each thing.
 
-    The seed says which `faults` and `spots` there are, which `kinds` of writes, what `capacity`
+    The seed says which `faults` and `points` there are, which `kinds` of writes, what `capacity`
     (bytes) a pipe has, and whether conflicts are `strict`, unless these are given.
     """
     one = Run(seed, **focus)

@@ -22,7 +22,7 @@ class Scenario:
     """A group without faults of its own: what happens is what the test does."""
 
     def __init__(self, group: str) -> None:
-        self.run = Run(1, faults=[], spots=[], kinds=["inc"], capacity=SMALL, strict=False)
+        self.run = Run(1, faults=[], points=[], kinds=["inc"], capacity=SMALL, strict=False)
         self.run.history.writer_limit = None
         self.run._group = group
         self.world = self.run.world

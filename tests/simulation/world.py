@@ -52,8 +52,8 @@ class World:
         self.now = 1000.0  # seconds
         self.streams = Streams(seed)
         self.processes: list[Process] = []
-        self.fired: Counter[str] = Counter()  # faults and spots, by name
-        self.enabled_spots: frozenset[str] = frozenset()
+        self.fired: Counter[str] = Counter()  # faults and points, by name
+        self.buggify_points: frozenset[str] = frozenset()
         self.calm = False  # the faults are over
         self.depth = 0
         self.trace = 0
@@ -99,11 +99,11 @@ class World:
             event()
         self.now = max(self.now, until)
 
-    def misbehaves(self, spot: str) -> bool:
-        """Whether a named spot does what is allowed but rare."""
-        if self.calm or spot not in self.enabled_spots:
+    def buggify(self, point: str) -> bool:
+        """Whether a named point does what is allowed but rare."""
+        if self.calm or point not in self.buggify_points:
             return False
-        if self.streams[f"spot {spot}"].random() > 0.15:
+        if self.streams[f"buggify {point}"].random() > 0.15:
             return False
-        self.fired[f"spot: {spot}"] += 1
+        self.fired[f"buggify: {point}"] += 1
         return True

@@ -115,10 +115,10 @@ class Link:
             woken = yield from self._turn(max(deadline - now, 0))
             now = self._platform.monotonic()
             writer.give_up_late(now)
-            if self._platform.misbehaves("pending writes are sent again"):
+            if self._platform.buggify("pending writes are sent again"):
                 self._resend(writer.lowest)
-            if self._platform.misbehaves("a link breaks"):
-                self._stream.lose("it misbehaves")
+            if self._platform.buggify("a link breaks"):
+                self._stream.lose("it buggify")
             if woken or now >= next_look:
                 next_look = now + self._watch.rhythm
                 self._watch.look(now)

@@ -63,7 +63,7 @@ class Candidate:
         server = self._listen(folder.socket_address(epoch, ctx.id))
         undo_server = undo.enter_context(ExitStack())
         undo_server.callback(server.stop)
-        if ctx.platform.misbehaves("a candidate is late"):
+        if ctx.platform.buggify("a candidate is late"):
             yield Pause(ctx.waker, 0.02)
         since = ctx.platform.wall_ms() / 1000
         lock = folder.publish_lock(epoch, ctx.id, ctx.platform.pid(), server.endpoint, since)

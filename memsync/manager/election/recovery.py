@@ -205,7 +205,7 @@ class Gathering:
 
     def _fetch(self, peer: str) -> Task[bool]:
         """Take over what a peer holds beyond us; False when it broke off."""
-        if self._platform.misbehaves("a source breaks off"):
+        if self._platform.buggify("a source breaks off"):
             return False
         channel, hello = self._reported[peer]
         replica = self._participant.replica

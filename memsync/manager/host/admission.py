@@ -122,7 +122,7 @@ class Admission:
         participant, channel = self._participant, attached.channel
         sequencer = self._ordering.sequencer
         decisions = sequencer.attach(attached.peer, lowest, known)
-        if self._ctx.platform.misbehaves("a level is a snapshot"):
+        if self._ctx.platform.buggify("a level is a snapshot"):
             pair, has_at_most = (0, 0), max(pair[1], has_at_most)
         snapshot, frames = participant.replica.level(*pair, has_at_most)
         last, version = sequencer.last(attached.peer), participant.state.version

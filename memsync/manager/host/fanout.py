@@ -181,7 +181,7 @@ class Outgoing:
             return False
         if not attached.stalled_since:
             attached.stalled_since = now
-            if self._platform.misbehaves("a peer lags"):
+            if self._platform.buggify("a peer lags"):
                 return True
         return now - attached.stalled_since > self._ctx.timing.stall
 

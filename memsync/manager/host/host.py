@@ -96,7 +96,7 @@ class Host:
         self.seat.write_rendezvous()
         # A host that stopped is about to go.
         self._suspicious_until = self._platform.monotonic() + ctx.timing.suspicion
-        if not self._platform.misbehaves("what the dead left stays"):
+        if not self._platform.buggify("what the dead left stays"):
             clean(ctx.place.folder, self.epoch)
         participant.enter_role(self, sequencer.last(ctx.id), hosts=True)
 
@@ -165,7 +165,7 @@ class Host:
         if (out.has_work or ordering.unpushed or ordering.reached) and self.seat.is_lost():
             return
         ordering.report_reached()
-        out.flush(quiet=not events and not self._platform.misbehaves("pushes wait"))
+        out.flush(quiet=not events and not self._platform.buggify("pushes wait"))
         if ordering.unpushed and not self.seat.is_lost():
             ordering.acknowledge()
 

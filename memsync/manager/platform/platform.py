@@ -103,6 +103,6 @@ class Platform:
             return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
         return None
 
-    def misbehaves(self, spot: str) -> bool:
+    def buggify(self, point: str) -> bool:
         """Whether to do what is allowed but rare here; a real machine never asks for it."""
         return False
