@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .errors import OptionsError, UsageError
 from .lifecycle import DataBeforeStart, Lifecycle
 from .options import check_path, check_timeout, read_config
+from .runtime.awaited_write import Call
 from .runtime.dispatcher import Subscription
 from .runtime.edits import Edit, Send
 from .runtime.futures import WriteFuture
-from .runtime.pending import Call
 from .runtime.waiting import Changes, wait_for
 from .status import other_members, status_of
 

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from ..options import check_path, check_timeout
+from ..runtime.awaited_write import Call
 from ..runtime.participant import Participant
-from ..runtime.pending import Call
 
 
 class DocumentProxy:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ..engine import Uplink
 from ..replication.replica import Outcome
-from ..runtime.pending import PendingWrite
+from ..runtime.awaited_write import AwaitedWrite
 from .platform.task import Task
 from .transport.messages import Grant
 
@@ -38,7 +38,7 @@ class Role(Uplink, Protocol):
         Raises `RendezvousError` or `OSError` where the folder keeps the peer from going on.
         """
 
-    def close(self, *, clean: bool) -> Task[list[Outcome[PendingWrite]] | None]:
+    def close(self, *, clean: bool) -> Task[list[Outcome[AwaitedWrite]] | None]:
         """End the role; returns own writes that were accepted, but not told, under this role.
 
         The next host decides what became of them. None after a planned stop: what was accepted

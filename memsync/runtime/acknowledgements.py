@@ -12,23 +12,23 @@ from typing import Any
 
 from ..errors import MemSyncError, WriteConcernError
 from ..replication.concern import Await, Reached
-from .pending import PendingWrite
+from .awaited_write import AwaitedWrite
 
 
 class Concerned:
     """The accepted writes of one peer whose concern is not met; `ended` is told of each end."""
 
-    def __init__(self, guard: Any, ended: Callable[[PendingWrite], None]) -> None:
+    def __init__(self, guard: Any, ended: Callable[[AwaitedWrite], None]) -> None:
         self._guard = guard
         self._ended = ended
-        self._writes: dict[int, PendingWrite] = {}
+        self._writes: dict[int, AwaitedWrite] = {}
 
-    def waiting(self) -> list[PendingWrite]:
+    def waiting(self) -> list[AwaitedWrite]:
         """The writes, in the order of their numbers."""
         with self._guard:
             return list(self._writes.values())
 
-    def add(self, write: PendingWrite, version: int) -> None:
+    def add(self, write: AwaitedWrite, version: int) -> None:
         """A write is accepted; the host may have told of it already."""
         write.accepted = version
         with self._guard:
@@ -47,7 +47,7 @@ class Concerned:
         elif not progress.possible:
             self._end(write, _unmet(write, "there are not that many living members"))
 
-    def give_up(self, write: PendingWrite) -> None:
+    def give_up(self, write: AwaitedWrite) -> None:
         """The time of a write is over."""
         self._end(write, _unmet(write, "that was not confirmed in time"))
 
@@ -76,20 +76,20 @@ class Concerned:
             for number, write in self._writes.items()
         ]
 
-    def take_back(self) -> list[PendingWrite]:
+    def take_back(self) -> list[AwaitedWrite]:
         """The host that accepted them was deposed: who knows whether they are in the object."""
         with self._guard:
             writes, self._writes = list(self._writes.values()), {}
         return writes
 
-    def _end(self, write: PendingWrite, error: MemSyncError | None) -> None:
+    def _end(self, write: AwaitedWrite, error: MemSyncError | None) -> None:
         with self._guard:
             self._writes.pop(write.proposal.number, None)
         write.resolve(write.accepted, error)
         self._ended(write)
 
 
-def _unmet(write: PendingWrite, why: str) -> WriteConcernError:
+def _unmet(write: AwaitedWrite, why: str) -> WriteConcernError:
     proposal, progress = write.proposal, write.progress
     wanted = progress.wanted if progress else proposal.w
     reached = progress.reached if progress else 1

@@ -8,7 +8,7 @@ from ..document import check_filter, check_patch, check_update, normalize
 from ..errors import ReadOnlyError, TooLargeError, UpdateError, UsageError
 from ..options import Options
 from ..replication.concern import Concern, check_concern
-from .pending import Call
+from .awaited_write import Call
 
 
 def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:

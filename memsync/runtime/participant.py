@@ -29,7 +29,7 @@ from ..replication.log import Log
 from ..replication.replica import Replica
 from ..replication.state import State
 from ..replication.writes import Writes
-from .pending import PendingWrite
+from .awaited_write import AwaitedWrite
 from .trace import facts_of, new_trace
 from .watches import Watches
 from .writer import Writer
@@ -66,7 +66,7 @@ class Participant:
         self.clock = HybridClock()
         self.watches = Watches(self.guard)
         self.trace = new_trace(name, peer, wanted=options.log_events)
-        self.replica: Replica[PendingWrite] = Replica(
+        self.replica: Replica[AwaitedWrite] = Replica(
             peer,
             self.state,
             self.log,

@@ -35,8 +35,8 @@ from ..replication.concern import Reached
 from ..replication.entries import Propose
 from ..replication.replica import Outcome, Published, Replica
 from .acknowledgements import Concerned
+from .awaited_write import AwaitedWrite, Call
 from .check_write import check_size, check_write
-from .pending import Call, PendingWrite
 from .trace import Trace
 
 log = logging.getLogger("memsync.writes")
@@ -49,7 +49,7 @@ class Writer:
         self,
         name: str,
         options: Options,
-        replica: Replica[PendingWrite],
+        replica: Replica[AwaitedWrite],
         guard: Any,  # the replica's, as a lock for threads
         clock: HybridClock,
         rolled_back: Callable[[MemSyncError], None],
@@ -68,11 +68,11 @@ class Writer:
         self.describe_host: Callable[[], str] = lambda: "this peer has no engine"
         self._trace = trace
         self._room = threading.Condition(self._guard)
-        self._open: dict[int, PendingWrite] = {}  # those whose outcome nobody was told
+        self._open: dict[int, AwaitedWrite] = {}  # those whose outcome nobody was told
         self._concerned = Concerned(guard, self._close)
         self._uplink: Uplink | None = None
-        self._held: dict[int, Outcome[PendingWrite]] = {}  # accepted, not to be told yet
-        self._taken_back: list[Outcome[PendingWrite]] = []  # of a reign that ended before it told
+        self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not to be told yet
+        self._taken_back: list[Outcome[AwaitedWrite]] = []  # of a reign that ended before it told
         self._has_left = False
         self._holds_back = False  # what comes now is of a host that may be replaced already
         self._ended = False
@@ -134,7 +134,7 @@ class Writer:
                 "have the handler set a flag, or start a thread that writes"
             )
 
-    def _propose(self, update: Any, call: Call, future: Future[int] | None) -> PendingWrite:
+    def _propose(self, update: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
         """Check a write, number it, show it and send it on its uplink.
 
         Raises `UpdateError`, `NotSerializableError`, `UsageError`, `ReadOnlyError`,
@@ -150,7 +150,7 @@ class Writer:
             self._break_off()
             raise
 
-    def _send(self, body: Any, call: Call, future: Future[int] | None) -> PendingWrite:
+    def _send(self, body: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
         replica = self._replica
         with self._guard:
             self._wait_for_room(call.deadline)
@@ -169,7 +169,7 @@ class Writer:
                 call.journal,
             )
             encoded = frame(proposal)
-            write = PendingWrite(proposal, call.deadline, future, len(encoded))
+            write = AwaitedWrite(proposal, call.deadline, future, len(encoded))
             uplink = self._uplink
             check_size(len(encoded), self.max_frame)
             self._open[proposal.number] = write
@@ -182,7 +182,7 @@ class Writer:
             uplink.kick(lazy=future is not None)
         return write
 
-    def wait(self, write: PendingWrite, deadline: float) -> None:
+    def wait(self, write: AwaitedWrite, deadline: float) -> None:
         """Wait until a write is decided or the time is over."""
         while not write.done and time.monotonic() < deadline:
             uplink = self._uplink
@@ -219,7 +219,7 @@ class Writer:
 
     # -- outcomes (the thread that plays the role) -----------------------------------------------
 
-    def take(self, published: Published[PendingWrite], *, holds_accepted: bool = False) -> None:
+    def take(self, published: Published[AwaitedWrite], *, holds_accepted: bool = False) -> None:
         """Make known what the replica has found out about own writes.
 
         With `holds_accepted` (a host) those that are accepted are held until they are with another
@@ -234,12 +234,12 @@ class Writer:
                 self.complete(outcome)
         self._replica.advance(published)
 
-    def take_held(self) -> list[Outcome[PendingWrite]]:
+    def take_held(self) -> list[Outcome[AwaitedWrite]]:
         """The outcomes that are held, which the caller completes or takes back."""
         held, self._held = self._held, {}
         return list(held.values())
 
-    def report_lost(self, published: Published[PendingWrite]) -> None:
+    def report_lost(self, published: Published[AwaitedWrite]) -> None:
         """Say so when acknowledged writes of this peer are lost."""
         if published.forgotten:
             self._report_lost(
@@ -260,7 +260,7 @@ class Writer:
         log.error("%s", error)
         self._rolled_back(error)
 
-    def complete(self, outcome: Outcome[PendingWrite]) -> None:
+    def complete(self, outcome: Outcome[AwaitedWrite]) -> None:
         """The outcome of an own write is known; its concern may have to be waited for."""
         write, version, error, rolled_back, _ = outcome
         if error is not None and (rolled_back or write.done):
@@ -289,7 +289,7 @@ class Writer:
         """End the waiting for concerns whose time is over (monotonic seconds)."""
         self._concerned.give_up_late(now)
 
-    def _close(self, write: PendingWrite) -> None:
+    def _close(self, write: AwaitedWrite) -> None:
         """The outcome of a write has been told."""
         with self._guard:
             self._open.pop(write.proposal.number, None)
@@ -298,14 +298,14 @@ class Writer:
             error = type(write.error).__name__ if write.error is not None else None
             self._trace("told", number=write.proposal.number, version=write.version, error=error)
 
-    def unsent(self, number: int) -> list[PendingWrite]:
+    def unsent(self, number: int) -> list[AwaitedWrite]:
         """The own writes from a number on, for a host that asks for them."""
         with self._guard:
             return self._replica.writes.after(number - 1)
 
     # -- what the driver does --------------------------------------------------------------------
 
-    def take_back(self, outcomes: list[Outcome[PendingWrite]]) -> None:
+    def take_back(self, outcomes: list[Outcome[AwaitedWrite]]) -> None:
         """A reign of this peer has ended before these outcomes could be told."""
         self._taken_back += outcomes
         self._take_concerned_back()
@@ -315,9 +315,9 @@ class Writer:
             self._taken_back.append(Outcome(write, write.accepted, None, False))
             write.accepted = 0
 
-    def _look_what_became_of_them(self) -> list[Outcome[PendingWrite]]:
+    def _look_what_became_of_them(self) -> list[Outcome[AwaitedWrite]]:
         """What the next host has counts, what it lacks is pending again, if it is remembered."""
-        known: list[Outcome[PendingWrite]] = []
+        known: list[Outcome[AwaitedWrite]] = []
         self._take_concerned_back()
         taken_back, self._taken_back = self._taken_back, []
         row = self._replica.state.table.get(self._replica.peer)
@@ -359,7 +359,7 @@ class Writer:
         self._has_left = for_good
         self._holds_back = holds_back
 
-    def withdraw_held(self) -> list[Outcome[PendingWrite]]:
+    def withdraw_held(self) -> list[Outcome[AwaitedWrite]]:
         """What was accepted and held back, when the role ends."""
         self._holds_back = False
         return self.take_held()

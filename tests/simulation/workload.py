@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from memsync.errors import MemSyncError
-from memsync.runtime.pending import Call
+from memsync.runtime.awaited_write import Call
 
 from .history import Write
 

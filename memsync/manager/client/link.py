@@ -18,7 +18,7 @@ from ...replication.concern import Await, Reached
 from ...replication.entries import Decision, Entry, SnapshotPart
 from ...replication.replica import Outcome
 from ...replication.writes import Write
-from ...runtime.pending import PendingWrite
+from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.records import Reign
 from ..platform.task import Ready, Receive, Select, Task, run_task
@@ -144,7 +144,7 @@ class Link:
 
     # -- the end (driver) ------------------------------------------------------------------------
 
-    def close(self, *, clean: bool) -> Task[list[Outcome[PendingWrite]] | None]:
+    def close(self, *, clean: bool) -> Task[list[Outcome[AwaitedWrite]] | None]:
         """Say good-bye where the peer stops, then `let_go`."""
         if self._ctx.stopping:
             self._stream.send([frame(Leave())])

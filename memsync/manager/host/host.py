@@ -21,7 +21,7 @@ from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import Members
 from ...replication.replica import Outcome
 from ...replication.writes import Write
-from ...runtime.pending import PendingWrite
+from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.cleaning import clean
 from ..platform.task import Ready, Select, Task
@@ -324,7 +324,7 @@ class Host:
         """Whether no write is ordered any more."""
         return self.ordering.is_over
 
-    def close(self, *, clean: bool) -> Task[list[Outcome[PendingWrite]] | None]:
+    def close(self, *, clean: bool) -> Task[list[Outcome[AwaitedWrite]] | None]:
         """End the epoch: the last bytes leave, a peer takes over, and the lock is free.
 
         Without `clean`, or when another peer hosts already, everything is just let go.

@@ -17,7 +17,7 @@ from ...replication.entries import Decision, Entry, Propose
 from ...replication.replica import Outcome
 from ...replication.sequencer import Gap, Ordered, Sequencer
 from ...replication.writes import Write
-from ...runtime.pending import PendingWrite
+from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.trace import facts_of, refusal
 from ..context import PeerContext
 from ..transport.messages import Confirm, Resend
@@ -51,7 +51,7 @@ class Ordering:
         self.concerns = Concerns(ctx.id)  # its `durable` is for the journal to call
         self.inbox: deque[Write] = deque()  # own writes, from any thread
         self.awaits: deque[Await] = deque()  # own accepted writes to be watched, from any thread
-        self.unpushed: deque[tuple[Outcome[PendingWrite], dict[str, Mark]]] = deque()
+        self.unpushed: deque[tuple[Outcome[AwaitedWrite], dict[str, Mark]]] = deque()
         self.reached: deque[Reached] = deque()  # of own writes; told when it is sure to count
         self._ctx = ctx
         self._participant = participant
@@ -204,7 +204,7 @@ class Ordering:
             self.unpushed.popleft()
             self._participant.writer.complete(outcome)
 
-    def take_back(self) -> list[Outcome[PendingWrite]]:
+    def take_back(self) -> list[Outcome[AwaitedWrite]]:
         """The own writes that were ordered, but not acknowledged before the epoch ended."""
         held = self._participant.writer.withdraw_held()
         return [*(outcome for outcome, _ in self.unpushed), *held]

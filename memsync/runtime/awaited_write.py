@@ -13,7 +13,7 @@ from ..replication.entries import Propose
 from ..replication.writes import Write
 
 
-class PendingWrite(Write):
+class AwaitedWrite(Write):
     """A write that a thread may wait for, until `deadline` (monotonic seconds)."""
 
     def __init__(
