@@ -28,21 +28,23 @@ from memsync.replication.compiling import compile_proposal
 from memsync.replication.entries import Propose
 from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
+from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
 from memsync.replication.state import State
-from memsync.replication.writes import Write, Writes
 
 ROUNDS = 5000
 UPDATE = {"$inc": {"n": 1}}
 DATA = {"n": 0, "other": {"list": [1, 2, 3]}}
 
 
-def new_replica(peer: str) -> Replica[Write]:
+def new_replica(peer: str) -> Replica[PendingWrite]:
     """A copy of a new object."""
     guard = threading.RLock()
     log = Log(0, 0, max_entries=10_000, max_bytes=1 << 26)
-    replica: Replica[Write] = Replica(peer, State(guard, KINDS), log, Writes(keep=1024), guard)
+    replica: Replica[PendingWrite] = Replica(
+        peer, State(guard, KINDS), log, PendingWrites(keep=1024), guard
+    )
     replica.found(DATA, {})
     replica.publish()
     return replica
@@ -89,7 +91,7 @@ def pure_steps(rounds: int) -> dict[str, float]:
         timestamp = clock.tick(time.time_ns() // 1_000_000)
         proposal = Propose(number, client.writes.lowest, timestamp, *client.shown, "patch", body)
         sent = step("client: encode the proposal", frame, proposal)
-        step("client: compile it and show it", client.show, Write(proposal))
+        step("client: compile it and show it", client.show, PendingWrite(proposal))
         received = step("host: decode the proposal", parse, sent[HEADER:])
         step("host: (of the next) name its paths", write_set, received.body)
         step("host: (of the next) compile it", compile_proposal, host.state.document, received, 1)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .options import Options
 from .replication.concern import Await
-from .replication.writes import Write
+from .replication.pending import PendingWrite
 
 Announce = Callable[[str, Any], None]
 """Called by an engine's threads with the name of an event and its argument; never blocks."""
@@ -26,7 +26,7 @@ Announce = Callable[[str, Any], None]
 class Uplink(Protocol):
     """Where a peer's writes go: the role that it plays. Every call may come from any thread."""
 
-    def queue_write(self, write: Write, encoded: bytes) -> None:
+    def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
         """Append a proposal, in the order of its numbers; no I/O, for the peer's guard is held."""
 
     def queue_await(self, message: Await) -> None:
@@ -35,7 +35,7 @@ class Uplink(Protocol):
     def kick(self, *, lazy: bool = False) -> None:
         """Send what is queued; a lazy kick may leave it for a moment, to be sent with more."""
 
-    def wait_for(self, write: Write, deadline: float) -> None:
+    def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """Help a write to its outcome where the waiting thread can; may return early.
 
         The deadline is in monotonic seconds.

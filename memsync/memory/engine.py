@@ -27,8 +27,8 @@ from ..replication.group_options import check_group_options, group_part
 from ..replication.kinds.epoch import EpochKind
 from ..replication.kinds.member import MemberKind, joining
 from ..replication.membership import check_room, new_member
+from ..replication.pending import PendingWrite
 from ..replication.sequencer import Gap, Ordered, Sequencer
-from ..replication.writes import Write
 from ..runtime import forks
 from ..runtime.participant import Participant
 
@@ -40,7 +40,7 @@ class _Group:
         self.lock = threading.Lock()
         self.engines: list[MemoryEngine] = []
         self.sequencer: Sequencer
-        self.writes: deque[tuple[MemoryEngine, Write]] = deque()
+        self.writes: deque[tuple[MemoryEngine, PendingWrite]] = deque()
         self.awaits: deque[tuple[MemoryEngine, Await]] = deque()
 
     def drain(self) -> None:
@@ -96,7 +96,7 @@ class _Group:
             engine, message = self.awaits.popleft()
             self._confirm(engine, message.number, message.w)
 
-    def _order(self, engine: MemoryEngine, write: Write) -> None:
+    def _order(self, engine: MemoryEngine, write: PendingWrite) -> None:
         peer, proposal = engine.participant.id, write.proposal
         clock = self.engines[0].participant.clock
         proposal.timestamp = clock.admit(proposal.timestamp, _wall_ms())
@@ -259,7 +259,7 @@ class MemoryEngine:
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 
-    def queue_write(self, write: Write, encoded: bytes) -> None:
+    def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
         """Append a proposal to the group's queue."""
         if self._group is not None:
             self._group.writes.append((self, write))
@@ -274,7 +274,7 @@ class MemoryEngine:
         if self._group is not None:
             self._group.drain()
 
-    def wait_for(self, write: Write, deadline: float) -> None:
+    def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """`kick` has decided the write, or another thread is about to."""
         self.kick()
 

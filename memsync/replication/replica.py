@@ -44,8 +44,8 @@ from ..errors import ConflictError, MemSyncError, from_wire
 from .codec import PART, frame, snapshot_frames
 from .entries import Decision, Entry, Propose, SnapshotPart
 from .log import Log
+from .pending import PendingWrites, W
 from .state import State
-from .writes import W, Writes
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _MAX_PATCHES = 1000  # of those since a refused write's base, the newest ones are told
@@ -82,7 +82,7 @@ class Replica(Generic[W]):
         peer: str,
         state: State,
         log: Log,
-        writes: Writes[W],
+        writes: PendingWrites[W],
         guard: AbstractContextManager[Any],
         changed: Callable[[list[Operation] | None], None] = lambda operations: None,
         part: int = PART,

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from ..errors import MemSyncError
 from ..replication.concern import Reached
 from ..replication.entries import Propose
-from ..replication.writes import Write
+from ..replication.pending import PendingWrite
 
 
-class AwaitedWrite(Write):
+class AwaitedWrite(PendingWrite):
     """A write that a thread may wait for, until `deadline` (monotonic seconds)."""
 
     def __init__(

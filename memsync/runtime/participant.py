@@ -26,9 +26,9 @@ from ..replication.entries import Entry, SnapshotPart
 from ..replication.group_options import check_group_options, group_part, group_value
 from ..replication.kinds import KINDS
 from ..replication.log import Log
+from ..replication.pending import PendingWrites
 from ..replication.replica import Replica
 from ..replication.state import State
-from ..replication.writes import Writes
 from .awaited_write import AwaitedWrite
 from .trace import facts_of, new_trace
 from .watches import Watches
@@ -70,7 +70,7 @@ class Participant:
             peer,
             self.state,
             self.log,
-            Writes(keep=network.max_log, keep_bytes=network.max_log_bytes),
+            PendingWrites(keep=network.max_log, keep_bytes=network.max_log_bytes),
             self.guard,
             self.watches.changed,
         )

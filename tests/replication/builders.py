@@ -10,10 +10,10 @@ from memsync.replication.clock import HybridClock
 from memsync.replication.entries import Entry, Propose
 from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
+from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
 from memsync.replication.state import State
-from memsync.replication.writes import Write, Writes
 
 HOST = "h0"
 BIG = 1 << 20
@@ -26,14 +26,14 @@ def new_state(data: dict[str, Any] | None = None) -> State:
     return state
 
 
-def new_replica(peer: str = "me", **limits: int) -> Replica[Write]:
+def new_replica(peer: str = "me", **limits: int) -> Replica[PendingWrite]:
     """A copy that holds nothing yet."""
     log = Log(0, 0, **({"max_entries": 1000, "max_bytes": BIG} | limits))
     state = State(contextlib.nullcontext(), KINDS)
-    return Replica(peer, state, log, Writes(keep=1000), contextlib.nullcontext())
+    return Replica(peer, state, log, PendingWrites(keep=1000), contextlib.nullcontext())
 
 
-def replica_of(sequencer: Sequencer) -> Replica[Write]:
+def replica_of(sequencer: Sequencer) -> Replica[PendingWrite]:
     """The host's own copy; it shares state and log with the sequencer."""
     replica = new_replica(HOST)
     replica.state, replica.log = sequencer.state, sequencer.log

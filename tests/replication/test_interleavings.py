@@ -23,9 +23,9 @@ from memsync.replication.codec import HEADER, frame
 from memsync.replication.codec import decode as parse
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
 from memsync.replication.log import Log
+from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
-from memsync.replication.writes import Write
 
 PEERS = [HOST, "p1", "p2"]
 FEW = 3  # entries in the host's log, so that some who come back get a snapshot
@@ -43,7 +43,7 @@ def serial(document: Any, proposal: Propose) -> Any:
 class Peer:
     """A peer: its replica, what is on its way in both directions, what its programs were told."""
 
-    def __init__(self, name: str, replica: Replica[Write]) -> None:
+    def __init__(self, name: str, replica: Replica[PendingWrite]) -> None:
         self.name = name
         self.replica = replica
         self.writes = replica.writes
@@ -77,7 +77,7 @@ class Peer:
         )
         self.outbox.append(parse(frame(proposal)[HEADER:]))
         before = to_plain(self.replica.live)
-        self.replica.show(Write(proposal))
+        self.replica.show(PendingWrite(proposal))
         if repr(to_plain(self.replica.live)) != repr(before):
             self.visible.add(proposal.number)
         self.check_what_was_told(before)

@@ -19,9 +19,9 @@ from memsync.replication import replica as replica_module
 from memsync.replication.entries import Entry, Propose
 from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
+from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.replication.replica import Replica
 from memsync.replication.state import State
-from memsync.replication.writes import Write, Writes
 
 REBASES = 100_000
 PER_CYCLE = 8  # foreign entries that come while own writes are under way
@@ -37,7 +37,7 @@ class Traffic:
         state = State(guard, KINDS)
         state.found({"n": 0, "o": {"deep": {"n": 0}}, "box0": {"list": [], "keys": {}}}, {})
         log = Log(0, 0, max_entries=100, max_bytes=1 << 20)
-        self.replica: Replica[Write] = Replica(ME, state, log, Writes(keep=10), guard)
+        self.replica: Replica[PendingWrite] = Replica(ME, state, log, PendingWrites(keep=10), guard)
         self.replica._stale = True
         self.replica.publish()
         self.n = self.deep = self.length = self.theirs = 0  # confirmed
@@ -60,7 +60,7 @@ class Traffic:
         number = replica.writes.next_number
         version = replica.shown[1]
         with replica.guard:
-            replica.show(Write(Propose(number, number, 0, 1, version, "patch", body)))
+            replica.show(PendingWrite(Propose(number, number, 0, 1, version, "patch", body)))
         return number
 
     def cycle(self, index: int) -> None:

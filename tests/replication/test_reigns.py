@@ -18,10 +18,10 @@ from memsync.replication.codec import HEADER, frame
 from memsync.replication.codec import decode as parse
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
 from memsync.replication.log import Log
+from memsync.replication.pending import PendingWrite
 from memsync.replication.recovery import Recovery
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
-from memsync.replication.writes import Write
 
 PEERS = ["p0", "p1", "p2"]
 
@@ -46,7 +46,7 @@ class Client:
         update = {"$push": {self.name: number}} | ({} if good else {"$inc": {"text": 1}})
         epoch, version = self.replica.shown
         proposal = Propose(number, self.writes.lowest, number, epoch, version, "patch", update)
-        self.replica.show(Write(proposal))
+        self.replica.show(PendingWrite(proposal))
         self.outbox.append(proposal)
 
     def read(self, count: int) -> None:

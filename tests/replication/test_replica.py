@@ -9,9 +9,9 @@ from memsync.errors import ProtocolError
 from memsync.replication.codec import HEADER
 from memsync.replication.codec import decode as parse
 from memsync.replication.entries import Entry, SnapshotPart
+from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
-from memsync.replication.writes import Write
 
 
 def bring_level(source: Sequencer | Replica, target: Replica) -> bool:
@@ -153,7 +153,7 @@ def test_an_interrupted_copy_that_is_the_only_one_goes_on_with_what_it_knows_of_
     bring_level(host, copy)
     copy.publish()
     for number in (1, 2):
-        copy.show(Write(proposal(number)))
+        copy.show(PendingWrite(proposal(number)))
     copy.apply(entry_of(host.propose("w", proposal(1))), 10)
     copy.state.torn = True  # interrupted before the entry was settled
     copy.accept_torn()
@@ -168,7 +168,7 @@ def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() 
     _, frames = replica_of(host).level(0, 0)
     for each in frames:
         copy.take_part(parse(each[HEADER:]))
-    copy.show(Write(proposal(1)))
+    copy.show(PendingWrite(proposal(1)))
     assert copy.live == {}
     copy.publish()
     assert copy.live == {"n": 6}
@@ -182,7 +182,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     assert (copy.network, copy.pair) == ("late", (1, 2))
     copy.publish()
     for number in (1, 2, 3):
-        copy.show(Write(proposal(number)))
+        copy.show(PendingWrite(proposal(number)))
     for number in (1, 2):
         copy.apply(entry_of(mine.propose("me", proposal(number))), 10)
     copy.publish()
@@ -197,7 +197,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     published = copy.published()
     assert (published.replaced, published.forgotten) == (2, 0)
     assert (copy.shown_network, copy.shown, copy.live) == ("late", (1, 4), {"n": 3})
-    copy.show(Write(proposal(4, {"$set": {"late": 1}})))  # it shows with the others
+    copy.show(PendingWrite(proposal(4, {"$set": {"late": 1}})))  # it shows with the others
     theirs = reign(state=theirs.state, epoch=7)
     copy.apply(theirs.log.since(1, 2)[0], 10)
     copy.publish()

@@ -17,8 +17,8 @@ from memsync.errors import (
 )
 from memsync.replication.clock import COUNTER_BITS
 from memsync.replication.entries import Decision
+from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.replication.sequencer import Gap, Sequencer
-from memsync.replication.writes import Write, Writes
 
 BAD = {"$inc": {"s": 1}}  # the field s is a string
 SAME = {"$set": {"s": "text"}}  # changes nothing
@@ -160,14 +160,14 @@ def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_
 ) -> None:
     """The peer was frozen through the recovery, and nobody else had these entries."""
     new = next_reign(host)
-    writes: Writes[Write] = Writes(keep=10)
+    writes: PendingWrites[PendingWrite] = PendingWrites(keep=10)
     for number, body in enumerate((None, BAD, None), 1):
-        writes.add(Write(proposal(number, body)))
+        writes.add(PendingWrite(proposal(number, body)))
         result = host.propose("w", writes.pending[number].proposal)
         writes.settle(number, made_entry=not isinstance(result, Decision))
     new.attach("w", writes.lowest)
     writes.recall(new.last("w"))
-    writes.add(Write(proposal(4)))
+    writes.add(PendingWrite(proposal(4)))
     answers = [new.propose("w", w.proposal) for w in writes.after(new.last("w"))]
     assert [entry_of(answer).number for answer in answers] == [1, 3, 4]
     assert new.state.document["n"] == 3

@@ -14,14 +14,14 @@ from memsync.errors import ConflictError
 from memsync.replication.codec import HEADER
 from memsync.replication.codec import decode as parse
 from memsync.replication.entries import Decision, Entry, SnapshotPart
+from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
-from memsync.replication.writes import Write
 
 START = {"n": 0, "list": [1]}
 
 
-def bring_level(host: Sequencer, copy: Replica[Write], *, decided: int = 0) -> None:
+def bring_level(host: Sequencer, copy: Replica[PendingWrite], *, decided: int = 0) -> None:
     """Send what is missing; the host has decided so many of the copy's own writes."""
     for each in replica_of(host).level(*copy.pair)[1]:
         message = parse(each[HEADER:])
@@ -32,7 +32,7 @@ def bring_level(host: Sequencer, copy: Replica[Write], *, decided: int = 0) -> N
             copy.take_part(message, decided)
 
 
-def a_copy(host: Sequencer) -> Replica[Write]:
+def a_copy(host: Sequencer) -> Replica[PendingWrite]:
     """A level copy of "me"."""
     copy = new_replica("me")
     bring_level(host, copy)
@@ -40,16 +40,16 @@ def a_copy(host: Sequencer) -> Replica[Write]:
     return copy
 
 
-def write(copy: Replica[Write], body: Any = None, **changes: Any) -> Write:
+def write(copy: Replica[PendingWrite], body: Any = None, **changes: Any) -> PendingWrite:
     """An own write, made on what is shown."""
     epoch, version = copy.shown
     made = proposal(copy.writes.next_number, body, epoch=epoch, version=version, **changes)
-    shown = Write(made)
+    shown = PendingWrite(made)
     copy.show(shown)
     return shown
 
 
-def told(copy: Replica[Write]) -> list[tuple[int, type | None, bool]]:
+def told(copy: Replica[PendingWrite]) -> list[tuple[int, type | None, bool]]:
     """The outcomes since the last time: number, type of the error, rolled back."""
     published = copy.published()
     found = [(o.write.proposal.number, o.error, o.rolled_back) for o in published.outcomes]

@@ -25,12 +25,12 @@ from memsync.manager.platform import platform
 from memsync.replication import (
     conflicts,
     log,
+    pending,
     recovery,
     replica,
     sequencer,
     sessions,
     state,
-    writes,
 )
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision
@@ -432,7 +432,7 @@ def a_refusal_is_forgotten_after_an_earlier_write_was_recalled(stack: ExitStack)
 
         return mutant
 
-    _replace(stack, writes.Writes, "recall", make)
+    _replace(stack, pending.PendingWrites, "recall", make)
 
 
 @_mutation

@@ -16,8 +16,8 @@ from ...errors import MemSyncError, ProtocolError, from_wire
 from ...replication.codec import HEADER, frame
 from ...replication.concern import Await, Reached
 from ...replication.entries import Decision, Entry, SnapshotPart
+from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
-from ...replication.writes import Write
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.records import Reign
@@ -175,7 +175,7 @@ class Link:
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 
-    def queue_write(self, write: Write, encoded: bytes) -> None:
+    def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
         """Append a proposal to the stream, in the order of the numbers; no I/O."""
         self._stream.queue([encoded], write.proposal.number)
 
@@ -191,11 +191,11 @@ class Link:
         """Whether a proposal up to a number is unanswered."""
         return self._participant.writer.lowest <= number
 
-    def wait_for(self, write: Write, deadline: float) -> None:
+    def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """Read until the write is decided, unless another thread reads, or the link is lost."""
         run_task(self.waiting(write, deadline))
 
-    def waiting(self, write: Write, deadline: float) -> Task[None]:
+    def waiting(self, write: PendingWrite, deadline: float) -> Task[None]:
         """`wait_for` as a task."""
         if not self._stream.take_role():
             return

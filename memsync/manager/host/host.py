@@ -19,8 +19,8 @@ from ...replication.entries import Propose
 from ...replication.kinds.epoch import EpochKind
 from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import Members
+from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
-from ...replication.writes import Write
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.cleaning import clean
@@ -242,7 +242,7 @@ class Host:
 
     # -- the uplink of the host's own writes (any thread) ----------------------------------------
 
-    def queue_write(self, write: Write, encoded: bytes) -> None:
+    def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
         """Hand a write of the host's own to the loop; the participant's guard is held."""
         self.ordering.inbox.append(write)
 
@@ -254,7 +254,7 @@ class Host:
         """Wake the loop."""
         self._ctx.waker.wake()
 
-    def wait_for(self, write: Write, deadline: float) -> None:
+    def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """The loop decides; there is nothing the waiting thread could do for it."""
 
     def break_off(self) -> None:

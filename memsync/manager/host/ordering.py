@@ -14,9 +14,9 @@ from typing import Any
 from ...replication.codec import frame
 from ...replication.concern import Await, Concerns, Reached
 from ...replication.entries import Decision, Entry, Propose
+from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
 from ...replication.sequencer import Gap, Ordered, Sequencer
-from ...replication.writes import Write
 from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.trace import facts_of, refusal
 from ..context import PeerContext
@@ -49,7 +49,7 @@ class Ordering:
             max_frame=participant.writer.max_frame,
         )
         self.concerns = Concerns(ctx.id)  # its `durable` is for the journal to call
-        self.inbox: deque[Write] = deque()  # own writes, from any thread
+        self.inbox: deque[PendingWrite] = deque()  # own writes, from any thread
         self.awaits: deque[Await] = deque()  # own accepted writes to be watched, from any thread
         self.unpushed: deque[tuple[Outcome[AwaitedWrite], dict[str, Mark]]] = deque()
         self.reached: deque[Reached] = deque()  # of own writes; told when it is sure to count
@@ -111,7 +111,7 @@ class Ordering:
         """A writing thread was interrupted: find the writes that it numbered but did not queue."""
         self.inbox.extend(self._participant.writer.unsent(self.sequencer.last(self._ctx.id) + 1))
 
-    def _order_own(self, write: Write) -> None:
+    def _order_own(self, write: PendingWrite) -> None:
         if self.is_over:
             return  # it is pending, and its outcome will be unknown
         peer, proposal = self._ctx.id, write.proposal

@@ -9,25 +9,25 @@ from hypothesis import strategies as st
 
 from memsync.errors import UpdateError
 from memsync.replication.entries import Propose
-from memsync.replication.writes import Write, Writes
+from memsync.replication.pending import PendingWrite, PendingWrites
 
 
-def add(writes: Writes) -> Write:
+def add(writes: PendingWrites) -> PendingWrite:
     """One more write."""
     number = writes.next_number
-    write = Write(Propose(number, writes.lowest, number, 1, 1, "patch", {}))
+    write = PendingWrite(Propose(number, writes.lowest, number, 1, 1, "patch", {}))
     writes.add(write)
     return write
 
 
-def numbers(found: list[Write]) -> list[int]:
+def numbers(found: list[PendingWrite]) -> list[int]:
     """The numbers of writes."""
     return [write.proposal.number for write in found]
 
 
-def filled(count: int, keep: int = 10) -> Writes:
+def filled(count: int, keep: int = 10) -> PendingWrites:
     """So many pending writes."""
-    writes: Writes = Writes(keep)
+    writes: PendingWrites = PendingWrites(keep)
     for _ in range(count):
         add(writes)
     return writes
@@ -41,7 +41,7 @@ def test_numbers_begin_at_one_and_have_no_gaps() -> None:
 
 def test_a_write_with_another_number_is_a_fault_of_ours() -> None:
     with pytest.raises(AssertionError):
-        filled(1).add(Write(Propose(1, 1, 1, 1, 1, "patch", {})))
+        filled(1).add(PendingWrite(Propose(1, 1, 1, 1, 1, "patch", {})))
 
 
 def test_the_lowest_unknown_number_follows_the_outcomes() -> None:
@@ -99,7 +99,7 @@ def test_only_so_many_accepted_writes_are_remembered() -> None:
 
 
 def test_a_write_takes_its_outcome() -> None:
-    write = add(Writes(1))
+    write = add(PendingWrites(1))
     assert not write.done
     error = UpdateError("no")
     write.resolve(7, error)
@@ -108,7 +108,7 @@ def test_a_write_takes_its_outcome() -> None:
 
 @given(st.lists(st.sampled_from(["add", "accept", "refuse"]), max_size=40), st.integers(0, 40))
 def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
-    writes: Writes = Writes(keep=100)
+    writes: PendingWrites = PendingWrites(keep=100)
     fate: dict[int, str] = {}
     for step in steps:
         undecided = [number for number, what in fate.items() if what == "pending"]
@@ -126,9 +126,9 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
 
 
 def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_are_settled() -> None:
-    writes = Writes(keep=10)
+    writes = PendingWrites(keep=10)
     for _ in range(3):
-        writes.add(Write(proposal(writes.next_number, settled=writes.lowest)))
+        writes.add(PendingWrite(proposal(writes.next_number, settled=writes.lowest)))
         if writes.next_number < 4:
             writes.settle(writes.next_number - 1, made_entry=True)
     assert [write.proposal.settled for write in writes.pending.values()] == [3]
@@ -138,9 +138,9 @@ def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_ar
 
 
 def test_g2_what_changed_nothing_is_not_brought_back() -> None:
-    writes = Writes(keep=10)
+    writes = PendingWrites(keep=10)
     for _ in range(2):
-        writes.add(Write(proposal(writes.next_number)))
+        writes.add(PendingWrite(proposal(writes.next_number)))
     writes.settle(1, made_entry=False)
     writes.settle(2, made_entry=True)
     assert writes.recall(0) == 0

@@ -16,7 +16,7 @@ from ..errors import MemSyncError
 from .entries import Propose
 
 
-class Write:
+class PendingWrite:
     """One proposal; `operations` are what it changes in the document that the peer shows.
 
     `was_shown` says that it has changed something there at some time. Once decided, it has an
@@ -39,10 +39,10 @@ class Write:
         self.done = True
 
 
-W = TypeVar("W", bound=Write)
+W = TypeVar("W", bound=PendingWrite)
 
 
-class Writes(Generic[W]):
+class PendingWrites(Generic[W]):
     """The numbered writes of one peer; `keep` accepted ones of `keep_bytes` are remembered."""
 
     def __init__(self, keep: int, keep_bytes: int = 1 << 26) -> None:
