@@ -70,7 +70,7 @@ class PendingWrites(Generic[W]):
         self._next += 1
         self._find_lowest()
 
-    def settle(self, number: int, *, made_entry: bool) -> W | None:
+    def complete(self, number: int, *, made_entry: bool) -> W | None:
         """Take a write out of the pending ones, or None when its outcome was known before.
 
         One that made an entry is remembered; what changed nothing has nothing to bring back.

@@ -214,13 +214,13 @@ class Replica(Generic[W]):
         waiting: list[Operation] = []
         for item in arrived:
             if type(item) is Decision:
-                self._settle_one(item)
+                self._complete_one(item)
                 continue
             assert isinstance(item, Entry)
             own = item.number if item.peer == self.peer else 0
             if own:
                 for number, version, error in item.decided:
-                    self._settle_one(Decision(number, version, error))
+                    self._complete_one(Decision(number, version, error))
             operations = self.state.kinds[item.kind].changes(item)
             if operations and not was_stale:
                 if self._before is None and not self._is_simple(operations, own):
@@ -228,7 +228,7 @@ class Replica(Generic[W]):
                 if self._before is not None:
                     waiting += operations
             if own:
-                write = self.writes.settle(own, made_entry=True)
+                write = self.writes.complete(own, made_entry=True)
                 if write is not None:
                     self._outcomes.append(Outcome(write, item.version, None, False))
         return waiting
@@ -245,7 +245,7 @@ class Replica(Generic[W]):
         self._changed(operations)
         return True
 
-    def _settle_one(self, decision: Decision) -> None:
+    def _complete_one(self, decision: Decision) -> None:
         """The outcome of a write of which no entry has come."""
         number, error = decision.number, decision.error
         write = self.writes.pending.get(number)
@@ -253,7 +253,7 @@ class Replica(Generic[W]):
             return  # known already
         if write.operations and self._before is None:
             self._begin_rebase()
-        self.writes.settle(number, made_entry=decision.made_entry)
+        self.writes.complete(number, made_entry=decision.made_entry)
         refusal = self._refusal(error, write.proposal) if error is not None else None
         was_rolled_back = write.was_shown and refusal is not None
         outcome = Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)

@@ -100,7 +100,7 @@ class Peer:
                 assert isinstance(message, Decision), message
                 self.replica.decide(message)
 
-    def settle(self) -> None:
+    def complete(self) -> None:
         """The batch is at its end."""
         before, pair = to_plain(self.replica.live), self.replica.shown
         self.replica.publish()
@@ -171,7 +171,7 @@ class Interleavings(RuleBasedStateMachine):
         self.entries: list[Entry] = []
         self.fates: dict[tuple[str, int], tuple[int, type | None, bool]] = {}
         self.host.attach(HOST, 1)
-        self.peers[HOST].settle()
+        self.peers[HOST].complete()
         for peer in self.others:
             self.attach(peer)
 
@@ -187,7 +187,7 @@ class Interleavings(RuleBasedStateMachine):
         peer.decided = last = self.host.last(peer.name)
         peer.inbox = [*frames, *map(frame, decisions)]
         peer.take(len(frames))
-        peer.settle()
+        peer.complete()
         peer.outbox = [write.proposal for write in peer.writes.after(last)]
 
     @rule(name=st.sampled_from(PEERS), call=calls, time=times)
@@ -260,7 +260,7 @@ class Interleavings(RuleBasedStateMachine):
     def read(self, name: str, count: int) -> None:
         """A batch arrives, and is shown."""
         self.peers[name].take(count)
-        self.peers[name].settle()
+        self.peers[name].complete()
 
     @rule(name=st.sampled_from(PEERS[1:]), count=st.integers(1, 3))
     def begin_to_read(self, name: str, count: int) -> None:
@@ -283,7 +283,7 @@ class Interleavings(RuleBasedStateMachine):
             self.order(name, BIG, again=False)
         for peer in self.peers.values():
             peer.take(BIG)
-            peer.settle()
+            peer.complete()
         numbers = [(entry.peer, entry.number) for entry in self.entries]
         for name, peer in self.peers.items():
             assert not peer.writes.pending

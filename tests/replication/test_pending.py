@@ -46,19 +46,19 @@ def test_a_write_with_another_number_is_a_fault_of_ours() -> None:
 
 def test_the_lowest_unknown_number_follows_the_outcomes() -> None:
     writes = filled(3)
-    assert writes.settle(2, made_entry=True).proposal.number == 2
+    assert writes.complete(2, made_entry=True).proposal.number == 2
     assert writes.lowest == 1
-    writes.settle(1, made_entry=False)
+    writes.complete(1, made_entry=False)
     assert writes.lowest == 3
-    writes.settle(3, made_entry=True)
+    writes.complete(3, made_entry=True)
     assert writes.lowest == 4
 
 
 def test_an_outcome_that_was_known_before_changes_nothing() -> None:
     writes = filled(1)
-    assert writes.settle(1, made_entry=True) is not None
-    assert writes.settle(1, made_entry=True) is None
-    assert writes.settle(99, made_entry=True) is None
+    assert writes.complete(1, made_entry=True) is not None
+    assert writes.complete(1, made_entry=True) is None
+    assert writes.complete(99, made_entry=True) is None
 
 
 def test_a_host_gets_what_it_has_not_decided() -> None:
@@ -71,7 +71,7 @@ def test_a_host_gets_what_it_has_not_decided() -> None:
 def test_an_accepted_write_which_the_next_host_lacks_is_pending_again_in_sequence() -> None:
     writes = filled(4)
     for number in (1, 2):
-        writes.settle(number, made_entry=True)
+        writes.complete(number, made_entry=True)
     assert numbers(writes.after(0)) == [3, 4]
     writes.recall(1)
     assert numbers(writes.after(0)) == [2, 3, 4]
@@ -84,8 +84,8 @@ def test_an_accepted_write_which_the_next_host_lacks_is_pending_again_in_sequenc
 
 def test_a_refused_write_is_not_sent_again() -> None:
     writes = filled(3)
-    writes.settle(1, made_entry=True)
-    writes.settle(2, made_entry=False)
+    writes.complete(1, made_entry=True)
+    writes.complete(2, made_entry=False)
     writes.recall(0)
     assert numbers(writes.after(0)) == [1, 3]
 
@@ -93,7 +93,7 @@ def test_a_refused_write_is_not_sent_again() -> None:
 def test_only_so_many_accepted_writes_are_remembered() -> None:
     writes = filled(5, keep=2)
     for number in range(1, 6):
-        writes.settle(number, made_entry=True)
+        writes.complete(number, made_entry=True)
     writes.recall(0)
     assert numbers(writes.after(0)) == [4, 5]
 
@@ -116,7 +116,7 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
             fate[add(writes).proposal.number] = "pending"
         elif undecided:
             fate[undecided[0]] = step
-            assert writes.settle(undecided[0], made_entry=step == "accept") is not None
+            assert writes.complete(undecided[0], made_entry=step == "accept") is not None
     undecided = [number for number, what in fate.items() if what == "pending"]
     assert writes.lowest == min(undecided, default=len(fate) + 1)
     writes.recall(last)
@@ -130,7 +130,7 @@ def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_ar
     for _ in range(3):
         writes.add(PendingWrite(proposal(writes.next_number, settled=writes.lowest)))
         if writes.next_number < 4:
-            writes.settle(writes.next_number - 1, made_entry=True)
+            writes.complete(writes.next_number - 1, made_entry=True)
     assert [write.proposal.settled for write in writes.pending.values()] == [3]
     writes.recall(0)
     assert list(writes.pending) == [1, 2, 3]
@@ -141,8 +141,8 @@ def test_g2_what_changed_nothing_is_not_brought_back() -> None:
     writes = PendingWrites(keep=10)
     for _ in range(2):
         writes.add(PendingWrite(proposal(writes.next_number)))
-    writes.settle(1, made_entry=False)
-    writes.settle(2, made_entry=True)
+    writes.complete(1, made_entry=False)
+    writes.complete(2, made_entry=True)
     assert writes.recall(0) == 0
     assert list(writes.pending) == [2]
 
@@ -150,7 +150,7 @@ def test_g2_what_changed_nothing_is_not_brought_back() -> None:
 def test_what_was_accepted_in_a_network_that_gives_up_is_not_brought_back() -> None:
     writes = filled(5, keep=2)
     for number in (1, 2, 3, 4):
-        write = writes.settle(number, made_entry=True)
+        write = writes.complete(number, made_entry=True)
         if number != 4:
             write.resolve(number, None)
     assert writes.forget_accepted() == 3  # of number 4 nobody was told

@@ -164,7 +164,7 @@ def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_
     for number, body in enumerate((None, BAD, None), 1):
         writes.add(PendingWrite(proposal(number, body)))
         result = host.propose("w", writes.pending[number].proposal)
-        writes.settle(number, made_entry=not isinstance(result, Decision))
+        writes.complete(number, made_entry=not isinstance(result, Decision))
     new.attach("w", writes.lowest)
     writes.recall(new.last("w"))
     writes.add(PendingWrite(proposal(4)))

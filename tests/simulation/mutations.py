@@ -413,7 +413,7 @@ def a_write_that_changed_nothing_comes_back_as_pending(stack: ExitStack) -> None
 
         return mutant
 
-    _replace(stack, replica.Replica, "_settle_one", make)
+    _replace(stack, replica.Replica, "_complete_one", make)
     _replace(stack, link.Link, "_resend", lambda _: lambda self, number: None)
 
 

@@ -90,7 +90,7 @@ class Gathering:
             else:
                 self._forget(peer)
                 yield from self._collect()
-        self._settle_silent(pair)
+        self._conclude(pair)
 
     def _may_be_behind(self, pair: Pair) -> bool:
         """Whether survivors of a later epoch than that of the best pair are to be awaited, once.
@@ -110,7 +110,7 @@ class Gathering:
             if peer in silent and peer not in self._state.members
         }
 
-    def _settle_silent(self, pair: Pair) -> None:
+    def _conclude(self, pair: Pair) -> None:
         folder, silent = self._ctx.place.folder, self._recovery.silent
         # A living peer makes a deleted file again, so one without a file has left by now.
         alive = sorted(peer for peer in silent if folder.is_alive(peer))
