@@ -20,7 +20,7 @@ class Propose(msgspec.Struct, array_like=True, tag=7):
     """An update on its way to the host."""
 
     number: int  # position among the peer's own proposals, without gaps, from 1
-    settled: int  # every own number below this one has an outcome the peer knows
+    acked_below: int  # every own number below this one has an outcome the peer knows
     timestamp: int  # hybrid logical clock
     epoch: int  # the state the write was made on
     version: int
@@ -42,7 +42,7 @@ class Entry(msgspec.Struct, array_like=True, tag=8):
     timestamp: int
     kind: str
     body: Any  # as its kind says (see `kinds`)
-    settled: int = 0
+    acked_below: int = 0
     decided: list[list[Any]] = []  # the peer's [number, version, error] that made no entry
     written: list[PathWrite] = []  # the paths which the update named, for the conflict rule
 

@@ -110,7 +110,7 @@ class PendingWrites(Generic[W]):
         }
         self._find_lowest()
         for write in self.pending.values():  # it said so when the recalled ones had an outcome
-            write.proposal.settled = min(write.proposal.settled, self.lowest)
+            write.proposal.acked_below = min(write.proposal.acked_below, self.lowest)
         gone = sum(number > last for number in self._forgotten)
         self._forgotten.clear()
         return gone

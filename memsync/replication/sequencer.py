@@ -98,7 +98,7 @@ class Sequencer:
             return Gap(queue.next)
         if proposal.number < queue.next:
             return self._repeat(peer, queue, proposal.number)
-        queue.unlisted = {n: o for n, o in queue.unlisted.items() if n >= proposal.settled}
+        queue.unlisted = {n: o for n, o in queue.unlisted.items() if n >= proposal.acked_below}
         queue.next = proposal.number + 1
         self._clock.merge(proposal.timestamp)
         try:
@@ -134,7 +134,7 @@ class Sequencer:
             proposal.timestamp,
             proposal.kind,
             order.body,
-            proposal.settled,
+            proposal.acked_below,
             [[n, version, error] for n, (version, error, _) in queue.unlisted.items()],
             list(order.written),
         )

@@ -30,5 +30,5 @@ class WriterSession:
             outcomes[number] = [version, error, False]
         self.last = entry.number
         outcomes[entry.number] = [entry.version, None, True]
-        if next(iter(outcomes)) < entry.settled:
-            self.outcomes = {n: o for n, o in outcomes.items() if n >= entry.settled}
+        if next(iter(outcomes)) < entry.acked_below:
+            self.outcomes = {n: o for n, o in outcomes.items() if n >= entry.acked_below}

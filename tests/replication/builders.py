@@ -70,7 +70,7 @@ def proposal(number: int, body: Any = None, **changes: Any) -> Propose:
     """A proposal; by default it increments a counter."""
     fields: dict[str, Any] = {
         "number": number,
-        "settled": 1,
+        "acked_below": 1,
         "timestamp": number << 16,
         "epoch": 1,
         "version": 1,

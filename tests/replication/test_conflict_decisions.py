@@ -281,7 +281,7 @@ class Numbers:
         return proposal(
             number,
             step.body,
-            settled=number,
+            acked_below=number,
             timestamp=step.time << COUNTER_BITS,
             version=max(version - step.lag, 1),
             where=step.where,

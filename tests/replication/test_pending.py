@@ -128,13 +128,13 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
 def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_are_settled() -> None:
     writes = PendingWrites(keep=10)
     for _ in range(3):
-        writes.add(PendingWrite(proposal(writes.next_number, settled=writes.lowest)))
+        writes.add(PendingWrite(proposal(writes.next_number, acked_below=writes.lowest)))
         if writes.next_number < 4:
             writes.complete(writes.next_number - 1, made_entry=True)
-    assert [write.proposal.settled for write in writes.pending.values()] == [3]
+    assert [write.proposal.acked_below for write in writes.pending.values()] == [3]
     writes.recall(0)
     assert list(writes.pending) == [1, 2, 3]
-    assert [write.proposal.settled for write in writes.pending.values()] == [1, 1, 1]
+    assert [write.proposal.acked_below for write in writes.pending.values()] == [1, 1, 1]
 
 
 def test_g2_what_changed_nothing_is_not_brought_back() -> None:

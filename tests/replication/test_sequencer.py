@@ -42,7 +42,7 @@ def test_an_accepted_proposal_becomes_the_next_entry_with_its_compiled_patch(hos
     result = host.propose("w", proposal(1, timestamp=99))
     entry = entry_of(result)
     assert (entry.epoch, entry.version, entry.peer, entry.number) == (1, before + 1, "w", 1)
-    assert (entry.timestamp, entry.kind, entry.settled, entry.decided) == (99, "patch", 1, [])
+    assert (entry.timestamp, entry.kind, entry.acked_below, entry.decided) == (99, "patch", 1, [])
     assert entry.body == [{"op": "replace", "path": "/n", "value": 1}]
     assert host.state.document["n"] == 1
     assert host.log.version == host.state.version == before + 1
@@ -113,7 +113,7 @@ def test_what_made_no_entry_rides_along_with_the_peers_next_entry(host) -> None:
 def test_what_the_peer_has_read_does_not_ride_along(host) -> None:
     host.propose("w", proposal(1, BAD))
     host.propose("w", proposal(2, SAME))
-    entry = entry_of(host.propose("w", proposal(3, settled=2)))
+    entry = entry_of(host.propose("w", proposal(3, acked_below=2)))
     assert [number for number, *_ in entry.decided] == [2]
 
 
@@ -184,7 +184,7 @@ def test_a_peer_that_attaches_again_goes_on_where_it_was(host) -> None:
 
 def test_a_duplicate_whose_outcome_was_read_long_ago_is_answered_all_the_same(host) -> None:
     for number in (1, 2, 3):
-        host.propose("w", proposal(number, settled=number))
+        host.propose("w", proposal(number, acked_below=number))
     assert isinstance(host.propose("w", proposal(1)), Decision)
     assert host.state.document["n"] == 3
 

@@ -89,7 +89,7 @@ def test_an_entry_of_an_unknown_kind_is_refused_and_changes_nothing() -> None:
 def test_the_table_keeps_the_outcomes_which_the_writer_may_not_have_read() -> None:
     state = new_state()
     state.apply(patch(1, number=1))
-    state.apply(patch(2, number=4, settled=1, decided=[[2, 1, None], [3, 1, ["ERR_UPDATE"]]]))
+    state.apply(patch(2, number=4, acked_below=1, decided=[[2, 1, None], [3, 1, ["ERR_UPDATE"]]]))
     row = state.table["w"]
     assert row.last == 4
     assert row.outcomes == {
@@ -98,7 +98,7 @@ def test_the_table_keeps_the_outcomes_which_the_writer_may_not_have_read() -> No
         3: [1, ["ERR_UPDATE"], False],
         4: [2, None, True],
     }
-    state.apply(patch(3, number=5, settled=4))
+    state.apply(patch(3, number=5, acked_below=4))
     assert row.outcomes == {4: [2, None, True], 5: [3, None, True]}
 
 

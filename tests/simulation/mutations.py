@@ -423,11 +423,11 @@ def a_refusal_is_forgotten_after_an_earlier_write_was_recalled(stack: ExitStack)
 
     def make(recall: Any) -> Any:
         def mutant(self: Any, last: int) -> int:
-            said = {number: write.proposal.settled for number, write in self.pending.items()}
-            said |= {write.proposal.number: write.proposal.settled for write in self._recent}
+            said = {number: write.proposal.acked_below for number, write in self.pending.items()}
+            said |= {write.proposal.number: write.proposal.acked_below for write in self._recent}
             lost: int = recall(self, last)
             for number, write in self.pending.items():
-                write.proposal.settled = said[number]
+                write.proposal.acked_below = said[number]
             return lost
 
         return mutant
