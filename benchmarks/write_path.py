@@ -89,7 +89,9 @@ def pure_steps(rounds: int) -> dict[str, float]:
     for number in range(1, rounds + 1):
         body = step("client: check the update", check_update, UPDATE, [])
         timestamp = clock.tick(time.time_ns() // 1_000_000)
-        proposal = Propose(number, client.writes.lowest, timestamp, *client.shown, "patch", body)
+        proposal = Propose(
+            number, client.writes.first_open, timestamp, *client.shown, "patch", body
+        )
         sent = step("client: encode the proposal", frame, proposal)
         step("client: compile it and show it", client.show, PendingWrite(proposal))
         received = step("host: decode the proposal", parse, sent[HEADER:])

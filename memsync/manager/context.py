@@ -120,7 +120,7 @@ class PeerContext:
             list(options.peer.roles),
             epoch,
             version,
-            participant.writer.lowest,
+            participant.writer.first_open,
             options.client_only,
             options.network.max_writers,
             options=group_part(stated(options)) if is_new else {},

@@ -71,7 +71,7 @@ class _Group:
         self.append(EpochKind.name, body)
         for engine in self.engines:
             writer = engine.participant.writer
-            self.sequencer.attach(engine.participant.id, writer.lowest)
+            self.sequencer.attach(engine.participant.id, writer.first_open)
 
     def append(self, kind: str, body: Any) -> None:
         """Append an entry of the host's own making."""

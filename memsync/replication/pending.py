@@ -55,8 +55,8 @@ class PendingWrites(Generic[W]):
         self._next = 1
         self.known = 1  # an outcome of every number below was known at some time
         # An attribute rather than a look into `pending`, for other threads read it without a lock.
-        self.lowest = 1
-        """The lowest number whose outcome is unknown."""
+        self.first_open = 1
+        """The first_open number whose outcome is unknown."""
 
     @property
     def next_number(self) -> int:
@@ -68,7 +68,7 @@ class PendingWrites(Generic[W]):
         assert write.proposal.number == self._next
         self.pending[self._next] = write
         self._next += 1
-        self._find_lowest()
+        self._find_first_open()
 
     def complete(self, number: int, *, made_entry: bool) -> W | None:
         """Take a write out of the pending ones, or None when its outcome was known before.
@@ -79,7 +79,7 @@ class PendingWrites(Generic[W]):
         if write is None:
             return None
         self.known = max(self.known, number + 1)
-        self._find_lowest()
+        self._find_first_open()
         if made_entry:
             self._remember(write)
         return write
@@ -108,9 +108,9 @@ class PendingWrites(Generic[W]):
             write.proposal.number: write
             for write in sorted(waiting, key=lambda write: write.proposal.number)
         }
-        self._find_lowest()
+        self._find_first_open()
         for write in self.pending.values():  # it said so when the recalled ones had an outcome
-            write.proposal.acked_below = min(write.proposal.acked_below, self.lowest)
+            write.proposal.acked_below = min(write.proposal.acked_below, self.first_open)
         gone = sum(number > last for number in self._forgotten)
         self._forgotten.clear()
         return gone
@@ -135,5 +135,5 @@ class PendingWrites(Generic[W]):
         """What a host that decided this peer's numbers up to `last` must be sent, in sequence."""
         return [write for number, write in self.pending.items() if number > last]
 
-    def _find_lowest(self) -> None:
-        self.lowest = next(iter(self.pending), self._next)
+    def _find_first_open(self) -> None:
+        self.first_open = next(iter(self.pending), self._next)

@@ -71,21 +71,21 @@ class Sequencer:
         self._max_frame = max_frame
         self._queues: dict[str, _Queue] = {}
 
-    def attach(self, peer: str, lowest: int, known: int = 1) -> list[Decision]:
+    def attach(self, peer: str, first_open: int, known: int = 1) -> list[Decision]:
         """Take up a peer's sequence where it stands; the outcomes it may not know are returned.
 
-        `lowest` is the lowest number whose outcome the peer does not know. Below `known` there may
-        be numbers which a former host refused, of which no replica has heard: they leave no gap.
-        There may also be accepted ones which this host has not got, if the peer was frozen through
-        a recovery: those it brings back.
+        `first_open` is the first_open number whose outcome the peer does not know. Below `known`
+        there may be numbers which a former host refused, of which no replica has heard: they leave
+        no gap. There may also be accepted ones which this host has not got, if the peer was frozen
+        through a recovery: those it brings back.
         """
         row = self.state.table.get(peer)
         first = row.last + 1 if row else 1
         queue = self._queues.setdefault(peer, _Queue(first))
-        queue.known = max(queue.known, lowest, known)
+        queue.known = max(queue.known, first_open, known)
         outcomes = dict(row.outcomes) if row else {}
         outcomes.update(queue.unlisted)
-        return [Decision(n, *outcome) for n, outcome in sorted(outcomes.items()) if n >= lowest]
+        return [Decision(n, *outcome) for n, outcome in sorted(outcomes.items()) if n >= first_open]
 
     def last(self, peer: str) -> int:
         """The last number of the peer's that was decided."""

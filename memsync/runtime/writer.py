@@ -79,9 +79,9 @@ class Writer:
         self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
 
     @property
-    def lowest(self) -> int:
-        """The lowest number whose outcome is unknown."""
-        return self._replica.writes.lowest
+    def first_open(self) -> int:
+        """The first_open number whose outcome is unknown."""
+        return self._replica.writes.first_open
 
     @property
     def pending(self) -> int:
@@ -157,7 +157,7 @@ class Writer:
             epoch, version = replica.shown
             proposal = Propose(
                 replica.writes.next_number,
-                replica.writes.lowest,
+                replica.writes.first_open,
                 self._clock.tick(self._wall_ms()),
                 epoch,
                 version,

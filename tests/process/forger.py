@@ -31,7 +31,7 @@ def hello(peer: str = "abcdef0123456789", **changes: Any) -> Hello:
         "roles": ["writer"],
         "epoch": 0,
         "version": 0,
-        "lowest": 1,
+        "first_open": 1,
     }
     return Hello(**(fields | changes))
 

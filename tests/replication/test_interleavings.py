@@ -66,7 +66,7 @@ class Peer:
         epoch, version = self.replica.shown
         proposal = Propose(
             self.writes.next_number,
-            self.writes.lowest,
+            self.writes.first_open,
             time << COUNTER_BITS,
             epoch,
             version,
@@ -182,7 +182,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def attach(self, peer: Peer) -> None:
         """Bring a peer level and have it send what the host has not decided."""
-        decisions = self.host.attach(peer.name, peer.writes.lowest, peer.writes.known)
+        decisions = self.host.attach(peer.name, peer.writes.first_open, peer.writes.known)
         _, frames = self.peers[HOST].replica.level(*peer.replica.pair)
         peer.decided = last = self.host.last(peer.name)
         peer.inbox = [*frames, *map(frame, decisions)]

@@ -15,7 +15,7 @@ from memsync.replication.pending import PendingWrite, PendingWrites
 def add(writes: PendingWrites) -> PendingWrite:
     """One more write."""
     number = writes.next_number
-    write = PendingWrite(Propose(number, writes.lowest, number, 1, 1, "patch", {}))
+    write = PendingWrite(Propose(number, writes.first_open, number, 1, 1, "patch", {}))
     writes.add(write)
     return write
 
@@ -36,7 +36,7 @@ def filled(count: int, keep: int = 10) -> PendingWrites:
 def test_numbers_begin_at_one_and_have_no_gaps() -> None:
     writes = filled(3)
     assert numbers(list(writes.pending.values())) == [1, 2, 3]
-    assert (writes.next_number, writes.lowest) == (4, 1)
+    assert (writes.next_number, writes.first_open) == (4, 1)
 
 
 def test_a_write_with_another_number_is_a_fault_of_ours() -> None:
@@ -47,11 +47,11 @@ def test_a_write_with_another_number_is_a_fault_of_ours() -> None:
 def test_the_lowest_unknown_number_follows_the_outcomes() -> None:
     writes = filled(3)
     assert writes.complete(2, made_entry=True).proposal.number == 2
-    assert writes.lowest == 1
+    assert writes.first_open == 1
     writes.complete(1, made_entry=False)
-    assert writes.lowest == 3
+    assert writes.first_open == 3
     writes.complete(3, made_entry=True)
-    assert writes.lowest == 4
+    assert writes.first_open == 4
 
 
 def test_an_outcome_that_was_known_before_changes_nothing() -> None:
@@ -75,7 +75,7 @@ def test_an_accepted_write_which_the_next_host_lacks_is_pending_again_in_sequenc
     assert numbers(writes.after(0)) == [3, 4]
     writes.recall(1)
     assert numbers(writes.after(0)) == [2, 3, 4]
-    assert writes.lowest == 2
+    assert writes.first_open == 2
     writes.recall(1)
     assert numbers(writes.after(0)) == [2, 3, 4]
     writes.recall(0)
@@ -118,7 +118,7 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
             fate[undecided[0]] = step
             assert writes.complete(undecided[0], made_entry=step == "accept") is not None
     undecided = [number for number, what in fate.items() if what == "pending"]
-    assert writes.lowest == min(undecided, default=len(fate) + 1)
+    assert writes.first_open == min(undecided, default=len(fate) + 1)
     writes.recall(last)
     assert numbers(writes.after(last)) == [
         number for number, what in fate.items() if what != "refuse" and number > last
@@ -128,7 +128,7 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
 def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_are_settled() -> None:
     writes = PendingWrites(keep=10)
     for _ in range(3):
-        writes.add(PendingWrite(proposal(writes.next_number, acked_below=writes.lowest)))
+        writes.add(PendingWrite(proposal(writes.next_number, acked_below=writes.first_open)))
         if writes.next_number < 4:
             writes.complete(writes.next_number - 1, made_entry=True)
     assert [write.proposal.acked_below for write in writes.pending.values()] == [3]

@@ -45,7 +45,7 @@ class Client:
         number = self.writes.next_number
         update = {"$push": {self.name: number}} | ({} if good else {"$inc": {"text": 1}})
         epoch, version = self.replica.shown
-        proposal = Propose(number, self.writes.lowest, number, epoch, version, "patch", update)
+        proposal = Propose(number, self.writes.first_open, number, epoch, version, "patch", update)
         self.replica.show(PendingWrite(proposal))
         self.outbox.append(proposal)
 
@@ -121,7 +121,7 @@ class Reigns(RuleBasedStateMachine):
 
     def attach(self, client: Client) -> None:
         """Bring a peer level and have it send what the host has not decided."""
-        decisions = self.host.attach(client.name, client.writes.lowest, client.writes.known)
+        decisions = self.host.attach(client.name, client.writes.first_open, client.writes.known)
         _, frames = replica_of(self.host).level(*client.replica.pair)
         client.decided = last = self.host.last(client.name)
         client.inbox = [*frames, *map(frame, decisions)]

@@ -165,7 +165,7 @@ def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_
         writes.add(PendingWrite(proposal(number, body)))
         result = host.propose("w", writes.pending[number].proposal)
         writes.complete(number, made_entry=not isinstance(result, Decision))
-    new.attach("w", writes.lowest)
+    new.attach("w", writes.first_open)
     writes.recall(new.last("w"))
     writes.add(PendingWrite(proposal(4)))
     answers = [new.propose("w", w.proposal) for w in writes.after(new.last("w"))]

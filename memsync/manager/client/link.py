@@ -116,7 +116,7 @@ class Link:
             now = self._platform.monotonic()
             writer.give_up_late(now)
             if self._platform.buggify("pending writes are sent again"):
-                self._resend(writer.lowest)
+                self._resend(writer.first_open)
             if self._platform.buggify("a link breaks"):
                 self._stream.lose("it buggify")
             if woken or now >= next_look:
@@ -189,7 +189,7 @@ class Link:
 
     def _is_answer_due(self, number: int) -> bool:
         """Whether a proposal up to a number is unanswered."""
-        return self._participant.writer.lowest <= number
+        return self._participant.writer.first_open <= number
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """Read until the write is decided, unless another thread reads, or the link is lost."""
@@ -344,9 +344,9 @@ class Link:
         if self._welcome is None:
             raise ProtocolError("a snapshot came before Welcome")
         writer = self._participant.writer
-        lowest = writer.lowest
+        first_open = writer.first_open
         self._participant.install(part, self._welcome.last)
-        if self._is_joined and writer.lowest < lowest:  # the host lacks some
+        if self._is_joined and writer.first_open < first_open:  # the host lacks some
             self._resend(self._welcome.last + 1)
 
     def _source(self, fetch: Fetch) -> list[bytes]:

@@ -91,7 +91,9 @@ class Host:
         if ctx.id not in participant.state.members:
             ordering.append(MemberKind.name, joining(own))
         writer, sequencer = participant.writer, ordering.sequencer
-        for decision in sequencer.attach(ctx.id, writer.lowest, participant.replica.writes.known):
+        for decision in sequencer.attach(
+            ctx.id, writer.first_open, participant.replica.writes.known
+        ):
             participant.replica.decide(decision)
         self.seat.write_rendezvous()
         # A host that stopped is about to go.

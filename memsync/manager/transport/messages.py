@@ -29,7 +29,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     roles: list[str]
     epoch: int  # 0: it holds nothing yet
     version: int
-    lowest: int  # lowest own number whose outcome it does not know
+    first_open: int  # first_open own number whose outcome it does not know
     client_only: bool = False
     max_writers: int | None = None
     methods: list[str] = []
