@@ -124,7 +124,7 @@ class PeerContext:
             options.client_only,
             options.network.max_writers,
             options=group_part(stated(options)) if is_new else {},
-            known=participant.replica.writes.known,
+            first_unknown=participant.replica.writes.first_unknown,
             server_only=options.server_only,
             network=participant.replica.network,
         )

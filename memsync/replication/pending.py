@@ -53,7 +53,7 @@ class PendingWrites(Generic[W]):
         self._recent_bytes = 0
         self._forgotten: deque[int] = deque(maxlen=keep)  # numbers of accepted ones, for a count
         self._next = 1
-        self.known = 1  # an outcome of every number below was known at some time
+        self.first_unknown = 1  # an outcome of every number below was known at some time
         # An attribute rather than a look into `pending`, for other threads read it without a lock.
         self.first_open = 1
         """The first_open number whose outcome is unknown."""
@@ -78,7 +78,7 @@ class PendingWrites(Generic[W]):
         write = self.pending.pop(number, None)
         if write is None:
             return None
-        self.known = max(self.known, number + 1)
+        self.first_unknown = max(self.first_unknown, number + 1)
         self._find_first_open()
         if made_entry:
             self._remember(write)

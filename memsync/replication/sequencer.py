@@ -49,11 +49,11 @@ class Ordered:
 class _Queue:
     """What the host knows of a peer's numbers beyond the replicated row."""
 
-    __slots__ = ("known", "next", "unlisted")
+    __slots__ = ("first_unknown", "next", "unlisted")
 
     def __init__(self, first: int) -> None:
         self.next = first
-        self.known = first  # a number below that does not come was settled by a former host
+        self.first_unknown = first  # a number below that does not come was settled by a former host
         self.unlisted: dict[int, list[Any]] = {}  # outcomes which no entry has carried yet
 
 
@@ -71,7 +71,7 @@ class Sequencer:
         self._max_frame = max_frame
         self._queues: dict[str, _Queue] = {}
 
-    def attach(self, peer: str, first_open: int, known: int = 1) -> list[Decision]:
+    def attach(self, peer: str, first_open: int, first_unknown: int = 1) -> list[Decision]:
         """Take up a peer's sequence where it stands; the outcomes it may not know are returned.
 
         `first_open` is the first_open number whose outcome the peer does not know. Below `known`
@@ -82,7 +82,7 @@ class Sequencer:
         row = self.state.table.get(peer)
         first = row.last + 1 if row else 1
         queue = self._queues.setdefault(peer, _Queue(first))
-        queue.known = max(queue.known, first_open, known)
+        queue.first_unknown = max(queue.first_unknown, first_open, first_unknown)
         outcomes = dict(row.outcomes) if row else {}
         outcomes.update(queue.unlisted)
         return [Decision(n, *outcome) for n, outcome in sorted(outcomes.items()) if n >= first_open]
@@ -94,7 +94,7 @@ class Sequencer:
     def propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Gap:
         """Decide a proposal of an attached peer."""
         queue = self._queues[peer]
-        if proposal.number > max(queue.next, queue.known):
+        if proposal.number > max(queue.next, queue.first_unknown):
             return Gap(queue.next)
         if proposal.number < queue.next:
             return self._repeat(peer, queue, proposal.number)

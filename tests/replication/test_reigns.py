@@ -121,7 +121,9 @@ class Reigns(RuleBasedStateMachine):
 
     def attach(self, client: Client) -> None:
         """Bring a peer level and have it send what the host has not decided."""
-        decisions = self.host.attach(client.name, client.writes.first_open, client.writes.known)
+        decisions = self.host.attach(
+            client.name, client.writes.first_open, client.writes.first_unknown
+        )
         _, frames = replica_of(self.host).level(*client.replica.pair)
         client.decided = last = self.host.last(client.name)
         client.inbox = [*frames, *map(frame, decisions)]

@@ -205,7 +205,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     proposals = [write.proposal for write in copy.writes.pending.values()]
     assert [(each.number, each.epoch, each.version) for each in proposals] == [(3, 0, 0), (4, 0, 0)]
     assert copy.live == {"n": 101, "late": 1}
-    theirs.attach("me", copy.writes.first_open, copy.writes.known)
+    theirs.attach("me", copy.writes.first_open, copy.writes.first_unknown)
     for each in proposals:
         copy.apply(entry_of(theirs.propose("me", each)), 10)
     copy.publish()

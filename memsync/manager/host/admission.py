@@ -102,7 +102,7 @@ class Admission:
         attached = Attached(hello.peer, channel)
         is_other = hello.network != self._participant.state.network  # it joins as new
         pair = (0, 0) if is_other else (hello.epoch, hello.version)
-        self._queue_level(attached, pair, hello.first_open, hello.known)
+        self._queue_level(attached, pair, hello.first_open, hello.first_unknown)
         self._out.add(attached)
 
     def catch_up(self, attached: Attached) -> None:
@@ -115,13 +115,13 @@ class Admission:
         attached: Attached,
         pair: tuple[int, int],
         first_open: int,
-        known: int,
+        first_unknown: int,
         has_at_most: int = 0,
     ) -> None:
         """Queue what brings a peer level, and the outcomes that it may not know."""
         participant, channel = self._participant, attached.channel
         sequencer = self._ordering.sequencer
-        decisions = sequencer.attach(attached.peer, first_open, known)
+        decisions = sequencer.attach(attached.peer, first_open, first_unknown)
         if self._ctx.platform.buggify("a level is a snapshot"):
             pair, has_at_most = (0, 0), max(pair[1], has_at_most)
         snapshot, frames = participant.replica.level(*pair, has_at_most)

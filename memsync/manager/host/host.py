@@ -92,7 +92,7 @@ class Host:
             ordering.append(MemberKind.name, joining(own))
         writer, sequencer = participant.writer, ordering.sequencer
         for decision in sequencer.attach(
-            ctx.id, writer.first_open, participant.replica.writes.known
+            ctx.id, writer.first_open, participant.replica.writes.first_unknown
         ):
             participant.replica.decide(decision)
         self.seat.write_rendezvous()

@@ -34,7 +34,9 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     max_writers: int | None = None
     methods: list[str] = []
     options: dict[str, Any] = {}  # those of the group's options which it states
-    known: int = 1  # it was told an outcome of every own number below, perhaps by a lost host
+    first_unknown: int = (
+        1  # it was told an outcome of every own number below, perhaps by a lost host
+    )
     server_only: bool = False
     network: str = ""  # whose object it holds; "": it holds nothing
 
