@@ -90,7 +90,7 @@ def pure_steps(rounds: int) -> dict[str, float]:
         body = step("client: check the update", check_update, UPDATE, [])
         timestamp = clock.tick(time.time_ns() // 1_000_000)
         proposal = Propose(
-            number, client.writes.first_open, timestamp, *client.shown, "patch", body
+            number, client.writes.first_open, timestamp, *client.view_pair, "patch", body
         )
         sent = step("client: encode the proposal", frame, proposal)
         step("client: compile it and show it", client.show, PendingWrite(proposal))

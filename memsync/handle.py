@@ -111,13 +111,13 @@ class MemSync(Lifecycle, Generic[TState]):
     @property
     def version(self) -> int:
         """The confirmed version; with `epoch` it never goes back."""
-        version: int = self._started().participant.replica.shown[1]
+        version: int = self._started().participant.replica.view_pair[1]
         return version
 
     @property
     def epoch(self) -> int:
         """The number of the reign to which `version` belongs."""
-        epoch: int = self._started().participant.replica.shown[0]
+        epoch: int = self._started().participant.replica.view_pair[0]
         return epoch
 
     @property
@@ -207,7 +207,7 @@ class MemSync(Lifecycle, Generic[TState]):
         """
         seconds = self._seconds(timeout)
         send: Send = functools.partial(self.patch, timeout=seconds)
-        return self._editor.edit(self._participating().replica.live, send)
+        return self._editor.edit(self._participating().replica.view, send)
 
     def transact(self, function: Callable[[Any], TResult], timeout: float | None = None) -> TResult:
         """`edit` with ``function(draft)``, repeated until it goes through; returns its result.
@@ -230,7 +230,7 @@ class MemSync(Lifecycle, Generic[TState]):
             left = max(deadline - time.monotonic(), _LAST_TRY)
             return self.patch(operations, timeout=left)
 
-        return self._editor.transact(self._participating().replica.live, send, function, deadline)
+        return self._editor.transact(self._participating().replica.view, send, function, deadline)
 
     # -- waiting ---------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class Lifecycle(forks.Forkable):
                 self._engine = engine
             finally:
                 self._joining = None
-            self.__dict__["data"] = engine.participant.replica.live
+            self.__dict__["data"] = engine.participant.replica.view
             _leave_at_exit(engine)
             return role
 

@@ -27,7 +27,7 @@ def status_of(engine: Engine | None) -> dict[str, Any]:
         return dict(_NEVER_STARTED)
     status = engine.status()
     participant: Participant = engine.participant
-    epoch, version = participant.replica.shown
+    epoch, version = participant.replica.view_pair
     members = participant.state.members
     return {
         "status": status.status,

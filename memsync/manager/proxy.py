@@ -28,7 +28,7 @@ class DocumentProxy:
 
     def version(self) -> int:
         """The version of the object."""
-        return self._participant.replica.shown[1]
+        return self._participant.replica.view_pair[1]
 
     def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
         """Write like `MemSync.patch`, as a write of the host's."""

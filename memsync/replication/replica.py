@@ -92,12 +92,12 @@ class Replica(Generic[W]):
         self.log = log
         self.writes = writes
         self.guard = guard
-        self.live = make_live({}, guard)
-        self.shown = (0, 0)  # the pair that `live` shows, the pending writes on top
+        self.view = make_live({}, guard)
+        self.view_pair = (0, 0)  # the pair that `live` shows, the pending writes on top
         self.part = part  # bytes of a snapshot in one frame
         self._changed = changed
         self._arrived: list[Entry | Decision] = []
-        self.shown_network = ""  # whose object `live` shows
+        self.view_network = ""  # whose object `live` shows
         self._hidden = 0  # own writes up to this number are in the state, or never will be
         self._stale = False  # live must be made anew
         self._before: list[Operation] | None = None
@@ -137,8 +137,8 @@ class Replica(Generic[W]):
         if self._stale:
             return  # it is shown together with all others
         self._stale = True
-        write.operations = self._compiled(self.live, write.proposal)
-        replay(self.live, write.operations, fit=True)
+        write.operations = self._compiled(self.view, write.proposal)
+        replay(self.view, write.operations, fit=True)
         if self._pending_places is not None:
             self._pending_places.add(self._places(write))
         self._stale = False
@@ -179,7 +179,7 @@ class Replica(Generic[W]):
         A pair below the one that is shown is that of an object founded earlier, which wins: it is
         shown when its next epoch has begun, so that no reader sees a version go back.
         """
-        if (self._arrived or self._stale) and self.state.pair >= self.shown:
+        if (self._arrived or self._stale) and self.state.pair >= self.view_pair:
             with self.guard:
                 self._show_arrived()
         return self.published()
@@ -207,7 +207,7 @@ class Replica(Generic[W]):
         self._stale = False
         if not self.writes.pending:
             self._pending_places = None
-        self.shown = self.state.pair
+        self.view_pair = self.state.pair
 
     def _follow(self, arrived: list[Entry | Decision], was_stale: bool) -> list[Operation]:
         """Go through what has come in; the operations of entries that wait for a rebase."""
@@ -241,7 +241,7 @@ class Replica(Generic[W]):
             return own == next(iter(pending)) and _same(pending[own].operations, operations)
         if pending and self._places_of_pending().overlaps(read_write_set(operations)):
             return False
-        replay(self.live, operations, fit=True)  # as they did in the state
+        replay(self.view, operations, fit=True)  # as they did in the state
         self._changed(operations)
         return True
 
@@ -296,16 +296,16 @@ class Replica(Generic[W]):
 
     def _rebase(self, before: list[Operation], arrived: list[Operation]) -> None:
         copy, after = self._compiled_anew()
-        converge(self.live, copy.root, before, arrived, after)
+        converge(self.view, copy.root, before, arrived, after)
         self._changed([*before, *arrived, *after])
 
     def _renew(self) -> None:
         """Make `live` anew: a snapshot has come, or a change to it was interrupted."""
-        if self.shown_network != self.state.network:
+        if self.view_network != self.state.network:
             self.writes.have_seen_nothing()  # of this object
-            self.shown_network = self.state.network
+            self.view_network = self.state.network
         copy, _ = self._compiled_anew()
-        replace_content(self.live, copy.root)
+        replace_content(self.view, copy.root)
         self._changed(None)
 
     def _compiled_anew(self) -> tuple[CopyOnWrite, list[Operation]]:

@@ -93,12 +93,12 @@ class Participant:
     def value(self, path: str | None = None) -> Any:
         """The detached value at a dotted path, None where there is none; without a path all."""
         with self.guard:
-            return value_at(self.replica.live, path or "")
+            return value_at(self.replica.view, path or "")
 
     def snapshot(self) -> dict[str, Any]:
         """The whole object, detached."""
         with self.guard:
-            copy: dict[str, Any] = to_plain(self.replica.live)
+            copy: dict[str, Any] = to_plain(self.replica.view)
         return copy
 
     # -- what the engine brings (the thread that plays the role) ---------------------------------

@@ -53,7 +53,7 @@ def wait_for(
 def _matching(participant: Participant, filter: dict[str, Any]) -> Callable[[], Any]:
     def look() -> Any:
         with participant.guard:
-            live = participant.replica.live
+            live = participant.replica.view
             return to_plain(live) if matches(live, filter) else None
 
     return look
@@ -62,10 +62,10 @@ def _matching(participant: Participant, filter: dict[str, Any]) -> Callable[[], 
 def _asking(participant: Participant, condition: Callable[[Any], Any]) -> Callable[[], Any]:
     def look() -> Any:
         # No lock is held while the user's function runs, so what it likes is looked at again.
-        if not condition(participant.replica.live):
+        if not condition(participant.replica.view):
             return None
         with participant.guard:
-            snapshot = to_plain(participant.replica.live)
+            snapshot = to_plain(participant.replica.view)
         return snapshot if condition(snapshot) else None
 
     return look
@@ -80,16 +80,16 @@ class Changes(Iterator[tuple[Any, int]]):
         self._path = path
         self._watch = participant.watches.add([pointer_of(parts)])
         with participant.guard:
-            self._last = value_at(participant.replica.live, path)
+            self._last = value_at(participant.replica.view, path)
 
     def __next__(self) -> tuple[Any, int]:
         participant = self._participant
         with participant.guard:
             while participant.watches.wait(self._watch, None):
-                value = value_at(participant.replica.live, self._path)
+                value = value_at(participant.replica.view, self._path)
                 if not identical(value, self._last):
                     self._last = value
-                    return to_plain(value), participant.replica.shown[1]
+                    return to_plain(value), participant.replica.view_pair[1]
         self.close()
         raise StopIteration
 

@@ -154,7 +154,7 @@ class Writer:
         replica = self._replica
         with self._guard:
             self._wait_for_room(call.deadline)
-            epoch, version = replica.shown
+            epoch, version = replica.view_pair
             proposal = Propose(
                 replica.writes.next_number,
                 replica.writes.first_open,

@@ -63,7 +63,7 @@ class Peer:
             body, where = checked(call)
         except MemSyncError:
             return
-        epoch, version = self.replica.shown
+        epoch, version = self.replica.view_pair
         proposal = Propose(
             self.writes.next_number,
             self.writes.first_open,
@@ -76,9 +76,9 @@ class Peer:
             filters_of(body),
         )
         self.outbox.append(parse(frame(proposal)[HEADER:]))
-        before = to_plain(self.replica.live)
+        before = to_plain(self.replica.view)
         self.replica.show(PendingWrite(proposal))
-        if repr(to_plain(self.replica.live)) != repr(before):
+        if repr(to_plain(self.replica.view)) != repr(before):
             self.visible.add(proposal.number)
         self.check_what_was_told(before)
         if self.is_settled:
@@ -102,10 +102,10 @@ class Peer:
 
     def complete(self) -> None:
         """The batch is at its end."""
-        before, pair = to_plain(self.replica.live), self.replica.shown
+        before, pair = to_plain(self.replica.view), self.replica.view_pair
         self.replica.publish()
         self.is_settled = True
-        assert self.replica.shown == self.replica.pair >= pair, "what is shown went back"
+        assert self.replica.view_pair == self.replica.pair >= pair, "what is shown went back"
         self.check_what_was_told(before)
         self.check_what_is_shown()
         published = self.replica.published()
@@ -130,11 +130,11 @@ class Peer:
             if repr(after) != repr(expected):
                 self.visible.add(number)
             expected = after
-        assert repr(to_plain(self.replica.live)) == repr(expected)
+        assert repr(to_plain(self.replica.view)) == repr(expected)
 
     def check_what_was_told(self, before: Any) -> None:
         """Whoever looks only where something may have changed misses nothing."""
-        after = to_plain(self.replica.live)
+        after = to_plain(self.replica.view)
         told, self.told[:] = list(self.told), []
         if None in told:
             return
@@ -288,7 +288,7 @@ class Interleavings(RuleBasedStateMachine):
         for name, peer in self.peers.items():
             assert not peer.writes.pending
             assert repr(peer.replica.state.document) == repr(self.model)
-            assert repr(to_plain(peer.replica.live)) == repr(self.model)
+            assert repr(to_plain(peer.replica.view)) == repr(self.model)
             assert peer.replica.state.encode() == self.host.state.encode()
             assert set(peer.outcomes) == set(range(1, peer.writes.next_number))
             for number, (version, error) in peer.outcomes.items():

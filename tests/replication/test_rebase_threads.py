@@ -58,7 +58,7 @@ class Traffic:
         """An own write."""
         replica = self.replica
         number = replica.writes.next_number
-        version = replica.shown[1]
+        version = replica.view_pair[1]
         with replica.guard:
             replica.show(PendingWrite(Propose(number, number, 0, 1, version, "patch", body)))
         return number
@@ -80,7 +80,7 @@ class Traffic:
             self.enter(self.foreign(step, box))
             self.replica.publish()
         names = list(self.replica.state.document[box]["keys"])
-        assert list(self.replica.live[box]["keys"]) == [*names, f"own{index}"]
+        assert list(self.replica.view[box]["keys"]) == [*names, f"own{index}"]
         self.n += 1
         self.own_n = 0
         self.deep += 1
@@ -150,14 +150,14 @@ class Reader(threading.Thread):
     def read(self) -> None:
         """Look around and around; whatever is gone, or less than it was, raises."""
         traffic = self.traffic
-        replica, live, n_at = traffic.replica, traffic.replica.live, traffic.n_at
+        replica, live, n_at = traffic.replica, traffic.replica.view, traffic.n_at
         deepest = live["o"]["deep"]  # a reference that stays good
         shown, n, deep, box, length, count = (0, 0), 0, 0, -1, 0, 0
         # With a rest now and then, or two readers take twice the time of what they look at.
         looks = 0
         while not (self.over.is_set() if looks % 20 else self.over.wait(0.0005)):
             looks += 1
-            shown = not_less("shown", replica.shown, shown)
+            shown = not_less("shown", replica.view_pair, shown)
             found = not_less("n", live["n"], n)
             assert found >= n_at[shown[1]], "a version is shown before its content"
             self.moments += found != n
@@ -234,5 +234,5 @@ def test_g4_readers_without_a_lock_see_no_rebase_half_done_and_nothing_go_back(
     assert rebases >= index * PER_CYCLE
     replica = traffic.replica
     assert not replica.writes.pending
-    assert repr(to_plain(replica.live)) == repr(replica.state.document)
-    assert (replica.live["n"], replica.live["o"]["deep"]["n"]) == (traffic.n, traffic.deep)
+    assert repr(to_plain(replica.view)) == repr(replica.state.document)
+    assert (replica.view["n"], replica.view["o"]["deep"]["n"]) == (traffic.n, traffic.deep)

@@ -44,7 +44,7 @@ class Client:
         """Append the write's own number to the own list; a bad one adds to a string, too."""
         number = self.writes.next_number
         update = {"$push": {self.name: number}} | ({} if good else {"$inc": {"text": 1}})
-        epoch, version = self.replica.shown
+        epoch, version = self.replica.view_pair
         proposal = Propose(number, self.writes.first_open, number, epoch, version, "patch", update)
         self.replica.show(PendingWrite(proposal))
         self.outbox.append(proposal)
@@ -72,7 +72,7 @@ class Client:
         for write in self.writes.pending.values():
             if write.operations:
                 expected = apply_update(expected, write.proposal.body)
-        assert repr(to_plain(self.replica.live)) == repr(expected)
+        assert repr(to_plain(self.replica.view)) == repr(expected)
 
     def take(self, message: object, size: int) -> None:
         """Take in one message."""

@@ -160,7 +160,7 @@ def test_an_interrupted_copy_that_is_the_only_one_goes_on_with_what_it_knows_of_
     copy.publish()
     assert [outcome.write.proposal.number for outcome in copy.published().outcomes] == [1]
     assert copy.pair == host.state.pair
-    assert (copy.state.document["n"], copy.live["n"]) == (1, 2)
+    assert (copy.state.document["n"], copy.view["n"]) == (1, 2)
 
 
 def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() -> None:
@@ -169,9 +169,9 @@ def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() 
     for each in frames:
         copy.take_part(parse(each[HEADER:]))
     copy.show(PendingWrite(proposal(1)))
-    assert copy.live == {}
+    assert copy.view == {}
     copy.publish()
-    assert copy.live == {"n": 6}
+    assert copy.view == {"n": 6}
 
 
 def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
@@ -196,20 +196,20 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     assert (copy.network, copy.pair) == ("early", theirs.state.pair)
     published = copy.published()
     assert (published.replaced, published.forgotten) == (2, 0)
-    assert (copy.shown_network, copy.shown, copy.live) == ("late", (1, 4), {"n": 3})
+    assert (copy.view_network, copy.view_pair, copy.view) == ("late", (1, 4), {"n": 3})
     copy.show(PendingWrite(proposal(4, {"$set": {"late": 1}})))  # it shows with the others
     theirs = reign(state=theirs.state, epoch=7)
     copy.apply(theirs.log.since(1, 2)[0], 10)
     copy.publish()
-    assert (copy.shown_network, copy.shown) == ("early", (7, 3))
+    assert (copy.view_network, copy.view_pair) == ("early", (7, 3))
     proposals = [write.proposal for write in copy.writes.pending.values()]
     assert [(each.number, each.epoch, each.version) for each in proposals] == [(3, 0, 0), (4, 0, 0)]
-    assert copy.live == {"n": 101, "late": 1}
+    assert copy.view == {"n": 101, "late": 1}
     theirs.attach("me", copy.writes.first_open, copy.writes.first_unknown)
     for each in proposals:
         copy.apply(entry_of(theirs.propose("me", each)), 10)
     copy.publish()
-    assert copy.live == {"n": 101, "late": 1}
+    assert copy.view == {"n": 101, "late": 1}
     assert not copy.writes.pending
 
 

@@ -42,7 +42,7 @@ def a_copy(host: Sequencer) -> Replica[PendingWrite]:
 
 def write(copy: Replica[PendingWrite], body: Any = None, **changes: Any) -> PendingWrite:
     """An own write, made on what is shown."""
-    epoch, version = copy.shown
+    epoch, version = copy.view_pair
     made = proposal(copy.writes.next_number, body, epoch=epoch, version=version, **changes)
     shown = PendingWrite(made)
     copy.show(shown)
@@ -64,16 +64,16 @@ def test_a_refused_write_is_shown_on_top_of_a_snapshot_until_its_answer_comes() 
     entry_of(host.propose("other", proposal(1, {"$set": {"n": 7}}, timestamp=2)))
     decision = host.propose("me", mine.proposal)
     assert isinstance(decision, Decision)
-    assert copy.live["n"] == 5
+    assert copy.view["n"] == 5
     host.log.reset(*host.state.pair)
     bring_level(host, copy, decided=1)
     copy.publish()
-    assert copy.live["n"] == 5  # as before: to take it away unsaid would be to go back
+    assert copy.view["n"] == 5  # as before: to take it away unsaid would be to go back
     assert told(copy) == []
     copy.decide(decision)
     copy.publish()
     assert told(copy) == [(1, ConflictError, True)]
-    assert copy.live["n"] == 7
+    assert copy.view["n"] == 7
 
 
 def test_g4_an_accepted_write_that_comes_behind_a_snapshot_is_shown_all_the_time() -> None:
@@ -89,10 +89,10 @@ def test_g4_an_accepted_write_that_comes_behind_a_snapshot_is_shown_all_the_time
         assert isinstance(part, SnapshotPart)
         copy.take_part(part, decided=1)
     copy.publish()
-    assert (copy.live["n"], told(copy)) == (5, [])
+    assert (copy.view["n"], told(copy)) == (5, [])
     copy.apply(entry, 100)
     copy.publish()
-    assert (copy.live["n"], told(copy)) == (5, [(1, None, False)])
+    assert (copy.view["n"], told(copy)) == (5, [(1, None, False)])
 
 
 def test_an_accepted_write_that_a_snapshot_holds_is_shown_once_and_told_once() -> None:
@@ -104,7 +104,7 @@ def test_an_accepted_write_that_a_snapshot_holds_is_shown_once_and_told_once() -
     bring_level(host, copy, decided=1)
     copy.publish()
     assert told(copy) == [(1, None, False)]
-    assert to_plain(copy.live) == {"n": 1, "list": [1, 2]}
+    assert to_plain(copy.view) == {"n": 1, "list": [1, 2]}
     copy.decide(Decision(1, entry.version))  # said again when the peer is attached
     copy.publish()
     assert told(copy) == []
@@ -122,7 +122,7 @@ def test_an_entry_of_a_lost_reign_that_was_not_shown_yet_is_no_outcome() -> None
     copy.publish()
     assert told(copy) == []
     assert list(copy.writes.pending) == [1]
-    assert copy.live["n"] == 1
+    assert copy.view["n"] == 1
     assert copy.state.document["n"] == 0
 
 
@@ -137,7 +137,7 @@ def test_an_entry_of_a_lost_reign_that_was_told_is_pending_again() -> None:
     bring_level(reign(state=heir, epoch=2), copy)
     copy.publish()
     assert list(copy.writes.pending) == [1]
-    assert (copy.live["n"], copy.state.document["n"]) == (1, 0)
+    assert (copy.view["n"], copy.state.document["n"]) == (1, 0)
 
 
 def test_a_write_made_before_there_is_anything_is_shown_on_the_first_snapshot() -> None:
@@ -145,9 +145,9 @@ def test_a_write_made_before_there_is_anything_is_shown_on_the_first_snapshot() 
     copy = new_replica("me")
     bring_level(host, copy)
     write(copy)
-    assert "n" not in copy.live
+    assert "n" not in copy.view
     copy.publish()
-    assert copy.live["n"] == 1
+    assert copy.view["n"] == 1
 
 
 def test_what_was_torn_and_is_the_best_there_is_is_shown_with_what_is_pending() -> None:
@@ -158,8 +158,8 @@ def test_what_was_torn_and_is_the_best_there_is_is_shown_with_what_is_pending() 
     assert copy.pair == (0, 0)
     copy.accept_torn()
     copy.publish()
-    assert copy.shown == copy.pair == host.state.pair
-    assert copy.live["n"] == 1
+    assert copy.view_pair == copy.pair == host.state.pair
+    assert copy.view["n"] == 1
 
 
 def test_a_snapshot_encoded_before_serves_with_the_entries_since_until_that_is_longer() -> None:
@@ -201,7 +201,7 @@ def test_the_founder_shows_its_object_and_what_it_has_written_before() -> None:
     copy.found(START, {})
     write(copy)
     copy.publish()
-    assert to_plain(copy.live) == {"n": 1, "list": [1]}
+    assert to_plain(copy.view) == {"n": 1, "list": [1]}
 
 
 def test_an_own_entry_of_an_earlier_life_is_shown_and_told_to_nobody() -> None:
@@ -209,7 +209,7 @@ def test_an_own_entry_of_an_earlier_life_is_shown_and_told_to_nobody() -> None:
     copy = a_copy(host)
     copy.apply(entry_of(host.propose("me", proposal(1))), 10)
     copy.publish()
-    assert copy.live["n"] == 1
+    assert copy.view["n"] == 1
     assert told(copy) == []
 
 

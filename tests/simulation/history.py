@@ -241,14 +241,18 @@ class History:
     def looked(self, process: Process) -> None:
         """A step of a process is over: somebody reads."""
         participant = process.participant
-        live = participant.replica.live
-        shown, n, told = participant.replica.shown, live.get("n", 0), self.rolled_back[process.name]
+        live = participant.replica.view
+        shown, n, told = (
+            participant.replica.view_pair,
+            live.get("n", 0),
+            self.rolled_back[process.name],
+        )
         last = self._last.get(process.name)
         if last is not None and (shown, n, told) == (last.pair, last.n, last.rolled_back):
             return
         look = Look(
             process.name,
-            participant.replica.shown_network,
+            participant.replica.view_network,
             shown,
             n,
             told,
@@ -315,7 +319,7 @@ class History:
         world.note(process.name, f"write {write.tag} is acknowledged at {write.version}")
         if not write.is_tagged:
             return
-        write.reads_itself = _has(process.participant.replica.live, write)
+        write.reads_itself = _has(process.participant.replica.view, write)
         epoch = process.participant.state.epoch
         write.copies = sum(holds(p, write, 0) for p in self.all_peers)
         write.holders = frozenset(
@@ -342,7 +346,7 @@ def _shows_what_it_should(copy: Replica[Any]) -> bool:
         if number > copy._hidden:
             with suppress(MemSyncError):
                 replay(document, compile_proposal(document, write.proposal, 0))
-    return identical(to_plain(copy.live), document)
+    return identical(to_plain(copy.view), document)
 
 
 def _has(document: dict[str, Any], write: Write) -> bool:

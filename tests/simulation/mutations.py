@@ -210,7 +210,7 @@ def entries_are_replayed_over_what_is_pending(stack: ExitStack) -> None:
             if own in self.writes.pending:
                 return True
             try:
-                replica.replay(self.live, operations)
+                replica.replay(self.view, operations)
             except Exception:
                 return False
             return True

@@ -224,7 +224,7 @@ class Run:
                     process.participant.id,
                     replica.state.network,
                     replica.state.encode(),
-                    identical(to_plain(replica.live), confirmed),
+                    identical(to_plain(replica.view), confirmed),
                     process.participant.writer.pending,
                     process.driver.role.status,
                     confirmed,
