@@ -162,7 +162,7 @@ def test_a_flood_of_strangers_has_a_line_a_second_and_a_count(
             knock()
             until(lambda number=number: len(told()) == number)
         assert len([line for line in lines(caplog) if "connection was refused" in line]) == 1
-        mem._engine.role.seat.server._refusals._next_line = 0.0
+        mem._engine.role.claim.server._refusals._next_line = 0.0
         knock()
         until(lambda: len(told()) == 21)
         assert told()[-1].endswith(", and 19 more since the last such line")

@@ -16,10 +16,9 @@ from memsync.manager.client import link
 from memsync.manager.election import election
 from memsync.manager.election import recovery as gathering
 from memsync.manager.folder import folder
-from memsync.manager.host import claim as seat
+from memsync.manager.host import claim, host, ordering
 from memsync.manager.host import fanout as outgoing
 from memsync.manager.host import handover as hand_over
-from memsync.manager.host import host, ordering
 from memsync.manager.host import liveness as presence
 from memsync.manager.platform import platform
 from memsync.replication import (
@@ -474,7 +473,7 @@ def pairs_of_two_networks_are_compared(stack: ExitStack) -> None:
 @_mutation
 def a_deposed_host_answers(stack: ExitStack) -> None:
     """It does not look whether somebody else reigns."""
-    _replace(stack, seat.Seat, "is_lost", lambda _: lambda self: False)
+    _replace(stack, claim.EpochClaim, "is_lost", lambda _: lambda self: False)
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from ...errors import RendezvousError
 from ..context import PeerContext
 from ..folder.records import Address
-from ..host.claim import Deposed, Seat
+from ..host.claim import Deposed, EpochClaim
 from ..host.host import Host
 from ..host.joining import JoiningPeers
 from ..platform.descriptors import way_out
@@ -56,7 +56,7 @@ class Candidate:
             ctx.states.on(PeerEvent.OPENED)
             return host
 
-    def _claim(self, undo: ExitStack) -> Task[Seat | None]:
+    def _claim(self, undo: ExitStack) -> Task[EpochClaim | None]:
         """Listen, and take the epoch's lock."""
         ctx, epoch = self._ctx, self._epoch
         folder = ctx.place.folder
@@ -70,7 +70,7 @@ class Candidate:
         if lock is None:
             return None
         undo_server.callback(lock.close)
-        claim = Seat(ctx, epoch, lock, server, self._listen, since)
+        claim = EpochClaim(ctx, epoch, lock, server, self._listen, since)
         undo_server.pop_all()
         undo.callback(claim.close)
         undo.callback(self._joining.close)
@@ -97,7 +97,7 @@ class Candidate:
                 f"{way_out(error, 'make the folder writable, or set MEMSYNC_DIR to another one')}"
             ) from error
 
-    def _open(self, claim: Seat, undo: ExitStack) -> Task[Host]:
+    def _open(self, claim: EpochClaim, undo: ExitStack) -> Task[Host]:
         """Recover, and begin the epoch; raises `Deposed` when another peer took a later one."""
         ctx = self._ctx
         ctx.place.state_epoch(self._epoch)

@@ -17,7 +17,7 @@ from ...replication.entries import Entry, SnapshotPart
 from ...replication.membership import Members, member_in_file
 from ...replication.recovery import Pair, Recovery
 from ..context import PeerContext
-from ..host.claim import Deposed, Seat
+from ..host.claim import Deposed, EpochClaim
 from ..host.joining import JoiningPeers
 from ..platform.task import Pause, Readable, Task
 from ..transport.channel import Channel, ChannelLost
@@ -29,7 +29,7 @@ log = logging.getLogger("memsync.election")
 class Gathering:
     """A candidate's recovery: reports in, the best state fetched."""
 
-    def __init__(self, ctx: PeerContext, claim: Seat, joining: JoiningPeers) -> None:
+    def __init__(self, ctx: PeerContext, claim: EpochClaim, joining: JoiningPeers) -> None:
         self._ctx = ctx
         self._participant = ctx.participant
         self._claim = claim

@@ -16,7 +16,7 @@ from ...replication.membership import check_peer_id
 from ..context import PeerContext
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import PROTOCOL, Confirm, Hello, Refused, Welcome
-from .claim import Seat
+from .claim import EpochClaim
 from .fanout import Attached, Outgoing
 from .liveness import Presence
 from .ordering import Ordering
@@ -30,7 +30,7 @@ class Admission:
     def __init__(
         self,
         ctx: PeerContext,
-        claim: Seat,
+        claim: EpochClaim,
         out: Outgoing,
         ordering: Ordering,
         presence: Presence,

@@ -25,7 +25,7 @@ class Deposed(Exception):
     """Another peer has taken this epoch or a later one."""
 
 
-class Seat:
+class EpochClaim:
     """The claim to one epoch, from the moment its lock is taken (driver only).
 
     `since` is when it was taken, in seconds since 1970.

@@ -14,7 +14,7 @@ from ...replication.codec import frame
 from ..context import PeerContext
 from ..platform.task import Task
 from ..transport.messages import Grant
-from .claim import Seat
+from .claim import EpochClaim
 from .fanout import Attached, Outgoing
 from .ordering import Ordering
 from .step_down import able_to_host, is_dedicated
@@ -28,7 +28,7 @@ class HandOver:
     def __init__(
         self,
         ctx: PeerContext,
-        seat: Seat,
+        claim: EpochClaim,
         out: Outgoing,
         ordering: Ordering,
         turn: Callable[[float], Task[None]],
@@ -40,7 +40,7 @@ class HandOver:
         self._state = ctx.participant.state
         self._folder = ctx.place.folder
         self._platform = ctx.platform
-        self._seat = seat
+        self._claim = claim
         self._out = out
         self._ordering = ordering
         self._turn = turn
@@ -60,7 +60,7 @@ class HandOver:
         self.leaves_file = True
         deadline = self._platform.monotonic() + self._ctx.timing.handover
         asked: set[str] = set()
-        while not self._seat.deposed and self._platform.monotonic() < deadline:
+        while not self._claim.deposed and self._platform.monotonic() < deadline:
             successor = self._successor(asked)
             if successor is not None:
                 asked.add(successor.peer)
@@ -82,7 +82,7 @@ class HandOver:
         return all(self._folder.is_alive(peer) is False for peer in others)
 
     def _begin(self) -> None:
-        self._ordering.is_over = self._seat.is_offered = True
+        self._ordering.is_over = self._claim.is_offered = True
 
     def _is_gone(self) -> bool:
         """Whether the peer that was asked has left, or died."""
@@ -92,21 +92,23 @@ class HandOver:
         return not is_attached and self._folder.is_alive(self._asked) is not True
 
     def _grant(self, successor: Attached, deadline: float, *, leaves: bool) -> Task[None]:
-        grant = Grant(self._seat.epoch + 1, self._state.version, leaves)
+        grant = Grant(self._claim.epoch + 1, self._state.version, leaves)
         self._out.answer(successor, frame(grant))
         self.has_granted, self._asked = True, successor.peer
         patience = min(self._platform.monotonic() + self._ctx.timing.successor, deadline)
         while (
-            not self._seat.deposed and not self._is_gone() and self._platform.monotonic() < patience
+            not self._claim.deposed
+            and not self._is_gone()
+            and self._platform.monotonic() < patience
         ):
             yield from self._look()
         self.has_granted = False
-        if self._seat.deposed:
+        if self._claim.deposed:
             log.info("handed over %s to=%s", self._ctx, successor.peer)
 
     def _look(self) -> Task[None]:
         yield from self._turn(self._ctx.timing.handover_check)
-        self._seat.look()
+        self._claim.look()
 
     def _is_anybody_left(self, asked: set[str]) -> bool:
         """Whether a peer lives that could take over, but is not attached at the moment."""

@@ -28,7 +28,7 @@ from ..platform.task import Ready, Select, Task
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Applied, Hello, Leave, Ping, Pong, parse
 from .admission import Admission
-from .claim import Deposed, Seat
+from .claim import Deposed, EpochClaim
 from .fanout import Attached, Outgoing
 from .handover import HandOver
 from .joining import JoiningPeers
@@ -46,10 +46,10 @@ class Host:
     lost = False
     granted = None
 
-    def __init__(self, ctx: PeerContext, seat: Seat, arrivals: JoiningPeers) -> None:
+    def __init__(self, ctx: PeerContext, claim: EpochClaim, arrivals: JoiningPeers) -> None:
         ctx.adopt_group_options()
-        self.seat = seat
-        self.epoch = seat.epoch
+        self.claim = claim
+        self.epoch = claim.epoch
         self._ctx = ctx
         self._participant = ctx.participant
         self._participant.replica.part = part_size(ctx.participant.writer.max_frame)
@@ -63,9 +63,9 @@ class Host:
         self.out = Outgoing(ctx, self._selector, self._was_lost, self._catch_up)
         self.attached = self.out.attached
         self._presence = Presence(ctx, self.attached, self._leave)
-        self.ordering = Ordering(ctx, seat.epoch, self.out, self._presence.remove_dead)
-        self._admission = Admission(ctx, seat, self.out, self.ordering, self._presence)
-        self.hand_over = HandOver(ctx, seat, self.out, self.ordering, self.round)
+        self.ordering = Ordering(ctx, claim.epoch, self.out, self._presence.remove_dead)
+        self._admission = Admission(ctx, claim, self.out, self.ordering, self._presence)
+        self.hand_over = HandOver(ctx, claim, self.out, self.ordering, self.round)
         self._relief = Relief(ctx, self.out)
 
     # -- opening (driver) ------------------------------------------------------------------------
@@ -79,11 +79,11 @@ class Host:
         ctx, participant, ordering = self._ctx, self._participant, self.ordering
         own = ctx.member()
         gone = self._presence.begin(own, living, granted_by, unheard)
-        self.seat.mark(is_open=True)
-        self.seat.look()  # the last thing before this copy goes on by itself
-        if self.seat.deposed:
+        self.claim.mark(is_open=True)
+        self.claim.look()  # the last thing before this copy goes on by itself
+        if self.claim.deposed:
             raise Deposed
-        body = {"host": ctx.id, "pid": own["pid"], "address": self.seat.server.endpoint}
+        body = {"host": ctx.id, "pid": own["pid"], "address": self.claim.server.endpoint}
         ordering.append(EpochKind.name, body)
         for peer in gone:
             ordering.leave(peer)
@@ -95,7 +95,7 @@ class Host:
             ctx.id, writer.first_open, participant.replica.writes.first_unknown
         ):
             participant.replica.decide(decision)
-        self.seat.write_rendezvous()
+        self.claim.write_rendezvous()
         # A host that stopped is about to go.
         self._suspicious_until = self._platform.monotonic() + ctx.timing.suspicion
         if not self._platform.buggify("what the dead left stays"):
@@ -116,10 +116,10 @@ class Host:
         now = self._platform.monotonic()
         next_look = next_mending = now + poll
         while not ctx.stopping:
-            next_event = min(next_look, next_mending, self.seat.next_beat)
+            next_event = min(next_look, next_mending, self.claim.next_beat)
             next_event = min(next_event, writer.next_deadline(), self._relief.next_look)
             yield from self.round(max(next_event - now, 0))
-            if self.seat.is_lost():
+            if self.claim.is_lost():
                 return "deposed"
             now = self._platform.monotonic()
             writer.give_up_late(now)
@@ -132,7 +132,7 @@ class Host:
             if now >= next_mending:
                 next_mending = now + poll
                 self._participant.replica.forget_encoding()
-                ctx.place.try_to_mend(self.seat.mend_as_host)
+                ctx.place.try_to_mend(self.claim.mend_as_host)
             self._relief.look(now)
             if self._relief.successor is not None:
                 return self._relief.reason
@@ -140,8 +140,8 @@ class Host:
 
     def round(self, timeout: float) -> Task[None]:
         """Take in what has come, within so many seconds, order it, show it and send it."""
-        self.seat.beat(self._platform.monotonic())
-        if self.seat.deposed:
+        self.claim.beat(self._platform.monotonic())
+        if self.claim.deposed:
             return
         ordering, out = self.ordering, self.out
         joins = len(self._arrivals) and not self.hand_over.has_granted
@@ -152,7 +152,7 @@ class Host:
         self._relief.lag.wait_begins()
         events: Ready = yield Select(self._selector, timeout)
         self._relief.lag.wait_ended()
-        if (events or ordering.inbox) and self.seat.is_lost():
+        if (events or ordering.inbox) and self.claim.is_lost():
             return
         self._take_in(events)
         if self._look_for_writes:
@@ -164,11 +164,11 @@ class Host:
         if self._pings_wanted:
             self._send_pings()
         ordering.publish()
-        if (out.has_work or ordering.unpushed or ordering.reached) and self.seat.is_lost():
+        if (out.has_work or ordering.unpushed or ordering.reached) and self.claim.is_lost():
             return
         ordering.report_reached()
         out.flush(quiet=not events and not self._platform.buggify("pushes wait"))
-        if ordering.unpushed and not self.seat.is_lost():
+        if ordering.unpushed and not self.claim.is_lost():
             ordering.acknowledge()
 
     def _take_in(self, events: Ready) -> None:
@@ -296,15 +296,15 @@ class Host:
         return {
             "id": self._ctx.id,
             "pid": self._platform.pid(),
-            "address": self.seat.server.endpoint,
+            "address": self.claim.server.endpoint,
             "started": True,
             "connections": len(self.attached),
-            "since": self.seat.since,
+            "since": self.claim.since,
         }
 
     def announcement(self) -> str:
         """Where this host is to be found."""
-        return f"address={self.seat.server.endpoint}"
+        return f"address={self.claim.server.endpoint}"
 
     def describe_host(self) -> str:
         """Why a write of the host's own may get no answer."""
@@ -332,17 +332,17 @@ class Host:
         Without `clean`, or when another peer hosts already, everything is just let go.
         """
         try:
-            if clean and not self.seat.deposed:
+            if clean and not self.claim.deposed:
                 yield from self._hand_over()
-                self.seat.leave()
+                self.claim.leave()
         except RendezvousError as error:  # an election follows
             log.warning("not handed over %s: %s", self._ctx, error)
         finally:
-            self.seat.close()
+            self.claim.close()
         self.let_go()
         stopping = self._ctx.stopping
         has_handed_over = stopping and self.leaves_file
-        if not has_handed_over and (self.seat.deposed or not stopping):
+        if not has_handed_over and (self.claim.deposed or not stopping):
             return self.ordering.take_back()
         return None
 
@@ -360,13 +360,13 @@ class Host:
             return
         yield from self._say_good_bye()
         yield from self.hand_over.to_anybody()
-        if not self.seat.deposed and self.hand_over.is_last():
-            self.seat.mark(is_open=False)
+        if not self.claim.deposed and self.hand_over.is_last():
+            self.claim.mark(is_open=False)
 
     def _say_good_bye(self) -> Task[None]:
         patience = self._platform.monotonic() + self._ctx.timing.close
         yield from self.round(0)
-        while self._platform.monotonic() < patience and not self.seat.deposed:
+        while self._platform.monotonic() < patience and not self.claim.deposed:
             self.out.urge_all()
             waiting = [a for a in self.attached.values() if a.channel.backlog]
             if not waiting and not self.ordering.unpushed and not self.ordering.inbox:
