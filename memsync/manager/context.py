@@ -13,7 +13,7 @@ from ..replication.group_options import group_part, group_value
 from ..replication.lease import Lease
 from ..runtime.participant import Participant
 from .folder.peer_file import PeerPlace
-from .folder.records import Reign
+from .folder.records import EpochRecord
 from .platform.platform import Platform
 from .platform.waker import Waker
 from .states import PeerStates
@@ -98,9 +98,9 @@ class PeerContext:
         self.participant.adopt_group_options()
         self.lease.seconds = group_value(self.participant.state.options, "network.lease")
 
-    def reigns_still(self, reign: Reign, *, if_missing: bool = True) -> bool:
+    def still_reigns(self, record: EpochRecord, *, if_missing: bool = True) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
-        return self.place.folder.reigns_still(reign.epoch, reign.peer, if_missing=if_missing)
+        return self.place.folder.still_reigns(record.epoch, record.peer, if_missing=if_missing)
 
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""

@@ -7,8 +7,8 @@ far its copy has come (`Applied`). The writer needs no asking: what it is told c
 entry. A member that dies first makes a concern impossible if too few are left. With `journal`, the
 entry must be on the host's disk as well; `durable` is told so by whoever writes the journal.
 
-A watch ends when its concern is met, when its writer leaves, or with the reign. A writer that still
-waits asks the next host to watch anew (`Await`).
+A watch ends when its concern is met, when its writer leaves, or with the record. A writer that
+still waits asks the next host to watch anew (`Await`).
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class PendingWrites(Generic[W]):
             self._forgotten.append(oldest.proposal.number)
 
     def recall(self, last: int) -> int:
-        """A host that decided our numbers up to `last` reigns: what it lacks is pending again.
+        """A host that decided our numbers up to `last` epochs: what it lacks is pending again.
 
         Returns how many of those it lacks are not remembered any more, so that they are lost. (At
         least: this is counted for as many as are remembered at most.)

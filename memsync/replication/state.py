@@ -128,10 +128,10 @@ class State:
         return host
 
     @property
-    def reigns(self) -> list[tuple[int, int]]:
+    def epochs(self) -> list[tuple[int, int]]:
         """The last epochs, each with the version of its first entry."""
-        reigns: list[tuple[int, int]] = self.parts["epoch"].reigns
-        return reigns
+        epochs: list[tuple[int, int]] = self.parts["epoch"].epochs
+        return epochs
 
     def found(self, data: dict[str, Any], options: dict[str, Any], network: str = "") -> None:
         """Become the state of a new object: version 0, before its first entry."""
@@ -181,7 +181,7 @@ class State:
 
         What a peer of an earlier epoch has beyond the end of that epoch was lost with its host.
         """
-        for reign, first in self.reigns:
+        for reign, first in self.epochs:
             if reign > epoch:
                 return min(version, first - 1)
         return version

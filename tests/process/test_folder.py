@@ -524,10 +524,10 @@ def test_where_no_witness_can_be_kept_the_lock_alone_does(
     lock = place.publish_lock(1, "ab", 7, "/x")
     assert lock is not None
     assert not list(witness_root.parent.rglob("*.lock"))
-    assert place.reigns_still(1, "ab")
-    assert not place.reigns_still(1, "cd")
+    assert place.still_reigns(1, "ab")
+    assert not place.still_reigns(1, "cd")
     lock.close()
-    assert not place.reigns_still(1, "ab")
+    assert not place.still_reigns(1, "ab")
 
 
 def test_deleted_witnesses_are_made_again_with_their_folders(
@@ -548,9 +548,9 @@ def test_an_epoch_whose_lock_was_deleted_is_known_by_its_witness(folder: Path) -
     lock = place.publish_lock(3, "ab", 7, "/x")
     assert lock is not None
     (place.path / "epoch-3.lock").unlink()
-    reign = place.reign()
-    assert reign is not None
-    assert (reign.epoch, reign.held, reign.peer) == (3, True, "ab")
+    record = place.reign()
+    assert record is not None
+    assert (record.epoch, record.held, record.peer) == (3, True, "ab")
     assert place.publish_lock(3, "cd", 8, "/y") is None
     assert not (place.path / "epoch-3.lock").exists()
     lock.mend(place.mended)

@@ -91,7 +91,7 @@ def test_whoever_runs_without_a_host_says_so_once(
         host.kill()
         until(lambda: mem.get_status()["status"] == "starting")
         with monkeypatch.context() as patch:
-            patch.setattr(ObjectFolder, "reign", unwell)
+            patch.setattr(ObjectFolder, "latest_epoch", unwell)
             until(lambda: "unwell" in mem.get_status()["reason"])
         cluster.peer()
         until(lambda: mem.get_status()["status"] == "client")

@@ -167,7 +167,7 @@ def test_a_torn_copy_takes_a_snapshot_whatever_its_pair_says() -> None:
 PARTS: dict[str, Any] = {
     "patch": {"document": {}, "index": ConflictIndex(4).encode()},
     "member": {},
-    "epoch": {"host": "h", "reigns": [[1, 1]]},
+    "epoch": {"host": "h", "epochs": [[1, 1]]},
 }
 WHOLE: dict[str, Any] = {
     "epoch": 9,

@@ -122,7 +122,7 @@ def _is_of_a_branch(history: History, write: Write) -> bool:
 
 
 def _epochs(opening: Opening) -> set[int]:
-    return {epoch for epoch, _ in opening.reigns}
+    return {epoch for epoch, _ in opening.epochs}
 
 
 def nobody_founds_beside_a_network(history: History) -> Iterator[str]:
@@ -313,8 +313,8 @@ def _commute(one: Named, other: Named) -> bool:
     return one.kind != "$set" or one.value == other.value
 
 
-def _epoch_at(reigns: tuple[tuple[int, int], ...], version: int) -> int:
-    return max((epoch for epoch, first in reigns if first <= version), default=0)
+def _epoch_at(epochs: tuple[tuple[int, int], ...], version: int) -> int:
+    return max((epoch for epoch, first in epochs if first <= version), default=0)
 
 
 def conflicts_are_decided_as_the_rule_says(history: History) -> Iterator[str]:
@@ -348,13 +348,13 @@ def _is_refused(
     asked: Decided,
 ) -> bool:
     base = asked.proposal.version
-    for epoch, first in opening.reigns:
+    for epoch, first in opening.epochs:
         if epoch > asked.proposal.epoch:
             base = min(base, first - 1)
             break
     mine = list(_named(asked.proposal.body))
     for version in range(base + 1, asked.version + 1):
-        epoch_then = _epoch_at(opening.reigns, version)
+        epoch_then = _epoch_at(opening.epochs, version)
         entry = entries.get((opening.network, epoch_then, version))
         if entry is None or entry.peer == asked.peer:
             continue

@@ -88,7 +88,7 @@ class Opening(NamedTuple):
     who: str
     network: str
     epoch: int
-    reigns: tuple[tuple[int, int], ...]
+    epochs: tuple[tuple[int, int], ...]
     took_part: frozenset[str]
     passed_over: frozenset[str]
     beside: frozenset[str]  # who lives and holds the object of another network
@@ -198,7 +198,7 @@ class History:
                 process.name,
                 state.network,
                 host.epoch,
-                tuple(state.reigns),
+                tuple(state.epochs),
                 frozenset(there),
                 frozenset(passed_over),
                 frozenset(p.name for p in self.all_peers if _is_of_another(p, state.network)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import RendezvousError
 from ...replication.codec import frame
 from ..context import PeerContext
-from ..folder.records import Reign
+from ..folder.records import EpochRecord
 from ..transport.messages import Ping
 from .stream import SharedStream
 
@@ -15,9 +15,9 @@ LIFE = 0  # token of the ping that asks a silent host whether it lives
 class HostWatch:
     """What a client finds out about the host of one epoch; it ends the stream of a lost one."""
 
-    def __init__(self, ctx: PeerContext, reign: Reign, stream: SharedStream) -> None:
+    def __init__(self, ctx: PeerContext, record: EpochRecord, stream: SharedStream) -> None:
         self._ctx = ctx
-        self._reign = reign
+        self._reign = record
         self._stream = stream
         self._platform = ctx.platform
         self._asked: float | None = None  # when the silent host was asked whether it lives
@@ -34,9 +34,9 @@ class HostWatch:
         self._looked_at = now
 
     def look(self, now: float) -> None:
-        """Check whether the host still reigns and lives (driver; monotonic seconds)."""
+        """Check whether the host still epochs and lives (driver; monotonic seconds)."""
         self._looked_at = now
-        if not self._ctx.reigns_still(self._reign):
+        if not self._ctx.still_reigns(self._reign):
             self._stream.lose("the host's lock is free, or a newer one exists")
         elif self._is_silent(now):
             self._stream.lose("the host hangs")
@@ -56,17 +56,17 @@ class HostWatch:
         if now - self._looked_at <= self._ctx.options.network.recovery / 2:
             return False
         self._looked_at = now
-        if self._ctx.reigns_still(self._reign, if_missing=False):
+        if self._ctx.still_reigns(self._reign, if_missing=False):
             return False
         self._stream.lose("the host's lock is free, or a newer one exists")
         return True
 
     def still_reigns(self) -> bool:
-        """Whether the link broke although the host still reigns and nobody here was interrupted."""
+        """Whether the link broke although the host still epochs and nobody here was interrupted."""
         if self._stream.interrupted:
             return False
         try:
-            return self._ctx.reigns_still(self._reign)
+            return self._ctx.still_reigns(self._reign)
         except RendezvousError:  # logged by the search for the next role
             return True
 

@@ -1,7 +1,7 @@
 """A client's side of its one connection to the host: joining, following, answering.
 
 Which thread reads and which sends is told in `stream`. A link is *lost* when its connection ends,
-when the host no longer reigns, or when a reader was interrupted in the middle of a message; it is
+when the host no longer epochs, or when a reader was interrupted in the middle of a message; it is
 then fenced: nothing new can come in any more, what has arrived is still taken.
 """
 
@@ -20,7 +20,7 @@ from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
-from ..folder.records import Reign
+from ..folder.records import EpochRecord
 from ..platform.task import Ready, Receive, Select, Task, run_task
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import (
@@ -51,14 +51,14 @@ class Link:
     leaves_file = True
     handing_over = False
 
-    def __init__(self, ctx: PeerContext, reign: Reign, channel: Channel) -> None:
-        self.reign = reign
+    def __init__(self, ctx: PeerContext, record: EpochRecord, channel: Channel) -> None:
+        self.record = record
         self.granted: Grant | None = None
         self._ctx = ctx
         self._participant = ctx.participant
         self._platform = ctx.platform
         self._stream = SharedStream(ctx, channel, self._is_answer_due)
-        self._watch = HostWatch(ctx, reign, self._stream)
+        self._watch = HostWatch(ctx, record, self._stream)
         self._is_joined = False
         self._must_confirm = False
         self._welcome: Welcome | None = None
@@ -79,12 +79,12 @@ class Link:
         """
         ctx = self._ctx
         while not self._is_level():
-            if not ctx.reigns_still(self.reign):
+            if not ctx.still_reigns(self.record):
                 raise ChannelLost("the host is gone")
             ctx.check_stop()
             if self._platform.monotonic() > deadline:
                 raise ChannelLost("the host does not answer in time")
-            if ctx.host_hangs(self.reign.epoch):
+            if ctx.host_hangs(self.record.epoch):
                 raise ChannelLost("the host hangs")
             yield from self._turn(self._watch.rhythm)
             if self._refusal is not None:
@@ -170,7 +170,7 @@ class Link:
             log.debug("drained: %s", ended)
 
     def broke_although_the_host_lives(self) -> bool:
-        """Whether the host still reigns, and nobody here was interrupted."""
+        """Whether the host still epochs, and nobody here was interrupted."""
         return self._watch.still_reigns()
 
     # -- the uplink (any thread) -----------------------------------------------------------------
@@ -242,21 +242,21 @@ class Link:
     def host_facts(self) -> dict[str, Any]:
         """The host, as its lock describes it."""
         return {
-            "id": self.reign.peer,
-            "pid": self.reign.pid,
-            "address": self.reign.address,
+            "id": self.record.peer,
+            "pid": self.record.pid,
+            "address": self.record.address,
             "started": True,
             "connections": max(len(self._participant.state.members) - 1, 0),
-            "since": self.reign.since,
+            "since": self.record.since,
         }
 
     def announcement(self) -> str:
         """Whom this peer follows."""
-        return f"host={self.reign.peer} host_pid={self.reign.pid}"
+        return f"host={self.record.peer} host_pid={self.record.pid}"
 
     def describe_host(self) -> str:
         """Who is to answer to this peer's writes."""
-        return f"the host is process {self.reign.pid}: is it frozen, or busy?"
+        return f"the host is process {self.record.pid}: is it frozen, or busy?"
 
     # -- what comes in (holder of the reader role) -----------------------------------------------
 

@@ -1,4 +1,4 @@
-"""How a peer finds its role: it joins the host that reigns, or becomes host itself.
+"""How a peer finds its role: it joins the host that epochs, or becomes host itself.
 
 The highest lock file in the folder decides. Held: its holder is host, or about to be, and is
 joined. Free or missing: its number is used up, and whoever links the next one is the candidate; the
@@ -21,7 +21,7 @@ from ...replication.codec import frame
 from ...replication.membership import Members
 from ..client.link import Link
 from ..context import PeerContext
-from ..folder.records import Reign
+from ..folder.records import EpochRecord
 from ..platform.task import Dial, Pause, Task
 from ..role import Role
 from ..states import PeerEvent
@@ -53,46 +53,46 @@ class Election:
         while True:
             ctx.check_stop()
             ctx.mend()
-            reign = ctx.place.folder.reign()
-            role = yield from self._try_role(reign, deadline)
+            record = ctx.place.folder.latest_epoch()
+            role = yield from self._try_role(record, deadline)
             if role is not None:
                 return role
             if ctx.platform.monotonic() > deadline:
                 raise self._nobody_answers()
             if pause == ctx.timing.longest_look:
-                ctx.place.say_obstacle(self._obstacle(reign))
+                ctx.place.say_obstacle(self._obstacle(record))
             yield Pause(ctx.waker, pause)
             pause = min(pause * 2, ctx.timing.longest_look)
 
-    def _try_role(self, reign: Reign | None, deadline: float) -> Task[Role | None]:
-        """Join the host that reigns, or campaign where there is none; None when neither can be."""
+    def _try_role(self, record: EpochRecord | None, deadline: float) -> Task[Role | None]:
+        """Join the host that epochs, or campaign where there is none; None when neither can be."""
         ctx = self._ctx
-        if reign is None or not reign.held:
+        if record is None or not record.held:
             if ctx.options.client_only:
                 return None
-            return (yield from self._succeed(reign))
-        grant = self._take_grant(reign)
+            return (yield from self._succeed(record))
+        grant = self._take_grant(record)
         if grant is not None:
             return (yield from self._campaign(grant.epoch, grant))
-        if ctx.host_hangs(reign.epoch):
+        if ctx.host_hangs(record.epoch):
             if not self._may_depose():
                 return None
-            return (yield from self._succeed(reign))
-        if reign.is_damaged:
+            return (yield from self._succeed(record))
+        if record.is_damaged:
             return None
-        return (yield from self._join(reign, deadline))
+        return (yield from self._join(record, deadline))
 
-    def _succeed(self, reign: Reign | None) -> Task[Role | None]:
+    def _succeed(self, record: EpochRecord | None) -> Task[Role | None]:
         """Campaign for the epoch after a reign that is over, or hangs, if this peer may."""
         ctx = self._ctx
-        last = reign.epoch if reign is not None else 0
+        last = record.epoch if record is not None else 0
         # They tell of epochs that were taken since the locks were read: not to be passed over.
         peers = ctx.place.folder.living_peers()
         if ctx.place.folder.is_over(last) or not self._is_first(peers):
             return None
-        if reign is not None and reign.held:
+        if record is not None and record.held:
             found = "the host hangs %s host=%s host_pid=%s"
-            log.warning(found, ctx, reign.peer, reign.pid)
+            log.warning(found, ctx, record.peer, record.pid)
         return (yield from self._campaign(self._next_epoch(last, peers), None))
 
     def _campaign(self, epoch: int, grant: Grant | None) -> Task[Role | None]:
@@ -123,14 +123,14 @@ class Election:
             self._own_from = now + ctx.timing.precedence
         return now >= self._own_from
 
-    def _take_grant(self, reign: Reign) -> Grant | None:
+    def _take_grant(self, record: EpochRecord) -> Grant | None:
         """What lets this peer take the next epoch from the host of this one, if it has all."""
         grant, self.granted = self.granted, None
-        if grant is None or grant.epoch != reign.epoch + 1:
+        if grant is None or grant.epoch != record.epoch + 1:
             return None
-        if self._participant.state.host != reign.peer:
+        if self._participant.state.host != record.peer:
             return None  # the number may be one of another network
-        has_all = self._participant.replica.pair == (reign.epoch, grant.version)
+        has_all = self._participant.replica.pair == (record.epoch, grant.version)
         return grant if has_all else None
 
     def _may_depose(self) -> bool:
@@ -142,22 +142,22 @@ class Election:
         last_opened = self._ctx.place.folder.last_opened()
         return not self._ctx.options.client_only and 0 < epoch >= last_opened
 
-    def _join(self, reign: Reign, deadline: float) -> Task[Role | None]:
+    def _join(self, record: EpochRecord, deadline: float) -> Task[Role | None]:
         """Attach to the lock's holder; None when that broke off and is to be tried again."""
         ctx = self._ctx
         ctx.states.on(PeerEvent.HOST_FOUND)
-        ctx.place.state_epoch(max(reign.epoch, self._participant.state.epoch, 1))
+        ctx.place.state_epoch(max(record.epoch, self._participant.state.epoch, 1))
         timeout = min(self._dial_timeout(), max(deadline - ctx.platform.monotonic(), 0.01))
         authkey = ctx.place.authkey
         link = None
         try:
-            channel = yield Dial(reign.address, authkey, frame(ctx.hello()), timeout)
-            link = self._link(reign, channel)
+            channel = yield Dial(record.address, authkey, frame(ctx.hello()), timeout)
+            link = self._link(record, channel)
             yield from link.join(deadline)
             ctx.states.on(PeerEvent.LEVEL)
             return link
         except (ChannelLost, AuthenticationFailedError) as error:
-            log.debug("epoch %s could not be joined: %s", reign.epoch, error)
+            log.debug("epoch %s could not be joined: %s", record.epoch, error)
             if link is not None:
                 yield from link.let_go()
                 self.granted = link.granted
@@ -170,9 +170,9 @@ class Election:
                 yield from link.let_go()
             raise
 
-    def _link(self, reign: Reign, channel: Channel) -> Link:
+    def _link(self, record: EpochRecord, channel: Channel) -> Link:
         try:
-            return Link(self._ctx, reign, channel)
+            return Link(self._ctx, record, channel)
         except BaseException:
             channel.close()
             raise
@@ -187,11 +187,11 @@ class Election:
 
     # -- for people ------------------------------------------------------------------------------
 
-    def _obstacle(self, reign: Reign | None) -> str:
+    def _obstacle(self, record: EpochRecord | None) -> str:
         """Why a running peer has no host for longer than an election takes."""
-        if reign is not None and reign.held:
+        if record is not None and record.held:
             return (
-                f"the host (process {reign.pid}, peer {reign.peer}) does not answer: continue or "
+                f"the host (process {record.pid}, peer {record.peer}) does not answer: continue or "
                 "end that process, unless another peer replaces it"
             )
         if self._ctx.options.client_only:
@@ -200,19 +200,19 @@ class Election:
 
     def _nobody_answers(self) -> MemSyncError:
         folder, name = self._ctx.place.folder, self._participant.name
-        reign = folder.reign()
-        if reign is not None and reign.is_damaged:
-            path = folder.path / f"epoch-{reign.epoch}.lock"
+        record = folder.latest_epoch()
+        if record is not None and record.is_damaged:
+            path = folder.path / f"epoch-{record.epoch}.lock"
             return RendezvousError(
                 f"the lock file {path} is held by a living process, but its content is damaged: "
                 "that process repairs it within its network.poll, unless it is frozen: continue or "
                 "end it, then start again"
             )
-        if reign is not None and reign.held:
+        if record is not None and record.held:
             return HostUnresponsiveError(
-                f"the host of {name!r} (process {reign.pid}, peer {reign.peer}) does not answer; "
+                f"the host of {name!r} (process {record.pid}, peer {record.peer}) does not answer; "
                 "continue or end that process, then start again",
-                pid=reign.pid,
+                pid=record.pid,
             )
         return HostUnresponsiveError(
             f"no host of {name!r} came up in time, and this peer is clientOnly: start a peer that "

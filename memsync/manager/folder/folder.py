@@ -40,10 +40,10 @@ from .paths import (
 )
 from .records import (
     Address,
-    Reign,
+    EpochRecord,
     decode,
     encode,
-    parse_reign,
+    parse_epoch_record,
     parse_rendezvous,
 )
 
@@ -176,7 +176,7 @@ class ObjectFolder:
             raise RendezvousError(f"the peer file {self.path}/peer-{peer}.json exists already")
         return held
 
-    def reign(self) -> Reign | None:
+    def latest_epoch(self) -> EpochRecord | None:
         """The reign of the highest lock file, or None where there never was one.
 
         Raises `ProtocolError` when a living holder speaks another protocol number.
@@ -187,10 +187,10 @@ class ObjectFolder:
                 return None
             found = self.inspect_lock(epoch)
             if found is not None:
-                return parse_reign(lock_in(self.path, epoch), epoch, *found)
+                return parse_epoch_record(lock_in(self.path, epoch), epoch, *found)
         raise RendezvousError(f"the lock files in {self.path} change too quickly to be read")
 
-    def reigns_still(self, epoch: int, peer: str, *, if_missing: bool = True) -> bool:
+    def still_reigns(self, epoch: int, peer: str, *, if_missing: bool = True) -> bool:
         """Whether there is no later epoch, and this one's holder, a peer, is not dead for certain.
 
         Where its lock was deleted, a peer that is connected to the holder knows better, unless

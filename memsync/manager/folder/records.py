@@ -14,7 +14,7 @@ Address = str | tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Reign:
+class EpochRecord:
     """What a lock file says about an epoch, and whether its holder lives."""
 
     epoch: int
@@ -26,19 +26,19 @@ class Reign:
     is_damaged: bool = False  # who holds it cannot be read; a living holder is about to mend that
 
 
-def parse_reign(path: Path, epoch: int, held: bool, text: bytes) -> Reign:
+def parse_epoch_record(path: Path, epoch: int, held: bool, text: bytes) -> EpochRecord:
     """What a lock file says about its epoch; raises `ProtocolError` like `check_protocol`."""
     content = decode(text) or {}
     if not held:
-        return Reign(epoch, False, str(content.get("id", "")), 0, "", 0)
+        return EpochRecord(epoch, False, str(content.get("id", "")), 0, "", 0)
     if isinstance(content.get("protocol"), int):
         check_protocol(content, path)
     try:
         address = to_address(content["address"])
         since = content.get("since", 0)
-        return Reign(epoch, True, content["id"], content["pid"], address, since)
+        return EpochRecord(epoch, True, content["id"], content["pid"], address, since)
     except (KeyError, ValueError):
-        return Reign(epoch, True, "", 0, "", 0, is_damaged=True)
+        return EpochRecord(epoch, True, "", 0, "", 0, is_damaged=True)
 
 
 def parse_rendezvous(path: Path, text: bytes) -> dict[str, Any]:

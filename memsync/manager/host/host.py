@@ -350,7 +350,7 @@ class Host:
         """Drop all that is attached or waits for it; the claim is closed by its owner."""
         for attached in list(self.attached.values()):
             attached.channel.shut_writing()
-            self.out.drop(attached, "the reign is over")
+            self.out.drop(attached, "the record is over")
         self._arrivals.close()
         self._platform.drop_selector(self._selector)
 

@@ -21,7 +21,7 @@ class Epochs(msgspec.Struct):
     """The host, and the last epochs with the version of their first entry."""
 
     host: str | None = None
-    reigns: list[tuple[int, int]] = []
+    epochs: list[tuple[int, int]] = []
 
 
 _decoder = msgspec.msgpack.Decoder(Epochs)
@@ -40,8 +40,8 @@ class EpochKind(Kind):
         """Note the host and where its epoch begins."""
         part: Epochs = state.parts[self.name]
         part.host = entry.body["host"]
-        part.reigns.append((entry.epoch, entry.version))
-        del part.reigns[:-_MAX_EPOCHS]
+        part.epochs.append((entry.epoch, entry.version))
+        del part.epochs[:-_MAX_EPOCHS]
 
     def encode(self, state: State) -> Epochs:
         """The part as it is."""
