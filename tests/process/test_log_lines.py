@@ -53,7 +53,7 @@ def test_each_change_of_state_has_one_line_and_a_write_has_none(
             client.patch({"$inc": {"n": 1}})
         assert lines(caplog) == before
     found = lines(caplog)
-    assert f"name={NAME} peer={peer}" in only(found, "standing for host")
+    assert f"name={NAME} peer={peer}" in only(found, "campaigning")
     assert f"name={NAME} peer={peer} epoch=1" in only(found, "host ")
     assert only(found, "attached").endswith(f"peer={other} pid={client.pid}")
     assert only(found, "handed over").endswith(f"to={other}")
@@ -76,7 +76,7 @@ def test_a_client_says_whom_it_follows_and_why_no_more(
         assert mem.get_status()["status"] == "host"
         found = lines(caplog)
     assert "reason=" in only(found, "looking for a host")
-    assert "next_epoch=2" in only(found, "standing for host")
+    assert "next_epoch=2" in only(found, "campaigning")
     assert "epoch=2" in only(found, "host ")
 
 

@@ -74,9 +74,7 @@ class Candidate:
         undo_server.pop_all()
         undo.callback(claim.close)
         undo.callback(self._joining.close)
-        log.info(
-            "standing for host %s next_epoch=%s granted=%s", ctx, epoch, self._grant is not None
-        )
+        log.info("campaigning %s next_epoch=%s granted=%s", ctx, epoch, self._grant is not None)
         return claim
 
     def _listen(self, address: Address) -> MemSyncServer:

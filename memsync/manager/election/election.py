@@ -70,19 +70,19 @@ class Election:
         if record is None or not record.held:
             if ctx.options.client_only:
                 return None
-            return (yield from self._succeed(record))
+            return (yield from self._campaign_after(record))
         grant = self._take_grant(record)
         if grant is not None:
             return (yield from self._campaign(grant.epoch, grant))
         if ctx.host_hangs(record.epoch):
             if not self._may_depose():
                 return None
-            return (yield from self._succeed(record))
+            return (yield from self._campaign_after(record))
         if record.is_damaged:
             return None
         return (yield from self._join(record, deadline))
 
-    def _succeed(self, record: EpochRecord | None) -> Task[Role | None]:
+    def _campaign_after(self, record: EpochRecord | None) -> Task[Role | None]:
         """Campaign for the epoch after a reign that is over, or hangs, if this peer may."""
         ctx = self._ctx
         last = record.epoch if record is not None else 0
