@@ -19,7 +19,7 @@ from memsync.replication.codec import decode as parse
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
 from memsync.replication.log import Log
 from memsync.replication.pending import PendingWrite
-from memsync.replication.recovery import Recovery
+from memsync.replication.recovery_reports import RecoveryReports
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
 
@@ -181,7 +181,7 @@ class Reigns(RuleBasedStateMachine):
             client.read({"nothing": 0, "half": len(client.inbox) // 2}.get(drained, BIG))
             client.replica.drop_parts()
         frozen = data.draw(st.sampled_from([None, *PEERS])) if self.some_freeze else None
-        recovery = Recovery("new", (0, 0), set(self.clients))
+        recovery = RecoveryReports("new", (0, 0), set(self.clients))
         for name, client in self.clients.items():
             if name != frozen:
                 recovery.report(name, client.replica.pair)

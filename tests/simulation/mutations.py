@@ -25,7 +25,7 @@ from memsync.replication import (
     conflicts,
     log,
     pending,
-    recovery,
+    recovery_reports,
     replica,
     sequencer,
     sessions,
@@ -326,7 +326,7 @@ def a_newcomer_is_let_in_although_all_places_are_taken(stack: ExitStack) -> None
 
 @_mutation
 def the_worst_state_is_taken(stack: ExitStack) -> None:
-    """Recovery goes on with the candidate's own."""
+    """RecoveryReports goes on with the candidate's own."""
 
     def make(_: Any) -> Any:
         def mutant(self: Any) -> Any:
@@ -334,7 +334,7 @@ def the_worst_state_is_taken(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, recovery.Recovery, "best", make)
+    _replace(stack, recovery_reports.RecoveryReports, "best", make)
 
 
 @_mutation

@@ -1,8 +1,8 @@
-"""Recovery: how a candidate gathers the best state there is, before it opens.
+"""RecoveryReports: how a candidate gathers the best state there is, before it opens.
 
 Each peer that lived when the lock was taken and may hold something reports by attaching, after it
 fenced its old link; the candidate waits until all have, or are dead, or the time is over. What the
-reports mean is `replication.recovery`'s matter.
+reports mean is `replication.recovery_reports`'s matter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...errors import HostUnresponsiveError, ProtocolError
 from ...replication.codec import HEADER, frame
 from ...replication.entries import Entry, SnapshotPart
 from ...replication.membership import Members, member_in_file
-from ...replication.recovery import Pair, Recovery
+from ...replication.recovery_reports import Pair, RecoveryReports
 from ..context import PeerContext
 from ..host.claim import Deposed, EpochClaim
 from ..host.joining import JoiningPeers
@@ -46,7 +46,7 @@ class Gathering:
         # Nor may a member be passed over whose file somebody has deleted.
         members = [peer for peer in ctx.participant.state.members if peer not in self.living]
         holders |= {peer for peer in members if folder.is_alive(peer) is None}
-        self._recovery = Recovery(ctx.id, replica.pair, holders, replica.network)
+        self._reports = RecoveryReports(ctx.id, replica.pair, holders, replica.network)
         self._patience = ctx.options.network.recovery  # seconds left to wait for the silent
         self._next_mending = self._platform.monotonic() + ctx.timing.repair_check
         self._has_waited = False  # for survivors of a later epoch
@@ -77,7 +77,7 @@ class Gathering:
         """
         yield from self._collect()
         while True:
-            peer, pair = self._recovery.best()
+            peer, pair = self._reports.best()
             if self._may_be_behind(pair):
                 self._survivors_patience = self._ctx.options.network.recovery
                 yield from self._collect()
@@ -86,7 +86,7 @@ class Gathering:
                 break
             if (yield from self._fetch(peer)):
                 replica = self._participant.replica
-                self._recovery.advanced(replica.pair, replica.network)
+                self._reports.advanced(replica.pair, replica.network)
             else:
                 self._forget(peer)
                 yield from self._collect()
@@ -102,7 +102,7 @@ class Gathering:
 
     def unheard(self) -> Members:
         """The living that were not heard: they may be members of which this peer does not know."""
-        silent = self._recovery.silent
+        silent = self._reports.silent
         living = self._ctx.place.folder.living_peers() if silent else {}
         return {
             peer: member_in_file(peer, content)
@@ -111,7 +111,7 @@ class Gathering:
         }
 
     def _conclude(self, pair: Pair) -> None:
-        folder, silent = self._ctx.place.folder, self._recovery.silent
+        folder, silent = self._ctx.place.folder, self._reports.silent
         # A living peer makes a deleted file again, so one without a file has left by now.
         alive = sorted(peer for peer in silent if folder.is_alive(peer))
         holds_nothing = pair == (0, 0) and not self._state.version
@@ -144,16 +144,16 @@ class Gathering:
             self._check()
             while self._joining:
                 self._replace(*self._joining.take())
-            for peer in self._recovery.silent:
+            for peer in self._reports.silent:
                 if folder.is_alive(peer) is False:
-                    self._recovery.lost(peer)
+                    self._reports.lost(peer)
                     self.living.discard(peer)
             now = self._platform.monotonic()
             awake, looked_at = min(now - looked_at, timing.awake), now
             if self._survivors_patience > 0:
                 self._survivors_patience -= awake
                 self._expect_survivors()
-            elif not self._recovery.silent or self._patience <= 0:
+            elif not self._reports.silent or self._patience <= 0:
                 return
             else:
                 self._patience -= awake
@@ -165,7 +165,7 @@ class Gathering:
             if content.get("epoch") != 0 and not is_known:
                 self._pids[peer] = content.get("pid")
                 self.living.add(peer)
-                self._recovery.expect(peer)
+                self._reports.expect(peer)
 
     def _check(self) -> None:
         """Go on living, if it is for this peer to go on."""
@@ -187,18 +187,18 @@ class Gathering:
         self._reported[peer] = (channel, hello)
         self.living.add(peer)
         self._pids[peer] = hello.pid
-        self._recovery.report(peer, (hello.epoch, hello.version), hello.network)
+        self._reports.report(peer, (hello.epoch, hello.version), hello.network)
 
     def _forget(self, peer: str) -> None:
         channel, _ = self._reported.pop(peer)
         channel.close()
         if self._ctx.place.folder.is_alive(peer) is not False:
-            self._recovery.expect(peer)
+            self._reports.expect(peer)
             self._broke_off[peer] += 1
             if self._broke_off[peer] <= self._ctx.timing.breaks:
                 self._patience = self._ctx.options.network.recovery
         else:
-            self._recovery.lost(peer)
+            self._reports.lost(peer)
             self.living.discard(peer)
 
     # -- the best state --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Recovery: who is waited for, and whose state is taken."""
+"""RecoveryReports: who is waited for, and whose state is taken."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsync.replication.recovery import Recovery
+from memsync.replication.recovery_reports import RecoveryReports
 
 
 def test_alone_the_candidate_has_the_best_there_is() -> None:
-    recovery = Recovery("me", (2, 5), set())
+    recovery = RecoveryReports("me", (2, 5), set())
     assert recovery.best() == ("me", (2, 5))
     assert recovery.silent == set()
 
 
 def test_nobody_is_taken_who_holds_only_as_much() -> None:
-    recovery = Recovery("me", (2, 5), {"a", "b"})
+    recovery = RecoveryReports("me", (2, 5), {"a", "b"})
     recovery.report("a", (2, 5))
     recovery.report("b", (1, 900))
     assert recovery.best() == ("me", (2, 5))
 
 
 def test_the_greatest_pair_wins_the_epoch_before_the_version() -> None:
-    recovery = Recovery("me", (0, 0), {"a", "b", "c"})
+    recovery = RecoveryReports("me", (0, 0), {"a", "b", "c"})
     recovery.report("a", (1, 900))
     recovery.report("b", (2, 7))
     recovery.report("c", (2, 6))
@@ -31,7 +31,7 @@ def test_the_greatest_pair_wins_the_epoch_before_the_version() -> None:
 
 
 def test_who_has_reported_or_is_lost_is_not_waited_for() -> None:
-    recovery = Recovery("me", (0, 0), {"a", "b", "c"})
+    recovery = RecoveryReports("me", (0, 0), {"a", "b", "c"})
     recovery.report("a", (1, 1))
     recovery.lost("b")
     assert recovery.silent == {"c"}
@@ -40,7 +40,7 @@ def test_who_has_reported_or_is_lost_is_not_waited_for() -> None:
 
 
 def test_a_lost_peers_report_counts_no_more() -> None:
-    recovery = Recovery("me", (1, 1), {"a"})
+    recovery = RecoveryReports("me", (1, 1), {"a"})
     recovery.report("a", (1, 9))
     recovery.lost("a")
     recovery.lost("a")
@@ -48,7 +48,7 @@ def test_a_lost_peers_report_counts_no_more() -> None:
 
 
 def test_a_peer_that_lost_its_link_but_lives_is_waited_for_again() -> None:
-    recovery = Recovery("me", (1, 1), {"a"})
+    recovery = RecoveryReports("me", (1, 1), {"a"})
     recovery.report("a", (1, 9))
     recovery.expect("a")
     assert recovery.silent == {"a"}
@@ -58,13 +58,13 @@ def test_a_peer_that_lost_its_link_but_lives_is_waited_for_again() -> None:
 
 
 def test_a_peer_nobody_expected_may_report() -> None:
-    recovery = Recovery("me", (1, 1), set())
+    recovery = RecoveryReports("me", (1, 1), set())
     recovery.report("late", (1, 2))
     assert recovery.best() == ("late", (1, 2))
 
 
 def test_once_level_with_the_best_the_candidate_is_the_best() -> None:
-    recovery = Recovery("me", (1, 1), {"a"})
+    recovery = RecoveryReports("me", (1, 1), {"a"})
     recovery.report("a", (1, 9))
     recovery.advanced((1, 9))
     assert recovery.best() == ("me", (1, 9))
@@ -75,7 +75,7 @@ pairs = st.tuples(st.integers(0, 3), st.integers(0, 5))
 
 @given(pairs, st.dictionaries(st.sampled_from("abcdef"), pairs))
 def test_the_best_is_at_least_what_anybody_reported(own, reports) -> None:
-    recovery = Recovery("me", own, set(reports))
+    recovery = RecoveryReports("me", own, set(reports))
     for peer, pair in reports.items():
         recovery.report(peer, pair)
     peer, pair = recovery.best()
@@ -101,7 +101,7 @@ A, B = "018b-early", "018c-late"
     ],
 )
 def test_of_several_networks_the_one_founded_first_counts(own, reports, best) -> None:
-    recovery = Recovery("me", own[1], set(reports), own[0])
+    recovery = RecoveryReports("me", own[1], set(reports), own[0])
     for peer, (network, pair) in reports.items():
         recovery.report(peer, pair, network)
     pair = own[1] if best == "me" else reports[best][1]

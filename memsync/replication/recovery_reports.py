@@ -1,9 +1,9 @@
 """Who has what, before a new host opens.
 
-A candidate knows from the folder which peers live. Each of them reports the last pair
-``(epoch, version)`` it holds, after it fenced its old link, so nothing can be added to it later.
-The best pair is the greatest: an acknowledged write is at its writer or at another peer, within the
-pair of at least one of them. Recovery is complete when every living peer has reported or has died;
+A candidate knows from the folder which peers live. Each of them reports the last pair ``(epoch,
+version)`` it holds, after it fenced its old link, so nothing can be added to it later. The best
+pair is the greatest: an acknowledged write is at its writer or at another peer, within the pair of
+at least one of them. RecoveryReports is complete when every living peer has reported or has died;
 the candidate may open earlier only when the wait is over, and never with an object of its own
 making while somebody that holds the object is silent.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 Pair = tuple[int, int]
 
 
-class Recovery:
+class RecoveryReports:
     """The reports of one recovery; `expected` are the living peers besides the candidate."""
 
     def __init__(self, candidate: str, pair: Pair, expected: set[str], network: str = "") -> None:
