@@ -13,8 +13,7 @@ from unittest import mock
 
 from memsync.document import CopyOnWrite
 from memsync.manager.client import link
-from memsync.manager.election import election
-from memsync.manager.election import recovery as gathering
+from memsync.manager.election import election, recovery
 from memsync.manager.folder import folder
 from memsync.manager.host import claim, host, ordering
 from memsync.manager.host import fanout as outgoing
@@ -140,7 +139,7 @@ def a_host_opens_without_recovery(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, gathering.Gathering, "_collect", make)
+    _replace(stack, recovery.Recovery, "_collect", make)
 
 
 @_mutation
@@ -156,7 +155,7 @@ def a_newcomer_serves_its_default(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, gathering.Gathering, "run", make)
+    _replace(stack, recovery.Recovery, "run", make)
 
 
 @_mutation
@@ -507,4 +506,4 @@ def a_peer_is_kept_for_long_by_a_host_that_hangs(stack: ExitStack) -> None:
 @_mutation
 def a_newcomer_does_not_wait_for_those_without_files(stack: ExitStack) -> None:
     """All files were deleted, the host died, and a newcomer began a new object."""
-    _replace(stack, gathering.Gathering, "_expect_survivors", lambda _: lambda self: None)
+    _replace(stack, recovery.Recovery, "_expect_survivors", lambda _: lambda self: None)

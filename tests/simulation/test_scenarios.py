@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memsync.manager.election import recovery as gathering
+from memsync.manager.election import recovery
 
 from . import workload
 from .process import Process
@@ -111,7 +111,7 @@ def test_a_source_that_breaks_off_may_come_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There was no patience left, so the candidate opened without the best state."""
-    fetch, broken = gathering.Gathering._fetch, []
+    fetch, broken = recovery.Recovery._fetch, []
 
     def breaks_off(self: Any, peer: str) -> Any:
         if broken:
@@ -120,7 +120,7 @@ def test_a_source_that_breaks_off_may_come_again(
         self._patience = 0.0
         return False
 
-    monkeypatch.setattr(gathering.Gathering, "_fetch", breaks_off)
+    monkeypatch.setattr(recovery.Recovery, "_fetch", breaks_off)
     scene, late, writer = behind(stage, 0.6)
     scene.until(lambda: late.hosts)
     assert broken == [writer.participant.id]

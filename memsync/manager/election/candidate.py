@@ -21,7 +21,7 @@ from ..proxy import DocumentProxy
 from ..states import PeerEvent
 from ..transport.messages import Grant
 from ..transport.server import MemSyncServer, Serving
-from .recovery import Gathering
+from .recovery import Recovery
 
 log = logging.getLogger("memsync.election")
 
@@ -100,17 +100,17 @@ class Candidate:
         ctx = self._ctx
         ctx.place.state_epoch(self._epoch)
         claim.server.start()
-        gathering = Gathering(ctx, claim, self._joining)
-        undo.callback(gathering.close)
+        recovery = Recovery(ctx, claim, self._joining)
+        undo.callback(recovery.close)
         if self._grant is None:
-            yield from gathering.run()
+            yield from recovery.run()
         claim.look()
         if claim.deposed or ctx.participant.state.epoch >= self._epoch:
             raise Deposed
         host = Host(ctx, claim, self._joining)
         undo.callback(host.let_go)
-        host.open(gathering.living, self._successor_of(), gathering.unheard())
-        for channel, hello in gathering.take_reported():
+        host.open(recovery.living, self._successor_of(), recovery.unheard())
+        for channel, hello in recovery.take_reported():
             host.admit(channel, hello)
         return host
 

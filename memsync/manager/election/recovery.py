@@ -26,7 +26,7 @@ from ..transport.messages import Fetch, Hello, Source, parse
 log = logging.getLogger("memsync.election")
 
 
-class Gathering:
+class Recovery:
     """A candidate's recovery: reports in, the best state fetched."""
 
     def __init__(self, ctx: PeerContext, claim: EpochClaim, joining: JoiningPeers) -> None:
