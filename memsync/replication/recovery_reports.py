@@ -22,12 +22,12 @@ class RecoveryReports:
     def __init__(self, candidate: str, pair: Pair, expected: set[str], network: str = "") -> None:
         self._candidate = candidate
         self._held: dict[str, tuple[str, Pair]] = {candidate: (network, pair)}
-        self._silent = set(expected)
+        self._unreported = set(expected)
 
     @property
-    def silent(self) -> set[str]:
+    def unreported(self) -> set[str]:
         """The living peers that have not reported."""
-        return set(self._silent)
+        return set(self._unreported)
 
     @property
     def networks(self) -> set[str]:
@@ -37,17 +37,17 @@ class RecoveryReports:
     def report(self, peer: str, pair: Pair, network: str = "") -> None:
         """A peer tells what it holds, and of which network; "" where that is nothing."""
         self._held[peer] = network, pair
-        self._silent.discard(peer)
+        self._unreported.discard(peer)
 
     def lost(self, peer: str) -> None:
         """A peer has died, or its link has broken: it counts no more unless it reports again."""
         self._held.pop(peer, None)
-        self._silent.discard(peer)
+        self._unreported.discard(peer)
 
     def expect(self, peer: str) -> None:
         """A peer lives that has not reported, or whose link has broken: it is waited for."""
         self._held.pop(peer, None)
-        self._silent.add(peer)
+        self._unreported.add(peer)
 
     def best(self) -> tuple[str, Pair]:
         """The peer with the greatest pair; the candidate itself when nobody holds more."""

@@ -12,7 +12,7 @@ from memsync.replication.recovery_reports import RecoveryReports
 def test_alone_the_candidate_has_the_best_there_is() -> None:
     recovery = RecoveryReports("me", (2, 5), set())
     assert recovery.best() == ("me", (2, 5))
-    assert recovery.silent == set()
+    assert recovery.unreported == set()
 
 
 def test_nobody_is_taken_who_holds_only_as_much() -> None:
@@ -34,9 +34,9 @@ def test_who_has_reported_or_is_lost_is_not_waited_for() -> None:
     recovery = RecoveryReports("me", (0, 0), {"a", "b", "c"})
     recovery.report("a", (1, 1))
     recovery.lost("b")
-    assert recovery.silent == {"c"}
-    recovery.silent.clear()  # a copy
-    assert recovery.silent == {"c"}
+    assert recovery.unreported == {"c"}
+    recovery.unreported.clear()  # a copy
+    assert recovery.unreported == {"c"}
 
 
 def test_a_lost_peers_report_counts_no_more() -> None:
@@ -51,7 +51,7 @@ def test_a_peer_that_lost_its_link_but_lives_is_waited_for_again() -> None:
     recovery = RecoveryReports("me", (1, 1), {"a"})
     recovery.report("a", (1, 9))
     recovery.expect("a")
-    assert recovery.silent == {"a"}
+    assert recovery.unreported == {"a"}
     assert recovery.best() == ("me", (1, 1))
     recovery.report("a", (1, 9))
     assert recovery.best() == ("a", (1, 9))

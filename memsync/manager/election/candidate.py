@@ -109,7 +109,7 @@ class Candidate:
             raise Deposed
         host = Host(ctx, claim, self._joining)
         undo.callback(host.let_go)
-        host.open(recovery.living, self._successor_of(), recovery.unheard())
+        host.open(recovery.living, self._successor_of(), recovery.unreported())
         for channel, hello in recovery.take_reported():
             host.admit(channel, hello)
         return host

@@ -47,7 +47,7 @@ class Recovery:
         members = [peer for peer in ctx.participant.state.members if peer not in self.living]
         holders |= {peer for peer in members if folder.is_alive(peer) is None}
         self._reports = RecoveryReports(ctx.id, replica.pair, holders, replica.network)
-        self._patience = ctx.options.network.recovery  # seconds left to wait for the silent
+        self._patience = ctx.options.network.recovery  # seconds left to wait for the unreported
         self._next_mending = self._platform.monotonic() + ctx.timing.repair_check
         self._has_waited = False  # for survivors of a later epoch
         self._broke_off: Counter[str] = Counter()  # sources that were given time to come again
@@ -100,20 +100,20 @@ class Recovery:
         has_waited, self._has_waited = self._has_waited, True
         return not has_waited and 0 < pair[0] < self._ctx.place.folder.last_opened()
 
-    def unheard(self) -> Members:
+    def unreported(self) -> Members:
         """The living that were not heard: they may be members of which this peer does not know."""
-        silent = self._reports.silent
-        living = self._ctx.place.folder.living_peers() if silent else {}
+        unreported = self._reports.unreported
+        living = self._ctx.place.folder.living_peers() if unreported else {}
         return {
             peer: member_in_file(peer, content)
             for peer, content in living.items()
-            if peer in silent and peer not in self._state.members
+            if peer in unreported and peer not in self._state.members
         }
 
     def _conclude(self, pair: Pair) -> None:
-        folder, silent = self._ctx.place.folder, self._reports.silent
+        folder, unreported = self._ctx.place.folder, self._reports.unreported
         # A living peer makes a deleted file again, so one without a file has left by now.
-        alive = sorted(peer for peer in silent if folder.is_alive(peer))
+        alive = sorted(peer for peer in unreported if folder.is_alive(peer))
         holds_nothing = pair == (0, 0) and not self._state.version
         if alive and holds_nothing:
             names = ", ".join(f"{peer} (process {self._pids.get(peer)})" for peer in alive)
@@ -122,8 +122,8 @@ class Recovery:
                 "continue or end that process, then start again",
                 pid=self._pids.get(alive[0]),
             )
-        if silent:
-            missing = ",".join(f"{peer}:{self._pids.get(peer)}" for peer in sorted(silent))
+        if unreported:
+            missing = ",".join(f"{peer}:{self._pids.get(peer)}" for peer in sorted(unreported))
             log.warning("opening without all reports %s missing=%s", self._ctx, missing)
         if holds_nothing:
             self._participant.bootstrap(self._platform.new_network())
@@ -144,7 +144,7 @@ class Recovery:
             self._check()
             while self._joining:
                 self._replace(*self._joining.take())
-            for peer in self._reports.silent:
+            for peer in self._reports.unreported:
                 if folder.is_alive(peer) is False:
                     self._reports.lost(peer)
                     self.living.discard(peer)
@@ -153,7 +153,7 @@ class Recovery:
             if self._survivors_patience > 0:
                 self._survivors_patience -= awake
                 self._expect_survivors()
-            elif not self._reports.silent or self._patience <= 0:
+            elif not self._reports.unreported or self._patience <= 0:
                 return
             else:
                 self._patience -= awake

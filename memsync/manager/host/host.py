@@ -70,7 +70,7 @@ class Host:
 
     # -- opening (driver) ------------------------------------------------------------------------
 
-    def open(self, living: set[str], granted_by: str | None, unheard: Members) -> None:
+    def open(self, living: set[str], granted_by: str | None, unreported: Members) -> None:
         """Begin the epoch: its first entry, the dead leave, this peer is a member.
 
         The host that stops and has granted this epoch leaves as well. Raises `MaxWritersError` when
@@ -78,7 +78,7 @@ class Host:
         """
         ctx, participant, ordering = self._ctx, self._participant, self.ordering
         own = ctx.member()
-        gone = self._presence.begin(own, living, granted_by, unheard)
+        gone = self._presence.begin(own, living, granted_by, unreported)
         self.claim.mark(is_open=True)
         self.claim.look()  # the last thing before this copy goes on by itself
         if self.claim.deposed:

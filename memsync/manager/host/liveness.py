@@ -34,19 +34,19 @@ class Presence:
         self._unheard: Members = {}  # living, perhaps members: their places
 
     def begin(
-        self, own: dict[str, Any], living: set[str], granted_by: str | None, unheard: Members
+        self, own: dict[str, Any], living: set[str], granted_by: str | None, unreported: Members
     ) -> list[str]:
         """The reign begins: returns the members that have gone, for the host to take out.
 
-        Who lives, but was `unheard`, keeps the place that it may have had. Raises `MaxWritersError`
-        when this peer (`own`) is a newcomer for whom there is no place.
+        Who lives, but was `unreported`, keeps the place that it may have had. Raises
+        `MaxWritersError` when this peer (`own`) is a newcomer for whom there is no place.
         """
         members = self._state.members
         gone = [peer for peer in members if self._is_gone(peer, living, granted_by)]
         if self._ctx.id not in members:
             present = {peer: member for peer, member in members.items() if peer not in gone}
-            check_room({**unheard, **present}, own)
-        self._unheard = unheard
+            check_room({**unreported, **present}, own)
+        self._unheard = unreported
         return gone
 
     def _is_gone(self, peer: str, living: set[str], granted_by: str | None) -> bool:
