@@ -44,7 +44,7 @@ def get_busy(mem: MemSync[Any]) -> None:
 
 
 def stay_host(mem: MemSync[Any]) -> None:
-    mem._engine.ctx.no_relief_before = math.inf
+    mem._engine.ctx.no_step_down_before = math.inf
 
 
 def write_for(mem: MemSync[Any], seconds: float) -> list[float]:

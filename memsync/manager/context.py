@@ -28,11 +28,11 @@ class Stopped(Exception):
 class PeerContext:
     """One peer between its start and its stop."""
 
-    MUTABLE: ClassVar[frozenset[str]] = frozenset({"stopping", "no_relief_before"})
+    MUTABLE: ClassVar[frozenset[str]] = frozenset({"stopping", "no_step_down_before"})
 
     stopping: bool
     """Set once, by whoever has the peer stop."""
-    no_relief_before: float
+    no_step_down_before: float
     """Monotonic seconds; set by a host that hands over, and by a host that took over."""
 
     def __init__(
@@ -52,7 +52,7 @@ class PeerContext:
         self.states = PeerStates()
         self.lease = lease
         self.stopping = False
-        self.no_relief_before = 0.0
+        self.no_step_down_before = 0.0
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self.__dict__ and name not in self.MUTABLE:

@@ -121,5 +121,5 @@ class Candidate:
             return None
         if self._grant.leaves:
             return ctx.participant.state.host
-        ctx.no_relief_before = ctx.platform.monotonic() + ctx.timing.step_down_pause
+        ctx.no_step_down_before = ctx.platform.monotonic() + ctx.timing.step_down_pause
         return None

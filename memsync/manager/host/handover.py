@@ -49,7 +49,7 @@ class HandOver:
         """Let this peer take the next epoch, and wait until it has; the host stays in the group."""
         self._begin()
         now = self._platform.monotonic()
-        self._ctx.no_relief_before = now + self._ctx.timing.step_down_pause
+        self._ctx.no_step_down_before = now + self._ctx.timing.step_down_pause
         successor = self._out.attached.get(peer)
         if successor is not None and not successor.lags:
             yield from self._grant(successor, now + self._ctx.timing.successor, leaves=False)

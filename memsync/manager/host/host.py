@@ -34,7 +34,7 @@ from .handover import HandOver
 from .joining import JoiningPeers
 from .liveness import Presence
 from .ordering import Ordering
-from .step_down import Relief
+from .step_down import StepDown
 
 log = logging.getLogger("memsync.host")
 
@@ -66,7 +66,7 @@ class Host:
         self.ordering = Ordering(ctx, claim.epoch, self.out, self._presence.remove_dead)
         self._admission = Admission(ctx, claim, self.out, self.ordering, self._presence)
         self.hand_over = HandOver(ctx, claim, self.out, self.ordering, self.round)
-        self._relief = Relief(ctx, self.out)
+        self._step_down = StepDown(ctx, self.out)
 
     # -- opening (driver) ------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class Host:
         next_look = next_mending = now + poll
         while not ctx.stopping:
             next_event = min(next_look, next_mending, self.claim.next_beat)
-            next_event = min(next_event, writer.next_deadline(), self._relief.next_look)
+            next_event = min(next_event, writer.next_deadline(), self._step_down.next_look)
             yield from self.round(max(next_event - now, 0))
             if self.claim.is_lost():
                 return "deposed"
@@ -133,9 +133,9 @@ class Host:
                 next_mending = now + poll
                 self._participant.replica.forget_encoding()
                 ctx.place.try_to_mend(self.claim.mend_as_host)
-            self._relief.look(now)
-            if self._relief.successor is not None:
-                return self._relief.reason
+            self._step_down.look(now)
+            if self._step_down.successor is not None:
+                return self._step_down.reason
         return "stopped"
 
     def round(self, timeout: float) -> Task[None]:
@@ -149,9 +149,9 @@ class Host:
             timeout = 0
         if ordering.unpushed:
             timeout = min(timeout, self._ctx.timing.stall / 4)  # to see in time who takes nothing
-        self._relief.lag.wait_begins()
+        self._step_down.lag.wait_begins()
         events: Ready = yield Select(self._selector, timeout)
-        self._relief.lag.wait_ended()
+        self._step_down.lag.wait_ended()
         if (events or ordering.inbox) and self.claim.is_lost():
             return
         self._take_in(events)
@@ -185,7 +185,7 @@ class Host:
                 self._receive(attached)
 
     def _receive(self, attached: Attached) -> None:
-        self._relief.asked()
+        self._step_down.asked()
         try:
             for body in attached.channel.receive():
                 self._handle(attached, parse(body))
@@ -207,7 +207,7 @@ class Host:
             case Ping():
                 self.out.answer(attached, frame(Pong(message.token)))
             case Pong() if message.token:
-                self._relief.answered(attached.peer, message.token)
+                self._step_down.answered(attached.peer, message.token)
             case Pong():
                 attached.round_trip = self._platform.monotonic() - attached.ping_at
                 with self._ponged:
@@ -355,8 +355,8 @@ class Host:
         self._platform.drop_selector(self._selector)
 
     def _hand_over(self) -> Task[None]:
-        if not self._ctx.stopping and self._relief.successor is not None:
-            yield from self.hand_over.to(self._relief.successor)
+        if not self._ctx.stopping and self._step_down.successor is not None:
+            yield from self.hand_over.to(self._step_down.successor)
             return
         yield from self._say_good_bye()
         yield from self.hand_over.to_anybody()

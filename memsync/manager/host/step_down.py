@@ -18,7 +18,7 @@ from .fanout import Attached, Outgoing
 from .loop_lag import Lag
 
 
-class Relief:
+class StepDown:
     """Whether a host is to be relieved, and by whom (driver only)."""
 
     def __init__(self, ctx: PeerContext, out: Outgoing) -> None:
@@ -51,7 +51,7 @@ class Relief:
     def look(self, now: float) -> None:
         """Search for a successor if one is needed (monotonic seconds)."""
         # An idle process that measures loses its sleep, and nobody else waits for it.
-        if self._ctx.no_relief_before <= now < self._interest_until:
+        if self._ctx.no_step_down_before <= now < self._interest_until:
             self.lag.watch(now)
         else:
             self.lag.rest()
@@ -98,11 +98,11 @@ class Relief:
         able = able_to_host(self._state.members, self._out)
         dedicated = [each for each in able if is_dedicated(self._state.members, each.peer)]
         if dedicated:
-            self.reason = "relieved by a dedicated host"
+            self.reason = "stepped down for a dedicated host"
             return dedicated  # without a pause: it does not give the role back
-        if now < self._ctx.no_relief_before:
+        if now < self._ctx.no_step_down_before:
             return []
-        self.reason = "relieved, because its process is busy"
+        self.reason = "stepped down, because its process is busy"
         return able if self.lag.is_busy else []
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from memsync.manager.host.fanout import Attached
 from memsync.manager.host.loop_lag import Lag
-from memsync.manager.host.step_down import Relief
+from memsync.manager.host.step_down import StepDown
 from memsync.manager.platform.platform import Platform
 from memsync.manager.timing import TIMING
 from memsync.manager.transport.messages import Ping, parse
@@ -146,7 +146,7 @@ def test_a_dedicated_host_founds_with_its_own_data(cluster: Cluster) -> None:
 
 
 class Group:
-    """A host's group as `Relief` sees it, with a clock of its own and a lag at will."""
+    """A host's group as `StepDown` sees it, with a clock of its own and a lag at will."""
 
     def __init__(self, **own: bool) -> None:
         self.now, self.trips = 0.0, {}
@@ -161,11 +161,11 @@ class Group:
             platform=SimpleNamespace(monotonic=lambda: self.now, waits=lambda: None),
             participant=SimpleNamespace(state=SimpleNamespace(members=members)),
             timing=TIMING,
-            no_relief_before=0.0,
+            no_step_down_before=0.0,
         )
         self.attached: dict[str, Attached] = {}
         self._answers: list[tuple[float, str, int]] = []
-        self.relief = Relief(self.ctx, SimpleNamespace(attached=self.attached, answer=self._ping))
+        self.relief = StepDown(self.ctx, SimpleNamespace(attached=self.attached, answer=self._ping))
 
     def _ping(self, attached: Attached, encoded: bytes) -> None:
         message = parse(encoded[HEADER:])
@@ -186,18 +186,18 @@ class Group:
         """Let time pass; returns the peers that were pinged meanwhile."""
         self.pinged = []
         end = self.now + seconds
-        while self.now < end and self.relief.successor is None:
-            until = max(min(self.relief.next_look, end, self.now + 0.03), self.now + 0.0002)
-            self.relief.lag.wait_begins()
+        while self.now < end and self.step_down.successor is None:
+            until = max(min(self.step_down.next_look, end, self.now + 0.03), self.now + 0.0002)
+            self.step_down.lag.wait_begins()
             self.now = until + (lag if until - self.now > 0.0002 else 0.0)
-            self.relief.lag.wait_ended()
+            self.step_down.lag.wait_ended()
             for answer in sorted(self._answers):
                 if answer[0] <= self.now:
                     self._answers.remove(answer)
-                    self.relief.answered(*answer[1:])
+                    self.step_down.answered(*answer[1:])
             if asked:
-                self.relief.asked()
-            self.relief.look(self.now)
+                self.step_down.asked()
+            self.step_down.look(self.now)
         return set(self.pinged)
 
 
@@ -210,14 +210,14 @@ def test_an_idle_host_and_a_host_without_requests_ping_nobody() -> None:
     assert not group.go_on(20)
     assert not group.go_on(10, asked=False)
     assert not group.go_on(20, lag=0.005, asked=False)
-    assert group.relief.next_look == float("inf")
+    assert group.step_down.next_look == float("inf")
 
 
 def test_a_busy_host_chooses_the_fastest_of_those_that_may_host_and_keep_up() -> None:
     group = Group()
     group.attach("client only", "lagging", one=0.001, two=0.0005)
     assert group.go_on(1, lag=0.005) == {"one", "two"}
-    assert group.relief.successor == "two"
+    assert group.step_down.successor == "two"
     assert group.now < 1
 
 
@@ -226,11 +226,11 @@ def test_peers_that_answer_late_or_never_or_once_in_a_while_are_not_chosen() -> 
     group.attach("one", two=0.006)
     assert group.go_on(5, lag=0.005) == {"one", "two"}
     group.trips["two"] = 0.0005
-    while not group.relief._quick["two"]:
+    while not group.step_down._quick["two"]:
         group.go_on(0.001, lag=0.005)
     group.trips["two"] = 0.006
     group.go_on(5, lag=0.005)
-    assert group.relief.successor is None
+    assert group.step_down.successor is None
 
 
 def test_a_host_that_is_not_busy_any_more_pings_nobody() -> None:
@@ -244,9 +244,9 @@ def test_a_host_that_is_not_busy_any_more_pings_nobody() -> None:
 def test_a_dedicated_host_hosts_at_once_however_late_it_answers() -> None:
     group = Group()
     group.attach(*EVERYBODY, dedicated=0.02)
-    group.ctx.no_relief_before = 10.0
+    group.ctx.no_step_down_before = 10.0
     assert group.go_on(0.1, asked=False) == {"dedicated"}
-    assert group.relief.successor == "dedicated"
+    assert group.step_down.successor == "dedicated"
 
 
 def test_a_dedicated_host_is_the_only_one_that_is_pinged_and_pings_nobody_itself() -> None:
@@ -269,7 +269,7 @@ def test_a_stutter_is_no_lag() -> None:
 def test_after_a_hand_over_a_pause_follows() -> None:
     group = Group()
     group.attach(*EVERYBODY)
-    group.ctx.no_relief_before = TIMING.step_down_pause
+    group.ctx.no_step_down_before = TIMING.step_down_pause
     assert not group.go_on(TIMING.step_down_pause - 0.1, lag=0.005)
     assert group.go_on(1, lag=0.005)
 
