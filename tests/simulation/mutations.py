@@ -15,10 +15,9 @@ from memsync.document import CopyOnWrite
 from memsync.manager.client import link
 from memsync.manager.election import election, recovery
 from memsync.manager.folder import folder
-from memsync.manager.host import claim, host, ordering
+from memsync.manager.host import claim, host, liveness, ordering
 from memsync.manager.host import fanout as outgoing
 from memsync.manager.host import handover as hand_over
-from memsync.manager.host import liveness as presence
 from memsync.manager.platform import platform
 from memsync.replication import (
     conflicts,
@@ -320,7 +319,7 @@ def a_host_acknowledges_its_own_write_before_it_is_pushed(stack: ExitStack) -> N
 @_mutation
 def a_newcomer_is_let_in_although_all_places_are_taken(stack: ExitStack) -> None:
     """The limit of writers is not looked at."""
-    _replace(stack, presence, "check_room", lambda _: lambda members, newcomer: None)
+    _replace(stack, liveness, "check_room", lambda _: lambda members, newcomer: None)
 
 
 @_mutation

@@ -18,7 +18,7 @@ from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import PROTOCOL, Confirm, Hello, Refused, Welcome
 from .claim import EpochClaim
 from .fanout import Attached, Outgoing
-from .liveness import Presence
+from .liveness import MemberLiveness
 from .ordering import Ordering
 
 log = logging.getLogger("memsync.host")
@@ -33,14 +33,14 @@ class Admission:
         claim: EpochClaim,
         out: Outgoing,
         ordering: Ordering,
-        presence: Presence,
+        liveness: MemberLiveness,
     ) -> None:
         self._ctx = ctx
         self._participant = ctx.participant
         self._claim = claim
         self._out = out
         self._ordering = ordering
-        self._presence = presence
+        self._liveness = liveness
 
     def admit(self, channel: Channel, hello: Hello) -> None:
         """Attach a peer and bring it level, or say why not."""
@@ -96,7 +96,7 @@ class Admission:
             raise ProtocolError(f"this host serves {self._participant.name!r}, not {hello.name!r}")
         check_group_options(self._participant.state.options, hello.options)
         if hello.peer not in self._participant.state.members:
-            self._presence.make_room(hello.member())
+            self._liveness.make_room(hello.member())
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
         attached = Attached(hello.peer, channel)

@@ -32,7 +32,7 @@ from .claim import Deposed, EpochClaim
 from .fanout import Attached, Outgoing
 from .handover import HandOver
 from .joining import JoiningPeers
-from .liveness import Presence
+from .liveness import MemberLiveness
 from .ordering import Ordering
 from .step_down import StepDown
 
@@ -62,9 +62,9 @@ class Host:
         self._selector = self._platform.new_selector(ctx.waker)
         self.out = Outgoing(ctx, self._selector, self._was_lost, self._catch_up)
         self.attached = self.out.attached
-        self._presence = Presence(ctx, self.attached, self._leave)
-        self.ordering = Ordering(ctx, claim.epoch, self.out, self._presence.remove_dead)
-        self._admission = Admission(ctx, claim, self.out, self.ordering, self._presence)
+        self._liveness = MemberLiveness(ctx, self.attached, self._leave)
+        self.ordering = Ordering(ctx, claim.epoch, self.out, self._liveness.remove_dead)
+        self._admission = Admission(ctx, claim, self.out, self.ordering, self._liveness)
         self.hand_over = HandOver(ctx, claim, self.out, self.ordering, self.round)
         self._step_down = StepDown(ctx, self.out)
 
@@ -74,11 +74,12 @@ class Host:
         """Begin the epoch: its first entry, the dead leave, this peer is a member.
 
         The host that stops and has granted this epoch leaves as well. Raises `MaxWritersError` when
-        this peer is a newcomer for whom there is no place (see `Presence.begin`), and `Deposed`.
+        this peer is a newcomer for whom there is no place (see `MemberLiveness.begin`), and
+        `Deposed`.
         """
         ctx, participant, ordering = self._ctx, self._participant, self.ordering
         own = ctx.member()
-        gone = self._presence.begin(own, living, granted_by, unreported)
+        gone = self._liveness.begin(own, living, granted_by, unreported)
         self.claim.mark(is_open=True)
         self.claim.look()  # the last thing before this copy goes on by itself
         if self.claim.deposed:
@@ -87,7 +88,7 @@ class Host:
         ordering.append(EpochKind.name, body)
         for peer in gone:
             ordering.leave(peer)
-            self._presence.has_left(peer)
+            self._liveness.has_left(peer)
         if ctx.id not in participant.state.members:
             ordering.append(MemberKind.name, joining(own))
         writer, sequencer = participant.writer, ordering.sequencer
@@ -125,8 +126,8 @@ class Host:
             writer.give_up_late(now)
             if now >= next_look:
                 next_look = now + poll
-                self._presence.remove_dead()
-                self._presence.forget_the_gone()
+                self._liveness.remove_dead()
+                self._liveness.forget_the_gone()
             elif now < self._suspicious_until:
                 next_look = min(next_look, now + ctx.timing.suspicious_check)
             if now >= next_mending:
@@ -215,7 +216,7 @@ class Host:
             case Applied():
                 self.ordering.applied(attached.peer, message.version)
             case Await():
-                self._presence.remove_dead()
+                self._liveness.remove_dead()
                 number, version = message.number, message.version
                 w, journal = message.w, message.journal
                 self.ordering.begin_watch(attached.peer, number, version, w, journal)
@@ -239,7 +240,7 @@ class Host:
     def _leave(self, peer: str, keeps_row: bool = False) -> None:
         if self.hand_over.has_granted:
             return  # an entry more, and the successor would not have all; it will see who is gone
-        self._presence.has_left(peer)
+        self._liveness.has_left(peer)
         self.ordering.leave(peer, keeps_row=keeps_row)
 
     # -- the uplink of the host's own writes (any thread) ----------------------------------------

@@ -14,7 +14,7 @@ from ...replication.membership import Members, check_room
 from ..context import PeerContext
 
 
-class Presence:
+class MemberLiveness:
     """The members of a host's group (driver only); `leave` takes one out of it.
 
     The second argument of `leave` says whether its row in the exactly-once table stays.
