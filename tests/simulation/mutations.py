@@ -15,8 +15,7 @@ from memsync.document import CopyOnWrite
 from memsync.manager.client import link
 from memsync.manager.election import election, recovery
 from memsync.manager.folder import folder
-from memsync.manager.host import claim, host, liveness, ordering
-from memsync.manager.host import fanout as outgoing
+from memsync.manager.host import claim, fanout, host, liveness, ordering
 from memsync.manager.host import handover as hand_over
 from memsync.manager.platform import platform
 from memsync.replication import (
@@ -234,7 +233,7 @@ def one_entry_is_dropped_for_one_peer(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, outgoing.Outgoing, "push", make)
+    _replace(stack, fanout.FanOut, "push", make)
 
 
 @_mutation
@@ -254,7 +253,7 @@ def two_entries_are_swapped(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, outgoing.Outgoing, "push", make)
+    _replace(stack, fanout.FanOut, "push", make)
 
 
 @_mutation
@@ -313,7 +312,7 @@ def refused_numbers_are_forgotten_in_the_table(stack: ExitStack) -> None:
 @_mutation
 def a_host_acknowledges_its_own_write_before_it_is_pushed(stack: ExitStack) -> None:
     """It is in one process then."""
-    _replace(stack, outgoing.Outgoing, "is_pushed", lambda _: lambda self, marks: True)
+    _replace(stack, fanout.FanOut, "is_pushed", lambda _: lambda self, marks: True)
 
 
 @_mutation
@@ -450,7 +449,7 @@ def a_mark_outlives_its_connection(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, outgoing.Outgoing, "is_pushed", make)
+    _replace(stack, fanout.FanOut, "is_pushed", make)
 
 
 @_mutation

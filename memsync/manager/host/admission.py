@@ -17,7 +17,7 @@ from ..context import PeerContext
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import PROTOCOL, Confirm, Hello, Refused, Welcome
 from .claim import EpochClaim
-from .fanout import Attached, Outgoing
+from .fanout import Attached, FanOut
 from .liveness import MemberLiveness
 from .ordering import Ordering
 
@@ -31,14 +31,14 @@ class Admission:
         self,
         ctx: PeerContext,
         claim: EpochClaim,
-        out: Outgoing,
+        fanout: FanOut,
         ordering: Ordering,
         liveness: MemberLiveness,
     ) -> None:
         self._ctx = ctx
         self._participant = ctx.participant
         self._claim = claim
-        self._out = out
+        self._fanout = fanout
         self._ordering = ordering
         self._liveness = liveness
 
@@ -57,9 +57,9 @@ class Admission:
             _flush_once(channel)
             channel.close()
             return
-        old = self._out.attached.get(peer)
+        old = self._fanout.attached.get(peer)
         if old is not None:
-            self._out.drop(old, "it attached anew")
+            self._fanout.drop(old, "it attached anew")
         if peer not in self._participant.state.members:
             self._ordering.append(MemberKind.name, joining(hello.member()))
         channel.max_frame = self._participant.writer.max_frame
@@ -103,12 +103,12 @@ class Admission:
         is_other = hello.network != self._participant.state.network  # it joins as new
         pair = (0, 0) if is_other else (hello.epoch, hello.version)
         self._queue_level(attached, pair, hello.first_open, hello.first_unknown)
-        self._out.add(attached)
+        self._fanout.add(attached)
 
     def catch_up(self, attached: Attached) -> None:
         """A slow peer has taken what was left: it gets the state as it is now."""
         self._queue_level(attached, (0, 0), 1, 1, has_at_most=attached.has_at_most)
-        self._out.send(attached)
+        self._fanout.send(attached)
 
     def _queue_level(
         self,

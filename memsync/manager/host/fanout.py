@@ -58,7 +58,7 @@ class Attached:
         return self.channel.queued_total - max(self.channel.sent_total, self.exempt)
 
 
-class Outgoing:
+class FanOut:
     """The attached peers of one host and the frames on their way to them (driver only).
 
     `lost` is called when a peer's connection has ended, `caught_up` when one that lagged has taken

@@ -15,7 +15,7 @@ from ..context import PeerContext
 from ..platform.task import Task
 from ..transport.messages import Grant
 from .claim import EpochClaim
-from .fanout import Attached, Outgoing
+from .fanout import Attached, FanOut
 from .ordering import Ordering
 from .step_down import able_to_host, is_dedicated
 
@@ -29,7 +29,7 @@ class HandOver:
         self,
         ctx: PeerContext,
         claim: EpochClaim,
-        out: Outgoing,
+        fanout: FanOut,
         ordering: Ordering,
         turn: Callable[[float], Task[None]],
     ) -> None:
@@ -41,7 +41,7 @@ class HandOver:
         self._folder = ctx.place.folder
         self._platform = ctx.platform
         self._claim = claim
-        self._out = out
+        self._fanout = fanout
         self._ordering = ordering
         self._turn = turn
 
@@ -50,7 +50,7 @@ class HandOver:
         self._begin()
         now = self._platform.monotonic()
         self._ctx.no_step_down_before = now + self._ctx.timing.step_down_pause
-        successor = self._out.attached.get(peer)
+        successor = self._fanout.attached.get(peer)
         if successor is not None and not successor.lags:
             yield from self._grant(successor, now + self._ctx.timing.successor, leaves=False)
 
@@ -88,12 +88,12 @@ class HandOver:
         """Whether the peer that was asked has left, or died."""
         if self._asked is None:
             return True
-        is_attached = self._asked in self._out.attached  # not any more, where it takes over
+        is_attached = self._asked in self._fanout.attached  # not any more, where it takes over
         return not is_attached and self._folder.is_alive(self._asked) is not True
 
     def _grant(self, successor: Attached, deadline: float, *, leaves: bool) -> Task[None]:
         grant = Grant(self._claim.epoch + 1, self._state.version, leaves)
-        self._out.answer(successor, frame(grant))
+        self._fanout.answer(successor, frame(grant))
         self.has_granted, self._asked = True, successor.peer
         patience = min(self._platform.monotonic() + self._ctx.timing.successor, deadline)
         while (
@@ -114,13 +114,15 @@ class HandOver:
         """Whether a peer lives that could take over, but is not attached at the moment."""
         living = self._folder.living_peers()
         return any(
-            peer not in asked and peer not in self._out.attached and not content.get("clientOnly")
+            peer not in asked
+            and peer not in self._fanout.attached
+            and not content.get("clientOnly")
             for peer, content in living.items()
             if peer != self._ctx.id
         )
 
     def _successor(self, asked: set[str]) -> Attached | None:
         members = self._state.members
-        able = [each for each in able_to_host(members, self._out) if each.peer not in asked]
+        able = [each for each in able_to_host(members, self._fanout) if each.peer not in asked]
         dedicated = (each for each in able if is_dedicated(members, each.peer))
         return next(dedicated, able[0] if able else None)

@@ -29,7 +29,7 @@ from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Applied, Hello, Leave, Ping, Pong, parse
 from .admission import Admission
 from .claim import Deposed, EpochClaim
-from .fanout import Attached, Outgoing
+from .fanout import Attached, FanOut
 from .handover import HandOver
 from .joining import JoiningPeers
 from .liveness import MemberLiveness
@@ -60,13 +60,13 @@ class Host:
         self._ponged = threading.Condition(threading.Lock())
         self._look_for_writes = False
         self._selector = self._platform.new_selector(ctx.waker)
-        self.out = Outgoing(ctx, self._selector, self._was_lost, self._catch_up)
-        self.attached = self.out.attached
+        self.fanout = FanOut(ctx, self._selector, self._was_lost, self._catch_up)
+        self.attached = self.fanout.attached
         self._liveness = MemberLiveness(ctx, self.attached, self._leave)
-        self.ordering = Ordering(ctx, claim.epoch, self.out, self._liveness.remove_dead)
-        self._admission = Admission(ctx, claim, self.out, self.ordering, self._liveness)
-        self.hand_over = HandOver(ctx, claim, self.out, self.ordering, self.round)
-        self._step_down = StepDown(ctx, self.out)
+        self.ordering = Ordering(ctx, claim.epoch, self.fanout, self._liveness.remove_dead)
+        self._admission = Admission(ctx, claim, self.fanout, self.ordering, self._liveness)
+        self.hand_over = HandOver(ctx, claim, self.fanout, self.ordering, self.round)
+        self._step_down = StepDown(ctx, self.fanout)
 
     # -- opening (driver) ------------------------------------------------------------------------
 
@@ -144,9 +144,9 @@ class Host:
         self.claim.beat(self._platform.monotonic())
         if self.claim.deposed:
             return
-        ordering, out = self.ordering, self.out
+        ordering, fanout = self.ordering, self.fanout
         joins = len(self._arrivals) and not self.hand_over.has_granted
-        if out.is_waiting or ordering.inbox or joins or ordering.awaits or ordering.reached:
+        if fanout.is_waiting or ordering.inbox or joins or ordering.awaits or ordering.reached:
             timeout = 0
         if ordering.unpushed:
             timeout = min(timeout, self._ctx.timing.stall / 4)  # to see in time who takes nothing
@@ -165,10 +165,10 @@ class Host:
         if self._pings_wanted:
             self._send_pings()
         ordering.publish()
-        if (out.has_work or ordering.unpushed or ordering.reached) and self.claim.is_lost():
+        if (fanout.has_work or ordering.unpushed or ordering.reached) and self.claim.is_lost():
             return
         ordering.report_reached()
-        out.flush(quiet=not events and not self._platform.buggify("pushes wait"))
+        fanout.flush(quiet=not events and not self._platform.buggify("pushes wait"))
         if ordering.unpushed and not self.claim.is_lost():
             ordering.acknowledge()
 
@@ -181,7 +181,7 @@ class Host:
             if attached is None or attached.channel is not key.fileobj:
                 continue
             if mask & selectors.EVENT_WRITE:
-                self.out.urge(attached)
+                self.fanout.urge(attached)
             if mask & selectors.EVENT_READ:
                 self._receive(attached)
 
@@ -206,7 +206,7 @@ class Host:
             return
         match message:
             case Ping():
-                self.out.answer(attached, frame(Pong(message.token)))
+                self.fanout.answer(attached, frame(Pong(message.token)))
             case Pong() if message.token:
                 self._step_down.answered(attached.peer, message.token)
             case Pong():
@@ -231,7 +231,7 @@ class Host:
         self._drop(attached, reason)
 
     def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
-        self.out.drop(attached, reason, loud=loud)
+        self.fanout.drop(attached, reason, loud=loud)
         self._suspicious_until = self._platform.monotonic() + self._ctx.timing.suspicion
 
     def _catch_up(self, attached: Attached) -> None:
@@ -290,7 +290,7 @@ class Host:
         self._pings_wanted = False
         for attached in self.attached.values():
             attached.ping_at = self._platform.monotonic()
-            self.out.answer(attached, frame(Ping(0)))
+            self.fanout.answer(attached, frame(Ping(0)))
 
     def host_facts(self) -> dict[str, Any]:
         """This peer, as the host."""
@@ -351,7 +351,7 @@ class Host:
         """Drop all that is attached or waits for it; the claim is closed by its owner."""
         for attached in list(self.attached.values()):
             attached.channel.shut_writing()
-            self.out.drop(attached, "the record is over")
+            self.fanout.drop(attached, "the record is over")
         self._arrivals.close()
         self._platform.drop_selector(self._selector)
 
@@ -368,7 +368,7 @@ class Host:
         patience = self._platform.monotonic() + self._ctx.timing.close
         yield from self.round(0)
         while self._platform.monotonic() < patience and not self.claim.deposed:
-            self.out.urge_all()
+            self.fanout.urge_all()
             waiting = [a for a in self.attached.values() if a.channel.backlog]
             if not waiting and not self.ordering.unpushed and not self.ordering.inbox:
                 return

@@ -21,7 +21,7 @@ from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.trace import facts_of, refusal
 from ..context import PeerContext
 from ..transport.messages import Confirm, Resend
-from .fanout import Attached, Mark, Outgoing
+from .fanout import Attached, FanOut, Mark
 
 
 class Ordering:
@@ -35,7 +35,7 @@ class Ordering:
         self,
         ctx: PeerContext,
         epoch: int,
-        out: Outgoing,
+        fanout: FanOut,
         remove_dead: Callable[[], None],
     ) -> None:
         participant = ctx.participant
@@ -56,7 +56,7 @@ class Ordering:
         self._ctx = ctx
         self._participant = participant
         self._platform = ctx.platform
-        self._out = out
+        self._fanout = fanout
         self._remove_dead = remove_dead
         self._trace = participant.trace
         self._batch: list[Entry] = []
@@ -76,7 +76,7 @@ class Ordering:
     def _push(self, ordered: Ordered) -> None:
         if self._trace is not None:
             self._trace("ordered", **facts_of(ordered.entry))
-        self._out.push(ordered.frame)
+        self._fanout.push(ordered.frame)
         self._batch.append(ordered.entry)
         self._participant.replica.ordered(ordered.entry)
 
@@ -96,7 +96,7 @@ class Ordering:
         elif not attached.lags:
             attached.channel.queue(frame(result))
         self._watch(attached.peer, proposal, result)
-        self._out.urge(attached)
+        self._fanout.urge(attached)
 
     def order_own(self) -> None:
         """Decide the host's own writes that have come in."""
@@ -156,8 +156,8 @@ class Ordering:
         """Watch an accepted write until its concern is met."""
         members = self._participant.state.members
         self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
-        self._out.push(frame(Confirm()))  # a slow peer is asked when it has caught up
-        self._out.urge_all()
+        self._fanout.push(frame(Confirm()))  # a slow peer is asked when it has caught up
+        self._fanout.urge_all()
 
     def applied(self, peer: str, version: int) -> None:
         """A peer's copy has reached a version."""
@@ -168,8 +168,8 @@ class Ordering:
         """Say to a writer how far the concern of its write has come."""
         if writer == self._ctx.id:
             self.reached.append(progress)
-        elif writer in self._out.attached:
-            self._out.answer(self._out.attached[writer], frame(progress))
+        elif writer in self._fanout.attached:
+            self._fanout.answer(self._fanout.attached[writer], frame(progress))
 
     # -- outcomes of the host's own writes -------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Ordering:
             if outcome.error is not None or outcome.write.is_concerned:
                 writer.complete(outcome)  # a concern that is met says more than a push does
             else:
-                self.unpushed.append((outcome, self._out.marks()))
+                self.unpushed.append((outcome, self._fanout.marks()))
         participant.replica.advance(published)
 
     def report_reached(self) -> None:
@@ -198,8 +198,8 @@ class Ordering:
         """Complete the own writes that are with the kernel for some peer."""
         while self.unpushed:
             outcome, marks = self.unpushed[0]
-            if not self._out.is_pushed(marks):
-                self._out.urge_all()
+            if not self._fanout.is_pushed(marks):
+                self._fanout.urge_all()
                 return
             self.unpushed.popleft()
             self._participant.writer.complete(outcome)

@@ -14,21 +14,21 @@ from ...replication.codec import frame
 from ...replication.membership import Members
 from ..context import PeerContext
 from ..transport.messages import Ping
-from .fanout import Attached, Outgoing
+from .fanout import Attached, FanOut
 from .loop_lag import Lag
 
 
 class StepDown:
     """Whether a host is to be relieved, and by whom (driver only)."""
 
-    def __init__(self, ctx: PeerContext, out: Outgoing) -> None:
+    def __init__(self, ctx: PeerContext, fanout: FanOut) -> None:
         self.successor: str | None = None
         self.reason = ""
         self.lag = Lag(ctx.platform, ctx.timing)  # of the host's loop
         self._ctx = ctx
         self._timing = ctx.timing
         self._state = ctx.participant.state
-        self._out = out
+        self._fanout = fanout
         self._interest_until = 0.0  # monotonic seconds
         self._next_ping = 0.0  # monotonic seconds
         self._pinged_at = 0.0  # monotonic seconds
@@ -89,13 +89,13 @@ class StepDown:
         for attached in sought:
             if not is_dedicated(self._state.members, attached.peer):  # which may take its time
                 self._awaited.add(attached.peer)
-            self._out.answer(attached, frame(Ping(self._token)))
+            self._fanout.answer(attached, frame(Ping(self._token)))
 
     def _sought(self, now: float) -> list[Attached]:
         """The peers of which one is to host, if the host is to be relieved."""
         if self._ctx.options.server_only:
             return []
-        able = able_to_host(self._state.members, self._out)
+        able = able_to_host(self._state.members, self._fanout)
         dedicated = [each for each in able if is_dedicated(self._state.members, each.peer)]
         if dedicated:
             self.reason = "stepped down for a dedicated host"
@@ -106,11 +106,11 @@ class StepDown:
         return able if self.lag.is_busy else []
 
 
-def able_to_host(members: Members, out: Outgoing) -> list[Attached]:
+def able_to_host(members: Members, fanout: FanOut) -> list[Attached]:
     """The attached members that may host and keep up."""
     return [
         attached
-        for peer, attached in out.attached.items()
+        for peer, attached in fanout.attached.items()
         if peer in members and not members[peer]["clientOnly"] and not attached.lags
     ]
 
