@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from memsync.manager.host.fanout import Attached
+from memsync.manager.host.fanout import ClientSession
 from memsync.manager.host.loop_lag import Lag
 from memsync.manager.host.step_down import StepDown
 from memsync.manager.platform.platform import Platform
@@ -163,24 +163,24 @@ class Group:
             timing=TIMING,
             no_step_down_before=0.0,
         )
-        self.attached: dict[str, Attached] = {}
+        self.clients: dict[str, ClientSession] = {}
         self._answers: list[tuple[float, str, int]] = []
-        self.relief = StepDown(self.ctx, SimpleNamespace(attached=self.attached, answer=self._ping))
+        self.relief = StepDown(self.ctx, SimpleNamespace(session=self.clients, answer=self._ping))
 
-    def _ping(self, attached: Attached, encoded: bytes) -> None:
+    def _ping(self, session: ClientSession, encoded: bytes) -> None:
         message = parse(encoded[HEADER:])
         assert isinstance(message, Ping)
-        self.pinged.append(attached.peer)
-        if attached.peer in self.trips:
-            when = self.now + self.trips[attached.peer]
-            self._answers.append((when, attached.peer, message.token))
+        self.pinged.append(session.peer)
+        if session.peer in self.trips:
+            when = self.now + self.trips[session.peer]
+            self._answers.append((when, session.peer, message.token))
 
     def attach(self, *peers: str, **trips: float) -> None:
         """Attach peers; `trips` says in which time they answer, if they do."""
         self.trips |= trips
         for peer in (*peers, *trips):
-            self.attached[peer] = Attached(peer, None)
-            self.attached[peer].lags = peer == "lagging"
+            self.clients[peer] = ClientSession(peer, None)
+            self.clients[peer].lags = peer == "lagging"
 
     def go_on(self, seconds: float, *, lag: float = 0.0, asked: bool = True) -> set[str]:
         """Let time pass; returns the peers that were pinged meanwhile."""

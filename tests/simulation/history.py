@@ -180,7 +180,7 @@ class History:
                 self._opened(process, role)
 
     def _opened(self, process: Process, host: Host) -> None:
-        there = {p.name for p in self.all_peers if p.participant.id in host.attached}
+        there = {p.name for p in self.all_peers if p.participant.id in host.clients}
         if any(p.leaving and p.hosts for p in self.all_peers if p is not process):
             # It was granted by one that had all: nothing may be lost that anybody has.
             there |= {p.name for p in self.all_peers if p.is_up and not p.frozen}
@@ -327,7 +327,7 @@ class History:
         )
         role = process.driver.role
         if isinstance(role, Host):
-            write.others = len([a for a in role.attached.values() if not a.lags])
+            write.others = len([a for a in role.clients.values() if not a.lags])
         elif isinstance(role, Link):
             write.others = 1
 

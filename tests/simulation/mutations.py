@@ -108,13 +108,13 @@ def an_answer_comes_before_the_entries_below_it(stack: ExitStack) -> None:
     """The writer is told at once, ahead of what waits for it."""
 
     def make(order: Any) -> Any:
-        def mutant(self: Any, attached: Any, proposal: Any) -> None:
+        def mutant(self: Any, session: Any, proposal: Any) -> None:
             version = self._participant.state.version
-            order(self, attached, proposal)
-            if self._participant.state.version > version and not attached.channel._begun:
+            order(self, session, proposal)
+            if self._participant.state.version > version and not session.channel._begun:
                 answer = frame(Decision(proposal.number, version + 1))
-                attached.channel._outbound.appendleft(answer)
-                attached.channel.queued_total += len(answer)
+                session.channel._outbound.appendleft(answer)
+                session.channel.queued_total += len(answer)
 
         return mutant
 
@@ -224,11 +224,11 @@ def one_entry_is_dropped_for_one_peer(stack: ExitStack) -> None:
     def make(push: Any) -> Any:
         def mutant(self: Any, encoded: bytes) -> None:
             left_out = None
-            if next(count) % 100 == 0 and self.attached:
-                left_out = next(iter(self.attached))
-            for peer, attached in self.attached.items():
-                if not attached.lags and peer != left_out:
-                    attached.channel.queue(encoded)
+            if next(count) % 100 == 0 and self.clients:
+                left_out = next(iter(self.clients))
+            for peer, session in self.clients.items():
+                if not session.lags and peer != left_out:
+                    session.channel.queue(encoded)
                     self._lazy[peer] = None
 
         return mutant
@@ -246,8 +246,8 @@ def two_entries_are_swapped(stack: ExitStack) -> None:
             push(self, encoded)
             if next(count) % 20:
                 return
-            for attached in self.attached.values():
-                waiting = attached.channel._outbound
+            for session in self.clients.values():
+                waiting = session.channel._outbound
                 if len(waiting) > 2:
                     waiting[-1], waiting[-2] = waiting[-2], waiting[-1]
 
@@ -353,10 +353,10 @@ def who_has_lost_its_link_counts_as_dead(stack: ExitStack) -> None:
     """Its row in the exactly-once table goes, although it will come back."""
 
     def make(drop: Any) -> Any:
-        def mutant(self: Any, attached: Any, reason: str, **kwargs: Any) -> None:
-            drop(self, attached, reason, **kwargs)
+        def mutant(self: Any, session: Any, reason: str, **kwargs: Any) -> None:
+            drop(self, session, reason, **kwargs)
             if reason not in ("the reign is over", "it left", "it attached anew"):
-                self._leave(attached.peer)
+                self._leave(session.peer)
 
         return mutant
 
@@ -438,13 +438,13 @@ def a_mark_outlives_its_connection(stack: ExitStack) -> None:
     def make(_: Any) -> Any:
         def mutant(self: Any, marks: Any) -> bool:
             for peer in list(marks):
-                attached = self.attached.get(peer)
-                if attached is None or attached.lags or attached.lapses != marks[peer][1]:
+                session = self.clients.get(peer)
+                if session is None or session.lags or session.lapses != marks[peer][1]:
                     del marks[peer]
             if not marks:
                 marks.update(self.marks())
             return not marks or any(
-                self.attached[peer].channel.sent_total >= mark[2] for peer, mark in marks.items()
+                self.clients[peer].channel.sent_total >= mark[2] for peer, mark in marks.items()
             )
 
         return mutant

@@ -17,7 +17,7 @@ from ..context import PeerContext
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import PROTOCOL, Confirm, Hello, Refused, Welcome
 from .claim import EpochClaim
-from .fanout import Attached, FanOut
+from .fanout import ClientSession, FanOut
 from .liveness import MemberLiveness
 from .ordering import Ordering
 
@@ -57,7 +57,7 @@ class Admission:
             _flush_once(channel)
             channel.close()
             return
-        old = self._fanout.attached.get(peer)
+        old = self._fanout.clients.get(peer)
         if old is not None:
             self._fanout.drop(old, "it attached anew")
         if peer not in self._participant.state.members:
@@ -99,33 +99,33 @@ class Admission:
             self._liveness.make_room(hello.member())
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
-        attached = Attached(hello.peer, channel)
+        session = ClientSession(hello.peer, channel)
         is_other = hello.network != self._participant.state.network  # it joins as new
         pair = (0, 0) if is_other else (hello.epoch, hello.version)
-        self._queue_level(attached, pair, hello.first_open, hello.first_unknown)
-        self._fanout.add(attached)
+        self._queue_level(session, pair, hello.first_open, hello.first_unknown)
+        self._fanout.add(session)
 
-    def catch_up(self, attached: Attached) -> None:
+    def catch_up(self, session: ClientSession) -> None:
         """A slow peer has taken what was left: it gets the state as it is now."""
-        self._queue_level(attached, (0, 0), 1, 1, has_at_most=attached.has_at_most)
-        self._fanout.send(attached)
+        self._queue_level(session, (0, 0), 1, 1, has_at_most=session.has_at_most)
+        self._fanout.send(session)
 
     def _queue_level(
         self,
-        attached: Attached,
+        session: ClientSession,
         pair: tuple[int, int],
         first_open: int,
         first_unknown: int,
         has_at_most: int = 0,
     ) -> None:
         """Queue what brings a peer level, and the outcomes that it may not know."""
-        participant, channel = self._participant, attached.channel
+        participant, channel = self._participant, session.channel
         sequencer = self._ordering.sequencer
-        decisions = sequencer.attach(attached.peer, first_open, first_unknown)
+        decisions = sequencer.attach(session.peer, first_open, first_unknown)
         if self._ctx.platform.buggify("a level is a snapshot"):
             pair, has_at_most = (0, 0), max(pair[1], has_at_most)
         snapshot, frames = participant.replica.level(*pair, has_at_most)
-        last, version = sequencer.last(attached.peer), participant.state.version
+        last, version = sequencer.last(session.peer), participant.state.version
         welcome = Welcome(self._ctx.id, self._claim.epoch, version, snapshot, last)
         channel.queue(frame(welcome))
         for each in frames:
@@ -134,7 +134,7 @@ class Admission:
             channel.queue(frame(decision))
         if self._ordering.concerns:
             channel.queue(frame(Confirm()))
-        attached.exempt = channel.queued_total
+        session.exempt = channel.queued_total
 
 
 def _flush_once(channel: Channel) -> None:

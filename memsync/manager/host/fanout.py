@@ -21,10 +21,10 @@ from ..transport.channel import Channel, ChannelLost
 
 log = logging.getLogger("memsync.host")
 
-Mark = tuple["Attached", int, int]  # how often it had lagged, bytes queued for it
+Mark = tuple["ClientSession", int, int]  # how often it had lagged, bytes queued for it
 
 
-class Attached:
+class ClientSession:
     """A peer's channel at the host."""
 
     __slots__ = (
@@ -69,10 +69,10 @@ class FanOut:
         self,
         ctx: PeerContext,
         selector: selectors.BaseSelector,
-        lost: Callable[[Attached, str], None],
-        caught_up: Callable[[Attached], None],
+        lost: Callable[[ClientSession, str], None],
+        caught_up: Callable[[ClientSession], None],
     ) -> None:
-        self.attached: dict[str, Attached] = {}
+        self.clients: dict[str, ClientSession] = {}
         self._ctx = ctx
         self._participant = ctx.participant
         self._platform = ctx.platform
@@ -96,40 +96,40 @@ class FanOut:
         """Whether anything may be sent in this round."""
         return bool(self._urgent or self._lazy)
 
-    def add(self, attached: Attached) -> None:
+    def add(self, session: ClientSession) -> None:
         """A peer is attached; what was queued for it is sent."""
-        self.attached[attached.peer] = attached
-        self.send(attached)
+        self.clients[session.peer] = session
+        self.send(session)
 
-    def drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
-        """A peer is not attached any more; `loud` warns of it."""
+    def drop(self, session: ClientSession, reason: str, *, loud: bool = False) -> None:
+        """A peer is not session any more; `loud` warns of it."""
         level = logging.WARNING if loud else logging.INFO
-        name, peer = self._participant.name, attached.peer
+        name, peer = self._participant.name, session.peer
         log.log(level, "detached name=%s peer=%s reason=%r", name, peer, reason)
-        change_interest(self._selector, attached.channel, attached.registered, 0)
-        attached.channel.close()
-        del self.attached[attached.peer]
-        self._lazy.pop(attached.peer, None)
+        change_interest(self._selector, session.channel, session.registered, 0)
+        session.channel.close()
+        del self.clients[session.peer]
+        self._lazy.pop(session.peer, None)
 
     def push(self, encoded: bytes) -> None:
         """Queue a frame for all who keep up."""
-        for peer, attached in self.attached.items():
-            if not attached.lags:
-                attached.channel.queue(encoded)
+        for peer, session in self.clients.items():
+            if not session.lags:
+                session.channel.queue(encoded)
                 self._lazy[peer] = None
 
-    def answer(self, attached: Attached, encoded: bytes) -> None:
+    def answer(self, session: ClientSession, encoded: bytes) -> None:
         """Queue a frame for one peer, to be sent in this round."""
-        attached.channel.queue(encoded)
-        self._urgent[attached.peer] = None
+        session.channel.queue(encoded)
+        self._urgent[session.peer] = None
 
-    def urge(self, attached: Attached) -> None:
+    def urge(self, session: ClientSession) -> None:
         """What waits for this peer is to be sent in this round."""
-        self._urgent[attached.peer] = None
+        self._urgent[session.peer] = None
 
     def urge_all(self) -> None:
         """What waits for any peer is to be sent in this round."""
-        self._urgent.update(dict.fromkeys(self.attached))
+        self._urgent.update(dict.fromkeys(self.clients))
 
     def flush(self, *, quiet: bool) -> None:
         """Send what is urgent, and the rest as well when there was no input or it has waited."""
@@ -141,58 +141,58 @@ class FanOut:
             self._lazy.clear()
         self._lazy_rounds = self._lazy_rounds + 1 if self._lazy else 0
         for peer in urgent:
-            attached = self.attached.get(peer)
-            if attached is not None:
-                self.send(attached)
+            session = self.clients.get(peer)
+            if session is not None:
+                self.send(session)
 
-    def send(self, attached: Attached) -> None:
+    def send(self, session: ClientSession) -> None:
         """Hand what is queued for a peer to the kernel."""
-        taken = attached.channel.sent_total
+        taken = session.channel.sent_total
         try:
-            done = attached.channel.flush()
+            done = session.channel.flush()
         except ChannelLost as error:
-            self._lost(attached, str(error))
+            self._lost(session, str(error))
             return
         if self._trace is not None:
-            size = attached.channel.sent_total - taken
-            self._trace("sent", to=attached.peer, bytes=size, waiting=attached.channel.backlog)
-        if attached.lags and done:
-            attached.lags = False
-            self._caught_up(attached)
+            size = session.channel.sent_total - taken
+            self._trace("sent", to=session.peer, bytes=size, waiting=session.channel.backlog)
+        if session.lags and done:
+            session.lags = False
+            self._caught_up(session)
             return
-        if not attached.lags and self._is_too_slow(attached, done, taken):
-            log.info("lagging name=%s peer=%s", self._participant.name, attached.peer)
-            attached.lags = True
-            attached.lapses += 1
-            attached.has_at_most = self._participant.state.version
+        if not session.lags and self._is_too_slow(session, done, taken):
+            log.info("lagging name=%s peer=%s", self._participant.name, session.peer)
+            session.lags = True
+            session.lapses += 1
+            session.has_at_most = self._participant.state.version
             # A level that is on its way arrives whole, or the peer might never get one.
-            attached.channel.drop_unsent(attached.exempt)
+            session.channel.drop_unsent(session.exempt)
         mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
-        attached.registered = change_interest(
-            self._selector, attached.channel, attached.registered, mask, attached.peer
+        session.registered = change_interest(
+            self._selector, session.channel, session.registered, mask, session.peer
         )
 
-    def _is_too_slow(self, attached: Attached, done: bool, taken: int) -> bool:
-        if attached.behind > self._max_queue:
+    def _is_too_slow(self, session: ClientSession, done: bool, taken: int) -> bool:
+        if session.behind > self._max_queue:
             return True
         now = self._platform.monotonic()
-        if done or attached.channel.sent_total > taken:
-            attached.stalled_since = 0.0
+        if done or session.channel.sent_total > taken:
+            session.stalled_since = 0.0
             return False
-        if not attached.stalled_since:
-            attached.stalled_since = now
+        if not session.stalled_since:
+            session.stalled_since = now
             if self._platform.buggify("a peer lags"):
                 return True
-        return now - attached.stalled_since > self._ctx.timing.stall
+        return now - session.stalled_since > self._ctx.timing.stall
 
     # -- who has what ----------------------------------------------------------------------------
 
     def marks(self) -> dict[str, Mark]:
         """How far each peer that keeps up must have been sent to have all that is queued now."""
         return {
-            peer: (attached, attached.lapses, attached.channel.queued_total)
-            for peer, attached in self.attached.items()
-            if not attached.lags
+            peer: (session, session.lapses, session.channel.queued_total)
+            for peer, session in self.clients.items()
+            if not session.lags
         }
 
     def is_pushed(self, marks: dict[str, Mark]) -> bool:
@@ -209,6 +209,6 @@ class FanOut:
         return any(one.channel.sent_total >= total for one, _, total in marks.values())
 
     def _stands(self, mark: Mark) -> bool:
-        attached, lapses, _ = mark
-        is_attached = self.attached.get(attached.peer) is attached  # not by another channel
-        return is_attached and not attached.lags and attached.lapses == lapses
+        session, lapses, _ = mark
+        is_attached = self.clients.get(session.peer) is session  # not by another channel
+        return is_attached and not session.lags and session.lapses == lapses

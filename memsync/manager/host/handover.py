@@ -15,7 +15,7 @@ from ..context import PeerContext
 from ..platform.task import Task
 from ..transport.messages import Grant
 from .claim import EpochClaim
-from .fanout import Attached, FanOut
+from .fanout import ClientSession, FanOut
 from .ordering import Ordering
 from .step_down import able_to_host, is_dedicated
 
@@ -50,7 +50,7 @@ class HandOver:
         self._begin()
         now = self._platform.monotonic()
         self._ctx.no_step_down_before = now + self._ctx.timing.step_down_pause
-        successor = self._fanout.attached.get(peer)
+        successor = self._fanout.clients.get(peer)
         if successor is not None and not successor.lags:
             yield from self._grant(successor, now + self._ctx.timing.successor, leaves=False)
 
@@ -88,10 +88,10 @@ class HandOver:
         """Whether the peer that was asked has left, or died."""
         if self._asked is None:
             return True
-        is_attached = self._asked in self._fanout.attached  # not any more, where it takes over
+        is_attached = self._asked in self._fanout.clients  # not any more, where it takes over
         return not is_attached and self._folder.is_alive(self._asked) is not True
 
-    def _grant(self, successor: Attached, deadline: float, *, leaves: bool) -> Task[None]:
+    def _grant(self, successor: ClientSession, deadline: float, *, leaves: bool) -> Task[None]:
         grant = Grant(self._claim.epoch + 1, self._state.version, leaves)
         self._fanout.answer(successor, frame(grant))
         self.has_granted, self._asked = True, successor.peer
@@ -111,17 +111,15 @@ class HandOver:
         self._claim.look()
 
     def _is_anybody_left(self, asked: set[str]) -> bool:
-        """Whether a peer lives that could take over, but is not attached at the moment."""
+        """Whether a peer lives that could take over, but is not session at the moment."""
         living = self._folder.living_peers()
         return any(
-            peer not in asked
-            and peer not in self._fanout.attached
-            and not content.get("clientOnly")
+            peer not in asked and peer not in self._fanout.clients and not content.get("clientOnly")
             for peer, content in living.items()
             if peer != self._ctx.id
         )
 
-    def _successor(self, asked: set[str]) -> Attached | None:
+    def _successor(self, asked: set[str]) -> ClientSession | None:
         members = self._state.members
         able = [each for each in able_to_host(members, self._fanout) if each.peer not in asked]
         dedicated = (each for each in able if is_dedicated(members, each.peer))

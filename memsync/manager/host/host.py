@@ -29,7 +29,7 @@ from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Applied, Hello, Leave, Ping, Pong, parse
 from .admission import Admission
 from .claim import Deposed, EpochClaim
-from .fanout import Attached, FanOut
+from .fanout import ClientSession, FanOut
 from .handover import HandOver
 from .joining import JoiningPeers
 from .liveness import MemberLiveness
@@ -61,8 +61,8 @@ class Host:
         self._look_for_writes = False
         self._selector = self._platform.new_selector(ctx.waker)
         self.fanout = FanOut(ctx, self._selector, self._was_lost, self._catch_up)
-        self.attached = self.fanout.attached
-        self._liveness = MemberLiveness(ctx, self.attached, self._leave)
+        self.clients = self.fanout.clients
+        self._liveness = MemberLiveness(ctx, self.clients, self._leave)
         self.ordering = Ordering(ctx, claim.epoch, self.fanout, self._liveness.remove_dead)
         self._admission = Admission(ctx, claim, self.fanout, self.ordering, self._liveness)
         self.hand_over = HandOver(ctx, claim, self.fanout, self.ordering, self.round)
@@ -177,65 +177,65 @@ class Host:
             if key.fileobj is self._ctx.waker:
                 self._ctx.waker.clear()
                 continue
-            attached = self.attached.get(key.data)
-            if attached is None or attached.channel is not key.fileobj:
+            session = self.clients.get(key.data)
+            if session is None or session.channel is not key.fileobj:
                 continue
             if mask & selectors.EVENT_WRITE:
-                self.fanout.urge(attached)
+                self.fanout.urge(session)
             if mask & selectors.EVENT_READ:
-                self._receive(attached)
+                self._receive(session)
 
-    def _receive(self, attached: Attached) -> None:
+    def _receive(self, session: ClientSession) -> None:
         self._step_down.asked()
         try:
-            for body in attached.channel.receive():
-                self._handle(attached, parse(body))
-                if attached.peer not in self.attached:
+            for body in session.channel.receive():
+                self._handle(session, parse(body))
+                if session.peer not in self.clients:
                     return
         except ChannelLost as error:
-            self._was_lost(attached, str(error))
+            self._was_lost(session, str(error))
         except ProtocolError as error:
-            self._drop(attached, f"it broke the protocol: {error}", loud=True)
+            self._drop(session, f"it broke the protocol: {error}", loud=True)
         except Exception:  # whatever one peer sends, the host goes on for the others
-            log.exception("a message of peer %s could not be handled", attached.peer)
-            self._drop(attached, "its message could not be handled", loud=True)
+            log.exception("a message of peer %s could not be handled", session.peer)
+            self._drop(session, "its message could not be handled", loud=True)
 
-    def _handle(self, attached: Attached, message: object) -> None:
+    def _handle(self, session: ClientSession, message: object) -> None:
         if type(message) is Propose:
-            self.ordering.order(attached, message)
+            self.ordering.order(session, message)
             return
         match message:
             case Ping():
-                self.fanout.answer(attached, frame(Pong(message.token)))
+                self.fanout.answer(session, frame(Pong(message.token)))
             case Pong() if message.token:
-                self._step_down.answered(attached.peer, message.token)
+                self._step_down.answered(session.peer, message.token)
             case Pong():
-                attached.round_trip = self._platform.monotonic() - attached.ping_at
+                session.round_trip = self._platform.monotonic() - session.ping_at
                 with self._ponged:
                     self._ponged.notify_all()
             case Applied():
-                self.ordering.applied(attached.peer, message.version)
+                self.ordering.applied(session.peer, message.version)
             case Await():
                 self._liveness.remove_dead()
                 number, version = message.number, message.version
                 w, journal = message.w, message.journal
-                self.ordering.begin_watch(attached.peer, number, version, w, journal)
+                self.ordering.begin_watch(session.peer, number, version, w, journal)
             case Leave():
-                self._was_lost(attached, "it left")
-                self.hand_over.has_left(attached.peer)
-                self._leave(attached.peer)
+                self._was_lost(session, "it left")
+                self.hand_over.has_left(session.peer)
+                self._leave(session.peer)
             case _:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
-    def _was_lost(self, attached: Attached, reason: str) -> None:
-        self._drop(attached, reason)
+    def _was_lost(self, session: ClientSession, reason: str) -> None:
+        self._drop(session, reason)
 
-    def _drop(self, attached: Attached, reason: str, *, loud: bool = False) -> None:
-        self.fanout.drop(attached, reason, loud=loud)
+    def _drop(self, session: ClientSession, reason: str, *, loud: bool = False) -> None:
+        self.fanout.drop(session, reason, loud=loud)
         self._suspicious_until = self._platform.monotonic() + self._ctx.timing.suspicion
 
-    def _catch_up(self, attached: Attached) -> None:
-        self._admission.catch_up(attached)
+    def _catch_up(self, session: ClientSession) -> None:
+        self._admission.catch_up(session)
 
     def _leave(self, peer: str, keeps_row: bool = False) -> None:
         if self.hand_over.has_granted:
@@ -272,14 +272,14 @@ class Host:
         return {"connection": "host", "host": {"time": 0.0}, "clients": self._pinged(timeout)}
 
     def _pinged(self, timeout: float) -> list[dict[str, Any]]:
-        for attached in list(self.attached.values()):
-            attached.round_trip = None
+        for session in list(self.clients.values()):
+            session.round_trip = None
         self._pings_wanted = True
         self._ctx.waker.wake()
         deadline = time.monotonic() + timeout
         with self._ponged:
             while True:
-                clients = list(self.attached.values())
+                clients = list(self.clients.values())
                 times = [{"id": each.peer, "time": each.round_trip} for each in clients]
                 left = deadline - time.monotonic()
                 if left <= 0 or not times or all(each["time"] is not None for each in times):
@@ -288,9 +288,9 @@ class Host:
 
     def _send_pings(self) -> None:
         self._pings_wanted = False
-        for attached in self.attached.values():
-            attached.ping_at = self._platform.monotonic()
-            self.fanout.answer(attached, frame(Ping(0)))
+        for session in self.clients.values():
+            session.ping_at = self._platform.monotonic()
+            self.fanout.answer(session, frame(Ping(0)))
 
     def host_facts(self) -> dict[str, Any]:
         """This peer, as the host."""
@@ -299,7 +299,7 @@ class Host:
             "pid": self._platform.pid(),
             "address": self.claim.server.endpoint,
             "started": True,
-            "connections": len(self.attached),
+            "connections": len(self.clients),
             "since": self.claim.since,
         }
 
@@ -349,9 +349,9 @@ class Host:
 
     def let_go(self) -> None:
         """Drop all that is attached or waits for it; the claim is closed by its owner."""
-        for attached in list(self.attached.values()):
-            attached.channel.shut_writing()
-            self.fanout.drop(attached, "the record is over")
+        for session in list(self.clients.values()):
+            session.channel.shut_writing()
+            self.fanout.drop(session, "the record is over")
         self._arrivals.close()
         self._platform.drop_selector(self._selector)
 
@@ -369,7 +369,7 @@ class Host:
         yield from self.round(0)
         while self._platform.monotonic() < patience and not self.claim.deposed:
             self.fanout.urge_all()
-            waiting = [a for a in self.attached.values() if a.channel.backlog]
+            waiting = [a for a in self.clients.values() if a.channel.backlog]
             if not waiting and not self.ordering.unpushed and not self.ordering.inbox:
                 return
             yield from self.round(0.05)

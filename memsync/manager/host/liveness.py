@@ -21,13 +21,13 @@ class MemberLiveness:
     """
 
     def __init__(
-        self, ctx: PeerContext, attached: Collection[str], leave: Callable[[str, bool], None]
+        self, ctx: PeerContext, clients: Collection[str], leave: Callable[[str, bool], None]
     ) -> None:
         self._ctx = ctx
         self._state = ctx.participant.state
         self._folder = ctx.place.folder
         self._platform = ctx.platform
-        self._attached = attached
+        self._clients = clients
         self._leave = leave
         self._gone: set[str] = set()  # no members any more; their files may still be held
         self._missing: dict[str, float] = {}  # since when the files of peers are
@@ -80,7 +80,7 @@ class MemberLiveness:
     def remove_dead(self) -> None:
         """Take the dead out of the group."""
         members = self._state.members
-        absent = [p for p in members if p not in self._attached and p != self._ctx.id]
+        absent = [p for p in members if p not in self._clients and p != self._ctx.id]
         for peer in absent:
             is_alive = self._folder.is_alive(peer)
             if is_alive is None:
@@ -91,7 +91,7 @@ class MemberLiveness:
                 self._leave(peer, False)
 
     def _miss(self, peer: str) -> None:
-        """The file of a peer that is not attached is missing.
+        """The file of a peer that is not session is missing.
 
         Who lives makes a deleted file again. Who does not for a while is dead, or frozen: its place
         is free, but what became of its writes is remembered, for it might come back.

@@ -21,7 +21,7 @@ from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.trace import facts_of, refusal
 from ..context import PeerContext
 from ..transport.messages import Confirm, Resend
-from .fanout import Attached, FanOut, Mark
+from .fanout import ClientSession, FanOut, Mark
 
 
 class Ordering:
@@ -82,21 +82,21 @@ class Ordering:
 
     # -- proposals -------------------------------------------------------------------------------
 
-    def order(self, attached: Attached, proposal: Propose) -> None:
+    def order(self, session: ClientSession, proposal: Propose) -> None:
         """Decide a proposal of an attached peer, and queue the answer."""
         if self.is_over:
             return  # it is pending, and sent again to the next host
         clock = self._participant.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._platform.wall_ms())
-        result = self._propose(attached.peer, proposal)
+        result = self._propose(session.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)
         elif isinstance(result, Gap):
-            attached.channel.queue(frame(Resend(result.first)))
-        elif not attached.lags:
-            attached.channel.queue(frame(result))
-        self._watch(attached.peer, proposal, result)
-        self._fanout.urge(attached)
+            session.channel.queue(frame(Resend(result.first)))
+        elif not session.lags:
+            session.channel.queue(frame(result))
+        self._watch(session.peer, proposal, result)
+        self._fanout.urge(session)
 
     def order_own(self) -> None:
         """Decide the host's own writes that have come in."""
@@ -168,8 +168,8 @@ class Ordering:
         """Say to a writer how far the concern of its write has come."""
         if writer == self._ctx.id:
             self.reached.append(progress)
-        elif writer in self._fanout.attached:
-            self._fanout.answer(self._fanout.attached[writer], frame(progress))
+        elif writer in self._fanout.clients:
+            self._fanout.answer(self._fanout.clients[writer], frame(progress))
 
     # -- outcomes of the host's own writes -------------------------------------------------------
 

@@ -14,7 +14,7 @@ from ...replication.codec import frame
 from ...replication.membership import Members
 from ..context import PeerContext
 from ..transport.messages import Ping
-from .fanout import Attached, FanOut
+from .fanout import ClientSession, FanOut
 from .loop_lag import Lag
 
 
@@ -82,16 +82,16 @@ class StepDown:
         ):
             self.successor = peer
 
-    def _ping(self, sought: list[Attached], now: float) -> None:
+    def _ping(self, sought: list[ClientSession], now: float) -> None:
         self._pings += 1
         self._token += 1
         self._pinged_at = now
-        for attached in sought:
-            if not is_dedicated(self._state.members, attached.peer):  # which may take its time
-                self._awaited.add(attached.peer)
-            self._fanout.answer(attached, frame(Ping(self._token)))
+        for session in sought:
+            if not is_dedicated(self._state.members, session.peer):  # which may take its time
+                self._awaited.add(session.peer)
+            self._fanout.answer(session, frame(Ping(self._token)))
 
-    def _sought(self, now: float) -> list[Attached]:
+    def _sought(self, now: float) -> list[ClientSession]:
         """The peers of which one is to host, if the host is to be relieved."""
         if self._ctx.options.server_only:
             return []
@@ -106,12 +106,12 @@ class StepDown:
         return able if self.lag.is_busy else []
 
 
-def able_to_host(members: Members, fanout: FanOut) -> list[Attached]:
+def able_to_host(members: Members, fanout: FanOut) -> list[ClientSession]:
     """The attached members that may host and keep up."""
     return [
-        attached
-        for peer, attached in fanout.attached.items()
-        if peer in members and not members[peer]["clientOnly"] and not attached.lags
+        session
+        for peer, session in fanout.clients.items()
+        if peer in members and not members[peer]["clientOnly"] and not session.lags
     ]
 
 
