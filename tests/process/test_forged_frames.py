@@ -284,7 +284,9 @@ def test_g14_a_peer_that_falls_behind_again_and_again_gets_each_level_whole(
     for _ in range(4):
         client.pause()
         ticket = host.begin(flood)
-        until(lambda: host.run(lambda mem: any(a.lags for a in mem._engine.role.clients.values())))
+        until(
+            lambda: host.run(lambda mem: any(a.is_slow for a in mem._engine.role.clients.values()))
+        )
         client.resume()
         host.result(ticket, 60)
     assert cluster.settled()["n"] == 400

@@ -180,7 +180,7 @@ class Group:
         self.trips |= trips
         for peer in (*peers, *trips):
             self.clients[peer] = ClientSession(peer, None)
-            self.clients[peer].lags = peer == "lagging"
+            self.clients[peer].is_slow = peer == "lagging"
 
     def go_on(self, seconds: float, *, lag: float = 0.0, asked: bool = True) -> set[str]:
         """Let time pass; returns the peers that were pinged meanwhile."""

@@ -327,7 +327,7 @@ class History:
         )
         role = process.driver.role
         if isinstance(role, Host):
-            write.others = len([a for a in role.clients.values() if not a.lags])
+            write.others = len([a for a in role.clients.values() if not a.is_slow])
         elif isinstance(role, Link):
             write.others = 1
 

@@ -227,7 +227,7 @@ def one_entry_is_dropped_for_one_peer(stack: ExitStack) -> None:
             if next(count) % 100 == 0 and self.clients:
                 left_out = next(iter(self.clients))
             for peer, session in self.clients.items():
-                if not session.lags and peer != left_out:
+                if not session.is_slow and peer != left_out:
                     session.channel.queue(encoded)
                     self._lazy[peer] = None
 
@@ -439,7 +439,7 @@ def a_mark_outlives_its_connection(stack: ExitStack) -> None:
         def mutant(self: Any, marks: Any) -> bool:
             for peer in list(marks):
                 session = self.clients.get(peer)
-                if session is None or session.lags or session.lapses != marks[peer][1]:
+                if session is None or session.is_slow or session.times_slow != marks[peer][1]:
                     del marks[peer]
             if not marks:
                 marks.update(self.marks())

@@ -134,7 +134,7 @@ class Admission:
             channel.queue(frame(decision))
         if self._ordering.concerns:
             channel.queue(frame(Confirm()))
-        session.exempt = channel.queued_total
+        session.catch_up_bytes = channel.queued_total
 
 
 def _flush_once(channel: Channel) -> None:

@@ -28,26 +28,26 @@ class ClientSession:
     """A peer's channel at the host."""
 
     __slots__ = (
+        "catch_up_bytes",
         "channel",
-        "exempt",
         "has_at_most",
-        "lags",
-        "lapses",
+        "is_slow",
         "peer",
         "ping_at",
         "registered",
         "round_trip",
         "stalled_since",
+        "times_slow",
     )
 
     def __init__(self, peer: str, channel: Channel) -> None:
         self.peer = peer
         self.channel = channel
-        self.exempt = 0  # bytes: what brings it level does not count as falling behind
+        self.catch_up_bytes = 0  # bytes: what brings it level does not count as falling behind
         self.registered = 0
-        self.lags = False
+        self.is_slow = False
         self.has_at_most = 0  # version, when it last began to lag
-        self.lapses = 0  # how often it has lagged
+        self.times_slow = 0  # how often it has lagged
         self.stalled_since = 0.0  # monotonic seconds; 0: it takes what it gets
         self.ping_at = 0.0
         self.round_trip: float | None = None
@@ -55,7 +55,7 @@ class ClientSession:
     @property
     def behind(self) -> int:
         """Bytes of pushes and answers which the peer has not taken."""
-        return self.channel.queued_total - max(self.channel.sent_total, self.exempt)
+        return self.channel.queued_total - max(self.channel.sent_total, self.catch_up_bytes)
 
 
 class FanOut:
@@ -114,7 +114,7 @@ class FanOut:
     def push(self, encoded: bytes) -> None:
         """Queue a frame for all who keep up."""
         for peer, session in self.clients.items():
-            if not session.lags:
+            if not session.is_slow:
                 session.channel.queue(encoded)
                 self._lazy[peer] = None
 
@@ -156,17 +156,17 @@ class FanOut:
         if self._trace is not None:
             size = session.channel.sent_total - taken
             self._trace("sent", to=session.peer, bytes=size, waiting=session.channel.backlog)
-        if session.lags and done:
-            session.lags = False
+        if session.is_slow and done:
+            session.is_slow = False
             self._caught_up(session)
             return
-        if not session.lags and self._is_too_slow(session, done, taken):
+        if not session.is_slow and self._is_too_slow(session, done, taken):
             log.info("lagging name=%s peer=%s", self._participant.name, session.peer)
-            session.lags = True
-            session.lapses += 1
+            session.is_slow = True
+            session.times_slow += 1
             session.has_at_most = self._participant.state.version
             # A level that is on its way arrives whole, or the peer might never get one.
-            session.channel.drop_unsent(session.exempt)
+            session.channel.drop_unsent(session.catch_up_bytes)
         mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
         session.registered = change_interest(
             self._selector, session.channel, session.registered, mask, session.peer
@@ -190,9 +190,9 @@ class FanOut:
     def marks(self) -> dict[str, Mark]:
         """How far each peer that keeps up must have been sent to have all that is queued now."""
         return {
-            peer: (session, session.lapses, session.channel.queued_total)
+            peer: (session, session.times_slow, session.channel.queued_total)
             for peer, session in self.clients.items()
-            if not session.lags
+            if not session.is_slow
         }
 
     def is_pushed(self, marks: dict[str, Mark]) -> bool:
@@ -211,4 +211,4 @@ class FanOut:
     def _stands(self, mark: Mark) -> bool:
         session, lapses, _ = mark
         is_attached = self.clients.get(session.peer) is session  # not by another channel
-        return is_attached and not session.lags and session.lapses == lapses
+        return is_attached and not session.is_slow and session.times_slow == lapses

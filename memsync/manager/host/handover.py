@@ -51,7 +51,7 @@ class HandOver:
         now = self._platform.monotonic()
         self._ctx.no_step_down_before = now + self._ctx.timing.step_down_pause
         successor = self._fanout.clients.get(peer)
-        if successor is not None and not successor.lags:
+        if successor is not None and not successor.is_slow:
             yield from self._grant(successor, now + self._ctx.timing.successor, leaves=False)
 
     def to_anybody(self) -> Task[None]:

@@ -93,7 +93,7 @@ class Ordering:
             self._push(result)
         elif isinstance(result, Gap):
             session.channel.queue(frame(Resend(result.first)))
-        elif not session.lags:
+        elif not session.is_slow:
             session.channel.queue(frame(result))
         self._watch(session.peer, proposal, result)
         self._fanout.urge(session)

@@ -111,7 +111,7 @@ def able_to_host(members: Members, fanout: FanOut) -> list[ClientSession]:
     return [
         session
         for peer, session in fanout.clients.items()
-        if peer in members and not members[peer]["clientOnly"] and not session.lags
+        if peer in members and not members[peer]["clientOnly"] and not session.is_slow
     ]
 
 
