@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from memsync.manager.host.fanout import ClientSession
-from memsync.manager.host.loop_lag import Lag
+from memsync.manager.host.loop_lag import LoopLag
 from memsync.manager.host.step_down import StepDown
 from memsync.manager.platform.platform import Platform
 from memsync.manager.timing import TIMING
@@ -277,7 +277,7 @@ def test_after_a_hand_over_a_pause_follows() -> None:
 def is_busy(work: float) -> bool:
     """Whether a loop is busy that works for so long in each of its rounds, and then waits."""
     platform = Platform()
-    lag, end = Lag(platform, TIMING), platform.monotonic() + 1.0
+    lag, end = LoopLag(platform, TIMING), platform.monotonic() + 1.0
     lag.watch(platform.monotonic())
     while platform.monotonic() < end:
         lag.wait_begins()

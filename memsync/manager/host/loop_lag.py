@@ -12,7 +12,7 @@ from ..platform.platform import Platform
 from ..timing import Timing
 
 
-class Lag:
+class LoopLag:
     """The lag of one loop (its thread only)."""
 
     def __init__(self, platform: Platform, timing: Timing) -> None:

@@ -15,7 +15,7 @@ from ...replication.membership import Members
 from ..context import PeerContext
 from ..transport.messages import Ping
 from .fanout import ClientSession, FanOut
-from .loop_lag import Lag
+from .loop_lag import LoopLag
 
 
 class StepDown:
@@ -24,7 +24,7 @@ class StepDown:
     def __init__(self, ctx: PeerContext, fanout: FanOut) -> None:
         self.successor: str | None = None
         self.reason = ""
-        self.lag = Lag(ctx.platform, ctx.timing)  # of the host's loop
+        self.lag = LoopLag(ctx.platform, ctx.timing)  # of the host's loop
         self._ctx = ctx
         self._timing = ctx.timing
         self._state = ctx.participant.state
