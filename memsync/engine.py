@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from .options import Options
-from .replication.concern import Await
 from .replication.pending import PendingWrite
+from .replication.write_concern import ResumeConcern
 
 Announce = Callable[[str, Any], None]
 """Called by an engine's threads with the name of an event and its argument; never blocks."""
@@ -29,7 +29,7 @@ class Uplink(Protocol):
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
         """Append a proposal, in the order of its numbers; no I/O, for the peer's guard is held."""
 
-    def queue_await(self, message: Await) -> None:
+    def queue_resume(self, message: ResumeConcern) -> None:
         """Ask the host to go on with an accepted write's concern; no I/O, the guard is held."""
 
     def kick(self, *, lazy: bool = False) -> None:

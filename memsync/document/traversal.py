@@ -15,10 +15,10 @@ from .paths import Parts
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 
 # A value, and the index of the outermost array element through which the path led to it.
-Reached = tuple[Any, int | None]
+ConcernProgress = tuple[Any, int | None]
 
 
-def reach(node: Any, parts: Parts, start: int, into_leaf: bool) -> Iterator[Reached]:
+def reach(node: Any, parts: Parts, start: int, into_leaf: bool) -> Iterator[ConcernProgress]:
     """Yield every value that ``parts[start:]`` reaches in `node`, `MISSING` where there is none.
 
     `into_leaf` says whether an array at the end of the path yields its elements too.
@@ -39,7 +39,7 @@ def reach(node: Any, parts: Parts, start: int, into_leaf: bool) -> Iterator[Reac
 
 def _reach_in_array(
     array: list[Any], parts: Parts, position: int, into_leaf: bool
-) -> Iterator[Reached]:
+) -> Iterator[ConcernProgress]:
     part = parts[position]
     is_last = position + 1 == len(parts)
     for index, item in enumerate(list.__iter__(array)):

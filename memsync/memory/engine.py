@@ -21,7 +21,6 @@ from typing import Any
 from ..engine import Announce, EngineStatus
 from ..options import Options, stated
 from ..replication.codec import HEADER, decode, part_size
-from ..replication.concern import Await, Reached, wanted_members
 from ..replication.entries import Decision, Entry, SnapshotPart
 from ..replication.group_options import check_group_options, group_part
 from ..replication.kinds.epoch import EpochKind
@@ -29,6 +28,7 @@ from ..replication.kinds.member import MemberKind, joining
 from ..replication.membership import check_room, new_member
 from ..replication.pending import PendingWrite
 from ..replication.sequencer import Gap, Ordered, Sequencer
+from ..replication.write_concern import ConcernProgress, ResumeConcern, wanted_members
 from ..runtime import forks
 from ..runtime.participant import Participant
 
@@ -41,11 +41,11 @@ class _Group:
         self.engines: list[MemoryEngine] = []
         self.sequencer: Sequencer
         self.writes: deque[tuple[MemoryEngine, PendingWrite]] = deque()
-        self.awaits: deque[tuple[MemoryEngine, Await]] = deque()
+        self.resumes: deque[tuple[MemoryEngine, ResumeConcern]] = deque()
 
     def drain(self) -> None:
         """Order what is queued, unless another thread does; called without the lock."""
-        while self.writes or self.awaits:
+        while self.writes or self.resumes:
             if not self.lock.acquire(blocking=False):
                 return  # whoever holds the lock looks again after letting go
             try:
@@ -92,8 +92,8 @@ class _Group:
             engine, write = self.writes.popleft()
             if engine in self.engines and not write.done:
                 self._order(engine, write)
-        while self.awaits:
-            engine, message = self.awaits.popleft()
+        while self.resumes:
+            engine, message = self.resumes.popleft()
             self._confirm(engine, message.number, message.w)
 
     def _order(self, engine: MemoryEngine, write: PendingWrite) -> None:
@@ -117,7 +117,7 @@ class _Group:
         """Every copy has the entry by now, so a concern is met at once, or never."""
         members = len(self.engines)
         wanted = wanted_members(w, members)
-        progress = Reached(number, min(members, wanted), wanted, wanted <= members)
+        progress = ConcernProgress(number, min(members, wanted), wanted, wanted <= members)
         engine.participant.writer.reached(progress)
 
 
@@ -264,10 +264,10 @@ class MemoryEngine:
         if self._group is not None:
             self._group.writes.append((self, write))
 
-    def queue_await(self, message: Await) -> None:
+    def queue_resume(self, message: ResumeConcern) -> None:
         """Have an accepted write confirmed."""
         if self._group is not None:
-            self._group.awaits.append((self, message))
+            self._group.resumes.append((self, message))
 
     def kick(self, *, lazy: bool = False) -> None:
         """Order what is queued, unless another thread does."""

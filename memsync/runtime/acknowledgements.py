@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import MemSyncError, WriteConcernError
-from ..replication.concern import Await, Reached
+from ..replication.write_concern import ConcernProgress, ResumeConcern
 from .awaited_write import AwaitedWrite
 
 
-class Concerned:
+class AckWaiters:
     """The accepted writes of one peer whose concern is not met; `ended` is told of each end."""
 
     def __init__(self, guard: Any, ended: Callable[[AwaitedWrite], None]) -> None:
@@ -36,7 +36,7 @@ class Concerned:
         if write.progress is not None:
             self.reached(write.progress)
 
-    def reached(self, progress: Reached) -> None:
+    def reached(self, progress: ConcernProgress) -> None:
         """The host tells how far a write has come."""
         write = self._writes.get(progress.number)
         if write is None:
@@ -64,10 +64,10 @@ class Concerned:
                 if write.deadline <= now:
                     self.give_up(write)
 
-    def awaits(self) -> list[Await]:
+    def resumes(self) -> list[ResumeConcern]:
         """What to ask a new host; the guard is held."""
         return [
-            Await(
+            ResumeConcern(
                 number,
                 write.accepted,
                 write.progress.wanted if write.progress else write.proposal.w or 1,

@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from ..errors import MemSyncError
-from ..replication.concern import Reached
 from ..replication.entries import Propose
 from ..replication.pending import PendingWrite
+from ..replication.write_concern import ConcernProgress
 
 
 class AwaitedWrite(PendingWrite):
@@ -23,12 +23,12 @@ class AwaitedWrite(PendingWrite):
         self.deadline = deadline
         self.future = future
         self.accepted = 0  # version, once it is in the log and only its concern is not met
-        self.progress: Reached | None = None
+        self.progress: ConcernProgress | None = None
         self._decided = threading.Lock()
         self._decided.acquire()
 
     @property
-    def is_concerned(self) -> bool:
+    def has_write_concern(self) -> bool:
         """Whether it asks for more than the usual write concern."""
         return self.proposal.w is not None or self.proposal.journal
 

@@ -7,7 +7,7 @@ from typing import Any
 from ..document import check_filter, check_patch, check_update, normalize
 from ..errors import ReadOnlyError, TooLargeError, UpdateError, UsageError
 from ..options import Options
-from ..replication.concern import Concern, check_concern
+from ..replication.write_concern import WriteConcern, check_write_concern
 from .awaited_write import Call
 
 
@@ -39,7 +39,7 @@ def check_size(size: int, limit: int) -> None:
         )
 
 
-def _checked_concern(call: Call, options: Options) -> Concern | None:
+def _checked_concern(call: Call, options: Options) -> WriteConcern | None:
     if not isinstance(call.journal, bool):
         raise UsageError(f"journal must be True or False, not {call.journal!r:.60}")
     if call.journal and not options.file.journal:
@@ -47,7 +47,7 @@ def _checked_concern(call: Call, options: Options) -> Concern | None:
             "journal=True needs a journal: state the option file.journal: true together with "
             "file.path"
         )
-    return check_concern(call.w)
+    return check_write_concern(call.w)
 
 
 def _checked_body(update: Any, array_filters: Any) -> Any:

@@ -31,10 +31,10 @@ from ..errors import (
 from ..options import Options
 from ..replication.clock import HybridClock
 from ..replication.codec import frame
-from ..replication.concern import Reached
 from ..replication.entries import Propose
 from ..replication.replica import Outcome, Published, Replica
-from .acknowledgements import Concerned
+from ..replication.write_concern import ConcernProgress
+from .acknowledgements import AckWaiters
 from .awaited_write import AwaitedWrite, Call
 from .check_write import check_size, check_write
 from .trace import Trace
@@ -69,7 +69,7 @@ class Writer:
         self._trace = trace
         self._room = threading.Condition(self._guard)
         self._open: dict[int, AwaitedWrite] = {}  # those whose outcome nobody was told
-        self._concerned = Concerned(guard, self._close)
+        self._ack_waiters = AckWaiters(guard, self._close)
         self._uplink: Uplink | None = None
         self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not to be told yet
         self._taken_back: list[Outcome[AwaitedWrite]] = []  # of a reign that ended before it told
@@ -103,7 +103,7 @@ class Writer:
             self._inside.discard(threading.get_ident())
         if not write.done:
             if write.accepted:
-                self._concerned.give_up(write)
+                self._ack_waiters.give_up(write)
             else:
                 raise WriteTimeoutError(
                     f"the write to {self._name!r} was not acknowledged within {timeout:g} s; it "
@@ -228,7 +228,7 @@ class Writer:
         self.report_lost(published)
         holds = holds_accepted or self._holds_back
         for outcome in published.outcomes:
-            if holds and outcome.error is None and not outcome.write.is_concerned:
+            if holds and outcome.error is None and not outcome.write.has_write_concern:
                 self._held[outcome.write.proposal.number] = outcome
             else:
                 self.complete(outcome)
@@ -265,29 +265,29 @@ class Writer:
         write, version, error, rolled_back, _ = outcome
         if error is not None and (rolled_back or write.done):
             self._rolled_back(error)  # it was visible, or even acknowledged by a lost host
-        if error is None and not write.done and write.is_concerned:
-            self._concerned.add(write, version)
+        if error is None and not write.done and write.has_write_concern:
+            self._ack_waiters.add(write, version)
             if write.future is not None:
                 self.wake()  # the driver is to end the waiting in time
             return
         write.resolve(version, error)
         self._close(write)
 
-    def reached(self, progress: Reached) -> None:
+    def reached(self, progress: ConcernProgress) -> None:
         """The host tells how far the concern of an own write has come."""
         write = self._replica.writes.pending.get(progress.number)
         if write is not None:
             write.progress = progress  # it is not known yet that it was accepted
         else:
-            self._concerned.reached(progress)
+            self._ack_waiters.reached(progress)
 
     def next_deadline(self) -> float:
         """When the next waiting for a concern ends (monotonic seconds), unless nobody waits."""
-        return self._concerned.next_deadline()
+        return self._ack_waiters.next_deadline()
 
     def give_up_late(self, now: float) -> None:
         """End the waiting for concerns whose time is over (monotonic seconds)."""
-        self._concerned.give_up_late(now)
+        self._ack_waiters.give_up_late(now)
 
     def _close(self, write: AwaitedWrite) -> None:
         """The outcome of a write has been told."""
@@ -308,17 +308,17 @@ class Writer:
     def take_back(self, outcomes: list[Outcome[AwaitedWrite]]) -> None:
         """A reign of this peer has ended before these outcomes could be told."""
         self._taken_back += outcomes
-        self._take_concerned_back()
+        self._take_ack_waiters_back()
 
-    def _take_concerned_back(self) -> None:
-        for write in self._concerned.take_back():
+    def _take_ack_waiters_back(self) -> None:
+        for write in self._ack_waiters.take_back():
             self._taken_back.append(Outcome(write, write.accepted, None, False))
             write.accepted = 0
 
     def _look_what_became_of_them(self) -> list[Outcome[AwaitedWrite]]:
         """What the next host has counts, what it lacks is pending again, if it is remembered."""
         known: list[Outcome[AwaitedWrite]] = []
-        self._take_concerned_back()
+        self._take_ack_waiters_back()
         taken_back, self._taken_back = self._taken_back, []
         row = self._replica.state.table.get(self._replica.peer)
         for outcome in taken_back:
@@ -343,8 +343,8 @@ class Writer:
         with self._guard:
             for write in self._replica.writes.after(last):
                 uplink.queue_write(write, frame(write.proposal))
-            for message in self._concerned.awaits():
-                uplink.queue_await(message)
+            for message in self._ack_waiters.resumes():
+                uplink.queue_resume(message)
             self._uplink = uplink
         uplink.kick()
 
@@ -380,7 +380,7 @@ class Writer:
             self._room.notify_all()
         for write in orphans:
             if write.accepted and self._has_left:  # else its host was lost, and perhaps it as well
-                self._concerned.give_up(write)
+                self._ack_waiters.give_up(write)
                 continue
             error = WriteTimeoutError("the peer stopped before the write was acknowledged")
             write.resolve(self._replica.state.version, error)

@@ -14,10 +14,10 @@ from typing import Any
 
 from ...errors import MemSyncError, ProtocolError, from_wire
 from ...replication.codec import HEADER, frame
-from ...replication.concern import Await, Reached
 from ...replication.entries import Decision, Entry, SnapshotPart
 from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
+from ...replication.write_concern import ConcernProgress, ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.records import EpochRecord
@@ -179,7 +179,7 @@ class Link:
         """Append a proposal to the stream, in the order of the numbers; no I/O."""
         self._stream.queue([encoded], write.proposal.number)
 
-    def queue_await(self, message: Await) -> None:
+    def queue_resume(self, message: ResumeConcern) -> None:
         """Ask the host to watch an accepted write; no I/O."""
         self._stream.queue([frame(message)])
 
@@ -332,7 +332,7 @@ class Link:
             case Grant():
                 self.granted = message
                 self._stream.lose("the host hands over")
-            case Reached():
+            case ConcernProgress():
                 self._participant.writer.reached(message)
             case Refused():
                 self._refusal = from_wire(message.error)

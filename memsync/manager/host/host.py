@@ -14,13 +14,13 @@ from typing import Any
 
 from ...errors import ProtocolError, RendezvousError
 from ...replication.codec import frame, part_size
-from ...replication.concern import Await
 from ...replication.entries import Propose
 from ...replication.kinds.epoch import EpochKind
 from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import Members
 from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
+from ...replication.write_concern import ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.cleaning import clean
@@ -146,7 +146,7 @@ class Host:
             return
         ordering, fanout = self.ordering, self.fanout
         joins = len(self._arrivals) and not self.hand_over.has_granted
-        if fanout.is_waiting or ordering.inbox or joins or ordering.awaits or ordering.reached:
+        if fanout.is_waiting or ordering.inbox or joins or ordering.resumes or ordering.reached:
             timeout = 0
         if ordering.unpushed:
             timeout = min(timeout, self._ctx.timing.stall / 4)  # to see in time who takes nothing
@@ -215,7 +215,7 @@ class Host:
                     self._ponged.notify_all()
             case Applied():
                 self.ordering.applied(session.peer, message.version)
-            case Await():
+            case ResumeConcern():
                 self._liveness.remove_dead()
                 number, version = message.number, message.version
                 w, journal = message.w, message.journal
@@ -249,9 +249,9 @@ class Host:
         """Hand a write of the host's own to the loop; the participant's guard is held."""
         self.ordering.inbox.append(write)
 
-    def queue_await(self, message: Await) -> None:
+    def queue_resume(self, message: ResumeConcern) -> None:
         """Have an accepted write of the host's own watched; the participant's guard is held."""
-        self.ordering.awaits.append(message)
+        self.ordering.resumes.append(message)
 
     def kick(self, *, lazy: bool = False) -> None:
         """Wake the loop."""

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ...replication.codec import frame
-from ...replication.concern import Await, Concerns, Reached
 from ...replication.entries import Decision, Entry, Propose
 from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
 from ...replication.sequencer import Gap, Ordered, Sequencer
+from ...replication.write_concern import ConcernProgress, ResumeConcern, WriteConcerns
 from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.trace import facts_of, refusal
 from ..context import PeerContext
@@ -48,11 +48,15 @@ class Ordering:
             epoch=epoch,
             max_frame=participant.writer.max_frame,
         )
-        self.concerns = Concerns(ctx.id)  # its `durable` is for the journal to call
+        self.concerns = WriteConcerns(ctx.id)  # its `durable` is for the journal to call
         self.inbox: deque[PendingWrite] = deque()  # own writes, from any thread
-        self.awaits: deque[Await] = deque()  # own accepted writes to be watched, from any thread
+        self.resumes: deque[ResumeConcern] = (
+            deque()
+        )  # own accepted writes to be watched, from any thread
         self.unpushed: deque[tuple[Outcome[AwaitedWrite], dict[str, Mark]]] = deque()
-        self.reached: deque[Reached] = deque()  # of own writes; told when it is sure to count
+        self.reached: deque[ConcernProgress] = (
+            deque()
+        )  # of own writes; told when it is sure to count
         self._ctx = ctx
         self._participant = participant
         self._platform = ctx.platform
@@ -102,9 +106,9 @@ class Ordering:
         """Decide the host's own writes that have come in."""
         while self.inbox:
             self._order_own(self.inbox.popleft())
-        while self.awaits:
+        while self.resumes:
             self._remove_dead()
-            each = self.awaits.popleft()
+            each = self.resumes.popleft()
             self.begin_watch(self._ctx.id, each.number, each.version, each.w, each.journal)
 
     def look_for_unqueued(self) -> None:
@@ -164,7 +168,7 @@ class Ordering:
         for writer, progress in self.concerns.applied(peer, version):
             self._inform(writer, progress)
 
-    def _inform(self, writer: str, progress: Reached) -> None:
+    def _inform(self, writer: str, progress: ConcernProgress) -> None:
         """Say to a writer how far the concern of its write has come."""
         if writer == self._ctx.id:
             self.reached.append(progress)
@@ -183,7 +187,7 @@ class Ordering:
         if published.forgotten or published.replaced:
             writer.report_lost(published)
         for outcome in (*writer.take_held(), *published.outcomes):
-            if outcome.error is not None or outcome.write.is_concerned:
+            if outcome.error is not None or outcome.write.has_write_concern:
                 writer.complete(outcome)  # a concern that is met says more than a push does
             else:
                 self.unpushed.append((outcome, self._fanout.marks()))

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from ...replication.codec import decode_with
-from ...replication.concern import Await, Reached
 from ...replication.entries import Decision, Entry, Propose, SnapshotPart
 from ...replication.membership import new_member
+from ...replication.write_concern import ConcernProgress, ResumeConcern
 
 PROTOCOL = 5
 """Number of the protocol; peers of different numbers do not talk."""
@@ -140,8 +140,8 @@ Message = (
     | Pong
     | Confirm
     | Applied
-    | Await
-    | Reached
+    | ResumeConcern
+    | ConcernProgress
     | Grant
 )
 

@@ -8,7 +8,7 @@ entry. A member that dies first makes a concern impossible if too few are left. 
 entry must be on the host's disk as well; `durable` is told so by whoever writes the journal.
 
 A watch ends when its concern is met, when its writer leaves, or with the record. A writer that
-still waits asks the next host to watch anew (`Await`).
+still waits asks the next host to watch anew (`ResumeConcern`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_MEMBERS = 65_535
 """More than any group has; what is above is a mistake."""
 
 
-class Await(msgspec.Struct, array_like=True, tag=16):
+class ResumeConcern(msgspec.Struct, array_like=True, tag=16):
     """A writer asks a new host to go on watching over an accepted write's concern."""
 
     number: int
@@ -34,7 +34,7 @@ class Await(msgspec.Struct, array_like=True, tag=16):
     journal: bool
 
 
-class Reached(msgspec.Struct, array_like=True, tag=17):
+class ConcernProgress(msgspec.Struct, array_like=True, tag=17):
     """How far a write's concern has come; it is met when `reached` is `wanted`."""
 
     number: int
@@ -43,16 +43,16 @@ class Reached(msgspec.Struct, array_like=True, tag=17):
     possible: bool  # False: there were fewer members than wanted
 
 
-Concern = int | str
+WriteConcern = int | str
 """A number of members, ``"majority"`` or ``"all"``."""
 
 
-def check_concern(w: Any) -> Concern | None:
+def check_write_concern(w: Any) -> WriteConcern | None:
     """The write concern as it travels; None for the usual one.
 
     Raises `UsageError` for what is none.
 
-    >>> check_concern(1), check_concern("majority"), check_concern(3)
+    >>> check_write_concern(1), check_write_concern("majority"), check_write_concern(3)
     (None, 'majority', 3)
     """
     if w in ("majority", "all"):
@@ -64,7 +64,7 @@ def check_concern(w: Any) -> Concern | None:
     )
 
 
-def wanted_members(w: Concern | None, members: int) -> int:
+def wanted_members(w: WriteConcern | None, members: int) -> int:
     """How many members a concern asks for when there are so many.
 
     >>> wanted_members("majority", 4), wanted_members("all", 4), wanted_members(2, 4)
@@ -97,7 +97,7 @@ class _Watch:
         return self.wanted <= len(self.electorate) - len(self.dead)
 
 
-class Concerns:
+class WriteConcerns:
     """The watched writes of one reign; `host` has applied whatever it ordered."""
 
     def __init__(self, host: str) -> None:
@@ -114,10 +114,10 @@ class Concerns:
         writer: str,
         number: int,
         version: int,
-        w: Concern | None,
+        w: WriteConcern | None,
         journal: bool,
         members: Iterable[str],
-    ) -> Reached:
+    ) -> ConcernProgress:
         """Watch over a write; returns how far it has come already.
 
         Asked again, for example because its writer has sent it again, it stays as it was.
@@ -137,7 +137,7 @@ class Concerns:
             self._watches[writer, number] = watch
         return self._told(watch)
 
-    def applied(self, peer: str, version: int) -> list[tuple[str, Reached]]:
+    def applied(self, peer: str, version: int) -> list[tuple[str, ConcernProgress]]:
         """A peer's copy has reached a version; returns whom to tell what."""
         if version <= self._applied.get(peer, 0):
             return []
@@ -151,12 +151,12 @@ class Concerns:
             watch.missing.discard(peer)
         return self._tell(moved)
 
-    def durable(self, version: int) -> list[tuple[str, Reached]]:
+    def durable(self, version: int) -> list[tuple[str, ConcernProgress]]:
         """The journal is on disk up to a version; returns whom to tell what."""
         self._durable = max(self._durable, version)
         return self._tell([w for w in self._watches.values() if w.journal])
 
-    def forget(self, peer: str) -> list[tuple[str, Reached]]:
+    def forget(self, peer: str) -> list[tuple[str, ConcernProgress]]:
         """A peer is gone: it counts only where it has confirmed; returns whom to tell what."""
         self._applied.pop(peer, None)
         for key in [key for key in self._watches if key[0] == peer]:
@@ -166,7 +166,7 @@ class Concerns:
             watch.dead.add(peer)
         return self._tell([watch for watch in moved if not watch.is_possible])
 
-    def _tell(self, moved: list[_Watch]) -> list[tuple[str, Reached]]:
+    def _tell(self, moved: list[_Watch]) -> list[tuple[str, ConcernProgress]]:
         for watch in moved:
             if self._is_met(watch) or not watch.is_possible:
                 del self._watches[watch.writer, watch.number]
@@ -177,9 +177,9 @@ class Concerns:
             return False
         return watch.reached >= watch.wanted
 
-    def _told(self, watch: _Watch) -> Reached:
+    def _told(self, watch: _Watch) -> ConcernProgress:
         # A journal that is behind holds the last step back, so that "reached" means all of it.
         reached = watch.reached
         if reached >= watch.wanted and not self._is_met(watch):
             reached = watch.wanted - 1
-        return Reached(watch.number, reached, watch.wanted, watch.is_possible)
+        return ConcernProgress(watch.number, reached, watch.wanted, watch.is_possible)
