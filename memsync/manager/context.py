@@ -111,7 +111,7 @@ class PeerContext:
         """What this peer says of itself and of what it holds."""
         participant, options = self.participant, self.options
         epoch, version = participant.replica.pair
-        is_new = not participant.state.network  # else its options were compared, or give way
+        is_new = not participant.state.cluster_id  # else its options were compared, or give way
         return Hello(
             PROTOCOL,
             participant.name,
@@ -126,7 +126,7 @@ class PeerContext:
             options=group_part(stated(options)) if is_new else {},
             first_unknown=participant.replica.writes.first_unknown,
             server_only=options.server_only,
-            network=participant.replica.network,
+            cluster_id=participant.replica.cluster_id,
         )
 
     def member(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Snapshot(msgspec.Struct):
 
     epoch: int
     version: int
-    network: str
+    cluster_id: str
     options: dict[str, Any]
     table: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last, [number, outcome]
     parts: dict[str, msgspec.Raw]  # by kind, as it encodes its part of the state

@@ -19,9 +19,11 @@ Pair = tuple[int, int]
 class RecoveryReports:
     """The reports of one recovery; `expected` are the living peers besides the candidate."""
 
-    def __init__(self, candidate: str, pair: Pair, expected: set[str], network: str = "") -> None:
+    def __init__(
+        self, candidate: str, pair: Pair, expected: set[str], cluster_id: str = ""
+    ) -> None:
         self._candidate = candidate
-        self._held: dict[str, tuple[str, Pair]] = {candidate: (network, pair)}
+        self._held: dict[str, tuple[str, Pair]] = {candidate: (cluster_id, pair)}
         self._unreported = set(expected)
 
     @property
@@ -30,13 +32,13 @@ class RecoveryReports:
         return set(self._unreported)
 
     @property
-    def networks(self) -> set[str]:
+    def cluster_ids(self) -> set[str]:
         """Those of which there are objects."""
-        return {network for network, _ in self._held.values() if network}
+        return {cluster_id for cluster_id, _ in self._held.values() if cluster_id}
 
-    def report(self, peer: str, pair: Pair, network: str = "") -> None:
+    def report(self, peer: str, pair: Pair, cluster_id: str = "") -> None:
         """A peer tells what it holds, and of which network; "" where that is nothing."""
-        self._held[peer] = network, pair
+        self._held[peer] = cluster_id, pair
         self._unreported.discard(peer)
 
     def lost(self, peer: str) -> None:
@@ -51,12 +53,14 @@ class RecoveryReports:
 
     def best(self) -> tuple[str, Pair]:
         """The peer with the greatest pair; the candidate itself when nobody holds more."""
-        first = min((network for network, _ in self._held.values() if network), default="")
-        pairs = {peer: pair for peer, (network, pair) in self._held.items() if network == first}
+        first = min((cluster_id for cluster_id, _ in self._held.values() if cluster_id), default="")
+        pairs = {
+            peer: pair for peer, (cluster_id, pair) in self._held.items() if cluster_id == first
+        }
         own = pairs.get(self._candidate, (0, 0))
         peer, pair = max(pairs.items(), key=lambda item: item[1])
         return (peer, pair) if pair > own else (self._candidate, own)
 
-    def advanced(self, pair: Pair, network: str = "") -> None:
+    def advanced(self, pair: Pair, cluster_id: str = "") -> None:
         """The candidate was brought level to a pair."""
-        self._held[self._candidate] = network, pair
+        self._held[self._candidate] = cluster_id, pair

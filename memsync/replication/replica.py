@@ -97,7 +97,7 @@ class Replica(Generic[W]):
         self.part = part  # bytes of a snapshot in one frame
         self._changed = changed
         self._arrived: list[Entry | Decision] = []
-        self.view_network = ""  # whose object `live` shows
+        self.view_cluster_id = ""  # whose object `live` shows
         self._hidden = 0  # own writes up to this number are in the state, or never will be
         self._stale = False  # live must be made anew
         self._before: list[Operation] | None = None
@@ -115,18 +115,18 @@ class Replica(Generic[W]):
         return (0, 0) if self.state.torn else self.state.pair
 
     @property
-    def network(self) -> str:
+    def cluster_id(self) -> str:
         """The network whose object this copy can vouch for; "" when that is none."""
-        return self.state.network if self.pair != (0, 0) else ""
+        return self.state.cluster_id if self.pair != (0, 0) else ""
 
     def accept_torn(self) -> None:
         """There is no better copy than this one, although a change to it was interrupted."""
         self.state.torn = False
         self._start_anew(0)
 
-    def found(self, data: dict[str, Any], options: dict[str, Any], network: str = "") -> None:
+    def found(self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = "") -> None:
         """Begin a new object."""
-        self.state.found(data, options, network)
+        self.state.found(data, options, cluster_id)
         self._stale = True
 
     # -- own writes ------------------------------------------------------------------------------
@@ -301,9 +301,9 @@ class Replica(Generic[W]):
 
     def _renew(self) -> None:
         """Make `live` anew: a snapshot has come, or a change to it was interrupted."""
-        if self.view_network != self.state.network:
+        if self.view_cluster_id != self.state.cluster_id:
             self.writes.have_seen_nothing()  # of this object
-            self.view_network = self.state.network
+            self.view_cluster_id = self.state.cluster_id
         copy, _ = self._compiled_anew()
         replace_content(self.view, copy.root)
         self._changed(None)
@@ -335,9 +335,9 @@ class Replica(Generic[W]):
             return False
         data = b"".join(self._parts)
         self._parts = []
-        network = self.state.network
+        cluster_id = self.state.cluster_id
         self.state.restore(data)
-        if network not in ("", self.state.network):
+        if cluster_id not in ("", self.state.cluster_id):
             self._replaced += self.writes.forget_accepted()
         self._start_anew(decided)
         return True

@@ -98,7 +98,7 @@ class State:
         self.kinds = kinds
         self.epoch = 0
         self.version = 0
-        self.network = ""
+        self.cluster_id = ""
         self.options: dict[str, Any] = {}
         self.table: dict[str, WriterSession] = {}
         self.parts: dict[str, Any] = _new_parts(kinds, {}, {})
@@ -133,9 +133,9 @@ class State:
         epochs: list[tuple[int, int]] = self.parts["epoch"].epochs
         return epochs
 
-    def found(self, data: dict[str, Any], options: dict[str, Any], network: str = "") -> None:
+    def found(self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = "") -> None:
         """Become the state of a new object: version 0, before its first entry."""
-        self.network = network
+        self.cluster_id = cluster_id
         self.options = options
         self.parts = _new_parts(self.kinds, data, options)
 
@@ -192,7 +192,7 @@ class State:
             Snapshot(
                 self.epoch,
                 self.version,
-                self.network,
+                self.cluster_id,
                 self.options,
                 {peer: (row.last, list(row.outcomes.items())) for peer, row in self.table.items()},
                 {
@@ -210,13 +210,13 @@ class State:
         """
         snapshot = decode_snapshot(data)
         pair = (snapshot.epoch, snapshot.version)
-        if not self.torn and snapshot.network == self.network and pair < self.pair:
+        if not self.torn and snapshot.cluster_id == self.cluster_id and pair < self.pair:
             raise ProtocolError(f"a snapshot of {pair} would go back behind {self.pair}")
         parts = self._decoded_parts(snapshot)
         with self.guard:
             self.torn = True
             self.parts = parts
-            self.network, self.options = snapshot.network, snapshot.options
+            self.cluster_id, self.options = snapshot.cluster_id, snapshot.options
             self.table = {
                 peer: WriterSession(last, dict(outcomes))
                 for peer, (last, outcomes) in snapshot.table.items()

@@ -103,9 +103,9 @@ class Participant:
 
     # -- what the engine brings (the thread that plays the role) ---------------------------------
 
-    def bootstrap(self, network: str) -> None:
+    def bootstrap(self, cluster_id: str) -> None:
         """Begin a new object with this peer's own data."""
-        self.replica.found(self._data, stated(self.options), network)
+        self.replica.found(self._data, stated(self.options), cluster_id)
 
     def apply(self, entry: Entry, size: int) -> None:
         """Take in the next entry, of `size` bytes on the wire; `publish` shows it."""

@@ -36,7 +36,7 @@ from memsync.replication.entries import Decision, Entry, Propose, Snapshot, Snap
 MESSAGES: list[Message] = [
     Hello(1, "obj", "ab", 7, ["writer"], 2, 3, 4),
     Hello(1, "obj", "ab", 7, [], 0, 0, 1, True, 5, ["method"]),
-    Hello(1, "obj", "ab", 7, [], 2, 3, 4, network="018b-c0"),
+    Hello(1, "obj", "ab", 7, [], 2, 3, 4, cluster_id="018b-c0"),
     Welcome("ab", 1, 2, True, 3),
     Refused(["ERR_AUTH", "text", {}]),
     Fetch(1, 2),
@@ -115,7 +115,7 @@ def test_a_snapshot_survives_the_wire_with_the_order_of_its_keys(document: dict)
     decoded = decode_snapshot(encode_snapshot(snapshot))
     assert bytes(decoded.parts["patch"]) == bytes(part)
     assert repr(msgspec.msgpack.decode(decoded.parts["patch"])) == repr(document)
-    assert (decoded.table, decoded.options, decoded.network) == (table, {"timeout": 5}, "id")
+    assert (decoded.table, decoded.options, decoded.cluster_id) == (table, {"timeout": 5}, "id")
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,10 @@ A, B = "018b-early", "018c-late"
 )
 def test_of_several_networks_the_one_founded_first_counts(own, reports, best) -> None:
     recovery = RecoveryReports("me", own[1], set(reports), own[0])
-    for peer, (network, pair) in reports.items():
-        recovery.report(peer, pair, network)
+    for peer, (cluster_id, pair) in reports.items():
+        recovery.report(peer, pair, cluster_id)
     pair = own[1] if best == "me" else reports[best][1]
     assert recovery.best() == (best, pair)
-    assert recovery.networks == {n for n, _ in [own, *reports.values()] if n}
+    assert recovery.cluster_ids == {n for n, _ in [own, *reports.values()] if n}
     recovery.advanced(pair, reports.get(best, own)[0])
     assert recovery.best() == ("me", pair)

@@ -136,7 +136,7 @@ def test_an_encoding_is_made_anew_when_it_is_not_the_shorter_way_or_the_peer_is_
 
 def test_what_was_encoded_of_another_network_is_not_handed_out() -> None:
     old, new = reign({"of": "old"}, "w"), reign({"of": "new"}, "w")
-    new.state.network = "0"
+    new.state.cluster_id = "0"
     copy, newcomer = new_replica(), new_replica()
     bring_level(old, copy)
     bring_level(copy, new_replica())
@@ -176,10 +176,10 @@ def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() 
 
 def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     mine, theirs = reign({"n": 0}, "me"), reign({"n": 100}, "me")
-    mine.state.network, theirs.state.network = "late", "early"
+    mine.state.cluster_id, theirs.state.cluster_id = "late", "early"
     copy = new_replica("me")
     bring_level(mine, copy)
-    assert (copy.network, copy.pair) == ("late", (1, 2))
+    assert (copy.cluster_id, copy.pair) == ("late", (1, 2))
     copy.publish()
     for number in (1, 2, 3):
         copy.show(PendingWrite(proposal(number)))
@@ -193,15 +193,15 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     for each in frames:
         copy.take_part(parse(each[HEADER:]))
     copy.publish()
-    assert (copy.network, copy.pair) == ("early", theirs.state.pair)
+    assert (copy.cluster_id, copy.pair) == ("early", theirs.state.pair)
     published = copy.published()
     assert (published.replaced, published.forgotten) == (2, 0)
-    assert (copy.view_network, copy.view_pair, copy.view) == ("late", (1, 4), {"n": 3})
+    assert (copy.view_cluster_id, copy.view_pair, copy.view) == ("late", (1, 4), {"n": 3})
     copy.show(PendingWrite(proposal(4, {"$set": {"late": 1}})))  # it shows with the others
     theirs = reign(state=theirs.state, epoch=7)
     copy.apply(theirs.log.since(1, 2)[0], 10)
     copy.publish()
-    assert (copy.view_network, copy.view_pair) == ("early", (7, 3))
+    assert (copy.view_cluster_id, copy.view_pair) == ("early", (7, 3))
     proposals = [write.proposal for write in copy.writes.pending.values()]
     assert [(each.number, each.epoch, each.version) for each in proposals] == [(3, 0, 0), (4, 0, 0)]
     assert copy.view == {"n": 101, "late": 1}
@@ -225,10 +225,10 @@ def test_a_snapshot_of_the_same_network_does_not_go_back() -> None:
 def test_a_torn_copy_and_an_empty_one_are_of_no_network() -> None:
     copy = new_replica()
     copy.found({"n": 1}, {}, "one")
-    assert copy.network == ""
+    assert copy.cluster_id == ""
     host = reign({"n": 0})
-    host.state.network = "one"
+    host.state.cluster_id = "one"
     bring_level(host, copy)
-    assert copy.network == "one"
+    assert copy.cluster_id == "one"
     copy.state.torn = True
-    assert copy.network == ""
+    assert copy.cluster_id == ""

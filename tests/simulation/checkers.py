@@ -56,13 +56,13 @@ def everybody_applies_the_same(history: History) -> Iterator[str]:
     """G1: an entry is the same wherever it is applied, and comes once and in order."""
     known: dict[tuple[str, int, int], tuple[str, int]] = {}
     last: dict[tuple[str, str], tuple[int, int]] = {}
-    for who, network, epoch, version, digest in history.applied:
-        first, expected = known.setdefault((network, epoch, version), (who, digest))
+    for who, cluster_id, epoch, version, digest in history.applied:
+        first, expected = known.setdefault((cluster_id, epoch, version), (who, digest))
         if digest != expected:
             yield f"entry ({epoch}, {version}) is one thing at {first}, another at {who}"
-        if (epoch, version) <= last.get((who, network), (0, 0)):
-            yield f"{who} told of ({epoch}, {version}) after {last[who, network]}"
-        last[who, network] = epoch, version
+        if (epoch, version) <= last.get((who, cluster_id), (0, 0)):
+            yield f"{who} told of ({epoch}, {version}) after {last[who, cluster_id]}"
+        last[who, cluster_id] = epoch, version
 
 
 def _object(history: History) -> dict[str, Any] | None:
@@ -90,7 +90,7 @@ def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
 
 
 def _may_be_lost(history: History, write: Write) -> bool:
-    if write.network != history.finals[0].network:
+    if write.cluster_id != history.finals[0].cluster_id:
         return True  # that network gave up
     if any(at >= write.at and not living & write.holders for at, living in history.wipes):
         return True  # who goes on has not heard that there was a later epoch
@@ -99,7 +99,7 @@ def _may_be_lost(history: History, write: Write) -> bool:
     return any(
         not (opening.took_part | opening.passed_over) & write.holders
         for opening in history.openings
-        if opening.at >= write.at and opening.network == write.network
+        if opening.at >= write.at and opening.cluster_id == write.cluster_id
     )
 
 
@@ -109,7 +109,7 @@ def _is_of_a_branch(history: History, write: Write) -> bool:
     There is a second line where, all traces being gone, somebody opened without having heard of an
     epoch that there was before.
     """
-    openings = [each for each in history.openings if each.network == write.network]
+    openings = [each for each in history.openings if each.cluster_id == write.cluster_id]
     if not openings or write.epoch in _epochs(openings[-1]):
         return False
     wipes = [at for at, _ in history.wipes]
@@ -130,22 +130,22 @@ def nobody_founds_beside_a_network(history: History) -> Iterator[str]:
     first_wipe = min((at for at, _ in history.wipes), default=float("inf"))
     for opening in history.openings:
         if opening.beside and opening.at < first_wipe:
-            yield f"{opening.who} opens {opening.network} beside {sorted(opening.beside)}"
+            yield f"{opening.who} opens {opening.cluster_id} beside {sorted(opening.beside)}"
 
 
 def the_network_founded_first_counts(history: History) -> Iterator[str]:
     """Of those of which somebody has a copy when the faults are over."""
     for final in history.finals:
-        if history.healed and final.network > min(history.healed):
-            yield f"{final.who} has {final.network}, of {sorted(history.healed)}"
+        if history.healed and final.cluster_id > min(history.healed):
+            yield f"{final.who} has {final.cluster_id}, of {sorted(history.healed)}"
 
 
 def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]:
     """G3: in the host and the writer, or in the host and one peer, if there is one."""
-    network = history.finals[0].network if history.finals else ""
+    cluster_id = history.finals[0].cluster_id if history.finals else ""
     watched: dict[tuple[str, str, int], list[Watched]] = {}
     for each in history.watched:
-        watched.setdefault((each.network, each.peer, each.number), []).append(each)
+        watched.setdefault((each.cluster_id, each.peer, each.number), []).append(each)
     for write in history.writes:
         if write.outcome != "ok" or not write.is_tagged:
             continue
@@ -153,11 +153,11 @@ def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]
         if write.w == "majority":
             # A later host watches anew, when some have died or it had to order it again; and the
             # same host, when its first answer may not have come.
-            begun = watched.get((write.network, write.peer, write.number), [])
+            begun = watched.get((write.cluster_id, write.peer, write.number), [])
             known = [w for w in begun if w.epoch <= write.epoch and w.at <= write.at]
             wanted = min((w.wanted for w in known if w.epoch == known[-1].epoch), default=1)
         # It may have been told late, when others had left what does not count for what does.
-        has_given_way = write.network != network or _is_of_a_branch(history, write)
+        has_given_way = write.cluster_id != cluster_id or _is_of_a_branch(history, write)
         if write.copies < wanted and not has_given_way:
             yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"
 
@@ -211,7 +211,7 @@ def a_counter_never_goes_back(history: History) -> Iterator[str]:
     """G4: but for a write of the peer's own that was refused, and in the object of one network."""
     last: dict[tuple[str, str], tuple[int, int, int]] = {}
     for look in history.looks:
-        key = look.who, look.network
+        key = look.who, look.cluster_id
         n, told, epoch = last.get(key, (0, 0, 0))
         if look.n < n and look.rolled_back == told and not _was_absent(history, look, epoch):
             yield f"{look.who} reads n = {look.n} after {n}, and nothing was rolled back"
@@ -223,7 +223,7 @@ def _was_absent(history: History, look: Look, before: int) -> bool:
     return any(
         before < opening.epoch <= look.pair[0] and look.who not in opening.took_part
         for opening in history.openings
-        if opening.network == look.network
+        if opening.cluster_id == look.cluster_id
     )
 
 
@@ -238,7 +238,7 @@ def one_host_for_each_epoch(history: History) -> Iterator[str]:
     """G6; a number is forgotten where all files are deleted and all who knew of it are dead."""
     hosts: dict[tuple[str, int], Opening] = {}
     for opening in history.openings:
-        key = opening.network, opening.epoch
+        key = opening.cluster_id, opening.epoch
         first = hosts.setdefault(key, opening)
         if first.who != opening.who and not _is_forgotten(history, first):
             yield f"epoch {opening.epoch} has {first.who} and {opening.who}"
@@ -319,16 +319,16 @@ def _epoch_at(epochs: tuple[tuple[int, int], ...], version: int) -> int:
 
 def conflicts_are_decided_as_the_rule_says(history: History) -> Iterator[str]:
     """G7: against every entry of the host's history that the writer had not seen."""
-    openings = {(opening.network, opening.epoch): opening for opening in history.openings}
+    openings = {(opening.cluster_id, opening.epoch): opening for opening in history.openings}
     entries = {
-        (each.network, each.epoch, each.version + 1): each
+        (each.cluster_id, each.epoch, each.version + 1): each
         for each in history.decided
         if each.outcome == "entry"
     }
     for each in history.decided:
         if each.proposal.where is not None:
             continue
-        opening = openings.get((each.network, each.epoch))
+        opening = openings.get((each.cluster_id, each.epoch))
         if opening is None:
             continue
         expected = _is_refused(history.is_strict, opening, entries, each)
@@ -355,7 +355,7 @@ def _is_refused(
     mine = list(_named(asked.proposal.body))
     for version in range(base + 1, asked.version + 1):
         epoch_then = _epoch_at(opening.epochs, version)
-        entry = entries.get((opening.network, epoch_then, version))
+        entry = entries.get((opening.cluster_id, epoch_then, version))
         if entry is None or entry.peer == asked.peer:
             continue
         if not is_strict and entry.proposal.timestamp <= asked.proposal.timestamp:

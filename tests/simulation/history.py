@@ -45,7 +45,7 @@ class Write:
         self.error = ""
         self.version = 0
         self.epoch = 0  # of who was told, then
-        self.network = ""
+        self.cluster_id = ""
         self.at = 0.0  # when the outcome was known
         self.reads_itself = True
         self.holders: frozenset[str] = frozenset()  # living processes, when it was acknowledged
@@ -59,7 +59,7 @@ class Look(NamedTuple):
     """What a process shows after a step in which that changed."""
 
     who: str
-    network: str
+    cluster_id: str
     pair: tuple[int, int]
     n: int
     rolled_back: int  # how often it was told so
@@ -72,7 +72,7 @@ class Applied(NamedTuple):
     """An entry that a process told its callbacks of."""
 
     who: str
-    network: str
+    cluster_id: str
     epoch: int
     version: int
     digest: int
@@ -86,7 +86,7 @@ class Opening(NamedTuple):
 
     at: float
     who: str
-    network: str
+    cluster_id: str
     epoch: int
     epochs: tuple[tuple[int, int], ...]
     took_part: frozenset[str]
@@ -97,7 +97,7 @@ class Opening(NamedTuple):
 class Decided(NamedTuple):
     """What a host decided about a proposal; `version` is the one before."""
 
-    network: str
+    cluster_id: str
     epoch: int
     version: int
     peer: str
@@ -109,7 +109,7 @@ class Watched(NamedTuple):
     """A host begins to watch over a write; so many members are to hold it, dead ones aside."""
 
     at: float
-    network: str
+    cluster_id: str
     epoch: int
     peer: str
     number: int
@@ -121,7 +121,7 @@ class Final(NamedTuple):
 
     who: str
     peer: str
-    network: str
+    cluster_id: str
     state: bytes
     live_is_confirmed: bool
     pending: int
@@ -162,11 +162,11 @@ class History:
         if not process.alive:
             return
         if event == "received_patches":
-            network = process.participant.state.network
+            cluster_id = process.participant.state.cluster_id
             for each in payload:
                 digest = zlib.crc32(_encode([each["peer"], each["patch"]]))
                 pair = each["epoch"], each["version"]
-                self.applied.append(Applied(process.name, network, *pair, digest))
+                self.applied.append(Applied(process.name, cluster_id, *pair, digest))
         elif event == "rolled_back":
             self.rolled_back[process.name] += 1
         elif event == "disconnected":
@@ -196,12 +196,12 @@ class History:
             Opening(
                 process.world.now,
                 process.name,
-                state.network,
+                state.cluster_id,
                 host.epoch,
                 tuple(state.epochs),
                 frozenset(there),
                 frozenset(passed_over),
-                frozenset(p.name for p in self.all_peers if _is_of_another(p, state.network)),
+                frozenset(p.name for p in self.all_peers if _is_of_another(p, state.cluster_id)),
             )
         )
         sequencer = host.ordering.sequencer
@@ -216,7 +216,7 @@ class History:
             outcome = "entry"
             if isinstance(result, Decision):
                 outcome = "nothing" if result.error is None else str(result.error[0])
-            at = state.network, host.epoch, version
+            at = state.cluster_id, host.epoch, version
             self.decided.append(Decided(*at, peer, proposal, outcome))
             return result
 
@@ -231,7 +231,7 @@ class History:
                     p.alive and p.participant.id in members for p in self.all_peers if not p.ended
                 )
                 wanted = living // 2 + 1 if w == "majority" else int(w or 1)
-                at = process.world.now, state.network, host.epoch
+                at = process.world.now, state.cluster_id, host.epoch
                 self.watched.append(Watched(*at, writer, number, wanted))
             return watch(writer, number, version, w, journal, members)
 
@@ -252,7 +252,7 @@ class History:
             return
         look = Look(
             process.name,
-            participant.replica.view_network,
+            participant.replica.view_cluster_id,
             shown,
             n,
             told,
@@ -300,7 +300,7 @@ class History:
             return  # nobody is there to hear it
         world = process.world
         write.at = world.now
-        write.network = process.participant.state.network
+        write.cluster_id = process.participant.state.cluster_id
         error = future.exception()
         if error is not None:
             assert isinstance(error, MemSyncError), error
@@ -332,9 +332,9 @@ class History:
             write.others = 1
 
 
-def _is_of_another(process: Process, network: str) -> bool:
+def _is_of_another(process: Process, cluster_id: str) -> bool:
     is_there = process.alive and not process.ended and not process.has_left()
-    return is_there and process.participant.replica.network not in ("", network)
+    return is_there and process.participant.replica.cluster_id not in ("", cluster_id)
 
 
 def _shows_what_it_should(copy: Replica[Any]) -> bool:

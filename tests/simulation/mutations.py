@@ -147,7 +147,7 @@ def a_newcomer_serves_its_default(stack: ExitStack) -> None:
     def make(run: Any) -> Any:
         def mutant(self: Any) -> Any:
             if self._participant.replica.pair == (0, 0):
-                self._participant.bootstrap(self._platform.new_network())
+                self._participant.bootstrap(self._platform.new_cluster_id())
                 return
             yield from run(self)
 
@@ -461,7 +461,7 @@ def a_deposed_host_to_whom_nobody_talks_goes_on(stack: ExitStack) -> None:
 @_mutation
 def pairs_of_two_networks_are_compared(stack: ExitStack) -> None:
     """There was no id of a network: an object that was founded twice was mixed from both."""
-    _replace(stack, platform.Platform, "new_network", lambda _: lambda self: "0")
+    _replace(stack, platform.Platform, "new_cluster_id", lambda _: lambda self: "0")
 
 
 # -- leases, hand-over, deletion -------------------------------------------------------------------

@@ -37,8 +37,8 @@ class Result(NamedTuple):
 
 @cache
 def _options(text: str) -> Options:
-    network: dict[str, Any] = {"poll": 0.2}
-    stated: dict[str, Any] = {"network": network}
+    limits: dict[str, Any] = {"poll": 0.2}
+    stated: dict[str, Any] = {"network": limits}
     for word in text.split():
         match word.split("="):
             case ["strict"]:
@@ -48,7 +48,7 @@ def _options(text: str) -> Options:
             case ["reader"]:
                 stated["peer"] = {"roles": []}
             case [key, value]:
-                network[key] = float(value) if key == "lease" else int(value)
+                limits[key] = float(value) if key == "lease" else int(value)
     return load_options(stated, environ={})
 
 
@@ -184,7 +184,7 @@ class Run:
         world.calm = True
         world.note("", "the faults are over")
         staying = [process for process in self._up() if not process.leaving]
-        self.history.healed = {p.participant.replica.network for p in staying} - {""}
+        self.history.healed = {p.participant.replica.cluster_id for p in staying} - {""}
         for process in world.processes:
             process.fuse, process.lit_by = -1, None
             process.thaw()
@@ -222,7 +222,7 @@ class Run:
                 Final(
                     process.name,
                     process.participant.id,
-                    replica.state.network,
+                    replica.state.cluster_id,
                     replica.state.encode(),
                     identical(to_plain(replica.view), confirmed),
                     process.participant.writer.pending,

@@ -46,7 +46,7 @@ class Recovery:
         # Nor may a member be passed over whose file somebody has deleted.
         members = [peer for peer in ctx.participant.state.members if peer not in self.living]
         holders |= {peer for peer in members if folder.is_alive(peer) is None}
-        self._reports = RecoveryReports(ctx.id, replica.pair, holders, replica.network)
+        self._reports = RecoveryReports(ctx.id, replica.pair, holders, replica.cluster_id)
         self._patience = ctx.options.network.recovery  # seconds left to wait for the unreported
         self._next_mending = self._platform.monotonic() + ctx.timing.repair_check
         self._has_waited = False  # for survivors of a later epoch
@@ -86,7 +86,7 @@ class Recovery:
                 break
             if (yield from self._fetch(peer)):
                 replica = self._participant.replica
-                self._reports.advanced(replica.pair, replica.network)
+                self._reports.advanced(replica.pair, replica.cluster_id)
             else:
                 self._forget(peer)
                 yield from self._collect()
@@ -126,7 +126,7 @@ class Recovery:
             missing = ",".join(f"{peer}:{self._pids.get(peer)}" for peer in sorted(unreported))
             log.warning("opening without all reports %s missing=%s", self._ctx, missing)
         if holds_nothing:
-            self._participant.bootstrap(self._platform.new_network())
+            self._participant.bootstrap(self._platform.new_cluster_id())
         elif self._state.torn:
             log.warning("no other peer holds the object: going on with an interrupted copy")
             self._participant.replica.accept_torn()
@@ -187,7 +187,7 @@ class Recovery:
         self._reported[peer] = (channel, hello)
         self.living.add(peer)
         self._pids[peer] = hello.pid
-        self._reports.report(peer, (hello.epoch, hello.version), hello.network)
+        self._reports.report(peer, (hello.epoch, hello.version), hello.cluster_id)
 
     def _forget(self, peer: str) -> None:
         channel, _ = self._reported.pop(peer)
@@ -209,16 +209,16 @@ class Recovery:
             return False
         channel, hello = self._reported[peer]
         replica = self._participant.replica
-        epoch, version = replica.pair if replica.network == hello.network else (0, 0)
+        epoch, version = replica.pair if replica.cluster_id == hello.cluster_id else (0, 0)
         try:
             channel.queue(frame(Fetch(epoch, version)))
-            yield from self._take(channel, hello.network)
+            yield from self._take(channel, hello.cluster_id)
             return True
         except (ChannelLost, ProtocolError) as error:
             log.warning("peer %s could not hand over its state: %s", peer, error)
             return False
 
-    def _take(self, channel: Channel, network: str) -> Task[None]:
+    def _take(self, channel: Channel, cluster_id: str) -> Task[None]:
         arrived: deque[tuple[object, int]] = deque()
         yield from self._wait_for_more(channel, arrived)
         source = arrived.popleft()[0]
@@ -226,8 +226,8 @@ class Recovery:
             raise ProtocolError(f"Source was expected, not {type(source).__name__}")
         participant = self._participant
         entries: list[Entry] = []
-        wanted = network, (source.epoch, source.version)
-        while (participant.replica.network, participant.replica.pair) != wanted:
+        wanted = cluster_id, (source.epoch, source.version)
+        while (participant.replica.cluster_id, participant.replica.pair) != wanted:
             if not arrived:
                 yield from self._wait_for_more(channel, arrived)
             message, size = arrived.popleft()

@@ -72,14 +72,14 @@ class Admission:
         That is the object of a network founded earlier, and a pair that would have to go back: once
         all locks were deleted, nobody may know of a later epoch but those who were in it.
         """
-        own = self._participant.state.network
-        if hello.protocol != PROTOCOL or not hello.network:
+        own = self._participant.state.cluster_id
+        if hello.protocol != PROTOCOL or not hello.cluster_id:
             return False
         epoch = self._claim.epoch
-        last = epoch if hello.network == own else epoch - 1
-        if own <= hello.network and hello.epoch <= last:
+        last = epoch if hello.cluster_id == own else epoch - 1
+        if own <= hello.cluster_id and hello.epoch <= last:
             return False
-        held = f"network={hello.network} epoch={hello.epoch}"
+        held = f"network={hello.cluster_id} epoch={hello.epoch}"
         log.warning("stepping down %s: peer=%s holds %s", self._ctx, hello.peer, held)
         return True
 
@@ -100,7 +100,7 @@ class Admission:
 
     def _bring_level(self, channel: Channel, hello: Hello) -> None:
         session = ClientSession(hello.peer, channel)
-        is_other = hello.network != self._participant.state.network  # it joins as new
+        is_other = hello.cluster_id != self._participant.state.cluster_id  # it joins as new
         pair = (0, 0) if is_other else (hello.epoch, hello.version)
         self._queue_level(session, pair, hello.first_open, hello.first_unknown)
         self._fanout.add(session)

@@ -106,7 +106,7 @@ class EpochClaim:
         return {
             "protocol": PROTOCOL,
             "name": participant.name,
-            "network": participant.state.network,
+            "network": participant.state.cluster_id,
             "epoch": self.epoch,
             "id": self._ctx.id,
             "pid": self._platform.pid(),

@@ -62,7 +62,7 @@ class Platform:
         """An id for a peer, used once."""
         return secrets.token_hex(8)
 
-    def new_network(self) -> str:
+    def new_cluster_id(self) -> str:
         """An id for a network, used once; ids sort by the time of day of the founding."""
         return f"{self.wall_ms():012x}-{self.new_id()}"
 

@@ -38,7 +38,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
         1  # it was told an outcome of every own number below, perhaps by a lost host
     )
     server_only: bool = False
-    network: str = ""  # whose object it holds; "": it holds nothing
+    cluster_id: str = ""  # whose object it holds; "": it holds nothing
 
     def member(self) -> dict[str, Any]:
         """The peer as the group remembers it."""
