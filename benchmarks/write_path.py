@@ -45,7 +45,7 @@ def new_replica(peer: str) -> Replica[PendingWrite]:
     replica: Replica[PendingWrite] = Replica(
         peer, State(guard, KINDS), log, PendingWrites(keep=1024), guard
     )
-    replica.found(DATA, {})
+    replica.bootstrap(DATA, {})
     replica.publish()
     return replica
 

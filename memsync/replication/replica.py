@@ -124,9 +124,11 @@ class Replica(Generic[W]):
         self.state.torn = False
         self._start_anew(0)
 
-    def found(self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = "") -> None:
+    def bootstrap(
+        self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = ""
+    ) -> None:
         """Begin a new object."""
-        self.state.found(data, options, cluster_id)
+        self.state.bootstrap(data, options, cluster_id)
         self._stale = True
 
     # -- own writes ------------------------------------------------------------------------------

@@ -133,7 +133,9 @@ class State:
         epochs: list[tuple[int, int]] = self.parts["epoch"].epochs
         return epochs
 
-    def found(self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = "") -> None:
+    def bootstrap(
+        self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = ""
+    ) -> None:
         """Become the state of a new object: version 0, before its first entry."""
         self.cluster_id = cluster_id
         self.options = options

@@ -105,7 +105,7 @@ class Participant:
 
     def bootstrap(self, cluster_id: str) -> None:
         """Begin a new object with this peer's own data."""
-        self.replica.found(self._data, stated(self.options), cluster_id)
+        self.replica.bootstrap(self._data, stated(self.options), cluster_id)
 
     def apply(self, entry: Entry, size: int) -> None:
         """Take in the next entry, of `size` bytes on the wire; `publish` shows it."""

@@ -22,7 +22,7 @@ BIG = 1 << 20
 def new_state(data: dict[str, Any] | None = None) -> State:
     """A founded state; nobody else looks at it, so its guard guards nothing."""
     state = State(contextlib.nullcontext(), KINDS)
-    state.found(data or {}, {})
+    state.bootstrap(data or {}, {})
     return state
 
 

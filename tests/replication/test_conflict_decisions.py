@@ -293,7 +293,7 @@ def a_host(mode: str, max_index: int) -> Sequencer:
     """A host with three writers."""
     options = {"conflict": mode, "network": {"maxIndex": max_index}}
     state = State(contextlib.nullcontext(), KINDS)
-    state.found(START, options)
+    state.bootstrap(START, options)
     return reign(None, *PEERS, state=state)
 
 

@@ -157,7 +157,7 @@ class Interleavings(RuleBasedStateMachine):
     def begin(self) -> None:
         # Everything but the host's own state is as `Host` does it.
         first = new_replica(HOST)
-        first.state.found(START, {"conflict": self.mode})
+        first.state.bootstrap(START, {"conflict": self.mode})
         log = Log(0, 0, max_entries=FEW, max_bytes=BIG)
         self.host = Sequencer(first.state, log, HybridClock(), host=HOST, epoch=1, max_frame=BIG)
         self.host.enter("epoch", {"host": HOST, "pid": 1, "address": "/x"})

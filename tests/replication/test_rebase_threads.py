@@ -35,7 +35,7 @@ class Traffic:
     def __init__(self) -> None:
         guard = threading.RLock()
         state = State(guard, KINDS)
-        state.found({"n": 0, "o": {"deep": {"n": 0}}, "box0": {"list": [], "keys": {}}}, {})
+        state.bootstrap({"n": 0, "o": {"deep": {"n": 0}}, "box0": {"list": [], "keys": {}}}, {})
         log = Log(0, 0, max_entries=100, max_bytes=1 << 20)
         self.replica: Replica[PendingWrite] = Replica(ME, state, log, PendingWrites(keep=10), guard)
         self.replica._stale = True

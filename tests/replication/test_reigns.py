@@ -96,7 +96,7 @@ class Reigns(RuleBasedStateMachine):
         self.clients = {name: Client(name) for name in PEERS}
         self.epoch = 0
         first = new_replica()
-        first.state.found({"text": "x"}, {})
+        first.state.bootstrap({"text": "x"}, {})
         self.open(first)
         for client in self.clients.values():
             client.read(BIG)
@@ -188,7 +188,7 @@ class Reigns(RuleBasedStateMachine):
         best, pair = recovery.best()
         heir = new_replica()
         if pair == (0, 0):
-            heir.state.found({"text": "x"}, {})
+            heir.state.bootstrap({"text": "x"}, {})
         else:
             heir.state.restore(self.clients[best].replica.state.encode())
             heir.log = Log(*pair, max_entries=1000, max_bytes=BIG)

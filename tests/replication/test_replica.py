@@ -224,7 +224,7 @@ def test_a_snapshot_of_the_same_network_does_not_go_back() -> None:
 
 def test_a_torn_copy_and_an_empty_one_are_of_no_network() -> None:
     copy = new_replica()
-    copy.found({"n": 1}, {}, "one")
+    copy.bootstrap({"n": 1}, {}, "one")
     assert copy.cluster_id == ""
     host = reign({"n": 0})
     host.state.cluster_id = "one"

@@ -198,7 +198,7 @@ def test_a_conflict_is_told_with_the_value_and_the_patches_since_its_base() -> N
 
 def test_the_founder_shows_its_object_and_what_it_has_written_before() -> None:
     copy = new_replica("me")
-    copy.found(START, {})
+    copy.bootstrap(START, {})
     write(copy)
     copy.publish()
     assert to_plain(copy.view) == {"n": 1, "list": [1]}
