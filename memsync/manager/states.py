@@ -43,7 +43,7 @@ class PeerEvent(Enum):
     """What leads a peer from one state to another."""
 
     HOST_FOUND = "host found"
-    LEVEL = "level"  # this copy has caught up with the host's
+    CAUGHT_UP = "caught up"  # this copy has caught up with the host's
     BROKE_OFF = "broke off"
     MAY_HOST = "may host"
     TOO_LATE = "too late"  # another peer took the epoch
@@ -61,7 +61,7 @@ S, E = PeerState, PeerEvent
 TRANSITIONS: dict[tuple[PeerState, PeerEvent], PeerState] = {
     (S.SEARCHING, E.HOST_FOUND): S.JOINING,
     (S.SEARCHING, E.MAY_HOST): S.CAMPAIGNING,
-    (S.JOINING, E.LEVEL): S.FOLLOWING,
+    (S.JOINING, E.CAUGHT_UP): S.FOLLOWING,
     (S.JOINING, E.BROKE_OFF): S.SEARCHING,
     (S.CAMPAIGNING, E.TOO_LATE): S.SEARCHING,
     (S.CAMPAIGNING, E.LOCK_TAKEN): S.RECOVERING,

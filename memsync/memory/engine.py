@@ -186,7 +186,7 @@ class MemoryEngine:
             check_group_options(host.state.options, group_part(stated(options)))
             check_room(host.state.members, member)
             participant.replica.part = part_size(participant.writer.max_frame)
-            for each in host.replica.level(0, 0)[1]:
+            for each in host.replica.catch_up(0, 0)[1]:
                 message = decode(each[HEADER:])
                 if isinstance(message, SnapshotPart):
                     participant.install(message)

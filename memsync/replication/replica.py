@@ -363,7 +363,7 @@ class Replica(Generic[W]):
         """The connection is gone: what came of a snapshot is void."""
         self._parts = []
 
-    def level(self, epoch: int, version: int, has_at_most: int = 0) -> tuple[bool, list[bytes]]:
+    def catch_up(self, epoch: int, version: int, has_at_most: int = 0) -> tuple[bool, list[bytes]]:
         """What brings a peer at the given pair level with us.
 
         Returns whether it is a snapshot, and the frames. One encoding serves all who need one at

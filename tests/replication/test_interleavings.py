@@ -183,7 +183,7 @@ class Interleavings(RuleBasedStateMachine):
     def attach(self, peer: Peer) -> None:
         """Bring a peer level and have it send what the host has not decided."""
         decisions = self.host.attach(peer.name, peer.writes.first_open, peer.writes.first_unknown)
-        _, frames = self.peers[HOST].replica.level(*peer.replica.pair)
+        _, frames = self.peers[HOST].replica.catch_up(*peer.replica.pair)
         peer.decided = last = self.host.last(peer.name)
         peer.inbox = [*frames, *map(frame, decisions)]
         peer.take(len(frames))

@@ -124,7 +124,7 @@ class Reigns(RuleBasedStateMachine):
         decisions = self.host.attach(
             client.name, client.writes.first_open, client.writes.first_unknown
         )
-        _, frames = replica_of(self.host).level(*client.replica.pair)
+        _, frames = replica_of(self.host).catch_up(*client.replica.pair)
         client.decided = last = self.host.last(client.name)
         client.inbox = [*frames, *map(frame, decisions)]
         # A peer writes to a host only when it is level with it.

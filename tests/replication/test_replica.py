@@ -14,10 +14,10 @@ from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
 
 
-def bring_level(source: Sequencer | Replica, target: Replica) -> bool:
+def bring_up(source: Sequencer | Replica, target: Replica) -> bool:
     """Send what is missing; returns whether that was a snapshot."""
     replica = source if isinstance(source, Replica) else replica_of(source)
-    snapshot, frames = replica.level(*target.pair)
+    snapshot, frames = replica.catch_up(*target.pair)
     for each in frames:
         message = parse(each[HEADER:])
         if isinstance(message, Entry):
@@ -32,47 +32,47 @@ def bring_level(source: Sequencer | Replica, target: Replica) -> bool:
 def test_a_newcomer_gets_a_snapshot_and_then_entries() -> None:
     host, copy = reign({"n": 0}, "w"), new_replica()
     assert copy.pair == (0, 0)
-    assert bring_level(host, copy) is True
+    assert bring_up(host, copy) is True
     for number in (1, 2, 3):
         entry_of(host.propose("w", proposal(number)))
-    assert bring_level(host, copy) is False
+    assert bring_up(host, copy) is False
     assert copy.state.document == {"n": 3}
-    assert bring_level(host, copy) is False
+    assert bring_up(host, copy) is False
 
 
 def test_who_fell_behind_the_log_gets_a_snapshot() -> None:
     host, copy = reign({"n": 0}, "w"), new_replica()
-    bring_level(host, copy)
+    bring_up(host, copy)
     host.log.max_entries = 2
     for number in (1, 2, 3):
         host.propose("w", proposal(number))
-    assert bring_level(host, copy) is True
+    assert bring_up(host, copy) is True
 
 
 def test_who_went_another_way_in_a_lost_reign_gets_a_snapshot() -> None:
     old = reign({"n": 0}, "w")
     ahead, behind = new_replica(), new_replica()
-    bring_level(old, ahead)
-    bring_level(old, behind)
+    bring_up(old, ahead)
+    bring_up(old, behind)
     ahead.apply(entry_of(old.propose("w", proposal(1))), 10)
     new = reign(epoch=2, state=behind.state)
     assert new.state.version >= ahead.state.version
-    assert bring_level(new, ahead) is True
+    assert bring_up(new, ahead) is True
     assert ahead.pair == (2, new.state.version)
 
 
 def test_a_replica_can_bring_another_one_level() -> None:
     host, one, two = reign({"n": 0}, "w"), new_replica(), new_replica()
-    bring_level(host, one)
-    bring_level(host, two)
+    bring_up(host, one)
+    bring_up(host, two)
     one.apply(entry_of(host.propose("w", proposal(1))), 10)
-    assert bring_level(one, two) is False
-    assert bring_level(one, new_replica()) is True
+    assert bring_up(one, two) is False
+    assert bring_up(one, new_replica()) is True
 
 
 def test_the_parts_of_a_snapshot_count_only_together() -> None:
     host, copy = reign({"text": "x" * 3_000_000}, "w"), new_replica()
-    _, frames = replica_of(host).level(0, 0)
+    _, frames = replica_of(host).catch_up(0, 0)
     parts = [parse(each[HEADER:]) for each in frames]
     assert len(parts) > 2
     assert [copy.take_part(part) for part in parts[:2]] == [False, False]
@@ -84,34 +84,34 @@ def test_the_parts_of_a_snapshot_count_only_together() -> None:
 
 def test_a_torn_replica_vouches_for_nothing_and_is_mended_by_a_snapshot() -> None:
     host, copy = reign({"n": 0}, "w"), new_replica()
-    bring_level(host, copy)
+    bring_up(host, copy)
     copy.state.torn = True
     assert copy.pair == (0, 0)
-    assert bring_level(host, copy) is True
+    assert bring_up(host, copy) is True
     assert copy.pair == (host.state.epoch, host.state.version)
 
 
 def test_a_broken_snapshot_leaves_the_replica_as_it_was() -> None:
     host, copy = reign({"n": 0}, "w"), new_replica()
-    bring_level(host, copy)
+    bring_up(host, copy)
     before = copy.pair
     with pytest.raises(ProtocolError):
         copy.take_part(SnapshotPart(b"\xc1", True))
     assert copy.pair == before
-    assert bring_level(host, copy) is False
+    assert bring_up(host, copy) is False
 
 
 def test_one_encoding_serves_all_who_come_at_about_the_same_time() -> None:
     host = reign({"n": 0, "text": "x" * 1000}, "w")
     copy = replica_of(host)
-    _, first = copy.level(0, 0)
+    _, first = copy.catch_up(0, 0)
     entry_of(host.propose("w", proposal(1)))
-    is_snapshot, second = copy.level(0, 0)
+    is_snapshot, second = copy.catch_up(0, 0)
     assert is_snapshot
     assert second[: len(first)] == first
     assert all(a is b for a, b in zip(first, second, strict=False))
     newcomer = new_replica()
-    assert bring_level(copy, newcomer) is True
+    assert bring_up(copy, newcomer) is True
     assert newcomer.state.document["n"] == 1
 
 
@@ -120,29 +120,29 @@ def test_an_encoding_is_made_anew_when_it_is_not_the_shorter_way_or_the_peer_is_
 ):
     host = reign({"n": 0}, "w")
     copy = replica_of(host)
-    copy.level(0, 0)
+    copy.catch_up(0, 0)
     version = host.state.version
     for number in range(1, 4):
         entry_of(host.propose("w", proposal(number, {"$set": {"pad": "x" * 1000 + str(number)}})))
-    assert len(copy.level(0, 0)[1]) == 1  # nothing but the new encoding
+    assert len(copy.catch_up(0, 0)[1]) == 1  # nothing but the new encoding
     entry_of(host.propose("w", proposal(4)))
-    assert len(copy.level(0, 0)[1]) == 2
-    assert len(copy.level(0, 0, version + 3)[1]) == 2
-    assert len(copy.level(0, 0, version + 4)[1]) == 1
+    assert len(copy.catch_up(0, 0)[1]) == 2
+    assert len(copy.catch_up(0, 0, version + 3)[1]) == 2
+    assert len(copy.catch_up(0, 0, version + 4)[1]) == 1
     copy.forget_encoding()
     entry_of(host.propose("w", proposal(5)))
-    assert len(copy.level(0, 0)[1]) == 1
+    assert len(copy.catch_up(0, 0)[1]) == 1
 
 
 def test_what_was_encoded_of_another_network_is_not_handed_out() -> None:
     old, new = reign({"of": "old"}, "w"), reign({"of": "new"}, "w")
     new.state.cluster_id = "0"
     copy, newcomer = new_replica(), new_replica()
-    bring_level(old, copy)
-    bring_level(copy, new_replica())
-    for each in replica_of(new).level(0, 0)[1]:
+    bring_up(old, copy)
+    bring_up(copy, new_replica())
+    for each in replica_of(new).catch_up(0, 0)[1]:
         copy.take_part(parse(each[HEADER:]))
-    assert bring_level(copy, newcomer) is True
+    assert bring_up(copy, newcomer) is True
     assert newcomer.state.document == {"of": "new"}
 
 
@@ -150,7 +150,7 @@ def test_an_interrupted_copy_that_is_the_only_one_goes_on_with_what_it_knows_of_
     None
 ):
     host, copy = reign({"n": 0}, "w"), new_replica("w")
-    bring_level(host, copy)
+    bring_up(host, copy)
     copy.publish()
     for number in (1, 2):
         copy.show(PendingWrite(proposal(number)))
@@ -165,7 +165,7 @@ def test_an_interrupted_copy_that_is_the_only_one_goes_on_with_what_it_knows_of_
 
 def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() -> None:
     host, copy = reign({"n": 5}, "w"), new_replica("w")
-    _, frames = replica_of(host).level(0, 0)
+    _, frames = replica_of(host).catch_up(0, 0)
     for each in frames:
         copy.take_part(parse(each[HEADER:]))
     copy.show(PendingWrite(proposal(1)))
@@ -178,7 +178,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     mine, theirs = reign({"n": 0}, "me"), reign({"n": 100}, "me")
     mine.state.cluster_id, theirs.state.cluster_id = "late", "early"
     copy = new_replica("me")
-    bring_level(mine, copy)
+    bring_up(mine, copy)
     assert (copy.cluster_id, copy.pair) == ("late", (1, 2))
     copy.publish()
     for number in (1, 2, 3):
@@ -189,7 +189,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     for outcome in copy.published().outcomes:
         outcome.write.resolve(outcome.version, None)
     assert copy.pair > theirs.state.pair  # which says nothing: it is another history
-    _, frames = replica_of(theirs).level(0, 0)
+    _, frames = replica_of(theirs).catch_up(0, 0)
     for each in frames:
         copy.take_part(parse(each[HEADER:]))
     copy.publish()
@@ -215,9 +215,9 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
 
 def test_a_snapshot_of_the_same_network_does_not_go_back() -> None:
     host, copy = reign({"n": 0}, "w"), new_replica()
-    _, old = replica_of(host).level(0, 0)
+    _, old = replica_of(host).catch_up(0, 0)
     host.propose("w", proposal(1))
-    bring_level(host, copy)
+    bring_up(host, copy)
     with pytest.raises(ProtocolError, match="would go back"):
         copy.take_part(parse(old[0][HEADER:]))
 
@@ -228,7 +228,7 @@ def test_a_torn_copy_and_an_empty_one_are_of_no_network() -> None:
     assert copy.cluster_id == ""
     host = reign({"n": 0})
     host.state.cluster_id = "one"
-    bring_level(host, copy)
+    bring_up(host, copy)
     assert copy.cluster_id == "one"
     copy.state.torn = True
     assert copy.cluster_id == ""

@@ -21,9 +21,9 @@ from memsync.replication.sequencer import Sequencer
 START = {"n": 0, "list": [1]}
 
 
-def bring_level(host: Sequencer, copy: Replica[PendingWrite], *, decided: int = 0) -> None:
+def bring_up(host: Sequencer, copy: Replica[PendingWrite], *, decided: int = 0) -> None:
     """Send what is missing; the host has decided so many of the copy's own writes."""
-    for each in replica_of(host).level(*copy.pair)[1]:
+    for each in replica_of(host).catch_up(*copy.pair)[1]:
         message = parse(each[HEADER:])
         if isinstance(message, Entry):
             copy.apply(message, len(each))
@@ -35,7 +35,7 @@ def bring_level(host: Sequencer, copy: Replica[PendingWrite], *, decided: int = 
 def a_copy(host: Sequencer) -> Replica[PendingWrite]:
     """A level copy of "me"."""
     copy = new_replica("me")
-    bring_level(host, copy)
+    bring_up(host, copy)
     copy.publish()
     return copy
 
@@ -66,7 +66,7 @@ def test_a_refused_write_is_shown_on_top_of_a_snapshot_until_its_answer_comes() 
     assert isinstance(decision, Decision)
     assert copy.view["n"] == 5
     host.log.reset(*host.state.pair)
-    bring_level(host, copy, decided=1)
+    bring_up(host, copy, decided=1)
     copy.publish()
     assert copy.view["n"] == 5  # as before: to take it away unsaid would be to go back
     assert told(copy) == []
@@ -82,7 +82,7 @@ def test_g4_an_accepted_write_that_comes_behind_a_snapshot_is_shown_all_the_time
     mine = write(copy, {"$inc": {"n": 5}})
     older = replica_of(host)
     host.log.reset(*host.state.pair)
-    parts = older.level(0, 0)[1]
+    parts = older.catch_up(0, 0)[1]
     entry = entry_of(host.propose("me", mine.proposal))
     for each in parts:
         part = parse(each[HEADER:])
@@ -101,7 +101,7 @@ def test_an_accepted_write_that_a_snapshot_holds_is_shown_once_and_told_once() -
     entry = entry_of(host.propose("me", write(copy).proposal))
     write(copy, {"$push": {"list": 2}})
     host.log.reset(*host.state.pair)
-    bring_level(host, copy, decided=1)
+    bring_up(host, copy, decided=1)
     copy.publish()
     assert told(copy) == [(1, None, False)]
     assert to_plain(copy.view) == {"n": 1, "list": [1, 2]}
@@ -118,7 +118,7 @@ def test_an_entry_of_a_lost_reign_that_was_not_shown_yet_is_no_outcome() -> None
     heir.restore(host.state.encode())
     copy.apply(entry_of(host.propose("me", write(copy).proposal)), 10)
     new = reign(state=heir, epoch=2)  # it never had that entry
-    bring_level(new, copy)
+    bring_up(new, copy)
     copy.publish()
     assert told(copy) == []
     assert list(copy.writes.pending) == [1]
@@ -134,7 +134,7 @@ def test_an_entry_of_a_lost_reign_that_was_told_is_pending_again() -> None:
     copy.apply(entry_of(host.propose("me", write(copy).proposal)), 10)
     copy.publish()
     assert told(copy) == [(1, None, False)]
-    bring_level(reign(state=heir, epoch=2), copy)
+    bring_up(reign(state=heir, epoch=2), copy)
     copy.publish()
     assert list(copy.writes.pending) == [1]
     assert (copy.view["n"], copy.state.document["n"]) == (1, 0)
@@ -143,7 +143,7 @@ def test_an_entry_of_a_lost_reign_that_was_told_is_pending_again() -> None:
 def test_a_write_made_before_there_is_anything_is_shown_on_the_first_snapshot() -> None:
     host = reign(START, "me")
     copy = new_replica("me")
-    bring_level(host, copy)
+    bring_up(host, copy)
     write(copy)
     assert "n" not in copy.view
     copy.publish()
@@ -165,17 +165,17 @@ def test_what_was_torn_and_is_the_best_there_is_is_shown_with_what_is_pending() 
 def test_a_snapshot_encoded_before_serves_with_the_entries_since_until_that_is_longer() -> None:
     host = reign({"text": "x" * 400}, "me")
     source = replica_of(host)
-    _, first = source.level(0, 0)
+    _, first = source.catch_up(0, 0)
     host.propose("me", proposal(1))
-    was_snapshot, frames = source.level(0, 0)
+    was_snapshot, frames = source.catch_up(0, 0)
     assert was_snapshot
     assert frames[:-1] == first
     for number in range(2, 30):
         host.propose("me", proposal(number))
-    _, anew = source.level(0, 0)
+    _, anew = source.catch_up(0, 0)
     assert len(anew) == len(first)
     source.forget_encoding()
-    assert source.level(0, 0) == (True, anew)
+    assert source.catch_up(0, 0) == (True, anew)
 
 
 def test_a_conflict_is_told_with_the_value_and_the_patches_since_its_base() -> None:
@@ -216,11 +216,11 @@ def test_an_own_entry_of_an_earlier_life_is_shown_and_told_to_nobody() -> None:
 def test_no_snapshot_is_sent_that_is_older_than_what_the_peer_has() -> None:
     host = reign(START, "me")
     source = replica_of(host)
-    old = source.level(0, 0)[1]
+    old = source.catch_up(0, 0)[1]
     entry_of(host.propose("me", proposal(1)))
     epoch, version = host.state.pair
-    assert source.level(0, 0)[1][: len(old)] == old  # one encoding serves all
+    assert source.catch_up(0, 0)[1][: len(old)] == old  # one encoding serves all
     host.log.append(Entry(epoch + 1, version + 1, "h", 0, 0, "event", {}), 10)
-    snapshot, frames = source.level(epoch, version + 1)  # a pair that the log does not hold
+    snapshot, frames = source.catch_up(epoch, version + 1)  # a pair that the log does not hold
     assert snapshot
     assert frames[: len(old)] != old

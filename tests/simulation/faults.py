@@ -351,7 +351,7 @@ FAULTS: dict[str, Fault] = {
 BUGGIFY_POINTS = (
     "a candidate is late",
     "a connection is refused",
-    "a level is a snapshot",
+    "a catch-up is a snapshot",
     "a link breaks",
     "a peer lags",
     "a read gives a piece",

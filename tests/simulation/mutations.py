@@ -37,7 +37,7 @@ MUTATIONS: dict[str, Mutation] = {}
 FOCUS: dict[str, dict[str, Any]] = {
     "a_refusal_is_forgotten_after_an_earlier_write_was_recalled": {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
-        "points": ["a link breaks", "a level is a snapshot", "a peer lags"],
+        "points": ["a link breaks", "a catch-up is a snapshot", "a peer lags"],
         "kinds": ["set", "inc", "parent", "counter"],
         "strict": True,
     },
@@ -49,7 +49,7 @@ FOCUS: dict[str, dict[str, Any]] = {
     },
     "an_own_write_is_hidden_before_it_has_come": {
         "faults": ["slow_peer", "cut", "freeze"],
-        "points": ["a level is a snapshot", "a link breaks"],
+        "points": ["a catch-up is a snapshot", "a link breaks"],
     },
     "a_mark_outlives_its_connection": {
         "faults": ["cut", "slow_peer", "freeze"],

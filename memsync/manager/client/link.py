@@ -78,7 +78,7 @@ class Link:
         Raises `ChannelLost` when the host is gone or was replaced, and what the host refused with.
         """
         ctx = self._ctx
-        while not self._is_level():
+        while not self._has_caught_up():
             if not ctx.still_reigns(self.record):
                 raise ChannelLost("the host is gone")
             ctx.check_stop()
@@ -96,7 +96,7 @@ class Link:
         self._is_joined = True
         self._participant.enter_role(self, self._welcome.last, hosts=False)
 
-    def _is_level(self) -> bool:
+    def _has_caught_up(self) -> bool:
         welcome = self._welcome
         if welcome is None:
             return False
@@ -352,7 +352,7 @@ class Link:
     def _source(self, fetch: Fetch) -> list[bytes]:
         """What brings a candidate level with this peer."""
         state = self._participant.state
-        snapshot, frames = self._participant.replica.level(fetch.epoch, fetch.version)
+        snapshot, frames = self._participant.replica.catch_up(fetch.epoch, fetch.version)
         return [frame(Source(state.epoch, state.version, snapshot)), *frames]
 
     def _resend(self, number: int) -> None:

@@ -154,7 +154,7 @@ class Election:
             channel = yield Dial(record.address, authkey, frame(ctx.hello()), timeout)
             link = self._link(record, channel)
             yield from link.join(deadline)
-            ctx.states.on(PeerEvent.LEVEL)
+            ctx.states.on(PeerEvent.CAUGHT_UP)
             return link
         except (ChannelLost, AuthenticationFailedError) as error:
             log.debug("epoch %s could not be joined: %s", record.epoch, error)

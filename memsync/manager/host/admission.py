@@ -64,7 +64,7 @@ class Admission:
             self._ordering.append(MemberKind.name, joining(hello.member()))
         channel.max_frame = self._participant.writer.max_frame
         log.info("attached name=%s peer=%s pid=%s", name, peer, hello.pid)
-        self._bring_level(channel, hello)
+        self._attach(channel, hello)
 
     def _gives_way_to(self, hello: Hello) -> bool:
         """Whether a peer holds what this host cannot go on beside; there is an election then.
@@ -98,19 +98,19 @@ class Admission:
         if hello.peer not in self._participant.state.members:
             self._liveness.make_room(hello.member())
 
-    def _bring_level(self, channel: Channel, hello: Hello) -> None:
+    def _attach(self, channel: Channel, hello: Hello) -> None:
         session = ClientSession(hello.peer, channel)
         is_other = hello.cluster_id != self._participant.state.cluster_id  # it joins as new
         pair = (0, 0) if is_other else (hello.epoch, hello.version)
-        self._queue_level(session, pair, hello.first_open, hello.first_unknown)
+        self._queue_catch_up(session, pair, hello.first_open, hello.first_unknown)
         self._fanout.add(session)
 
     def catch_up(self, session: ClientSession) -> None:
         """A slow peer has taken what was left: it gets the state as it is now."""
-        self._queue_level(session, (0, 0), 1, 1, has_at_most=session.has_at_most)
+        self._queue_catch_up(session, (0, 0), 1, 1, has_at_most=session.has_at_most)
         self._fanout.send(session)
 
-    def _queue_level(
+    def _queue_catch_up(
         self,
         session: ClientSession,
         pair: tuple[int, int],
@@ -122,9 +122,9 @@ class Admission:
         participant, channel = self._participant, session.channel
         sequencer = self._ordering.sequencer
         decisions = sequencer.attach(session.peer, first_open, first_unknown)
-        if self._ctx.platform.buggify("a level is a snapshot"):
+        if self._ctx.platform.buggify("a catch-up is a snapshot"):
             pair, has_at_most = (0, 0), max(pair[1], has_at_most)
-        snapshot, frames = participant.replica.level(*pair, has_at_most)
+        snapshot, frames = participant.replica.catch_up(*pair, has_at_most)
         last, version = sequencer.last(session.peer), participant.state.version
         welcome = Welcome(self._ctx.id, self._claim.epoch, version, snapshot, last)
         channel.queue(frame(welcome))
