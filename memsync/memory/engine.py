@@ -20,8 +20,8 @@ from typing import Any
 
 from ..engine import Announce, EngineStatus
 from ..options import Options, stated
-from ..replication.codec import HEADER, decode, part_size
-from ..replication.entries import Decision, Entry, SnapshotPart
+from ..replication.codec import HEADER, chunk_size, decode
+from ..replication.entries import Decision, Entry, SnapshotChunk
 from ..replication.group_options import check_group_options, group_part
 from ..replication.kinds.epoch import EpochKind
 from ..replication.kinds.member import MemberKind, joining
@@ -185,10 +185,10 @@ class MemoryEngine:
             host = group.engines[0].participant
             check_group_options(host.state.options, group_part(stated(options)))
             check_room(host.state.members, member)
-            participant.replica.part = part_size(participant.writer.max_frame)
+            participant.replica.chunk_bytes = chunk_size(participant.writer.max_frame)
             for each in host.replica.catch_up(0, 0)[1]:
                 message = decode(each[HEADER:])
-                if isinstance(message, SnapshotPart):
+                if isinstance(message, SnapshotChunk):
                     participant.install(message)
                 elif isinstance(message, Entry):
                     participant.apply(message, len(each))

@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..errors import ProtocolError
-from .entries import Decision, Entry, Propose, Snapshot, SnapshotPart
+from .entries import Decision, Entry, Propose, Snapshot, SnapshotChunk
 
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Propose | Entry | Decision | SnapshotPart)
+_decoder = msgspec.msgpack.Decoder(Propose | Entry | Decision | SnapshotChunk)
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 _length = struct.Struct(">I")
 
 HEADER = _length.size
-PART = 1 << 20  # bytes of an encoded snapshot in one `SnapshotPart`
-_PART_OVERHEAD = 64  # bytes around them, at most
+CHUNK_BYTES = 1 << 20  # bytes of an encoded snapshot in one `SnapshotChunk`
+_CHUNK_OVERHEAD = 64  # bytes around them, at most
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -39,9 +39,9 @@ def body_length(header: bytes | bytearray | memoryview, offset: int = 0) -> int:
     return length
 
 
-def decode(body: bytes | memoryview) -> Propose | Entry | Decision | SnapshotPart:
+def decode(body: bytes | memoryview) -> Propose | Entry | Decision | SnapshotChunk:
     """The type of the log in a frame's body; raises `ProtocolError` when it is none."""
-    message: Propose | Entry | Decision | SnapshotPart = decode_with(_decoder, body)
+    message: Propose | Entry | Decision | SnapshotChunk = decode_with(_decoder, body)
     return message
 
 
@@ -74,14 +74,15 @@ def decode_snapshot(data: bytes) -> Snapshot:
         raise ProtocolError(f"what was received is no snapshot: {error}") from error
 
 
-def part_size(max_frame: int) -> int:
+def chunk_size(max_frame: int) -> int:
     """The bytes of a snapshot that fit into one frame of at most `max_frame` bytes."""
-    return min(PART, max_frame - _PART_OVERHEAD)
+    return min(CHUNK_BYTES, max_frame - _CHUNK_OVERHEAD)
 
 
-def snapshot_frames(data: bytes, part: int = PART) -> list[bytes]:
-    """An encoded snapshot as frames, each with `part` bytes of it."""
-    last = max(len(data) - 1, 0) // part
+def snapshot_frames(data: bytes, chunk_bytes: int = CHUNK_BYTES) -> list[bytes]:
+    """An encoded snapshot as frames, each with `chunk_bytes` bytes of it."""
+    last = max(len(data) - 1, 0) // chunk_bytes
     return [
-        frame(SnapshotPart(data[i * part : (i + 1) * part], i == last)) for i in range(last + 1)
+        frame(SnapshotChunk(data[i * chunk_bytes : (i + 1) * chunk_bytes], i == last))
+        for i in range(last + 1)
     ]

@@ -56,7 +56,7 @@ class Decision(msgspec.Struct, array_like=True, tag=9):
     made_entry: bool = False  # it did, but the peer may not have got that
 
 
-class SnapshotPart(msgspec.Struct, array_like=True, tag=6):
+class SnapshotChunk(msgspec.Struct, array_like=True, tag=6):
     """A piece of an encoded snapshot."""
 
     data: bytes
@@ -64,11 +64,11 @@ class SnapshotPart(msgspec.Struct, array_like=True, tag=6):
 
 
 class Snapshot(msgspec.Struct):
-    """A whole state at ``(epoch, version)``; travels in `SnapshotPart`s."""
+    """A whole state at ``(epoch, version)``; travels in `SnapshotChunk`s."""
 
     epoch: int
     version: int
     cluster_id: str
     options: dict[str, Any]
     table: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last, [number, outcome]
-    parts: dict[str, msgspec.Raw]  # by kind, as it encodes its part of the state
+    parts: dict[str, msgspec.Raw]  # by kind, as it encodes its chunk of the state

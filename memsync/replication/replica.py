@@ -18,7 +18,7 @@ not compile at present changes nothing; the host decides it all the same. Only t
 network, which has to be taken over, may wait to be shown (see `publish`).
 
 Two ways lead to a given pair ``(epoch, version)``: entries, if the other side's log holds the pair
-from which we come, else a snapshot in parts. The same functions serve both directions: a host that
+from which we come, else a snapshot in chunks. The same functions serve both directions: a host that
 brings a client level, and a survivor that brings a candidate level.
 """
 
@@ -41,8 +41,8 @@ from ..document import (
     value_at_pointer,
 )
 from ..errors import ConflictError, MemSyncError, from_wire
-from .codec import PART, frame, snapshot_frames
-from .entries import Decision, Entry, Propose, SnapshotPart
+from .codec import CHUNK_BYTES, frame, snapshot_frames
+from .entries import Decision, Entry, Propose, SnapshotChunk
 from .log import Log
 from .pending import PendingWrites, W
 from .state import State
@@ -85,7 +85,7 @@ class Replica(Generic[W]):
         writes: PendingWrites[W],
         guard: AbstractContextManager[Any],
         changed: Callable[[list[Operation] | None], None] = lambda operations: None,
-        part: int = PART,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.peer = peer
         self.state = state
@@ -94,7 +94,7 @@ class Replica(Generic[W]):
         self.guard = guard
         self.view = make_live({}, guard)
         self.view_pair = (0, 0)  # the pair that `live` shows, the pending writes on top
-        self.part = part  # bytes of a snapshot in one frame
+        self.chunk_bytes = chunk_bytes  # bytes of a snapshot in one frame
         self._changed = changed
         self._arrived: list[Entry | Decision] = []
         self.view_cluster_id = ""  # whose object `live` shows
@@ -102,7 +102,7 @@ class Replica(Generic[W]):
         self._stale = False  # live must be made anew
         self._before: list[Operation] | None = None
         self._pending_places: ReadWriteSet | None = None
-        self._parts: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._encoded: tuple[tuple[int, int], list[bytes]] | None = None
         # What was published, and not taken yet.
         self._outcomes: list[Outcome[W]] = []
@@ -326,17 +326,17 @@ class Replica(Generic[W]):
 
     # -- snapshots -------------------------------------------------------------------------------
 
-    def take_part(self, part: SnapshotPart, decided: int = 0) -> bool:
-        """Collect a part of a snapshot; at the last one it is installed. True when it was.
+    def add_chunk(self, chunk: SnapshotChunk, decided: int = 0) -> bool:
+        """Collect a chunk of a snapshot; at the last one it is installed. True when it was.
 
         Own writes up to the number `decided` are decided; what the snapshot lacks of the others is
         pending again. In another network than before, those that were accepted are lost.
         """
-        self._parts.append(part.data)
-        if not part.last:
+        self._chunks.append(chunk.data)
+        if not chunk.last:
             return False
-        data = b"".join(self._parts)
-        self._parts = []
+        data = b"".join(self._chunks)
+        self._chunks = []
         cluster_id = self.state.cluster_id
         self.state.restore(data)
         if cluster_id not in ("", self.state.cluster_id):
@@ -359,9 +359,9 @@ class Replica(Generic[W]):
             if row:
                 self._arrived += [Decision(n, *outcome) for n, outcome in row.outcomes.items()]
 
-    def drop_parts(self) -> None:
+    def drop_chunks(self) -> None:
         """The connection is gone: what came of a snapshot is void."""
-        self._parts = []
+        self._chunks = []
 
     def catch_up(self, epoch: int, version: int, has_at_most: int = 0) -> tuple[bool, list[bytes]]:
         """What brings a peer at the given pair level with us.
@@ -374,16 +374,16 @@ class Replica(Generic[W]):
         if entries is not None:
             return False, [frame(entry) for entry in entries]
         if self._encoded is not None:
-            pair, parts = self._encoded
+            pair, chunks = self._encoded
             entries = self.log.since(*pair)
             # More than that and a new encoding is the shorter way.
-            is_shorter = self.log.size_since(pair[1]) <= sum(map(len, parts))
+            is_shorter = self.log.size_since(pair[1]) <= sum(map(len, chunks))
             is_new = pair[1] >= has_at_most and pair >= (epoch, version)
             if entries is not None and is_shorter and is_new:
-                return True, [*parts, *map(frame, entries)]
-        parts = snapshot_frames(self.state.encode(), self.part)
-        self._encoded = (self.state.pair, parts)
-        return True, parts
+                return True, [*chunks, *map(frame, entries)]
+        chunks = snapshot_frames(self.state.encode(), self.chunk_bytes)
+        self._encoded = (self.state.pair, chunks)
+        return True, chunks
 
     def forget_encoding(self) -> None:
         """Give the memory of the encoded snapshot back."""

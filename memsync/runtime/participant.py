@@ -22,7 +22,7 @@ from ..errors import MemSyncError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
 from ..replication.compiling import value_at
-from ..replication.entries import Entry, SnapshotPart
+from ..replication.entries import Entry, SnapshotChunk
 from ..replication.group_options import check_group_options, group_part, group_value
 from ..replication.kinds import KINDS
 from ..replication.log import Log
@@ -114,9 +114,9 @@ class Participant:
         if self.trace is not None:
             self.trace("applied", **facts_of(entry))
 
-    def install(self, chunk: SnapshotPart, decided: int = 0) -> bool:
-        """Take in a chunk of a snapshot (see `Replica.take_part`); True when it was the last."""
-        return self.replica.take_part(chunk, decided)
+    def install(self, chunk: SnapshotChunk, decided: int = 0) -> bool:
+        """Take in a chunk of a snapshot (see `Replica.add_chunk`); True when it was the last."""
+        return self.replica.add_chunk(chunk, decided)
 
     def publish(self, entries: list[Entry]) -> None:
         """Show what has come in; callbacks hear of the entries, writers of their outcomes."""

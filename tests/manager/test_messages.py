@@ -22,16 +22,16 @@ from memsync.manager.transport.messages import (
     parse,
 )
 from memsync.replication.codec import (
+    CHUNK_BYTES,
     HEADER,
-    PART,
     body_length,
+    chunk_size,
     decode_snapshot,
     encode_snapshot,
     frame,
-    part_size,
     snapshot_frames,
 )
-from memsync.replication.entries import Decision, Entry, Propose, Snapshot, SnapshotPart
+from memsync.replication.entries import Decision, Entry, Propose, Snapshot, SnapshotChunk
 
 MESSAGES: list[Message] = [
     Hello(1, "obj", "ab", 7, ["writer"], 2, 3, 4),
@@ -41,7 +41,7 @@ MESSAGES: list[Message] = [
     Refused(["ERR_AUTH", "text", {}]),
     Fetch(1, 2),
     Source(1, 2, False),
-    SnapshotPart(b"\0\xff", True),
+    SnapshotChunk(b"\0\xff", True),
     Propose(1, 1, 2, 3, 4, "patch", {"$inc": {"n": 1}}),
     Propose(2, 1, 2, 3, 4, "patch", [{"op": "remove", "path": "/a"}], {"n": 1}, [{"x": 1}]),
     Entry(1, 2, "ab", 3, 4, "patch", []),
@@ -110,10 +110,10 @@ def test_any_bytes_are_a_message_or_a_protocol_error(body: bytes) -> None:
 @given(st.dictionaries(st.text(), json_values, max_size=4))
 def test_a_snapshot_survives_the_wire_with_the_order_of_its_keys(document: dict) -> None:
     table = {"ab": (3, [(2, [5, None]), (3, [6, ["ERR_UPDATE", "text", {}]])])}
-    part = msgspec.Raw(encode(document))
-    snapshot = Snapshot(1, 2, "id", {"timeout": 5}, table, {"patch": part})
+    chunk = msgspec.Raw(encode(document))
+    snapshot = Snapshot(1, 2, "id", {"timeout": 5}, table, {"patch": chunk})
     decoded = decode_snapshot(encode_snapshot(snapshot))
-    assert bytes(decoded.parts["patch"]) == bytes(part)
+    assert bytes(decoded.parts["patch"]) == bytes(chunk)
     assert repr(msgspec.msgpack.decode(decoded.parts["patch"])) == repr(document)
     assert (decoded.table, decoded.options, decoded.cluster_id) == (table, {"timeout": 5}, "id")
 
@@ -126,18 +126,22 @@ def test_what_is_no_snapshot_is_a_protocol_error(data: bytes) -> None:
         decode_snapshot(data)
 
 
-@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART])
+@pytest.mark.parametrize(
+    "size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES]
+)
 def test_a_snapshot_travels_in_parts_of_bounded_size_the_last_of_which_says_so(size: int) -> None:
     data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    parts = [parse(each[HEADER:]) for each in snapshot_frames(data)]
-    assert all(isinstance(part, SnapshotPart) and len(part.data) <= PART for part in parts)
-    assert b"".join(part.data for part in parts) == data
-    assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
+    chunks = [parse(each[HEADER:]) for each in snapshot_frames(data)]
+    assert all(
+        isinstance(chunk, SnapshotChunk) and len(chunk.data) <= CHUNK_BYTES for chunk in chunks
+    )
+    assert b"".join(chunk.data for chunk in chunks) == data
+    assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
 
 
 @pytest.mark.parametrize("max_frame", [1024, 65_536, 1 << 28])
 def test_a_part_of_a_snapshot_fits_into_the_frame_limit(max_frame: int) -> None:
-    part = part_size(max_frame)
-    frames = snapshot_frames(b"x" * (2 * part + 1), part)
+    chunk = chunk_size(max_frame)
+    frames = snapshot_frames(b"x" * (2 * chunk + 1), chunk)
     assert len(frames) == 3
     assert max(map(len, frames)) - HEADER <= max_frame

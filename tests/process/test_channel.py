@@ -11,7 +11,7 @@ from memsync.manager.timing import TIMING
 from memsync.manager.transport.channel import Channel
 from memsync.manager.transport.messages import Ping, parse
 from memsync.replication.codec import frame
-from memsync.replication.entries import SnapshotPart
+from memsync.replication.entries import SnapshotChunk
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_g3_a_drain_takes_all_whole_frames_also_behind_one_that_comes_in_pieces(
 ) -> None:
     writing, channel = pair
     writing.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * TIMING.receive_bytes)
-    big = frame(SnapshotPart(b"x" * (TIMING.receive_bytes + 10), False))
+    big = frame(SnapshotChunk(b"x" * (TIMING.receive_bytes + 10), False))
     data = big + frame(Ping(1)) + frame(Ping(2)) + frame(Ping(3))[:-1]
     writing.setblocking(False)
     sent = writing.send(data)
@@ -42,7 +42,7 @@ def test_g3_a_drain_takes_all_whole_frames_also_behind_one_that_comes_in_pieces(
     channel.shut_reading()
     bodies += map(bytes, channel.drain())
     assert sent == len(data)
-    assert [type(parse(body)).__name__ for body in bodies] == ["SnapshotPart", "Ping", "Ping"]
+    assert [type(parse(body)).__name__ for body in bodies] == ["SnapshotChunk", "Ping", "Ping"]
 
 
 def test_a_drain_of_nothing_is_nothing(pair: tuple[socket.socket, Channel]) -> None:

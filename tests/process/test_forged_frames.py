@@ -13,7 +13,7 @@ from forger import Forger, framed, hello, proposal
 from memsync.errors import ProtocolError, from_wire
 from memsync.manager.transport.messages import PROTOCOL, Fetch, Refused, Resend, Source, Welcome
 from memsync.replication.codec import frame
-from memsync.replication.entries import Decision, Entry, SnapshotPart
+from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.testing import NAME, Cluster, until
 
 pytestmark = pytest.mark.process
@@ -325,19 +325,19 @@ def test_g14_a_peer_that_reads_nothing_holds_nobody_up_and_later_gets_the_newest
 
         client.run(write)
         assert host.status()["host"]["connections"] == 2
-        welcomes, parts, entries = [], [], 0
+        welcomes, chunks, entries = [], [], 0
         for message in stuck.messages(10):
             if isinstance(message, Welcome):
                 welcomes.append(message)
-            elif isinstance(message, SnapshotPart):
-                parts.append(message)
+            elif isinstance(message, SnapshotChunk):
+                chunks.append(message)
                 if message.last and len(welcomes) == 2:
                     break
             else:
                 entries += isinstance(message, Entry)
         assert len(welcomes) == 2
         assert welcomes[1].version == host.version
-        assert text.encode() + b"199" in parts[-1].data
+        assert text.encode() + b"199" in chunks[-1].data
         assert entries < 50
         client.patch({"$set": {"n": 1}})
         assert any(isinstance(message, Entry) for message in stuck.messages(1))

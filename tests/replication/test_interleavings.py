@@ -21,7 +21,7 @@ from memsync.errors import ConflictError, MemSyncError, from_wire
 from memsync.replication.clock import COUNTER_BITS, HybridClock, wall_time
 from memsync.replication.codec import HEADER, frame
 from memsync.replication.codec import decode as parse
-from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
+from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
 from memsync.replication.log import Log
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
@@ -92,8 +92,8 @@ class Peer:
             message = parse(each[HEADER:])
             if isinstance(message, Entry):
                 self.replica.apply(message, len(each))
-            elif isinstance(message, SnapshotPart):
-                if self.replica.take_part(message, self.decided):
+            elif isinstance(message, SnapshotChunk):
+                if self.replica.add_chunk(message, self.decided):
                     row = self.replica.state.table.get(self.name)
                     self.hidden = row.last if row else 0
             else:
@@ -264,7 +264,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(PEERS[1:]), count=st.integers(1, 3))
     def begin_to_read(self, name: str, count: int) -> None:
-        """The first part of a batch; a thread may write before it is shown."""
+        """The first chunk of a batch; a thread may write before it is shown."""
         self.peers[name].take(count)
 
     @rule(name=st.sampled_from(PEERS[1:]), kept=st.integers(0, 3))
@@ -272,7 +272,7 @@ class Interleavings(RuleBasedStateMachine):
         """A link breaks; what had arrived is kept, perhaps not shown yet."""
         peer = self.peers[name]
         peer.take(kept)
-        peer.replica.drop_parts()
+        peer.replica.drop_chunks()
         self.attach(peer)
 
     def teardown(self) -> None:

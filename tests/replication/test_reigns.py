@@ -1,7 +1,7 @@
 """Writers, hosts that die, and heirs: no acknowledged write is lost, none is in twice (G1-G3).
 
 A state machine runs the real sequencer, replicas and pending writes. Each peer's connection is a
-list of frames of which it has read a part; a host that dies takes along what a peer's kernel has
+list of frames of which it has read a chunk; a host that dies takes along what a peer's kernel has
 not got. Proposals may be sent twice. What a peer appends to its own list tells its fate.
 """
 
@@ -16,7 +16,7 @@ from memsync.document import apply_update, to_plain
 from memsync.replication.clock import HybridClock
 from memsync.replication.codec import HEADER, frame
 from memsync.replication.codec import decode as parse
-from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
+from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
 from memsync.replication.log import Log
 from memsync.replication.pending import PendingWrite
 from memsync.replication.recovery_reports import RecoveryReports
@@ -78,8 +78,8 @@ class Client:
         """Take in one message."""
         if isinstance(message, Entry):
             self.replica.apply(message, size)
-        elif isinstance(message, SnapshotPart):
-            self.replica.take_part(message, self.decided)
+        elif isinstance(message, SnapshotChunk):
+            self.replica.add_chunk(message, self.decided)
         elif isinstance(message, Decision):
             self.replica.decide(message)
         elif isinstance(message, Gap):
@@ -169,7 +169,7 @@ class Reigns(RuleBasedStateMachine):
         """Some bytes arrive still, the rest are gone; the same host is joined again."""
         client = self.clients[name]
         client.read(kept)
-        client.replica.drop_parts()
+        client.replica.drop_chunks()
         self.attach(client)
 
     @precondition(lambda self: self.epoch < 6)
@@ -179,7 +179,7 @@ class Reigns(RuleBasedStateMachine):
         for client in self.clients.values():
             drained = data.draw(st.sampled_from(["nothing", "half", "all"]))
             client.read({"nothing": 0, "half": len(client.inbox) // 2}.get(drained, BIG))
-            client.replica.drop_parts()
+            client.replica.drop_chunks()
         frozen = data.draw(st.sampled_from([None, *PEERS])) if self.some_freeze else None
         recovery = RecoveryReports("new", (0, 0), set(self.clients))
         for name, client in self.clients.items():

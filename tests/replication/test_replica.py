@@ -8,7 +8,7 @@ from builders import entry_of, new_replica, proposal, reign, replica_of
 from memsync.errors import ProtocolError
 from memsync.replication.codec import HEADER
 from memsync.replication.codec import decode as parse
-from memsync.replication.entries import Entry, SnapshotPart
+from memsync.replication.entries import Entry, SnapshotChunk
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
@@ -23,7 +23,7 @@ def bring_up(source: Sequencer | Replica, target: Replica) -> bool:
         if isinstance(message, Entry):
             target.apply(message, len(each))
         else:
-            target.take_part(message)
+            target.add_chunk(message)
     assert target.pair == replica.pair
     assert target.state.document == replica.state.document
     return snapshot
@@ -73,12 +73,12 @@ def test_a_replica_can_bring_another_one_level() -> None:
 def test_the_parts_of_a_snapshot_count_only_together() -> None:
     host, copy = reign({"text": "x" * 3_000_000}, "w"), new_replica()
     _, frames = replica_of(host).catch_up(0, 0)
-    parts = [parse(each[HEADER:]) for each in frames]
-    assert len(parts) > 2
-    assert [copy.take_part(part) for part in parts[:2]] == [False, False]
+    chunks = [parse(each[HEADER:]) for each in frames]
+    assert len(chunks) > 2
+    assert [copy.add_chunk(chunk) for chunk in chunks[:2]] == [False, False]
     assert copy.pair == (0, 0)
-    copy.drop_parts()  # the connection broke; the next one begins anew
-    assert [copy.take_part(part) for part in parts] == [False] * (len(parts) - 1) + [True]
+    copy.drop_chunks()  # the connection broke; the next one begins anew
+    assert [copy.add_chunk(chunk) for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert copy.state.document == host.state.document
 
 
@@ -96,7 +96,7 @@ def test_a_broken_snapshot_leaves_the_replica_as_it_was() -> None:
     bring_up(host, copy)
     before = copy.pair
     with pytest.raises(ProtocolError):
-        copy.take_part(SnapshotPart(b"\xc1", True))
+        copy.add_chunk(SnapshotChunk(b"\xc1", True))
     assert copy.pair == before
     assert bring_up(host, copy) is False
 
@@ -141,7 +141,7 @@ def test_what_was_encoded_of_another_network_is_not_handed_out() -> None:
     bring_up(old, copy)
     bring_up(copy, new_replica())
     for each in replica_of(new).catch_up(0, 0)[1]:
-        copy.take_part(parse(each[HEADER:]))
+        copy.add_chunk(parse(each[HEADER:]))
     assert bring_up(copy, newcomer) is True
     assert newcomer.state.document == {"of": "new"}
 
@@ -167,7 +167,7 @@ def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() 
     host, copy = reign({"n": 5}, "w"), new_replica("w")
     _, frames = replica_of(host).catch_up(0, 0)
     for each in frames:
-        copy.take_part(parse(each[HEADER:]))
+        copy.add_chunk(parse(each[HEADER:]))
     copy.show(PendingWrite(proposal(1)))
     assert copy.view == {}
     copy.publish()
@@ -191,7 +191,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     assert copy.pair > theirs.state.pair  # which says nothing: it is another history
     _, frames = replica_of(theirs).catch_up(0, 0)
     for each in frames:
-        copy.take_part(parse(each[HEADER:]))
+        copy.add_chunk(parse(each[HEADER:]))
     copy.publish()
     assert (copy.cluster_id, copy.pair) == ("early", theirs.state.pair)
     published = copy.published()
@@ -219,7 +219,7 @@ def test_a_snapshot_of_the_same_network_does_not_go_back() -> None:
     host.propose("w", proposal(1))
     bring_up(host, copy)
     with pytest.raises(ProtocolError, match="would go back"):
-        copy.take_part(parse(old[0][HEADER:]))
+        copy.add_chunk(parse(old[0][HEADER:]))
 
 
 def test_a_torn_copy_and_an_empty_one_are_of_no_network() -> None:

@@ -13,7 +13,7 @@ from memsync.document import to_plain
 from memsync.errors import ConflictError
 from memsync.replication.codec import HEADER
 from memsync.replication.codec import decode as parse
-from memsync.replication.entries import Decision, Entry, SnapshotPart
+from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
@@ -28,8 +28,8 @@ def bring_up(host: Sequencer, copy: Replica[PendingWrite], *, decided: int = 0) 
         if isinstance(message, Entry):
             copy.apply(message, len(each))
         else:
-            assert isinstance(message, SnapshotPart)
-            copy.take_part(message, decided)
+            assert isinstance(message, SnapshotChunk)
+            copy.add_chunk(message, decided)
 
 
 def a_copy(host: Sequencer) -> Replica[PendingWrite]:
@@ -82,12 +82,12 @@ def test_g4_an_accepted_write_that_comes_behind_a_snapshot_is_shown_all_the_time
     mine = write(copy, {"$inc": {"n": 5}})
     older = replica_of(host)
     host.log.reset(*host.state.pair)
-    parts = older.catch_up(0, 0)[1]
+    chunks = older.catch_up(0, 0)[1]
     entry = entry_of(host.propose("me", mine.proposal))
-    for each in parts:
-        part = parse(each[HEADER:])
-        assert isinstance(part, SnapshotPart)
-        copy.take_part(part, decided=1)
+    for each in chunks:
+        chunk = parse(each[HEADER:])
+        assert isinstance(chunk, SnapshotChunk)
+        copy.add_chunk(chunk, decided=1)
     copy.publish()
     assert (copy.view["n"], told(copy)) == (5, [])
     copy.apply(entry, 100)

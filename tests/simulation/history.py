@@ -17,7 +17,7 @@ from memsync.manager.host.host import Host
 from memsync.manager.transport.messages import parse
 from memsync.replication.codec import HEADER, body_length
 from memsync.replication.compiling import compile_proposal
-from memsync.replication.entries import Decision, Entry, Propose, SnapshotPart
+from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
 from memsync.replication.sequencer import Gap
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Applied(NamedTuple):
 class Opening(NamedTuple):
     """A host opens; `took_part` are the processes whose state it could have.
 
-    Those `passed_over` could have taken part: they lived, held something, and ran all the time.
+    Those `passed_over` could have taken chunk: they lived, held something, and ran all the time.
     """
 
     at: float
@@ -383,7 +383,7 @@ def _is_unread(mark: bytes, stream: bytes) -> bool:
             message = parse(stream[start + HEADER : end])
             if isinstance(message, Entry):
                 return True
-            if not isinstance(message, SnapshotPart):
+            if not isinstance(message, SnapshotChunk):
                 return False
             if message.last:
                 return True

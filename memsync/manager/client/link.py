@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import MemSyncError, ProtocolError, from_wire
 from ...replication.codec import HEADER, frame
-from ...replication.entries import Decision, Entry, SnapshotPart
+from ...replication.entries import Decision, Entry, SnapshotChunk
 from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
 from ...replication.write_concern import ConcernProgress, ResumeConcern
@@ -160,7 +160,7 @@ class Link:
         for trip in list(self._pings.values()):
             trip.end(None)
         self._stream.close()
-        self._participant.replica.drop_parts()
+        self._participant.replica.drop_chunks()
 
     def _drain(self) -> None:
         try:
@@ -313,8 +313,8 @@ class Link:
                 if message.epoch < replica.state.epoch:
                     raise ProtocolError(f"a host of epoch {message.epoch} is of the past")
                 self._welcome = message
-                replica.drop_parts()  # those of a level that was broken off
-            case SnapshotPart():
+                replica.drop_chunks()  # those of a level that was broken off
+            case SnapshotChunk():
                 self._install(message)
             case Fetch():
                 send(self._source(message))
@@ -340,12 +340,12 @@ class Link:
             case Source() | _:
                 raise ProtocolError(f"a host does not send {type(message).__name__}")
 
-    def _install(self, part: SnapshotPart) -> None:
+    def _install(self, chunk: SnapshotChunk) -> None:
         if self._welcome is None:
             raise ProtocolError("a snapshot came before Welcome")
         writer = self._participant.writer
         first_open = writer.first_open
-        self._participant.install(part, self._welcome.last)
+        self._participant.install(chunk, self._welcome.last)
         if self._is_joined and writer.first_open < first_open:  # the host lacks some
             self._resend(self._welcome.last + 1)
 

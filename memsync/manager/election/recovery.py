@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import HostUnresponsiveError, ProtocolError
 from ...replication.codec import HEADER, frame
-from ...replication.entries import Entry, SnapshotPart
+from ...replication.entries import Entry, SnapshotChunk
 from ...replication.membership import Members, member_in_file
 from ...replication.recovery_reports import Pair, RecoveryReports
 from ..context import PeerContext
@@ -234,7 +234,7 @@ class Recovery:
             if isinstance(message, Entry):
                 participant.apply(message, size)
                 entries.append(message)
-            elif isinstance(message, SnapshotPart):
+            elif isinstance(message, SnapshotChunk):
                 participant.install(message)
             else:
                 raise ProtocolError(f"a source does not send {type(message).__name__}")

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from ...errors import ProtocolError, RendezvousError
-from ...replication.codec import frame, part_size
+from ...replication.codec import chunk_size, frame
 from ...replication.entries import Propose
 from ...replication.kinds.epoch import EpochKind
 from ...replication.kinds.member import MemberKind, joining
@@ -52,7 +52,7 @@ class Host:
         self.epoch = claim.epoch
         self._ctx = ctx
         self._participant = ctx.participant
-        self._participant.replica.part = part_size(ctx.participant.writer.max_frame)
+        self._participant.replica.chunk_bytes = chunk_size(ctx.participant.writer.max_frame)
         self._arrivals = arrivals
         self._platform = ctx.platform
         self._suspicious_until = 0.0

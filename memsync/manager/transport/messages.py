@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ...replication.codec import decode_with
-from ...replication.entries import Decision, Entry, Propose, SnapshotPart
+from ...replication.entries import Decision, Entry, Propose, SnapshotChunk
 from ...replication.membership import new_member
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 
@@ -130,7 +130,7 @@ Message = (
     | Refused
     | Fetch
     | Source
-    | SnapshotPart
+    | SnapshotChunk
     | Propose
     | Entry
     | Decision
