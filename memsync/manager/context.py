@@ -82,11 +82,11 @@ class PeerContext:
         way = self.options.network.watch
         self.platform.unwatch(self.place.folder.path, self.waker.wake, way)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Make again what somebody deleted of this peer's in the folder."""
-        self.place.mend()
+        self.place.repair()
         self.watch()
-        self.place.mend_key()
+        self.place.repair_key()
 
     def check_stop(self) -> None:
         """Raise `Stopped` when the peer is to end (for the driver's waits)."""

@@ -553,7 +553,7 @@ def test_an_epoch_whose_lock_was_deleted_is_known_by_its_witness(folder: Path) -
     assert (record.epoch, record.held, record.peer) == (3, True, "ab")
     assert place.publish_lock(3, "cd", 8, "/y") is None
     assert not (place.path / "epoch-3.lock").exists()
-    lock.mend(place.mended)
+    lock.repair(place.repaired)
     assert (place.path / "epoch-3.lock").exists()
     lock.close()
 
@@ -642,8 +642,8 @@ def test_a_number_that_was_deleted_and_taken_anew_is_left_to_who_holds_it(folder
         (place / "epoch-1.lock").unlink()
     taken = other.publish_lock(1, "b", 2, "address")
     assert taken is not None
-    assert not lock.mend(one.mended)
-    assert taken.mend(other.mended)
+    assert not lock.repair(one.repaired)
+    assert taken.repair(other.repaired)
     assert json.loads((one.path / "epoch-1.lock").read_bytes())["id"] == "b"
     lock.close()
     taken.close()

@@ -41,7 +41,7 @@ class HostWatch:
         elif self._is_silent(now):
             self._stream.lose("the host hangs")
         else:
-            self._ctx.place.try_to_mend(self._ctx.mend)
+            self._ctx.place.repair_or_log(self._ctx.repair)
 
     def answered(self, token: int) -> None:
         """The host has answered a ping."""

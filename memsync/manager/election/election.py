@@ -52,7 +52,7 @@ class Election:
         self._own_from = None
         while True:
             ctx.check_stop()
-            ctx.mend()
+            ctx.repair()
             record = ctx.place.folder.latest_epoch()
             role = yield from self._try_role(record, deadline)
             if role is not None:

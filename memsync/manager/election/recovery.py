@@ -48,7 +48,7 @@ class Recovery:
         holders |= {peer for peer in members if folder.is_alive(peer) is None}
         self._reports = RecoveryReports(ctx.id, replica.pair, holders, replica.cluster_id)
         self._patience = ctx.options.network.recovery  # seconds left to wait for the unreported
-        self._next_mending = self._platform.monotonic() + ctx.timing.repair_check
+        self._next_repair = self._platform.monotonic() + ctx.timing.repair_check
         self._has_waited = False  # for survivors of a later epoch
         self._broke_off: Counter[str] = Counter()  # sources that were given time to come again
         # There was a host before, so there may be survivors, whose files somebody has deleted.
@@ -172,10 +172,10 @@ class Recovery:
         self._ctx.check_stop()
         now = self._platform.monotonic()
         self._claim.beat(now)
-        if now >= self._next_mending:
-            self._next_mending = now + self._ctx.timing.repair_check
+        if now >= self._next_repair:
+            self._next_repair = now + self._ctx.timing.repair_check
             self._claim.look()
-            self._claim.mend()
+            self._claim.repair()
         if self._claim.is_lost():
             raise Deposed
 

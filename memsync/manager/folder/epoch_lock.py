@@ -30,9 +30,9 @@ class EpochLock:
         for held in self._held:
             held.rewrite(encode(self._content))
 
-    def mend(self, mended: Callable[[HeldFile], HeldFile]) -> bool:
+    def repair(self, repaired: Callable[[HeldFile], HeldFile]) -> bool:
         """Make again what somebody deleted; False when somebody else holds the number now."""
-        self._held = [mended(held) for held in self._held]
+        self._held = [repaired(held) for held in self._held]
         return all(held.is_in_place() for held in self._held)
 
     def close(self) -> None:

@@ -146,7 +146,7 @@ class ObjectFolder:
         """Whether there is, or was, a candidate for a later epoch."""
         return (self.highest_epoch() or 0) > epoch
 
-    def mended(self, held: HeldFile) -> HeldFile:
+    def repaired(self, held: HeldFile) -> HeldFile:
         """A held file, made again if somebody deleted or replaced it, and does not hold it.
 
         Raises `RendezvousError` if what is in its place is no regular file.

@@ -47,21 +47,21 @@ class PeerPlace:
                 if not was_deleted(error) or attempt == TIMING.folder_attempts - 1:
                     raise
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Make the peer's file again if somebody deleted it, perhaps with the folder."""
-        self._file = self.folder.mended(self._file)
+        self._file = self.folder.repaired(self._file)
 
-    def mend_key(self) -> None:
+    def repair_key(self) -> None:
         """Put the key back if somebody deleted it."""
         self.authkey = self.folder.key.keep(self.authkey)
 
-    def try_to_mend(self, mend: Callable[[], None]) -> None:
-        """Call `mend`; where that fails the error is logged once, and a later call tries again.
+    def repair_or_log(self, repair: Callable[[], None]) -> None:
+        """Call `repair`; where that fails the error is logged once, and a later call tries again.
 
         A peer that is connected does not need what is missing.
         """
         try:
-            mend()
+            repair()
             self._reported = ""
         except MemSyncError as error:
             if str(error) != self._reported:

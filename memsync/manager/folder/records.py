@@ -23,7 +23,7 @@ class EpochRecord:
     pid: int
     address: Address
     since: float  # seconds since 1970; 0 where the lock does not say
-    is_damaged: bool = False  # who holds it cannot be read; a living holder is about to mend that
+    is_damaged: bool = False  # who holds it cannot be read; a living holder is about to repair that
 
 
 def parse_epoch_record(path: Path, epoch: int, held: bool, text: bytes) -> EpochRecord:
@@ -45,7 +45,7 @@ def parse_rendezvous(path: Path, text: bytes) -> dict[str, Any]:
     """What a rendezvous file says (see `ObjectFolder.read_rendezvous`)."""
     content = decode(text)
     damaged = RendezvousError(
-        f"the rendezvous file {path} is damaged: a living host mends it within its "
+        f"the rendezvous file {path} is damaged: a living host repairs it within its "
         "network.poll, the next host replaces it; if nobody hosts the object, delete it"
     )
     if content is None or not {"protocol", "epoch", "id", "pid", "address"} <= content.keys():

@@ -115,19 +115,19 @@ class EpochClaim:
             "memsync": __version__,
         }
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Make again what a host or a candidate must have, to be found and to be known as alive."""
-        if not self._lock.mend(self._folder.mended):
+        if not self._lock.repair(self._folder.repaired):
             log.warning("deposed %s: another process holds this epoch", self._ctx)
             self.deposed = True
             return
-        self._ctx.mend()
+        self._ctx.repair()
         if self._is_socket_gone():
             self._listen_again()
 
-    def mend_as_host(self) -> None:
-        """`mend`, and write the rendezvous file again if it is missing or damaged."""
-        self.mend()
+    def repair_as_host(self) -> None:
+        """`repair`, and write the rendezvous file again if it is missing or damaged."""
+        self.repair()
         if not self.deposed and not self._folder.rendezvous_names(self._ctx.id):
             self.write_rendezvous()
             log.warning("the rendezvous file was missing or damaged: it is written anew")

@@ -115,9 +115,9 @@ class Host:
         poll = ctx.options.network.poll
         writer = self._participant.writer
         now = self._platform.monotonic()
-        next_look = next_mending = now + poll
+        next_look = next_repair = now + poll
         while not ctx.stopping:
-            next_event = min(next_look, next_mending, self.claim.next_beat)
+            next_event = min(next_look, next_repair, self.claim.next_beat)
             next_event = min(next_event, writer.next_deadline(), self._step_down.next_look)
             yield from self.round(max(next_event - now, 0))
             if self.claim.is_lost():
@@ -130,10 +130,10 @@ class Host:
                 self._liveness.forget_the_gone()
             elif now < self._suspicious_until:
                 next_look = min(next_look, now + ctx.timing.suspicious_check)
-            if now >= next_mending:
-                next_mending = now + poll
+            if now >= next_repair:
+                next_repair = now + poll
                 self._participant.replica.forget_encoding()
-                ctx.place.try_to_mend(self.claim.mend_as_host)
+                ctx.place.repair_or_log(self.claim.repair_as_host)
             self._step_down.look(now)
             if self._step_down.successor is not None:
                 return self._step_down.reason
