@@ -166,11 +166,11 @@ class Driver:
         """What the peer is now."""
         role, closing = self.role, self._closing
         handing_over = closing is not None and closing.handing_over
-        obstacle = self._ctx.place.obstacle if self._ctx is not None else None
+        blocked_reason = self._ctx.place.blocked_reason if self._ctx is not None else None
         if self.is_ended:
             return EngineStatus("stopped", self._since, self._reason, None, handing_over)
         if role is None:
-            reason = obstacle or self._reason
+            reason = blocked_reason or self._reason
             return EngineStatus("starting", self._since, reason, None, handing_over)
         host = role.host_facts()
         return EngineStatus(role.status, self._since, self._reason, host, handing_over)
@@ -195,8 +195,8 @@ class Driver:
         role = self.role
         if role is not None:
             return role.describe_host()
-        obstacle = self._ctx.place.obstacle if self._ctx is not None else None
-        return f"there is no host: {obstacle or self._reason or 'this peer has just started'}"
+        blocked_reason = self._ctx.place.blocked_reason if self._ctx is not None else None
+        return f"there is no host: {blocked_reason or self._reason or 'this peer has just started'}"
 
     def _wake(self) -> None:
         self.ctx.waker.wake()
@@ -260,13 +260,13 @@ class Driver:
                 if str(error) != reported:
                     log.error("without a host %s: %s", ctx, error)
                 reported = str(error)
-                ctx.place.say_obstacle(reported)
+                ctx.place.publish_blocked_reason(reported)
             yield Pause(ctx.waker, self._timing.retry)
             ctx.check_stop()
 
     def _begin(self, role: Role) -> None:
         ctx = self.ctx
-        ctx.place.say_obstacle(None)
+        ctx.place.publish_blocked_reason(None)
         self._since = ctx.platform.wall_ms() / 1000
         self.role = role
         log.info("%s %s %s", role.status, ctx, role.announcement())

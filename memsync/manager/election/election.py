@@ -60,7 +60,7 @@ class Election:
             if ctx.platform.monotonic() > deadline:
                 raise self._nobody_answers()
             if pause == ctx.timing.longest_look:
-                ctx.place.say_obstacle(self._obstacle(record))
+                ctx.place.publish_blocked_reason(self._blocked_reason(record))
             yield Pause(ctx.waker, pause)
             pause = min(pause * 2, ctx.timing.longest_look)
 
@@ -187,7 +187,7 @@ class Election:
 
     # -- for people ------------------------------------------------------------------------------
 
-    def _obstacle(self, record: EpochRecord | None) -> str:
+    def _blocked_reason(self, record: EpochRecord | None) -> str:
         """Why a running peer has no host for longer than an election takes."""
         if record is not None and record.held:
             return (

@@ -33,7 +33,9 @@ class PeerPlace:
         self._options = options
         self._epoch = 0
         self._reported = ""  # what was logged as not repairable
-        self.obstacle: str | None = None  # why there is no host, for longer than elections take
+        self.blocked_reason: str | None = (
+            None  # why there is no host, for longer than elections take
+        )
         self.folder: ObjectFolder
         self.authkey: bytes
         self._file: HeldFile
@@ -81,10 +83,10 @@ class PeerPlace:
         self._epoch = epoch
         self._file.rewrite(encode(self._facts()))
 
-    def say_obstacle(self, obstacle: str | None) -> None:
+    def publish_blocked_reason(self, blocked_reason: str | None) -> None:
         """Say why this peer has no host, in its status and its file; None: it has one."""
-        if obstacle != self.obstacle:
-            self.obstacle = obstacle
+        if blocked_reason != self.blocked_reason:
+            self.blocked_reason = blocked_reason
             self._file.rewrite(encode(self._facts()))
 
     def close(self, *, remove: bool) -> None:
@@ -108,7 +110,7 @@ class PeerPlace:
             "clientOnly": options.client_only,
             "serverOnly": options.server_only,
             "epoch": self._epoch,
-            "obstacle": self.obstacle,
+            "obstacle": self.blocked_reason,
         }
 
 
