@@ -25,7 +25,7 @@ from .context import PeerContext, Stopped
 from .election.election import Election
 from .folder.paths import root_folder
 from .folder.peer_file import PeerPlace, was_deleted
-from .platform.descriptors import is_shortage, way_out
+from .platform.descriptors import hint, is_shortage
 from .platform.platform import Platform
 from .platform.task import Pause, Task, run_task
 from .role import Role
@@ -87,7 +87,7 @@ class Driver:
             with self.settled_in(timeout):
                 self._thread.start()
         except OSError as error:
-            advice = way_out(error, "see what the system says")
+            advice = hint(error, "see what the system says")
             raise RendezvousError(f"no peer can start ({error.strerror}): {advice}") from error
         try:
             self._ready.wait()

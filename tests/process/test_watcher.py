@@ -111,7 +111,7 @@ def test_where_the_system_has_no_more_to_give_folders_are_polled(limit: str) -> 
 
 @pytest.mark.parametrize("step", ["construct", "start", "schedule"])
 @pytest.mark.parametrize(
-    ("number", "way_out"),
+    ("number", "hint"),
     [
         (errno.EMFILE, "raise fs.inotify.max_user_instances"),
         (errno.ENOSPC, "raise fs.inotify.max_user_watches"),
@@ -123,7 +123,7 @@ def test_a_failure_to_watch_is_logged_once_and_what_it_began_ends(
     caplog: pytest.LogCaptureFixture,
     step: str,
     number: int,
-    way_out: str,
+    hint: str,
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -145,7 +145,7 @@ def test_a_failure_to_watch_is_logged_once_and_what_it_began_ends(
     with MemSync("one"), MemSync("two"):
         assert observers() == ["memsync-watch-poll"]
     (record,) = caplog.records
-    assert way_out in record.getMessage()
+    assert hint in record.getMessage()
     assert "polled" in record.getMessage()
 
 

@@ -15,7 +15,7 @@ from ..folder.records import Address
 from ..host.claim import Deposed, EpochClaim
 from ..host.host import Host
 from ..host.joining import JoiningPeers
-from ..platform.descriptors import way_out
+from ..platform.descriptors import hint
 from ..platform.task import Pause, Task
 from ..proxy import DocumentProxy
 from ..states import PeerEvent
@@ -92,7 +92,7 @@ class Candidate:
         except OSError as error:
             raise RendezvousError(
                 f"no socket can be made at {address} ({error.strerror}): "
-                f"{way_out(error, 'make the folder writable, or set MEMSYNC_DIR to another one')}"
+                f"{hint(error, 'make the folder writable, or set MEMSYNC_DIR to another one')}"
             ) from error
 
     def _open(self, claim: EpochClaim, undo: ExitStack) -> Task[Host]:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ...errors import RendezvousError
 from ...runtime import forks
-from ..platform.descriptors import patiently, way_out
+from ..platform.descriptors import hint, patiently
 from ..timing import TIMING
 from .mounts import network_file_system
 from .paths import TEMPORARY
@@ -181,8 +181,7 @@ class Files:
             return []
         except OSError as error:
             raise RendezvousError(
-                f"the folder {folder} cannot be listed ({error.strerror}): "
-                f"{way_out(error, _WAY_OUT)}"
+                f"the folder {folder} cannot be listed ({error.strerror}): {hint(error, _WAY_OUT)}"
             ) from error
 
     def inspect(self, path: Path) -> tuple[bool, bytes] | None:
@@ -198,7 +197,7 @@ class Files:
             if error.errno != errno.ELOOP:
                 advice = f"make it readable for user {os.getuid()}, or set MEMSYNC_DIR to another"
                 raise RendezvousError(
-                    f"{path} cannot be read ({error.strerror}): {way_out(error, advice)}"
+                    f"{path} cannot be read ({error.strerror}): {hint(error, advice)}"
                 ) from error
             raise RendezvousError(
                 f"{path} is a link: remove it, or set MEMSYNC_DIR to another folder"
@@ -224,7 +223,7 @@ class Files:
         except OSError as error:
             raise RendezvousError(
                 f"the rendezvous folder {folder} cannot be written to ({error.strerror}): "
-                f"{way_out(error, f'free it, or {_WAY_OUT}')}"
+                f"{hint(error, f'free it, or {_WAY_OUT}')}"
             ) from error
         try:
             fcntl.flock(held.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,7 +236,7 @@ class Files:
             held.close(remove=False)
             raise RendezvousError(
                 f"{path} cannot be made ({error.strerror}): "
-                f"{way_out(error, f'free the folder, or {_WAY_OUT}')}"
+                f"{hint(error, f'free the folder, or {_WAY_OUT}')}"
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
@@ -285,7 +284,7 @@ class Files:
             _remove(temporary)
             raise RendezvousError(
                 f"the rendezvous file {path} cannot be written ({error.strerror}): "
-                f"{way_out(error, f'remove what is there, or {_WAY_OUT}')}"
+                f"{hint(error, f'remove what is there, or {_WAY_OUT}')}"
             ) from error
 
     def remove(self, path: Path) -> None:

@@ -223,8 +223,8 @@ def _warn(path: Path, kind: Kind, error: Exception) -> None:
     if kind in _warned:
         return
     _warned.add(kind)
-    way_out = _WAYS_OUT.get(error.errno or 0) if isinstance(error, OSError) else None
-    advice = f"{way_out}; until then " if way_out else ""
+    hint = _WAYS_OUT.get(error.errno or 0) if isinstance(error, OSError) else None
+    advice = f"{hint}; until then " if hint else ""
     log.warning("%s cannot be watched (%s): %s%s", path, error, advice, _INSTEAD[kind])
 
 

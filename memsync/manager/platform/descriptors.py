@@ -40,7 +40,7 @@ def patiently(patience: float, call: Callable[P, T], /, *args: P.args, **kwargs:
         time.sleep(TIMING.descriptor_retry)
 
 
-def way_out(error: OSError, otherwise: str) -> str:
+def hint(error: OSError, otherwise: str) -> str:
     """What an error message advises."""
     if not is_shortage(error):
         return otherwise

@@ -25,7 +25,7 @@ from ..folder.held_file import Files
 from ..folder.records import Address
 from ..manager import MemSyncManager
 from ..transport.server import MemSyncServer, Serving
-from .descriptors import patiently, way_out
+from .descriptors import hint, patiently
 from .waker import Waker
 
 
@@ -75,7 +75,7 @@ class Platform:
         try:
             selector = patiently(self.files.patience, _open_selector)
         except OSError as error:
-            advice = way_out(error, "see what the system says")
+            advice = hint(error, "see what the system says")
             raise RendezvousError(f"no peer can be served ({error.strerror}): {advice}") from error
         selector.register(waker, selectors.EVENT_READ)
         return selector

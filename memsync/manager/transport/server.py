@@ -30,7 +30,7 @@ from ...errors import MemSyncError, ProtocolError, UsageError
 from ...replication.codec import HEADER
 from ...runtime import forks
 from ..folder.records import Address
-from ..platform.descriptors import way_out
+from ..platform.descriptors import hint
 from ..timing import TIMING
 from .channel import Channel
 from .dial import set_deadline, to_channel
@@ -201,7 +201,7 @@ class MemSyncServer(managers.Server):
             return
         level = logging.DEBUG if self._is_short else logging.WARNING
         self._is_short = True
-        advice = way_out(error, "it is tried again") if isinstance(error, OSError) else ""
+        advice = hint(error, "it is tried again") if isinstance(error, OSError) else ""
         log.log(level, "a connection could not be accepted: %s: %s", error, advice)
         self.stop_event.wait(TIMING.accept_pause)
 
