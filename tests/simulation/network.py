@@ -162,7 +162,7 @@ class Server:
         if self.process.world.listeners.get(self.endpoint) is self:
             del self.process.world.listeners[self.endpoint]
 
-    def arrive(self, theirs: Socket, key: bytes, data: bytes, done: Callable[[bool], None]) -> None:
+    def accept(self, theirs: Socket, key: bytes, data: bytes, done: Callable[[bool], None]) -> None:
         """A connection has come: it shakes hands on a thread of its own, when there is one.
 
         Tells the dialer whether it had the right key.

@@ -365,7 +365,7 @@ class Process:
 
             world.after(wait.timeout, give_up)
             world.after(
-                world.latency(), lambda: server.arrive(theirs, wait.authkey, wait.hello, answered)
+                world.latency(), lambda: server.accept(theirs, wait.authkey, wait.hello, answered)
             )
             theirs.on_end = answered
 

@@ -82,7 +82,7 @@ class Candidate:
         serving = Serving(
             document=DocumentProxy(ctx.participant),
             authkey=ctx.place.key,
-            attach=self._joining.arrive,
+            attach=self._joining.accept,
             max_handshakes=network.max_handshakes,
             handshake_timeout=network.handshake_timeout,
             proxies=ctx.options.manager.proxies,
@@ -111,7 +111,7 @@ class Candidate:
         undo.callback(host.let_go)
         host.open(recovery.living, self._successor_of(), recovery.unreported())
         for channel, hello in recovery.take_reported():
-            host.admit(channel, hello)
+            host.attach(channel, hello)
         return host
 
     def _successor_of(self) -> str | None:

@@ -42,7 +42,7 @@ class Admission:
         self._ordering = ordering
         self._liveness = liveness
 
-    def admit(self, channel: Channel, hello: Hello) -> None:
+    def attach(self, channel: Channel, hello: Hello) -> None:
         """Attach a peer and bring it level, or say why not."""
         if self._claim.deposed or self._gives_way_to(hello):
             self._claim.deposed = True

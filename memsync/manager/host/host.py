@@ -46,14 +46,14 @@ class Host:
     lost = False
     granted = None
 
-    def __init__(self, ctx: PeerContext, claim: EpochClaim, arrivals: JoiningPeers) -> None:
+    def __init__(self, ctx: PeerContext, claim: EpochClaim, joining_peers: JoiningPeers) -> None:
         ctx.adopt_group_options()
         self.claim = claim
         self.epoch = claim.epoch
         self._ctx = ctx
         self._participant = ctx.participant
         self._participant.replica.chunk_bytes = chunk_size(ctx.participant.writer.max_frame)
-        self._arrivals = arrivals
+        self._joining = joining_peers
         self._platform = ctx.platform
         self._suspicious_until = 0.0
         self._pings_wanted = False
@@ -103,9 +103,9 @@ class Host:
             clean(ctx.place.folder, self.epoch)
         participant.enter_role(self, sequencer.last(ctx.id), hosts=True)
 
-    def admit(self, channel: Channel, hello: Hello) -> None:
-        """See `Admission.admit`."""
-        self._admission.admit(channel, hello)
+    def attach(self, channel: Channel, hello: Hello) -> None:
+        """See `Admission.attach`."""
+        self._admission.attach(channel, hello)
 
     # -- the loop (driver) -----------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class Host:
         if self.claim.deposed:
             return
         ordering, fanout = self.ordering, self.fanout
-        joins = len(self._arrivals) and not self.hand_over.has_granted
+        joins = len(self._joining) and not self.hand_over.has_granted
         if fanout.is_waiting or ordering.inbox or joins or ordering.resumes or ordering.reached:
             timeout = 0
         if ordering.unpushed:
@@ -160,8 +160,8 @@ class Host:
             self._look_for_writes = False
             ordering.look_for_unqueued()
         ordering.order_own()
-        while self._arrivals and not self.hand_over.has_granted:
-            self.admit(*self._arrivals.take())
+        while self._joining and not self.hand_over.has_granted:
+            self.attach(*self._joining.take())
         if self._pings_wanted:
             self._send_pings()
         ordering.publish()
@@ -352,7 +352,7 @@ class Host:
         for session in list(self.clients.values()):
             session.channel.shut_writing()
             self.fanout.drop(session, "the record is over")
-        self._arrivals.close()
+        self._joining.close()
         self._platform.drop_selector(self._selector)
 
     def _hand_over(self) -> Task[None]:

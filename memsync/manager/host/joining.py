@@ -24,7 +24,7 @@ class JoiningPeers:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def arrive(self, channel: Channel, hello: Hello) -> None:
+    def accept(self, channel: Channel, hello: Hello) -> None:
         """A peer asks to be attached (called on a handshake's thread)."""
         self._queue.append((channel, hello))
         if self._is_closed:
