@@ -32,8 +32,8 @@ class Uplink(Protocol):
     def queue_resume(self, message: ResumeConcern) -> None:
         """Ask the host to go on with an accepted write's concern; no I/O, the guard is held."""
 
-    def kick(self, *, lazy: bool = False) -> None:
-        """Send what is queued; a lazy kick may leave it for a moment, to be sent with more."""
+    def kick(self, *, coalesced: bool = False) -> None:
+        """Send what is queued; a coalesced kick may leave it for a moment, to be sent with more."""
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """Help a write to its outcome where the waiting thread can; may return early.

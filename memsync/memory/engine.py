@@ -269,7 +269,7 @@ class MemoryEngine:
         if self._group is not None:
             self._group.resumes.append((self, message))
 
-    def kick(self, *, lazy: bool = False) -> None:
+    def kick(self, *, coalesced: bool = False) -> None:
         """Order what is queued, unless another thread does."""
         if self._group is not None:
             self._group.drain()

@@ -179,7 +179,7 @@ class Writer:
         if self._trace is not None:
             self._trace("proposed", number=proposal.number, epoch=epoch, version=version)
         if uplink is not None:
-            uplink.kick(lazy=future is not None)
+            uplink.kick(coalesced=future is not None)
         return write
 
     def wait(self, write: AwaitedWrite, deadline: float) -> None:

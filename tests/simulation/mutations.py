@@ -229,7 +229,7 @@ def one_entry_is_dropped_for_one_peer(stack: ExitStack) -> None:
             for peer, session in self.clients.items():
                 if not session.is_slow and peer != left_out:
                     session.channel.queue(encoded)
-                    self._lazy[peer] = None
+                    self._coalesced[peer] = None
 
         return mutant
 

@@ -183,9 +183,9 @@ class Link:
         """Ask the host to watch an accepted write; no I/O."""
         self._stream.queue([frame(message)])
 
-    def kick(self, *, lazy: bool = False) -> None:
+    def kick(self, *, coalesced: bool = False) -> None:
         """Send what is queued, unless another thread is about to."""
-        self._stream.kick(lazy=lazy)
+        self._stream.kick(coalesced=coalesced)
 
     def _is_answer_due(self, number: int) -> bool:
         """Whether a proposal up to a number is unanswered."""

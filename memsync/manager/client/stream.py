@@ -76,12 +76,14 @@ class SharedStream:
             if number is not None:
                 self._queued_number = number
 
-    def kick(self, *, lazy: bool = False) -> None:
+    def kick(self, *, coalesced: bool = False) -> None:
         """Send what is queued, unless another thread is about to."""
         with self._lock:
             if self._sender is not None or self.lost or self._want_write:
                 return
-            is_soon = lazy and self._is_answer_due(self._sent_number)  # what comes back sends it
+            is_soon = coalesced and self._is_answer_due(
+                self._sent_number
+            )  # what comes back sends it
             if is_soon and self.channel.backlog < self._timing.packet:
                 return
             self._sender = self._platform.task_id()

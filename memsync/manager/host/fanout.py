@@ -83,18 +83,18 @@ class FanOut:
         self._max_queue = ctx.options.network.max_queue
         # In the order of their coming, so that the same input gives the same output.
         self._urgent: dict[str, None] = {}
-        self._lazy: dict[str, None] = {}
-        self._lazy_rounds = 0
+        self._coalesced: dict[str, None] = {}
+        self._coalesced_rounds = 0
 
     @property
     def is_waiting(self) -> bool:
         """Whether pushes wait for a quiet round."""
-        return bool(self._lazy)
+        return bool(self._coalesced)
 
     @property
     def has_work(self) -> bool:
         """Whether anything may be sent in this round."""
-        return bool(self._urgent or self._lazy)
+        return bool(self._urgent or self._coalesced)
 
     def add(self, session: ClientSession) -> None:
         """A peer is attached; what was queued for it is sent."""
@@ -109,25 +109,25 @@ class FanOut:
         change_interest(self._selector, session.channel, session.registered, 0)
         session.channel.close()
         del self.clients[session.peer]
-        self._lazy.pop(session.peer, None)
+        self._coalesced.pop(session.peer, None)
 
     def push(self, encoded: bytes) -> None:
         """Queue a frame for all who keep up."""
         for peer, session in self.clients.items():
             if not session.is_slow:
                 session.channel.queue(encoded)
-                self._lazy[peer] = None
+                self._coalesced[peer] = None
 
     def answer(self, session: ClientSession, encoded: bytes) -> None:
         """Queue a frame for one peer, to be sent in this round."""
         session.channel.queue(encoded)
         self._urgent[session.peer] = None
 
-    def urge(self, session: ClientSession) -> None:
+    def flush_soon(self, session: ClientSession) -> None:
         """What waits for this peer is to be sent in this round."""
         self._urgent[session.peer] = None
 
-    def urge_all(self) -> None:
+    def flush_all_soon(self) -> None:
         """What waits for any peer is to be sent in this round."""
         self._urgent.update(dict.fromkeys(self.clients))
 
@@ -135,11 +135,11 @@ class FanOut:
         """Send what is urgent, and the rest as well when there was no input or it has waited."""
         urgent, self._urgent = self._urgent, {}
         for peer in urgent:
-            self._lazy.pop(peer, None)
-        if quiet or self._lazy_rounds >= self._ctx.timing.coalesced_rounds:
-            urgent |= self._lazy
-            self._lazy.clear()
-        self._lazy_rounds = self._lazy_rounds + 1 if self._lazy else 0
+            self._coalesced.pop(peer, None)
+        if quiet or self._coalesced_rounds >= self._ctx.timing.coalesced_rounds:
+            urgent |= self._coalesced
+            self._coalesced.clear()
+        self._coalesced_rounds = self._coalesced_rounds + 1 if self._coalesced else 0
         for peer in urgent:
             session = self.clients.get(peer)
             if session is not None:

@@ -181,7 +181,7 @@ class Host:
             if session is None or session.channel is not key.fileobj:
                 continue
             if mask & selectors.EVENT_WRITE:
-                self.fanout.urge(session)
+                self.fanout.flush_soon(session)
             if mask & selectors.EVENT_READ:
                 self._receive(session)
 
@@ -253,7 +253,7 @@ class Host:
         """Have an accepted write of the host's own watched; the participant's guard is held."""
         self.ordering.resumes.append(message)
 
-    def kick(self, *, lazy: bool = False) -> None:
+    def kick(self, *, coalesced: bool = False) -> None:
         """Wake the loop."""
         self._ctx.waker.wake()
 
@@ -368,7 +368,7 @@ class Host:
         patience = self._platform.monotonic() + self._ctx.timing.close
         yield from self.round(0)
         while self._platform.monotonic() < patience and not self.claim.deposed:
-            self.fanout.urge_all()
+            self.fanout.flush_all_soon()
             waiting = [a for a in self.clients.values() if a.channel.backlog]
             if not waiting and not self.ordering.unpushed and not self.ordering.inbox:
                 return

@@ -100,7 +100,7 @@ class Ordering:
         elif not session.is_slow:
             session.channel.queue(frame(result))
         self._watch(session.peer, proposal, result)
-        self._fanout.urge(session)
+        self._fanout.flush_soon(session)
 
     def order_own(self) -> None:
         """Decide the host's own writes that have come in."""
@@ -161,7 +161,7 @@ class Ordering:
         members = self._participant.state.members
         self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
         self._fanout.push(frame(Confirm()))  # a slow peer is asked when it has caught up
-        self._fanout.urge_all()
+        self._fanout.flush_all_soon()
 
     def applied(self, peer: str, version: int) -> None:
         """A peer's copy has reached a version."""
@@ -203,7 +203,7 @@ class Ordering:
         while self.unpushed:
             outcome, marks = self.unpushed[0]
             if not self._fanout.is_pushed(marks):
-                self._fanout.urge_all()
+                self._fanout.flush_all_soon()
                 return
             self.unpushed.popleft()
             self._participant.writer.complete(outcome)
