@@ -41,7 +41,7 @@ class Uplink(Protocol):
         The deadline is in monotonic seconds.
         """
 
-    def break_off(self) -> None:
+    def on_interrupt(self) -> None:
         """The calling thread was interrupted somewhere in a call above: take up the writes anew."""
 
 

@@ -134,7 +134,7 @@ class Driver:
         if writer.is_inside() and role is not None:
             # A signal handler: the write that it interrupts cannot be waited for.
             ctx.stopping = True
-            role.break_off()
+            role.on_interrupt()
         elif threading.get_ident() != self._ident:
             if writer.pending:
                 wait = f"writes={writer.pending} at_most={timeout:g}s"

@@ -278,7 +278,7 @@ class MemoryEngine:
         """`kick` has decided the write, or another thread is about to."""
         self.kick()
 
-    def break_off(self) -> None:
+    def on_interrupt(self) -> None:
         """The calling thread was interrupted: order what it may have left."""
         self.kick()
 

@@ -147,7 +147,7 @@ class Writer:
         except MemSyncError:
             raise
         except BaseException:  # for example KeyboardInterrupt
-            self._break_off()
+            self._on_interrupt()
             raise
 
     def _send(self, body: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
@@ -190,14 +190,14 @@ class Writer:
                 try:
                     uplink.wait_for(write, deadline)
                 except BaseException:  # for example KeyboardInterrupt
-                    uplink.break_off()
+                    uplink.on_interrupt()
                     raise
             write.wait(deadline)
 
-    def _break_off(self) -> None:
+    def _on_interrupt(self) -> None:
         uplink = self._uplink
         if uplink is not None:
-            uplink.break_off()
+            uplink.on_interrupt()
 
     def _wait_for_room(self, deadline: float) -> None:
         """Wait until the window has room and the peer lives; the guard is held."""

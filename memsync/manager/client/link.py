@@ -208,7 +208,7 @@ class Link:
         if self.lost:
             self._ctx.waker.wake()
 
-    def break_off(self) -> None:
+    def on_interrupt(self) -> None:
         """The calling thread was interrupted in here, for example by Ctrl-C, nobody knows where.
 
         The copy and the stream are not to be trusted: the driver makes a new link.
@@ -226,7 +226,7 @@ class Link:
         except TimeoutError:
             raise
         except BaseException:  # for example KeyboardInterrupt
-            self.break_off()
+            self.on_interrupt()
             raise
 
     def _ping(self, timeout: float) -> float:

@@ -260,7 +260,7 @@ class Host:
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
         """The loop decides; there is nothing the waiting thread could do for it."""
 
-    def break_off(self) -> None:
+    def on_interrupt(self) -> None:
         """A writing thread was interrupted: look for writes that it numbered but did not queue."""
         self._look_for_writes = True
         self._ctx.waker.wake()
