@@ -104,8 +104,8 @@ class PeerContext:
 
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
-        beat = self.place.folder.last_beat(epoch)
-        return self.lease.look(epoch, beat, self.platform.monotonic())
+        heartbeat = self.place.folder.last_heartbeat(epoch)
+        return self.lease.look(epoch, heartbeat, self.platform.monotonic())
 
     def hello(self) -> Hello:
         """What this peer says of itself and of what it holds."""

@@ -8,7 +8,7 @@ anew, for it could not have seen the heartbeats in between.
 
 from __future__ import annotations
 
-BEATS = 4  # heartbeats, and looks at them, in the time of a lease
+HEARTBEATS = 4  # heartbeats, and looks at them, in the time of a lease
 
 
 class Lease:
@@ -23,9 +23,9 @@ class Lease:
     @property
     def rhythm(self) -> float:
         """Seconds between two heartbeats, and between two looks at them."""
-        return self.seconds / BEATS
+        return self.seconds / HEARTBEATS
 
-    def look(self, epoch: int, beat: int, now: float) -> bool:
+    def look(self, epoch: int, heartbeat: int, now: float) -> bool:
         """Take note of a heartbeat (any number that changes); True when the lease has run out.
 
         >>> lease = Lease(3.0)
@@ -37,7 +37,7 @@ class Lease:
         False
         """
         has_slept = now - self._looked > self.seconds / 2
-        if has_slept or self._seen != (epoch, beat):
+        if has_slept or self._seen != (epoch, heartbeat):
             self._since = now
-        self._seen, self._looked = (epoch, beat), now
+        self._seen, self._looked = (epoch, heartbeat), now
         return now - self._since >= self.seconds

@@ -807,16 +807,16 @@ def test_an_error_of_the_system_ends_a_role_and_not_the_peer(
     cluster: Cluster, monkeypatch, caplog
 ) -> None:
     host = cluster.peer({"n": 0})
-    last_beat = ObjectFolder.last_beat
+    last_heartbeat = ObjectFolder.last_heartbeat
     errors = [OSError(errno.EIO, os.strerror(errno.EIO))]
 
     def unlucky(self: ObjectFolder, epoch: int) -> int:
         if errors:
             raise errors.pop()
-        return last_beat(self, epoch)
+        return last_heartbeat(self, epoch)
 
     with MemSync(NAME, options={"network": {"poll": 0.1}}) as mem:
-        monkeypatch.setattr(ObjectFolder, "last_beat", unlucky)
+        monkeypatch.setattr(ObjectFolder, "last_heartbeat", unlucky)
         until(lambda: not errors and mem.get_status()["status"] == "client")
         mem.patch({"$inc": {"n": 1}})
         assert host.snapshot() == {"n": 1}

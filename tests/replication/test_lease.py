@@ -11,7 +11,7 @@ LEASE = 3.0
 
 def looks(lease: Lease, *seen: tuple[float, int]) -> list[bool]:
     """What the lease says at (time, heartbeat), all of one epoch."""
-    return [lease.look(7, beat, now) for now, beat in seen]
+    return [lease.look(7, heartbeat, now) for now, heartbeat in seen]
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ WITNESSES = Path("/witnesses")
 class File:
     """A file; held while its holder has it open."""
 
-    __slots__ = ("beat", "data", "holder")
+    __slots__ = ("data", "heartbeat", "holder")
 
     def __init__(self, data: bytes, holder: Process | None) -> None:
-        self.beat = 1
+        self.heartbeat = 1
         self.data = data
         self.holder = holder
 
@@ -78,9 +78,9 @@ class Held(HeldFile):
     def restore(self) -> None:
         """Nobody overwrites anything here."""
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         self._process.call("utime")
-        self._file.beat += 1
+        self._file.heartbeat += 1
 
     def close(self, *, remove: bool) -> None:
         self._process.call("release")
@@ -134,10 +134,10 @@ class ProcessFiles(Files):
         file = self._disk.files.get(str(path))
         return (0, id(file)) if file is not None else None
 
-    def last_beat(self, path: Path) -> int:
+    def last_heartbeat(self, path: Path) -> int:
         self._process.call("stat")
         file = self._disk.files.get(str(path))
-        return file.beat if file is not None else 0
+        return file.heartbeat if file is not None else 0
 
     def replace(self, path: Path, data: bytes) -> None:
         self._process.call("replace")

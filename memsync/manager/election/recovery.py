@@ -171,7 +171,7 @@ class Recovery:
         """Go on living, if it is for this peer to go on."""
         self._ctx.check_stop()
         now = self._platform.monotonic()
-        self._claim.beat(now)
+        self._claim.heartbeat(now)
         if now >= self._next_repair:
             self._next_repair = now + self._ctx.timing.repair_check
             self._claim.look()

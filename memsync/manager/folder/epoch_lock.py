@@ -16,10 +16,10 @@ class EpochLock:
         self._held = files
         self._content = content
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Give a sign of life."""
         for held in self._held:
-            held.beat()
+            held.heartbeat()
 
     def mark(self, *, is_open: bool) -> None:
         """Say whether survivors of its holder may hold something.

@@ -138,9 +138,9 @@ class ObjectFolder:
                 return epoch
         return 0
 
-    def last_beat(self, epoch: int) -> int:
+    def last_heartbeat(self, epoch: int) -> int:
         """A number that changes with each sign of life of the epoch's host."""
-        return max(self.files.last_beat(lock_in(f, epoch)) for f in self.lock_folders())
+        return max(self.files.last_heartbeat(lock_in(f, epoch)) for f in self.lock_folders())
 
     def is_over(self, epoch: int) -> bool:
         """Whether there is, or was, a candidate for a later epoch."""

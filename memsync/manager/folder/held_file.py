@@ -123,8 +123,8 @@ class HeldFile:
             log.warning("%s was overwritten: its content is restored", self.path)
             self.rewrite(self.data)
 
-    def beat(self) -> None:
-        """Give a sign of life, which `Files.last_beat` shows to others."""
+    def heartbeat(self) -> None:
+        """Give a sign of life, which `Files.last_heartbeat` shows to others."""
         os.utime(self.fd)
 
     def close(self, *, remove: bool) -> None:
@@ -265,7 +265,7 @@ class Files:
             return None
         return found.st_dev, found.st_ino
 
-    def last_beat(self, path: Path) -> int:
+    def last_heartbeat(self, path: Path) -> int:
         """A number that changes with each sign of life; 0 where none can be seen."""
         try:
             return path.lstat().st_mtime_ns
@@ -302,7 +302,7 @@ class Files:
             if not name.startswith(TEMPORARY):
                 continue
             path = folder / name
-            made_at = self.last_beat(path) / 1e9
+            made_at = self.last_heartbeat(path) / 1e9
             if made_at and time.time() - made_at > TIMING.temporary_age:
                 self.remove(path)
 

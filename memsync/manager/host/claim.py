@@ -51,7 +51,7 @@ class EpochClaim:
         self._listen = listen
         self._socket = self._folder.socket_identity(server.endpoint)
         self._platform = ctx.platform
-        self._beat_at = self._awake_at = ctx.platform.monotonic()
+        self._heartbeat_at = self._awake_at = ctx.platform.monotonic()
 
     def is_lost(self) -> bool:
         """Whether another peer has taken a later epoch, so that nothing counts that is done here.
@@ -79,19 +79,19 @@ class EpochClaim:
         self.deposed = True
 
     def _is_silent(self, now: float) -> bool:
-        return now - self._beat_at > self._ctx.lease.seconds / 2
+        return now - self._heartbeat_at > self._ctx.lease.seconds / 2
 
     @property
-    def next_beat(self) -> float:
+    def next_heartbeat(self) -> float:
         """When the next sign of life is due (monotonic seconds)."""
-        return self._beat_at + self._ctx.lease.rhythm
+        return self._heartbeat_at + self._ctx.lease.rhythm
 
-    def beat(self, now: float) -> None:
+    def heartbeat(self, now: float) -> None:
         """Give a sign of life, if it is time (monotonic seconds)."""
-        if now >= self.next_beat:
-            self._lock.beat()
+        if now >= self.next_heartbeat:
+            self._lock.heartbeat()
             self.look()
-            self._beat_at = now
+            self._heartbeat_at = now
 
     def mark(self, *, is_open: bool) -> None:
         """See `EpochLock.mark`."""

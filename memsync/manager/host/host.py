@@ -117,7 +117,7 @@ class Host:
         now = self._platform.monotonic()
         next_look = next_repair = now + poll
         while not ctx.stopping:
-            next_event = min(next_look, next_repair, self.claim.next_beat)
+            next_event = min(next_look, next_repair, self.claim.next_heartbeat)
             next_event = min(next_event, writer.next_deadline(), self._step_down.next_look)
             yield from self.round(max(next_event - now, 0))
             if self.claim.is_lost():
@@ -141,7 +141,7 @@ class Host:
 
     def round(self, timeout: float) -> Task[None]:
         """Take in what has come, within so many seconds, order it, show it and send it."""
-        self.claim.beat(self._platform.monotonic())
+        self.claim.heartbeat(self._platform.monotonic())
         if self.claim.deposed:
             return
         ordering, fanout = self.ordering, self.fanout
