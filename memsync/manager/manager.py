@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..options import check_name
 from .folder.folder import ObjectFolder
 from .folder.records import Address
-from .transport.server import MemSyncServer, Serving
+from .transport.server import MemSyncServer, ServerConfig
 
 DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")
 
@@ -35,10 +35,10 @@ class MemSyncManager(BaseManager):
         address: Address | None = None,
         authkey: bytes | None = None,
         *,
-        serving: Serving | None = None,
+        config: ServerConfig | None = None,
     ) -> None:
         super().__init__(address=address, authkey=authkey)
-        self._serving = serving
+        self._config = config
 
     @classmethod
     def locate(cls, name: str) -> tuple[Address, bytes]:
@@ -52,12 +52,12 @@ class MemSyncManager(BaseManager):
 
     def get_server(self) -> MemSyncServer:
         """The server of a host; the stdlib's version of this method hard-codes its own class."""
-        if self._serving is None:
+        if self._config is None:
             raise UsageError(
                 "a memsync host runs inside MemSync: call MemSync(...).start() instead"
             )
         return MemSyncServer(
-            self._registry, self._address, self._authkey, self._serializer, self._serving
+            self._registry, self._address, self._authkey, self._serializer, self._config
         )
 
     def start(self, *args: Any, **kwds: Any) -> None:

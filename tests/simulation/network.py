@@ -19,7 +19,7 @@ from memsync.replication.codec import HEADER
 from .disk import File
 
 if TYPE_CHECKING:
-    from memsync.manager.transport.server import Serving
+    from memsync.manager.transport.server import ServerConfig
 
     from .process import Process
     from .world import World
@@ -133,10 +133,10 @@ def connect(world: World, dialer: Process, listener: Process) -> tuple[Socket, S
 class Server:
     """What a host listens with."""
 
-    def __init__(self, process: Process, address: str, serving: Serving) -> None:
+    def __init__(self, process: Process, address: str, config: ServerConfig) -> None:
         self.process = process
         self.endpoint = address
-        self._serving = serving
+        self._config = config
         self._waiting: list[Callable[[], None]] = []
         self._started = False
         self.ended = False
@@ -176,14 +176,14 @@ class Server:
                 theirs.end()
                 done(True)
                 return
-            if key != self._serving.authkey():
+            if key != self._config.authkey():
                 theirs.end()
                 done(False)
                 return
             hello = parse(data[HEADER:])
             assert isinstance(hello, Hello)
             try:
-                self._serving.attach(as_channel(theirs), hello)
+                self._config.attach(as_channel(theirs), hello)
             except MemSyncError:
                 theirs.end()
             done(True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memsync.manager.folder.records import Address
 from memsync.manager.folder.watcher import Way
 from memsync.manager.platform.platform import Platform
-from memsync.manager.transport.server import Serving
+from memsync.manager.transport.server import ServerConfig
 
 from .disk import ProcessFiles
 from .network import Server
@@ -120,10 +120,10 @@ class VirtualPlatform(Platform):
     def unwatch(self, path: Path, wake: Callable[[], None], way: Way) -> None:
         self._process.disk.unwatch(self._process)
 
-    def serve(self, address: Address, authkey: bytes, serving: Serving) -> Any:
+    def serve(self, address: Address, authkey: bytes, config: ServerConfig) -> Any:
         self._process.call("listen")
         assert isinstance(address, str)
-        server = Server(self._process, address, serving)
+        server = Server(self._process, address, config)
         self._process.servers.append(server)
         return server
 

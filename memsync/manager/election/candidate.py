@@ -20,7 +20,7 @@ from ..platform.task import Pause, Task
 from ..proxy import DocumentProxy
 from ..states import PeerEvent
 from ..transport.messages import Grant
-from ..transport.server import MemSyncServer, Serving
+from ..transport.server import MemSyncServer, ServerConfig
 from .recovery import Recovery
 
 log = logging.getLogger("memsync.election")
@@ -79,7 +79,7 @@ class Candidate:
 
     def _listen(self, address: Address) -> MemSyncServer:
         ctx, network = self._ctx, self._ctx.options.network
-        serving = Serving(
+        config = ServerConfig(
             document=DocumentProxy(ctx.participant),
             authkey=ctx.place.key,
             attach=self._joining.accept,
@@ -88,7 +88,7 @@ class Candidate:
             proxies=ctx.options.manager.proxies,
         )
         try:
-            return ctx.platform.serve(address, ctx.place.authkey, serving)
+            return ctx.platform.serve(address, ctx.place.authkey, config)
         except OSError as error:
             raise RendezvousError(
                 f"no socket can be made at {address} ({error.strerror}): "

@@ -24,7 +24,7 @@ from ..folder import watcher
 from ..folder.held_file import Files
 from ..folder.records import Address
 from ..manager import MemSyncManager
-from ..transport.server import MemSyncServer, Serving
+from ..transport.server import MemSyncServer, ServerConfig
 from .descriptors import hint, patiently
 from .waker import Waker
 
@@ -93,9 +93,9 @@ class Platform:
         """Undo `watch`."""
         watcher.unwatch(path, wake, way)
 
-    def serve(self, address: Address, authkey: bytes, serving: Serving) -> MemSyncServer:
+    def serve(self, address: Address, authkey: bytes, config: ServerConfig) -> MemSyncServer:
         """Listen, but do not accept connections yet; raises `OSError`."""
-        return MemSyncManager(address, authkey, serving=serving).get_server()
+        return MemSyncManager(address, authkey, config=config).get_server()
 
     def waits(self) -> int | None:
         """How often this thread has waited for something other than a processor; None: unknown."""

@@ -41,7 +41,7 @@ log = logging.getLogger("memsync.server")
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServerConfig:
     """What a server needs to know of the peer it serves for."""
 
     document: object
@@ -92,10 +92,10 @@ class MemSyncServer(managers.Server):
         address: Any,
         authkey: bytes,
         serializer: str,
-        serving: Serving,
+        config: ServerConfig,
     ) -> None:
         _, *registration = registry["document"]
-        registry = {"document": (lambda: serving.document, *registration)}
+        registry = {"document": (lambda: config.document, *registration)}
         with forks.opening:
             super().__init__(registry, address, authkey, serializer)
             # The stdlib offers no other way to the listening socket.
@@ -105,9 +105,9 @@ class MemSyncServer(managers.Server):
         self._socket.listen(TIMING.backlog)
         self._socket.setblocking(False)
         self.stop_event = threading.Event()
-        self._serving = serving
+        self._config = config
         self._refusals = _Refusals()
-        self._handshakes = Handshakes(serving.max_handshakes)
+        self._handshakes = Handshakes(config.max_handshakes)
         self._is_short = False  # of descriptors or threads: that is logged once
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
@@ -143,7 +143,7 @@ class MemSyncServer(managers.Server):
             raise ProtocolError("a connection must open with Hello")
         self._forget(connection)
         channel = to_channel(connection)
-        self._serving.attach(channel, hello)
+        self._config.attach(channel, hello)
 
     def shutdown(self, c: Any) -> None:
         """Not for strangers: a peer stops with its own process only."""
@@ -154,7 +154,7 @@ class MemSyncServer(managers.Server):
     def _accept_loop(self) -> None:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        patience = self._serving.handshake_timeout
+        patience = self._config.handshake_timeout
         while not self.stop_event.is_set():
             self._handshakes.cut_off(patience)
             if not poll.poll(TIMING.accept_poll * 1000) or self.stop_event.is_set():
@@ -170,7 +170,7 @@ class MemSyncServer(managers.Server):
         with forks.opening:
             sock, _ = self._socket.accept()
             sock.setblocking(True)
-            set_deadline(sock, self._serving.handshake_timeout)
+            set_deadline(sock, self._config.handshake_timeout)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(sock.detach())
@@ -227,7 +227,7 @@ class MemSyncServer(managers.Server):
             self._drop(connection)
 
     def _shake_hands(self, connection: Connection) -> tuple[Callable[..., None], Any, Any]:
-        key = self._serving.authkey()
+        key = self._config.authkey()
         deliver_challenge(connection, key)
         answer_challenge(connection, key)
         _, name, args, kwds = connection.recv()
@@ -235,7 +235,7 @@ class MemSyncServer(managers.Server):
             raise ProtocolError(f"{name!r} is no public method of a memsync host")
         if name == "attach":
             return self.attach, args, kwds
-        if not self._serving.proxies and name != "dummy":  # which asks whether anybody is there
+        if not self._config.proxies and name != "dummy":  # which asks whether anybody is there
             raise ProtocolError(f"{name!r} was called, but manager.proxies is off")
         _unbound(connection)
         return self._answer(name), args, kwds
