@@ -70,5 +70,5 @@ class Snapshot(msgspec.Struct):
     version: int
     cluster_id: str
     options: dict[str, Any]
-    table: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last, [number, outcome]
+    sessions: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last, [number, outcome]
     parts: dict[str, msgspec.Raw]  # by kind, as it encodes its chunk of the state

@@ -348,7 +348,7 @@ class Replica(Generic[W]):
         """The state is there, but not by way of entries: what became of own writes is in it."""
         self.log.reset(*self.state.pair)
         self.forget_encoding()  # it may be of another network
-        row = self.state.table.get(self.peer)
+        row = self.state.sessions.get(self.peer)
         with self.guard:
             self._stale = True
             # What was decided after this snapshot comes behind it, and is shown until then.

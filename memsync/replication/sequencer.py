@@ -79,7 +79,7 @@ class Sequencer:
         no gap. There may also be accepted ones which this host has not got, if the peer was frozen
         through a recovery: those it brings back.
         """
-        row = self.state.table.get(peer)
+        row = self.state.sessions.get(peer)
         first = row.last + 1 if row else 1
         queue = self._queues.setdefault(peer, _Queue(first))
         queue.first_unknown = max(queue.first_unknown, first_open, first_unknown)
@@ -159,7 +159,7 @@ class Sequencer:
         return Decision(number, version, error)
 
     def _repeat(self, peer: str, queue: _Queue, number: int) -> Decision:
-        row = self.state.table.get(peer)
+        row = self.state.sessions.get(peer)
         outcome = queue.unlisted.get(number) or (row.outcomes.get(number) if row else None)
         if outcome is None:  # settled: the peer has read it before, so it does not wait for it
             return Decision(number, self.state.version)

@@ -100,7 +100,7 @@ class State:
         self.version = 0
         self.cluster_id = ""
         self.options: dict[str, Any] = {}
-        self.table: dict[str, WriterSession] = {}
+        self.sessions: dict[str, WriterSession] = {}
         self.parts: dict[str, Any] = _new_parts(kinds, {}, {})
         self.torn = False
 
@@ -157,9 +157,9 @@ class State:
             self.torn = True
             kind.apply(self, entry, fit=fit)
             if entry.number:
-                session = self.table.get(entry.peer)
+                session = self.sessions.get(entry.peer)
                 if session is None:
-                    session = self.table[entry.peer] = WriterSession()
+                    session = self.sessions[entry.peer] = WriterSession()
                 session.record(entry)
             self.epoch = entry.epoch
             self.version = entry.version
@@ -174,7 +174,7 @@ class State:
 
     def forget(self, peer: str) -> None:
         """A peer is dead for certain, or has left: its session ends, and all kinds forget it."""
-        self.table.pop(peer, None)
+        self.sessions.pop(peer, None)
         for kind in self.kinds.values():
             kind.forget(self, peer)
 
@@ -196,7 +196,10 @@ class State:
                 self.version,
                 self.cluster_id,
                 self.options,
-                {peer: (row.last, list(row.outcomes.items())) for peer, row in self.table.items()},
+                {
+                    peer: (row.last, list(row.outcomes.items()))
+                    for peer, row in self.sessions.items()
+                },
                 {
                     name: msgspec.Raw(encode_value(kind.encode(self)))
                     for name, kind in self.kinds.items()
@@ -219,9 +222,9 @@ class State:
             self.torn = True
             self.parts = parts
             self.cluster_id, self.options = snapshot.cluster_id, snapshot.options
-            self.table = {
+            self.sessions = {
                 peer: WriterSession(last, dict(outcomes))
-                for peer, (last, outcomes) in snapshot.table.items()
+                for peer, (last, outcomes) in snapshot.sessions.items()
             }
             self.epoch, self.version = pair
             self.torn = False

@@ -320,7 +320,7 @@ class Writer:
         known: list[Outcome[AwaitedWrite]] = []
         self._take_ack_waiters_back()
         taken_back, self._taken_back = self._taken_back, []
-        row = self._replica.state.table.get(self._replica.peer)
+        row = self._replica.state.sessions.get(self._replica.peer)
         for outcome in taken_back:
             number = outcome.write.proposal.number
             if number in self._replica.writes.pending:

@@ -115,7 +115,7 @@ def test_a_snapshot_survives_the_wire_with_the_order_of_its_keys(document: dict)
     decoded = decode_snapshot(encode_snapshot(snapshot))
     assert bytes(decoded.parts["patch"]) == bytes(chunk)
     assert repr(msgspec.msgpack.decode(decoded.parts["patch"])) == repr(document)
-    assert (decoded.table, decoded.options, decoded.cluster_id) == (table, {"timeout": 5}, "id")
+    assert (decoded.sessions, decoded.options, decoded.cluster_id) == (table, {"timeout": 5}, "id")
 
 
 @pytest.mark.parametrize(

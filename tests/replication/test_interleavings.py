@@ -94,7 +94,7 @@ class Peer:
                 self.replica.apply(message, len(each))
             elif isinstance(message, SnapshotChunk):
                 if self.replica.add_chunk(message, self.decided):
-                    row = self.replica.state.table.get(self.name)
+                    row = self.replica.state.sessions.get(self.name)
                     self.hidden = row.last if row else 0
             else:
                 assert isinstance(message, Decision), message

@@ -193,7 +193,7 @@ def test_a_peer_that_left_has_neither_place_nor_row(host) -> None:
     host.propose("w", proposal(1))
     host.leave("w")
     assert "w" not in host.state.members
-    assert "w" not in host.state.table
+    assert "w" not in host.state.sessions
     assert host.state.document["n"] == 1
 
 
@@ -289,7 +289,7 @@ def test_a_kind_that_is_not_served_is_refused(host, kind: str) -> None:
 def test_entries_of_the_host_carry_no_number_and_no_row(host) -> None:
     entry = host.enter("member", {"leave": "nobody"}).entry
     assert (entry.peer, entry.number) == (HOST, 0)
-    assert HOST not in host.state.table
+    assert HOST not in host.state.sessions
 
 
 def test_replicas_that_apply_the_entries_equal_the_host(host) -> None:

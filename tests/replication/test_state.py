@@ -27,7 +27,7 @@ def put(path: str, value: object) -> dict[str, Any]:
 
 def facts(state: State) -> tuple[object, ...]:
     """All that a snapshot carries."""
-    table = {peer: (row.last, row.outcomes) for peer, row in state.table.items()}
+    table = {peer: (row.last, row.outcomes) for peer, row in state.sessions.items()}
     pair = (state.epoch, state.version)
     return (dict(state.document), pair, state.host, state.members, table, state.options)
 
@@ -67,9 +67,9 @@ def test_members_come_and_go_by_entries_and_take_their_row_along() -> None:
     state.apply(Entry(1, 1, "h", 0, 1, "member", {"join": joining}))
     state.apply(patch(2, number=1))
     assert state.members == {"w": joining}
-    assert state.table["w"].last == 1
+    assert state.sessions["w"].last == 1
     state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w"}))
-    assert (state.members, state.table) == ({}, {})
+    assert (state.members, state.sessions) == ({}, {})
     state.apply(Entry(1, 4, "h", 0, 1, "member", {"leave": "nobody"}))
 
 
@@ -90,7 +90,7 @@ def test_the_table_keeps_the_outcomes_which_the_writer_may_not_have_read() -> No
     state = new_state()
     state.apply(patch(1, number=1))
     state.apply(patch(2, number=4, acked_below=1, decided=[[2, 1, None], [3, 1, ["ERR_UPDATE"]]]))
-    row = state.table["w"]
+    row = state.sessions["w"]
     assert row.last == 4
     assert row.outcomes == {
         1: [1, None, True],
@@ -173,7 +173,7 @@ WHOLE: dict[str, Any] = {
     "epoch": 9,
     "version": 9,
     "network": "",
-    "table": {},
+    "sessions": {},
     "options": {},
     "parts": PARTS,
 }
@@ -192,9 +192,9 @@ def test_the_snapshot_that_the_next_tests_damage_is_one() -> None:
     + [
         WHOLE | wrong
         for wrong in (
-            {"table": 5},
-            {"table": {"w": 5}},
-            {"table": {"w": [1, [[1]]]}},
+            {"sessions": 5},
+            {"sessions": {"w": 5}},
+            {"sessions": {"w": [1, [[1]]]}},
             {"epoch": "x"},
             {"version": None},
         )
@@ -228,4 +228,4 @@ def test_g2_who_may_come_back_leaves_its_row_behind() -> None:
     state.apply(patch(2, number=1))
     state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w", "keepsRow": True}))
     assert state.members == {}
-    assert state.table["w"].last == 1
+    assert state.sessions["w"].last == 1

@@ -369,11 +369,11 @@ def a_snapshot_lacks_the_exactly_once_table(stack: ExitStack) -> None:
 
     def make(encode: Any) -> Any:
         def mutant(self: Any) -> bytes:
-            table, self.table = self.table, {}
+            table, self.sessions = self.sessions, {}
             try:
                 data: bytes = encode(self)
             finally:
-                self.table = table
+                self.sessions = table
             return data
 
         return mutant
