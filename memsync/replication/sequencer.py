@@ -49,12 +49,14 @@ class Ordered:
 class _Queue:
     """What the host knows of a peer's numbers beyond the replicated row."""
 
-    __slots__ = ("first_unknown", "next", "unlisted")
+    __slots__ = ("first_unknown", "next", "unreplicated_outcomes")
 
     def __init__(self, first: int) -> None:
         self.next = first
         self.first_unknown = first  # a number below that does not come was settled by a former host
-        self.unlisted: dict[int, list[Any]] = {}  # outcomes which no entry has carried yet
+        self.unreplicated_outcomes: dict[
+            int, list[Any]
+        ] = {}  # outcomes which no entry has carried yet
 
 
 class Sequencer:
@@ -84,7 +86,7 @@ class Sequencer:
         queue = self._queues.setdefault(peer, _Queue(first))
         queue.first_unknown = max(queue.first_unknown, first_open, first_unknown)
         outcomes = dict(row.outcomes) if row else {}
-        outcomes.update(queue.unlisted)
+        outcomes.update(queue.unreplicated_outcomes)
         return [Decision(n, *outcome) for n, outcome in sorted(outcomes.items()) if n >= first_open]
 
     def last(self, peer: str) -> int:
@@ -98,7 +100,9 @@ class Sequencer:
             return Gap(queue.next)
         if proposal.number < queue.next:
             return self._repeat(peer, queue, proposal.number)
-        queue.unlisted = {n: o for n, o in queue.unlisted.items() if n >= proposal.acked_below}
+        queue.unreplicated_outcomes = {
+            n: o for n, o in queue.unreplicated_outcomes.items() if n >= proposal.acked_below
+        }
         queue.next = proposal.number + 1
         self._clock.merge(proposal.timestamp)
         try:
@@ -107,7 +111,7 @@ class Sequencer:
             return self._decide(queue, proposal.number, to_wire(error))
         if ordered is None:
             return self._decide(queue, proposal.number, None)
-        queue.unlisted = {}
+        queue.unreplicated_outcomes = {}
         return ordered
 
     def enter(self, kind: str, body: Any) -> Ordered:
@@ -135,7 +139,7 @@ class Sequencer:
             proposal.kind,
             order.body,
             proposal.acked_below,
-            [[n, version, error] for n, (version, error, _) in queue.unlisted.items()],
+            [[n, version, error] for n, (version, error, _) in queue.unreplicated_outcomes.items()],
             list(order.written),
         )
         return self._append(entry)
@@ -155,12 +159,14 @@ class Sequencer:
         version = self.state.version
         if error is not None:
             error = shortened(error, self._max_frame // 4)
-        queue.unlisted[number] = [version, error, False]
+        queue.unreplicated_outcomes[number] = [version, error, False]
         return Decision(number, version, error)
 
     def _repeat(self, peer: str, queue: _Queue, number: int) -> Decision:
         row = self.state.sessions.get(peer)
-        outcome = queue.unlisted.get(number) or (row.outcomes.get(number) if row else None)
+        outcome = queue.unreplicated_outcomes.get(number) or (
+            row.outcomes.get(number) if row else None
+        )
         if outcome is None:  # settled: the peer has read it before, so it does not wait for it
             return Decision(number, self.state.version)
         return Decision(number, *outcome)
