@@ -76,9 +76,9 @@ def pure_steps(rounds: int) -> dict[str, float]:
     sequencer = Sequencer(
         host.state, host.log, HybridClock(), host="host", epoch=1, max_frame=1 << 26
     )
-    sequencer.enter("epoch", {"host": "host", "pid": 1, "address": ""})
+    sequencer.append_system("epoch", {"host": "host", "pid": 1, "address": ""})
     member = {"id": "client", "pid": 1, "roles": ["writer"], "methods": [], "maxWriters": None}
-    sequencer.enter("member", {"join": member})
+    sequencer.append_system("member", {"join": member})
     sequencer.attach("client", 1)
     for entry in host.log.newest(0, 10):
         client.apply(entry, 100)

@@ -75,7 +75,7 @@ class _Group:
 
     def append(self, kind: str, body: Any) -> None:
         """Append an entry of the host's own making."""
-        self.spread(self.sequencer.enter(kind, body))
+        self.spread(self.sequencer.append_system(kind, body))
 
     def spread(self, ordered: Ordered) -> None:
         """Apply an entry to every copy; the host's has it already."""

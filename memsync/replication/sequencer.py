@@ -114,7 +114,7 @@ class Sequencer:
         queue.unreplicated_outcomes = {}
         return ordered
 
-    def enter(self, kind: str, body: Any) -> Ordered:
+    def append_system(self, kind: str, body: Any) -> Ordered:
         """Append an entry of the host's own making: a reign, a member's coming or going."""
         entry = Entry(
             self.epoch, self.state.version + 1, self.host, 0, self._clock.last, kind, body
@@ -124,7 +124,7 @@ class Sequencer:
     def leave(self, peer: str, *, keeps_row: bool = False) -> Ordered:
         """A peer is gone: its membership ends, and its row as well if that is certain."""
         self._queues.pop(peer, None)
-        return self.enter(MemberKind.name, leaving(peer, keeps_row=keeps_row))
+        return self.append_system(MemberKind.name, leaving(peer, keeps_row=keeps_row))
 
     def _accept(self, peer: str, proposal: Propose, queue: _Queue) -> Ordered | None:
         order = self.state.kind(proposal.kind).order(self.state, peer, proposal)

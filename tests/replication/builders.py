@@ -58,10 +58,10 @@ def reign(
     state.options = options or state.options
     log = Log(state.epoch, state.version, max_entries=1000, max_bytes=BIG)
     sequencer = Sequencer(state, log, HybridClock(), host=HOST, epoch=epoch, max_frame=max_frame)
-    sequencer.enter("epoch", {"host": HOST, "pid": 1, "address": "/x"})
+    sequencer.append_system("epoch", {"host": HOST, "pid": 1, "address": "/x"})
     for peer in peers:
         if peer not in state.members:
-            sequencer.enter("member", {"join": hello(peer).member()})
+            sequencer.append_system("member", {"join": hello(peer).member()})
         sequencer.attach(peer, 1)
     return sequencer
 

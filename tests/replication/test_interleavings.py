@@ -160,9 +160,9 @@ class Interleavings(RuleBasedStateMachine):
         first.state.bootstrap(START, {"conflict": self.mode})
         log = Log(0, 0, max_entries=FEW, max_bytes=BIG)
         self.host = Sequencer(first.state, log, HybridClock(), host=HOST, epoch=1, max_frame=BIG)
-        self.host.enter("epoch", {"host": HOST, "pid": 1, "address": "/x"})
+        self.host.append_system("epoch", {"host": HOST, "pid": 1, "address": "/x"})
         for name in PEERS:
-            self.host.enter("member", {"join": hello(name).member()})
+            self.host.append_system("member", {"join": hello(name).member()})
         own = replica_of(self.host)
         own._stale = True
         self.peers = {HOST: Peer(HOST, own)}

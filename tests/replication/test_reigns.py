@@ -112,10 +112,10 @@ class Reigns(RuleBasedStateMachine):
             epoch=self.epoch,
             max_frame=BIG,
         )
-        self.host.enter("epoch", {"host": "h", "pid": 1, "address": "/x"})
+        self.host.append_system("epoch", {"host": "h", "pid": 1, "address": "/x"})
         for name in self.clients:
             if name not in self.host.state.members:
-                self.host.enter("member", {"join": hello(name).member()})
+                self.host.append_system("member", {"join": hello(name).member()})
         for client in self.clients.values():
             self.attach(client)
 

@@ -198,7 +198,7 @@ def test_a_peer_that_left_has_neither_place_nor_row(host) -> None:
 
 
 def test_a_peer_without_the_role_writer_is_refused(host) -> None:
-    host.enter("member", {"join": hello("r", ()).member()})
+    host.append_system("member", {"join": hello("r", ()).member()})
     for peer in ("r", "stranger"):
         host.attach(peer, 1)
         error = error_of(host.propose(peer, proposal(1)))
@@ -287,7 +287,7 @@ def test_a_kind_that_is_not_served_is_refused(host, kind: str) -> None:
 
 
 def test_entries_of_the_host_carry_no_number_and_no_row(host) -> None:
-    entry = host.enter("member", {"leave": "nobody"}).entry
+    entry = host.append_system("member", {"leave": "nobody"}).entry
     assert (entry.peer, entry.number) == (HOST, 0)
     assert HOST not in host.state.sessions
 

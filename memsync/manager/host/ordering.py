@@ -69,7 +69,7 @@ class Ordering:
 
     def append(self, kind: str, body: Any) -> None:
         """Append an entry of the host's own making, and push it."""
-        self._push(self.sequencer.enter(kind, body))
+        self._push(self.sequencer.append_system(kind, body))
 
     def leave(self, peer: str, *, keeps_row: bool = False) -> None:
         """A peer leaves the group."""
