@@ -15,8 +15,7 @@ from memsync.document import CopyOnWrite
 from memsync.manager.client import link
 from memsync.manager.election import election, recovery
 from memsync.manager.folder import folder
-from memsync.manager.host import claim, fanout, host, liveness, ordering
-from memsync.manager.host import handover as hand_over
+from memsync.manager.host import claim, fanout, handover, host, liveness, ordering
 from memsync.manager.platform import platform
 from memsync.replication import (
     conflicts,
@@ -479,7 +478,7 @@ def a_host_that_hands_over_goes_on_ordering(stack: ExitStack) -> None:
     """What it ordered after its grant was in no other copy."""
     never = property(lambda self: False, lambda self, value: None)
     stack.enter_context(mock.patch.object(ordering.Ordering, "is_over", never, create=True))
-    stack.enter_context(mock.patch.object(hand_over.HandOver, "has_granted", never, create=True))
+    stack.enter_context(mock.patch.object(handover.Handover, "has_granted", never, create=True))
 
 
 @_mutation

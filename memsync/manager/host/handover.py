@@ -22,7 +22,7 @@ from .step_down import able_to_host, is_dedicated
 log = logging.getLogger("memsync.host")
 
 
-class HandOver:
+class Handover:
     """The hand-over of a host (driver only); `turn` is one round of its loop."""
 
     def __init__(

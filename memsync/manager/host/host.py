@@ -30,7 +30,7 @@ from ..transport.messages import Applied, Hello, Leave, Ping, Pong, parse
 from .admission import Admission
 from .claim import Deposed, EpochClaim
 from .fanout import ClientSession, FanOut
-from .handover import HandOver
+from .handover import Handover
 from .joining import JoiningPeers
 from .liveness import MemberLiveness
 from .ordering import Ordering
@@ -65,7 +65,7 @@ class Host:
         self._liveness = MemberLiveness(ctx, self.clients, self._leave)
         self.ordering = Ordering(ctx, claim.epoch, self.fanout, self._liveness.remove_dead)
         self._admission = Admission(ctx, claim, self.fanout, self.ordering, self._liveness)
-        self.hand_over = HandOver(ctx, claim, self.fanout, self.ordering, self.round)
+        self.handover = Handover(ctx, claim, self.fanout, self.ordering, self.round)
         self._step_down = StepDown(ctx, self.fanout)
 
     # -- opening (driver) ------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Host:
         if self.claim.deposed:
             return
         ordering, fanout = self.ordering, self.fanout
-        joins = len(self._joining) and not self.hand_over.has_granted
+        joins = len(self._joining) and not self.handover.has_granted
         if fanout.is_waiting or ordering.inbox or joins or ordering.resumes or ordering.reached:
             timeout = 0
         if ordering.unpushed:
@@ -160,7 +160,7 @@ class Host:
             self._look_for_writes = False
             ordering.look_for_unqueued()
         ordering.order_own()
-        while self._joining and not self.hand_over.has_granted:
+        while self._joining and not self.handover.has_granted:
             self.attach(*self._joining.take())
         if self._pings_wanted:
             self._send_pings()
@@ -222,7 +222,7 @@ class Host:
                 self.ordering.begin_watch(session.peer, number, version, w, journal)
             case Leave():
                 self._was_lost(session, "it left")
-                self.hand_over.has_left(session.peer)
+                self.handover.has_left(session.peer)
                 self._leave(session.peer)
             case _:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
@@ -238,7 +238,7 @@ class Host:
         self._admission.catch_up(session)
 
     def _leave(self, peer: str, keeps_row: bool = False) -> None:
-        if self.hand_over.has_granted:
+        if self.handover.has_granted:
             return  # an entry more, and the successor would not have all; it will see who is gone
         self._liveness.has_left(peer)
         self.ordering.leave(peer, keeps_row=keeps_row)
@@ -320,7 +320,7 @@ class Host:
     @property
     def leaves_file(self) -> bool:
         """A host takes its file with it, unless a successor is to remove it."""
-        return self.hand_over.leaves_file
+        return self.handover.leaves_file
 
     @property
     def handing_over(self) -> bool:
@@ -334,7 +334,7 @@ class Host:
         """
         try:
             if clean and not self.claim.deposed:
-                yield from self._hand_over()
+                yield from self._handover()
                 self.claim.leave()
         except RendezvousError as error:  # an election follows
             log.warning("not handed over %s: %s", self._ctx, error)
@@ -355,13 +355,13 @@ class Host:
         self._joining.close()
         self._platform.drop_selector(self._selector)
 
-    def _hand_over(self) -> Task[None]:
+    def _handover(self) -> Task[None]:
         if not self._ctx.stopping and self._step_down.successor is not None:
-            yield from self.hand_over.to(self._step_down.successor)
+            yield from self.handover.to(self._step_down.successor)
             return
         yield from self._say_good_bye()
-        yield from self.hand_over.to_anybody()
-        if not self.claim.deposed and self.hand_over.is_last():
+        yield from self.handover.to_anybody()
+        if not self.claim.deposed and self.handover.is_last():
             self.claim.mark(is_open=False)
 
     def _say_good_bye(self) -> Task[None]:
