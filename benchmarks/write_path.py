@@ -24,7 +24,7 @@ from memsync.document import check_update, write_set
 from memsync.manager.transport.messages import parse
 from memsync.replication.clock import HybridClock
 from memsync.replication.codec import HEADER, frame
-from memsync.replication.compiling import compile_proposal
+from memsync.replication.compile_proposal import compile_proposal
 from memsync.replication.entries import Propose
 from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log

@@ -21,7 +21,7 @@ from ..engine import Announce, Uplink
 from ..errors import MemSyncError
 from ..options import Options, stated
 from ..replication.clock import HybridClock
-from ..replication.compiling import value_at
+from ..replication.compile_proposal import value_at
 from ..replication.entries import Entry, SnapshotChunk
 from ..replication.group_options import check_group_options, group_part, group_value
 from ..replication.kinds import KINDS

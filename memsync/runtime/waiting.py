@@ -12,7 +12,7 @@ from typing import Any
 from ..document import check_filter, filter_read_set, identical, matches, pointer_of, to_plain
 from ..errors import NotStartedError, UsageError, WaitTimeoutError
 from ..options import check_path
-from ..replication.compiling import value_at
+from ..replication.compile_proposal import value_at
 from .participant import Participant
 
 

@@ -268,7 +268,7 @@ def test_a_fault_of_the_compiler_refuses_the_proposal_and_spares_the_host(
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr("memsync.replication.compiling.compile_update", broken)
+    monkeypatch.setattr("memsync.replication.compile_proposal.compile_update", broken)
     error = error_of(host.propose("w", proposal(1)))
     assert error.code is MemErrors.ERR_UPDATE
     assert "bug of memsync" in str(error)

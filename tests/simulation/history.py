@@ -16,7 +16,7 @@ from memsync.manager.client.link import Link
 from memsync.manager.host.host import Host
 from memsync.manager.transport.messages import parse
 from memsync.replication.codec import HEADER, body_length
-from memsync.replication.compiling import compile_proposal
+from memsync.replication.compile_proposal import compile_proposal
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
 from memsync.replication.sequencer import Gap
 

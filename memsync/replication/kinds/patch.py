@@ -24,7 +24,7 @@ from ...document import (
     write_set,
 )
 from ...errors import ConflictError, ReadOnlyError
-from ..compiling import bug, compile_proposal
+from ..compile_proposal import bug, compile_proposal
 from ..conflicts import ConflictIndex
 from ..entries import Entry, Propose
 from ..group_options import group_value
