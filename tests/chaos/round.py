@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from memsync import MemSync
+from memsync.testing import Cluster, Peer, until
 
 from . import leftovers
 from .checkers import violations
 from .history import NEVER, Calm, History, Hurt, Writer, read_notes
-from .peers import Cluster, Peer, until
 from .plan import Step, draw
 from .writer import FOUNDING, STOP, Task, be_calm, log_into, make_child, restart, take_part
 

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from memsync import MemSync, MemSyncError, NotStartedError
 
+from ..process_helpers import log_to
 from .leftovers import Process
-from .peers import log_to
 
 STOP = "stop"  # the file that ends all writing
 FOUNDING = {"count": 0, "log": {}, "shared": {}, "queue": [], "calm": {}}

@@ -13,12 +13,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from lasting import start_helpers
 
 from memsync.cli.demo.run import DemoError, Worker, _compare, run
 from memsync.cli.demo.worker import Tally
 from memsync.testing import until
 from memsync.testing.temporary_folder import remove
+
+from ..process_helpers import start_helpers
 
 pytestmark = pytest.mark.process
 

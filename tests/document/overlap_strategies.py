@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from document_strategies import OPERANDS, patches, updates, values
 from hypothesis import strategies as st
 
 from memsync.document import (
@@ -21,6 +20,8 @@ from memsync.document import (
     matches,
 )
 from memsync.errors import ConditionError, UpdateError
+
+from .document_strategies import OPERANDS, patches, updates, values
 
 START = {
     "a": {"a": 1, "b": {"a": 1.0, "c": [1]}},

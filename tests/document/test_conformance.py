@@ -10,10 +10,11 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from document_strategies import copied, same, text
 
 from memsync.document import apply_patch, apply_update, compile_update, make_live, replay
 from memsync.errors import ConflictError, MemSyncError, UpdateError
+
+from .document_strategies import copied, same, text
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)

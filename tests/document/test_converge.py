@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from document_strategies import documents, patches, text, updates, values
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,8 @@ from memsync.document.live.atomic import append_fields, assign_slice
 from memsync.document.live.converge import converge
 from memsync.document.live.copy_on_write import CopyOnWrite
 from memsync.errors import MemSyncError
+
+from .document_strategies import documents, patches, text, updates, values
 
 slow = settings(deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from document_strategies import NAMES, copied, documents, text, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memsync.document import Draft, apply_patch, compile_patch, make_live
 from memsync.document.live.draft import DraftDict, DraftList
 from memsync.errors import ConflictError, NotSerializableError
+
+from .document_strategies import NAMES, copied, documents, text, values
 
 
 def op(kind: str, path: str, **members: Any) -> dict[str, Any]:

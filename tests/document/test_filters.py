@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from document_strategies import text
 
 from memsync.document import apply_update, check_filter, make_live, matches
 from memsync.document.query.regex import MAX_PATTERN_LENGTH
 from memsync.errors import NotSerializableError, UpdateError
+
+from .document_strategies import text
 
 # document, filters that match it, filters that do not
 TABLE: list[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = [

@@ -12,10 +12,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from document_strategies import copied, same
 
 from memsync.document import apply_update
 from memsync.errors import UpdateError
+
+from .document_strategies import copied, same
 
 mongomock = pytest.importorskip("mongomock", reason="mongomock is not installed")
 

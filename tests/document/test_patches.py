@@ -6,7 +6,6 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from document_strategies import copied, text
 
 from memsync.document import (
     ReadOnlyDict,
@@ -20,6 +19,8 @@ from memsync.document import (
 )
 from memsync.document.patch import dry_run
 from memsync.errors import ConflictError, NotSerializableError, UpdateError
+
+from .document_strategies import copied, text
 
 
 def op(kind: str, path: str, **members: Any) -> dict[str, Any]:

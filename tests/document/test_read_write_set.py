@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 from memsync.document import (
     ReadWriteSet,
@@ -26,6 +25,8 @@ from memsync.document import (
     to_plain,
 )
 from memsync.errors import MemSyncError
+
+from .overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

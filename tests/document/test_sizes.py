@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from document_strategies import text, values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +22,8 @@ from memsync.document import (
 )
 from memsync.document.patch import array_diff
 from memsync.document.patch.array_diff import array_operations
+
+from .document_strategies import text, values
 
 BIG = "x" * 100_000
 OTHER = {"big": "y" * 100_000}

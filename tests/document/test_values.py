@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from document_strategies import text, values
 from hypothesis import given, settings
 
 from memsync.document import make_live, normalize
 from memsync.document.order import compare, equal, identical, json_equal, type_name
 from memsync.document.paths import parse_pointer, pointer_of
 from memsync.errors import NotSerializableError, UpdateError
+
+from .document_strategies import text, values
 
 
 class Number(enum.IntEnum):

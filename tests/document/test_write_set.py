@@ -7,7 +7,6 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from document_strategies import copied, documents, patches, text, updates, values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,8 @@ from memsync.document.patch.rfc6902 import check_patch
 from memsync.document.paths import parse_pointer
 from memsync.document.update.compile import check_update, compile_update
 from memsync.errors import MemSyncError
+
+from .document_strategies import copied, documents, patches, text, updates, values
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 

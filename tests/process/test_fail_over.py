@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lasting import log_to
 
 from memsync import MemSync
 from memsync.manager.folder.folder import ObjectFolder
 from memsync.testing import NAME, Cluster, Peer, until
+
+from ..process_helpers import log_to
 
 pytestmark = [pytest.mark.process, pytest.mark.watched]
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from forger import Forger, framed, hello, proposal
 
 from memsync.errors import ProtocolError, from_wire
 from memsync.manager.transport.messages import PROTOCOL, Fetch, Refused, Resend, Source, Welcome
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.testing import NAME, Cluster, until
+
+from .raw_client import RawClient, framed, hello, proposal
 
 pytestmark = pytest.mark.process
 
@@ -47,7 +48,7 @@ def group(cluster: Cluster, folder: Path) -> Iterator[Cluster]:
 
 
 def test_a_decent_peer_by_hand_is_served(group: Cluster) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         answer = peer.propose(proposal())
         assert isinstance(answer, Entry)
         assert answer.body == [{"op": "add", "path": "/forged", "value": 1}]
@@ -56,7 +57,7 @@ def test_a_decent_peer_by_hand_is_served(group: Cluster) -> None:
 
 
 def test_a_peer_of_another_protocol_is_told_both_numbers(group: Cluster) -> None:
-    with Forger(hello(protocol=PROTOCOL + 1)) as peer:
+    with RawClient(hello(protocol=PROTOCOL + 1)) as peer:
         (refusal,) = list(peer.messages())
         assert isinstance(refusal, Refused)
         error = from_wire(refusal.error)
@@ -67,7 +68,7 @@ def test_a_peer_of_another_protocol_is_told_both_numbers(group: Cluster) -> None
 
 
 def test_a_peer_that_wants_another_object_is_refused(group: Cluster) -> None:
-    with Forger(hello(name="other")) as peer:
+    with RawClient(hello(name="other")) as peer:
         (refusal,) = list(peer.messages())
         assert NAME in str(from_wire(refusal.error))
         assert "other" in str(from_wire(refusal.error))
@@ -88,7 +89,7 @@ def test_a_peer_that_wants_another_object_is_refused(group: Cluster) -> None:
     ids=range(8),
 )
 def test_a_greeting_that_is_none_ends_the_connection(group: Cluster, greeting: bytes) -> None:
-    with Forger(greeting) as peer:
+    with RawClient(greeting) as peer:
         assert peer.is_cut_off()
 
 
@@ -113,13 +114,13 @@ def test_a_greeting_that_is_none_ends_the_connection(group: Cluster, greeting: b
     ],
 )
 def test_an_odd_greeting_does_no_harm(group: Cluster, changes: dict) -> None:
-    with Forger(hello(**changes)) as peer:
+    with RawClient(hello(**changes)) as peer:
         next(iter(peer.messages()), None)
 
 
 def test_a_peer_that_calls_itself_the_host_does_no_harm(group: Cluster) -> None:
     host = group.host()
-    with Forger(hello(host.run(lambda mem: mem.id))) as peer:
+    with RawClient(hello(host.run(lambda mem: mem.id))) as peer:
         first = next(iter(peer.messages()), None)
         if isinstance(first, Welcome):
             peer.propose(proposal(first.last + 1))
@@ -128,12 +129,12 @@ def test_a_peer_that_calls_itself_the_host_does_no_harm(group: Cluster) -> None:
 
 def test_a_peer_that_calls_itself_another_client_does_no_lasting_harm(group: Cluster) -> None:
     client = group.clients()[0]
-    with Forger(hello(client.run(lambda mem: mem.id))) as peer:
+    with RawClient(hello(client.run(lambda mem: mem.id))) as peer:
         assert isinstance(next(iter(peer.messages())), Welcome)
 
 
 def test_a_gap_in_the_numbers_is_asked_to_be_filled(group: Cluster) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         for far in (2, 5, 2**63 - 1, 2**64 - 1):
             answer = peer.propose(proposal(far, timestamp=1))
             assert answer == Resend(1)
@@ -146,7 +147,7 @@ def test_a_gap_in_the_numbers_is_asked_to_be_filled(group: Cluster) -> None:
 def test_a_number_before_the_first_is_answered_and_applies_nothing(
     group: Cluster, number: int
 ) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         assert isinstance(peer.propose(proposal(number)), Decision)
     assert group.host().snapshot("forged") is None
 
@@ -196,7 +197,7 @@ def test_an_odd_proposal_is_refused_with_an_error_and_changes_nothing(
     group: Cluster, changes: dict
 ) -> None:
     before = group.settled()
-    with Forger() as peer:
+    with RawClient() as peer:
         decision = peer.propose(proposal(**changes))
         assert isinstance(decision, Decision), decision
         without_effect = changes.get("body") == []  # a patch of no operations is no error
@@ -209,7 +210,7 @@ def test_an_odd_proposal_is_refused_with_an_error_and_changes_nothing(
 
 @pytest.mark.parametrize("timestamp", [2**64 - 1, 2**63 - 1, 2**62, 0, -1, -(2**63)])
 def test_an_odd_clock_harms_nobody(group: Cluster, timestamp: int) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         assert isinstance(peer.propose(proposal(timestamp=timestamp)), Entry)
     group.peers[1].patch({"$inc": {"seen": 1}})
     group.peers[0].patch({"$currentDate": {"now": True}})
@@ -220,7 +221,7 @@ def test_an_odd_clock_harms_nobody(group: Cluster, timestamp: int) -> None:
 
 @pytest.mark.parametrize("settled", [2**64 - 1, -(2**63)])
 def test_an_odd_claim_of_what_was_read_harms_nobody(group: Cluster, settled: int) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         for number in (1, 2, 3):
             assert isinstance(peer.propose(proposal(number, settled=settled)), Entry)
     assert group.settled()["forged"] == 3
@@ -250,14 +251,14 @@ BAD_FRAMES = {
 def test_a_message_that_is_none_or_not_a_clients_ends_the_connection(
     group: Cluster, kind: str
 ) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         assert isinstance(peer.propose(proposal()), Entry)
         peer.send(BAD_FRAMES[kind])
         assert peer.is_cut_off()
 
 
 def test_frames_in_pieces_and_many_in_one_piece_are_the_same(group: Cluster) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         numbers = count(1)
         whole = b"".join(frame(proposal(next(numbers))) for _ in range(50))
         for position in range(0, len(whole), 7):
@@ -317,7 +318,7 @@ def test_g14_a_peer_that_reads_nothing_holds_nobody_up_and_later_gets_the_newest
     options = {"network": {"maxQueue": 1 << 20}}
     host, client = cluster.start(2, {"n": 0}, options)
     text = "x" * 200_000
-    with Forger(hello(roles=[])) as stuck:
+    with RawClient(hello(roles=[])) as stuck:
 
         def write(mem):
             for i in range(200):

@@ -12,7 +12,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
-from builders import BIG, HOST, proposal, reign
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,8 @@ from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
 from memsync.replication.state import State
+
+from .builders import BIG, HOST, proposal, reign
 
 PEERS = ["A", "B", "C"]
 START = {"n": 4, "o": {"n": 1, "m": {"k": 2}}, "list": [1, {"n": 1, "s": [1]}, 3]}

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders import BIG, HOST, hello, new_replica, replica_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 from memsync.document import Operation, is_guarded, to_plain
 from memsync.errors import ConflictError, MemSyncError, from_wire
@@ -26,6 +24,9 @@ from memsync.replication.log import Log
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
+
+from ..document.overlap_strategies import START, Call, applied, calls, checked, filters_of
+from .builders import BIG, HOST, hello, new_replica, replica_of
 
 PEERS = [HOST, "p1", "p2"]
 FEW = 3  # entries in the host's log, so that some who come back get a snapshot

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from builders import proposal
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.errors import UpdateError
 from memsync.replication.entries import Propose
 from memsync.replication.pending import PendingWrite, PendingWrites
+
+from .builders import proposal
 
 
 def add(writes: PendingWrites) -> PendingWrite:

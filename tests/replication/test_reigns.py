@@ -7,7 +7,6 @@ not got. Proposals may be sent twice. What a peer appends to its own list tells 
 
 from __future__ import annotations
 
-from builders import BIG, hello, new_replica, replica_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -22,6 +21,8 @@ from memsync.replication.pending import PendingWrite
 from memsync.replication.recovery_reports import RecoveryReports
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
+
+from .builders import BIG, hello, new_replica, replica_of
 
 PEERS = ["p0", "p1", "p2"]
 

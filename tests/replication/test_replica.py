@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from builders import entry_of, new_replica, proposal, reign, replica_of
 
 from memsync.errors import ProtocolError
 from memsync.replication.codec import HEADER
@@ -12,6 +11,8 @@ from memsync.replication.entries import Entry, SnapshotChunk
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
+
+from .builders import entry_of, new_replica, proposal, reign, replica_of
 
 
 def bring_up(source: Sequencer | Replica, target: Replica) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from builders import HOST, entry_of, hello, new_replica, new_state, proposal, reign
 
 from memsync.errors import (
     ConditionError,
@@ -19,6 +18,8 @@ from memsync.replication.clock import COUNTER_BITS
 from memsync.replication.entries import Decision
 from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.replication.sequencer import Gap, Sequencer
+
+from .builders import HOST, entry_of, hello, new_replica, new_state, proposal, reign
 
 BAD = {"$inc": {"s": 1}}  # the field s is a string
 SAME = {"$set": {"s": "text"}}  # changes nothing

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders import entry_of, new_replica, new_state, proposal, reign, replica_of
-
 from memsync.document import to_plain
 from memsync.errors import ConflictError
 from memsync.replication.codec import HEADER
@@ -17,6 +15,8 @@ from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
+
+from .builders import entry_of, new_replica, new_state, proposal, reign, replica_of
 
 START = {"n": 0, "list": [1]}
 

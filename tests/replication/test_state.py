@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from builders import hello, new_replica, new_state
 
 from memsync.errors import ProtocolError
 from memsync.replication.conflicts import ConflictIndex
 from memsync.replication.entries import Entry
 from memsync.replication.state import State
+
+from .builders import hello, new_replica, new_state
 
 
 def patch(version: int, *operations: dict[str, Any], **changes: Any) -> Entry:
