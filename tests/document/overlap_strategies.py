@@ -51,7 +51,10 @@ _UPDATES = [
     {"$currentDate": {"d": True}},
 ]
 _LISTS = [
-    *([{"op": "move", "from": f"/b/{i}", "path": f"/b/{j}"}] for i, j in ["0-", "10", "02"]),
+    *(
+        [{"op": "move", "from": f"/b/{i}", "path": f"/b/{j}"}]
+        for i, j in [("0", "-"), ("1", "0"), ("0", "2")]
+    ),
     [{"op": "move", "from": "/a/a", "path": "/d"}],
     [{"op": "copy", "from": "/a/b", "path": "/e"}],
     [{"op": "copy", "from": "/c", "path": "/d"}],

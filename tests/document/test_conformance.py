@@ -46,7 +46,7 @@ def test_the_sample_is_there_and_covers_every_operator() -> None:
 @pytest.mark.parametrize("live", [False, True], ids=["plain", "live"])
 def test_an_update_does_what_the_server_does(case: dict[str, Any], live: bool) -> None:
     document = make_live(case["doc"], None) if live else copied(case["doc"])
-    arguments = {
+    arguments: dict[str, Any] = {
         "array_filters": case.get("array_filters"),
         "filter": case.get("query"),
         "now": NOW,

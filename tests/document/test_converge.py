@@ -170,7 +170,8 @@ def test_changes_under_way_are_shown_on_top_of_what_has_arrived(
 @slow
 @given(st.one_of(structured, documents), st.lists(changes, min_size=1, max_size=5))
 def test_one_live_object_follows_round_after_round(document: Any, rounds: Any) -> None:
-    live, before = make_live(document, None), []
+    live = make_live(document, None)
+    before: list[Any] = []
     for mine in rounds:
         middle, arrived = changed(document, mine[1:])
         target, after = changed(middle, mine[:2])

@@ -63,7 +63,7 @@ def test_a_copy_is_what_the_updates_make_of_the_document(document: Any, changes:
 
 
 def test_until_the_first_change_a_copy_is_its_base() -> None:
-    base = {"a": {}}
+    base: dict[str, Any] = {"a": {}}
     copy = CopyOnWrite(base)
     copy.replay([])
     assert copy.root is base

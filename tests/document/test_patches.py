@@ -236,7 +236,7 @@ class TestReplay:
         assert type(root.d.v) is ReadOnlyDict
         assert type(root.l[1]) is ReadOnlyList
         assert root.d.v.x[0]._guard is guard
-        value["x"][0]["y"] = 2  # type: ignore[index]  # a dict
+        value["x"][0]["y"] = 2
         assert root.d.v.x[0].y == root.l[1][0].y == 1
 
     def test_the_whole_document(self) -> None:

@@ -62,7 +62,7 @@ def set_of(document: Any, call: Call) -> ReadWriteSet:
 
 def lists(*operations: str) -> Call:
     """An RFC 6902 list, each operation as "op /path" or "op /from /path"; what is added is 5."""
-    body = []
+    body: list[dict[str, Any]] = []
     for operation in operations:
         op, *paths = operation.split(" ")
         body.append({"op": op, "path": paths[-1]})

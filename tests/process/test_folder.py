@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ from memsync import (
 from memsync.manager import MemSyncManager
 from memsync.manager.folder.cleaning import clean, clean_if_deserted
 from memsync.manager.folder.folder import ObjectFolder
-from memsync.manager.folder.held_file import Files
+from memsync.manager.folder.held_file import Files, HeldFile
 from memsync.manager.transport.dial import dial
 from memsync.manager.transport.messages import PROTOCOL
 from memsync.testing import NAME, Cluster, Peer, until
@@ -59,7 +60,7 @@ GARBAGE = [b"", b"\0" * 50, b"{", b"[1, 2]", b"\xff\xfe", b'{"protocol": 1}', b"
 def test_a_damaged_rendezvous_is_refused_by_locate_until_a_start_heals_it(
     folder: Path, garbage: bytes
 ) -> None:
-    with MemSync(NAME, {"n": 1}) as mem:
+    with MemSync[Any](NAME, {"n": 1}) as mem:
         address, key = MemSyncManager.locate(NAME)
         assert str(folder) in str(address)
         assert len(key) == 32
@@ -129,7 +130,7 @@ def test_a_living_group_mends_a_damaged_key(cluster: Cluster, folder: Path) -> N
 
 def test_a_host_of_another_key_is_told_of(folder: Path) -> None:
     """A rendezvous that leads to the host of another folder."""
-    host = MemSync(NAME)
+    host = MemSync[Any](NAME)
     host.start()
     address, key = MemSyncManager.locate(NAME)
     try:
@@ -162,7 +163,7 @@ def test_a_living_host_of_another_protocol_is_named_with_both_numbers(folder: Pa
     lock = folder / f"{NAME}.d" / "epoch-1.lock"
     lock.parent.mkdir(mode=0o700)
     lock.write_bytes(lock_content(99))
-    mem = MemSync(NAME, {"n": 1})
+    mem = MemSync[Any](NAME, {"n": 1})
     with lock.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(
@@ -181,13 +182,13 @@ def test_a_living_host_of_another_protocol_is_named_with_both_numbers(folder: Pa
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"null", lock_content(None), lock_content(99), b'{"address": [1]}']
-    + [json.dumps({"protocol": 1, "address": a, "pid": "x"}).encode() for a in (None, 5, [], {})],
+    + [b'{"protocol": 1, "address": %b, "pid": "x"}' % a for a in (b"null", b"5", b"[]", b"{}")],
 )
 def test_a_dead_lock_with_any_content_is_passed_over(folder: Path, content: bytes) -> None:
     lock = folder / f"{NAME}.d" / "epoch-7.lock"
     lock.parent.mkdir(mode=0o700)
     lock.write_bytes(content)
-    with MemSync(NAME, {"n": 1}) as mem:
+    with MemSync[Any](NAME, {"n": 1}) as mem:
         assert mem.get_status()["status"] == "host"
         assert mem.epoch == 8
 
@@ -224,7 +225,7 @@ def test_links_in_the_folder_are_not_followed(folder: Path, tmp_path: Path) -> N
 # -- folders that cannot be used, as a user who is not root ----------------------------------------
 
 
-def as_nobody(mem: MemSync) -> None:
+def as_nobody(mem: MemSync[Any]) -> None:
     """Give up the rights of root, before which no folder is closed."""
     if os.getuid() == 0:
         os.setgroups([])
@@ -263,7 +264,9 @@ def refusal(peer: Peer, place: Path) -> str:
     return str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_named(nobody, folder: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(
+    nobody: Callable[[Path], Peer], folder: Path
+) -> None:
     place = folder / "closed" / "inside"
     place.parent.mkdir()
     place.parent.chmod(0o555)
@@ -271,7 +274,7 @@ def test_a_folder_that_cannot_be_made_is_named(nobody, folder: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_start_may_be_repeated(
-    nobody, folder: Path
+    nobody: Callable[[Path], Peer], folder: Path
 ) -> None:
     place = folder / "mine"
     place.mkdir(mode=0o500)
@@ -286,7 +289,9 @@ def test_a_folder_that_cannot_be_written_is_named_and_start_may_be_repeated(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make folders of other users")
 @pytest.mark.parametrize("mode", [0o700, 0o777])
-def test_a_folder_of_another_user_is_refused(nobody, folder: Path, mode: int) -> None:
+def test_a_folder_of_another_user_is_refused(
+    nobody: Callable[[Path], Peer], folder: Path, mode: int
+) -> None:
     place = folder / "roots"
     place.mkdir()
     place.chmod(mode)
@@ -295,7 +300,9 @@ def test_a_folder_of_another_user_is_refused(nobody, folder: Path, mode: int) ->
     assert str(NOBODY) in message
 
 
-def test_a_folder_that_is_open_to_others_is_refused(nobody, folder: Path) -> None:
+def test_a_folder_that_is_open_to_others_is_refused(
+    nobody: Callable[[Path], Peer], folder: Path
+) -> None:
     place = folder / "open"
     place.mkdir()
     place.chmod(0o755)
@@ -304,7 +311,9 @@ def test_a_folder_that_is_open_to_others_is_refused(nobody, folder: Path) -> Non
     assert f"chmod 700 {place}" in refusal(peer, place)
 
 
-def test_a_folder_that_is_a_link_or_a_file_is_refused(nobody, folder: Path) -> None:
+def test_a_folder_that_is_a_link_or_a_file_is_refused(
+    nobody: Callable[[Path], Peer], folder: Path
+) -> None:
     (folder / "target").mkdir(mode=0o700)
     own(folder / "target")
     link = folder / "link"
@@ -315,7 +324,9 @@ def test_a_folder_that_is_a_link_or_a_file_is_refused(nobody, folder: Path) -> N
         assert "is a link or no folder" in refusal(nobody(place), place)
 
 
-def test_an_object_folder_that_cannot_be_written_is_named(nobody, folder: Path) -> None:
+def test_an_object_folder_that_cannot_be_written_is_named(
+    nobody: Callable[[Path], Peer], folder: Path
+) -> None:
     place = folder / "mine"
     place.mkdir(mode=0o700)
     (place / f"{NAME}.d").mkdir(mode=0o500)
@@ -353,7 +364,7 @@ PLANTED = {
 def test_an_object_folder_that_is_not_private_is_refused(folder: Path, complaint: str) -> None:
     place = folder / f"{NAME}.d"
     PLANTED[complaint](place)
-    mem = MemSync(NAME)
+    mem = MemSync[Any](NAME)
     with pytest.raises(RendezvousError, match=rf"{place} {complaint}.*set MEMSYNC_DIR"):
         mem.start()
     assert list(place.iterdir()) == []
@@ -391,12 +402,12 @@ def mounted(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ca
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
 def test_a_folder_on_a_network_file_system_is_refused(
-    mounted, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    mounted: Callable[[str, Path], None], folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     place = folder / "of the net" / "memsync"
     mounted(kind, place.parent)
     monkeypatch.setenv("MEMSYNC_DIR", str(place))
-    mem = MemSync(NAME, {"n": 1})
+    mem = MemSync[Any](NAME, {"n": 1})
     with pytest.raises(RendezvousError) as caught:
         mem.start()
     for word in (str(place), f"({kind})", "set MEMSYNC_DIR", "local disk"):
@@ -409,7 +420,7 @@ def test_a_folder_on_a_network_file_system_is_refused(
 
 
 def test_a_link_on_the_way_to_a_network_file_system_is_followed(
-    mounted, folder: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: Callable[[str, Path], None], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "share").mkdir()
     (folder / "home").symlink_to(folder / "share")
@@ -420,9 +431,11 @@ def test_a_link_on_the_way_to_a_network_file_system_is_followed(
 
 
 @pytest.mark.parametrize("kind", ["9p", "virtiofs", "overlay", "tmpfs", "fuse"])
-def test_file_systems_of_one_machine_are_taken(mounted, folder: Path, kind: str) -> None:
+def test_file_systems_of_one_machine_are_taken(
+    mounted: Callable[[str, Path], None], folder: Path, kind: str
+) -> None:
     mounted(kind, folder)
-    with MemSync(NAME, {"n": 1}) as mem:
+    with MemSync[Any](NAME, {"n": 1}) as mem:
         assert mem.snapshot() == {"n": 1}
 
 
@@ -430,7 +443,7 @@ def test_where_the_system_does_not_tell_of_mounts_any_folder_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("memsync.manager.folder.mounts.MOUNTS", "/nonexistent")
-    with MemSync(NAME, {"n": 1}) as mem:
+    with MemSync[Any](NAME, {"n": 1}) as mem:
         assert mem.snapshot() == {"n": 1}
 
 
@@ -464,7 +477,7 @@ def long_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_a_long_temp_folder_works_and_its_short_one_goes_with_the_host(long_place: Path) -> None:
     name = "N" * 300
-    with MemSync(name, {"n": 1}) as host, MemSync(name) as client:
+    with MemSync[Any](name, {"n": 1}) as host, MemSync[Any](name) as client:
         assert client.patch({"$inc": {"n": 1}}) == host.version
         assert long_place.stat().st_mode & 0o777 == 0o700
         socket = Path(host.get_status()["host"]["address"])
@@ -475,7 +488,7 @@ def test_a_long_temp_folder_works_and_its_short_one_goes_with_the_host(long_plac
 
 @pytest.mark.parametrize("complaint", PLANTED)
 def test_a_short_folder_that_is_not_private_is_not_used(long_place: Path, complaint: str) -> None:
-    with MemSync(NAME) as mem:
+    with MemSync[Any](NAME) as mem:
         short = Path(mem.get_status()["host"]["address"]).parent
     assert not short.exists()
     try:
@@ -483,7 +496,7 @@ def test_a_short_folder_that_is_not_private_is_not_used(long_place: Path, compla
             short.symlink_to(long_place)
         else:
             PLANTED[complaint](short)
-        with MemSync(NAME, {"n": 1}) as host, MemSync(NAME) as client:
+        with MemSync[Any](NAME, {"n": 1}) as host, MemSync[Any](NAME) as client:
             assert not isinstance(host.get_status()["host"]["address"], str)
             client.patch({"$inc": {"n": 1}})
             assert host.snapshot() == {"n": 2}
@@ -533,7 +546,7 @@ def test_where_no_witness_can_be_kept_the_lock_alone_does(
 def test_deleted_witnesses_are_made_again_with_their_folders(
     folder: Path, witness_root: Path
 ) -> None:
-    with MemSync(NAME, {"n": 1}, {"network": {"poll": 0.1}}) as mem:
+    with MemSync[Any](NAME, {"n": 1}, {"network": {"poll": 0.1}}) as mem:
         (witness,) = witness_root.glob("*/epoch-1.lock")
         shutil.rmtree(witness_root)
         until(witness.exists, 2)
@@ -548,7 +561,7 @@ def test_an_epoch_whose_lock_was_deleted_is_known_by_its_witness(folder: Path) -
     lock = place.publish_lock(3, "ab", 7, "/x")
     assert lock is not None
     (place.path / "epoch-3.lock").unlink()
-    record = place.reign()
+    record = place.latest_epoch()
     assert record is not None
     assert (record.epoch, record.held, record.peer) == (3, True, "ab")
     assert place.publish_lock(3, "cd", 8, "/y") is None
@@ -621,14 +634,14 @@ def test_a_start_outlives_the_deletion_of_the_folder_under_it(
     """The folder goes before the key, the peer file, the lock or its witness is published."""
     publish, calls = Files.publish, []
 
-    def unlucky(self: Files, path: Path, data: bytes, place: Path):
+    def unlucky(self: Files, path: Path, data: bytes, place: Path) -> HeldFile | None:
         calls.append(path)
         if len(calls) == call:
             shutil.rmtree(folder)
         return publish(self, path, data, place)
 
     monkeypatch.setattr(Files, "publish", unlucky)
-    with MemSync(NAME, {"n": 1}, {"network": {"poll": 0.1}}) as mem:
+    with MemSync[Any](NAME, {"n": 1}, {"network": {"poll": 0.1}}) as mem:
         assert mem.patch({"$inc": {"n": 1}}) > 0
         until(lambda: (folder / f"{NAME}.d" / "rendezvous.json").exists())
         assert len(calls) >= min(call, 4)
@@ -692,9 +705,9 @@ HELD = ["epoch-1.lock", "peer-{id}.json", "1-{id}.sock", "../authkey"]
     ("which", "what"), [*itertools.product(HELD, PLACED), ("rendezvous.json", "folder")]
 )
 def test_what_else_stands_in_the_place_of_a_file_is_named_once_until_it_is_removed(
-    cluster: Cluster, folder: Path, caplog, which: str, what: str
+    cluster: Cluster, folder: Path, caplog: pytest.LogCaptureFixture, which: str, what: str
 ) -> None:
-    with MemSync(NAME, {"n": 0}, {"network": {"poll": 0.1}}) as mem:
+    with MemSync[Any](NAME, {"n": 0}, {"network": {"poll": 0.1}}) as mem:
         client = cluster.peer()
         path = (folder / f"{NAME}.d" / which.format(id=mem.id)).resolve()
         put_in_place(what, path)
@@ -733,9 +746,9 @@ def test_a_start_is_refused_where_something_else_stands_in_the_place_of_a_file(
 
 @pytest.mark.parametrize("what", PLACED)
 def test_what_stands_in_the_place_of_the_folder_is_named_until_it_is_removed(
-    cluster: Cluster, folder: Path, caplog, what: str
+    cluster: Cluster, folder: Path, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
-    with MemSync(NAME, {"n": 0}, {"network": {"poll": 0.1}}) as mem:
+    with MemSync[Any](NAME, {"n": 0}, {"network": {"poll": 0.1}}) as mem:
         place = folder / f"{NAME}.d"
         place.rename(folder / "moved")
         put_in_place(what, place)
@@ -776,7 +789,10 @@ def test_a_lock_with_the_highest_number_is_named(cluster: Cluster, folder: Path)
 
 
 def test_what_cannot_be_made_again_is_said_once_and_tried_at_each_poll(
-    cluster: Cluster, folder: Path, monkeypatch, caplog
+    cluster: Cluster,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     host = cluster.peer({"n": 0})
     tries: list[float] = []
@@ -788,7 +804,7 @@ def test_what_cannot_be_made_again_is_said_once_and_tried_at_each_poll(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         link(source, target)
 
-    with MemSync(NAME, options={"network": {"poll": 0.1}}) as mem:
+    with MemSync[Any](NAME, options={"network": {"poll": 0.1}}) as mem:
         monkeypatch.setattr("memsync.manager.folder.held_file.os.link", full_disk)
         path = folder / f"{NAME}.d" / f"peer-{mem.id}.json"
         path.unlink()
@@ -804,7 +820,7 @@ def test_what_cannot_be_made_again_is_said_once_and_tried_at_each_poll(
 
 
 def test_an_error_of_the_system_ends_a_role_and_not_the_peer(
-    cluster: Cluster, monkeypatch, caplog
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     host = cluster.peer({"n": 0})
     last_heartbeat = ObjectFolder.last_heartbeat
@@ -815,7 +831,7 @@ def test_an_error_of_the_system_ends_a_role_and_not_the_peer(
             raise errors.pop()
         return last_heartbeat(self, epoch)
 
-    with MemSync(NAME, options={"network": {"poll": 0.1}}) as mem:
+    with MemSync[Any](NAME, options={"network": {"poll": 0.1}}) as mem:
         monkeypatch.setattr(ObjectFolder, "last_heartbeat", unlucky)
         until(lambda: not errors and mem.get_status()["status"] == "client")
         mem.patch({"$inc": {"n": 1}})

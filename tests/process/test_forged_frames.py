@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from memsync import MemSync
 from memsync.errors import ProtocolError, from_wire
 from memsync.manager.transport.messages import PROTOCOL, Fetch, Refused, Resend, Source, Welcome
 from memsync.replication.codec import frame
@@ -19,7 +21,7 @@ from .raw_client import RawClient, framed, hello, proposal
 
 pytestmark = pytest.mark.process
 
-DEEP = [1]
+DEEP: list[Any] = [1]
 for _ in range(150):
     DEEP = [DEEP]
 
@@ -104,8 +106,8 @@ def test_a_greeting_that_is_none_ends_the_connection(group: Cluster, greeting: b
         {"epoch": 2**63 - 1, "version": 2**63 - 1},
         {"epoch": -5, "version": -5},
         {"epoch": 1, "version": 2**64 - 1},
-        {"lowest": 2**64 - 1},
-        {"lowest": -(2**63)},
+        {"first_open": 2**64 - 1},
+        {"first_open": -(2**63)},
         {"pid": -1},
         {"roles": ["writer"] * 1000},
         {"roles": ["king"]},
@@ -113,7 +115,7 @@ def test_a_greeting_that_is_none_ends_the_connection(group: Cluster, greeting: b
         {"max_writers": 2**63},
     ],
 )
-def test_an_odd_greeting_does_no_harm(group: Cluster, changes: dict) -> None:
+def test_an_odd_greeting_does_no_harm(group: Cluster, changes: dict[str, Any]) -> None:
     with RawClient(hello(**changes)) as peer:
         next(iter(peer.messages()), None)
 
@@ -194,7 +196,7 @@ ODD_PROPOSALS = [
 
 @pytest.mark.parametrize("changes", ODD_PROPOSALS, ids=lambda c: repr(c)[:60])
 def test_an_odd_proposal_is_refused_with_an_error_and_changes_nothing(
-    group: Cluster, changes: dict
+    group: Cluster, changes: dict[str, Any]
 ) -> None:
     before = group.settled()
     with RawClient() as peer:
@@ -219,11 +221,11 @@ def test_an_odd_clock_harms_nobody(group: Cluster, timestamp: int) -> None:
     assert 2023 <= year < 2100
 
 
-@pytest.mark.parametrize("settled", [2**64 - 1, -(2**63)])
-def test_an_odd_claim_of_what_was_read_harms_nobody(group: Cluster, settled: int) -> None:
+@pytest.mark.parametrize("acked_below", [2**64 - 1, -(2**63)])
+def test_an_odd_claim_of_what_was_read_harms_nobody(group: Cluster, acked_below: int) -> None:
     with RawClient() as peer:
         for number in (1, 2, 3):
-            assert isinstance(peer.propose(proposal(number, settled=settled)), Entry)
+            assert isinstance(peer.propose(proposal(number, acked_below=acked_below)), Entry)
     assert group.settled()["forged"] == 3
 
 
@@ -278,7 +280,7 @@ def test_g14_a_peer_that_falls_behind_again_and_again_gets_each_level_whole(
     client.result(reasons)
     client.run(lambda mem: mem.on("disconnected", mem.reasons.append) and None)
 
-    def flood(mem):
+    def flood(mem: MemSync[Any]) -> None:
         for i in range(100):
             mem.patch({"$set": {"pad": "x" * 50_000 + str(i)}, "$inc": {"n": 1}}, timeout=20)
 
@@ -299,7 +301,7 @@ def test_g14_a_frozen_reader_does_not_stop_the_writes_of_the_host(cluster: Clust
     reader = cluster.peer(options={"peer": {"roles": []}})
     reader.pause()
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> None:
         for i in range(400):
             mem.patch({"$inc": {"n": 1}, "$set": {"pad": "x" * 1000 + str(i)}}, timeout=15)
 
@@ -320,7 +322,7 @@ def test_g14_a_peer_that_reads_nothing_holds_nobody_up_and_later_gets_the_newest
     text = "x" * 200_000
     with RawClient(hello(roles=[])) as stuck:
 
-        def write(mem):
+        def write(mem: MemSync[Any]) -> None:
             for i in range(200):
                 mem.patch({"$set": {"big": text + str(i)}}, timeout=5)
 

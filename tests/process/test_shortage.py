@@ -8,6 +8,7 @@ import logging
 import os
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,17 +17,20 @@ from memsync.manager.folder.folder import ObjectFolder
 from memsync.manager.transport import server
 from memsync.testing import NAME, Cluster, Peer, until
 
+from ..process_helpers import driver_of
+
 pytestmark = pytest.mark.process
 
 
-def use_all_descriptors(mem) -> None:
+def use_all_descriptors(mem: MemSync[Any]) -> None:
     """Until `free_descriptors`; the limit is lowered first."""
     import os
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
-    mem.__dict__["taken"] = taken = []
+    taken: list[int] = []
+    mem.__dict__["taken"] = taken
     while len(taken) < 60:
         try:
             taken.append(os.open(os.devnull, os.O_RDONLY))
@@ -34,7 +38,7 @@ def use_all_descriptors(mem) -> None:
             return
 
 
-def free_descriptors(mem) -> None:
+def free_descriptors(mem: MemSync[Any]) -> None:
     import os
 
     for fd in mem.__dict__.pop("taken"):
@@ -68,7 +72,7 @@ def test_a_peer_without_descriptors_is_waited_for_by_nobody(cluster: Cluster, wh
     assert cluster.settled() == {"n": 3}
 
 
-def be_greedy(mem, seconds: float) -> None:
+def be_greedy(mem: MemSync[Any], seconds: float) -> None:
     """For so long, take each descriptor that becomes free; the limit is lowered first."""
     import os
     import resource
@@ -116,7 +120,7 @@ def test_a_lock_that_cannot_be_looked_at_again_is_given_back(
     monkeypatch.setattr(place, "highest_epoch", fails)
     with pytest.raises(RendezvousError, match="no descriptors"):
         place.publish_lock(1, "ab", 1, "/x")
-    assert ObjectFolder(folder, NAME).reign() is None
+    assert ObjectFolder(folder, NAME).latest_epoch() is None
 
 
 LIMITED = """
@@ -139,7 +143,8 @@ LIMITED = """
 def test_a_host_accepts_again_after_a_shortage_and_warns_once(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    accept, failures = server.MemSyncServer._accept, []
+    accept = server.MemSyncServer._accept
+    failures: list[server.MemSyncServer] = []
 
     def scarce(self: server.MemSyncServer) -> Connection:
         if len(failures) < 3:
@@ -156,8 +161,8 @@ def test_a_host_accepts_again_after_a_shortage_and_warns_once(
 
 
 def test_a_peer_waits_for_a_descriptor_for_less_than_the_lease() -> None:
-    with MemSync(NAME, {}, {"network": {"lease": 0.3}}) as mem:
-        assert 0 < mem._engine.platform.files.patience < 0.3
+    with MemSync[Any](NAME, {}, {"network": {"lease": 0.3}}) as mem:
+        assert 0 < driver_of(mem).platform.files.patience < 0.3
 
 
 def test_a_start_without_descriptors_says_so(cluster: Cluster) -> None:

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from memsync import MemSync
 from memsync.manager.host.fanout import ClientSession
 from memsync.manager.host.loop_lag import LoopLag
 from memsync.manager.host.step_down import StepDown
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.process
 DEDICATED = {"serverOnly": True}
 
 
-def get_busy(mem) -> None:
+def get_busy(mem: MemSync[Any]) -> None:
     """A thread of the peer's process counts in pure Python, until `is_idle` is set."""
     import threading
 
@@ -38,21 +38,23 @@ def get_busy(mem) -> None:
     threading.Thread(target=burn, name="busy", daemon=True).start()
 
 
-def get_idle(mem) -> None:
+def get_idle(mem: MemSync[Any]) -> None:
     mem.__dict__["is_idle"] = True
 
 
-def increment_until_host_is(mem, pid: int) -> int:
+def increment_until_host_is(mem: MemSync[Any], pid: int) -> int:
     """Increments until that process hosts; returns how many."""
     import time
 
     deadline = time.monotonic() + 20
-    for done in count():
+    done = 0
+    while True:
         if mem.get_status()["host"] and mem.get_status()["host"]["pid"] == pid:
             return done
         if time.monotonic() > deadline:
             raise AssertionError(f"still hosted by {mem.get_status()['host']}")
         mem.patch({"$inc": {"n": 1}})
+        done += 1
 
 
 def test_a_busy_host_lets_an_idle_peer_host_and_goes_on_as_a_client(cluster: Cluster) -> None:
@@ -75,7 +77,7 @@ def test_what_a_busy_host_writes_itself_meanwhile_counts_once(cluster: Cluster) 
     host, other = cluster.start(2, {"n": 0, "own": 0})
     host.run(get_busy)
 
-    def keep_writing(mem) -> int:
+    def keep_writing(mem: MemSync[Any]) -> int:
         done = 0
         while mem.get_status()["status"] == "host" or done % 50:
             mem.patch({"$inc": {"own": 1}})
@@ -90,7 +92,7 @@ def test_what_a_busy_host_writes_itself_meanwhile_counts_once(cluster: Cluster) 
 
 
 def is_host(peer: Peer) -> bool:
-    return peer.status()["status"] == "host"
+    return bool(peer.status()["status"] == "host")
 
 
 def test_a_dedicated_host_hosts_as_soon_as_it_comes(cluster: Cluster) -> None:
@@ -149,13 +151,14 @@ class Group:
     """A host's group as `StepDown` sees it, with a clock of its own and a lag at will."""
 
     def __init__(self, **own: bool) -> None:
-        self.now, self.trips = 0.0, {}
+        self.now = 0.0
+        self.trips: dict[str, float] = {}
         self.pinged: list[str] = []
         members = {
             name: {"clientOnly": name == "client only", "serverOnly": name == "dedicated"}
             for name in ("client only", "dedicated", "lagging", "one", "two")
         }
-        self.ctx: Any = SimpleNamespace(
+        self.ctx = SimpleNamespace(
             id="host",
             options=SimpleNamespace(server_only=own.get("server_only", False)),
             platform=SimpleNamespace(monotonic=lambda: self.now, waits=lambda: None),
@@ -165,7 +168,9 @@ class Group:
         )
         self.clients: dict[str, ClientSession] = {}
         self._answers: list[tuple[float, str, int]] = []
-        self.relief = StepDown(self.ctx, SimpleNamespace(session=self.clients, answer=self._ping))
+        ctx: Any = self.ctx
+        fanout: Any = SimpleNamespace(clients=self.clients, answer=self._ping)
+        self.step_down = StepDown(ctx, fanout)
 
     def _ping(self, session: ClientSession, encoded: bytes) -> None:
         message = parse(encoded[HEADER:])
@@ -177,9 +182,10 @@ class Group:
 
     def attach(self, *peers: str, **trips: float) -> None:
         """Attach peers; `trips` says in which time they answer, if they do."""
+        no_channel: Any = None  # nothing is sent to it
         self.trips |= trips
         for peer in (*peers, *trips):
-            self.clients[peer] = ClientSession(peer, None)
+            self.clients[peer] = ClientSession(peer, no_channel)
             self.clients[peer].is_slow = peer == "lagging"
 
     def go_on(self, seconds: float, *, lag: float = 0.0, asked: bool = True) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -66,7 +67,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_every_tick_is_above_all_that_was_read_or_merged_before(steps: list) -> None:
+def test_every_tick_is_above_all_that_was_read_or_merged_before(steps: list[Any]) -> None:
     clock, highest = HybridClock(), 0
     for kind, wall_ms in steps:
         if kind == "tick":

@@ -102,7 +102,7 @@ class Reigns(RuleBasedStateMachine):
         for client in self.clients.values():
             client.read(BIG)
 
-    def open(self, replica: Replica) -> None:
+    def open(self, replica: Replica[PendingWrite]) -> None:
         """A host that is no peer of ours begins to reign on this copy."""
         self.epoch += 1
         self.host = Sequencer(
@@ -150,6 +150,7 @@ class Reigns(RuleBasedStateMachine):
             for each in self.clients.values():
                 each.inbox.append(result.frame)
         else:
+            assert isinstance(result, Decision)
             client.inbox.append(frame(result))
 
     @rule(name=st.sampled_from(PEERS), good=st.booleans())

@@ -49,7 +49,7 @@ def write(copy: Replica[PendingWrite], body: Any = None, **changes: Any) -> Pend
     return shown
 
 
-def told(copy: Replica[PendingWrite]) -> list[tuple[int, type | None, bool]]:
+def told(copy: Replica[PendingWrite]) -> list[tuple[int, object, bool]]:
     """The outcomes since the last time: number, type of the error, rolled back."""
     published = copy.published()
     found = [(o.write.proposal.number, o.error, o.rolled_back) for o in published.outcomes]
@@ -185,6 +185,7 @@ def test_a_conflict_is_told_with_the_value_and_the_patches_since_its_base() -> N
     entry = entry_of(host.propose("other", proposal(1, {"$set": {"n": 7}}, timestamp=2)))
     decision = host.propose("me", mine.proposal)
     copy.apply(entry, 10)
+    assert isinstance(decision, Decision)
     copy.decide(decision)
     copy.publish()
     (outcome,) = copy.published().outcomes

@@ -110,7 +110,7 @@ def test_a_change_that_is_interrupted_leaves_the_copy_torn() -> None:
     class Interrupted(BaseException):
         pass
 
-    class Bomb(dict):
+    class Bomb(dict[str, Any]):
         def __getitem__(self, key: object) -> object:
             raise Interrupted
 
@@ -173,7 +173,7 @@ PARTS: dict[str, Any] = {
 WHOLE: dict[str, Any] = {
     "epoch": 9,
     "version": 9,
-    "network": "",
+    "cluster_id": "",
     "sessions": {},
     "options": {},
     "parts": PARTS,
@@ -186,34 +186,31 @@ def test_the_snapshot_that_the_next_tests_damage_is_one() -> None:
     assert (state.pair, state.host) == ((9, 9), "h")
 
 
-@pytest.mark.parametrize(
-    "snapshot",
-    [None, 5, [], {}, "text"]
-    + [{k: v for k, v in WHOLE.items() if k != missing} for missing in WHOLE]
-    + [
-        WHOLE | wrong
-        for wrong in (
-            {"sessions": 5},
-            {"sessions": {"w": 5}},
-            {"sessions": {"w": [1, [[1]]]}},
-            {"epoch": "x"},
-            {"version": None},
-        )
-    ]
-    + [
-        WHOLE | {"parts": PARTS | wrong}
-        for wrong in (
-            {"patch": PARTS["patch"] | {"document": [1]}},
-            {"patch": PARTS["patch"] | {"document": None}},
-            {"patch": None},
-            {"member": []},
-            {"epoch": {"host": 5}},
-            {"unknown": {}},
-        )
-    ]
-    + [WHOLE | {"parts": {k: v for k, v in PARTS.items() if k != missing}} for missing in PARTS],
-    ids=repr,
-)
+OF_THE_WHOLE: list[dict[str, Any]] = [
+    {"sessions": 5},
+    {"sessions": {"w": 5}},
+    {"sessions": {"w": [1, [[1]]]}},
+    {"epoch": "x"},
+    {"version": None},
+]
+OF_THE_PARTS: list[dict[str, Any]] = [
+    {"patch": PARTS["patch"] | {"document": [1]}},
+    {"patch": PARTS["patch"] | {"document": None}},
+    {"patch": None},
+    {"member": []},
+    {"epoch": {"host": 5}},
+    {"unknown": {}},
+]
+DAMAGED: list[Any] = [
+    *(None, 5, [], {}, "text"),
+    *({k: v for k, v in WHOLE.items() if k != missing} for missing in WHOLE),
+    *(WHOLE | wrong for wrong in OF_THE_WHOLE),
+    *(WHOLE | {"parts": PARTS | wrong} for wrong in OF_THE_PARTS),
+    *(WHOLE | {"parts": {k: v for k, v in PARTS.items() if k != missing}} for missing in PARTS),
+]
+
+
+@pytest.mark.parametrize("snapshot", DAMAGED, ids=repr)
 def test_a_snapshot_of_a_wrong_shape_is_refused_and_changes_nothing(snapshot: object) -> None:
     state = rich_state()
     before = facts(state)
