@@ -227,3 +227,20 @@ def test_g2_who_may_come_back_leaves_its_row_behind() -> None:
     state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w", "keepsRow": True}))
     assert state.members == {}
     assert state.sessions["w"].last == 1
+
+
+@pytest.mark.parametrize(
+    ("pair", "common"),
+    [((1, 2), 2), ((1, 9), 3), ((2, 4), 4), ((2, 9), 5), ((3, 6), 6), ((4, 6), 6), ((0, 0), 0)],
+)
+def test_what_a_peer_has_beyond_the_end_of_its_epoch_is_not_common(
+    pair: tuple[int, int], common: int
+) -> None:
+    state = new_state()
+    for version, epoch in enumerate((1, 1, 1, 2, 2, 3), 1):
+        begins = (epoch, version) in ((1, 1), (2, 4), (3, 6))
+        body = {"host": f"h{epoch}", "pid": 1, "address": "/x"} if begins else [put("/n", version)]
+        kind = "epoch" if begins else "patch"
+        state.apply(Entry(epoch, version, f"h{epoch}", 0, 1, kind, body))
+    assert state.epochs == [(1, 1), (2, 4), (3, 6)]
+    assert state.common(*pair) == common
