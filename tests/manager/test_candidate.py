@@ -13,11 +13,13 @@ from memsync.manager.context import PeerContext
 from memsync.manager.election.candidate import Candidate
 from memsync.manager.election.recovery import Recovery
 from memsync.manager.folder.folder import ObjectFolder
+from memsync.manager.folder.records import Address
 from memsync.manager.host.claim import Deposed
 from memsync.manager.host.host import Host
 from memsync.manager.platform.task import Task, run_task
 from memsync.manager.states import PeerEvent, PeerState
 from memsync.manager.transport.channel import Channel
+from memsync.manager.transport.server import MemSyncServer, ServerConfig
 
 from ..process.raw_client import hello
 from .builders import new_context
@@ -66,18 +68,23 @@ def test_a_candidate_that_is_deposed_closes_its_lock_its_socket_and_who_has_repo
     ctx: PeerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = [socket.socketpair() for _ in range(2)]
-    candidate = Candidate(ctx, 1, None)
+    serve, configs = ctx.platform.serve, []
+
+    def noted(address: Address, authkey: bytes, config: ServerConfig) -> MemSyncServer:
+        configs.append(config)
+        return serve(address, authkey, config)
 
     def deposed(recovery: Recovery) -> Task[None]:
         lock = ctx.place.folder.path / "epoch-1.lock"
         assert ctx.place.folder.is_held(lock)
         recovery._reported["reported"] = Channel(ends[0][0]), hello("reported")
-        candidate._joining.accept(Channel(ends[1][0]), hello("joining"))
+        configs[0].attach(Channel(ends[1][0]), hello("joining"))
         raise Deposed
         yield
 
+    monkeypatch.setattr(ctx.platform, "serve", noted)
     monkeypatch.setattr(Recovery, "run", deposed)
-    assert run_task(candidate.campaign()) is None
+    assert run_task(Candidate(ctx, 1, None).campaign()) is None
     assert ctx.states.current is PeerState.SEARCHING
     check_nothing_is_left(ctx)
     for _, theirs in ends:

@@ -41,8 +41,9 @@ def stop_writing(peer: Peer, ticket: int) -> tuple[list[int], list[str], float]:
     """What was acknowledged, what was raised, and the longest time between two of them."""
     peer.run(lambda mem: mem.__dict__.__setitem__("going", False))
     peer.result(ticket)
-    state = peer.run(lambda mem: mem.__dict__)
-    return state["acknowledged"], state["errors"], state["gap"]
+    names = ("acknowledged", "errors", "gap")
+    acknowledged, errors, gap = peer.run(lambda mem: [mem.__dict__[name] for name in names])
+    return acknowledged, errors, gap
 
 
 def wait_for_versions(peer: Peer, number: int) -> None:

@@ -17,6 +17,7 @@ from memsync.replication.codec import frame
 from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.testing import NAME, Cluster, until
 
+from ..process_helpers import driver_of, host_of
 from .raw_client import RawClient, framed, hello, proposal
 
 pytestmark = pytest.mark.process
@@ -39,7 +40,7 @@ def group(cluster: Cluster, folder: Path) -> Iterator[Cluster]:
     client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
     assert cluster.settled()["n"] == 2
     # A forger has no peer file; with a free one it is dead for certain, and not just missing.
-    for peer in host.run(lambda mem: list(mem._engine.participant.state.members)):
+    for peer in host.run(lambda mem: list(driver_of(mem).participant.state.members)):
         (folder / f"{NAME}.d" / f"peer-{peer}.json").touch()
     # One look of the housekeeper, who judges the peers that are there and those that have gone.
     until(lambda: host.status()["peers"] == 1, 5, "the forger stayed a member")
@@ -287,9 +288,7 @@ def test_g14_a_peer_that_falls_behind_again_and_again_gets_each_level_whole(
     for _ in range(4):
         client.pause()
         ticket = host.begin(flood)
-        until(
-            lambda: host.run(lambda mem: any(a.is_slow for a in mem._engine.role.clients.values()))
-        )
+        until(lambda: host.run(lambda mem: any(a.is_slow for a in host_of(mem).clients.values())))
         client.resume()
         host.result(ticket, 60)
     assert cluster.settled()["n"] == 400
