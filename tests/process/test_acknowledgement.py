@@ -124,7 +124,7 @@ def test_who_is_dead_before_the_write_is_no_member(cluster: Cluster) -> None:
         assert peer.patch(WRITE, w="all", timeout=60)
 
 
-def test_the_waiting_of_a_submitted_write_ends_in_time_however_seldom_the_folder_is_looked_at(
+def test_a_submitted_write_times_out_even_with_a_rare_folder_poll(
     cluster: Cluster,
 ) -> None:
     seldom = {"network": {"poll": 60}}

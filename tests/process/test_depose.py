@@ -194,7 +194,7 @@ def test_a_socket_that_did_not_fit_into_the_folder_is_made_again_with_its_own(
     assert newcomer.snapshot() == {"n": 1}
 
 
-def test_what_is_applied_is_told_as_applied_although_the_host_stops_before_its_concern_is_met(
+def test_an_open_write_concern_reports_applied_when_the_host_stops(
     cluster: Cluster,
 ) -> None:
     host, *others = cluster.start(3, {"n": 0}, OPTIONS)

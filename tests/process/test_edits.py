@@ -39,9 +39,7 @@ def test_what_the_draft_changed_is_in_the_object_on_all_peers(pair: Pair) -> Non
 
 
 @pytest.mark.parametrize("role", ["host", "client"])
-def test_a_value_that_was_read_and_changed_meanwhile_is_a_conflict_and_nothing_is_sent(
-    pair: Pair, role: str
-) -> None:
+def test_a_draft_that_read_a_changed_value_raises_a_conflict(pair: Pair, role: str) -> None:
     mem, other = pair if role == "host" else pair[::-1]
     block = mem.edit()
     draft = block.__enter__()

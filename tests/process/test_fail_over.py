@@ -105,7 +105,7 @@ def wait_for_share(peer: Peer, share: int) -> None:
     until(lambda: peer.snapshot("n") >= share, 60)
 
 
-def test_g2_4_writers_of_2000_increments_make_8000_with_kills_of_a_further_process_that_hosts(
+def test_g2_8000_increments_survive_kills_of_hosts_that_do_not_write(
     cluster: Cluster,
 ) -> None:
     clients = {"clientOnly": True}
@@ -125,7 +125,7 @@ def test_g2_4_writers_of_2000_increments_make_8000_with_kills_of_a_further_proce
     assert writers["w0"].status()["epoch"] >= 5
 
 
-def test_g2_4_writers_of_2000_increments_make_8000_when_the_killed_hosts_are_writers(
+def test_g2_8000_increments_survive_kills_of_hosts_that_write(
     cluster: Cluster,
 ) -> None:
     """A writer that is killed may leave one write of which nobody knows; its heir looks first."""
@@ -149,7 +149,7 @@ def test_g2_4_writers_of_2000_increments_make_8000_when_the_killed_hosts_are_wri
     assert cluster.settled() == {"n": 8000, **dict.fromkeys(writers, 2000)}
 
 
-def test_g3_a_write_of_the_host_itself_survives_its_kill_right_after_the_acknowledgement(
+def test_g3_an_acknowledged_write_of_the_host_survives_its_kill(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     for round_ in range(10):

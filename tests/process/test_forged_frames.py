@@ -309,7 +309,7 @@ def test_g14_a_frozen_reader_does_not_stop_the_writes_of_the_host(cluster: Clust
     assert cluster.settled()["n"] == 400
 
 
-def test_g14_a_peer_that_reads_nothing_holds_nobody_up_and_later_gets_the_newest_state(
+def test_g14_a_peer_that_reads_nothing_blocks_nobody_and_catches_up_later(
     cluster: Cluster,
 ) -> None:
     """What it does not read piles up until the limit; from then on the host keeps nothing for it.

@@ -367,7 +367,7 @@ def test_all_threads_of_a_peer_share_one_order_submitted_or_not(cluster: Cluster
     assert cluster.settled()["list"] == found
 
 
-def test_g3_a_peer_that_was_frozen_through_a_change_of_host_brings_its_own_writes_back(
+def test_g3_a_peer_frozen_during_a_change_of_host_sends_its_writes_again(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """The host and the writer had it; the host dies, the writer is frozen while others recover."""

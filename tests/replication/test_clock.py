@@ -31,7 +31,7 @@ def test_a_clock_set_back_by_an_hour_goes_on_where_it_was() -> None:
     assert clock.tick(NOW - 3_600_000) == before + 1
 
 
-def test_a_merged_timestamp_is_below_all_later_own_ones_and_an_old_one_changes_nothing() -> None:
+def test_own_timestamps_after_a_merge_are_later_than_the_merged_one() -> None:
     clock = HybridClock()
     clock.tick(NOW)
     clock.merge((NOW + 500) << COUNTER_BITS)
@@ -55,7 +55,7 @@ def test_a_timestamp_far_ahead_or_no_time_at_all_becomes_the_next_own_one(timest
     assert clock.tick(NOW) == before + 2
 
 
-def test_a_host_whose_clock_was_set_back_still_takes_what_is_not_ahead_of_what_it_knows() -> None:
+def test_a_host_whose_clock_was_set_back_accepts_known_timestamps() -> None:
     clock = HybridClock()
     known = clock.tick(NOW)
     assert clock.admit(known, NOW - 3_600_000) == known

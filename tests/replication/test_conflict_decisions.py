@@ -359,7 +359,7 @@ def test_any_two_updates_of_which_the_older_one_comes_later() -> None:
         check_against_the_model("timestamp", steps)
 
 
-def test_any_two_updates_of_which_the_first_one_is_forgotten_when_the_older_one_comes() -> None:
+def test_an_older_update_that_meets_a_forgotten_one() -> None:
     for first, second in PAIRS:
         steps = [
             Step("A", first, 2, 0, None),

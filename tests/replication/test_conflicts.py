@@ -662,7 +662,7 @@ def test_what_is_said_to_commute_does(pair: Any) -> None:
         assert unordered(one_way) == unordered(other_way)
 
 
-def test_clocks_that_fall_for_ever_leave_a_bounded_number_of_marks_and_raise_the_floor() -> None:
+def test_falling_clocks_leave_a_bounded_number_of_marks() -> None:
     index = ConflictIndex(100)
     for version in range(1, MAX_MARKS + 11):
         index.note(version, 1000 - version, f"peer{version}", [PathWrite("/a", "other")])

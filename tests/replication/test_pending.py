@@ -128,7 +128,7 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
     ]
 
 
-def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_are_settled() -> None:
+def test_g2_a_recall_lowers_acked_below_of_later_proposals() -> None:
     writes: PendingWrites[PendingWrite] = PendingWrites(keep=10)
     for _ in range(3):
         writes.add(PendingWrite(proposal(writes.next_number, acked_below=writes.first_open)))

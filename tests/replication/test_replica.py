@@ -116,9 +116,7 @@ def test_one_encoding_serves_all_who_come_at_about_the_same_time() -> None:
     assert newcomer.state.document["n"] == 1
 
 
-def test_an_encoding_is_made_anew_when_it_is_not_the_shorter_way_or_the_peer_is_ahead_of_it() -> (
-    None
-):
+def test_a_cached_snapshot_is_dropped_when_entries_are_longer_or_a_peer_is_ahead() -> None:
     host = reign({"n": 0}, "w")
     copy = replica_of(host)
     copy.catch_up(0, 0)
@@ -147,9 +145,7 @@ def test_what_was_encoded_of_another_network_is_not_handed_out() -> None:
     assert newcomer.state.document == {"of": "new"}
 
 
-def test_an_interrupted_copy_that_is_the_only_one_goes_on_with_what_it_knows_of_own_writes() -> (
-    None
-):
+def test_the_only_copy_goes_on_after_an_interrupt_with_its_own_writes() -> None:
     host, copy = reign({"n": 0}, "w"), new_replica("w")
     bring_up(host, copy)
     copy.publish()

@@ -151,7 +151,7 @@ def test_g2_a_refusal_that_was_lost_with_its_host_is_decided_anew(host: Sequence
     assert error_of(new.propose("w", proposal(1, BAD))).code is MemErrors.ERR_UPDATE
 
 
-def test_a_refusal_that_the_peer_has_read_is_behind_it_although_the_next_host_never_heard_of_it(
+def test_the_next_host_goes_on_after_a_refusal_it_never_saw(
     host: Sequencer,
 ) -> None:
     host.propose("w", proposal(1, BAD))
@@ -162,7 +162,7 @@ def test_a_refusal_that_the_peer_has_read_is_behind_it_although_the_next_host_ne
     assert new.last("w") == 2
 
 
-def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_old_numbers(
+def test_g3_the_next_host_orders_entries_it_lacks_again_under_their_numbers(
     host: Sequencer,
 ) -> None:
     """The peer was frozen through the recovery, and nobody else had these entries."""

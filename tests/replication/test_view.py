@@ -162,7 +162,7 @@ def test_what_was_torn_and_is_the_best_there_is_is_shown_with_what_is_pending() 
     assert copy.view["n"] == 1
 
 
-def test_a_snapshot_encoded_before_serves_with_the_entries_since_until_that_is_longer() -> None:
+def test_a_cached_snapshot_is_reused_while_it_and_the_entries_since_are_shorter() -> None:
     host = reign({"text": "x" * 400}, "me")
     source = replica_of(host)
     _, first = source.catch_up(0, 0)
