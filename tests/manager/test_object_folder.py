@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from memsync import RendezvousError
 from memsync.manager.folder.cleaning import clean, clean_if_deserted
 from memsync.manager.folder.folder import ObjectFolder
 from memsync.manager.folder.held_file import Files
@@ -113,3 +114,18 @@ def test_a_witness_is_of_the_place_and_not_of_its_name_alone(tmp_path: Path) -> 
     assert second != first
     for made in (*first, *second):
         made.rmdir()
+
+
+def test_a_lock_that_cannot_be_looked_at_again_is_given_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process held an epoch in which it did not host, so nobody could."""
+    place = ObjectFolder(folder, NAME)
+
+    def fails() -> int:
+        raise RendezvousError("no descriptors")
+
+    monkeypatch.setattr(place, "highest_epoch", fails)
+    with pytest.raises(RendezvousError, match="no descriptors"):
+        place.publish_lock(1, "ab", 1, "/x")
+    assert ObjectFolder(folder, NAME).latest_epoch() is None

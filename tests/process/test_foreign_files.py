@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import time
 from collections.abc import Callable
@@ -41,12 +40,17 @@ def remove(path: Path) -> None:
     path.unlink() if path.is_symlink() or not path.is_dir() else path.rmdir()
 
 
-HELD = ["epoch-1.lock", "peer-{id}.json", "1-{id}.sock", "../authkey"]
+# Each file and each kind once or twice: what is no file is found in one place of the code.
+IN_PLACE = [
+    ("epoch-1.lock", "link"),
+    ("peer-{id}.json", "folder"),
+    ("1-{id}.sock", "fifo"),
+    ("../authkey", "folder"),
+    ("rendezvous.json", "folder"),
+]
 
 
-@pytest.mark.parametrize(
-    ("which", "what"), [*itertools.product(HELD, PLACED), ("rendezvous.json", "folder")]
-)
+@pytest.mark.parametrize(("which", "what"), IN_PLACE)
 def test_what_else_stands_in_the_place_of_a_file_is_named_once_until_it_is_removed(
     cluster: Cluster, folder: Path, caplog: pytest.LogCaptureFixture, which: str, what: str
 ) -> None:
@@ -117,3 +121,11 @@ def test_a_folder_with_the_name_of_a_temporary_file_stops_nobody(
     client.patch({"$inc": {"n": 1}})
     assert cluster.host() is client
     assert (planted / "kept").exists()
+
+
+def test_a_peer_file_that_was_written_to_is_mended(cluster: Cluster, folder: Path) -> None:
+    client = cluster.start(2, {"n": 1})[1]
+    path = folder / f"{NAME}.d" / f"peer-{client.run(lambda mem: mem.id)}.json"
+    before = path.read_bytes()
+    path.write_bytes(b"nonsense")
+    until(lambda: path.read_bytes() == before)

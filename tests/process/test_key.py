@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,4 +71,22 @@ def test_a_key_that_is_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
     key.write_bytes(b"k" * 32)
     (folder / "authkey").symlink_to(key)
     with pytest.raises(RendezvousError, match="authkey is a link"):
+        MemSync(NAME).start()
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660])
+def test_a_key_that_others_may_read_is_refused(folder: Path, mode: int) -> None:
+    with MemSync(NAME):
+        pass
+    (folder / "authkey").chmod(mode)
+    with pytest.raises(RendezvousError, match=f"authkey may be read by others .mode {mode:o}.*600"):
+        MemSync(NAME).start()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_a_key_of_somebody_else_is_refused(folder: Path) -> None:
+    with MemSync(NAME):
+        pass
+    os.chown(folder / "authkey", 12345, -1)
+    with pytest.raises(RendezvousError, match="authkey belongs to user 12345"):
         MemSync(NAME).start()

@@ -83,3 +83,16 @@ def test_a_lock_with_the_highest_number_is_named(cluster: Cluster, folder: Path)
     planted.unlink()
     client.patch({"$inc": {"n": 1}})
     assert cluster.settled() == {"n": 1}
+
+
+@pytest.mark.parametrize("content", [b"\x00\xff", b"", b"[]", b'{"protocol": "x"}'])
+def test_a_held_lock_that_was_written_to_is_mended(
+    cluster: Cluster, folder: Path, content: bytes
+) -> None:
+    host = cluster.peer({"n": 1})
+    (lock,) = (folder / f"{NAME}.d").glob("epoch-*.lock")
+    before = json.loads(lock.read_bytes())
+    lock.write_bytes(content)
+    assert cluster.peer().snapshot() == {"n": 1}
+    assert json.loads(lock.read_bytes()) == before
+    assert host.status()["epoch"] == before["epoch"]

@@ -9,9 +9,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from multiprocessing import AuthenticationError, managers
-from multiprocessing.connection import Client, Connection
+from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,6 @@ import pytest
 
 from memsync import ConditionError, MemSync, UpdateError, UsageError
 from memsync.manager import MemSyncManager
-from memsync.manager.timing import TIMING
-from memsync.manager.transport import handshakes
-from memsync.manager.transport.handshakes import Handshakes
 from memsync.testing import NAME, Cluster, until
 
 from ..process_helpers import PlainManager, read_line, write_line
@@ -316,21 +312,6 @@ def test_a_program_with_many_threads_gets_a_proxy_in_each_of_them(cluster: Clust
             return sum(pool.map(lambda _: document.get("n"), range(100)))
 
     assert cluster.peer(start=False).run(talk) == 100
-
-
-def test_a_place_that_a_thread_does_not_give_back_in_time_is_not_given_away(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(handshakes, "TIMING", replace(TIMING, handshake_grace=0))
-    places = Handshakes(1)
-    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
-        first, second = Connection(os.dup(one.fileno())), Connection(os.dup(other.fileno()))
-        assert places.begin(first)
-        assert not places.begin(second)
-        places.end(first)
-        assert places.begin(second)
-        first.close()
-        second.close()
 
 
 def test_a_lonely_stranger_has_all_the_time_it_may_have(cluster: Cluster) -> None:
