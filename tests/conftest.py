@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
-from lasting import helper_pids
 
 from memsync.testing import Cluster, until
 
+from .process_helpers import helper_pids
+
 if TYPE_CHECKING:
     from memsync.testing.pytest_plugin import StartsClusters
-
-# The strategies of the document language serve the tests of replication as well.
-sys.path.append(str(Path(__file__).parent / "document"))
 
 # How long an example takes is for benchmarks to tell.
 settings.register_profile("memsync", deadline=None)

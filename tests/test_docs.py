@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from programs import is_test, programs_in, run_program, run_tests
+
+from .doc_programs import is_test, programs_in, run_program, run_tests
 
 from memsync.manager.states import TRANSITIONS, PeerState
 

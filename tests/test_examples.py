@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from programs import run_program
+
+from .doc_programs import run_program
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from programs import programs_in, run_program
+
+from .doc_programs import programs_in, run_program
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from .peers import start_helpers
+from ..process_helpers import start_helpers
 from .plan import METHODS
 from .round import Round
 

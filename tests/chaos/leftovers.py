@@ -77,7 +77,7 @@ def files_left(root: Path, kills: int) -> Iterator[str]:
     A process that was killed in the instant in which it made a file may leave a temporary one.
     """
     expected = {root / "authkey"}
-    temporaries = []
+    temporaries: list[Path] = []
     for place in root.glob("*.d"):
         expected.add(place)
         for folder in [place, *witnesses(place)]:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from memsync import MemSync
+from memsync.testing import Cluster, Peer, until
 
 from . import leftovers
 from .checkers import violations
 from .history import NEVER, Calm, History, Hurt, Writer, read_notes
-from .peers import Cluster, Peer, until
 from .plan import Step, draw
 from .writer import FOUNDING, STOP, Task, be_calm, log_into, make_child, restart, take_part
 
@@ -338,10 +338,7 @@ class Round:
             member.calms += 1
         expected = {member.name: member.calms for member in members}
         for member in members:
-            until(
-                lambda m=member: expected.items() <= _pipe(m).snapshot("calm").items(),
-                message=f"{member.name} does not get what the others have written",
-            )
+            self._wait_for_calms(member, expected)
         names = frozenset(member.name for member in members)
         self.history.calms.append(Calm(names, begin, time.monotonic()))
         self._tell(f"it is calm since {begin:.3f}: {sorted(names)}")
@@ -358,13 +355,20 @@ class Round:
                 _pipe(member).result(ticket, _LONG)
         for member in self._members:
             if member.peer is None:
-                until(
-                    lambda m=member: not self._is_there(m),
-                    _LONG,
-                    f"the child {member.name} does not end",
-                )
+                self._wait_for_the_end_of(member)
         self._calm(rnd)
         until(self._files_are_whole, message=lambda: f"only {sorted(self._place.glob('*'))}")
+
+    def _wait_for_calms(self, member: Member, expected: dict[str, int]) -> None:
+        message = f"{member.name} does not get what the others have written"
+        until(
+            lambda: expected.items() <= _pipe(member).snapshot("calm").items(),
+            message=message,
+        )
+
+    def _wait_for_the_end_of(self, child: Member) -> None:
+        message = f"the child {child.name} does not end"
+        until(lambda: not self._is_there(child), _LONG, message)
 
     def _files_are_whole(self) -> bool:
         statuses = [_pipe(member).status() for member in self._well()]
@@ -403,7 +407,7 @@ class Round:
         for peer in ordered:
             peer.end()
         for peer in ordered:
-            until(lambda p=peer: not p.alive, message=f"process {peer.pid} does not end")
+            peer.join()
             assert peer.exitcode == 0, f"process {peer.pid} ended with {peer.exitcode}"
 
     def _look_for_leftovers(self) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from memsync.testing import until
+
+from ..process_helpers import start_helpers
 from .checkers import violations
 from .history import Calm, History, Hurt, Write, Writer
 from .leftovers import below
-from .peers import start_helpers, until
 from .plan import FAULTS, METHODS, draw
 from .round import Round
 

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from memsync import MemSync, MemSyncError, NotStartedError
 
+from ..process_helpers import log_to
 from .leftovers import Process
-from .peers import log_to
 
 STOP = "stop"  # the file that ends all writing
 FOUNDING = {"count": 0, "log": {}, "shared": {}, "queue": [], "calm": {}}
@@ -56,6 +56,7 @@ def log_into(mem: MemSync[Any], path: str) -> None:
     """Keep memsync's log in a file, and at SIGUSR1 the stacks of all threads, to find out why."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(name)s %(message)s", "%X"))
+    assert handler.stream is not None
     faulthandler.register(signal.SIGUSR1, handler.stream)
     logger = logging.getLogger("memsync")
     logger.handlers[:] = [handler]  # a forked child has its parent's
@@ -169,11 +170,12 @@ def _update(rnd: random.Random, name: str, number: int, kind: str) -> dict[str, 
 
 def make_child(mem: MemSync[Any], method: str, task: Task) -> int:
     """Start a process which takes part through this handle, as a peer of its own; its pid."""
-    process = get_context(method).Process(target=_take_part_as_child, args=(mem, task))
+    context: Any = get_context(method)  # each has a Process, which their base does not say
+    process = context.Process(target=_take_part_as_child, args=(mem, task))
     process.start()
     mem.__dict__.setdefault("children", []).append(process)  # or it is collected while it runs
-    assert process.pid is not None
-    return process.pid
+    pid: int = process.pid
+    return pid
 
 
 def _take_part_as_child(mem: MemSync[Any], task: Task) -> None:

@@ -68,8 +68,9 @@ def test_the_command_needs_no_extra() -> None:
 
 def test_a_reader_that_closes_the_pipe_gets_no_traceback() -> None:
     command = [sys.executable, "-c", "import memsync.cli as c, sys; sys.exit(c.main(['doctor']))"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1

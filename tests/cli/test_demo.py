@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from lasting import start_helpers
 
 from memsync.cli.demo.run import DemoError, Worker, _compare, run
 from memsync.cli.demo.worker import Tally
 from memsync.testing import until
 from memsync.testing.temporary_folder import remove
+
+from ..process_helpers import start_helpers
 
 pytestmark = pytest.mark.process
 
@@ -101,9 +103,9 @@ def test_a_worker_that_ends_by_itself_ends_the_demo(monkeypatch: pytest.MonkeyPa
 def test_a_lost_or_repeated_write_is_noticed(
     counts: dict[str, int], counter: int, is_complete: bool
 ) -> None:
-    peers = [SimpleNamespace(pid=number) for number in range(2)]
+    peers: list[Any] = [SimpleNamespace(pid=number) for number in range(2)]
     tallies = [Tally(4, 3), Tally(5, 5)]
-    team = [SimpleNamespace(peer=peers[n], number=n, tally=tallies[n]) for n in range(2)]
+    team: list[Any] = [SimpleNamespace(peer=peers[n], number=n, tally=tallies[n]) for n in range(2)]
     assert _compare(team, peers[0], counts, counter) == is_complete
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from document_strategies import OPERANDS, patches, updates, values
 from hypothesis import strategies as st
 
 from memsync.document import (
@@ -21,6 +20,8 @@ from memsync.document import (
     matches,
 )
 from memsync.errors import ConditionError, UpdateError
+
+from .document_strategies import OPERANDS, patches, updates, values
 
 START = {
     "a": {"a": 1, "b": {"a": 1.0, "c": [1]}},
@@ -50,7 +51,10 @@ _UPDATES = [
     {"$currentDate": {"d": True}},
 ]
 _LISTS = [
-    *([{"op": "move", "from": f"/b/{i}", "path": f"/b/{j}"}] for i, j in ["0-", "10", "02"]),
+    *(
+        [{"op": "move", "from": f"/b/{i}", "path": f"/b/{j}"}]
+        for i, j in [("0", "-"), ("1", "0"), ("0", "2")]
+    ),
     [{"op": "move", "from": "/a/a", "path": "/d"}],
     [{"op": "copy", "from": "/a/b", "path": "/e"}],
     [{"op": "copy", "from": "/c", "path": "/d"}],

@@ -10,10 +10,11 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from document_strategies import copied, same, text
 
 from memsync.document import apply_patch, apply_update, compile_update, make_live, replay
 from memsync.errors import ConflictError, MemSyncError, UpdateError
+
+from .document_strategies import copied, same, text
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -45,7 +46,7 @@ def test_the_sample_is_there_and_covers_every_operator() -> None:
 @pytest.mark.parametrize("live", [False, True], ids=["plain", "live"])
 def test_an_update_does_what_the_server_does(case: dict[str, Any], live: bool) -> None:
     document = make_live(case["doc"], None) if live else copied(case["doc"])
-    arguments = {
+    arguments: dict[str, Any] = {
         "array_filters": case.get("array_filters"),
         "filter": case.get("query"),
         "now": NOW,

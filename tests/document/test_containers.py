@@ -9,7 +9,6 @@ import threading
 from typing import Any
 
 import pytest
-from document_strategies import text
 
 from memsync.document import (
     ReadOnlyDict,
@@ -19,6 +18,8 @@ from memsync.document import (
     replay,
     to_plain,
 )
+
+from .document_strategies import text
 
 STATE: dict[str, Any] = {"foo": 1, "items": 2, "a": {"b": [1, {"c": 2}], "n": None}, "l": [1, 2]}
 

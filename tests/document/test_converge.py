@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from document_strategies import documents, patches, text, updates, values
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,8 @@ from memsync.document.live.atomic import append_fields, assign_slice
 from memsync.document.live.converge import converge
 from memsync.document.live.copy_on_write import CopyOnWrite
 from memsync.errors import MemSyncError
+
+from .document_strategies import documents, patches, text, updates, values
 
 slow = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -169,7 +170,8 @@ def test_changes_under_way_are_shown_on_top_of_what_has_arrived(
 @slow
 @given(st.one_of(structured, documents), st.lists(changes, min_size=1, max_size=5))
 def test_one_live_object_follows_round_after_round(document: Any, rounds: Any) -> None:
-    live, before = make_live(document, None), []
+    live = make_live(document, None)
+    before: list[Any] = []
     for mine in rounds:
         middle, arrived = changed(document, mine[1:])
         target, after = changed(middle, mine[:2])

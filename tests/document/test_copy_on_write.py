@@ -6,13 +6,14 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from document_strategies import copied, documents, text, updates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memsync.document import apply_update, compile_update
 from memsync.document.live.copy_on_write import CopyOnWrite
 from memsync.errors import UpdateError
+
+from .document_strategies import copied, documents, text, updates
 
 
 def replace(path: str, value: Any) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def test_a_copy_is_what_the_updates_make_of_the_document(document: Any, changes:
 
 
 def test_until_the_first_change_a_copy_is_its_base() -> None:
-    base = {"a": {}}
+    base: dict[str, Any] = {"a": {}}
     copy = CopyOnWrite(base)
     copy.replay([])
     assert copy.root is base

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from document_strategies import NAMES, copied, documents, text, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memsync.document import Draft, apply_patch, compile_patch, make_live
 from memsync.document.live.draft import DraftDict, DraftList
 from memsync.errors import ConflictError, NotSerializableError
+
+from .document_strategies import NAMES, copied, documents, text, values
 
 
 def op(kind: str, path: str, **members: Any) -> dict[str, Any]:
@@ -140,7 +142,12 @@ def test_reads_like_a_plain_value() -> None:
     assert root["l"] != "x"
     assert root["l"][0:1] == [{"s": 0}]
     assert 5 in root["l"]
-    for wrong in (lambda: root["nope"], lambda: root.pop("nope"), lambda: root["cart"]["x"]):
+    wrong_reads: list[Callable[[], object]] = [
+        lambda: root["nope"],
+        lambda: root.pop("nope"),
+        lambda: root["cart"]["x"],
+    ]
+    for wrong in wrong_reads:
         with pytest.raises(KeyError):
             wrong()
     with pytest.raises(IndexError):
@@ -165,20 +172,21 @@ def test_what_is_set_is_a_copy() -> None:
 
 
 def test_values_are_checked_where_they_are_set() -> None:
-    root = Draft({"l": [1]}).root
-    for wrong in (
+    root: Any = Draft({"l": [1]}).root
+    wrong_writes: list[Callable[[], object]] = [
         lambda: root.__setitem__("a", {1}),
-        lambda: root.__setitem__(1, 1),  # type: ignore[call-overload]  # what is tested
+        lambda: root.__setitem__(1, 1),
         lambda: root["l"].append(b""),
         lambda: root["l"].insert(0, object()),
         lambda: root["l"].__setitem__(0, (1,)),
-    ):
+    ]
+    for wrong in wrong_writes:
         with pytest.raises(NotSerializableError):
             wrong()
     root["a"] = []
     root["a"].append({1})
     with pytest.raises(NotSerializableError):
-        Draft.patch(type("D", (), {"root": root})())  # type: ignore[arg-type]  # only root is used
+        Draft.patch(type("D", (), {"root": root})())
 
 
 def test_a_change_by_others_to_what_was_read_is_a_conflict() -> None:

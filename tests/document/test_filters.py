@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from document_strategies import text
 
 from memsync.document import apply_update, check_filter, make_live, matches
 from memsync.document.query.regex import MAX_PATTERN_LENGTH
 from memsync.errors import NotSerializableError, UpdateError
+
+from .document_strategies import text
 
 # document, filters that match it, filters that do not
 TABLE: list[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = [
@@ -248,7 +249,7 @@ def test_is_no_filter(filter: Any) -> None:
 
 def test_values_of_a_filter_are_checked_and_copied() -> None:
     with pytest.raises(NotSerializableError):
-        check_filter({"a": {1, 2}})  # type: ignore[dict-item]  # what is tested
+        check_filter({"a": {1, 2}})
     filter: dict[str, Any] = {"a": [1]}
     checked = check_filter(filter)
     filter["a"].append(2)
@@ -301,8 +302,8 @@ def test_a_pattern_that_python_would_warn_of_means_what_it_means_in_pcre() -> No
 
 
 def test_pull_and_array_filters_speak_the_same_language() -> None:
-    filter = {"n": {"$gt": 1}, "$or": [{"s": "x"}, {"s": {"$exists": False}}]}
-    items = [{"n": 1}, {"n": 2}, {"n": 3, "s": "x"}, {"n": 4, "s": "y"}]
+    filter: dict[str, Any] = {"n": {"$gt": 1}, "$or": [{"s": "x"}, {"s": {"$exists": False}}]}
+    items: list[Any] = [{"n": 1}, {"n": 2}, {"n": 3, "s": "x"}, {"n": 4, "s": "y"}]
     kept = [item for item in items if not matches(item, filter)]
     assert apply_update({"a": items}, {"$pull": {"a": filter}}) == {"a": kept}
     marked = apply_update(

@@ -12,10 +12,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from document_strategies import copied, same
 
 from memsync.document import apply_update
 from memsync.errors import UpdateError
+
+from .document_strategies import copied, same
 
 mongomock = pytest.importorskip("mongomock", reason="mongomock is not installed")
 
@@ -84,7 +85,7 @@ class Cases:
             return pick([self.value(1), {"$gte": 1}, {"x": 1}, {"$in": [1, "s"]}])
         if name == "$pullAll":
             return self.several(1, 2)
-        fixed = {
+        fixed: dict[str, list[Any]] = {
             "$inc": [1, 2, -1, 1.5],
             "$unset": [""],
             "$rename": ["d", "e", "d.z", "b"],

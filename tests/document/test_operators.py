@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from document_strategies import copied, text
 
 from memsync.document import apply_update, check_update, compile_update, make_live
 from memsync.document.update import plan
 from memsync.errors import NotSerializableError, UpdateError, UsageError
+
+from .document_strategies import copied, text
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678999, tzinfo=UTC)
 DATE = "2026-01-02T03:04:05.678Z"

@@ -6,7 +6,6 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from document_strategies import copied, text
 
 from memsync.document import (
     ReadOnlyDict,
@@ -20,6 +19,8 @@ from memsync.document import (
 )
 from memsync.document.patch import dry_run
 from memsync.errors import ConflictError, NotSerializableError, UpdateError
+
+from .document_strategies import copied, text
 
 
 def op(kind: str, path: str, **members: Any) -> dict[str, Any]:
@@ -235,7 +236,7 @@ class TestReplay:
         assert type(root.d.v) is ReadOnlyDict
         assert type(root.l[1]) is ReadOnlyList
         assert root.d.v.x[0]._guard is guard
-        value["x"][0]["y"] = 2  # type: ignore[index]  # a dict
+        value["x"][0]["y"] = 2
         assert root.d.v.x[0].y == root.l[1][0].y == 1
 
     def test_the_whole_document(self) -> None:

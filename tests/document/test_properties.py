@@ -13,17 +13,6 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from document_strategies import (
-    NAMES,
-    OPERANDS,
-    arbitrary,
-    documents,
-    operations,
-    patches,
-    text,
-    updates,
-    values,
-)
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +33,18 @@ from memsync.document import (
 )
 from memsync.document.order import identical
 from memsync.errors import ConflictError, MemSyncError, UpdateError
+
+from .document_strategies import (
+    NAMES,
+    OPERANDS,
+    arbitrary,
+    documents,
+    operations,
+    patches,
+    text,
+    updates,
+    values,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FILTERS = [{"i": {"$gte": 1}}]

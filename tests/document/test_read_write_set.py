@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 from memsync.document import (
     ReadWriteSet,
@@ -26,6 +25,8 @@ from memsync.document import (
     to_plain,
 )
 from memsync.errors import MemSyncError
+
+from .overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -61,7 +62,7 @@ def set_of(document: Any, call: Call) -> ReadWriteSet:
 
 def lists(*operations: str) -> Call:
     """An RFC 6902 list, each operation as "op /path" or "op /from /path"; what is added is 5."""
-    body = []
+    body: list[dict[str, Any]] = []
     for operation in operations:
         op, *paths = operation.split(" ")
         body.append({"op": op, "path": paths[-1]})

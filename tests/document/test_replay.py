@@ -9,13 +9,14 @@ import json
 from typing import Any
 
 import pytest
-from document_strategies import documents
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.document import replay, to_plain
 from memsync.document.live import replay as module
 from memsync.errors import MemSyncError
+
+from .document_strategies import documents
 
 
 def places(value: Any, path: str = "") -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from document_strategies import copied, text
 
 from memsync.document import (
     apply_patch,
@@ -18,6 +17,8 @@ from memsync.document import (
 from memsync.document.order import compare, equal, equality_key
 from memsync.document.update.plan import plan_for
 from memsync.errors import NotSerializableError, UpdateError
+
+from .document_strategies import copied, text
 
 INNER = {"a": [{"x": 5}, {"x": 1}, 2]}
 MIXED = {"a": [{"a": [5, 1]}, {"a": [3, 9]}]}

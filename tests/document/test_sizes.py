@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from document_strategies import text, values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +20,11 @@ from memsync.document import (
     invert,
     make_live,
 )
+from memsync.document.order import identical
 from memsync.document.patch import array_diff
 from memsync.document.patch.array_diff import array_operations
+
+from .document_strategies import text, values
 
 BIG = "x" * 100_000
 OTHER = {"big": "y" * 100_000}
@@ -117,6 +119,6 @@ def test_the_work_is_bounded_and_shuffled_arrays_come_out_right() -> None:
 def test_keeping_elements_in_place_leads_to_the_same(old: list[Any], data: Any) -> None:
     added = data.draw(st.lists(values, max_size=3))
     new = data.draw(st.permutations(old + added))[: data.draw(st.integers(0, 11))]
-    kept = array_diff._keep_heaviest("/a", old, new, 0, array_diff.identical, array_diff._itself)
+    kept = array_diff._keep_heaviest("/a", old, new, 0, identical, array_diff._itself)
     for operations in (kept, array_operations("/a", old, new)):
         assert text(jsonpatch.apply_patch({"a": old}, operations)) == text({"a": new})

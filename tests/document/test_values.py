@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from document_strategies import text, values
 from hypothesis import given, settings
 
 from memsync.document import make_live, normalize
+from memsync.document.failures import ForeignValueError
 from memsync.document.order import compare, equal, identical, json_equal, type_name
 from memsync.document.paths import parse_pointer, pointer_of
 from memsync.errors import NotSerializableError, UpdateError
+
+from .document_strategies import text, values
 
 
 class Number(enum.IntEnum):
@@ -108,7 +110,7 @@ def test_a_value_that_changes_while_it_is_read_is_refused(monkeypatch: Any) -> N
     from memsync.document import values as module
 
     def refuse(value: Any, depth: int) -> Any:
-        raise module.ForeignValueError
+        raise ForeignValueError
 
     # What another thread would do between the two walks.
     monkeypatch.setattr(module, "_copy", refuse)
@@ -159,7 +161,8 @@ def test_sameness() -> None:
 
 
 def test_names_of_types() -> None:
-    found = [type_name(value) for value in (None, True, 1, 2**31, 1.0, "", {}, [])]
+    values: list[Any] = [None, True, 1, 2**31, 1.0, "", {}, []]
+    found = [type_name(value) for value in values]
     assert found == ["null", "bool", "int", "long", "double", "string", "object", "array"]
 
 

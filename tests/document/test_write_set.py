@@ -7,7 +7,6 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from document_strategies import copied, documents, patches, text, updates, values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,8 @@ from memsync.document.patch.rfc6902 import check_patch
 from memsync.document.paths import parse_pointer
 from memsync.document.update.compile import check_update, compile_update
 from memsync.errors import MemSyncError
+
+from .document_strategies import copied, documents, patches, text, updates, values
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -181,7 +182,23 @@ def test_a_push_and_a_bit_of_the_same_shape_are_what_they_say() -> None:
     assert names({"$bit": {"a": {"xor": 1}}}) == [("/a", "$bit xor")]
 
 
-DIFFERENT = [None, True, 1, 1.0, 0, 0.0, -0.0, False, "", "1", [], {}, [1], [1.0], [True]]
+DIFFERENT: list[Any] = [
+    None,
+    True,
+    1,
+    1.0,
+    0,
+    0.0,
+    -0.0,
+    False,
+    "",
+    "1",
+    [],
+    {},
+    [1],
+    [1.0],
+    [True],
+]
 DIFFERENT += [{"a": 1, "b": 2}, {"b": 2, "a": 1}, [[1], 2], [[1, 2]], 2**63 - 1, -(2**63), 2.0**63]
 DIFFERENT += ["x" * n for n in (12, 13, 14, 15, 16, 17, 1000)]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lasting import start_helpers
+
+from ..process_helpers import start_helpers
 
 WAYS = ("auto", "poll", "none")
 

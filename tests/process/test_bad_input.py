@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -101,7 +103,7 @@ def test_an_unmet_where_tells_version_and_value(cluster: Cluster) -> None:
 
 
 def test_one_of_many_that_claim_the_same_gets_it(cluster: Cluster) -> None:
-    def claim(mem, who):
+    def claim(mem: MemSync[Any], who: str) -> int:
         won = 0
         for i in range(40):
             try:
@@ -129,7 +131,7 @@ def test_an_update_without_effect_makes_no_version(cluster: Cluster) -> None:
 
 
 def test_g5_no_reader_ever_sees_half_of_an_update(cluster: Cluster) -> None:
-    def watch(mem):
+    def watch(mem: MemSync[Any]) -> Any:
         seen = 0
         while True:
             copy = mem.snapshot()
@@ -139,7 +141,7 @@ def test_g5_no_reader_ever_sees_half_of_an_update(cluster: Cluster) -> None:
                 return seen
             seen += 1
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> None:
         for _ in range(50):
             mem.patch({"$inc": {"a": 1, "b": 1, "o.c": 1}})
             with pytest.raises(UpdateError):
@@ -159,7 +161,7 @@ def test_g5_no_reader_ever_sees_half_of_an_update(cluster: Cluster) -> None:
     ("name", "part"),
     [("a/b", "'/'"), ("x" * 301, "301"), ("", "0 characters"), ("a b", "' '"), (5, "int")],
 )
-def test_a_name_that_cannot_be_used_is_refused_at_once(name, part: str) -> None:
+def test_a_name_that_cannot_be_used_is_refused_at_once(name: Any, part: str) -> None:
     with pytest.raises(UsageError, match="A-Z a-z 0-9") as caught:
         MemSync(name)
     assert part in str(caught.value)
@@ -181,7 +183,7 @@ def test_a_name_that_cannot_be_used_is_refused_at_once(name, part: str) -> None:
         lambda mem: mem.ping(),
     ],
 )
-def test_a_call_before_start_names_start_and_with(call) -> None:
+def test_a_call_before_start_names_start_and_with(call: Callable[[MemSync[Any]], object]) -> None:
     with pytest.raises(NotStartedError, match=r"start\(\).*with") as caught:
         call(MemSync("obj"))
     assert caught.value.code is MemErrors.ERR_NOT_STARTED
@@ -189,13 +191,13 @@ def test_a_call_before_start_names_start_and_with(call) -> None:
 
 
 def test_status_and_stop_work_before_start() -> None:
-    mem = MemSync("obj")
+    mem = MemSync[Any]("obj")
     assert mem.get_status()["status"] == "stopped"
     mem.stop()
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), 3601, True, "5"])
-def test_a_timeout_that_is_none_is_refused(cluster: Cluster, timeout) -> None:
+def test_a_timeout_that_is_none_is_refused(cluster: Cluster, timeout: object) -> None:
     with pytest.raises(UsageError, match="timeout"):
         cluster.peer().patch({"$set": {"a": 1}}, timeout=timeout)
 
@@ -230,17 +232,18 @@ def test_a_small_update_whose_patch_is_too_large_is_refused_by_the_host(cluster:
     assert client.version == version + 2
 
 
-def raise_in_child(peer: Peer, update: object) -> bytes:
+def raise_in_child(peer: Peer, update: Any) -> bytes:
     """The pickle of what a patch raises in that process."""
 
-    def catch(mem):
+    def catch(mem: MemSync[Any]) -> bytes:
         try:
             mem.patch(update)
         except Exception as error:
             return pickle.dumps(error)
         raise AssertionError("nothing was raised")
 
-    return peer.run(catch)
+    pickled: bytes = peer.run(catch)
+    return pickled
 
 
 def test_errors_travel_between_processes_with_all_they_say(cluster: Cluster) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,14 +16,17 @@ pytestmark = pytest.mark.process
 DATA = {"cart": {"n": 1, "items": ["a"]}, "other": 0}
 
 
+Pair = tuple[MemSync[Any], MemSync[Any]]
+
+
 @pytest.fixture
-def pair():
+def pair() -> Iterator[Pair]:
     """A host and a client in this process."""
-    with MemSync("edits", DATA) as host, MemSync("edits") as client:
+    with MemSync[Any]("edits", DATA) as host, MemSync[Any]("edits") as client:
         yield host, client
 
 
-def test_what_the_draft_changed_is_in_the_object_on_all_peers(pair) -> None:
+def test_what_the_draft_changed_is_in_the_object_on_all_peers(pair: Pair) -> None:
     for mem in pair:
         until(lambda: pair[0].version == pair[1].version, 5)
         before = mem.version
@@ -34,9 +39,7 @@ def test_what_the_draft_changed_is_in_the_object_on_all_peers(pair) -> None:
 
 
 @pytest.mark.parametrize("role", ["host", "client"])
-def test_a_value_that_was_read_and_changed_meanwhile_is_a_conflict_and_nothing_is_sent(
-    pair, role: str
-) -> None:
+def test_a_draft_that_read_a_changed_value_raises_a_conflict(pair: Pair, role: str) -> None:
     mem, other = pair if role == "host" else pair[::-1]
     block = mem.edit()
     draft = block.__enter__()
@@ -50,7 +53,7 @@ def test_a_value_that_was_read_and_changed_meanwhile_is_a_conflict_and_nothing_i
     assert mem.snapshot() == {"cart": {"n": 2, "items": ["a"]}, "other": 0}
 
 
-def test_what_the_draft_did_not_touch_may_change_meanwhile(pair) -> None:
+def test_what_the_draft_did_not_touch_may_change_meanwhile(pair: Pair) -> None:
     host, client = pair
     with client.edit() as draft:
         draft["other"] = 5
@@ -58,7 +61,7 @@ def test_what_the_draft_did_not_touch_may_change_meanwhile(pair) -> None:
     assert client.snapshot() == {"cart": {"n": 1, "items": ["a", "z"]}, "other": 5}
 
 
-def test_a_draft_in_which_nothing_changed_and_one_that_raised_send_nothing(pair) -> None:
+def test_a_draft_in_which_nothing_changed_and_one_that_raised_send_nothing(pair: Pair) -> None:
     version = pair[1].version
     with pair[1].edit() as draft:
         assert draft["cart"]["n"] == 1
@@ -69,7 +72,7 @@ def test_a_draft_in_which_nothing_changed_and_one_that_raised_send_nothing(pair)
     assert (pair[1].version, pair[1].snapshot()) == (version, DATA)
 
 
-def test_a_draft_inside_a_draft_is_refused_and_the_outer_one_goes_on(pair) -> None:
+def test_a_draft_inside_a_draft_is_refused_and_the_outer_one_goes_on(pair: Pair) -> None:
     mem = pair[1]
     with mem.edit() as outer:
         outer["other"] = 1
@@ -83,7 +86,7 @@ def test_a_draft_inside_a_draft_is_refused_and_the_outer_one_goes_on(pair) -> No
     assert mem.snapshot("other") == 2
 
 
-def test_drafts_in_different_threads_do_not_know_each_other(pair) -> None:
+def test_drafts_in_different_threads_do_not_know_each_other(pair: Pair) -> None:
     mem = pair[1]
     with mem.edit() as draft:
         draft["other"] = 1
@@ -93,15 +96,15 @@ def test_drafts_in_different_threads_do_not_know_each_other(pair) -> None:
     assert mem.snapshot() == {"cart": {"n": 1, "items": ["a", "x"]}, "other": 1}
 
 
-def _append(draft):
+def _append(draft: Any) -> None:
     draft["cart"]["items"].append("x")
 
 
-def test_transact_gives_its_result_and_repeats_until_it_goes_through(pair) -> None:
+def test_transact_gives_its_result_and_repeats_until_it_goes_through(pair: Pair) -> None:
     host, client = pair
     calls = []
 
-    def claim(draft):
+    def claim(draft: Any) -> str:
         calls.append(draft["cart"]["n"])
         if len(calls) == 1:
             host.patch({"$inc": {"cart.n": 1}})
@@ -112,12 +115,14 @@ def test_transact_gives_its_result_and_repeats_until_it_goes_through(pair) -> No
     assert (calls, client.snapshot("other")) == ([1, 2], 2)
 
 
-def test_transact_that_never_goes_through_ends_with_the_conflict(pair, monkeypatch) -> None:
+def test_transact_that_never_goes_through_ends_with_the_conflict(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However slow this machine is: else the last try might end without an answer."""
     monkeypatch.setattr(handle, "_LAST_TRY", 60.0)
     host, client = pair
 
-    def hopeless(draft):
+    def hopeless(draft: Any) -> None:
         draft["other"] = draft["cart"]["n"]
         host.patch({"$inc": {"cart.n": 1}})
 
@@ -134,16 +139,16 @@ def test_processes_that_claim_jobs_by_transact_get_each_job_once(cluster: Cluste
     assert sorted(cluster.settled()["taken"]) == list(range(200))
 
 
-def _claim_all(mem: MemSync) -> list[int]:
+def _claim_all(mem: MemSync[Any]) -> list[int]:
     jobs = []
     while (job := mem.transact(_claim)) is not None:
         jobs.append(job)
     return jobs
 
 
-def _claim(draft):
+def _claim(draft: Any) -> int | None:
     if not draft["free"]:
         return None
-    job = draft["free"].pop(0)
+    job: int = draft["free"].pop(0)
     draft["taken"].append(job)
     return job

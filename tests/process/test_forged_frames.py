@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from forger import Forger, framed, hello, proposal
 
+from memsync import MemSync
 from memsync.errors import ProtocolError, from_wire
 from memsync.manager.transport.messages import PROTOCOL, Fetch, Refused, Resend, Source, Welcome
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.testing import NAME, Cluster, until
 
+from ..process_helpers import driver_of, host_of
+from .raw_client import RawClient, framed, hello, proposal
+
 pytestmark = pytest.mark.process
 
-DEEP = [1]
+DEEP: list[Any] = [1]
 for _ in range(150):
     DEEP = [DEEP]
 
@@ -36,7 +40,7 @@ def group(cluster: Cluster, folder: Path) -> Iterator[Cluster]:
     client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
     assert cluster.settled()["n"] == 2
     # A forger has no peer file; with a free one it is dead for certain, and not just missing.
-    for peer in host.run(lambda mem: list(mem._engine.participant.state.members)):
+    for peer in host.run(lambda mem: list(driver_of(mem).participant.state.members)):
         (folder / f"{NAME}.d" / f"peer-{peer}.json").touch()
     # One look of the housekeeper, who judges the peers that are there and those that have gone.
     until(lambda: host.status()["peers"] == 1, 5, "the forger stayed a member")
@@ -47,7 +51,7 @@ def group(cluster: Cluster, folder: Path) -> Iterator[Cluster]:
 
 
 def test_a_decent_peer_by_hand_is_served(group: Cluster) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         answer = peer.propose(proposal())
         assert isinstance(answer, Entry)
         assert answer.body == [{"op": "add", "path": "/forged", "value": 1}]
@@ -56,7 +60,7 @@ def test_a_decent_peer_by_hand_is_served(group: Cluster) -> None:
 
 
 def test_a_peer_of_another_protocol_is_told_both_numbers(group: Cluster) -> None:
-    with Forger(hello(protocol=PROTOCOL + 1)) as peer:
+    with RawClient(hello(protocol=PROTOCOL + 1)) as peer:
         (refusal,) = list(peer.messages())
         assert isinstance(refusal, Refused)
         error = from_wire(refusal.error)
@@ -67,7 +71,7 @@ def test_a_peer_of_another_protocol_is_told_both_numbers(group: Cluster) -> None
 
 
 def test_a_peer_that_wants_another_object_is_refused(group: Cluster) -> None:
-    with Forger(hello(name="other")) as peer:
+    with RawClient(hello(name="other")) as peer:
         (refusal,) = list(peer.messages())
         assert NAME in str(from_wire(refusal.error))
         assert "other" in str(from_wire(refusal.error))
@@ -88,7 +92,7 @@ def test_a_peer_that_wants_another_object_is_refused(group: Cluster) -> None:
     ids=range(8),
 )
 def test_a_greeting_that_is_none_ends_the_connection(group: Cluster, greeting: bytes) -> None:
-    with Forger(greeting) as peer:
+    with RawClient(greeting) as peer:
         assert peer.is_cut_off()
 
 
@@ -103,8 +107,8 @@ def test_a_greeting_that_is_none_ends_the_connection(group: Cluster, greeting: b
         {"epoch": 2**63 - 1, "version": 2**63 - 1},
         {"epoch": -5, "version": -5},
         {"epoch": 1, "version": 2**64 - 1},
-        {"lowest": 2**64 - 1},
-        {"lowest": -(2**63)},
+        {"first_open": 2**64 - 1},
+        {"first_open": -(2**63)},
         {"pid": -1},
         {"roles": ["writer"] * 1000},
         {"roles": ["king"]},
@@ -112,14 +116,14 @@ def test_a_greeting_that_is_none_ends_the_connection(group: Cluster, greeting: b
         {"max_writers": 2**63},
     ],
 )
-def test_an_odd_greeting_does_no_harm(group: Cluster, changes: dict) -> None:
-    with Forger(hello(**changes)) as peer:
+def test_an_odd_greeting_does_no_harm(group: Cluster, changes: dict[str, Any]) -> None:
+    with RawClient(hello(**changes)) as peer:
         next(iter(peer.messages()), None)
 
 
 def test_a_peer_that_calls_itself_the_host_does_no_harm(group: Cluster) -> None:
     host = group.host()
-    with Forger(hello(host.run(lambda mem: mem.id))) as peer:
+    with RawClient(hello(host.run(lambda mem: mem.id))) as peer:
         first = next(iter(peer.messages()), None)
         if isinstance(first, Welcome):
             peer.propose(proposal(first.last + 1))
@@ -128,12 +132,12 @@ def test_a_peer_that_calls_itself_the_host_does_no_harm(group: Cluster) -> None:
 
 def test_a_peer_that_calls_itself_another_client_does_no_lasting_harm(group: Cluster) -> None:
     client = group.clients()[0]
-    with Forger(hello(client.run(lambda mem: mem.id))) as peer:
+    with RawClient(hello(client.run(lambda mem: mem.id))) as peer:
         assert isinstance(next(iter(peer.messages())), Welcome)
 
 
 def test_a_gap_in_the_numbers_is_asked_to_be_filled(group: Cluster) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         for far in (2, 5, 2**63 - 1, 2**64 - 1):
             answer = peer.propose(proposal(far, timestamp=1))
             assert answer == Resend(1)
@@ -146,7 +150,7 @@ def test_a_gap_in_the_numbers_is_asked_to_be_filled(group: Cluster) -> None:
 def test_a_number_before_the_first_is_answered_and_applies_nothing(
     group: Cluster, number: int
 ) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         assert isinstance(peer.propose(proposal(number)), Decision)
     assert group.host().snapshot("forged") is None
 
@@ -193,10 +197,10 @@ ODD_PROPOSALS = [
 
 @pytest.mark.parametrize("changes", ODD_PROPOSALS, ids=lambda c: repr(c)[:60])
 def test_an_odd_proposal_is_refused_with_an_error_and_changes_nothing(
-    group: Cluster, changes: dict
+    group: Cluster, changes: dict[str, Any]
 ) -> None:
     before = group.settled()
-    with Forger() as peer:
+    with RawClient() as peer:
         decision = peer.propose(proposal(**changes))
         assert isinstance(decision, Decision), decision
         without_effect = changes.get("body") == []  # a patch of no operations is no error
@@ -209,7 +213,7 @@ def test_an_odd_proposal_is_refused_with_an_error_and_changes_nothing(
 
 @pytest.mark.parametrize("timestamp", [2**64 - 1, 2**63 - 1, 2**62, 0, -1, -(2**63)])
 def test_an_odd_clock_harms_nobody(group: Cluster, timestamp: int) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         assert isinstance(peer.propose(proposal(timestamp=timestamp)), Entry)
     group.peers[1].patch({"$inc": {"seen": 1}})
     group.peers[0].patch({"$currentDate": {"now": True}})
@@ -218,11 +222,11 @@ def test_an_odd_clock_harms_nobody(group: Cluster, timestamp: int) -> None:
     assert 2023 <= year < 2100
 
 
-@pytest.mark.parametrize("settled", [2**64 - 1, -(2**63)])
-def test_an_odd_claim_of_what_was_read_harms_nobody(group: Cluster, settled: int) -> None:
-    with Forger() as peer:
+@pytest.mark.parametrize("acked_below", [2**64 - 1, -(2**63)])
+def test_an_odd_claim_of_what_was_read_harms_nobody(group: Cluster, acked_below: int) -> None:
+    with RawClient() as peer:
         for number in (1, 2, 3):
-            assert isinstance(peer.propose(proposal(number, settled=settled)), Entry)
+            assert isinstance(peer.propose(proposal(number, acked_below=acked_below)), Entry)
     assert group.settled()["forged"] == 3
 
 
@@ -250,14 +254,14 @@ BAD_FRAMES = {
 def test_a_message_that_is_none_or_not_a_clients_ends_the_connection(
     group: Cluster, kind: str
 ) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         assert isinstance(peer.propose(proposal()), Entry)
         peer.send(BAD_FRAMES[kind])
         assert peer.is_cut_off()
 
 
 def test_frames_in_pieces_and_many_in_one_piece_are_the_same(group: Cluster) -> None:
-    with Forger() as peer:
+    with RawClient() as peer:
         numbers = count(1)
         whole = b"".join(frame(proposal(next(numbers))) for _ in range(50))
         for position in range(0, len(whole), 7):
@@ -277,16 +281,14 @@ def test_g14_a_peer_that_falls_behind_again_and_again_gets_each_level_whole(
     client.result(reasons)
     client.run(lambda mem: mem.on("disconnected", mem.reasons.append) and None)
 
-    def flood(mem):
+    def flood(mem: MemSync[Any]) -> None:
         for i in range(100):
             mem.patch({"$set": {"pad": "x" * 50_000 + str(i)}, "$inc": {"n": 1}}, timeout=20)
 
     for _ in range(4):
         client.pause()
         ticket = host.begin(flood)
-        until(
-            lambda: host.run(lambda mem: any(a.is_slow for a in mem._engine.role.clients.values()))
-        )
+        until(lambda: host.run(lambda mem: any(a.is_slow for a in host_of(mem).clients.values())))
         client.resume()
         host.result(ticket, 60)
     assert cluster.settled()["n"] == 400
@@ -298,7 +300,7 @@ def test_g14_a_frozen_reader_does_not_stop_the_writes_of_the_host(cluster: Clust
     reader = cluster.peer(options={"peer": {"roles": []}})
     reader.pause()
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> None:
         for i in range(400):
             mem.patch({"$inc": {"n": 1}, "$set": {"pad": "x" * 1000 + str(i)}}, timeout=15)
 
@@ -307,7 +309,7 @@ def test_g14_a_frozen_reader_does_not_stop_the_writes_of_the_host(cluster: Clust
     assert cluster.settled()["n"] == 400
 
 
-def test_g14_a_peer_that_reads_nothing_holds_nobody_up_and_later_gets_the_newest_state(
+def test_g14_a_peer_that_reads_nothing_blocks_nobody_and_catches_up_later(
     cluster: Cluster,
 ) -> None:
     """What it does not read piles up until the limit; from then on the host keeps nothing for it.
@@ -317,9 +319,9 @@ def test_g14_a_peer_that_reads_nothing_holds_nobody_up_and_later_gets_the_newest
     options = {"network": {"maxQueue": 1 << 20}}
     host, client = cluster.start(2, {"n": 0}, options)
     text = "x" * 200_000
-    with Forger(hello(roles=[])) as stuck:
+    with RawClient(hello(roles=[])) as stuck:
 
-        def write(mem):
+        def write(mem: MemSync[Any]) -> None:
             for i in range(200):
                 mem.patch({"$set": {"big": text + str(i)}}, timeout=5)
 

@@ -12,6 +12,8 @@ import pytest
 from memsync import MemSync
 from memsync.testing import NAME, Cluster, until
 
+from ..process_helpers import read_line, write_line
+
 pytestmark = pytest.mark.process
 
 PROGRAM = """
@@ -45,8 +47,7 @@ ENDS = {
 def finish(program: subprocess.Popen[str]) -> float:
     """Let the program go on to its end; returns how long that took, in seconds."""
     begin = time.monotonic()
-    program.stdin.write("\n")
-    program.stdin.flush()
+    write_line(program, "")
     program.wait(10)
     return time.monotonic() - begin
 
@@ -57,7 +58,7 @@ def test_a_host_that_ends_without_stop_hands_over_and_loses_nothing(
 ) -> None:
     line, code = ENDS[end]
     program = cluster.script(PROGRAM % line)
-    assert program.stdout.readline() == "host\n"
+    assert read_line(program) == "host\n"
     client = cluster.peer({"n": -1}, {"network": {"poll": 10}})
     assert finish(program) < 2.5
     assert program.returncode == code
@@ -66,7 +67,7 @@ def test_a_host_that_ends_without_stop_hands_over_and_loses_nothing(
     assert client.status()["status"] == "host"
     until(lambda: client.status()["peers"] == 0, 2)
     if end != "exception":
-        assert "Exception" not in program.stderr.read()
+        assert "Exception" not in program.communicate()[1]
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -76,7 +77,7 @@ def test_a_client_that_ends_without_stop_leaves_the_group_at_once(
     line, code = ENDS[end]
     host = cluster.peer({"n": 0}, {"network": {"poll": 10}})
     program = cluster.script(PROGRAM % line)
-    assert program.stdout.readline() == "client\n"
+    assert read_line(program) == "client\n"
     assert host.status()["peers"] == 1
     assert finish(program) < 2.5
     assert program.returncode == code
@@ -87,7 +88,7 @@ def test_a_client_that_ends_without_stop_leaves_the_group_at_once(
 def test_a_frozen_host_does_not_keep_a_program_from_ending(cluster: Cluster) -> None:
     host = cluster.peer({"n": 0})
     program = cluster.script(PROGRAM % "return")
-    assert program.stdout.readline() == "client\n"
+    assert read_line(program) == "client\n"
     host.pause()
     try:
         assert finish(program) < 3.5
@@ -122,7 +123,7 @@ def test_after_ctrl_c_in_the_middle_of_a_patch_the_next_one_works(
     if role == "client":
         cluster.peer({"n": 0})
     program = cluster.script(INTERRUPTED)
-    assert program.stdout.readline() == f"{role}\n"
+    assert read_line(program) == f"{role}\n"
     other = cluster.peers[0] if role == "client" else cluster.peer()
     until(lambda: (other.snapshot("n") or 0) > 50 * (attempt + 1))
     program.send_signal(signal.SIGINT)
@@ -150,17 +151,15 @@ def test_ctrl_c_while_waiting_for_a_frozen_host_leaves_a_usable_peer(cluster: Cl
             mem.patch({"$inc": {"n": 10}})
             print(mem.snapshot("n"), flush=True)
     """)
-    assert program.stdout.readline() == "ready\n"
+    assert read_line(program) == "ready\n"
     host.pause()
     try:
-        program.stdin.write("\n")
-        program.stdin.flush()
-        assert program.stdout.readline() == "interrupted\n"
+        write_line(program, "")
+        assert read_line(program) == "interrupted\n"
     finally:
         host.resume()
-    program.stdin.write("\n")
-    program.stdin.flush()
-    assert program.stdout.readline() == "11\n"
+    write_line(program, "")
+    assert read_line(program) == "11\n"
     assert program.wait(5) == 0
 
 

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from memsync.manager.folder.folder import ObjectFolder
 from memsync.manager.timing import TIMING
 from memsync.manager.transport import server
 from memsync.testing import NAME, Cluster, until
+
+from ..process_helpers import host_of
 
 pytestmark = pytest.mark.process
 
@@ -44,7 +47,7 @@ def test_each_change_of_state_has_one_line_and_a_write_has_none(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "memsync")
-    with MemSync(NAME, {"n": 0}) as mem:
+    with MemSync[Any](NAME, {"n": 0}) as mem:
         client = cluster.peer()
         peer, other = mem.id, client.run(lambda mem: mem.id)
         before = lines(caplog)
@@ -68,7 +71,7 @@ def test_a_client_says_whom_it_follows_and_why_no_more(
     caplog.set_level(logging.INFO, "memsync")
     host = cluster.peer({"n": 0})
     of_host = host.run(lambda mem: mem.id)
-    with MemSync(NAME) as mem:
+    with MemSync[Any](NAME) as mem:
         assert only(lines(caplog), "client").endswith(f"host={of_host} host_pid={host.pid}")
         host.kill()
         # The status is the new one an instant before the line is written.
@@ -87,7 +90,7 @@ def test_whoever_runs_without_a_host_says_so_once(
         raise RendezvousError("the folder is unwell")
 
     host = cluster.peer({"n": 0})
-    with MemSync(NAME, options={"clientOnly": True, "network": {"poll": 0.05}}) as mem:
+    with MemSync[Any](NAME, options={"clientOnly": True, "network": {"poll": 0.05}}) as mem:
         host.kill()
         until(lambda: mem.get_status()["status"] == "starting")
         with monkeypatch.context() as patch:
@@ -106,7 +109,7 @@ def all_handlers() -> list[logging.Handler]:
 def test_the_option_turns_the_trace_on_and_no_handler(caplog: pytest.LogCaptureFixture) -> None:
     caplog.handler.setLevel(logging.NOTSET)  # as it is where nobody says anything
     handlers = all_handlers()
-    with MemSync(NAME, {"n": 0}, {"logEvents": True}) as mem:
+    with MemSync[Any](NAME, {"n": 0}, {"logEvents": True}) as mem:
         version = mem.patch({"$set": {"secret": "hunter2"}})
         with pytest.raises(ConditionError):
             mem.patch({"$inc": {"n": 1}}, where={"n": 5})
@@ -126,7 +129,7 @@ def test_a_client_traces_what_it_applies(
     caplog.handler.setLevel(logging.NOTSET)
     host = cluster.peer({"n": 0})
     writer = host.run(lambda mem: mem.id)
-    with MemSync(NAME, options={"logEvents": True}) as mem:
+    with MemSync[Any](NAME, options={"logEvents": True}) as mem:
         host.patch({"$inc": {"n": 1}})
         mem.wait_for({"n": 1}, timeout=10)
     traced = [record.getMessage() for record in caplog.records if record.name == TRACE]
@@ -137,7 +140,7 @@ def test_a_client_traces_what_it_applies(
 
 def test_a_level_that_the_program_has_set_stays() -> None:
     logging.getLogger(TRACE).setLevel(logging.ERROR)
-    with MemSync(NAME, {"n": 0}, {"logEvents": True}) as mem:
+    with MemSync[Any](NAME, {"n": 0}, {"logEvents": True}) as mem:
         mem.patch({"$inc": {"n": 1}})
     assert logging.getLogger(TRACE).level == logging.ERROR
 
@@ -151,18 +154,21 @@ def test_a_flood_of_strangers_has_a_line_a_second_and_a_count(
     def told() -> list[str]:
         return [line for line in lines(caplog, logging.DEBUG) if "connection was refused" in line]
 
-    with MemSync(NAME, {}) as mem:
+    with MemSync[Any](NAME, {}) as mem:
         address = mem.get_status()["host"]["address"]
 
         def knock() -> None:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(address)
 
+        def wait_for_lines(number: int) -> None:
+            until(lambda: len(told()) == number)
+
         for number in range(1, 21):
             knock()
-            until(lambda number=number: len(told()) == number)
+            wait_for_lines(number)
         assert len([line for line in lines(caplog) if "connection was refused" in line]) == 1
-        mem._engine.role.claim.server._refusals._next_line = 0.0
+        host_of(mem).claim.server._refusals._next_line = 0.0
         knock()
         until(lambda: len(told()) == 21)
         assert told()[-1].endswith(", and 19 more since the last such line")

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from multiprocessing.managers import BaseManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +16,8 @@ from memsync import MemSync, OptionsError, RendezvousError, TooLargeError, Updat
 from memsync.manager import MemSyncManager
 from memsync.manager.folder import watcher
 from memsync.testing import Cluster, until
+
+from ..process_helpers import PlainManager
 
 pytestmark = pytest.mark.process
 
@@ -29,9 +31,9 @@ def object_folder(name: str = "obj") -> Path:
 @pytest.mark.parametrize("wrong", [5, "x", {"x": 1}])
 @pytest.mark.parametrize("role", ["host", "client"])
 def test_array_filters_of_a_wrong_type_are_refused_where_they_are_given(
-    role: str, wrong: object
+    role: str, wrong: Any
 ) -> None:
-    with MemSync("obj", {"n": 1}) as host, MemSync("obj") as client:
+    with MemSync[Any]("obj", {"n": 1}) as host, MemSync[Any]("obj") as client:
         mem = host if role == "host" else client
         with pytest.raises(UpdateError, match="array_filters must be a list of filters, not"):
             mem.patch({"$set": {"n": 2}}, array_filters=wrong, timeout=2)
@@ -39,11 +41,11 @@ def test_array_filters_of_a_wrong_type_are_refused_where_they_are_given(
 
 
 def test_the_frame_limit_is_the_groups_who_states_another_is_refused_by_name() -> None:
-    with MemSync("obj", {"n": 1}, {"network": {"maxFrame": 65536}}) as host:
-        stranger = MemSync("obj", options={"network": {"maxFrame": 1048576}})
+    with MemSync[Any]("obj", {"n": 1}, {"network": {"maxFrame": 65536}}) as host:
+        stranger = MemSync[Any]("obj", options={"network": {"maxFrame": 1048576}})
         with pytest.raises(OptionsError, match=r"network.maxFrame is 65536 .* not 1048576"):
             stranger.start()
-        with MemSync("obj") as client:  # states none, so it takes the group's
+        with MemSync[Any]("obj") as client:  # states none, so it takes the group's
             with pytest.raises(TooLargeError, match="65536"):
                 client.patch({"$set": {"text": "x" * 100_000}})
             client.patch({"$set": {"text": "x" * 50_000}})
@@ -95,7 +97,7 @@ def test_a_host_whose_folder_became_read_only_still_frees_its_lock() -> None:
 @pytest.mark.parametrize("name", ["epoch-007.lock", "epoch-99999999999999999999999.lock"])
 def test_a_file_that_only_looks_like_a_lock_is_passed_over(name: str) -> None:
     (object_folder() / name).write_text("{}")
-    with MemSync("obj", {"n": 1}, {"timeout": 5}) as mem:
+    with MemSync[Any]("obj", {"n": 1}, {"timeout": 5}) as mem:
         assert (mem.epoch, mem.snapshot()) == (1, {"n": 1})
 
 
@@ -109,7 +111,7 @@ def test_what_is_no_file_is_named_and_a_failed_start_leaves_nothing(kind: str, n
         os.mkfifo(folder / name)
     else:
         (folder / name).symlink_to("nowhere")
-    mem = MemSync("obj", {"n": 1}, {"timeout": 3})
+    mem = MemSync[Any]("obj", {"n": 1}, {"timeout": 3})
     if name == "rendezvous.json" and kind != "folder":
         assert mem.start() == "host"  # the rendezvous is replaced as a whole
         mem.stop()
@@ -121,12 +123,17 @@ def test_what_is_no_file_is_named_and_a_failed_start_leaves_nothing(kind: str, n
     assert not {each for each in left if each.endswith(".sock") or each.startswith("tmp-")}
 
 
-def test_without_a_watcher_the_poll_does_its_work(monkeypatch, cluster: Cluster) -> None:
+def test_without_a_watcher_the_poll_does_its_work(
+    monkeypatch: pytest.MonkeyPatch, cluster: Cluster
+) -> None:
     def broken(*args: object) -> None:
         raise ModuleNotFoundError("No module named 'ctypes'")
 
     monkeypatch.setattr(watcher, "_new_observer", broken)
-    with MemSync("obj", {"n": 1}, {"network": {"poll": 0.05}}) as host, MemSync("obj") as client:
+    with (
+        MemSync[Any]("obj", {"n": 1}, {"network": {"poll": 0.05}}) as host,
+        MemSync[Any]("obj") as client,
+    ):
         host.stop()
         client.patch({"$inc": {"n": 1}})
         assert client.snapshot() == {"n": 2}
@@ -134,33 +141,28 @@ def test_without_a_watcher_the_poll_does_its_work(monkeypatch, cluster: Cluster)
 
 @pytest.mark.parametrize("timeout", [1e12, -1, float("nan"), "x", True])
 def test_the_proxy_and_the_handle_refuse_a_wrong_timeout_before_anything_happens(
-    timeout: object,
+    timeout: Any,
 ) -> None:
-    class Manager(BaseManager):
-        pass
-
-    Manager.register("document")
-    with MemSync("obj", {"n": 1}) as mem:
+    with MemSync[Any]("obj", {"n": 1}) as mem:
         address, key = MemSyncManager.locate("obj")
-        manager = Manager(address=address, authkey=key)
-        manager.connect()
-        for patch in (manager.document().patch, mem.patch):
+        for patch in (PlainManager.document_at(address, key).patch, mem.patch):
             with pytest.raises(UsageError, match="timeout must be"):
                 patch({"$inc": {"n": 1}}, timeout=timeout)
         assert mem.snapshot() == {"n": 1}
 
 
 def test_wrong_arguments_of_the_handle_are_usage_errors() -> None:
-    with MemSync("obj", {"n": 1}) as mem:
+    wrong: Any = 5
+    with MemSync[Any]("obj", {"n": 1}) as mem:
         with pytest.raises(UsageError, match="a path is a string"):
-            mem.snapshot(5)
+            mem.snapshot(wrong)
         with pytest.raises(UsageError, match="must be callable, not 5"):
-            mem.on("connected", 5)
+            mem.on("connected", wrong)
         with pytest.raises(TypeError, match="patch"):
             mem.data = {"hacked": 1}
         assert mem.data == mem.snapshot() == {"n": 1}
     with pytest.raises(OptionsError, match="not 5"):
-        MemSync.from_config(5)
+        MemSync.from_config(wrong)
 
 
 def test_a_key_that_stands_twice_in_a_file_is_named(tmp_path: Path) -> None:

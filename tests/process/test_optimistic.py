@@ -6,7 +6,9 @@ import random
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +16,15 @@ from memsync import (
     ConditionError,
     ConflictError,
     MemErrors,
+    MemSync,
     MemSyncError,
     OptionsError,
     UpdateError,
     WriteTimeoutError,
 )
 from memsync.testing import Cluster, Peer, until
+
+from ..process_helpers import read_line, write_line
 
 pytestmark = pytest.mark.process
 
@@ -31,7 +36,7 @@ def test_g4_what_was_submitted_is_read_before_it_is_acknowledged(
     host = cluster.peer({"n": 0, "list": []})
     peer = host if role == "host" else cluster.peer()
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> Any:
         before = mem.version
         futures = []
         for i in range(1, 200):
@@ -50,7 +55,7 @@ def test_g4_what_was_submitted_is_read_before_it_is_acknowledged(
 def test_what_a_frozen_host_cannot_answer_is_shown_and_stays_pending(cluster: Cluster) -> None:
     host, client = cluster.start(2, {"n": 0})
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> tuple[int, bool, int]:
         version = mem.version
         with pytest.raises(WriteTimeoutError):
             mem.patch({"$inc": {"n": 5}}, timeout=0.2)
@@ -70,7 +75,7 @@ def test_a_refused_write_disappears_before_its_error_is_raised_and_rolled_back_f
 ) -> None:
     host, client = cluster.start(2, {"text": "x", "n": 0})
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> tuple[Any, Any, list[str]]:
         told: list[MemSyncError] = []
         mem.on("rolled_back", told.append)
         # Shown here, as this peer does not know better; the host has a string there meanwhile.
@@ -101,7 +106,7 @@ def test_a_write_whose_condition_is_unmet_is_never_shown_and_nothing_is_rolled_b
 ) -> None:
     _, client = cluster.start(2, {"state": "busy"})
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> tuple[Any, list[MemSyncError]]:
         told: list[MemSyncError] = []
         mem.on("rolled_back", told.append)
         future = mem.submit({"$set": {"state": "mine"}}, where={"state": "free"})
@@ -117,7 +122,9 @@ def test_a_write_whose_condition_is_unmet_is_never_shown_and_nothing_is_rolled_b
 # -- conflicts -------------------------------------------------------------------------------------
 
 
-def meet(cluster: Cluster, first: Peer, second: Peer, one, other, **kwargs):
+def meet(
+    cluster: Cluster, first: Peer, second: Peer, one: Any, other: Any, **kwargs: Any
+) -> tuple[Any, Any]:
     """`second` writes `other` and then `first` writes `one`; neither has seen the other's.
 
     The host is frozen meanwhile; which of the two it takes first is not ours to say.
@@ -137,7 +144,7 @@ def until_pending(peer: Peer) -> None:
     until(lambda: peer.status()["pending"] == 1)
 
 
-def _outcome(mem, update, kwargs):
+def _outcome(mem: MemSync[Any], update: Any, kwargs: dict[str, Any]) -> int | MemSyncError:
     try:
         return mem.patch(update, **kwargs)
     except MemSyncError as error:
@@ -156,6 +163,8 @@ def test_g7_of_two_writes_that_had_not_seen_each_other_the_newer_one_wins(
         assert cluster.settled() == {"a": "new"}
         if isinstance(second, ConflictError):
             assert (second.path, second.value, second.outcome) == ("/a", "new", "not_applied")
+            assert second.version is not None
+            assert second.patches is not None
             assert second.version >= first
             (patch,) = [p for p in second.patches if p["version"] == first]
             assert patch["patch"] == [{"op": "replace", "path": "/a", "value": "new"}]
@@ -201,11 +210,11 @@ def test_a_joiner_that_states_another_conflict_rule_is_refused_by_name(cluster: 
 # -- all of it together ----------------------------------------------------------------------------
 
 
-def mixed(mem, name: str, total: int, seed: int):
+def mixed(mem: MemSync[Any], name: str, total: int, seed: int) -> dict[int, str]:
     """Many overlapping updates, some in flight at a time; what became of each, by number."""
     chance = random.Random(seed)
     outcomes: dict[int, str] = {}
-    futures = []
+    futures: list[tuple[int, Future[int]]] = []
 
     def collect(keep: int) -> None:
         while len(futures) > keep:
@@ -215,7 +224,7 @@ def mixed(mem, name: str, total: int, seed: int):
 
     for number in range(total):
         place = chance.randrange(3)
-        update = chance.choice(
+        update: dict[str, Any] = chance.choice(
             [
                 {"$inc": {"count": 1}},
                 {"$set": {f"shared.{place}": [name, number]}},
@@ -256,8 +265,11 @@ def test_g1_g2_g3_g7_4_peers_write_5000_mixed_updates_each_while_10_hosts_are_ki
     def progress() -> int:
         return sum(map(len, spares[0].snapshot("log").values()))
 
+    def wait_for_progress(goal: int) -> None:
+        until(lambda: progress() >= goal, 120)
+
     for kill in range(10):
-        until(lambda goal=kill * total // 5: progress() >= goal, 120)
+        wait_for_progress(kill * total // 5)
         cluster.host().kill()
         spares = [peer for peer in spares if peer.alive] + [cluster.peer()]
     outcomes = {name: peer.result(tickets[name], 120) for name, peer in writers.items()}
@@ -280,12 +292,12 @@ def test_g4_no_thread_sees_a_value_go_back_while_others_write_the_same_places(
     """Readers without any lock, threads switched as often as Python can, constant rebases."""
     host, one, two = cluster.start(3, {"n": 0, "o": {"x": 0, "keys": {}}, "list": [0]})
 
-    def hammer(mem):
+    def hammer(mem: MemSync[Any]) -> list[object]:
         sys.setswitchinterval(1e-6)
         wrong: list[object] = []
         done = threading.Event()
 
-        def watch():
+        def watch() -> None:
             last = (0, 0, 0, 0, (0, 0))
             data = mem.data
             while not done.is_set():
@@ -328,10 +340,10 @@ def test_g4_no_thread_sees_a_value_go_back_while_others_write_the_same_places(
 def test_all_threads_of_a_peer_share_one_order_submitted_or_not(cluster: Cluster) -> None:
     _, client = cluster.start(2, {"list": []})
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> Any:
         order: list[tuple[int, int]] = []
 
-        def work(thread):
+        def work(thread: int) -> None:
             for i in range(100):
                 update = {"$push": {"list": [thread, i]}}
                 if i % 3:
@@ -355,7 +367,7 @@ def test_all_threads_of_a_peer_share_one_order_submitted_or_not(cluster: Cluster
     assert cluster.settled()["list"] == found
 
 
-def test_g3_a_peer_that_was_frozen_through_a_change_of_host_brings_its_own_writes_back(
+def test_g3_a_peer_frozen_during_a_change_of_host_sends_its_writes_again(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """The host and the writer had it; the host dies, the writer is frozen while others recover."""
@@ -383,9 +395,9 @@ def test_g3_more_writes_than_fit_the_window_come_back_and_what_cannot_is_told(
     writer = cluster.peer(options=options)
     other = cluster.peer()
 
-    def write(mem):
-        mem.told = []
-        mem.on("rolled_back", mem.told.append)
+    def write(mem: MemSync[Any]) -> int:
+        told = mem.__dict__["told"] = []
+        mem.on("rolled_back", told.append)
         futures = [
             mem.submit({"$inc": {"n": 1}, "$push": {"list": number}}) for number in range(writes)
         ]
@@ -434,10 +446,9 @@ def test_a_stop_in_a_signal_handler_that_interrupts_a_write_does_not_hang(
     )
     assert program.stdout is not None
     assert program.stdin is not None
-    assert program.stdout.readline() == "up\n"
+    assert read_line(program) == "up\n"
     host.pause()
-    program.stdin.write("go\n")
-    program.stdin.flush()
+    write_line(program, "go")
     out, err = program.communicate(timeout=30)
     host.resume()
     assert (out, program.returncode) == ("stopped True\nunknown\n", 0), err
@@ -484,7 +495,7 @@ def test_the_pending_limit_is_the_window_and_a_full_one_blocks(cluster: Cluster)
     host = cluster.peer({"n": 0})
     client = cluster.peer(options={"network": {"window": 10}})
 
-    def fill(mem):
+    def fill(mem: MemSync[Any]) -> Any:
         for _ in range(10):
             mem.submit({"$inc": {"n": 1}})
         return mem.get_status()["pending"]
@@ -492,7 +503,7 @@ def test_the_pending_limit_is_the_window_and_a_full_one_blocks(cluster: Cluster)
     host.pause()
     assert client.run(fill) == 10
 
-    def one_more(mem):
+    def one_more(mem: MemSync[Any]) -> int:
         return mem.submit({"$inc": {"n": 1}}, timeout=10).result(10)
 
     ticket = client.begin(one_more)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from memsync import MemSync
 from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
@@ -35,7 +38,7 @@ def test_g1_ten_peers_that_all_write_end_with_equal_replicas(cluster: Cluster) -
     peers = cluster.start(10, {"n": 0})
     assert [p.status()["status"] for p in peers] == ["host"] + ["client"] * 9
 
-    def write(mem, name):
+    def write(mem: MemSync[Any], name: str) -> None:
         for i in range(30):
             mem.patch({"$inc": {"n": 1}, "$max": {"last": name}, "$set": {f"{name}_{i}": i}})
 
@@ -48,7 +51,7 @@ def test_g1_ten_peers_that_all_write_end_with_equal_replicas(cluster: Cluster) -
 def test_g4_what_a_patch_wrote_is_read_by_the_same_peer_at_once(cluster: Cluster) -> None:
     peers = cluster.start(2, {"n": 0})
 
-    def write_and_read(mem):
+    def write_and_read(mem: MemSync[Any]) -> int | None:
         for i in range(200):
             version = mem.patch({"$set": {"n": i}})
             if mem.data["n"] != i or mem.snapshot("n") != i or mem.version < version:
@@ -63,8 +66,9 @@ def test_peers_know_each_other(cluster: Cluster) -> None:
     host, *clients = cluster.start(3)
     ids = {peer.run(lambda mem: mem.id): peer for peer in cluster.peers}
     assert len(ids) == 3
+    until(lambda: all(len(peer.run(lambda mem: mem.peers)) == 2 for peer in cluster.peers))
     for peer in cluster.peers:
-        others = until(lambda peer=peer: len(p := peer.run(lambda mem: mem.peers)) == 2 and p)
+        others = peer.run(lambda mem: mem.peers)
         assert {other["id"] for other in others} == {i for i, p in ids.items() if p is not peer}
         for other in others:
             assert other["pid"] == ids[other["id"]].pid
@@ -151,7 +155,7 @@ def test_all_peers_stop_and_a_later_start_founds_the_object_anew(cluster: Cluste
 
 
 def test_all_peers_stop_and_start_at_the_same_time(cluster: Cluster) -> None:
-    def restart(mem):
+    def restart(mem: MemSync[Any]) -> None:
         mem.stop()
         mem.start()
 

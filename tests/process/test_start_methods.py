@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,36 +21,36 @@ pytestmark = pytest.mark.process
 METHODS = ("fork", "spawn", "forkserver")
 
 
-def write_one(mem: MemSync) -> dict:
+def write_one(mem: MemSync[Any]) -> dict[str, Any]:
     """What a child does: join at first use, write, read."""
     mem.patch({"$inc": {"n": 1}})
     status = mem.get_status()
     return {"id": mem.id, "pid": os.getpid(), "n": mem.data["n"], "status": status["status"]}
 
 
-def write_into(mem: MemSync, queue) -> None:
+def write_into(mem: MemSync[Any], queue: SimpleQueue[dict[str, Any]]) -> None:
     """`write_one`, its result put into a queue."""
     queue.put(write_one(mem))
 
 
-inherited: MemSync | None = None
+inherited: MemSync[Any] | None = None
 
 
-def take_handle(mem: MemSync) -> None:
+def take_handle(mem: MemSync[Any]) -> None:
     """A pool's initializer."""
     global inherited
     inherited = mem
 
 
-def write_as_worker(_: int) -> dict:
+def write_as_worker(_: int) -> dict[str, Any]:
     """A pool's task."""
     assert inherited is not None
     return write_one(inherited)
 
 
-def by_process(mem: MemSync, method: str) -> list[dict]:
+def by_process(mem: MemSync[Any], method: str) -> list[dict[str, Any]]:
     """Two `Process`es, one after the other."""
-    context = get_context(method)
+    context: Any = get_context(method)  # each has a Process, which their base does not say
     results = []
     for _ in range(2):
         queue = context.SimpleQueue()
@@ -60,7 +63,7 @@ def by_process(mem: MemSync, method: str) -> list[dict]:
     return results
 
 
-def by_pool(mem: MemSync, method: str) -> list[dict]:
+def by_pool(mem: MemSync[Any], method: str) -> list[dict[str, Any]]:
     """A `Pool` that gets the handle in its initializer."""
     with get_context(method).Pool(2, initializer=take_handle, initargs=(mem,)) as pool:
         results = pool.map(write_as_worker, range(6), chunksize=1)
@@ -69,7 +72,7 @@ def by_pool(mem: MemSync, method: str) -> list[dict]:
     return results
 
 
-def by_executor(mem: MemSync, method: str) -> list[dict]:
+def by_executor(mem: MemSync[Any], method: str) -> list[dict[str, Any]]:
     """A `ProcessPoolExecutor` whose tasks get the handle."""
     with ProcessPoolExecutor(2, mp_context=get_context(method)) as executor:
         return list(executor.map(write_one, [mem] * 6))
@@ -79,7 +82,7 @@ def by_executor(mem: MemSync, method: str) -> list[dict]:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("role", ["host", "client"])
 def test_a_handle_joins_in_the_child_as_a_peer_of_its_own(
-    cluster: Cluster, method: str, way, role: str
+    cluster: Cluster, method: str, way: Callable[..., list[dict[str, Any]]], role: str
 ) -> None:
     host, client = cluster.start(2, {"n": 0})
     parent = host if role == "host" else client
@@ -96,7 +99,7 @@ def test_a_handle_joins_in_the_child_as_a_peer_of_its_own(
     until(lambda: host.status()["peers"] == 1, 5, "the children did not leave")
 
 
-def fork(task) -> int:
+def fork(task: Callable[[], None]) -> int:
     """A raw fork whose child runs a task and ends at once; returns the child's process id."""
     pid = os.fork()
     if pid:
@@ -108,7 +111,12 @@ def fork(task) -> int:
         os._exit(1)
 
 
-def fork_and_write(mem: MemSync) -> tuple[str, str]:
+def wait_for_count(peer: Peer, number: int) -> None:
+    """Wait until the peer sees that value of the counter."""
+    until(lambda: peer.snapshot("n") == number)
+
+
+def fork_and_write(mem: MemSync[Any]) -> tuple[str, str]:
     """The ids of a forked child's handle and of the parent's; both have written."""
     before = mem.id
     reading, writing = os.pipe()
@@ -141,7 +149,7 @@ def test_after_a_raw_fork_the_child_has_an_id_of_its_own_and_both_go_on(
         assert own != of_child
         assert len(of_child) == len(own)
         # What the child has had acknowledged may still be on its way to a third peer.
-        until(lambda expected=2 * round_: parent.snapshot("n") == expected)
+        wait_for_count(parent, 2 * round_)
     assert cluster.host() is host
     assert cluster.settled([host, client]) == {"n": 10}
 
@@ -149,12 +157,12 @@ def test_after_a_raw_fork_the_child_has_an_id_of_its_own_and_both_go_on(
 def test_a_fork_while_threads_write_disturbs_neither_parent_nor_child(cluster: Cluster) -> None:
     host, client = cluster.start(2, {"n": 0, "children": 0})
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> None:
         for _ in range(1000):
             mem.patch({"$inc": {"n": 1}})
 
-    def fork_often(mem):
-        def task():
+    def fork_often(mem: MemSync[Any]) -> list[int]:
+        def task() -> None:
             mem.patch({"$inc": {"children": 1}})
             mem.stop()
 
@@ -169,7 +177,7 @@ def test_a_fork_while_threads_write_disturbs_neither_parent_nor_child(cluster: C
     assert cluster.settled([host, client]) == {"n": 4000, "children": 16}
 
 
-def fork_idle_child(mem: MemSync) -> int:
+def fork_idle_child(mem: MemSync[Any]) -> int:
     """A child that lives on and does nothing, not even with its handle."""
     return fork(signal.pause)
 
@@ -245,8 +253,8 @@ def test_a_forked_child_of_a_host_that_stops_does_not_hold_the_others_up(cluster
 def test_a_handle_that_was_never_started_is_not_started_in_a_forked_child(
     cluster: Cluster,
 ) -> None:
-    def in_child(mem):
-        def task():
+    def in_child(mem: MemSync[Any]) -> int:
+        def task() -> None:
             with pytest.raises(NotStartedError):
                 mem.patch({"$set": {"n": 1}})
 
@@ -256,8 +264,8 @@ def test_a_handle_that_was_never_started_is_not_started_in_a_forked_child(
 
 
 def test_a_stopped_handle_stays_stopped_in_a_forked_child(cluster: Cluster) -> None:
-    def in_child(mem):
-        def task():
+    def in_child(mem: MemSync[Any]) -> int:
+        def task() -> None:
             with pytest.raises(NotStartedError):
                 mem.patch({"$set": {"n": 1}})
             assert mem.snapshot() == {"n": 3}
@@ -269,7 +277,7 @@ def test_a_stopped_handle_stays_stopped_in_a_forked_child(cluster: Cluster) -> N
     assert peer.run(in_child) == 0
 
 
-def test_a_pickled_handle_carries_no_key(cluster: Cluster, folder) -> None:
+def test_a_pickled_handle_carries_no_key(cluster: Cluster, folder: Path) -> None:
     import pickle
 
     peer: Peer = cluster.peer({"n": 1})

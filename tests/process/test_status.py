@@ -5,11 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memsync import MemSync, RendezvousError
 from memsync.testing import NAME, PATIENCE, Cluster, until
+
+from ..process_helpers import driver_of
 
 pytestmark = pytest.mark.process
 
@@ -19,7 +23,7 @@ HOST_FACTS = {"id", "pid", "address", "started", "connections", "since"}
 
 
 def test_the_status_has_the_same_facts_before_during_and_after() -> None:
-    mem = MemSync(NAME, {"n": 0})
+    mem = MemSync[Any](NAME, {"n": 0})
     never = mem.get_status()
     begin = time.time()
     with mem:
@@ -44,7 +48,7 @@ def test_the_status_has_the_same_facts_before_during_and_after() -> None:
 
 
 def test_the_status_is_a_copy() -> None:
-    mem = MemSync(NAME)
+    mem = MemSync[Any](NAME)
     mem.get_status()["status"] = "changed"
     assert mem.get_status()["status"] == "stopped"
 
@@ -95,9 +99,9 @@ def test_a_host_that_was_replaced_says_so(cluster: Cluster) -> None:
     assert host.status()["host"]["pid"] == client.pid
 
 
-def test_a_start_that_failed_leaves_the_status_as_it_was(folder) -> None:
+def test_a_start_that_failed_leaves_the_status_as_it_was(folder: Path) -> None:
     (folder / "authkey").write_bytes(b"too short")
-    mem = MemSync(NAME)
+    mem = MemSync[Any](NAME)
     with pytest.raises(RendezvousError):
         mem.start()
     assert mem.get_status()["status"] == "stopped"
@@ -105,10 +109,10 @@ def test_a_start_that_failed_leaves_the_status_as_it_was(folder) -> None:
 
 
 def test_the_status_waits_for_nobody_who_reads_or_writes() -> None:
-    found = []
-    with MemSync(NAME) as mem:
+    found: list[dict[str, Any]] = []
+    with MemSync[Any](NAME) as mem:
         thread = threading.Thread(target=lambda: found.append(mem.get_status()))
-        with mem._engine.participant.guard:  # as for a snapshot of a big object
+        with driver_of(mem).participant.guard:  # as for a snapshot of a big object
             thread.start()
             thread.join(PATIENCE)
             assert found, "get_status() waits for the guard"

@@ -8,44 +8,34 @@ import socket
 import subprocess
 import threading
 import time
-from dataclasses import replace
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection
-from multiprocessing.managers import BaseManager, dispatch
+from collections.abc import Iterator
+from multiprocessing import AuthenticationError, managers
+from multiprocessing.connection import Client
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memsync import ConditionError, MemSync, UpdateError, UsageError
 from memsync.manager import MemSyncManager
-from memsync.manager.timing import TIMING
-from memsync.manager.transport import handshakes
-from memsync.manager.transport.handshakes import Handshakes
 from memsync.testing import NAME, Cluster, until
+
+from ..process_helpers import PlainManager, read_line, write_line
 
 pytestmark = pytest.mark.process
 
 
-class Plain(BaseManager):
-    """A manager of a program that has never heard of memsync."""
-
-
-Plain.register("document")
-
-
-def plain_document(mem: MemSync, key: bytes | None = None):
+def plain_document(mem: MemSync[Any], key: bytes | None = None) -> Any:
     """The document proxy, reached with nothing but address and key."""
     address, authkey = MemSyncManager.locate(NAME)
-    manager = Plain(address, key or authkey)
-    manager.connect()
-    return manager.document()
+    return PlainManager.document_at(address, key or authkey)
 
 
 def test_a_plain_manager_client_reads_and_writes(cluster: Cluster) -> None:
     host, client = cluster.start(2, {"n": 1, "o": {"a": [10, 20]}})
     outsider = cluster.peer(start=False)
 
-    def talk(mem):
+    def talk(mem: MemSync[Any]) -> list[Any]:
         document = plain_document(mem)
         found = [document.get(), document.get("o.a.1"), document.get("no.such"), document.version()]
         version = document.patch({"$inc": {"n": 1}})
@@ -65,7 +55,7 @@ def test_a_plain_manager_client_reads_and_writes(cluster: Cluster) -> None:
 def test_a_plain_manager_client_gets_errors_and_may_go_on(cluster: Cluster) -> None:
     cluster.peer({"s": "text"})
 
-    def talk(mem):
+    def talk(mem: MemSync[Any]) -> tuple[Any, Any]:
         document = plain_document(mem)
         with pytest.raises(UpdateError, match="'s'"):
             document.patch({"$inc": {"s": 1}})
@@ -82,8 +72,8 @@ def test_the_package_s_own_manager_class_connects_as_well_and_starts_nothing(
 ) -> None:
     cluster.peer({"n": 1})
 
-    def talk(mem):
-        manager = MemSyncManager(*MemSyncManager.locate(NAME))
+    def talk(mem: MemSync[Any]) -> Any:
+        manager: Any = MemSyncManager(*MemSyncManager.locate(NAME))
         manager.connect()
         with pytest.raises(UsageError, match="MemSync"):
             manager.start()
@@ -97,7 +87,7 @@ def test_the_package_s_own_manager_class_connects_as_well_and_starts_nothing(
 def test_without_the_key_a_plain_manager_client_gets_nothing(cluster: Cluster) -> None:
     host = cluster.peer({"n": 1})
 
-    def talk(mem):
+    def talk(mem: MemSync[Any]) -> None:
         with pytest.raises(AuthenticationError):
             plain_document(mem, key=b"guess" * 6)
 
@@ -108,7 +98,7 @@ def test_without_the_key_a_plain_manager_client_gets_nothing(cluster: Cluster) -
 def test_proxies_can_be_switched_off_and_peers_still_join(cluster: Cluster) -> None:
     cluster.peer({"n": 1}, {"manager": {"proxies": False}})
 
-    def talk(mem):
+    def talk(mem: MemSync[Any]) -> None:
         with pytest.raises((EOFError, ConnectionResetError)):
             plain_document(mem)
 
@@ -121,15 +111,16 @@ def test_only_public_methods_can_be_called_also_under_optimization(
     cluster: Cluster, optimize: bool
 ) -> None:
     program = cluster.script(HOST, optimize=optimize)
-    assert program.stdout.readline() == "host\n"
+    assert read_line(program) == "host\n"
     address, key = MemSyncManager.locate(NAME)
+    dispatch: Any = vars(managers)["dispatch"]  # typeshed does not know it
     for method in ("shutdown", "stop", "number_of_objects", "debug_info", "__repr__", "_serve"):
         with (
             Client(address, authkey=key) as connection,
             pytest.raises((EOFError, ConnectionResetError)),
         ):
             dispatch(connection, None, method, ())
-    with MemSync(NAME) as mem:
+    with MemSync[Any](NAME) as mem:
         mem.patch({"$inc": {"n": 1}})
         assert mem.snapshot() == {"n": 1}
         assert mem.get_status()["host"]["pid"] == program.pid
@@ -157,9 +148,9 @@ def end(program: subprocess.Popen[str], expected: str = "") -> str:
 def test_all_of_it_works_under_optimization(cluster: Cluster) -> None:
     """``python -O`` removes assertions: nothing may rest on one."""
     programs = [cluster.script(HOST, optimize=True)]
-    assert programs[0].stdout.readline() == "host\n"
+    assert read_line(programs[0]) == "host\n"
     programs.append(cluster.script(HOST, optimize=True))
-    assert programs[1].stdout.readline() == "client\n"
+    assert read_line(programs[1]) == "client\n"
     peer = cluster.peer()
     for _ in range(20):
         peer.patch({"$inc": {"n": 1}})
@@ -171,7 +162,7 @@ def test_all_of_it_works_under_optimization(cluster: Cluster) -> None:
 
 
 @contextlib.contextmanager
-def stranger(address: str):
+def stranger(address: str) -> Iterator[socket.socket]:
     """A bare connection to the host's socket."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
@@ -302,7 +293,7 @@ def test_a_crowd_that_comes_again_and_again_keeps_nobody_from_the_next_host(
 ) -> None:
     cluster.start(4, {"n": 0})
     crowd = cluster.script(CROWD, str(folder / f"{NAME}.d"))
-    assert crowd.stdout.readline() == "all places are taken\n"
+    assert read_line(crowd) == "all places are taken\n"
     for end in (cluster.stop, cluster.kill_host):
         end()
         for peer in cluster.active:
@@ -313,7 +304,7 @@ def test_a_crowd_that_comes_again_and_again_keeps_nobody_from_the_next_host(
 def test_a_program_with_many_threads_gets_a_proxy_in_each_of_them(cluster: Cluster) -> None:
     cluster.peer({"n": 1}, {"network": {"maxHandshakes": 4}})
 
-    def talk(mem):
+    def talk(mem: MemSync[Any]) -> int:
         from concurrent.futures import ThreadPoolExecutor
 
         document = plain_document(mem)
@@ -321,19 +312,6 @@ def test_a_program_with_many_threads_gets_a_proxy_in_each_of_them(cluster: Clust
             return sum(pool.map(lambda _: document.get("n"), range(100)))
 
     assert cluster.peer(start=False).run(talk) == 100
-
-
-def test_a_place_that_a_thread_does_not_give_back_in_time_is_not_given_away(monkeypatch) -> None:
-    monkeypatch.setattr(handshakes, "TIMING", replace(TIMING, handshake_grace=0))
-    places = Handshakes(1)
-    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
-        first, second = Connection(os.dup(one.fileno())), Connection(os.dup(other.fileno()))
-        assert places.begin(first)
-        assert not places.begin(second)
-        places.end(first)
-        assert places.begin(second)
-        first.close()
-        second.close()
 
 
 def test_a_lonely_stranger_has_all_the_time_it_may_have(cluster: Cluster) -> None:
@@ -360,14 +338,13 @@ def test_strangers_by_the_hundred_cost_a_bounded_number_of_threads(
     cluster: Cluster, opening: str, optimize: bool
 ) -> None:
     program = cluster.script(COUNTING_HOST, optimize=optimize)
-    assert program.stdout.readline() == "host\n"
+    assert read_line(program) == "host\n"
 
     def threads() -> int:
-        program.stdin.write("count\n")
-        program.stdin.flush()
-        return int(program.stdout.readline())
+        write_line(program, "count")
+        return int(read_line(program))
 
-    with MemSync(NAME) as mem, contextlib.ExitStack() as strangers:
+    with MemSync[Any](NAME) as mem, contextlib.ExitStack() as strangers:
         before, address = threads(), mem.get_status()["host"]["address"]
         for _ in range(150):
             sock = strangers.enter_context(socket.socket(socket.AF_UNIX))
@@ -397,7 +374,8 @@ COUNTING_HOST = """
 def test_a_host_that_gets_no_more_threads_serves_on_and_takes_newcomers_later(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start, refused = threading.Thread.start, []
+    start = threading.Thread.start
+    refused: list[threading.Thread] = []
 
     def scarce(thread: threading.Thread) -> None:
         if thread.name == "memsync-handshake" and len(refused) < 3:
@@ -405,7 +383,7 @@ def test_a_host_that_gets_no_more_threads_serves_on_and_takes_newcomers_later(
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    with MemSync(NAME, {"n": 0}) as mem:
+    with MemSync[Any](NAME, {"n": 0}) as mem:
         monkeypatch.setattr(threading.Thread, "start", scarce)
         client = cluster.peer(options={"timeout": 10})
         client.patch({"$inc": {"n": 1}})
@@ -414,7 +392,9 @@ def test_a_host_that_gets_no_more_threads_serves_on_and_takes_newcomers_later(
     assert "can't start new thread" in caplog.text
 
 
-def test_the_socket_the_key_and_the_files_are_closed_to_others(cluster: Cluster, folder) -> None:
+def test_the_socket_the_key_and_the_files_are_closed_to_others(
+    cluster: Cluster, folder: Path
+) -> None:
     cluster.start(2)
     assert folder.stat().st_mode & 0o077 == 0
     assert (folder / "authkey").stat().st_mode & 0o777 == 0o600
@@ -424,7 +404,7 @@ def test_the_socket_the_key_and_the_files_are_closed_to_others(cluster: Cluster,
             assert path.stat().st_mode & 0o077 == 0, path.name
 
 
-def test_the_key_is_in_no_file_but_its_own(cluster: Cluster, folder) -> None:
+def test_the_key_is_in_no_file_but_its_own(cluster: Cluster, folder: Path) -> None:
     cluster.start(2)
     key = (folder / "authkey").read_bytes()
     for path in (folder / f"{NAME}.d").iterdir():
@@ -438,7 +418,7 @@ def test_hosting_leaves_standard_output_and_multiprocessing_as_they_were() -> No
     from multiprocessing import current_process
 
     before = sys.stdout, sys.stderr, dict(vars(current_process()))
-    with MemSync(NAME) as mem:
+    with MemSync[Any](NAME) as mem:
         assert (sys.stdout, sys.stderr, dict(vars(current_process()))) == before
         assert mem.get_status()["status"] == "host"
     assert (sys.stdout, sys.stderr, dict(vars(current_process()))) == before

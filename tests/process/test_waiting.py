@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from memsync import MemErrors, MemSync, NotStartedError, UpdateError, UsageError, WaitTimeoutError
 from memsync.testing import Cluster, until
+
+from ..process_helpers import read_line, watches_of, write_line
 
 pytestmark = pytest.mark.process
 
@@ -31,7 +34,7 @@ def test_wait_for_looks_before_it_waits_and_counts_own_pending_writes(cluster: C
     assert client.run(lambda mem: mem.wait_for({"n": 1}, timeout=0)) == {"n": 1}
     host.pause()
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> Any:
         mem.submit({"$inc": {"n": 1}})
         return mem.wait_for({"n": 2}, timeout=0)
 
@@ -46,7 +49,7 @@ def test_wait_for_takes_a_function_of_the_data(cluster: Cluster) -> None:
         host.patch({"$push": {"list": i}}, where={"list": {"$not": {"$size": 3}}}) if i < 3 else 0
     assert client.result(ticket)["list"] == [0, 1, 2]
 
-    def broken(mem):
+    def broken(mem: MemSync[Any]) -> Any:
         return mem.wait_for(lambda data: data["missing"])
 
     with pytest.raises(KeyError):
@@ -78,11 +81,11 @@ def test_wait_for_refuses_what_is_no_condition(cluster: Cluster) -> None:
 def test_wait_for_inside_a_callback_is_refused(cluster: Cluster) -> None:
     host = cluster.peer({"n": 0})
 
-    def ask(mem):
+    def ask(mem: MemSync[Any]) -> Exception:
         answer: list[Exception] = []
         done = threading.Event()
 
-        def callback(patches):
+        def callback(patches: object) -> None:
             try:
                 mem.wait_for({"n": 1}, timeout=5)
             except Exception as error:
@@ -103,7 +106,7 @@ def test_who_waits_when_the_peer_stops_is_told(cluster: Cluster) -> None:
     host = cluster.peer({"n": 0})
     ticket = host.begin(lambda mem: mem.wait_for({"n": 1}, timeout=60))
     iterating = host.begin(lambda mem: list(mem.changes("n")))
-    until(lambda: host.run(lambda mem: len(mem._engine.participant.watches._watches)) == 2)
+    until(lambda: host.run(lambda mem: watches_of(mem)) == 2)
     host.stop()
     with pytest.raises(NotStartedError):
         host.result(ticket)
@@ -115,15 +118,16 @@ def test_changes_yields_each_newest_value_with_a_version_that_does_not_go_back(
 ) -> None:
     host, client = cluster.start(2, {"a": {"n": 0}, "other": 0})
 
-    def collect(mem):
+    def collect(mem: MemSync[Any]) -> list[tuple[Any, int]]:
         found = []
         for value, version in mem.changes("a"):
             found.append((value, version))
             if value is None:
-                return found
+                break
+        return found
 
     ticket = client.begin(collect)
-    until(lambda: client.run(lambda mem: len(mem._engine.participant.watches._watches)) == 1)
+    until(lambda: client.run(lambda mem: watches_of(mem)) == 1)
     for _ in range(20):
         host.patch({"$inc": {"other": 1}})
         host.patch({"$inc": {"a.n": 1}})
@@ -141,7 +145,7 @@ def test_changes_begins_with_the_first_change_after_the_call_own_writes_included
 ) -> None:
     host = cluster.peer({"n": 0, "list": [{"x": 1}]})
 
-    def use(mem):
+    def use(mem: MemSync[Any]) -> tuple[Any, Any, Any]:
         whole, part = mem.changes(), mem.changes("list.0.x")
         mem.patch({"$set": {"n": 1}})
         first = next(whole)[0]
@@ -157,7 +161,7 @@ def test_changes_begins_with_the_first_change_after_the_call_own_writes_included
 def test_a_value_that_was_yielded_is_detached_and_plain(cluster: Cluster) -> None:
     host = cluster.peer({"a": {"list": [1]}})
 
-    def use(mem):
+    def use(mem: MemSync[Any]) -> tuple[type, Any]:
         changes = mem.changes("a")
         mem.patch({"$push": {"a.list": 2}})
         value, _ = next(changes)
@@ -169,7 +173,7 @@ def test_a_value_that_was_yielded_is_detached_and_plain(cluster: Cluster) -> Non
 
 
 @pytest.mark.parametrize("path", [5, None, "a..b", ".a", "a."])
-def test_changes_refuses_what_is_no_path(cluster: Cluster, path: object) -> None:
+def test_changes_refuses_what_is_no_path(cluster: Cluster, path: Any) -> None:
     host = cluster.peer({"n": 0})
     with pytest.raises(UsageError, match="path"):
         host.run(lambda mem: mem.changes(path))
@@ -180,11 +184,11 @@ def test_close_ends_an_iteration_that_waits_and_a_dropped_one_is_forgotten(
 ) -> None:
     host = cluster.peer({"n": 0})
 
-    def use(mem):
+    def use(mem: MemSync[Any]) -> int:
         changes = mem.changes("n")
         ended = threading.Event()
 
-        def iterate():
+        def iterate() -> None:
             for _ in changes:
                 pass
             ended.set()
@@ -199,7 +203,7 @@ def test_close_ends_an_iteration_that_waits_and_a_dropped_one_is_forgotten(
             mem.changes("n")
         gc.collect()
         mem.changes("n")
-        return len(mem._engine.participant.watches._watches)
+        return watches_of(mem)
 
     assert host.run(use) <= 2
 
@@ -207,15 +211,16 @@ def test_close_ends_an_iteration_that_waits_and_a_dropped_one_is_forgotten(
 def test_changes_goes_on_across_a_change_of_host(cluster: Cluster) -> None:
     host, client, other = cluster.start(3, {"n": 0})
 
-    def collect(mem):
+    def collect(mem: MemSync[Any]) -> list[tuple[Any, int]]:
         found = []
         for value, version in mem.changes("n"):
             found.append((value, version))
             if value == 3:
-                return found
+                break
+        return found
 
     ticket = client.begin(collect)
-    until(lambda: client.run(lambda mem: len(mem._engine.participant.watches._watches)) == 1)
+    until(lambda: client.run(lambda mem: watches_of(mem)) == 1)
     host.patch({"$inc": {"n": 1}})
     host.kill()
     other.patch({"$inc": {"n": 1}})
@@ -254,12 +259,11 @@ def test_what_came_over_a_fork_does_not_wait_for_ever(cluster: Cluster) -> None:
     )
     assert program.stdout is not None
     assert program.stdin is not None
-    assert program.stdout.readline() == "up\n"
+    assert read_line(program) == "up\n"
     host.pause()
-    program.stdin.write("go\n")
-    program.stdin.flush()
-    assert program.stdout.readline() == "unknown\n"
-    assert program.stdout.readline() == "child ended\n"
+    write_line(program, "go")
+    assert read_line(program) == "unknown\n"
+    assert read_line(program) == "child ended\n"
     host.resume()
     program.stdin.write("go\n")
     out, err = program.communicate(timeout=30)
@@ -267,14 +271,14 @@ def test_what_came_over_a_fork_does_not_wait_for_ever(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("path", ["a..b", ".", "a.", 5])
-def test_snapshot_refuses_the_same_paths(cluster: Cluster, path: object) -> None:
+def test_snapshot_refuses_the_same_paths(cluster: Cluster, path: Any) -> None:
     host = cluster.peer({"n": 0})
     with pytest.raises(UsageError, match="path"):
         host.snapshot(path)
 
 
 def test_a_handle_that_never_started_says_what_to_call() -> None:
-    mem = MemSync("waiting")
+    mem = MemSync[Any]("waiting")
     for call in (lambda: mem.wait_for({"n": 1}), lambda: mem.changes("n")):
         with pytest.raises(NotStartedError, match=r"start\(\)"):
             call()

@@ -44,7 +44,7 @@ def open_in(place: Path) -> list[str]:
 @pytest.mark.parametrize("way", ["auto", "poll", "none"])
 def test_there_is_one_observer_however_many_objects(way: str) -> None:
     options = {"network": {"watch": way}}
-    handles = [MemSync(f"object{i}", {"n": i}, options) for i in range(50)]
+    handles = [MemSync[Any](f"object{i}", {"n": i}, options) for i in range(50)]
     try:
         for handle in handles:
             assert handle.start() == "host"
@@ -56,7 +56,7 @@ def test_there_is_one_observer_however_many_objects(way: str) -> None:
 
 
 def test_handles_of_one_object_may_watch_in_different_ways() -> None:
-    ways = [MemSync(NAME, {}, {"network": {"watch": way}}) for way in ("poll", "auto", "none")]
+    ways = [MemSync[Any](NAME, {}, {"network": {"watch": way}}) for way in ("poll", "auto", "none")]
     for handle in ways:
         handle.start()
     assert sorted(observers()) == ["memsync-watch", "memsync-watch-poll"]
@@ -180,7 +180,7 @@ def test_where_nothing_can_watch_the_poll_of_the_peers_is_named_and_works(
 
     monkeypatch.setattr(watcher, "_new_observer", broken)
     monkeypatch.setattr(watcher, "_warned", set())
-    with MemSync(NAME, options={"network": {"poll": 0.05}}) as mem:
+    with MemSync[Any](NAME, options={"network": {"poll": 0.05}}) as mem:
         own = folder / f"{NAME}.d" / f"peer-{mem.id}.json"
         own.unlink()
         until(own.exists, 5)
@@ -248,7 +248,7 @@ def test_the_old_watch_ends_when_a_folder_is_made_again(tmp_path: Path, way: wat
 
 def test_a_forked_child_has_an_observer_of_its_own(cluster: Cluster, folder: Path) -> None:
     def child(connection: Any) -> None:
-        mem = MemSync(NAME, options=NEVER)
+        mem = MemSync[Any](NAME, options=NEVER)
         mem.start()
         own = folder / f"{NAME}.d" / f"peer-{mem.id}.json"
         own.unlink()

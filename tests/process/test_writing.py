@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ from memsync.testing import Cluster, Peer, until
 
 pytestmark = pytest.mark.process
 
-READER = {"peer": {"roles": []}}
+READER: dict[str, Any] = {"peer": {"roles": []}}
 SINGLE = {"network": {"maxWriters": 1}}
 
 
@@ -61,7 +63,7 @@ def test_g8_a_second_writer_is_refused_and_a_reader_is_not(cluster: Cluster) -> 
     assert writer.status()["peers"] == 1
 
 
-def start_within(mem: MemSync, seconds: float) -> float:
+def start_within(mem: MemSync[Any], seconds: float) -> float:
     """How long it takes until a place for a writer is free and taken."""
     begin = time.monotonic()
     while True:
@@ -117,7 +119,7 @@ def test_g8_the_limit_holds_when_newcomers_race_in_the_moment_of_the_hosts_death
 ) -> None:
     two = {"network": {"maxWriters": 2}}
 
-    def try_to_start(mem):
+    def try_to_start(mem: MemSync[Any]) -> str | None:
         try:
             return mem.start()
         except MaxWritersError:
@@ -139,7 +141,7 @@ def test_g8_the_limit_holds_when_newcomers_race_in_the_moment_of_the_hosts_death
 
 
 def test_futures_of_submit_come_in_order_with_growing_versions(cluster: Cluster) -> None:
-    def submit_many(mem):
+    def submit_many(mem: MemSync[Any]) -> tuple[list[int], list[int]]:
         futures = [mem.submit({"$push": {"list": i}}) for i in range(500)]
         return [future.result(10) for future in futures], mem.snapshot("list")
 
@@ -151,7 +153,7 @@ def test_futures_of_submit_come_in_order_with_growing_versions(cluster: Cluster)
 
 
 def test_a_future_carries_the_error_of_its_write_only(cluster: Cluster) -> None:
-    def submit_some(mem):
+    def submit_some(mem: MemSync[Any]) -> list[type]:
         futures = [mem.submit(u) for u in ({"$inc": {"n": 1}}, {"$inc": {"s": 1}}) * 20]
         return [type(future.exception(10)) for future in futures]
 
@@ -163,12 +165,12 @@ def test_a_future_carries_the_error_of_its_write_only(cluster: Cluster) -> None:
 def test_callbacks_of_futures_run_on_the_dispatcher_in_order_and_may_write(
     cluster: Cluster,
 ) -> None:
-    def submit_some(mem):
+    def submit_some(mem: MemSync[Any]) -> list[tuple[str, int]]:
         import threading
 
-        seen = []
+        seen: list[tuple[str, int]] = []
 
-        def done(future):
+        def done(future: Future[int]) -> None:
             seen.append((threading.current_thread().name, future.result()))
             if len(seen) == 50:
                 mem.patch({"$set": {"from_callback": True}})
@@ -193,7 +195,7 @@ def test_a_full_window_holds_submit_up_and_then_refuses_it(cluster: Cluster) -> 
     host = cluster.peer({"n": 0})
     client = cluster.peer(options={"network": {"window": 8}})
 
-    def overfill(mem):
+    def overfill(mem: MemSync[Any]) -> tuple[float, QueueFullError]:
         for _ in range(8):
             mem.submit({"$inc": {"n": 1}})
         begin = time.monotonic()
@@ -201,6 +203,7 @@ def test_a_full_window_holds_submit_up_and_then_refuses_it(cluster: Cluster) -> 
             mem.submit({"$inc": {"n": 100}}, timeout=0.3)
         except QueueFullError as error:
             return time.monotonic() - begin, error
+        raise AssertionError("nothing was raised")
 
     host.pause()
     try:
@@ -219,7 +222,7 @@ def test_a_window_of_one_still_takes_any_number_of_writes(cluster: Cluster) -> N
     cluster.peer({"n": 0})
     client = cluster.peer(options={"network": {"window": 1}})
 
-    def many(mem):
+    def many(mem: MemSync[Any]) -> list[int]:
         futures = [mem.submit({"$inc": {"n": 1}}) for _ in range(100)]
         return [future.result(5) for future in futures]
 
@@ -227,7 +230,7 @@ def test_a_window_of_one_still_takes_any_number_of_writes(cluster: Cluster) -> N
     assert client.snapshot("n") == 100
 
 
-def timed_patch(mem: MemSync, timeout: float) -> tuple[float, Exception | None]:
+def timed_patch(mem: MemSync[Any], timeout: float) -> tuple[float, Exception | None]:
     """How long a patch took, and what it raised."""
     begin = time.monotonic()
     try:
@@ -309,9 +312,9 @@ def test_g12_a_start_that_meets_only_a_frozen_host_names_it_and_founds_nothing(
 def test_received_patches_tells_every_entry_once_and_in_order_to_all(cluster: Cluster) -> None:
     peers = cluster.start(3, {"n": 0})
 
-    def listen(mem):
-        mem.heard = []
-        mem.on("received_patches", mem.heard.extend)
+    def listen(mem: MemSync[Any]) -> None:
+        heard = mem.__dict__["heard"] = []
+        mem.on("received_patches", heard.extend)
 
     for peer in peers:
         peer.run(listen)
@@ -322,8 +325,7 @@ def test_received_patches_tells_every_entry_once_and_in_order_to_all(cluster: Cl
     ids = {peer.run(lambda mem: mem.id) for peer in peers}
     histories = []
     for peer in peers:
-        until(lambda peer=peer: len(peer.run(lambda mem: mem.heard)) >= 60)
-        histories.append(peer.run(lambda mem: mem.heard))
+        histories.append(wait_for_history(peer, 60))
     assert histories[0] == histories[1] == histories[2]
     assert [change["version"] for change in histories[0]] == list(range(first, first + 60))
     assert {change["peer"] for change in histories[0]} == ids
@@ -331,19 +333,26 @@ def test_received_patches_tells_every_entry_once_and_in_order_to_all(cluster: Cl
     assert values == [[{"op": "replace", "path": "/n", "value": i + 1}] for i in range(60)]
 
 
+def wait_for_history(peer: Peer, length: int) -> list[Any]:
+    """Wait until the peer has heard of that many entries; returns them."""
+    until(lambda: len(peer.run(lambda mem: mem.heard)) >= length)
+    heard: list[Any] = peer.run(lambda mem: mem.heard)
+    return heard
+
+
 def test_a_failing_callback_stops_nobody_else_and_a_cancelled_one_is_not_called(
     cluster: Cluster,
 ) -> None:
-    def listen(mem):
-        mem.calls = []
+    def listen(mem: MemSync[Any]) -> None:
+        calls = mem.__dict__["calls"] = []
 
-        def fail(_):
-            mem.calls.append("failing")
+        def fail(_: object) -> None:
+            calls.append("failing")
             raise LookupError("on purpose")
 
         mem.on("received_patches", fail)
-        cancelled = mem.on("received_patches", lambda _: mem.calls.append("cancelled"))
-        mem.on("received_patches", lambda _: mem.calls.append("other"))
+        cancelled = mem.on("received_patches", lambda _: calls.append("cancelled"))
+        mem.on("received_patches", lambda _: calls.append("other"))
         cancelled.cancel()
         cancelled.cancel()
 
@@ -361,9 +370,9 @@ def wait_for_calls(peer: Peer, expected: list[str]) -> None:
 
 
 def test_connected_tells_the_role_also_after_a_take_over(cluster: Cluster) -> None:
-    def listen(mem):
-        mem.roles = []
-        mem.on("connected", mem.roles.append)
+    def listen(mem: MemSync[Any]) -> None:
+        roles = mem.__dict__["roles"] = []
+        mem.on("connected", roles.append)
 
     host = cluster.peer(start=False)
     client = cluster.peer(start=False)
@@ -377,7 +386,7 @@ def test_connected_tells_the_role_also_after_a_take_over(cluster: Cluster) -> No
 
 
 def test_threads_of_one_peer_write_side_by_side_in_one_order(cluster: Cluster) -> None:
-    def write(mem, thread):
+    def write(mem: MemSync[Any], thread: str) -> list[int]:
         return [mem.patch({"$push": {"list": [thread, i]}}) for i in range(100)]
 
     host, client = cluster.start(2, {"list": []})
@@ -394,8 +403,9 @@ def test_every_callback_of_a_future_is_called_however_slow_the_first_one_is(
 ) -> None:
     host = cluster.peer({"n": 0})
 
-    def submit(mem):
-        gate, called = threading.Event(), []
+    def submit(mem: MemSync[Any]) -> tuple[list[Future[int]], list[Future[int]]]:
+        gate = threading.Event()
+        called: list[Future[int]] = []
         mem.submit({"$inc": {"n": 1}}).add_done_callback(lambda future: gate.wait(20))
         futures = []
         for _ in range(12_000):
@@ -408,7 +418,7 @@ def test_every_callback_of_a_future_is_called_however_slow_the_first_one_is(
         futures[0].add_done_callback(called.append)  # done, and the peer has stopped
         return futures, called
 
-    def count(mem):
+    def count(mem: MemSync[Any]) -> tuple[int, list[str]]:
         futures, called = submit(mem)
         deadline = time.monotonic() + 20
         while len(called) < len(futures) + 1 and time.monotonic() < deadline:
@@ -426,7 +436,7 @@ def test_transact_keeps_to_its_timeout_and_refuses_what_is_no_function(cluster: 
         client.run(lambda mem: mem.transact(None))
     host.pause()
 
-    def change(draft):
+    def change(draft: Any) -> None:
         draft["n"] += 1
 
     with pytest.raises(WriteTimeoutError):
@@ -465,8 +475,8 @@ def test_ping_that_a_signal_handler_breaks_off_leaves_the_link_usable(cluster: C
 
 def test_a_start_while_the_host_goes_never_fails(cluster: Cluster) -> None:
     for i in range(60):
-        with MemSync("race", {"n": 0}) as one:
-            two = MemSync("race")
+        with MemSync[Any]("race", {"n": 0}) as one:
+            two = MemSync[Any]("race")
             leaving = threading.Timer(i % 12 / 3000, one.stop)
             leaving.start()
             assert two.start() in ("host", "client")

@@ -7,7 +7,8 @@ from typing import Any
 
 from memsync.manager.transport.messages import Hello
 from memsync.replication.clock import HybridClock
-from memsync.replication.entries import Entry, Propose
+from memsync.replication.codec import HEADER, decode
+from memsync.replication.entries import Entry, Propose, SnapshotChunk
 from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
 from memsync.replication.pending import PendingWrite, PendingWrites
@@ -78,6 +79,13 @@ def proposal(number: int, body: Any = None, **changes: Any) -> Propose:
         "body": {"$inc": {"n": 1}} if body is None else body,
     }
     return Propose(**(fields | changes))
+
+
+def chunk_of(encoded: bytes) -> SnapshotChunk:
+    """The part of a snapshot in a frame."""
+    message = decode(encoded[HEADER:])
+    assert isinstance(message, SnapshotChunk), message
+    return message
 
 
 def entry_of(result: object) -> Entry:

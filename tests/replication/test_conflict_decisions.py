@@ -12,7 +12,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
-from builders import BIG, HOST, proposal, reign
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,8 @@ from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
 from memsync.replication.state import State
+
+from .builders import BIG, HOST, proposal, reign
 
 PEERS = ["A", "B", "C"]
 START = {"n": 4, "o": {"n": 1, "m": {"k": 2}}, "list": [1, {"n": 1, "s": [1]}, 3]}
@@ -358,7 +359,7 @@ def test_any_two_updates_of_which_the_older_one_comes_later() -> None:
         check_against_the_model("timestamp", steps)
 
 
-def test_any_two_updates_of_which_the_first_one_is_forgotten_when_the_older_one_comes() -> None:
+def test_an_older_update_that_meets_a_forgotten_one() -> None:
     for first, second in PAIRS:
         steps = [
             Step("A", first, 2, 0, None),

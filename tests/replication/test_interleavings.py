@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders import BIG, HOST, hello, new_replica, replica_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from overlap_strategies import START, Call, applied, calls, checked, filters_of
 
 from memsync.document import Operation, is_guarded, to_plain
 from memsync.errors import ConflictError, MemSyncError, from_wire
@@ -26,6 +24,9 @@ from memsync.replication.log import Log
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
+
+from ..document.overlap_strategies import START, Call, applied, calls, checked, filters_of
+from .builders import BIG, HOST, hello, new_replica, replica_of
 
 PEERS = [HOST, "p1", "p2"]
 FEW = 3  # entries in the host's log, so that some who come back get a snapshot
@@ -49,7 +50,7 @@ class Peer:
         self.writes = replica.writes
         self.inbox: list[bytes] = []
         self.outbox: list[Propose] = []
-        self.outcomes: dict[int, tuple[int, type | None]] = {}
+        self.outcomes: dict[int, tuple[int, object]] = {}
         self.decided = 0
         self.hidden = 0  # what the table of a snapshot covers is not on top of it
         self.is_settled = True
@@ -75,7 +76,9 @@ class Peer:
             where,
             filters_of(body),
         )
-        self.outbox.append(parse(frame(proposal)[HEADER:]))
+        sent = parse(frame(proposal)[HEADER:])
+        assert isinstance(sent, Propose)
+        self.outbox.append(sent)
         before = to_plain(self.replica.view)
         self.replica.show(PendingWrite(proposal))
         if repr(to_plain(self.replica.view)) != repr(before):
@@ -138,7 +141,7 @@ class Peer:
         told, self.told[:] = list(self.told), []
         if None in told:
             return
-        paths = [operation["path"] for operations in told for operation in operations]
+        paths = [operation["path"] for operations in told for operation in operations or ()]
         names = {path.split("/")[1].replace("~1", "/").replace("~0", "~") for path in paths if path}
         changed = {
             name
@@ -169,7 +172,7 @@ class Interleavings(RuleBasedStateMachine):
         self.peers |= {name: Peer(name, new_replica(name)) for name in PEERS[1:]}
         self.model: Any = to_plain(first.state.document)
         self.entries: list[Entry] = []
-        self.fates: dict[tuple[str, int], tuple[int, type | None, bool]] = {}
+        self.fates: dict[tuple[str, int], tuple[int, object, bool]] = {}
         self.host.attach(HOST, 1)
         self.peers[HOST].complete()
         for peer in self.others:
@@ -226,14 +229,15 @@ class Interleavings(RuleBasedStateMachine):
                 own.replica.decide(result)
                 own.is_settled = False
             else:
+                assert isinstance(result, Decision)
                 peer.inbox.append(frame(result))
 
     def note(self, name: str, proposal: Propose, result: object) -> None:
         """What the host has decided must be what the serial model says."""
         try:
             after = serial(self.model, proposal)
-        except MemSyncError as error:
-            after = error
+        except MemSyncError as failure:
+            after = failure
         fate = self.fates
         if isinstance(result, Ordered):
             assert not isinstance(after, MemSyncError), after

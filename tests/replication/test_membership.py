@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +18,14 @@ from memsync.replication.membership import (
 )
 
 
-def member(peer: str, limit: int | None = None, roles: tuple[str, ...] = ("writer",)) -> dict:
+def member(
+    peer: str, limit: int | None = None, roles: tuple[str, ...] = ("writer",)
+) -> dict[str, Any]:
     """A member as the group remembers it."""
     return Hello(1, "obj", peer, 7, list(roles), 0, 0, 1, max_writers=limit).member()
 
 
-def group(*members: dict) -> dict[str, dict]:
+def group(*members: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Members by their ids."""
     return {each["id"]: each for each in members}
 
@@ -95,8 +99,10 @@ def test_who_is_a_member_already_does_not_count_twice() -> None:
 @given(
     st.lists(st.tuples(st.none() | st.integers(1, 4), st.booleans()), max_size=12),
 )
-def test_admitting_one_after_the_other_never_exceeds_any_members_limit(newcomers: list) -> None:
-    members: dict[str, dict] = {}
+def test_admitting_one_after_the_other_never_exceeds_any_members_limit(
+    newcomers: list[Any],
+) -> None:
+    members: dict[str, dict[str, Any]] = {}
     for number, (limit, writes) in enumerate(newcomers):
         newcomer = member(f"p{number}", limit, ("writer",) if writes else ())
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from builders import proposal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +10,10 @@ from memsync.errors import UpdateError
 from memsync.replication.entries import Propose
 from memsync.replication.pending import PendingWrite, PendingWrites
 
+from .builders import proposal
 
-def add(writes: PendingWrites) -> PendingWrite:
+
+def add(writes: PendingWrites[PendingWrite]) -> PendingWrite:
     """One more write."""
     number = writes.next_number
     write = PendingWrite(Propose(number, writes.first_open, number, 1, 1, "patch", {}))
@@ -25,9 +26,9 @@ def numbers(found: list[PendingWrite]) -> list[int]:
     return [write.proposal.number for write in found]
 
 
-def filled(count: int, keep: int = 10) -> PendingWrites:
+def filled(count: int, keep: int = 10) -> PendingWrites[PendingWrite]:
     """So many pending writes."""
-    writes: PendingWrites = PendingWrites(keep)
+    writes: PendingWrites[PendingWrite] = PendingWrites(keep)
     for _ in range(count):
         add(writes)
     return writes
@@ -46,7 +47,9 @@ def test_a_write_with_another_number_is_a_fault_of_ours() -> None:
 
 def test_the_lowest_unknown_number_follows_the_outcomes() -> None:
     writes = filled(3)
-    assert writes.complete(2, made_entry=True).proposal.number == 2
+    completed = writes.complete(2, made_entry=True)
+    assert completed is not None
+    assert completed.proposal.number == 2
     assert writes.first_open == 1
     writes.complete(1, made_entry=False)
     assert writes.first_open == 3
@@ -108,7 +111,7 @@ def test_a_write_takes_its_outcome() -> None:
 
 @given(st.lists(st.sampled_from(["add", "accept", "refuse"]), max_size=40), st.integers(0, 40))
 def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
-    writes: PendingWrites = PendingWrites(keep=100)
+    writes: PendingWrites[PendingWrite] = PendingWrites(keep=100)
     fate: dict[int, str] = {}
     for step in steps:
         undecided = [number for number, what in fate.items() if what == "pending"]
@@ -125,8 +128,8 @@ def test_it_agrees_with_a_plain_list(steps: list[str], last: int) -> None:
     ]
 
 
-def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_are_settled() -> None:
-    writes = PendingWrites(keep=10)
+def test_g2_a_recall_lowers_acked_below_of_later_proposals() -> None:
+    writes: PendingWrites[PendingWrite] = PendingWrites(keep=10)
     for _ in range(3):
         writes.add(PendingWrite(proposal(writes.next_number, acked_below=writes.first_open)))
         if writes.next_number < 4:
@@ -138,7 +141,7 @@ def test_g2_after_a_recall_later_proposals_say_no_more_that_the_recalled_ones_ar
 
 
 def test_g2_what_changed_nothing_is_not_brought_back() -> None:
-    writes = PendingWrites(keep=10)
+    writes: PendingWrites[PendingWrite] = PendingWrites(keep=10)
     for _ in range(2):
         writes.add(PendingWrite(proposal(writes.next_number)))
     writes.complete(1, made_entry=False)
@@ -151,6 +154,7 @@ def test_what_was_accepted_in_a_network_that_gives_up_is_not_brought_back() -> N
     writes = filled(5, keep=2)
     for number in (1, 2, 3, 4):
         write = writes.complete(number, made_entry=True)
+        assert write is not None
         if number != 4:
             write.resolve(number, None)
     assert writes.forget_accepted() == 3  # of number 4 nobody was told

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from memsync import document
 from memsync.document import to_plain
 from memsync.replication import replica as replica_module
 from memsync.replication.entries import Entry, Propose
@@ -202,7 +203,7 @@ def test_g4_readers_without_a_lock_see_no_rebase_half_done_and_nothing_go_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rebases = 0
-    converge = replica_module.converge
+    converge = document.converge
 
     def counted(*args: Any) -> None:
         nonlocal rebases

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsync.replication.recovery_reports import RecoveryReports
+from memsync.replication.recovery_reports import Pair, RecoveryReports
 
 
 def test_alone_the_candidate_has_the_best_there_is() -> None:
@@ -74,7 +74,7 @@ pairs = st.tuples(st.integers(0, 3), st.integers(0, 5))
 
 
 @given(pairs, st.dictionaries(st.sampled_from("abcdef"), pairs))
-def test_the_best_is_at_least_what_anybody_reported(own, reports) -> None:
+def test_the_best_is_at_least_what_anybody_reported(own: Pair, reports: dict[str, Pair]) -> None:
     recovery = RecoveryReports("me", own, set(reports))
     for peer, pair in reports.items():
         recovery.report(peer, pair)
@@ -100,7 +100,9 @@ A, B = "018b-early", "018c-late"
         ((B, (1, 1)), {"a": (A, (1, 1))}, "a"),
     ],
 )
-def test_of_several_networks_the_one_founded_first_counts(own, reports, best) -> None:
+def test_of_several_networks_the_one_founded_first_counts(
+    own: tuple[str, Pair], reports: dict[str, tuple[str, Pair]], best: str
+) -> None:
     recovery = RecoveryReports("me", own[1], set(reports), own[0])
     for peer, (cluster_id, pair) in reports.items():
         recovery.report(peer, pair, cluster_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from builders import entry_of, new_replica, proposal, reign, replica_of
 
 from memsync.errors import ProtocolError
 from memsync.replication.codec import HEADER
@@ -13,8 +12,10 @@ from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
 
+from .builders import chunk_of, entry_of, new_replica, proposal, reign, replica_of
 
-def bring_up(source: Sequencer | Replica, target: Replica) -> bool:
+
+def bring_up(source: Sequencer | Replica[PendingWrite], target: Replica[PendingWrite]) -> bool:
     """Send what is missing; returns whether that was a snapshot."""
     replica = source if isinstance(source, Replica) else replica_of(source)
     snapshot, frames = replica.catch_up(*target.pair)
@@ -23,7 +24,7 @@ def bring_up(source: Sequencer | Replica, target: Replica) -> bool:
         if isinstance(message, Entry):
             target.apply(message, len(each))
         else:
-            target.add_chunk(message)
+            target.add_chunk(chunk_of(each))
     assert target.pair == replica.pair
     assert target.state.document == replica.state.document
     return snapshot
@@ -73,7 +74,7 @@ def test_a_replica_can_bring_another_one_level() -> None:
 def test_the_parts_of_a_snapshot_count_only_together() -> None:
     host, copy = reign({"text": "x" * 3_000_000}, "w"), new_replica()
     _, frames = replica_of(host).catch_up(0, 0)
-    chunks = [parse(each[HEADER:]) for each in frames]
+    chunks = [chunk_of(each) for each in frames]
     assert len(chunks) > 2
     assert [copy.add_chunk(chunk) for chunk in chunks[:2]] == [False, False]
     assert copy.pair == (0, 0)
@@ -115,9 +116,7 @@ def test_one_encoding_serves_all_who_come_at_about_the_same_time() -> None:
     assert newcomer.state.document["n"] == 1
 
 
-def test_an_encoding_is_made_anew_when_it_is_not_the_shorter_way_or_the_peer_is_ahead_of_it() -> (
-    None
-):
+def test_a_cached_snapshot_is_dropped_when_entries_are_longer_or_a_peer_is_ahead() -> None:
     host = reign({"n": 0}, "w")
     copy = replica_of(host)
     copy.catch_up(0, 0)
@@ -141,14 +140,12 @@ def test_what_was_encoded_of_another_network_is_not_handed_out() -> None:
     bring_up(old, copy)
     bring_up(copy, new_replica())
     for each in replica_of(new).catch_up(0, 0)[1]:
-        copy.add_chunk(parse(each[HEADER:]))
+        copy.add_chunk(chunk_of(each))
     assert bring_up(copy, newcomer) is True
     assert newcomer.state.document == {"of": "new"}
 
 
-def test_an_interrupted_copy_that_is_the_only_one_goes_on_with_what_it_knows_of_own_writes() -> (
-    None
-):
+def test_the_only_copy_goes_on_after_an_interrupt_with_its_own_writes() -> None:
     host, copy = reign({"n": 0}, "w"), new_replica("w")
     bring_up(host, copy)
     copy.publish()
@@ -167,7 +164,7 @@ def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() 
     host, copy = reign({"n": 5}, "w"), new_replica("w")
     _, frames = replica_of(host).catch_up(0, 0)
     for each in frames:
-        copy.add_chunk(parse(each[HEADER:]))
+        copy.add_chunk(chunk_of(each))
     copy.show(PendingWrite(proposal(1)))
     assert copy.view == {}
     copy.publish()
@@ -191,7 +188,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     assert copy.pair > theirs.state.pair  # which says nothing: it is another history
     _, frames = replica_of(theirs).catch_up(0, 0)
     for each in frames:
-        copy.add_chunk(parse(each[HEADER:]))
+        copy.add_chunk(chunk_of(each))
     copy.publish()
     assert (copy.cluster_id, copy.pair) == ("early", theirs.state.pair)
     published = copy.published()
@@ -199,15 +196,17 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     assert (copy.view_cluster_id, copy.view_pair, copy.view) == ("late", (1, 4), {"n": 3})
     copy.show(PendingWrite(proposal(4, {"$set": {"late": 1}})))  # it shows with the others
     theirs = reign(state=theirs.state, epoch=7)
-    copy.apply(theirs.log.since(1, 2)[0], 10)
+    entries = theirs.log.since(1, 2)
+    assert entries is not None
+    copy.apply(entries[0], 10)
     copy.publish()
     assert (copy.view_cluster_id, copy.view_pair) == ("early", (7, 3))
     proposals = [write.proposal for write in copy.writes.pending.values()]
     assert [(each.number, each.epoch, each.version) for each in proposals] == [(3, 0, 0), (4, 0, 0)]
     assert copy.view == {"n": 101, "late": 1}
     theirs.attach("me", copy.writes.first_open, copy.writes.first_unknown)
-    for each in proposals:
-        copy.apply(entry_of(theirs.propose("me", each)), 10)
+    for proposed in proposals:
+        copy.apply(entry_of(theirs.propose("me", proposed)), 10)
     copy.publish()
     assert copy.view == {"n": 101, "late": 1}
     assert not copy.writes.pending
@@ -219,7 +218,7 @@ def test_a_snapshot_of_the_same_network_does_not_go_back() -> None:
     host.propose("w", proposal(1))
     bring_up(host, copy)
     with pytest.raises(ProtocolError, match="would go back"):
-        copy.add_chunk(parse(old[0][HEADER:]))
+        copy.add_chunk(chunk_of(old[0]))
 
 
 def test_a_torn_copy_and_an_empty_one_are_of_no_network() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from builders import HOST, entry_of, hello, new_replica, new_state, proposal, reign
 
 from memsync.errors import (
     ConditionError,
@@ -18,14 +18,16 @@ from memsync.errors import (
 from memsync.replication.clock import COUNTER_BITS
 from memsync.replication.entries import Decision
 from memsync.replication.pending import PendingWrite, PendingWrites
-from memsync.replication.sequencer import Gap, Sequencer
+from memsync.replication.sequencer import Gap, Ordered, Sequencer
+
+from .builders import HOST, entry_of, hello, new_replica, new_state, proposal, reign
 
 BAD = {"$inc": {"s": 1}}  # the field s is a string
 SAME = {"$set": {"s": "text"}}  # changes nothing
 
 
-def error_of(decision: object) -> Exception:
-    """The error of a refusal."""
+def error_of(decision: object) -> Any:
+    """The error of a refusal; the kinds of error have attributes of their own."""
     assert isinstance(decision, Decision)
     assert decision.error is not None
     return from_wire(decision.error)
@@ -37,7 +39,9 @@ def host() -> Sequencer:
     return reign({"n": 0, "s": "text", "big": "x" * 500}, "w", "v", max_frame=2000)
 
 
-def test_an_accepted_proposal_becomes_the_next_entry_with_its_compiled_patch(host) -> None:
+def test_an_accepted_proposal_becomes_the_next_entry_with_its_compiled_patch(
+    host: Sequencer,
+) -> None:
     before = host.state.version
     result = host.propose("w", proposal(1, timestamp=99))
     entry = entry_of(result)
@@ -49,13 +53,13 @@ def test_an_accepted_proposal_becomes_the_next_entry_with_its_compiled_patch(hos
     assert host.last("w") == 1
 
 
-def test_g1_the_peers_share_one_order_and_each_has_its_own_numbers(host) -> None:
+def test_g1_the_peers_share_one_order_and_each_has_its_own_numbers(host: Sequencer) -> None:
     results = [host.propose(p, proposal(i)) for i in (1, 2) for p in ("w", "v")]
     versions = [entry_of(result).version for result in results]
     assert versions == list(range(versions[0], versions[0] + 4))
 
 
-def test_a_gap_is_asked_to_be_filled_and_nothing_is_decided(host) -> None:
+def test_a_gap_is_asked_to_be_filled_and_nothing_is_decided(host: Sequencer) -> None:
     for number in (2, 3, 2**40):
         assert host.propose("w", proposal(number)) == Gap(1)
     assert host.state.document["n"] == 0
@@ -64,27 +68,29 @@ def test_a_gap_is_asked_to_be_filled_and_nothing_is_decided(host) -> None:
     assert host.propose("w", proposal(3)) == Gap(2)
 
 
-def test_g2_a_duplicate_gets_the_old_answer_and_does_not_run_again(host) -> None:
+def test_g2_a_duplicate_gets_the_old_answer_and_does_not_run_again(host: Sequencer) -> None:
     version = entry_of(host.propose("w", proposal(1))).version
     host.propose("v", proposal(1))
     assert host.propose("w", proposal(1)) == Decision(1, version, made_entry=True)
     assert host.state.document["n"] == 2
 
 
-def test_a_refused_proposal_is_decided_with_its_error_and_changes_nothing(host) -> None:
+def test_a_refused_proposal_is_decided_with_its_error_and_changes_nothing(host: Sequencer) -> None:
     version = host.state.version
     error = error_of(host.propose("w", proposal(1, BAD)))
     assert error.code is MemErrors.ERR_UPDATE
     assert (host.state.version, host.last("w")) == (version, 1)
 
 
-def test_g5_an_update_that_fails_at_its_last_operator_leaves_nothing_of_the_first(host) -> None:
+def test_g5_an_update_that_fails_at_its_last_operator_leaves_nothing_of_the_first(
+    host: Sequencer,
+) -> None:
     before = dict(host.state.document)
     error_of(host.propose("w", proposal(1, {"$inc": {"n": 1}, "$set": {"a": 1}, "$pop": {"s": 1}})))
     assert host.state.document == before
 
 
-def test_g2_a_refusal_is_repeated_as_long_as_the_peer_may_not_have_read_it(host) -> None:
+def test_g2_a_refusal_is_repeated_as_long_as_the_peer_may_not_have_read_it(host: Sequencer) -> None:
     refusal = host.propose("w", proposal(1, BAD))
     assert host.propose("w", proposal(1, BAD)) == refusal
     # The state may meanwhile have become one in which it would go through.
@@ -93,24 +99,25 @@ def test_g2_a_refusal_is_repeated_as_long_as_the_peer_may_not_have_read_it(host)
     assert host.state.document["s"] == 1
 
 
-def test_an_update_without_effect_is_decided_without_an_entry(host) -> None:
+def test_an_update_without_effect_is_decided_without_an_entry(host: Sequencer) -> None:
     version = host.state.version
     for number in (1, 2):
         assert host.propose("w", proposal(number, SAME)) == Decision(number, version)
     assert host.state.version == version
 
 
-def test_what_made_no_entry_rides_along_with_the_peers_next_entry(host) -> None:
+def test_what_made_no_entry_rides_along_with_the_peers_next_entry(host: Sequencer) -> None:
     version = host.state.version
     refusal = host.propose("w", proposal(1, BAD))
     host.propose("w", proposal(2, SAME))
     host.propose("v", proposal(1))
+    assert isinstance(refusal, Decision)
     entry = entry_of(host.propose("w", proposal(3)))
     assert entry.decided == [[1, version, refusal.error], [2, version, None]]
     assert entry_of(host.propose("w", proposal(4))).decided == []
 
 
-def test_what_the_peer_has_read_does_not_ride_along(host) -> None:
+def test_what_the_peer_has_read_does_not_ride_along(host: Sequencer) -> None:
     host.propose("w", proposal(1, BAD))
     host.propose("w", proposal(2, SAME))
     entry = entry_of(host.propose("w", proposal(3, acked_below=2)))
@@ -124,7 +131,7 @@ def next_reign(host: Sequencer) -> Sequencer:
     return reign(epoch=host.epoch + 1, state=state)
 
 
-def test_g2_the_next_host_knows_refusals_that_rode_along_with_an_entry(host) -> None:
+def test_g2_the_next_host_knows_refusals_that_rode_along_with_an_entry(host: Sequencer) -> None:
     refusal = host.propose("w", proposal(1, BAD))
     accepted = entry_of(host.propose("w", proposal(2)))
     new = next_reign(host)
@@ -136,7 +143,7 @@ def test_g2_the_next_host_knows_refusals_that_rode_along_with_an_entry(host) -> 
     entry_of(new.propose("w", proposal(3)))
 
 
-def test_g2_a_refusal_that_was_lost_with_its_host_is_decided_anew(host) -> None:
+def test_g2_a_refusal_that_was_lost_with_its_host_is_decided_anew(host: Sequencer) -> None:
     host.propose("w", proposal(1, BAD))
     new = next_reign(host)
     assert new.attach("w", 1) == []
@@ -144,8 +151,8 @@ def test_g2_a_refusal_that_was_lost_with_its_host_is_decided_anew(host) -> None:
     assert error_of(new.propose("w", proposal(1, BAD))).code is MemErrors.ERR_UPDATE
 
 
-def test_a_refusal_that_the_peer_has_read_is_behind_it_although_the_next_host_never_heard_of_it(
-    host,
+def test_the_next_host_goes_on_after_a_refusal_it_never_saw(
+    host: Sequencer,
 ) -> None:
     host.propose("w", proposal(1, BAD))
     new = next_reign(host)
@@ -155,8 +162,8 @@ def test_a_refusal_that_the_peer_has_read_is_behind_it_although_the_next_host_ne
     assert new.last("w") == 2
 
 
-def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_old_numbers(
-    host,
+def test_g3_the_next_host_orders_entries_it_lacks_again_under_their_numbers(
+    host: Sequencer,
 ) -> None:
     """The peer was frozen through the recovery, and nobody else had these entries."""
     new = next_reign(host)
@@ -173,7 +180,7 @@ def test_g3_own_entries_which_the_next_host_lacks_are_ordered_again_under_their_
     assert new.state.document["n"] == 3
 
 
-def test_a_peer_that_attaches_again_goes_on_where_it_was(host) -> None:
+def test_a_peer_that_attaches_again_goes_on_where_it_was(host: Sequencer) -> None:
     host.propose("w", proposal(1))
     refusal = host.propose("w", proposal(2, BAD))
     decisions = host.attach("w", 2)
@@ -182,14 +189,16 @@ def test_a_peer_that_attaches_again_goes_on_where_it_was(host) -> None:
     assert host.propose("w", proposal(4)) == Gap(3)
 
 
-def test_a_duplicate_whose_outcome_was_read_long_ago_is_answered_all_the_same(host) -> None:
+def test_a_duplicate_whose_outcome_was_read_long_ago_is_answered_all_the_same(
+    host: Sequencer,
+) -> None:
     for number in (1, 2, 3):
         host.propose("w", proposal(number, acked_below=number))
     assert isinstance(host.propose("w", proposal(1)), Decision)
     assert host.state.document["n"] == 3
 
 
-def test_a_peer_that_left_has_neither_place_nor_row(host) -> None:
+def test_a_peer_that_left_has_neither_place_nor_row(host: Sequencer) -> None:
     host.propose("w", proposal(1))
     host.leave("w")
     assert "w" not in host.state.members
@@ -197,7 +206,7 @@ def test_a_peer_that_left_has_neither_place_nor_row(host) -> None:
     assert host.state.document["n"] == 1
 
 
-def test_a_peer_without_the_role_writer_is_refused(host) -> None:
+def test_a_peer_without_the_role_writer_is_refused(host: Sequencer) -> None:
     host.append_system("member", {"join": hello("r", ()).member()})
     for peer in ("r", "stranger"):
         host.attach(peer, 1)
@@ -206,7 +215,7 @@ def test_a_peer_without_the_role_writer_is_refused(host) -> None:
         assert peer in str(error)
 
 
-def test_where_decides_on_the_hosts_state(host) -> None:
+def test_where_decides_on_the_hosts_state(host: Sequencer) -> None:
     entry_of(host.propose("w", proposal(1, where={"n": 0})))
     error = error_of(host.propose("v", proposal(1, where={"n": 0, "o.x": 1, "$or": [{"n": 0}]})))
     assert type(error) is ConditionError
@@ -224,11 +233,11 @@ def test_an_unmet_where_shows_what_is_there_instead(path: str, found: object) ->
     assert error.value == {path: found}
 
 
-def test_a_where_that_is_none_refuses_the_proposal(host) -> None:
+def test_a_where_that_is_none_refuses_the_proposal(host: Sequencer) -> None:
     assert error_of(host.propose("w", proposal(1, where={"$no": 1}))).code is MemErrors.ERR_UPDATE
 
 
-def test_rfc_6902_operations_are_taken_as_well(host) -> None:
+def test_rfc_6902_operations_are_taken_as_well(host: Sequencer) -> None:
     body = [{"op": "test", "path": "/n", "value": 0}, {"op": "add", "path": "/a", "value": 1}]
     entry_of(host.propose("w", proposal(1, body)))
     assert host.state.document["a"] == 1
@@ -243,14 +252,16 @@ def test_array_filters_go_with_the_update() -> None:
     assert host.state.document["list"] == [1, 0]
 
 
-def test_the_current_date_is_that_of_the_proposal(host) -> None:
+def test_the_current_date_is_that_of_the_proposal(host: Sequencer) -> None:
     moment = datetime(2024, 2, 29, 12, tzinfo=UTC)
     timestamp = int(moment.timestamp() * 1000) << COUNTER_BITS
     entry_of(host.propose("w", proposal(1, {"$currentDate": {"t": True}}, timestamp=timestamp)))
     assert datetime.fromisoformat(host.state.document["t"]) == moment
 
 
-def test_an_entry_over_the_frame_limit_is_refused_before_it_changes_anything(host) -> None:
+def test_an_entry_over_the_frame_limit_is_refused_before_it_changes_anything(
+    host: Sequencer,
+) -> None:
     version = host.state.version
     error = error_of(
         host.propose("w", proposal(1, {"$set": {f"f{i}": "x" * 200 for i in range(10)}}))
@@ -263,7 +274,7 @@ def test_an_entry_over_the_frame_limit_is_refused_before_it_changes_anything(hos
 
 
 def test_a_fault_of_the_compiler_refuses_the_proposal_and_spares_the_host(
-    host, monkeypatch: pytest.MonkeyPatch
+    host: Sequencer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("on purpose")
@@ -278,7 +289,7 @@ def test_a_fault_of_the_compiler_refuses_the_proposal_and_spares_the_host(
 
 
 @pytest.mark.parametrize("kind", ["event", "member", "lock", "rpc", "epoch"])
-def test_a_kind_that_is_not_served_is_refused(host, kind: str) -> None:
+def test_a_kind_that_is_not_served_is_refused(host: Sequencer, kind: str) -> None:
     before = host.state.encode()
     error = error_of(host.propose("w", proposal(1, {"leave": "v"}, kind=kind)))
     assert type(error) is ProtocolError
@@ -286,24 +297,24 @@ def test_a_kind_that_is_not_served_is_refused(host, kind: str) -> None:
     assert host.state.encode() == before
 
 
-def test_entries_of_the_host_carry_no_number_and_no_row(host) -> None:
+def test_entries_of_the_host_carry_no_number_and_no_row(host: Sequencer) -> None:
     entry = host.append_system("member", {"leave": "nobody"}).entry
     assert (entry.peer, entry.number) == (HOST, 0)
     assert HOST not in host.state.sessions
 
 
-def test_replicas_that_apply_the_entries_equal_the_host(host) -> None:
+def test_replicas_that_apply_the_entries_equal_the_host(host: Sequencer) -> None:
     copy = new_replica()
     copy.state.restore(host.state.encode())
     for number, body in enumerate([None, BAD, SAME, {"$push": {"list": {"a": [1]}}}, None], 1):
         result = host.propose("w", proposal(number, body))
-        if not isinstance(result, Decision):
+        if isinstance(result, Ordered):
             copy.state.apply(result.entry)
     assert copy.state.encode() == host.state.encode()
 
 
 @pytest.mark.parametrize("body", [None, 5, "text", [5], {"$set": 5}, {5: {"a": 1}}])
-def test_a_body_that_is_no_update_is_refused_as_such(host, body: object) -> None:
+def test_a_body_that_is_no_update_is_refused_as_such(host: Sequencer, body: object) -> None:
     before = host.state.encode()
     changed = proposal(1)
     changed.body = body
@@ -312,7 +323,7 @@ def test_a_body_that_is_no_update_is_refused_as_such(host, body: object) -> None
     assert host.state.encode() == before
 
 
-def test_a_long_error_is_cut_and_says_so(host) -> None:
+def test_a_long_error_is_cut_and_says_so(host: Sequencer) -> None:
     # The host's frames have 2,000 bytes at most, an error a quarter of that.
     where = {f"field{i}": i for i in range(50)}
     error = error_of(host.propose("w", proposal(1, where=where)))
@@ -323,12 +334,12 @@ def test_a_long_error_is_cut_and_says_so(host) -> None:
 
 
 def test_a_fault_in_naming_the_paths_refuses_the_proposal_and_spares_the_host(
-    host, monkeypatch: pytest.MonkeyPatch
+    host: Sequencer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(body: object) -> None:
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr("memsync.replication.kinds.patch.written", broken)
+    monkeypatch.setattr("memsync.replication.kinds.patch.write_set", broken)
     error = error_of(host.propose("w", proposal(1)))
     assert error.code is MemErrors.ERR_UPDATE
     assert "bug of memsync" in str(error)

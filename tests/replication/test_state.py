@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from builders import hello, new_replica, new_state
 
 from memsync.errors import ProtocolError
 from memsync.replication.conflicts import ConflictIndex
 from memsync.replication.entries import Entry
 from memsync.replication.state import State
+
+from .builders import hello, new_replica, new_state
 
 
 def patch(version: int, *operations: dict[str, Any], **changes: Any) -> Entry:
@@ -109,7 +110,7 @@ def test_a_change_that_is_interrupted_leaves_the_copy_torn() -> None:
     class Interrupted(BaseException):
         pass
 
-    class Bomb(dict):
+    class Bomb(dict[str, Any]):
         def __getitem__(self, key: object) -> object:
             raise Interrupted
 
@@ -172,7 +173,7 @@ PARTS: dict[str, Any] = {
 WHOLE: dict[str, Any] = {
     "epoch": 9,
     "version": 9,
-    "network": "",
+    "cluster_id": "",
     "sessions": {},
     "options": {},
     "parts": PARTS,
@@ -185,34 +186,31 @@ def test_the_snapshot_that_the_next_tests_damage_is_one() -> None:
     assert (state.pair, state.host) == ((9, 9), "h")
 
 
-@pytest.mark.parametrize(
-    "snapshot",
-    [None, 5, [], {}, "text"]
-    + [{k: v for k, v in WHOLE.items() if k != missing} for missing in WHOLE]
-    + [
-        WHOLE | wrong
-        for wrong in (
-            {"sessions": 5},
-            {"sessions": {"w": 5}},
-            {"sessions": {"w": [1, [[1]]]}},
-            {"epoch": "x"},
-            {"version": None},
-        )
-    ]
-    + [
-        WHOLE | {"parts": PARTS | wrong}
-        for wrong in (
-            {"patch": PARTS["patch"] | {"document": [1]}},
-            {"patch": PARTS["patch"] | {"document": None}},
-            {"patch": None},
-            {"member": []},
-            {"epoch": {"host": 5}},
-            {"unknown": {}},
-        )
-    ]
-    + [WHOLE | {"parts": {k: v for k, v in PARTS.items() if k != missing}} for missing in PARTS],
-    ids=repr,
-)
+OF_THE_WHOLE: list[dict[str, Any]] = [
+    {"sessions": 5},
+    {"sessions": {"w": 5}},
+    {"sessions": {"w": [1, [[1]]]}},
+    {"epoch": "x"},
+    {"version": None},
+]
+OF_THE_PARTS: list[dict[str, Any]] = [
+    {"patch": PARTS["patch"] | {"document": [1]}},
+    {"patch": PARTS["patch"] | {"document": None}},
+    {"patch": None},
+    {"member": []},
+    {"epoch": {"host": 5}},
+    {"unknown": {}},
+]
+DAMAGED: list[Any] = [
+    *(None, 5, [], {}, "text"),
+    *({k: v for k, v in WHOLE.items() if k != missing} for missing in WHOLE),
+    *(WHOLE | wrong for wrong in OF_THE_WHOLE),
+    *(WHOLE | {"parts": PARTS | wrong} for wrong in OF_THE_PARTS),
+    *(WHOLE | {"parts": {k: v for k, v in PARTS.items() if k != missing}} for missing in PARTS),
+]
+
+
+@pytest.mark.parametrize("snapshot", DAMAGED, ids=repr)
 def test_a_snapshot_of_a_wrong_shape_is_refused_and_changes_nothing(snapshot: object) -> None:
     state = rich_state()
     before = facts(state)
@@ -229,3 +227,20 @@ def test_g2_who_may_come_back_leaves_its_row_behind() -> None:
     state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w", "keepsRow": True}))
     assert state.members == {}
     assert state.sessions["w"].last == 1
+
+
+@pytest.mark.parametrize(
+    ("pair", "common"),
+    [((1, 2), 2), ((1, 9), 3), ((2, 4), 4), ((2, 9), 5), ((3, 6), 6), ((4, 6), 6), ((0, 0), 0)],
+)
+def test_what_a_peer_has_beyond_the_end_of_its_epoch_is_not_common(
+    pair: tuple[int, int], common: int
+) -> None:
+    state = new_state()
+    for version, epoch in enumerate((1, 1, 1, 2, 2, 3), 1):
+        begins = (epoch, version) in ((1, 1), (2, 4), (3, 6))
+        body = {"host": f"h{epoch}", "pid": 1, "address": "/x"} if begins else [put("/n", version)]
+        kind = "epoch" if begins else "patch"
+        state.apply(Entry(epoch, version, f"h{epoch}", 0, 1, kind, body))
+    assert state.epochs == [(1, 1), (2, 4), (3, 6)]
+    assert state.common(*pair) == common

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
-from package_reader import Package
+from .package_reader import Package
 
 
 def modules_in_circles(package: Package) -> set[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from package_reader import Package
 
 from memsync import errors
+
+from .package_reader import Package
 
 PACKAGE = Package(Path(errors.__file__).parent)
 DOCUMENT = "memsync.document"

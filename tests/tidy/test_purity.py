@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from package_reader import Package
 
 from memsync import errors
+
+from .package_reader import Package
 
 PACKAGE = Package(Path(errors.__file__).parent)
 

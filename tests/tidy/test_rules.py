@@ -7,8 +7,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-import rules
-from package_reader import Package, components, imports_of
+
+from . import rules
+from .package_reader import Package, components, imports_of
 
 WritesPackage = Callable[..., Package]
 

@@ -11,10 +11,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-import rules
-from package_reader import Package
 
 from memsync import errors
+
+from . import rules
+from .package_reader import Package
 
 KNOWN: dict[str, set[str]] = {
     "circles": set(),

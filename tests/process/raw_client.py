@@ -40,7 +40,7 @@ def proposal(number: int = 1, **changes: Any) -> Propose:
     """A decent proposal, and what is changed in it."""
     fields: dict[str, Any] = {
         "number": number,
-        "settled": 1,
+        "acked_below": 1,
         "timestamp": TIMESTAMP + number,
         "epoch": 1,
         "version": 1,
@@ -55,7 +55,7 @@ def framed(body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + body
 
 
-class Forger:
+class RawClient:
     """An attached connection whose messages are written by hand."""
 
     def __init__(self, greeting: Hello | bytes | None = None) -> None:
@@ -112,7 +112,7 @@ class Forger:
                 return True
         return False
 
-    def __enter__(self) -> Forger:
+    def __enter__(self) -> RawClient:
         return self
 
     def __exit__(

@@ -16,6 +16,8 @@ from memsync import MemSync
 from memsync.manager.folder.held_file import Files
 from memsync.testing import NAME, Cluster, Peer, until
 
+from ..process_helpers import driver_of
+
 OPTIONS = {"network": {"lease": 0.6, "poll": 0.2}}  # seconds
 PATIENT = {"network": {"lease": 60, "poll": 0.2}}  # nobody is deposed for its silence
 
@@ -127,7 +129,7 @@ def test_the_options_of_the_network_that_counts_count_for_who_wanted_others(
     for peer in [first, *second]:
         peer.patch({"$inc": {"n": 100}})
     assert cluster.settled() == {"n": 301}
-    assert all(peer.run(lambda mem: mem._engine.ctx.lease.seconds) == 0.6 for peer in second)
+    assert all(peer.run(lambda mem: driver_of(mem).ctx.lease.seconds) == 0.6 for peer in second)
     until(lambda: all("lost" in "".join(told(peer)) for peer in second))
     cluster.host().kill()  # and they are let in again
     survivors = [peer for peer in [first, *second] if peer.alive]

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,15 @@ from memsync.cli.doctor.checks import Finding, check
 from memsync.cli.doctor.collect import collect, limit_facts, process_facts, reason_for_folder
 from memsync.manager.folder import mounts
 from memsync.manager.folder.held_file import Files
-from memsync.testing import NAME, Cluster, until
+from memsync.testing import NAME, PATIENCE, Cluster, Peer, until
 
 pytestmark = pytest.mark.process
+
+
+def wait_for_reason(peer: Peer, part: str, timeout: float = PATIENCE) -> str:
+    """Wait until the peer's status gives a reason with these words; returns the reason."""
+    until(lambda: part in (peer.status()["reason"] or ""), timeout)
+    return str(peer.status()["reason"])
 
 
 def findings(name: str | None = None) -> list[Finding]:
@@ -138,7 +145,7 @@ def test_peers_without_a_host_are_named(cluster: Cluster) -> None:
     host.kill()
     until(lambda: client.status()["status"] == "starting")
     assert "all running peers are clientOnly" in wrong()[0]
-    reason = until(lambda: (r := client.status()["reason"]) and "start a peer" in r and r)
+    reason = wait_for_reason(client, "start a peer")
     with pytest.raises(WriteTimeoutError, match=f"there is no host: {reason}"):
         client.run(lambda mem: mem.patch({"$set": {"n": 1}}, timeout=0.1))
     assert f"it has no host: {reason}" in wrong()[1]
@@ -146,7 +153,7 @@ def test_peers_without_a_host_are_named(cluster: Cluster) -> None:
     assert client.patch({"$set": {"n": 2}}) > 0
     assert wrong() == []
     other.pause()
-    reason = until(lambda: (r := client.status()["reason"]) and "continue or end" in r and r, 30)
+    reason = wait_for_reason(client, "continue or end", 30)
     assert f"process {other.pid}" in reason
     assert "writes wait" in wrong()[0]
     assert "until another" not in wrong()[0]
@@ -268,7 +275,7 @@ def test_names_that_do_not_fit_into_a_path_are_found(cluster: Cluster) -> None:
 
 
 def test_the_reason_for_the_folder() -> None:
-    used = collect_module.tempfile.gettempdir()
+    used = tempfile.gettempdir()
     assert reason_for_folder({}) == "the default"
     assert reason_for_folder({"MEMSYNC_DIR": "/x", "TMPDIR": "/gone"}) == "named by MEMSYNC_DIR"
     assert reason_for_folder({"TMPDIR": used}) == "named by TMPDIR"

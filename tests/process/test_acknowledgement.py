@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
-from memsync import MemErrors, UsageError, WriteConcernError
+from memsync import MemErrors, MemSync, UsageError, WriteConcernError
 from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
@@ -63,7 +64,7 @@ def test_a_submitted_write_is_given_up_at_its_deadline(cluster: Cluster) -> None
     _, client, frozen = cluster.start(3, {"n": 0})
     frozen.pause()
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> list[str]:
         futures = [mem.submit(WRITE, w="all", timeout=0.3) for _ in range(5)]
         return [type(future.exception(10)).__name__ for future in futures]
 
@@ -118,19 +119,19 @@ def test_a_member_that_dies_while_it_is_waited_for_ends_the_waiting(
 def test_who_is_dead_before_the_write_is_no_member(cluster: Cluster) -> None:
     host, client, victim = cluster.start(3, {"n": 0})
     victim.kill()
+    until(lambda: host.status()["peers"] == client.status()["peers"] == 1)
     for peer in (host, client):
-        until(lambda peer=peer: peer.status()["peers"] == 1)
         assert peer.patch(WRITE, w="all", timeout=60)
 
 
-def test_the_waiting_of_a_submitted_write_ends_in_time_however_seldom_the_folder_is_looked_at(
+def test_a_submitted_write_times_out_even_with_a_rare_folder_poll(
     cluster: Cluster,
 ) -> None:
     seldom = {"network": {"poll": 60}}
     host, client, frozen = cluster.start(3, {"n": 0}, seldom)
     frozen.pause()
 
-    def write(mem):
+    def write(mem: MemSync[Any]) -> str:
         return type(mem.submit(WRITE, w="all", timeout=0.5).exception(15)).__name__
 
     assert [peer.run(write) for peer in (host, client)] == ["WriteConcernError"] * 2
@@ -183,8 +184,8 @@ def test_a_reader_counts_as_a_member(cluster: Cluster) -> None:
 def test_many_concerned_writes_of_many_threads_are_all_met(cluster: Cluster) -> None:
     _, client, _ = cluster.start(3, {"n": 0})
 
-    def write(mem):
-        def work():
+    def write(mem: MemSync[Any]) -> Any:
+        def work() -> None:
             for _ in range(50):
                 mem.patch(WRITE, w="all")
 

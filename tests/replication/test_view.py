@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders import entry_of, new_replica, new_state, proposal, reign, replica_of
-
 from memsync.document import to_plain
 from memsync.errors import ConflictError
 from memsync.replication.codec import HEADER
@@ -17,6 +15,8 @@ from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
+
+from .builders import entry_of, new_replica, new_state, proposal, reign, replica_of
 
 START = {"n": 0, "list": [1]}
 
@@ -49,7 +49,7 @@ def write(copy: Replica[PendingWrite], body: Any = None, **changes: Any) -> Pend
     return shown
 
 
-def told(copy: Replica[PendingWrite]) -> list[tuple[int, type | None, bool]]:
+def told(copy: Replica[PendingWrite]) -> list[tuple[int, object, bool]]:
     """The outcomes since the last time: number, type of the error, rolled back."""
     published = copy.published()
     found = [(o.write.proposal.number, o.error, o.rolled_back) for o in published.outcomes]
@@ -162,7 +162,7 @@ def test_what_was_torn_and_is_the_best_there_is_is_shown_with_what_is_pending() 
     assert copy.view["n"] == 1
 
 
-def test_a_snapshot_encoded_before_serves_with_the_entries_since_until_that_is_longer() -> None:
+def test_a_cached_snapshot_is_reused_while_it_and_the_entries_since_are_shorter() -> None:
     host = reign({"text": "x" * 400}, "me")
     source = replica_of(host)
     _, first = source.catch_up(0, 0)
@@ -185,6 +185,7 @@ def test_a_conflict_is_told_with_the_value_and_the_patches_since_its_base() -> N
     entry = entry_of(host.propose("other", proposal(1, {"$set": {"n": 7}}, timestamp=2)))
     decision = host.propose("me", mine.proposal)
     copy.apply(entry, 10)
+    assert isinstance(decision, Decision)
     copy.decide(decision)
     copy.publish()
     (outcome,) = copy.published().outcomes

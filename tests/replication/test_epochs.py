@@ -7,7 +7,6 @@ not got. Proposals may be sent twice. What a peer appends to its own list tells 
 
 from __future__ import annotations
 
-from builders import BIG, hello, new_replica, replica_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -22,6 +21,8 @@ from memsync.replication.pending import PendingWrite
 from memsync.replication.recovery_reports import RecoveryReports
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
+
+from .builders import BIG, hello, new_replica, replica_of
 
 PEERS = ["p0", "p1", "p2"]
 
@@ -101,7 +102,7 @@ class Reigns(RuleBasedStateMachine):
         for client in self.clients.values():
             client.read(BIG)
 
-    def open(self, replica: Replica) -> None:
+    def open(self, replica: Replica[PendingWrite]) -> None:
         """A host that is no peer of ours begins to reign on this copy."""
         self.epoch += 1
         self.host = Sequencer(
@@ -149,6 +150,7 @@ class Reigns(RuleBasedStateMachine):
             for each in self.clients.values():
                 each.inbox.append(result.frame)
         else:
+            assert isinstance(result, Decision)
             client.inbox.append(frame(result))
 
     @rule(name=st.sampled_from(PEERS), good=st.booleans())
