@@ -22,9 +22,8 @@ import threading
 from collections.abc import Callable
 
 from ..context import PeerContext
-from ..platform.interest import change_interest
 from ..platform.task import Pause, Task
-from ..transport.channel import Channel, ChannelLost
+from ..transport.channel import Channel, ChannelLost, change_interest
 
 log = logging.getLogger("memsync.link")
 

@@ -16,8 +16,7 @@ import selectors
 from collections.abc import Callable
 
 from ..context import PeerContext
-from ..platform.interest import change_interest
-from ..transport.channel import Channel, ChannelLost
+from ..transport.channel import Channel, ChannelLost, change_interest
 
 log = logging.getLogger("memsync.host")
 

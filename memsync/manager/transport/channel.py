@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import selectors
 import socket
 from collections import deque
 from collections.abc import Iterator
@@ -183,3 +184,21 @@ class Channel:
                 f"a frame of {length} bytes is over network.maxFrame ({self.max_frame}), or the "
                 "other side does not speak this protocol"
             )
+
+
+def change_interest(
+    selector: selectors.BaseSelector, channel: Channel, old: int, new: int, data: object = None
+) -> int:
+    """Change the mask of events that a selector waits for on a channel; 0 is none.
+
+    Returns the new mask.
+    """
+    if old == new:
+        return new
+    if not old:
+        selector.register(channel, new, data)
+    elif not new:
+        selector.unregister(channel)
+    else:
+        selector.modify(channel, new, data)
+    return new
