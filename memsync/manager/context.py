@@ -98,9 +98,9 @@ class PeerContext:
         self.participant.adopt_group_options()
         self.lease.seconds = group_value(self.participant.state.options, "network.lease")
 
-    def still_reigns(self, record: EpochRecord, *, if_missing: bool = True) -> bool:
+    def still_hosts(self, record: EpochRecord, *, if_missing: bool = True) -> bool:
         """Whether the host of an epoch lives and is not replaced."""
-        return self.place.folder.still_reigns(record.epoch, record.peer, if_missing=if_missing)
+        return self.place.folder.still_hosts(record.epoch, record.peer, if_missing=if_missing)
 
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""

@@ -312,7 +312,7 @@ def test_a_folder_that_is_a_link_or_a_file_is_refused(nobody, folder: Path) -> N
     file = folder / "file"
     file.write_text("")
     for place in (link, file):
-        assert "is a link or no folder" in refusal(nobody(place), place)
+        assert "is a link or not a folder" in refusal(nobody(place), place)
 
 
 def test_an_object_folder_that_cannot_be_written_is_named(nobody, folder: Path) -> None:
@@ -524,10 +524,10 @@ def test_where_no_witness_can_be_kept_the_lock_alone_does(
     lock = place.publish_lock(1, "ab", 7, "/x")
     assert lock is not None
     assert not list(witness_root.parent.rglob("*.lock"))
-    assert place.still_reigns(1, "ab")
-    assert not place.still_reigns(1, "cd")
+    assert place.still_hosts(1, "ab")
+    assert not place.still_hosts(1, "cd")
     lock.close()
-    assert not place.still_reigns(1, "ab")
+    assert not place.still_hosts(1, "ab")
 
 
 def test_deleted_witnesses_are_made_again_with_their_folders(

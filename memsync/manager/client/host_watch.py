@@ -36,7 +36,7 @@ class HostWatch:
     def look(self, now: float) -> None:
         """Check whether the host still epochs and lives (driver; monotonic seconds)."""
         self._looked_at = now
-        if not self._ctx.still_reigns(self._reign):
+        if not self._ctx.still_hosts(self._reign):
             self._stream.lose("the host's lock is free, or a newer one exists")
         elif self._is_silent(now):
             self._stream.lose("the host hangs")
@@ -56,17 +56,17 @@ class HostWatch:
         if now - self._looked_at <= self._ctx.options.network.recovery / 2:
             return False
         self._looked_at = now
-        if self._ctx.still_reigns(self._reign, if_missing=False):
+        if self._ctx.still_hosts(self._reign, if_missing=False):
             return False
         self._stream.lose("the host's lock is free, or a newer one exists")
         return True
 
-    def still_reigns(self) -> bool:
+    def still_hosts(self) -> bool:
         """Whether the link broke although the host still epochs and nobody here was interrupted."""
         if self._stream.interrupted:
             return False
         try:
-            return self._ctx.still_reigns(self._reign)
+            return self._ctx.still_hosts(self._reign)
         except RendezvousError:  # logged by the search for the next role
             return True
 

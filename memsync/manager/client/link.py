@@ -79,7 +79,7 @@ class Link:
         """
         ctx = self._ctx
         while not self._has_caught_up():
-            if not ctx.still_reigns(self.record):
+            if not ctx.still_hosts(self.record):
                 raise ChannelLost("the host is gone")
             ctx.check_stop()
             if self._platform.monotonic() > deadline:
@@ -171,7 +171,7 @@ class Link:
 
     def broke_although_the_host_lives(self) -> bool:
         """Whether the host still epochs, and nobody here was interrupted."""
-        return self._watch.still_reigns()
+        return self._watch.still_hosts()
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 

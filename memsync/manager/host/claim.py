@@ -72,7 +72,7 @@ class EpochClaim:
         if self.deposed:
             return
         was_away = self._is_silent(self._platform.monotonic())
-        if self._folder.still_reigns(self.epoch, self._ctx.id, if_missing=not was_away):
+        if self._folder.still_hosts(self.epoch, self._ctx.id, if_missing=not was_away):
             return
         if not self.is_offered:
             log.warning("deposed %s: another process has this epoch or a later", self._ctx)

@@ -122,9 +122,7 @@ class MemSyncServer(managers.Server):
     def stop(self) -> None:
         """Stop listening and cut the proxies' connections; the host closes attached ones."""
         self.stop_event.set()
-        with contextlib.suppress(
-            OSError
-        ):  # where the system refuses, the loop ends at its next poll
+        with contextlib.suppress(OSError):  # if refused, the loop ends at its next poll
             self._socket.shutdown(socket.SHUT_RDWR)
         if self._accepter.is_alive():
             self._accepter.join(timeout=TIMING.thread_stop)
