@@ -1,4 +1,4 @@
-"""`MemSyncManager`: the ``BaseManager`` through which programs that know only multiprocessing join.
+"""`MemSyncManager`: a ``BaseManager`` for programs that use only multiprocessing.
 
 >>> from memsync.manager import MemSyncManager
 >>> address, authkey = MemSyncManager.locate("my_object")    # doctest: +SKIP
@@ -22,10 +22,10 @@ DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")
 
 
 class MemSyncManager(BaseManager):
-    """A plain multiprocessing manager for a memsync host; it serves only inside `MemSync`."""
+    """A multiprocessing manager that connects to a memsync host; only `MemSync` serves one."""
 
     _Server = MemSyncServer
-    _registry: dict[str, Any]  # kept by the base class; typeshed does not know them
+    _registry: dict[str, Any]  # set by the base class; typeshed does not know these
     _address: Any
     _authkey: bytes
     _serializer: str
@@ -44,14 +44,14 @@ class MemSyncManager(BaseManager):
     def locate(cls, name: str) -> tuple[Address, bytes]:
         """The address and the authkey of the object's host, from the rendezvous folder.
 
-        Raises `RendezvousError` when nobody hosts the object or the folder cannot be used,
-        `ProtocolError` when the host speaks another protocol number.
+        Raises `RendezvousError` when no peer hosts the object or the folder cannot be used,
+        `ProtocolError` when the host has another protocol number.
         """
         folder = ObjectFolder.existing(check_name(name))
         return folder.read_rendezvous()["address"], folder.key.read()
 
     def get_server(self) -> MemSyncServer:
-        """The server of a host; the stdlib's version of this method hard-codes its own class."""
+        """The server of a host; the stdlib's method hard-codes its own class."""
         if self._config is None:
             raise UsageError(
                 "a memsync host runs inside MemSync: call MemSync(...).start() instead"

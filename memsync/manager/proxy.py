@@ -1,4 +1,4 @@
-"""What plain multiprocessing clients may call: the object behind ``manager.document()``."""
+"""The object behind ``manager.document()``, for programs that use only multiprocessing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..runtime.participant import Participant
 
 
 class DocumentProxy:
-    """What a plain manager client gets from ``manager.document()``."""
+    """The methods of a proxy to the object of a host."""
 
     def __init__(self, participant: Participant) -> None:
         self._participant = participant
 
     def get(self, path: str | None = None) -> Any:
-        """The detached value at a dotted path, None where there is none; without a path all."""
+        """The detached value at a dotted path, or None; without a path the whole object."""
         if path not in (None, ""):
             check_path(path)
         return self._participant.value(path)
@@ -31,7 +31,7 @@ class DocumentProxy:
         return self._participant.replica.view_pair[1]
 
     def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
-        """Write like `MemSync.patch`, as a write of the host's."""
+        """Write as `MemSync.patch` does, as the host."""
         seconds = check_timeout(timeout, self._participant.options.timeout)
         call = Call(where, deadline=time.monotonic() + seconds)
         return self._participant.writer.patch(update, call, seconds)

@@ -75,7 +75,7 @@ def test_a_client_says_whom_it_follows_and_why_no_more(
         until(lambda: any(line.startswith("host ") for line in lines(caplog)))
         assert mem.get_status()["status"] == "host"
         found = lines(caplog)
-    assert "reason=" in only(found, "looking for a host")
+    assert "reason=" in only(found, "searching for a host")
     assert "next_epoch=2" in only(found, "campaigning")
     assert "epoch=2" in only(found, "host ")
 

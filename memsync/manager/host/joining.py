@@ -1,6 +1,6 @@
-"""The peers that ask a candidate, or a host, to attach them.
+"""The queue of peers that ask a candidate or a host to attach them.
 
-Handshakes end on threads of their own; the driver's thread takes the peers from here.
+Handshakes end on their own threads, and the driver's thread takes the peers from the queue.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..transport.messages import Hello
 
 
 class JoiningPeers:
-    """A queue from the handshakes' threads to the driver; bounded by the handshakes' places."""
+    """A queue from the handshakes' threads to the driver; the handshake slots bound it."""
 
     def __init__(self, waker: Waker) -> None:
         self._waker = waker
@@ -25,22 +25,22 @@ class JoiningPeers:
         return len(self._queue)
 
     def accept(self, channel: Channel, hello: Hello) -> None:
-        """A peer asks to be attached (called on a handshake's thread)."""
+        """Queue a peer (called on a handshake's thread)."""
         self._queue.append((channel, hello))
         if self._is_closed:
-            self._turn_away()
+            self._close_queued()
         self._waker.wake()
 
     def take(self) -> tuple[Channel, Hello]:
-        """The next one (driver only)."""
+        """The next peer (driver only)."""
         return self._queue.popleft()
 
     def close(self) -> None:
-        """Turn away who waits and who comes."""
+        """Close the connections of the queued peers, and of all later ones."""
         self._is_closed = True
-        self._turn_away()
+        self._close_queued()
 
-    def _turn_away(self) -> None:
-        with suppress(IndexError):  # two threads are at it if a peer comes at the end
+    def _close_queued(self) -> None:
+        with suppress(IndexError):  # a second thread may empty the queue meanwhile
             while True:
                 self._queue.popleft()[0].close()
