@@ -66,7 +66,6 @@ class PeerContext:
         self.platform.watch(self.place.folder.path, self.waker.wake, way)
 
     def unwatch(self) -> None:
-        """Undo `watch`."""
         way = self.options.network.watch
         self.platform.unwatch(self.place.folder.path, self.waker.wake, way)
 
@@ -87,7 +86,6 @@ class PeerContext:
         self.lease.seconds = group_value(self.participant.state.options, "network.lease")
 
     def still_hosts(self, record: EpochRecord, *, if_missing: bool = True) -> bool:
-        """See `ObjectFolder.still_hosts`."""
         return self.place.folder.still_hosts(record.epoch, record.peer, if_missing=if_missing)
 
     def host_hangs(self, epoch: int) -> bool:
@@ -119,5 +117,4 @@ class PeerContext:
         )
 
     def __str__(self) -> str:
-        """The peer's part of a log line."""
         return f"{self.participant} pid={self.platform.pid()}"

@@ -158,11 +158,9 @@ class Driver:
 
     @property
     def is_ended(self) -> bool:
-        """Whether the peer has stopped, or is about to."""
         return self._ctx is not None and self._ctx.stopping
 
     def status(self) -> EngineStatus:
-        """The peer's status."""
         role, closing = self.role, self._closing
         handing_over = closing is not None and closing.handing_over
         if self.is_ended:

@@ -9,16 +9,44 @@
 
 from __future__ import annotations
 
+import time
 from multiprocessing.managers import BaseManager
 from typing import Any
 
 from ..errors import UsageError
-from ..options import check_name
+from ..options import check_name, check_path, check_timeout
+from ..runtime.awaited_write import Call
+from ..runtime.participant import Participant
 from .folder.folder import ObjectFolder
 from .folder.records import Address
 from .transport.server import MemSyncServer, ServerConfig
 
 DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")
+
+
+class DocumentProxy:
+    """The object behind ``manager.document()``; programs call the methods of its proxy."""
+
+    def __init__(self, participant: Participant) -> None:
+        self._participant = participant
+
+    def get(self, path: str | None = None) -> Any:
+        """The detached value at a dotted path, or None; without a path the whole object."""
+        if path not in (None, ""):
+            check_path(path)
+        return self._participant.value(path)
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._participant.snapshot()
+
+    def version(self) -> int:
+        return self._participant.replica.view_pair[1]
+
+    def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
+        """Write as `MemSync.patch` does, as the host."""
+        seconds = check_timeout(timeout, self._participant.options.timeout)
+        call = Call(where, deadline=time.monotonic() + seconds)
+        return self._participant.writer.patch(update, call, seconds)
 
 
 class MemSyncManager(BaseManager):

@@ -77,7 +77,6 @@ class Link:
 
     @property
     def lost(self) -> bool:
-        """Whether the link has ended."""
         return self._stream.lost
 
     # -- joining (driver) ------------------------------------------------------------------------
@@ -180,17 +179,14 @@ class Link:
             log.debug("drained: %s", ended)
 
     def host_survived(self) -> bool:
-        """See `HostWatch.host_survived`."""
         return self._watch.host_survived()
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Append a proposal to the stream."""
         self._stream.queue([encoded], write.proposal.number)
 
     def queue_resume(self, message: ResumeConcern) -> None:
-        """Append a message to the stream."""
         self._stream.queue([frame(message)])
 
     def kick(self, *, coalesced: bool = False) -> None:
@@ -247,7 +243,6 @@ class Link:
             self._pings.pop(token, None)
 
     def host_facts(self) -> dict[str, Any]:
-        """The host, by its lock file."""
         return {
             "id": self.record.peer,
             "pid": self.record.pid,
@@ -258,17 +253,14 @@ class Link:
         }
 
     def announcement(self) -> str:
-        """The host that this peer follows."""
         return f"host={self.record.peer} host_pid={self.record.pid}"
 
     def describe_host(self) -> str:
-        """The process of the host."""
         return f"the host is process {self.record.pid}: is it frozen, or busy?"
 
     # -- receiving (holder of the reader role) ---------------------------------------------------
 
     def _receive(self) -> None:
-        """Take in what has arrived."""
         if self._is_joined and self._watch.was_away():
             return
         try:
@@ -277,7 +269,6 @@ class Link:
             self._fail(error)
 
     def _receive_within(self, seconds: float) -> Task[None]:
-        """Wait until something arrives, and take it in."""
         if self._is_joined and self._watch.was_away():
             return
         try:

@@ -57,7 +57,6 @@ class SharedStream:
 
     @property
     def lost(self) -> bool:
-        """Whether the stream has ended."""
         return self.reason is not None
 
     def lose(self, reason: str) -> None:
@@ -90,7 +89,6 @@ class SharedStream:
             pass
 
     def send(self, frames: list[bytes]) -> None:
-        """Queue frames and send them."""
         self.queue(frames)
         self.kick()
 
@@ -172,7 +170,6 @@ class SharedStream:
             return True
 
     def close(self) -> None:
-        """Close the channel and the selector."""
         self._platform.drop_selector(self.selector)
         self.channel.close()
 

@@ -15,9 +15,9 @@ from ..folder.records import Address
 from ..host.claim import Deposed, EpochClaim
 from ..host.host import Host
 from ..host.joining import JoiningPeers
+from ..manager import DocumentProxy
 from ..platform.descriptors import hint
 from ..platform.task import Pause, Task
-from ..proxy import DocumentProxy
 from ..states import PeerEvent
 from ..transport.messages import Grant
 from ..transport.server import MemSyncServer, ServerConfig

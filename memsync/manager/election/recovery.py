@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from typing import Any
 
 from ...errors import HostUnresponsiveError, ProtocolError
 from ...replication.codec import HEADER, frame
@@ -53,13 +52,11 @@ class Recovery:
         self._has_waited = False  # for survivors of a later epoch; once is enough
         self._broke_off: Counter[str] = Counter()  # failures, by source
         # If there was a host before, survivors may be restoring their deleted files.
-        holds_nothing = not holders and replica.pair == (0, 0) and not self._state.version
+        holds_nothing = (
+            not holders and replica.pair == (0, 0) and not self._participant.state.version
+        )
         may_be_survivors = holds_nothing and folder.last_opened() > 0
         self._survivors_patience = ctx.timing.survivors if may_be_survivors else 0.0
-
-    @property
-    def _state(self) -> Any:
-        return self._participant.state
 
     def take_reported(self) -> list[tuple[Channel, Hello]]:
         """The peers that have reported; the host attaches them."""
@@ -108,14 +105,14 @@ class Recovery:
         return {
             peer: member_in_file(peer, content)
             for peer, content in living.items()
-            if peer in unreported and peer not in self._state.members
+            if peer in unreported and peer not in self._participant.state.members
         }
 
     def _conclude(self, pair: Pair) -> None:
         folder, unreported = self._ctx.place.folder, self._reports.unreported
         # A living peer restores a deleted file, so a peer without a file has left by now.
         alive = sorted(peer for peer in unreported if folder.is_alive(peer))
-        holds_nothing = pair == (0, 0) and not self._state.version
+        holds_nothing = pair == (0, 0) and not self._participant.state.version
         if alive and holds_nothing:
             names = ", ".join(f"{peer} (process {self._pids.get(peer)})" for peer in alive)
             raise HostUnresponsiveError(
@@ -128,7 +125,7 @@ class Recovery:
             log.warning("opening without all reports %s missing=%s", self._ctx, missing)
         if holds_nothing:
             self._participant.bootstrap(self._platform.new_cluster_id())
-        elif self._state.torn:
+        elif self._participant.state.torn:
             log.warning("accepting an interrupted copy %s: no other peer has the object", self._ctx)
             self._participant.replica.accept_torn()
 

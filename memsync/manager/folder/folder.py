@@ -117,7 +117,6 @@ class ObjectFolder:
         return self.highest_epoch() == epoch  # a late candidate may take a past number
 
     def forget_peer(self, peer: str) -> None:
-        """Remove the file of a dead peer."""
         self.files.remove(peer_file(self.path, peer))
 
     def last_opened(self) -> int:
@@ -213,11 +212,9 @@ class ObjectFolder:
     # -- the rendezvous --------------------------------------------------------------------------
 
     def write_rendezvous(self, content: dict[str, Any]) -> None:
-        """Replace the rendezvous file atomically."""
         self.files.replace(self.rendezvous, encode(content))
 
     def remove_rendezvous(self) -> None:
-        """Remove the rendezvous file when the host stops."""
         self.files.remove(self.rendezvous)
 
     def rendezvous_names(self, peer: str) -> bool:
@@ -267,7 +264,6 @@ class ObjectFolder:
     # -- inside ----------------------------------------------------------------------------------
 
     def listing(self) -> list[str]:
-        """The names of the files in the folder."""
         return self.files.listing(self.path)
 
     def lock_folders(self) -> list[Path]:
@@ -301,7 +297,6 @@ class ObjectFolder:
         return {int(match[1]) for match in map(LOCK_NAME.fullmatch, names) if match}
 
     def highest_epoch(self) -> int | None:
-        """The highest epoch that has a lock or a witness."""
         return max(self.epochs(), default=None)
 
     def is_held(self, path: Path) -> bool:

@@ -160,7 +160,6 @@ class Files:
         return []
 
     def make_folder(self, path: Path) -> None:
-        """Make a folder where it is missing, and check that it is private."""
         _open_private(path, f"the folder {path}")
 
     def listing(self, folder: Path) -> list[str]:
@@ -264,7 +263,6 @@ class Files:
         _remove(path)
 
     def remove_folder(self, path: Path) -> None:
-        """Remove a folder, if it is empty."""
         with contextlib.suppress(OSError):
             path.rmdir()
 

@@ -46,7 +46,6 @@ def lock_in(folder: Path, epoch: int) -> Path:
 
 @lru_cache(maxsize=256)
 def peer_file(folder: Path, peer: str) -> Path:
-    """The file of a peer."""
     return folder / f"peer-{peer}.json"
 
 

@@ -42,7 +42,6 @@ def parse_epoch_record(path: Path, epoch: int, held: bool, text: bytes) -> Epoch
 
 
 def parse_rendezvous(path: Path, text: bytes) -> dict[str, Any]:
-    """Parse a rendezvous file (see `ObjectFolder.read_rendezvous`)."""
     content = decode(text)
     damaged = RendezvousError(
         f"the rendezvous file {path} is damaged: a living host repairs it within its "
@@ -78,7 +77,6 @@ def check_protocol(content: dict[str, Any], path: Path) -> None:
 
 
 def encode(content: dict[str, Any]) -> bytes:
-    """Encode the content of a file."""
     return (json.dumps(content, indent=1) + "\n").encode()
 
 

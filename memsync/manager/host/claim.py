@@ -90,11 +90,9 @@ class EpochClaim:
             self._heartbeat_at = now
 
     def mark(self, *, is_open: bool) -> None:
-        """See `EpochLock.mark`."""
         self._lock.mark(is_open=is_open)
 
     def write_rendezvous(self) -> None:
-        """Write the rendezvous file."""
         participant = self._ctx.participant
         self._folder.write_rendezvous(
             {

@@ -87,12 +87,10 @@ class FanOut:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether coalesced pushes wait."""
         return bool(self._coalesced)
 
     @property
     def has_work(self) -> bool:
-        """Whether anything may be sent in this round."""
         return bool(self._urgent or self._coalesced)
 
     def add(self, session: ClientSession) -> None:

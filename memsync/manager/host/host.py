@@ -146,9 +146,7 @@ class Host:
         if fanout.is_waiting or ordering.inbox or joins or ordering.resumes or ordering.reached:
             timeout = 0
         if ordering.unpushed:
-            timeout = min(
-                timeout, self._ctx.timing.stall / 4
-            )  # to notice in time a client that takes nothing
+            timeout = min(timeout, self._ctx.timing.stall / 4)  # a client may have stalled
         self._step_down.lag.wait_begins()
         events: Ready = yield Select(self._selector, timeout)
         self._step_down.lag.wait_ended()
@@ -239,15 +237,12 @@ class Host:
     # -- the uplink (any thread) -----------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Queue a write for the loop."""
         self.ordering.inbox.append(write)
 
     def queue_resume(self, message: ResumeConcern) -> None:
-        """Queue an accepted write whose concern is to be watched."""
         self.ordering.resumes.append(message)
 
     def kick(self, *, coalesced: bool = False) -> None:
-        """Wake the loop."""
         self._ctx.waker.wake()
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
@@ -286,7 +281,6 @@ class Host:
             self.fanout.answer(session, frame(Ping(0)))
 
     def host_facts(self) -> dict[str, Any]:
-        """This peer, as the host."""
         return {
             "id": self._ctx.id,
             "pid": self._platform.pid(),
@@ -297,7 +291,6 @@ class Host:
         }
 
     def announcement(self) -> str:
-        """The address of this host."""
         return f"address={self.claim.server.endpoint}"
 
     def describe_host(self) -> str:
@@ -317,7 +310,6 @@ class Host:
 
     @property
     def handing_over(self) -> bool:
-        """Whether no more writes are ordered."""
         return self.ordering.is_over
 
     def close(self, *, clean: bool) -> Task[list[Outcome[AwaitedWrite]] | None]:

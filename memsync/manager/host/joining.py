@@ -32,7 +32,6 @@ class JoiningPeers:
         self._waker.wake()
 
     def take(self) -> tuple[Channel, Hello]:
-        """The next peer (driver only)."""
         return self._queue.popleft()
 
     def close(self) -> None:

@@ -77,7 +77,6 @@ class MemberLiveness:
             check_room({**self._unreported, **members}, newcomer)
 
     def remove_dead(self) -> None:
-        """Take the dead members out of the group."""
         members = self._state.members
         absent = [p for p in members if p not in self._clients and p != self._ctx.id]
         for peer in absent:

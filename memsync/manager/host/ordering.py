@@ -68,7 +68,6 @@ class Ordering:
         self._push(self.sequencer.append_system(kind, body))
 
     def leave(self, peer: str, *, keeps_row: bool = False) -> None:
-        """Take a peer out of the group."""
         self._push(self.sequencer.leave(peer, keeps_row=keeps_row))
         for writer, progress in self.concerns.forget(peer):
             self._inform(writer, progress)
@@ -160,7 +159,6 @@ class Ordering:
         self._fanout.flush_all_soon()
 
     def applied(self, peer: str, version: int) -> None:
-        """A peer has applied all entries up to a version."""
         for writer, progress in self.concerns.applied(peer, version):
             self._inform(writer, progress)
 

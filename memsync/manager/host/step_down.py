@@ -68,7 +68,6 @@ class StepDown:
             self._ping(sought, now)
 
     def answered(self, peer: str, token: int) -> None:
-        """A peer has answered a ping."""
         if token != self._token:
             return
         if peer in self._awaited:

@@ -49,7 +49,6 @@ class Platform:
         return time.time_ns() // 1_000_000
 
     def pid(self) -> int:
-        """The number of this process."""
         return os.getpid()
 
     def task_id(self) -> int:
@@ -65,7 +64,6 @@ class Platform:
         return f"{self.wall_ms():012x}-{self.new_id()}"
 
     def new_waker(self) -> Waker:
-        """A waker for one driver."""
         return Waker()
 
     def new_selector(self, waker: Waker) -> selectors.BaseSelector:
@@ -81,16 +79,13 @@ class Platform:
         return selector
 
     def drop_selector(self, selector: selectors.BaseSelector) -> None:
-        """Close a selector."""
         forks.release(selector)
         selector.close()
 
     def watch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> None:
-        """See `watcher.watch`."""
         watcher.watch(path, wake, way)
 
     def unwatch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> None:
-        """See `watcher.unwatch`."""
         watcher.unwatch(path, wake, way)
 
     def serve(self, address: Address, authkey: bytes, config: ServerConfig) -> MemSyncServer:

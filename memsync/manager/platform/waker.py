@@ -50,7 +50,6 @@ class Waker:
         self.clear()
 
     def close(self) -> None:
-        """Close both ends."""
         forks.release(self)
         self._close_ends()
 

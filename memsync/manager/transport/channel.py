@@ -39,12 +39,10 @@ class Channel:
         self._begun = False  # the first outbound frame has been sent in part
 
     def fileno(self) -> int:
-        """The descriptor, for selectors."""
         return self.sock.fileno()
 
     @property
     def has_output(self) -> bool:
-        """Whether frames wait to be sent."""
         return bool(self._outbound)
 
     @property
@@ -132,7 +130,6 @@ class Channel:
             self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close the socket."""
         forks.release(self)
         self.sock.close()
 
