@@ -56,9 +56,14 @@ class HostWatch:
         if now - self._checked_at <= self._ctx.options.network.recovery / 2:
             return False
         self._checked_at = now
-        if self._ctx.still_hosts(self._record, if_missing=False):
-            return False
-        self._stream.lose("the host's lock is free, or a newer one exists")
+        reason = "the host's lock is free, or a newer one exists"
+        try:
+            if self._ctx.still_hosts(self._record, if_missing=False):
+                return False
+        except (RendezvousError, OSError) as error:
+            # On the thread of a write this must not reach the caller: the write is still pending.
+            reason = str(error)
+        self._stream.lose(reason)
         return True
 
     def host_survived(self) -> bool:

@@ -321,7 +321,7 @@ class Host:
             if clean and not self.claim.deposed:
                 yield from self._handover()
                 self.claim.leave()
-        except RendezvousError as error:  # an election follows
+        except (RendezvousError, OSError) as error:  # an election follows
             log.warning("not handed over %s: %s", self._ctx, error)
         finally:
             self.claim.close()
