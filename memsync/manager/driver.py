@@ -163,13 +163,12 @@ class Driver:
     def status(self) -> EngineStatus:
         role, closing = self.role, self._closing
         handing_over = closing is not None and closing.handing_over
-        if self.is_ended:
-            return EngineStatus("stopped", self._since, self._reason, None, handing_over)
-        if role is None:
-            reason = self._blocked_reason() or self._reason
-            return EngineStatus("starting", self._since, reason, None, handing_over)
-        host = role.host_facts()
-        return EngineStatus(role.status, self._since, self._reason, host, handing_over)
+        status, reason, host = "stopped", self._reason, None
+        if role is not None and not self.is_ended:
+            status, host = role.status, role.host_facts()
+        elif not self.is_ended:
+            status, reason = "starting", self._blocked_reason() or reason
+        return EngineStatus(status, self._since, reason, host, handing_over)
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """The round trip to the host, or those of the host to each client.
@@ -268,7 +267,9 @@ class Driver:
         ctx.place.publish_blocked_reason(None)
         self._since = ctx.platform.wall_ms() / 1000
         self.role = role
-        log.info("%s %s %s", role.status, ctx, role.announcement())
+        host = role.host_facts()
+        names = f"address={host['address']} host={host['id']} host_pid={host['pid']}"
+        log.info("%s %s %s", role.status, ctx, names)
         if not self._ready.is_set():
             self._first_status = role.status
         self._ready.set()

@@ -48,9 +48,6 @@ class Role(Uplink, Protocol):
     def host_survived(self) -> bool:
         """Whether the role ended although its host lives, so that the peer should dial slowly."""
 
-    def announcement(self) -> str:
-        """The part of the role's first log line that names the host."""
-
     def describe_host(self) -> str:
         """A clause for error messages: which process is to answer this peer's writes."""
 

@@ -66,15 +66,6 @@ class HostWatch:
         self._stream.lose(reason)
         return True
 
-    def host_survived(self) -> bool:
-        """Whether the link broke although the host lives and no thread here was interrupted."""
-        if self._stream.interrupted:
-            return False
-        try:
-            return self._ctx.still_hosts(self._record)
-        except RendezvousError:  # the search for the next role logs it
-            return True
-
     def _is_silent(self, now: float) -> bool:
         """Whether the lease has run out and the host does not answer a ping either."""
         if not self._ctx.host_hangs(self._record.epoch):

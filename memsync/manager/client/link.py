@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-from ...errors import MemSyncError, ProtocolError, from_wire
+from ...errors import MemSyncError, ProtocolError, RendezvousError, from_wire
 from ...replication.codec import HEADER, frame
 from ...replication.entries import Decision, Entry, SnapshotChunk
 from ...replication.pending import PendingWrite
@@ -179,7 +179,13 @@ class Link:
             log.debug("drained: %s", ended)
 
     def host_survived(self) -> bool:
-        return self._watch.host_survived()
+        """Whether the link broke although the host lives and no thread here was interrupted."""
+        if self._stream.interrupted:
+            return False
+        try:
+            return self._ctx.still_hosts(self.record)
+        except RendezvousError:  # the search for the next role logs it
+            return True
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 
@@ -251,9 +257,6 @@ class Link:
             "connections": max(len(self._participant.state.members) - 1, 0),
             "since": self.record.since,
         }
-
-    def announcement(self) -> str:
-        return f"host={self.record.peer} host_pid={self.record.pid}"
 
     def describe_host(self) -> str:
         return f"the host is process {self.record.pid}: is it frozen, or busy?"

@@ -214,9 +214,6 @@ class ObjectFolder:
     def write_rendezvous(self, content: dict[str, Any]) -> None:
         self.files.replace(self.rendezvous, encode(content))
 
-    def remove_rendezvous(self) -> None:
-        self.files.remove(self.rendezvous)
-
     def rendezvous_names(self, peer: str) -> bool:
         """Whether the rendezvous file is valid and names this peer as host."""
         try:

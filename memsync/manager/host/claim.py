@@ -43,7 +43,7 @@ class EpochClaim:
         self.is_offered = False  # to a successor, so that a later epoch is no surprise
         self._ctx = ctx
         self._folder = ctx.place.folder
-        self._lock = lock
+        self.lock = lock
         self._listen = listen
         self._socket = self._folder.socket_identity(server.endpoint)
         self._platform = ctx.platform
@@ -85,12 +85,9 @@ class EpochClaim:
     def heartbeat(self, now: float) -> None:
         """Send a heartbeat if it is due (monotonic seconds)."""
         if now >= self.next_heartbeat:
-            self._lock.heartbeat()
+            self.lock.heartbeat()
             self.check()
             self._heartbeat_at = now
-
-    def mark(self, *, is_open: bool) -> None:
-        self._lock.mark(is_open=is_open)
 
     def write_rendezvous(self) -> None:
         participant = self._ctx.participant
@@ -110,7 +107,7 @@ class EpochClaim:
 
     def repair(self) -> None:
         """Restore the files of a host or candidate: lock, peer file, key, socket."""
-        if not self._lock.repair(self._folder.repaired):
+        if not self.lock.repair(self._folder.repaired):
             log.warning("deposed %s: another process holds this epoch", self._ctx)
             self.deposed = True
             return
@@ -144,13 +141,13 @@ class EpochClaim:
         self.server.start()
         log.warning("restored the socket %s, which was deleted", old)
 
-    def leave(self) -> None:
+    def remove_rendezvous(self) -> None:
         """Remove the rendezvous file if it is still this host's."""
         if self._folder.rendezvous_names(self._ctx.id):
-            self._folder.remove_rendezvous()
+            self._folder.files.remove(self._folder.rendezvous)
 
     def close(self) -> None:
         """Close the socket, then free the lock."""
         self.server.stop()
-        self._lock.close()
+        self.lock.close()
         self._folder.remove_short_folder(self.server.endpoint)

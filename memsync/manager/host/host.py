@@ -81,7 +81,7 @@ class Host:
         ctx, participant, ordering = self._ctx, self._participant, self.ordering
         own = ctx.hello().member()
         gone = self._liveness.begin(own, living, granted_by, unreported)
-        self.claim.mark(is_open=True)
+        self.claim.lock.mark(is_open=True)
         self.claim.check()  # last: from here on this copy differs from all others
         if self.claim.deposed:
             raise Deposed
@@ -290,9 +290,6 @@ class Host:
             "since": self.claim.since,
         }
 
-    def announcement(self) -> str:
-        return f"address={self.claim.server.endpoint}"
-
     def describe_host(self) -> str:
         """Why an own write may get no answer."""
         return "this process is the host, and no peer takes what it sends"
@@ -320,7 +317,7 @@ class Host:
         try:
             if clean and not self.claim.deposed:
                 yield from self._handover()
-                self.claim.leave()
+                self.claim.remove_rendezvous()
         except (RendezvousError, OSError) as error:  # an election follows
             log.warning("not handed over %s: %s", self._ctx, error)
         finally:
@@ -347,7 +344,7 @@ class Host:
         yield from self._flush_clients()
         yield from self.handover.to_anybody()
         if not self.claim.deposed and self.handover.is_last():
-            self.claim.mark(is_open=False)
+            self.claim.lock.mark(is_open=False)
 
     def _flush_clients(self) -> Task[None]:
         """Play rounds until all is ordered and the kernel has all bytes, for a limited time."""
