@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from ...errors import RendezvousError
 from ..context import PeerContext
 from ..folder.records import Address
+from ..host.admission import JoiningPeers
 from ..host.claim import Deposed, EpochClaim
 from ..host.host import Host
-from ..host.joining import JoiningPeers
 from ..manager import DocumentProxy
 from ..platform.descriptors import hint
 from ..platform.task import Pause, Task

@@ -17,8 +17,8 @@ from ...replication.entries import Entry, SnapshotChunk
 from ...replication.membership import Members, member_in_file
 from ...replication.recovery_reports import Pair, RecoveryReports
 from ..context import PeerContext
+from ..host.admission import JoiningPeers
 from ..host.claim import Deposed, EpochClaim
-from ..host.joining import JoiningPeers
 from ..platform.task import Pause, Readable, Task
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Fetch, Hello, Source, parse

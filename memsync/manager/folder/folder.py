@@ -19,13 +19,13 @@ others from taking the epoch; it is in a folder that the cleaners of the temp fo
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...errors import ProtocolError, RendezvousError
 from ..timing import TIMING
 from ..transport.messages import PROTOCOL
-from .epoch_lock import EpochLock
 from .held_file import Files, HeldFile
 from .key import AuthKey
 from .paths import (
@@ -41,6 +41,38 @@ from .paths import (
 from .records import Address, EpochRecord, decode, encode, parse_epoch_record, parse_rendezvous
 
 log = logging.getLogger("memsync.folder")
+
+
+class EpochLock:
+    """A held lock file and its witness."""
+
+    def __init__(self, files: list[HeldFile], content: dict[str, Any]) -> None:
+        self._held = files
+        self._content = content
+
+    def heartbeat(self) -> None:
+        """Touch the files (see `ObjectFolder.last_heartbeat`)."""
+        for held in self._held:
+            held.heartbeat()
+
+    def mark(self, *, is_open: bool) -> None:
+        """Record whether the epoch's host may have survivors that hold the object.
+
+        That is so from the moment it opens until it leaves as the last peer.
+        """
+        self._content["open"] = int(is_open)
+        for held in self._held:
+            held.rewrite(encode(self._content))
+
+    def repair(self, repaired: Callable[[HeldFile], HeldFile]) -> bool:
+        """Restore deleted files; False when another process holds the epoch now."""
+        self._held = [repaired(held) for held in self._held]
+        return all(held.is_in_place() for held in self._held)
+
+    def close(self) -> None:
+        """Free the lock; its files stay, because they show which numbers were used."""
+        for held in self._held:
+            held.close(remove=False)
 
 
 class ObjectFolder:

@@ -71,19 +71,19 @@ def _check_private(path: Path, what: str) -> None:
         info = path.lstat()
     except OSError as error:
         raise RendezvousError(f"{what} cannot be read ({error.strerror}): {_ADVICE}") from error
+    advice = _ADVICE
     if not stat.S_ISDIR(info.st_mode):
-        raise RendezvousError(f"{what} is a link or not a folder: {_ADVICE}")
-    if info.st_uid != os.getuid():
-        raise RendezvousError(
-            f"{what} belongs to user {info.st_uid}, not to user {os.getuid()}: {_ADVICE}"
-        )
-    if info.st_mode & 0o077:
-        raise RendezvousError(
-            f"{what} is open to other users (mode {stat.S_IMODE(info.st_mode):04o}): "
-            f"run 'chmod 700 {path}', or {_ADVICE}"
-        )
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise RendezvousError(f"{what} cannot be written to: {_ADVICE}")
+        problem = "is a link or not a folder"
+    elif info.st_uid != os.getuid():
+        problem = f"belongs to user {info.st_uid}, not to user {os.getuid()}"
+    elif info.st_mode & 0o077:
+        problem = f"is open to other users (mode {stat.S_IMODE(info.st_mode):04o})"
+        advice = f"run 'chmod 700 {path}', or {_ADVICE}"
+    elif not os.access(path, os.W_OK | os.X_OK):
+        problem = "cannot be written to"
+    else:
+        return
+    raise RendezvousError(f"{what} {problem}: {advice}")
 
 
 class HeldFile:

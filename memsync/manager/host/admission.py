@@ -1,11 +1,14 @@
 """Admission: a peer that asks to be attached is checked, and catches up or is refused.
 
 The peer is a survivor, a peer whose link broke, or a newcomer. Its `Hello` decides what it is sent.
+Handshakes end on their own threads, and the driver's thread takes the peers from a queue.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
+from contextlib import suppress
 
 from ...errors import MemSyncError, ProtocolError, to_wire
 from ...replication.codec import frame
@@ -13,6 +16,7 @@ from ...replication.group_options import check_group_options
 from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import check_peer_id
 from ..context import PeerContext
+from ..platform.waker import Waker
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import PROTOCOL, Confirm, Hello, Refused, Welcome
 from .claim import EpochClaim
@@ -21,6 +25,38 @@ from .liveness import MemberLiveness
 from .ordering import Ordering
 
 log = logging.getLogger("memsync.host")
+
+
+class JoiningPeers:
+    """The queue of peers that ask to be attached; the handshake slots bound it."""
+
+    def __init__(self, waker: Waker) -> None:
+        self._waker = waker
+        self._queue: deque[tuple[Channel, Hello]] = deque()
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def accept(self, channel: Channel, hello: Hello) -> None:
+        """Queue a peer (called on a handshake's thread)."""
+        self._queue.append((channel, hello))
+        if self._is_closed:
+            self._close_queued()
+        self._waker.wake()
+
+    def take(self) -> tuple[Channel, Hello]:
+        return self._queue.popleft()
+
+    def close(self) -> None:
+        """Close the connections of the queued peers, and of all later ones."""
+        self._is_closed = True
+        self._close_queued()
+
+    def _close_queued(self) -> None:
+        with suppress(IndexError):  # a second thread may empty the queue meanwhile
+            while True:
+                self._queue.popleft()[0].close()
 
 
 class Admission:

@@ -12,7 +12,7 @@ from platform import python_version
 from ...errors import RendezvousError
 from ...version import __version__
 from ..context import PeerContext
-from ..folder.epoch_lock import EpochLock
+from ..folder.folder import EpochLock
 from ..folder.records import Address
 from ..transport.messages import PROTOCOL
 from ..transport.server import MemSyncServer

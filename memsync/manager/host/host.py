@@ -27,11 +27,10 @@ from ..folder.cleaning import clean
 from ..platform.task import Ready, Select, Task
 from ..transport.channel import ChannelLost
 from ..transport.messages import Applied, Leave, Ping, Pong, parse
-from .admission import Admission
+from .admission import Admission, JoiningPeers
 from .claim import Deposed, EpochClaim
 from .fanout import ClientSession, FanOut
 from .handover import Handover
-from .joining import JoiningPeers
 from .liveness import MemberLiveness
 from .ordering import Ordering
 from .step_down import StepDown
@@ -257,9 +256,6 @@ class Host:
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """The round trips to all clients in seconds; None for one that did not answer in time."""
-        return {"connection": "host", "host": {"time": 0.0}, "clients": self._pinged(timeout)}
-
-    def _pinged(self, timeout: float) -> list[dict[str, Any]]:
         for session in list(self.clients.values()):
             session.round_trip = None
         self._pings_wanted = True
@@ -271,7 +267,7 @@ class Host:
                 times = [{"id": each.peer, "time": each.round_trip} for each in clients]
                 left = deadline - time.monotonic()
                 if left <= 0 or not times or all(each["time"] is not None for each in times):
-                    return times
+                    return {"connection": "host", "host": {"time": 0.0}, "clients": times}
                 self._ponged.wait(min(left, 0.05))
 
     def _send_pings(self) -> None:
@@ -323,11 +319,9 @@ class Host:
         finally:
             self.claim.close()
         self.release()
-        stopping = self._ctx.stopping
-        has_handed_over = stopping and self.leaves_file
-        if not has_handed_over and (self.claim.deposed or not stopping):
-            return self.ordering.take_back()
-        return None
+        if self._ctx.stopping and (self.leaves_file or not self.claim.deposed):
+            return None
+        return self.ordering.take_back()
 
     def release(self) -> None:
         """Drop all clients and joining peers; the claim's owner closes the claim."""

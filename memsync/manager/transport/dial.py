@@ -29,6 +29,13 @@ def set_deadline(sock: socket.socket, seconds: float) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
 
+def set_up(sock: socket.socket, seconds: float) -> None:
+    """Set the deadline of a new socket, and send its small messages at once."""
+    set_deadline(sock, seconds)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def to_channel(connection: Connection) -> Channel:
     """Turn an authenticated connection into a channel."""
     with forks.opening:
@@ -37,9 +44,7 @@ def to_channel(connection: Connection) -> Channel:
         forks.register(channel, sock.close)
         forks.release(connection)
         connection.close()
-    set_deadline(sock, TIMING.receive)
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    set_up(sock, TIMING.receive)
     return channel
 
 
@@ -96,10 +101,8 @@ def _connect(address: Address, timeout: float) -> Connection:
     except OSError as error:
         raise ChannelLost(f"connecting to {address}: {error}") from error
     try:
-        set_deadline(sock, timeout)
+        set_up(sock, timeout)
         sock.connect(address)
-        if family == socket.AF_INET:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         forks.release(sock)
         sock.close()

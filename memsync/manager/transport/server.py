@@ -33,7 +33,7 @@ from ..folder.records import Address
 from ..platform.descriptors import hint
 from ..timing import TIMING
 from .channel import Channel
-from .dial import set_deadline, to_channel
+from .dial import set_deadline, set_up, to_channel
 from .handshakes import Handshakes, shut_down
 from .messages import Hello, parse
 
@@ -170,9 +170,7 @@ class MemSyncServer(managers.Server):
         with forks.opening:
             sock, _ = self._socket.accept()
             sock.setblocking(True)
-            set_deadline(sock, self._config.handshake_timeout)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            set_up(sock, self._config.handshake_timeout)
             connection = Connection(sock.detach())
             forks.register(connection, connection.close)
         with self._lock:
