@@ -1,4 +1,4 @@
-"""The I/O of one platform: folder, election, connections, and the stdlib manager they build on."""
+"""The engine for the processes of one machine: folder, election, connections, roles."""
 
 from .manager import MemSyncManager
 

@@ -1,14 +1,13 @@
-"""What the roles of one peer share: who it is, where it stands, and what it runs on.
+"""What the roles of one peer share: its participant, its place in the folder, its platform.
 
-Everything here is fixed when the peer starts, but for the fields in `MUTABLE`, each of which says
-who sets it.
+All fields are fixed when the peer starts, except those in `MUTABLE`, which name their writers.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ..options import Options, stated
+from ..options import stated
 from ..replication.group_options import group_part, group_value
 from ..replication.lease import Lease
 from ..runtime.participant import Participant
@@ -22,7 +21,7 @@ from .transport.messages import PROTOCOL, Hello
 
 
 class Stopped(Exception):
-    """The peer ends while its driver waits; never leaves the package."""
+    """The peer stops while its driver waits; never leaves the package."""
 
 
 class PeerContext:
@@ -31,9 +30,9 @@ class PeerContext:
     MUTABLE: ClassVar[frozenset[str]] = frozenset({"stopping", "no_step_down_before"})
 
     stopping: bool
-    """Set once, by whoever has the peer stop."""
+    """Set once, by the caller that stops the peer."""
     no_step_down_before: float
-    """Monotonic seconds; set by a host that hands over, and by a host that took over."""
+    """Monotonic seconds; set by a host that hands over, and by its successor."""
 
     def __init__(
         self,
@@ -45,6 +44,8 @@ class PeerContext:
         timing: Timing,
     ) -> None:
         self.participant = participant
+        self.id = participant.id
+        self.options = participant.options
         self.platform = platform
         self.place = place
         self.waker = waker
@@ -59,48 +60,33 @@ class PeerContext:
             raise AttributeError(f"{name} is fixed when the peer starts")
         super().__setattr__(name, value)
 
-    @property
-    def id(self) -> str:
-        """The peer's id."""
-        return self.participant.id
-
-    @property
-    def options(self) -> Options:
-        """The peer's options."""
-        return self.participant.options
-
     def watch(self) -> None:
-        """Have the waker called when something changes in the folder; to be repeated.
-
-        The folder may be another one than before, if somebody deleted it.
-        """
+        """Let changes in the folder wake the driver; repeated, as the folder may be replaced."""
         way = self.options.network.watch
         self.platform.watch(self.place.folder.path, self.waker.wake, way)
 
     def unwatch(self) -> None:
-        """Undo `watch`."""
         way = self.options.network.watch
         self.platform.unwatch(self.place.folder.path, self.waker.wake, way)
 
     def repair(self) -> None:
-        """Make again what somebody deleted of this peer's in the folder."""
+        """Restore what somebody deleted of this peer's place, and watch the folder."""
         self.place.repair()
         self.watch()
         self.place.repair_key()
 
     def check_stop(self) -> None:
-        """Raise `Stopped` when the peer is to end (for the driver's waits)."""
+        """Raise `Stopped` if the peer stops; called by waits of the driver."""
         if self.stopping:
             raise Stopped
 
     def adopt_group_options(self) -> None:
-        """The state is known: its founder's options are this peer's, too."""
+        """Apply the founder's options, once the state is known."""
         self.participant.adopt_group_options()
         self.lease.seconds = group_value(self.participant.state.options, "network.lease")
 
-    def still_reigns(self, record: EpochRecord, *, if_missing: bool = True) -> bool:
-        """Whether the host of an epoch lives and is not replaced."""
-        return self.place.folder.still_reigns(record.epoch, record.peer, if_missing=if_missing)
+    def still_hosts(self, record: EpochRecord, *, if_missing: bool = True) -> bool:
+        return self.place.folder.still_hosts(record.epoch, record.peer, if_missing=if_missing)
 
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
@@ -108,10 +94,11 @@ class PeerContext:
         return self.lease.look(epoch, heartbeat, self.platform.monotonic())
 
     def hello(self) -> Hello:
-        """What this peer says of itself and of what it holds."""
+        """This peer and its state, as it asks to be attached."""
         participant, options = self.participant, self.options
         epoch, version = participant.replica.pair
-        is_new = not participant.state.cluster_id  # else its options were compared, or give way
+        # A peer that is not new has already compared its options with the group's.
+        is_new = not participant.state.cluster_id
         return Hello(
             PROTOCOL,
             participant.name,
@@ -129,10 +116,5 @@ class PeerContext:
             cluster_id=participant.replica.cluster_id,
         )
 
-    def member(self) -> dict[str, Any]:
-        """This peer as the group remembers it."""
-        return self.hello().member()
-
     def __str__(self) -> str:
-        """What a line of the log says of the peer."""
         return f"{self.participant} pid={self.platform.pid()}"

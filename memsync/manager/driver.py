@@ -1,9 +1,8 @@
 """The driver: one thread that finds a role, plays it until it ends, and finds the next one.
 
-`states` has the table of the states that it goes through. The driver owns the confirmed state: only
-its thread changes it, and, for the time of its own write, a thread that reads from the link in the
-driver's place. While there is no role, between two hosts, writes are kept in the writer; the next
-host gets them.
+`states` has the table of its states. The driver owns the confirmed state: only its thread changes
+it, and a thread that reads the answer to its own write in the driver's place. Between two roles the
+writer keeps all writes for the next host.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ log = logging.getLogger("memsync.node")
 
 
 class Driver:
-    """The engine of one platform, for one participant; a later start is a new driver."""
+    """The engine of one participant, from its start to its stop."""
 
     def __init__(
         self,
@@ -79,16 +78,16 @@ class Driver:
     # -- starting and stopping (any thread) ------------------------------------------------------
 
     def start(self, timeout: float) -> str:
-        """Take part; returns the role once this peer is level with the group.
+        """Join the group; returns the role once this peer has caught up.
 
-        Raises what `Election.find_role` and the folder raise; nothing is left behind then.
+        Raises what `Election.find_role` and the folder raise, and then leaves nothing behind.
         """
         try:
-            with self.settled_in(timeout):
+            with self.in_folder(timeout):
                 self._thread.start()
         except OSError as error:
             advice = hint(error, "see what the system says")
-            raise RendezvousError(f"no peer can start ({error.strerror}): {advice}") from error
+            raise RendezvousError(f"the peer cannot start ({error.strerror}): {advice}") from error
         try:
             self._ready.wait()
         except BaseException:  # interrupted: a failed start leaves nothing behind
@@ -100,7 +99,7 @@ class Driver:
         return self._first_status
 
     @contextmanager
-    def settled_in(self, timeout: float) -> Iterator[None]:
+    def in_folder(self, timeout: float) -> Iterator[None]:
         """Join the rendezvous folder. If the block raises, everything is undone; otherwise the
         driver leaves the folder when it ends.
         """
@@ -128,55 +127,51 @@ class Driver:
             undo.pop_all()
 
     def stop(self, timeout: float) -> None:
-        """Leave the group; writes on their way are waited for, at most `timeout` seconds."""
+        """Leave the group; waits for pending writes, at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
         role, writer, ctx = self.role, self.participant.writer, self.ctx
         if writer.is_inside() and role is not None:
-            # A signal handler: the write that it interrupts cannot be waited for.
+            # In a signal handler: the interrupted write cannot end before the handler.
             ctx.stopping = True
             role.on_interrupt()
         elif threading.get_ident() != self._ident:
             if writer.pending:
-                wait = f"writes={writer.pending} at_most={timeout:g}s"
-                log.info("stopping %s: waiting for %s; %s", ctx, wait, self._describe_host())
+                wait = f"pending={writer.pending} timeout={timeout:g}s"
+                log.info("stopping %s %s: %s", ctx, wait, self._describe_host())
             writer.flush(deadline)
         ctx.stopping = True
         ctx.waker.wake()
         self._thread.join(max(deadline - time.monotonic(), 0.5))
 
     def close_after_fork(self) -> None:
-        """In a forked child: this driver is the parent's, only its last state may be read."""
+        """In a forked child: the driver belongs to the parent, only its last state may be read."""
         self.ctx.stopping = True
         self.participant.close_after_fork()
 
-    # -- the seam's questions (any thread) -------------------------------------------------------
+    # -- questions (any thread) ------------------------------------------------------------------
 
     @property
     def ctx(self) -> PeerContext:
-        """What the roles share, once the peer has a place."""
-        assert self._ctx is not None, "not settled in"
+        """What the roles share; exists once the peer is in the folder."""
+        assert self._ctx is not None, "the peer is not in the folder"
         return self._ctx
 
     @property
     def is_ended(self) -> bool:
-        """Whether the peer has stopped, or is about to."""
         return self._ctx is not None and self._ctx.stopping
 
     def status(self) -> EngineStatus:
-        """What the peer is now."""
         role, closing = self.role, self._closing
         handing_over = closing is not None and closing.handing_over
-        blocked_reason = self._ctx.place.blocked_reason if self._ctx is not None else None
-        if self.is_ended:
-            return EngineStatus("stopped", self._since, self._reason, None, handing_over)
-        if role is None:
-            reason = blocked_reason or self._reason
-            return EngineStatus("starting", self._since, reason, None, handing_over)
-        host = role.host_facts()
-        return EngineStatus(role.status, self._since, self._reason, host, handing_over)
+        status, reason, host = "stopped", self._reason, None
+        if role is not None and not self.is_ended:
+            status, host = role.status, role.host_facts()
+        elif not self.is_ended:
+            status, reason = "starting", self._blocked_reason() or reason
+        return EngineStatus(status, self._since, reason, host, handing_over)
 
     def ping(self, timeout: float) -> dict[str, Any]:
-        """Round trips to the host, on the host to each client.
+        """The round trip to the host, or those of the host to each client.
 
         Raises `HostUnresponsiveError` when the host does not answer within `timeout` seconds.
         """
@@ -195,8 +190,11 @@ class Driver:
         role = self.role
         if role is not None:
             return role.describe_host()
-        blocked_reason = self._ctx.place.blocked_reason if self._ctx is not None else None
-        return f"there is no host: {blocked_reason or self._reason or 'this peer has just started'}"
+        reason = self._blocked_reason() or self._reason or "this peer has just started"
+        return f"there is no host: {reason}"
+
+    def _blocked_reason(self) -> str | None:
+        return self._ctx.place.blocked_reason if self._ctx is not None else None
 
     def _wake(self) -> None:
         self.ctx.waker.wake()
@@ -208,15 +206,15 @@ class Driver:
         run_task(self.task())
 
     def task(self) -> Task[None]:
-        """What the driver does, from the first look for a host to the end."""
+        """The driver's work, from the first search for a host to the end."""
         try:
             yield from self._play_roles()
         except Stopped:
-            log.debug("stopped while looking for a role")
+            log.debug("stopped in the search for a role")
         except BaseException as error:
             self.failure = error
             if self._ready.is_set():
-                self._turn(f"{type(error).__name__}: {error}")
+                self._status_changes(f"{type(error).__name__}: {error}")
                 log.critical("failed %s", self.ctx, exc_info=True)
         finally:
             self._end()
@@ -229,15 +227,15 @@ class Driver:
             self._begin(role)
             began = ctx.platform.monotonic()
             was_unfit = yield from self._play(role)
-            # Counted from here, because the end of the role may have taken long as well.
+            # From here on, because the end of the role may have taken long.
             others_first = ctx.platform.monotonic() + self._timing.retry if was_unfit else 0.0
             while ctx.platform.monotonic() < others_first and not ctx.stopping:
-                yield Pause(ctx.waker, self._timing.retry)  # others may have what is missing here
+                yield Pause(ctx.waker, self._timing.retry)  # others may not have the error
             if ctx.stopping:
                 return
-            log.info("looking for a host %s reason=%r", ctx, self._reason)
+            log.info("searching for a host %s reason=%r", ctx, self._reason)
             was_short = ctx.platform.monotonic() - began < self._timing.short_link
-            if was_short and role.broke_although_the_host_lives():
+            if was_short and role.host_survived():
                 if pause:
                     yield Pause(ctx.waker, pause)
                 pause = min(max(pause * 2, self._timing.first_pause), self._timing.longest_pause)
@@ -245,7 +243,7 @@ class Driver:
                 pause = 0.0
 
     def _next_role(self) -> Task[Role]:
-        """The next role; a peer that runs already outlives errors that may pass."""
+        """The next role; a running peer retries after errors that may pass."""
         ctx, reported = self.ctx, ""
         while True:
             running = self._ready.is_set()
@@ -269,18 +267,20 @@ class Driver:
         ctx.place.publish_blocked_reason(None)
         self._since = ctx.platform.wall_ms() / 1000
         self.role = role
-        log.info("%s %s %s", role.status, ctx, role.announcement())
+        host = role.host_facts()
+        names = f"address={host['address']} host={host['id']} host_pid={host['pid']}"
+        log.info("%s %s %s", role.status, ctx, names)
         if not self._ready.is_set():
             self._first_status = role.status
         self._ready.set()
         self.participant.announce("connected", role.status)
 
     def _play(self, role: Role) -> Task[bool]:
-        """Play a role to its end; returns whether the folder kept this peer from going on."""
+        """Play a role to its end; returns whether an error of the folder ended it."""
         ctx, reason, was_unfit = self.ctx, "failed", False
         try:
             reason = yield from role.run()
-        except (RendezvousError, OSError) as error:  # the folder may be well again soon
+        except (RendezvousError, OSError) as error:  # the error may pass
             reason = str(error)
             is_known = isinstance(error, RendezvousError) or is_shortage(error)
             log.error("%s is given up %s: %s", role.status, ctx, error, exc_info=not is_known)
@@ -288,7 +288,7 @@ class Driver:
         finally:
             self.participant.leave_role(for_good=ctx.stopping, holds_back=role.lost)
             self.role, self._closing = None, role
-            self._turn(reason)
+            self._status_changes(reason)
             taken_back = yield from role.close(clean=self.failure is None)
             if taken_back is not None:
                 self.participant.writer.take_back(taken_back)
@@ -299,8 +299,7 @@ class Driver:
             ctx.states.on(PeerEvent.STOP if ctx.stopping else PeerEvent.ROLE_OVER)
         return was_unfit
 
-    def _turn(self, reason: str | None) -> None:
-        """The status is another one from now on."""
+    def _status_changes(self, reason: str | None) -> None:
         self._since = self.ctx.platform.wall_ms() / 1000
         self._reason = reason
 
@@ -315,5 +314,5 @@ class Driver:
         self.participant.writer.end()
         ctx.waker.close()
         ctx.states.on(PeerEvent.LEFT)
-        if self._ready.is_set():  # else start() raises what went wrong
+        if self._ready.is_set():  # otherwise start() raises the error
             log.info("stopped %s", ctx)

@@ -1,4 +1,4 @@
-"""`MemSyncManager`: the ``BaseManager`` through which programs that know only multiprocessing join.
+"""`MemSyncManager`: a ``BaseManager`` for programs that use only multiprocessing.
 
 >>> from memsync.manager import MemSyncManager
 >>> address, authkey = MemSyncManager.locate("my_object")    # doctest: +SKIP
@@ -9,11 +9,14 @@
 
 from __future__ import annotations
 
+import time
 from multiprocessing.managers import BaseManager
 from typing import Any
 
 from ..errors import UsageError
-from ..options import check_name
+from ..options import check_name, check_path, check_timeout
+from ..runtime.awaited_write import Call
+from ..runtime.participant import Participant
 from .folder.folder import ObjectFolder
 from .folder.records import Address
 from .transport.server import MemSyncServer, ServerConfig
@@ -21,11 +24,36 @@ from .transport.server import MemSyncServer, ServerConfig
 DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")
 
 
+class DocumentProxy:
+    """The object behind ``manager.document()``; programs call the methods of its proxy."""
+
+    def __init__(self, participant: Participant) -> None:
+        self._participant = participant
+
+    def get(self, path: str | None = None) -> Any:
+        """The detached value at a dotted path, or None; without a path the whole object."""
+        if path not in (None, ""):
+            check_path(path)
+        return self._participant.value(path)
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._participant.snapshot()
+
+    def version(self) -> int:
+        return self._participant.replica.view_pair[1]
+
+    def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
+        """Write as `MemSync.patch` does, as the host."""
+        seconds = check_timeout(timeout, self._participant.options.timeout)
+        call = Call(where, deadline=time.monotonic() + seconds)
+        return self._participant.writer.patch(update, call, seconds)
+
+
 class MemSyncManager(BaseManager):
-    """A plain multiprocessing manager for a memsync host; it serves only inside `MemSync`."""
+    """A multiprocessing manager that connects to a memsync host; only `MemSync` serves one."""
 
     _Server = MemSyncServer
-    _registry: dict[str, Any]  # kept by the base class; typeshed does not know them
+    _registry: dict[str, Any]  # set by the base class; typeshed does not know these
     _address: Any
     _authkey: bytes
     _serializer: str
@@ -44,14 +72,14 @@ class MemSyncManager(BaseManager):
     def locate(cls, name: str) -> tuple[Address, bytes]:
         """The address and the authkey of the object's host, from the rendezvous folder.
 
-        Raises `RendezvousError` when nobody hosts the object or the folder cannot be used,
-        `ProtocolError` when the host speaks another protocol number.
+        Raises `RendezvousError` when no peer hosts the object or the folder cannot be used,
+        `ProtocolError` when the host has another protocol number.
         """
         folder = ObjectFolder.existing(check_name(name))
         return folder.read_rendezvous()["address"], folder.key.read()
 
     def get_server(self) -> MemSyncServer:
-        """The server of a host; the stdlib's version of this method hard-codes its own class."""
+        """The server of a host; the stdlib's method hard-codes its own class."""
         if self._config is None:
             raise UsageError(
                 "a memsync host runs inside MemSync: call MemSync(...).start() instead"

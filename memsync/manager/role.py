@@ -1,4 +1,4 @@
-"""What the driver knows of a role: the host of an epoch, or a client's link to it."""
+"""The protocol of a role, which is either the host of an epoch or a client's link to it."""
 
 from __future__ import annotations
 
@@ -12,49 +12,44 @@ from .transport.messages import Grant
 
 
 class Role(Uplink, Protocol):
-    """A role from the moment when the peer is level until it is closed (driver only)."""
+    """A role from the moment at which the peer has caught up until it is closed (driver only)."""
 
     status: str  # "host" or "client"
 
     @property
     def lost(self) -> bool:
-        """Whether what this role still brings may be of a host that was replaced already."""
+        """Whether the role's host may have been replaced, so that its last entries may be void."""
 
     @property
     def leaves_file(self) -> bool:
-        """Whether the peer's file stays, freed, for a host to see that the peer has gone."""
+        """Whether the peer's file stays, free, which shows a host that the peer has gone."""
 
     @property
     def handing_over(self) -> bool:
-        """Whether no write is ordered any more, because another peer is to host."""
+        """Whether no more writes are ordered, because another peer takes over."""
 
     @property
     def granted(self) -> Grant | None:
         """The next epoch, if the host has granted it to this peer."""
 
     def run(self) -> Task[str]:
-        """Play the role until it ends or the peer stops; returns why.
+        """Play the role until it ends or the peer stops; returns the reason.
 
-        Raises `RendezvousError` or `OSError` where the folder keeps the peer from going on.
+        Raises `RendezvousError` or `OSError` if the folder keeps the peer from going on.
         """
 
     def close(self, *, clean: bool) -> Task[list[Outcome[AwaitedWrite]] | None]:
-        """End the role; returns own writes that were accepted, but not told, under this role.
+        """End the role; without `clean`, after an error, only release its resources.
 
-        The next host decides what became of them. None after a planned stop: what was accepted
-        stays so.
-
-        Without `clean` everything is just let go.
+        Returns the own writes that were accepted but not completed; the next host decides their
+        outcome. Returns None after a planned stop, which keeps what was accepted.
         """
 
-    def broke_although_the_host_lives(self) -> bool:
-        """Whether the role ended although nothing seems to be wrong, so that haste helps nobody."""
-
-    def announcement(self) -> str:
-        """What the log says of the role when it begins, for people."""
+    def host_survived(self) -> bool:
+        """Whether the role ended although its host lives, so that the peer should dial slowly."""
 
     def describe_host(self) -> str:
-        """Who is to answer to this peer's writes, for people."""
+        """A clause for error messages: which process is to answer this peer's writes."""
 
     def host_facts(self) -> dict[str, Any]:
         """The host as `MemSync.get_status` describes it (any thread)."""

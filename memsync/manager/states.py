@@ -1,10 +1,10 @@
-"""The states of a peer, and which event leads from one to the next.
+"""The states of a peer, and the events that lead from one to the next.
 
 ::
 
                           +--------------------------- link lost, handed over ----------+
                           v                                                             |
-    start --> searching --> joining ------------------------------- level ------> following
+    start --> searching --> joining ----------------------------- caught up ----> following
                  |  ^          | broke off                                               |
                  |  +----------+                                                         |
                  |  ^                                                                    |
@@ -14,11 +14,11 @@
                                                                                          |
                  searching <--------------- deposed, stepped down ---------------------- +
 
-    stop, or an error that a peer does not outlive: any state --> leaving --> stopped
+    stop, or an error that the peer does not survive: any state --> leaving --> stopped
 
-A peer *searches* for a role in the folder. Where somebody hosts, it *joins* and then *follows*.
-Where nobody does, it *campaigns*: it takes the next epoch's lock. The holder of that lock
-*recovers* the best state that any peer holds, and then *hosts*.
+A peer *searches* for a role in the folder. If there is a host, the peer *joins* and then *follows*
+it. Otherwise it *campaigns*: it tries to take the next epoch's lock. The holder of that lock
+*recovers* the best state of any peer, and then *hosts*.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from enum import Enum
 
 
 class PeerState(Enum):
-    """Where a peer is on its way."""
+    """A state of a peer."""
 
     SEARCHING = "searching"
     JOINING = "joining"
@@ -40,10 +40,10 @@ class PeerState(Enum):
 
 
 class PeerEvent(Enum):
-    """What leads a peer from one state to another."""
+    """An event that leads a peer from one state to another."""
 
     HOST_FOUND = "host found"
-    CAUGHT_UP = "caught up"  # this copy has caught up with the host's
+    CAUGHT_UP = "caught up"
     BROKE_OFF = "broke off"
     MAY_HOST = "may host"
     TOO_LATE = "too late"  # another peer took the epoch
@@ -51,7 +51,7 @@ class PeerEvent(Enum):
     OPENED = "opened"
     DEPOSED = "deposed"  # another peer took a later epoch
     ROLE_OVER = "role over"
-    FAILED = "failed"  # an error that a running peer may outlive
+    FAILED = "failed"  # an error that a running peer may survive
     STOP = "stop"
     LEFT = "left"
 
@@ -82,5 +82,5 @@ class PeerStates:
         self.current = PeerState.SEARCHING
 
     def on(self, event: PeerEvent) -> None:
-        """Go where an event leads; an event that the table does not know here is a bug."""
+        """Follow an event; a `KeyError` shows a bug: the table has no such event in this state."""
         self.current = TRANSITIONS[self.current, event]

@@ -1,8 +1,8 @@
 """Every tuning constant of the engine: its unit, its reason, and how it relates to the others.
 
-Times are in seconds. What users may tune is an option (see `memsync.options`); what is here follows
-from how the engine works. `Timing` asserts the relations, so that a change of one number shows
-which others it concerns.
+Times are in seconds. What users may tune is an option (see `memsync.options`); these constants
+follow from how the engine works. `Timing` asserts their relations, so that a change of one number
+shows which others it affects.
 """
 
 from __future__ import annotations
@@ -16,51 +16,51 @@ class Timing:
 
     # -- the driver --
     short_link: float = 1.0
-    """A link that breaks sooner is not made again at once."""
+    """A link that breaks sooner is not dialled again at once."""
     first_pause: float = 0.01
-    """Before a link that broke soon is made again; doubled each time."""
+    """Before such a link is dialled again; doubled each time."""
     longest_pause: float = 0.1
-    """The most that such a pause grows to."""
+    """The limit of that pause."""
     retry: float = 0.5
-    """Between attempts after an error that a running peer may outlive."""
+    """Between attempts after an error that a running peer survives."""
 
     # -- elections --
-    first_look: float = 0.0005
-    """A killed host's lock is freed an instant after its sockets; doubled each time."""
-    longest_look: float = 0.1
-    """The most that a peer without a role waits before it checks the folder again."""
+    first_check: float = 0.0005
+    """The kernel frees a killed host's lock just after its sockets; doubled each time."""
+    longest_check: float = 0.1
+    """The longest pause of a searching peer between two checks of the folder."""
     dial: float = 5.0
-    """One attempt of a newcomer to connect and authenticate."""
+    """For one attempt of a newcomer to connect and authenticate."""
     precedence: float = 0.1
-    """What others leave to a dedicated host, which needs milliseconds."""
+    """The head start of a dedicated host, which needs milliseconds."""
 
     # -- recovery --
     report_check: float = 0.005
-    """Between two checks for dead peers while reports are awaited."""
+    """Between two checks for dead peers while a candidate awaits reports."""
     repair_check: float = 0.1
     """Between two repairs of a candidate's files."""
     survivors: float = 0.25
-    """What a newcomer waits for survivors that are making their deleted files again."""
+    """For survivors to restore their deleted files before a newcomer founds."""
     awake: float = 0.05
-    """A candidate that did not run for longer was frozen, and that time proves nothing."""
+    """A candidate whose loop paused longer was frozen, and that time proves nothing."""
     breaks: int = 4
-    """How often a source that broke off is waited for again."""
+    """How often recovery waits again for a source that broke off."""
     fetch: float = 5.0
-    """Without a byte for so long, a source is given up."""
+    """A source that sends no byte for longer is dropped."""
 
     # -- the host --
     suspicion: float = 1.0
-    """How long a host checks often for the dead, after a link broke."""
+    """How long a host checks often for dead members after a link broke."""
     suspicious_check: float = 0.01
     """Between two such checks."""
     blink: float = 0.1
-    """A host that made no step for longer waited, or was frozen."""
+    """A host whose loop paused longer may have been frozen."""
     coalesced_rounds: int = 16
-    """How many rounds of the loop a push may wait while more input is there."""
+    """How many rounds of the loop a push may wait while more input arrives."""
     stall: float = 1.0
-    """A peer that takes nothing for longer is slow, and is brought up by a snapshot later."""
+    """A client that takes nothing for longer is slow."""
     missing_grace: float = 3.0
-    """How long the file of a living peer may be missing."""
+    """How long the file of a living member may be missing."""
     close: float = 2.0
     """For the last bytes to leave when a host stops."""
 
@@ -68,75 +68,75 @@ class Timing:
     handover: float = 1.0
     """For some successor to take over."""
     successor: float = 0.3
-    """For one successor to take over, before another one is asked."""
+    """For one successor to take over before the host asks another one."""
     handover_check: float = 0.01
     """Between two checks for whether it has."""
     step_down_pause: float = 10.0
-    """Between two hand-overs of hosts that go on as clients."""
+    """Between two handovers of hosts that stay as clients."""
     step_down_pings: int = 5
     """How many pings one search for a successor sends."""
     step_down_answers: int = 2
-    """How many of them a peer must answer in time; one, a busy peer may happen to answer."""
+    """How many of them a peer must answer in time; a busy peer may answer one by chance."""
     step_down_rhythm: float = 0.04
     """Between two such pings."""
     quick_answer: float = 0.004
-    """A message waits at least 5 ms for the interpreter of a busy process."""
+    """A busy process answers later: its messages wait at least 5 ms for the GIL."""
     interest: float = 5.0
     """How long a host measures its lag after a peer has sent something."""
     lag_step: float = 0.02
-    """Between two moments at which the loop's lag is measured."""
+    """Between two moments at which the host measures its lag."""
     lag_moments: int = 12
     """How many moments are remembered; a busy process is late at a third of them."""
     late: float = 0.001
-    """A thread that burns CPU gives the interpreter away after five times that."""
+    """A lag that counts as late; a thread that burns CPU causes five times that."""
 
     # -- the client --
     fence: float = 5.0
-    """For a reader that was woken to leave its role."""
+    """For a woken reader to leave its role."""
     fence_check: float = 0.1
     """Between two checks for whether the reader has left."""
     packet: int = 1 << 14
-    """Bytes of writes that nobody waits for which are sent at once."""
+    """Bytes of coalesced writes that are sent at once."""
 
     # -- connections --
     receive: float = 1.0
-    """A blocking read of a link lasts no longer."""
+    """The limit of a blocking read of a link."""
     accept_poll: float = 1.0
-    """The accept loop looks at its stop event at least so often."""
+    """The accept loop checks its stop event at least this often."""
     accept_pause: float = 0.1
-    """After an error of the system in the accept loop."""
+    """After a system error in the accept loop."""
     refusal_lines: float = 1.0
-    """Between two lines of the log about refused connections."""
+    """Between two log lines about refused connections."""
     crowded_pause: float = 0.001
-    """After each connection for which there is no place."""
+    """After each connection for which there is no handshake slot."""
     backlog: int = 128
     """Connections that wait to be accepted."""
     cut_notice: float = 0.1
     """For a handshake's thread to notice that its connection was cut."""
     handshake_grace: float = 0.1
-    """A handshake takes milliseconds; it is not cut before."""
+    """A handshake takes milliseconds, and is not cut sooner."""
     receive_bytes: int = 1 << 18
-    """Bytes that one read of a link takes at most."""
+    """The most bytes that one read of a link takes."""
     send_bytes: int = 1 << 18
-    """Bytes that are gathered for one write to a link."""
+    """The most bytes that one write to a link gathers."""
     descriptors: float = 1.0
-    """For a descriptor to become free where none is left; a group with a short lease waits less."""
+    """For a descriptor to become free; a group with a short lease waits less."""
     descriptor_retry: float = 0.02
-    """Between two attempts to get a descriptor where none is left."""
+    """Between two attempts to get a descriptor."""
 
     # -- the folder --
     poll_watch: float = 0.2
-    """Between two looks of an observer that polls."""
+    """Between two polls of a polling observer."""
     observer_stop: float = 5.0
     """For an observer's thread to end."""
     folder_attempts: int = 5
-    """How often a peer tries to take a place in a folder that is deleted at the same time."""
+    """How often a peer tries to enter a folder that somebody deletes meanwhile."""
     lock_reads: int = 1000
-    """How often a lock is read that is removed between listing and reading."""
+    """How often a lock is read that disappears between listing and reading."""
     file_bytes: int = 1 << 16
-    """Bytes of a file in the folder that are read."""
+    """The most bytes that are read of a file in the folder."""
     temporary_age: float = 60.0
-    """A temporary file older than that belongs to nobody."""
+    """An older temporary file was left by a killed process."""
     thread_stop: float = 5.0
     """For the accept loop's thread to end."""
 
@@ -145,39 +145,28 @@ class Timing:
             assert holds, why
 
     def relations(self) -> list[tuple[bool, str]]:
-        """What must hold between the numbers, and why."""
+        """Conditions on the numbers, each with its reason."""
+        search = self.step_down_pings * self.step_down_rhythm
         return [
-            (
-                self.longest_pause < self.survivors,
-                "a peer that is about to dial has made its file again before a newcomer founds",
-            ),
-            (
-                self.longest_look < self.survivors,
-                "a peer that searches makes its file again before a newcomer founds",
-            ),
+            (self.longest_pause < self.survivors, "a dialling survivor restores its file in time"),
+            (self.longest_check < self.survivors, "a searching survivor restores its file in time"),
             (self.successor < self.handover, "a second successor can be asked"),
-            (self.handover_check < self.successor, "a take-over is noticed in time"),
-            (self.handover < self.close, "a host that stops outlives its hand-over"),
-            (self.report_check < self.awake, "checking for reports is no sleep"),
+            (self.handover_check < self.successor, "a takeover is noticed in time"),
+            (self.handover < self.close, "a host that stops outlives its handover"),
+            (self.report_check < self.awake, "a check for reports is not a freeze"),
             (self.suspicious_check < self.blink, "a checking host does not look frozen"),
-            (
-                self.step_down_answers <= self.step_down_pings,
-                "a peer can answer often enough to be chosen",
-            ),
-            (
-                self.step_down_pings * self.step_down_rhythm < self.step_down_pause,
-                "a search ends before the next one may begin",
-            ),
+            (self.step_down_answers <= self.step_down_pings, "a peer can answer often enough"),
+            (search < self.step_down_pause, "a search ends before the next one may begin"),
             (self.quick_answer < self.step_down_rhythm, "a ping is judged before the next one"),
             (self.lag_moments * self.lag_step < self.interest, "a busy host is found out"),
             (self.late < self.lag_step, "moments do not overlap"),
             (self.descriptor_retry < self.descriptors, "a second attempt is made"),
             (self.handshake_grace <= self.dial / 10, "a crowd does not keep a dialling peer out"),
-            (self.fence_check < self.fence, "a reader that leaves is noticed"),
-            (self.first_look < self.longest_look, "pauses grow"),
+            (self.fence_check < self.fence, "the exit of a reader is noticed"),
+            (self.first_check < self.longest_check, "pauses grow"),
             (self.first_pause < self.longest_pause, "pauses grow"),
         ]
 
 
 TIMING = Timing()
-"""What a peer runs with, unless a test gives it something else."""
+"""The constants of a real peer; tests may use others."""

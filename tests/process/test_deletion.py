@@ -45,10 +45,10 @@ def test_where_no_witness_can_be_kept_the_lock_alone_does(
     lock = place.publish_lock(1, "ab", 7, "/x")
     assert lock is not None
     assert not list(witness_root.parent.rglob("*.lock"))
-    assert place.still_reigns(1, "ab")
-    assert not place.still_reigns(1, "cd")
+    assert place.still_hosts(1, "ab")
+    assert not place.still_hosts(1, "cd")
     lock.close()
-    assert not place.still_reigns(1, "ab")
+    assert not place.still_hosts(1, "ab")
 
 
 def test_deleted_witnesses_are_made_again_with_their_folders(

@@ -78,7 +78,7 @@ def test_a_client_says_whom_it_follows_and_why_no_more(
         until(lambda: any(line.startswith("host ") for line in lines(caplog)))
         assert mem.get_status()["status"] == "host"
         found = lines(caplog)
-    assert "reason=" in only(found, "looking for a host")
+    assert "reason=" in only(found, "searching for a host")
     assert "next_epoch=2" in only(found, "campaigning")
     assert "epoch=2" in only(found, "host ")
 
@@ -152,7 +152,7 @@ def test_a_flood_of_strangers_has_a_line_a_second_and_a_count(
     monkeypatch.setattr(server, "TIMING", replace(TIMING, refusal_lines=3600.0))
 
     def told() -> list[str]:
-        return [line for line in lines(caplog, logging.DEBUG) if "connection was refused" in line]
+        return [line for line in lines(caplog, logging.DEBUG) if "connection refused" in line]
 
     with MemSync[Any](NAME, {}) as mem:
         address = mem.get_status()["host"]["address"]
@@ -167,7 +167,7 @@ def test_a_flood_of_strangers_has_a_line_a_second_and_a_count(
         for number in range(1, 21):
             knock()
             wait_for_lines(number)
-        assert len([line for line in lines(caplog) if "connection was refused" in line]) == 1
+        assert len([line for line in lines(caplog) if "connection refused" in line]) == 1
         host_of(mem).claim.server._refusals._next_line = 0.0
         knock()
         until(lambda: len(told()) == 21)

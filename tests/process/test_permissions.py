@@ -113,7 +113,7 @@ def test_a_folder_that_is_a_link_or_a_file_is_refused(
     file = folder / "file"
     file.write_text("")
     for place in (link, file):
-        assert "is a link or no folder" in refusal(nobody(place), place)
+        assert "is a link or not a folder" in refusal(nobody(place), place)
 
 
 def test_an_object_folder_that_cannot_be_written_is_named(

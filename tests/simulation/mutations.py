@@ -354,7 +354,7 @@ def who_has_lost_its_link_counts_as_dead(stack: ExitStack) -> None:
     def make(drop: Any) -> Any:
         def mutant(self: Any, session: Any, reason: str, **kwargs: Any) -> None:
             drop(self, session, reason, **kwargs)
-            if reason not in ("the reign is over", "it left", "it attached anew"):
+            if reason not in ("the epoch is over", "it left", "it attached again"):
                 self._leave(session.peer)
 
         return mutant

@@ -207,7 +207,7 @@ class Process:
         self.do(self._begin)
 
     def _begin(self) -> None:
-        with self.driver.settled_in(START_TIMEOUT):
+        with self.driver.in_folder(START_TIMEOUT):
             self._task = self.driver.task()
         self._go_on(None)
 

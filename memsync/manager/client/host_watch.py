@@ -13,16 +13,15 @@ LIFE = 0  # token of the ping that asks a silent host whether it lives
 
 
 class HostWatch:
-    """What a client finds out about the host of one epoch; it ends the stream of a lost one."""
+    """A client's checks of the host of one epoch; they end the stream when the host is lost."""
 
     def __init__(self, ctx: PeerContext, record: EpochRecord, stream: SharedStream) -> None:
         self._ctx = ctx
-        self._reign = record
+        self._record = record
         self._stream = stream
-        self._platform = ctx.platform
-        self._asked: float | None = None  # when the silent host was asked whether it lives
+        self._asked: float | None = None  # when the silent host was asked (monotonic seconds)
         self._answers = False
-        self._looked_at = ctx.platform.monotonic()  # into the folder
+        self._checked_at = ctx.platform.monotonic()
 
     @property
     def rhythm(self) -> float:
@@ -31,12 +30,12 @@ class HostWatch:
 
     def begin(self, now: float) -> None:
         """The peer follows from now on (monotonic seconds)."""
-        self._looked_at = now
+        self._checked_at = now
 
-    def look(self, now: float) -> None:
-        """Check whether the host still epochs and lives (driver; monotonic seconds)."""
-        self._looked_at = now
-        if not self._ctx.still_reigns(self._reign):
+    def check(self, now: float) -> None:
+        """Check whether the host still hosts and lives (driver; monotonic seconds)."""
+        self._checked_at = now
+        if not self._ctx.still_hosts(self._record):
             self._stream.lose("the host's lock is free, or a newer one exists")
         elif self._is_silent(now):
             self._stream.lose("the host hangs")
@@ -48,31 +47,28 @@ class HostWatch:
         self._answers = self._answers or token == LIFE
 
     def was_away(self) -> bool:
-        """Whether this peer may have been frozen, and the group has gone on without it.
+        """Whether this peer was frozen and has lost its host meanwhile.
 
-        What is left on the link then is made known only when the next host shows that it counts.
+        If so, the rest of the stream is not read now: the drain takes it in, and it is shown only
+        after the next host has confirmed it.
         """
-        now = self._platform.monotonic()
-        if now - self._looked_at <= self._ctx.options.network.recovery / 2:
+        now = self._ctx.platform.monotonic()
+        if now - self._checked_at <= self._ctx.options.network.recovery / 2:
             return False
-        self._looked_at = now
-        if self._ctx.still_reigns(self._reign, if_missing=False):
-            return False
-        self._stream.lose("the host's lock is free, or a newer one exists")
+        self._checked_at = now
+        reason = "the host's lock is free, or a newer one exists"
+        try:
+            if self._ctx.still_hosts(self._record, if_missing=False):
+                return False
+        except (RendezvousError, OSError) as error:
+            # On the thread of a write this must not reach the caller: the write is still pending.
+            reason = str(error)
+        self._stream.lose(reason)
         return True
 
-    def still_reigns(self) -> bool:
-        """Whether the link broke although the host still epochs and nobody here was interrupted."""
-        if self._stream.interrupted:
-            return False
-        try:
-            return self._ctx.still_reigns(self._reign)
-        except RendezvousError:  # logged by the search for the next role
-            return True
-
     def _is_silent(self, now: float) -> bool:
-        """Whether the lease has run out, and the host does not answer either."""
-        if not self._ctx.host_hangs(self._reign.epoch):
+        """Whether the lease has run out and the host does not answer a ping either."""
+        if not self._ctx.host_hangs(self._record.epoch):
             self._asked = None
             return False
         if self._asked is None or self._answers:

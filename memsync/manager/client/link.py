@@ -1,18 +1,19 @@
-"""A client's side of its one connection to the host: joining, following, answering.
+"""A client's one connection to the host: joining, following, answering.
 
-Which thread reads and which sends is told in `stream`. A link is *lost* when its connection ends,
-when the host no longer epochs, or when a reader was interrupted in the middle of a message; it is
-then fenced: nothing new can come in any more, what has arrived is still taken.
+`stream` decides which thread reads and which sends. A link is *lost* when its connection ends, when
+its host is no longer the host, or when a reader was interrupted inside a message. A lost link is
+fenced: nothing new arrives, and what has arrived is still taken in.
 """
 
 from __future__ import annotations
 
 import logging
 import selectors
+import threading
 import time
 from typing import Any
 
-from ...errors import MemSyncError, ProtocolError, from_wire
+from ...errors import MemSyncError, ProtocolError, RendezvousError, from_wire
 from ...replication.codec import HEADER, frame
 from ...replication.entries import Decision, Entry, SnapshotChunk
 from ...replication.pending import PendingWrite
@@ -22,30 +23,39 @@ from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.records import EpochRecord
 from ..platform.task import Ready, Receive, Select, Task, run_task
+from ..transport import messages
 from ..transport.channel import Channel, ChannelLost
-from ..transport.messages import (
-    Applied,
-    Confirm,
-    Fetch,
-    Grant,
-    Leave,
-    Ping,
-    Pong,
-    Refused,
-    Resend,
-    Source,
-    Welcome,
-    parse,
-)
+from ..transport.messages import Grant, Welcome, parse
 from .host_watch import HostWatch
-from .round_trip import RoundTrip
 from .stream import SharedStream
 
 log = logging.getLogger("memsync.link")
 
 
+class _RoundTrip:
+    """A ping that a thread waits for; a bare lock, because a Condition is not interruptible."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._end: float | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def end(self, when: float | None) -> None:
+        """The answer has come at a time, or (None) never will."""
+        if self._done.locked():
+            self._end = when
+            self._done.release()
+
+    def wait(self, timeout: float, *, is_over: bool) -> float:
+        """The seconds it took; raises `TimeoutError` when there is no answer in time."""
+        if is_over or not self._done.acquire(timeout=timeout) or self._end is None:
+            raise TimeoutError
+        return self._end - self._start
+
+
 class Link:
-    """A client's connection to the host of `reign`."""
+    """A client's role: its connection to the host that `record` names."""
 
     status = "client"
     leaves_file = True
@@ -63,30 +73,29 @@ class Link:
         self._must_confirm = False
         self._welcome: Welcome | None = None
         self._refusal: MemSyncError | None = None
-        self._pings: dict[int, RoundTrip] = {}
+        self._pings: dict[int, _RoundTrip] = {}
 
     @property
     def lost(self) -> bool:
-        """Whether the link has ended."""
         return self._stream.lost
 
     # -- joining (driver) ------------------------------------------------------------------------
 
     def join(self, deadline: float) -> Task[None]:
-        """Wait until this peer is level with the host and may write.
+        """Wait until this peer has caught up with the host and may write.
 
-        Raises `ChannelLost` when the host is gone or was replaced, and what the host refused with.
+        Raises `ChannelLost` when the host is gone or was replaced, or the error of a refusal.
         """
         ctx = self._ctx
         while not self._has_caught_up():
-            if not ctx.still_reigns(self.record):
+            if not ctx.still_hosts(self.record):
                 raise ChannelLost("the host is gone")
             ctx.check_stop()
             if self._platform.monotonic() > deadline:
                 raise ChannelLost("the host does not answer in time")
             if ctx.host_hangs(self.record.epoch):
                 raise ChannelLost("the host hangs")
-            yield from self._turn(self._watch.rhythm)
+            yield from self._round(self._watch.rhythm)
             if self._refusal is not None:
                 raise self._refusal
             if self.lost:
@@ -105,27 +114,27 @@ class Link:
     # -- the driver's loop -----------------------------------------------------------------------
 
     def run(self) -> Task[str]:
-        """Follow the host until the link is lost or the peer stops; returns why."""
+        """Follow the host until the link is lost or the peer stops; returns the reason."""
         ctx, writer = self._ctx, self._participant.writer
         now = self._platform.monotonic()
         self._watch.begin(now)
-        next_look = now + self._watch.rhythm
+        next_check = now + self._watch.rhythm
         while not self.lost and not ctx.stopping:
-            deadline = min(next_look, writer.next_deadline())
-            woken = yield from self._turn(max(deadline - now, 0))
+            deadline = min(next_check, writer.next_deadline())
+            woken = yield from self._round(max(deadline - now, 0))
             now = self._platform.monotonic()
             writer.give_up_late(now)
             if self._platform.buggify("pending writes are sent again"):
                 self._resend(writer.first_open)
             if self._platform.buggify("a link breaks"):
-                self._stream.lose("it buggify")
-            if woken or now >= next_look:
-                next_look = now + self._watch.rhythm
-                self._watch.look(now)
+                self._stream.lose("buggify")
+            if woken or now >= next_check:
+                next_check = now + self._watch.rhythm
+                self._watch.check(now)
         return self._stream.reason or "stopped"
 
-    def _turn(self, timeout: float) -> Task[bool]:
-        """One round of the selector; True when the waker was the reason."""
+    def _round(self, timeout: float) -> Task[bool]:
+        """One round of the selector; True when the waker ended the wait."""
         woken = False
         events: Ready = yield Select(self._stream.selector, timeout)
         for key, mask in events:
@@ -145,17 +154,17 @@ class Link:
     # -- the end (driver) ------------------------------------------------------------------------
 
     def close(self, *, clean: bool) -> Task[list[Outcome[AwaitedWrite]] | None]:
-        """Say good-bye where the peer stops, then `let_go`."""
+        """Say goodbye if the peer stops, then `release` the connection."""
         if self._ctx.stopping:
-            self._stream.send([frame(Leave())])
-        yield from self.let_go()
+            self._stream.send([frame(messages.Leave())])
+        yield from self.release()
         return self._participant.writer.withdraw_held()
 
-    def let_go(self) -> Task[None]:
-        """Fence and drain: after this nothing of the host can reach this peer any more."""
+    def release(self) -> Task[None]:
+        """Fence, drain and close: nothing from this host reaches the peer after this."""
         self._stream.lose("closed")
         yield from self._stream.fence()
-        if not self._stream.interrupted:  # else the stream has a gap, and the copy is replaced
+        if not self._stream.interrupted:  # otherwise the stream has a gap
             self._drain()
         for trip in list(self._pings.values()):
             trip.end(None)
@@ -169,18 +178,21 @@ class Link:
         except MemSyncError as ended:
             log.debug("drained: %s", ended)
 
-    def broke_although_the_host_lives(self) -> bool:
-        """Whether the host still epochs, and nobody here was interrupted."""
-        return self._watch.still_reigns()
+    def host_survived(self) -> bool:
+        """Whether the link broke although the host lives and no thread here was interrupted."""
+        if self._stream.interrupted:
+            return False
+        try:
+            return self._ctx.still_hosts(self.record)
+        except RendezvousError:  # the search for the next role logs it
+            return True
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Append a proposal to the stream, in the order of the numbers; no I/O."""
         self._stream.queue([encoded], write.proposal.number)
 
     def queue_resume(self, message: ResumeConcern) -> None:
-        """Ask the host to watch an accepted write; no I/O."""
         self._stream.queue([frame(message)])
 
     def kick(self, *, coalesced: bool = False) -> None:
@@ -188,11 +200,10 @@ class Link:
         self._stream.kick(coalesced=coalesced)
 
     def _is_answer_due(self, number: int) -> bool:
-        """Whether a proposal up to a number is unanswered."""
         return self._participant.writer.first_open <= number
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
-        """Read until the write is decided, unless another thread reads, or the link is lost."""
+        """Read until the write is decided or the link is lost, unless another thread reads."""
         run_task(self.waiting(write, deadline))
 
     def waiting(self, write: PendingWrite, deadline: float) -> Task[None]:
@@ -209,9 +220,10 @@ class Link:
             self._ctx.waker.wake()
 
     def on_interrupt(self) -> None:
-        """The calling thread was interrupted in here, for example by Ctrl-C, nobody knows where.
+        """The calling thread was interrupted in here, at an unknown place.
 
-        The copy and the stream are not to be trusted: the driver makes a new link.
+        The stream has ended, and if that thread was reading the copy is torn. The driver makes a
+        new link.
         """
         if self._stream.on_interrupt():
             self._participant.state.torn = True
@@ -220,27 +232,23 @@ class Link:
     # -- questions (any thread) ------------------------------------------------------------------
 
     def ping(self, timeout: float) -> dict[str, Any]:
-        """Seconds for a round trip to the host; raises `TimeoutError` after `timeout` seconds."""
+        """The round trip to the host in seconds."""
+        trip = _RoundTrip()
+        token = id(trip)
         try:
-            return {"connection": "client", "host": {"time": self._ping(timeout)}}
+            self._pings[token] = trip
+            self._stream.send([frame(messages.Ping(token))])
+            seconds = trip.wait(timeout, is_over=self.lost)
+            return {"connection": "client", "host": {"time": seconds}}
         except TimeoutError:
             raise
         except BaseException:  # for example KeyboardInterrupt
             self.on_interrupt()
             raise
-
-    def _ping(self, timeout: float) -> float:
-        trip = RoundTrip()
-        token = id(trip)
-        try:
-            self._pings[token] = trip
-            self._stream.send([frame(Ping(token))])
-            return trip.wait(timeout, is_over=self.lost)
         finally:
             self._pings.pop(token, None)
 
     def host_facts(self) -> dict[str, Any]:
-        """The host, as its lock describes it."""
         return {
             "id": self.record.peer,
             "pid": self.record.pid,
@@ -250,18 +258,12 @@ class Link:
             "since": self.record.since,
         }
 
-    def announcement(self) -> str:
-        """Whom this peer follows."""
-        return f"host={self.record.peer} host_pid={self.record.pid}"
-
     def describe_host(self) -> str:
-        """Who is to answer to this peer's writes."""
         return f"the host is process {self.record.pid}: is it frozen, or busy?"
 
-    # -- what comes in (holder of the reader role) -----------------------------------------------
+    # -- receiving (holder of the reader role) ---------------------------------------------------
 
     def _receive(self) -> None:
-        """Take what has arrived."""
         if self._is_joined and self._watch.was_away():
             return
         try:
@@ -270,7 +272,6 @@ class Link:
             self._fail(error)
 
     def _receive_within(self, seconds: float) -> Task[None]:
-        """Wait until something arrives, and take it."""
         if self._is_joined and self._watch.was_away():
             return
         try:
@@ -281,7 +282,7 @@ class Link:
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, ProtocolError):
-            log.error("the link to the host is given up: %s", error)
+            log.error("the link to the host is given up %s: %s", self._ctx, error)
         self._stream.lose(str(error))
 
     def _handle_all(self, bodies: list[bytes | memoryview]) -> None:
@@ -296,11 +297,11 @@ class Link:
                 else:
                     self._handle(message)
         except ProtocolError:
-            self._participant.publish(entries)  # what came before it counts
+            self._participant.publish(entries)  # the entries before the error are valid
             raise
         self._participant.publish(entries)
         if self._must_confirm:
-            self._stream.send([frame(Applied(self._participant.state.version))])
+            self._stream.send([frame(messages.Applied(self._participant.state.version))])
         elif self._stream.channel.has_output:
             self.kick()
 
@@ -311,33 +312,36 @@ class Link:
                 replica.decide(message)
             case Welcome():
                 if message.epoch < replica.state.epoch:
-                    raise ProtocolError(f"a host of epoch {message.epoch} is of the past")
+                    raise ProtocolError(
+                        f"the host is of epoch {message.epoch}, and this peer has followed a host "
+                        f"of epoch {replica.state.epoch}"
+                    )
                 self._welcome = message
-                replica.drop_chunks()  # those of a level that was broken off
+                replica.drop_chunks()  # those of a snapshot that broke off
             case SnapshotChunk():
                 self._install(message)
-            case Fetch():
+            case messages.Fetch():
                 send(self._source(message))
-            case Ping():
-                send([frame(Pong(message.token))])
-            case Pong():
+            case messages.Ping():
+                send([frame(messages.Pong(message.token))])
+            case messages.Pong():
                 self._watch.answered(message.token)
                 trip = self._pings.get(message.token)
                 if trip is not None:
                     trip.end(time.monotonic())
-            case Resend():
+            case messages.Resend():
                 self._resend(message.number)
-            case Confirm():
+            case messages.Confirm():
                 self._must_confirm = True
             case Grant():
                 self.granted = message
                 self._stream.lose("the host hands over")
             case ConcernProgress():
                 self._participant.writer.reached(message)
-            case Refused():
+            case messages.Refused():
                 self._refusal = from_wire(message.error)
                 self._stream.lose("refused")
-            case Source() | _:
+            case _:
                 raise ProtocolError(f"a host does not send {type(message).__name__}")
 
     def _install(self, chunk: SnapshotChunk) -> None:
@@ -346,14 +350,14 @@ class Link:
         writer = self._participant.writer
         first_open = writer.first_open
         self._participant.install(chunk, self._welcome.last)
-        if self._is_joined and writer.first_open < first_open:  # the host lacks some
+        if self._is_joined and writer.first_open < first_open:  # accepted writes were lost
             self._resend(self._welcome.last + 1)
 
-    def _source(self, fetch: Fetch) -> list[bytes]:
-        """What brings a candidate level with this peer."""
+    def _source(self, fetch: messages.Fetch) -> list[bytes]:
+        """The frames with which a candidate catches up with this peer."""
         state = self._participant.state
         snapshot, frames = self._participant.replica.catch_up(fetch.epoch, fetch.version)
-        return [frame(Source(state.epoch, state.version, snapshot)), *frames]
+        return [frame(messages.Source(state.epoch, state.version, snapshot)), *frames]
 
     def _resend(self, number: int) -> None:
         writes = self._participant.writer.unsent(number)

@@ -1,17 +1,17 @@
 """One connection that several threads use: the reader role and the sender role.
 
-The bytes that come in are one ordered stream, so at any time one thread reads them: the holder of
-the *reader role*. As a rule that is the peer's driver thread. A thread that waits for the answer to
-its own write takes the role over for that time and reads the answer itself, which spares a
-hand-over between threads. It takes the socket out of the driver's selector first, so the driver is
-not woken for bytes that are not for it; the kernel allows that from another thread.
+Incoming bytes are one ordered stream, so one thread at a time reads them: the holder of the *reader
+role*, usually the peer's driver. A thread that waits for the answer to its own write takes the role
+for that time and reads the answer itself, which saves a thread switch. It first removes the socket
+from the driver's selector, so that the driver does not wake; the kernel allows that from another
+thread.
 
-The *sender role* works alike: a thread that queued something sends, unless another thread is
-sending already, which then sends that as well. What the kernel does not take at once is left to the
-driver. Writes that nobody waits for are gathered: while earlier ones are unanswered they stay
-queued until there is a packet full of them or an answer comes, which is soon.
+The *sender role* is similar. A thread that has queued frames sends them, unless another thread is
+sending, which then sends them too. The driver sends what the kernel did not take at once. Coalesced
+writes, for which no thread waits, stay queued while an earlier write is unanswered, until they fill
+a packet or the answer comes.
 
-Roles are held by tasks: on a real platform a task is known by its thread.
+Tasks hold the roles; on a real platform the id of a task is that of its thread.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ import threading
 from collections.abc import Callable
 
 from ..context import PeerContext
-from ..platform.interest import change_interest
 from ..platform.task import Pause, Task
-from ..transport.channel import Channel, ChannelLost
+from ..transport.channel import Channel, ChannelLost, change_interest
 
 log = logging.getLogger("memsync.link")
 
 
 class SharedStream:
-    """The channel to the host, and who reads and sends on it.
+    """The channel to the host, with its reader and its sender.
 
     `is_answer_due` says whether a proposal up to the given number is unanswered.
     """
@@ -39,7 +38,7 @@ class SharedStream:
         self, ctx: PeerContext, channel: Channel, is_answer_due: Callable[[int], bool]
     ) -> None:
         self.channel = channel
-        self.reason: str | None = None  # why it has ended
+        self.reason: str | None = None  # why the stream has ended
         self.interrupted = False  # a thread was interrupted while it used the stream
         self.selector = ctx.platform.new_selector(ctx.waker)
         self._platform = ctx.platform
@@ -51,25 +50,24 @@ class SharedStream:
         self._reader: int | None = None
         self._sender: int | None = None
         self._want_write = False
-        self._queued_number = 0  # of the last own write in the stream
-        self._sent_number = 0  # of the last one that was, or is being, sent
+        self._queued_number = 0  # the last own write in the stream
+        self._sent_number = 0  # the last own write that was sent or is being sent
         self._registered = 0
         self._update_interest()
 
     @property
     def lost(self) -> bool:
-        """Whether the stream has ended."""
         return self.reason is not None
 
     def lose(self, reason: str) -> None:
-        """End the stream; the first reason stays."""
+        """End the stream; only the first reason is kept."""
         with self._lock:
             self.reason = self.reason or reason
 
     # -- sending (any thread) --------------------------------------------------------------------
 
     def queue(self, frames: list[bytes], number: int | None = None) -> None:
-        """Append frames to the stream, without I/O; the last one is the proposal `number`."""
+        """Append frames to the stream, without I/O; the last frame is the proposal `number`."""
         with self._lock:
             for each in frames:
                 self.channel.queue(each)
@@ -81,10 +79,9 @@ class SharedStream:
         with self._lock:
             if self._sender is not None or self.lost or self._want_write:
                 return
-            is_soon = coalesced and self._is_answer_due(
-                self._sent_number
-            )  # what comes back sends it
-            if is_soon and self.channel.backlog < self._timing.packet:
+            # If an answer is due, its reader sends what is queued.
+            can_wait = coalesced and self._is_answer_due(self._sent_number)
+            if can_wait and self.channel.backlog < self._timing.packet:
                 return
             self._sender = self._platform.task_id()
             self._sent_number = self._queued_number
@@ -92,7 +89,6 @@ class SharedStream:
             pass
 
     def send(self, frames: list[bytes]) -> None:
-        """Queue frames and send them."""
         self.queue(frames)
         self.kick()
 
@@ -102,7 +98,7 @@ class SharedStream:
         try:
             done = self.channel.flush()
         except ChannelLost as error:
-            # What the host sent before it died can still be read, so the reader decides.
+            # Bytes from before the host died are still readable, so the reader ends the stream.
             log.debug("sending failed: %s", error)
             lost = True
         with self._lock:
@@ -111,14 +107,14 @@ class SharedStream:
                 return True
             self._sender = None
             if self.lost:
-                self._waker.wake()  # the driver may wait for the role
+                self._waker.wake()  # `fence` may wait for the role
             if not done and not lost:
                 self._want_write = True
                 self._update_interest()
             return False
 
     def may_write(self) -> None:
-        """The kernel takes bytes again (driver)."""
+        """Send: the kernel takes bytes again (driver)."""
         with self._lock:
             self._want_write = False
             self._update_interest()
@@ -136,19 +132,18 @@ class SharedStream:
             return True
 
     def leave_role(self) -> None:
-        """Give the role back."""
+        """Free the role."""
         with self._lock:
             self._reader = None
             self._update_interest()
             if self.lost:
-                self._waker.wake()  # the driver may wait for the role
+                self._waker.wake()  # `fence` may wait for the role
 
     def on_interrupt(self) -> bool:
-        """The calling thread was interrupted in here, for example by Ctrl-C, nobody knows where.
+        """The calling thread was interrupted in here, at an unknown place, for example by Ctrl-C.
 
-        Its roles are free, and the stream has ended. Returns whether the thread was the reader, so
-        that the copy is not to be trusted. Each line stands for itself, so that an interrupt in
-        here as well does no harm.
+        Frees its roles and ends the stream. Returns whether the thread was the reader, which may
+        have left the copy torn. Each line is independent, so that a second interrupt does no harm.
         """
         me = self._platform.task_id()
         self.interrupted = True
@@ -161,7 +156,7 @@ class SharedStream:
         return was_reader
 
     def fence(self) -> Task[None]:
-        """Nothing new can come in any more; the driver is the reader for what has arrived."""
+        """Let nothing new arrive, and make the driver the reader of what has arrived."""
         self.channel.shut_reading()  # wakes a blocked reader
         patience = self._platform.monotonic() + self._timing.fence
         while not self._take_over() and self._platform.monotonic() < patience:
@@ -175,20 +170,19 @@ class SharedStream:
             return True
 
     def close(self) -> None:
-        """Close the channel and the selector."""
         self._platform.drop_selector(self.selector)
         self.channel.close()
 
     def _update_interest(self) -> None:
-        """Tell the driver's selector what to look for; the lock is held."""
+        """Update the driver's selector; the lock is held."""
         mask = selectors.EVENT_READ if self._reader is None and not self.lost else 0
         if self._reader is not None and self._platform.task_id() == self._driver:
-            mask = selectors.EVENT_READ  # the driver needs no change of its own selector
+            mask = selectors.EVENT_READ  # the driver does not wait while it reads
         if self._want_write:
             mask |= selectors.EVENT_WRITE
         if mask == self._registered:
             return
         try:
             self._registered = change_interest(self.selector, self.channel, self._registered, mask)
-        except (KeyError, OSError):  # another thread was interrupted in here
-            self.reason = self.reason or "the selector is not to be trusted"
+        except (KeyError, OSError):  # another thread was interrupted in this call
+            self.reason = self.reason or "the selector is damaged"

@@ -1,7 +1,7 @@
 """A candidate: it has taken the next epoch's lock, recovers the best state, and opens as host.
 
-Whatever goes wrong on the way, one exit stack closes what the candidate has made: its socket, its
-lock, the connections of the peers that reported.
+If a step fails, one exit stack closes what the candidate has made: its socket, its lock, and the
+connections of the peers that reported.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from contextlib import ExitStack
 from ...errors import RendezvousError
 from ..context import PeerContext
 from ..folder.records import Address
+from ..host.admission import JoiningPeers
 from ..host.claim import Deposed, EpochClaim
 from ..host.host import Host
-from ..host.joining import JoiningPeers
+from ..manager import DocumentProxy
 from ..platform.descriptors import hint
 from ..platform.task import Pause, Task
-from ..proxy import DocumentProxy
 from ..states import PeerEvent
 from ..transport.messages import Grant
 from ..transport.server import MemSyncServer, ServerConfig
@@ -27,9 +27,9 @@ log = logging.getLogger("memsync.election")
 
 
 class Candidate:
-    """A peer that wants to be host of an epoch (driver only).
+    """A peer that campaigns for an epoch (driver only).
 
-    A peer that was granted the epoch by its host has all there is, and opens at once.
+    A peer to which the host has granted the epoch has the whole state and skips the recovery.
     """
 
     def __init__(self, ctx: PeerContext, epoch: int, grant: Grant | None) -> None:
@@ -39,7 +39,7 @@ class Candidate:
         self._joining = JoiningPeers(ctx.waker)
 
     def campaign(self) -> Task[Host | None]:
-        """Try to become host; None when somebody else is faster."""
+        """Try to become host; None when another peer is faster."""
         ctx = self._ctx
         with ExitStack() as undo:
             claim = yield from self._claim(undo)
@@ -104,18 +104,18 @@ class Candidate:
         undo.callback(recovery.close)
         if self._grant is None:
             yield from recovery.run()
-        claim.look()
+        claim.check()
         if claim.deposed or ctx.participant.state.epoch >= self._epoch:
             raise Deposed
         host = Host(ctx, claim, self._joining)
-        undo.callback(host.let_go)
-        host.open(recovery.living, self._successor_of(), recovery.unreported())
+        undo.callback(host.release)
+        host.open(recovery.living, self._leaving_host(), recovery.unreported())
         for channel, hello in recovery.take_reported():
-            host.attach(channel, hello)
+            host.admission.attach(channel, hello)
         return host
 
-    def _successor_of(self) -> str | None:
-        """The host that stops and has granted this epoch, so that it leaves the group."""
+    def _leaving_host(self) -> str | None:
+        """The host that has granted this epoch, if it leaves the group."""
         ctx = self._ctx
         if self._grant is None:
             return None

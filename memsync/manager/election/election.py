@@ -1,10 +1,10 @@
-"""How a peer finds its role: it joins the host that epochs, or becomes host itself.
+"""How a peer finds its role: it joins the host, or becomes host itself.
 
-The highest lock file in the folder decides. Held: its holder is host, or about to be, and is
-joined. Free or missing: its number is used up, and whoever links the next one is the candidate; the
-others find that lock held and join the candidate. A joiner publishes its peer file first and reads
-the highest lock then, a candidate takes its lock first and lists the peers then: one sees the
-other.
+The highest lock file in the folder decides. If it is held, its holder is the host or a candidate,
+and the peer joins it. If it is free or missing, its number is used up. The peer that links the next
+lock is the candidate; the others find that lock held and join the candidate. A joiner publishes its
+peer file first and then reads the highest lock. A candidate takes its lock first and then lists the
+peers. So at least one of the two sees the other.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ...replication.codec import frame
 from ...replication.membership import Members
 from ..client.link import Link
 from ..context import PeerContext
+from ..folder.paths import lock_in
 from ..folder.records import EpochRecord
 from ..platform.task import Dial, Pause, Task
 from ..role import Role
@@ -36,20 +37,20 @@ class Election:
     """The search of one peer for its next role (driver only)."""
 
     def __init__(self, ctx: PeerContext) -> None:
-        self.granted: Grant | None = None  # the next epoch, by the host that the peer followed
+        self.granted: Grant | None = None  # the next epoch, from the host that the peer followed
         self._ctx = ctx
         self._participant = ctx.participant
-        self._own_from: float | None = None  # monotonic seconds; from when this peer may campaign
+        self._campaign_from: float | None = None  # monotonic seconds; see `_may_campaign`
 
     def find_role(self, deadline: float) -> Task[Role]:
         """Become client or host.
 
-        Raises `HostUnresponsiveError` when that took until `deadline` (monotonic seconds), and the
-        errors of the folder, the protocol and the group's limits.
+        Raises `HostUnresponsiveError` after `deadline` (monotonic seconds), and the errors of the
+        folder, the protocol and the group's limits.
         """
         ctx = self._ctx
-        pause = ctx.timing.first_look
-        self._own_from = None
+        pause = ctx.timing.first_check
+        self._campaign_from = None
         while True:
             ctx.check_stop()
             ctx.repair()
@@ -58,14 +59,14 @@ class Election:
             if role is not None:
                 return role
             if ctx.platform.monotonic() > deadline:
-                raise self._nobody_answers()
-            if pause == ctx.timing.longest_look:
+                raise self._timeout_error()
+            if pause == ctx.timing.longest_check:
                 ctx.place.publish_blocked_reason(self._blocked_reason(record))
             yield Pause(ctx.waker, pause)
-            pause = min(pause * 2, ctx.timing.longest_look)
+            pause = min(pause * 2, ctx.timing.longest_check)
 
     def _try_role(self, record: EpochRecord | None, deadline: float) -> Task[Role | None]:
-        """Join the host that epochs, or campaign where there is none; None when neither can be."""
+        """Join the host, or campaign where there is none; None when neither is possible now."""
         ctx = self._ctx
         if record is None or not record.held:
             if ctx.options.client_only:
@@ -83,16 +84,16 @@ class Election:
         return (yield from self._join(record, deadline))
 
     def _campaign_after(self, record: EpochRecord | None) -> Task[Role | None]:
-        """Campaign for the epoch after a reign that is over, or hangs, if this peer may."""
+        """Campaign after an epoch that is over or whose host hangs, if this peer may."""
         ctx = self._ctx
         last = record.epoch if record is not None else 0
-        # They tell of epochs that were taken since the locks were read: not to be passed over.
+        # The peer files name epochs that were taken after the locks were read.
         peers = ctx.place.folder.living_peers()
-        if ctx.place.folder.is_over(last) or not self._is_first(peers):
+        if ctx.place.folder.is_over(last) or not self._may_campaign(peers):
             return None
         if record is not None and record.held:
-            found = "the host hangs %s host=%s host_pid=%s"
-            log.warning(found, ctx, record.peer, record.pid)
+            event = "the host hangs %s host=%s host_pid=%s"
+            log.warning(event, ctx, record.peer, record.pid)
         return (yield from self._campaign(self._next_epoch(last, peers), None))
 
     def _campaign(self, epoch: int, grant: Grant | None) -> Task[Role | None]:
@@ -100,50 +101,49 @@ class Election:
         return (yield from Candidate(self._ctx, epoch, grant).campaign())
 
     def _next_epoch(self, last: int, peers: Members) -> int:
-        """The number after all that were used, as far as locks or peers know.
+        """The number after all that locks or peers know.
 
-        Where the locks are behind the peers, somebody deleted locks and witnesses, and there may
-        have been later ones of which nobody here knows: a random gap is left, so that no number is
-        used twice.
+        If the locks are behind the peers, somebody deleted locks and witnesses, perhaps also those
+        of later epochs that no peer here knows. A random gap keeps such a number from being reused.
         """
-        ctx = self._ctx
         own = self._participant.state.epoch
         known: int = max([own, *(peer.get("epoch", 0) for peer in peers.values())])
         if last < known:
-            return known + 1 + int(ctx.platform.new_id()[:4], 16)
+            return known + 1 + int(self._ctx.platform.new_id()[:4], 16)
         return last + 1
 
-    def _is_first(self, peers: Members) -> bool:
-        """Whether this peer may campaign now: others leave a dedicated host the time it needs."""
+    def _may_campaign(self, peers: Members) -> bool:
+        """Whether this peer may campaign now: a dedicated host has precedence for a moment."""
         ctx = self._ctx
         if ctx.options.server_only or not any(peer.get("serverOnly") for peer in peers.values()):
             return True
         now = ctx.platform.monotonic()
-        if self._own_from is None:
-            self._own_from = now + ctx.timing.precedence
-        return now >= self._own_from
+        if self._campaign_from is None:
+            self._campaign_from = now + ctx.timing.precedence
+        return now >= self._campaign_from
 
     def _take_grant(self, record: EpochRecord) -> Grant | None:
-        """What lets this peer take the next epoch from the host of this one, if it has all."""
+        """The grant for the next epoch, if this host gave it and this peer has its whole state."""
         grant, self.granted = self.granted, None
         if grant is None or grant.epoch != record.epoch + 1:
             return None
         if self._participant.state.host != record.peer:
-            return None  # the number may be one of another network
+            return None  # another cluster may use the same number
         has_all = self._participant.replica.pair == (record.epoch, grant.version)
         return grant if has_all else None
 
     def _may_depose(self) -> bool:
-        """Whether this peer may replace a host that hangs: it must have been in its epoch.
+        """Whether this peer may replace a host that hangs.
 
-        Otherwise it could be this peer that was away, and an old state that it would go on with.
+        It must have been in the host's epoch. Otherwise this peer may be the one that was frozen,
+        and its state may be old.
         """
         epoch, _ = self._participant.replica.pair
         last_opened = self._ctx.place.folder.last_opened()
         return not self._ctx.options.client_only and 0 < epoch >= last_opened
 
     def _join(self, record: EpochRecord, deadline: float) -> Task[Role | None]:
-        """Attach to the lock's holder; None when that broke off and is to be tried again."""
+        """Attach to the lock's holder; None when that broke off and may be tried again."""
         ctx = self._ctx
         ctx.states.on(PeerEvent.HOST_FOUND)
         ctx.place.state_epoch(max(record.epoch, self._participant.state.epoch, 1))
@@ -157,17 +157,17 @@ class Election:
             ctx.states.on(PeerEvent.CAUGHT_UP)
             return link
         except (ChannelLost, AuthenticationFailedError) as error:
-            log.debug("epoch %s could not be joined: %s", record.epoch, error)
+            log.debug("cannot join epoch %s: %s", record.epoch, error)
             if link is not None:
-                yield from link.let_go()
+                yield from link.release()
                 self.granted = link.granted
             if isinstance(error, AuthenticationFailedError) and ctx.place.key() == authkey:
-                raise  # else the key was replaced this very moment
+                raise  # otherwise the key has just been replaced
             ctx.states.on(PeerEvent.BROKE_OFF)
             return None
         except BaseException:
             if link is not None:
-                yield from link.let_go()
+                yield from link.release()
             raise
 
     def _link(self, record: EpochRecord, channel: Channel) -> Link:
@@ -178,14 +178,14 @@ class Election:
             raise
 
     def _dial_timeout(self) -> float:
-        """Seconds for one attempt: a host that hangs must not keep a peer from what comes next."""
+        """Seconds for one attempt: a survivor must not miss a recovery because a host hangs."""
         ctx = self._ctx
         if not self._participant.state.epoch:
             return ctx.timing.dial
-        timeout = min(ctx.timing.dial, ctx.options.network.recovery / 2)  # a candidate waits for it
+        timeout = min(ctx.timing.dial, ctx.options.network.recovery / 2)
         return min(timeout, ctx.lease.rhythm) if self._may_depose() else timeout
 
-    # -- for people ------------------------------------------------------------------------------
+    # -- errors and reasons ----------------------------------------------------------------------
 
     def _blocked_reason(self, record: EpochRecord | None) -> str:
         """Why a running peer has no host for longer than an election takes."""
@@ -198,15 +198,14 @@ class Election:
             return "there is no host, and this peer is clientOnly: start a peer that may host"
         return "an election is under way"
 
-    def _nobody_answers(self) -> MemSyncError:
+    def _timeout_error(self) -> MemSyncError:
         folder, name = self._ctx.place.folder, self._participant.name
         record = folder.latest_epoch()
         if record is not None and record.is_damaged:
-            path = folder.path / f"epoch-{record.epoch}.lock"
             return RendezvousError(
-                f"the lock file {path} is held by a living process, but its content is damaged: "
-                "that process repairs it within its network.poll, unless it is frozen: continue or "
-                "end it, then start again"
+                f"the lock file {lock_in(folder.path, record.epoch)} is damaged, and a living "
+                "process holds it: that process repairs it within its network.poll, unless it is "
+                "frozen: continue or end it, then start again"
             )
         if record is not None and record.held:
             return HostUnresponsiveError(

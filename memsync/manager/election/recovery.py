@@ -1,15 +1,15 @@
-"""RecoveryReports: how a candidate gathers the best state there is, before it opens.
+"""Recovery: a candidate fetches the best state of the group before it opens.
 
-Each peer that lived when the lock was taken and may hold something reports by attaching, after it
-fenced its old link; the candidate waits until all have, or are dead, or the time is over. What the
-reports mean is `replication.recovery_reports`'s matter.
+The candidate expects a report from each peer that was alive when the lock was taken and may hold a
+state. A peer fences its old link and then reports by asking to be attached. The candidate waits
+until each peer has reported or died, or until a timeout. `replication.recovery_reports` judges the
+reports.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from typing import Any
 
 from ...errors import HostUnresponsiveError, ProtocolError
 from ...replication.codec import HEADER, frame
@@ -17,8 +17,8 @@ from ...replication.entries import Entry, SnapshotChunk
 from ...replication.membership import Members, member_in_file
 from ...replication.recovery_reports import Pair, RecoveryReports
 from ..context import PeerContext
+from ..host.admission import JoiningPeers
 from ..host.claim import Deposed, EpochClaim
-from ..host.joining import JoiningPeers
 from ..platform.task import Pause, Readable, Task
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Fetch, Hello, Source, parse
@@ -27,7 +27,7 @@ log = logging.getLogger("memsync.election")
 
 
 class Recovery:
-    """A candidate's recovery: reports in, the best state fetched."""
+    """The recovery of one candidate (driver only)."""
 
     def __init__(self, ctx: PeerContext, claim: EpochClaim, joining: JoiningPeers) -> None:
         self._ctx = ctx
@@ -41,37 +41,35 @@ class Recovery:
         peers.pop(ctx.id, None)
         self._pids = {peer: content.get("pid") for peer, content in peers.items()}
         self.living = {*peers, ctx.id}
-        # A peer whose file says epoch 0 has never asked to be attached, so it holds nothing.
+        # A peer whose file says epoch 0 has never asked to be attached, so it has no state.
         holders = {peer for peer, content in peers.items() if content.get("epoch") != 0}
-        # Nor may a member be passed over whose file somebody has deleted.
+        # A member without a file may be alive: somebody may have deleted the file.
         members = [peer for peer in ctx.participant.state.members if peer not in self.living]
         holders |= {peer for peer in members if folder.is_alive(peer) is None}
         self._reports = RecoveryReports(ctx.id, replica.pair, holders, replica.cluster_id)
         self._patience = ctx.options.network.recovery  # seconds left to wait for the unreported
         self._next_repair = self._platform.monotonic() + ctx.timing.repair_check
-        self._has_waited = False  # for survivors of a later epoch
-        self._broke_off: Counter[str] = Counter()  # sources that were given time to come again
-        # There was a host before, so there may be survivors, whose files somebody has deleted.
-        holds_nothing = not holders and replica.pair == (0, 0) and not self._state.version
+        self._has_waited = False  # for survivors of a later epoch; once is enough
+        self._broke_off: Counter[str] = Counter()  # failures, by source
+        # If there was a host before, survivors may be restoring their deleted files.
+        holds_nothing = (
+            not holders and replica.pair == (0, 0) and not self._participant.state.version
+        )
         may_be_survivors = holds_nothing and folder.last_opened() > 0
         self._survivors_patience = ctx.timing.survivors if may_be_survivors else 0.0
 
-    @property
-    def _state(self) -> Any:
-        return self._participant.state
-
     def take_reported(self) -> list[tuple[Channel, Hello]]:
-        """The peers that have reported, for the host to attach."""
+        """The peers that have reported; the host attaches them."""
         reported, self._reported = self._reported, {}
         return list(reported.values())
 
     def close(self) -> None:
-        """Close the connections of the peers that have reported and were not taken."""
+        """Close the connections that `take_reported` has not returned."""
         for channel, _ in self.take_reported():
             channel.close()
 
     def run(self) -> Task[None]:
-        """Gather the reports, then bring this peer level with the best; a new object is founded.
+        """Collect the reports and catch up with the best; without any state, found the object.
 
         Raises `Deposed` when another peer has taken the next epoch meanwhile.
         """
@@ -93,28 +91,28 @@ class Recovery:
         self._conclude(pair)
 
     def _may_be_behind(self, pair: Pair) -> bool:
-        """Whether survivors of a later epoch than that of the best pair are to be awaited, once.
+        """Whether to wait, once, for survivors of a later epoch than that of the best pair.
 
-        Such a peer may be about to make its deleted file again, so that nobody knows of it yet.
+        A survivor whose file was deleted stays unknown until it has restored the file.
         """
         has_waited, self._has_waited = self._has_waited, True
         return not has_waited and 0 < pair[0] < self._ctx.place.folder.last_opened()
 
     def unreported(self) -> Members:
-        """The living that were not heard: they may be members of which this peer does not know."""
+        """The living peers without a report that this peer does not know as members."""
         unreported = self._reports.unreported
         living = self._ctx.place.folder.living_peers() if unreported else {}
         return {
             peer: member_in_file(peer, content)
             for peer, content in living.items()
-            if peer in unreported and peer not in self._state.members
+            if peer in unreported and peer not in self._participant.state.members
         }
 
     def _conclude(self, pair: Pair) -> None:
         folder, unreported = self._ctx.place.folder, self._reports.unreported
-        # A living peer makes a deleted file again, so one without a file has left by now.
+        # A living peer restores a deleted file, so a peer without a file has left by now.
         alive = sorted(peer for peer in unreported if folder.is_alive(peer))
-        holds_nothing = pair == (0, 0) and not self._state.version
+        holds_nothing = pair == (0, 0) and not self._participant.state.version
         if alive and holds_nothing:
             names = ", ".join(f"{peer} (process {self._pids.get(peer)})" for peer in alive)
             raise HostUnresponsiveError(
@@ -127,19 +125,19 @@ class Recovery:
             log.warning("opening without all reports %s missing=%s", self._ctx, missing)
         if holds_nothing:
             self._participant.bootstrap(self._platform.new_cluster_id())
-        elif self._state.torn:
-            log.warning("no other peer holds the object: going on with an interrupted copy")
+        elif self._participant.state.torn:
+            log.warning("accepting an interrupted copy %s: no other peer has the object", self._ctx)
             self._participant.replica.accept_torn()
 
     # -- reports ---------------------------------------------------------------------------------
 
     def _collect(self) -> Task[None]:
-        """Take reports until nobody is missing, or the time is over.
+        """Take reports until none is missing, or until the timeout.
 
-        Time in which this process was frozen does not count: nobody could have reported.
+        Only time in which this process ran is counted: no peer can report to a frozen process.
         """
         timing, folder = self._ctx.timing, self._ctx.place.folder
-        looked_at = self._platform.monotonic()
+        checked_at = self._platform.monotonic()
         while True:
             self._check()
             while self._joining:
@@ -149,7 +147,7 @@ class Recovery:
                     self._reports.lost(peer)
                     self.living.discard(peer)
             now = self._platform.monotonic()
-            awake, looked_at = min(now - looked_at, timing.awake), now
+            awake, checked_at = min(now - checked_at, timing.awake), now
             if self._survivors_patience > 0:
                 self._survivors_patience -= awake
                 self._expect_survivors()
@@ -168,13 +166,13 @@ class Recovery:
                 self._reports.expect(peer)
 
     def _check(self) -> None:
-        """Go on living, if it is for this peer to go on."""
+        """Send the heartbeat and repair the files; raises `Stopped` and `Deposed`."""
         self._ctx.check_stop()
         now = self._platform.monotonic()
         self._claim.heartbeat(now)
         if now >= self._next_repair:
             self._next_repair = now + self._ctx.timing.repair_check
-            self._claim.look()
+            self._claim.check()
             self._claim.repair()
         if self._claim.is_lost():
             raise Deposed
@@ -204,7 +202,7 @@ class Recovery:
     # -- the best state --------------------------------------------------------------------------
 
     def _fetch(self, peer: str) -> Task[bool]:
-        """Take over what a peer holds beyond us; False when it broke off."""
+        """Catch up with a peer's state; False when that broke off."""
         if self._platform.buggify("a source breaks off"):
             return False
         channel, hello = self._reported[peer]
@@ -215,7 +213,7 @@ class Recovery:
             yield from self._take(channel, hello.cluster_id)
             return True
         except (ChannelLost, ProtocolError) as error:
-            log.warning("peer %s could not hand over its state: %s", peer, error)
+            log.warning("cannot fetch the state of peer %s: %s", peer, error)
             return False
 
     def _take(self, channel: Channel, cluster_id: str) -> Task[None]:
@@ -223,7 +221,7 @@ class Recovery:
         yield from self._wait_for_more(channel, arrived)
         source = arrived.popleft()[0]
         if not isinstance(source, Source):
-            raise ProtocolError(f"Source was expected, not {type(source).__name__}")
+            raise ProtocolError(f"a source sends Source first, not {type(source).__name__}")
         participant = self._participant
         entries: list[Entry] = []
         wanted = cluster_id, (source.epoch, source.version)
@@ -241,12 +239,12 @@ class Recovery:
         participant.publish(entries)
 
     def _wait_for_more(self, channel: Channel, arrived: deque[tuple[object, int]]) -> Task[None]:
-        """Add at least one message that comes in, and its size on the wire."""
+        """Append at least one message that arrives, with its size on the wire."""
         patience = self._platform.monotonic() + self._ctx.timing.fetch
         while not arrived:
             left = patience - self._platform.monotonic()
             if left <= 0:
-                raise ChannelLost("nothing came for too long")
+                raise ChannelLost("the source sent nothing for too long")
             self._check()
             channel.flush()
             if (yield Readable(channel, min(left, 0.5))):

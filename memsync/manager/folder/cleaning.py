@@ -1,4 +1,4 @@
-"""Cleaning: what the dead left behind in an object's folder."""
+"""Removes the files that dead peers left behind in an object's folder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from .records import decode, encode
 
 
 def clean_if_deserted(folder: ObjectFolder, known: int) -> None:
-    """Remove what the dead left behind, if no peer is left whose matter that is.
+    """Remove the files of dead peers if no peer is alive.
 
-    `known` is the last epoch in which the caller has seen a host. The lock of a later candidate
-    that never was one says from now on what those below it say: that there may be survivors.
+    `known` is the last epoch in which the caller has seen a host. The highest lock may belong to a
+    later candidate that never opened. If so, the lock is marked as opened, because the lower locks
+    are removed and they said that there may be survivors.
     """
     epoch = folder.highest_epoch()
     found = folder.inspect_lock(epoch) if epoch is not None else None
@@ -28,7 +29,7 @@ def clean_if_deserted(folder: ObjectFolder, known: int) -> None:
 
 
 def clean(folder: ObjectFolder, epoch: int, *, is_over: bool = False) -> None:
-    """Remove what the dead left behind; called by the host of `epoch`, unless that is over."""
+    """Remove the files of dead peers; the host of `epoch` calls this, unless the epoch is over."""
     folders = {folder.path}
     current = folder.socket_address(epoch, "0")
     if isinstance(current, str):
@@ -37,7 +38,7 @@ def clean(folder: ObjectFolder, epoch: int, *, is_over: bool = False) -> None:
     for lower in sorted(other for other in folder.epochs() if other < epoch):
         found = folder.inspect_lock(lower)
         is_held = found is not None and found[0]
-        # A frozen host that wakes up must find the next epoch taken, or it goes on.
+        # A frozen host that wakes must find a later lock, or it goes on as host.
         if not is_held and not was_held:
             for each in folder.lock_folders():
                 folder.files.remove(lock_in(each, lower))

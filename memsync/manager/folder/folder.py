@@ -1,31 +1,31 @@
-"""The rendezvous folder: where peers find each other, and the locks that say who lives.
+"""The rendezvous folder: peers find each other there, and locks show which of them live.
 
 ::
 
     <MEMSYNC_DIR or temp dir/memsync-uid>/       0700, ours, no link
       authkey                                    32 random bytes, 0600
       <object>/
-        rendezvous.json                          who is host (for people and plain managers)
+        rendezvous.json                          names the host (for people and plain managers)
         epoch-7.lock                             held by the host of epoch 7 while it lives,
-                                                 and a second time outside, as a *witness*
+                                                 with a second copy outside, its *witness*
         peer-<id>.json                           held by a peer while it lives
         7-<id>.sock                              the host's socket
 
-Held means alive, free means dead; how files are held is told in `files`. A file that is missing
-says nothing: somebody may have deleted it, and its owner makes it again. So that nobody takes a
-number meanwhile, each epoch's lock has its witness where another kind of cleaning goes on.
+A held file means that its owner lives, a free one that it is dead (see `held_file`). A missing file
+proves nothing: somebody may have deleted it, and its owner restores it. Meanwhile the witness keeps
+others from taking the epoch; it is in a folder that the cleaners of the temp folder do not reach.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...errors import ProtocolError, RendezvousError
 from ..timing import TIMING
 from ..transport.messages import PROTOCOL
-from .epoch_lock import EpochLock
 from .held_file import Files, HeldFile
 from .key import AuthKey
 from .paths import (
@@ -38,41 +38,64 @@ from .paths import (
     short_folder,
     takes_socket,
 )
-from .records import (
-    Address,
-    EpochRecord,
-    decode,
-    encode,
-    parse_epoch_record,
-    parse_rendezvous,
-)
+from .records import Address, EpochRecord, decode, encode, parse_epoch_record, parse_rendezvous
 
 log = logging.getLogger("memsync.folder")
 
 
+class EpochLock:
+    """A held lock file and its witness."""
+
+    def __init__(self, files: list[HeldFile], content: dict[str, Any]) -> None:
+        self._held = files
+        self._content = content
+
+    def heartbeat(self) -> None:
+        """Touch the files (see `ObjectFolder.last_heartbeat`)."""
+        for held in self._held:
+            held.heartbeat()
+
+    def mark(self, *, is_open: bool) -> None:
+        """Record whether the epoch's host may have survivors that hold the object.
+
+        That is so from the moment it opens until it leaves as the last peer.
+        """
+        self._content["open"] = int(is_open)
+        for held in self._held:
+            held.rewrite(encode(self._content))
+
+    def repair(self, repaired: Callable[[HeldFile], HeldFile]) -> bool:
+        """Restore deleted files; False when another process holds the epoch now."""
+        self._held = [repaired(held) for held in self._held]
+        return all(held.is_in_place() for held in self._held)
+
+    def close(self) -> None:
+        """Free the lock; its files stay, because they show which numbers were used."""
+        for held in self._held:
+            held.close(remove=False)
+
+
 class ObjectFolder:
-    """The sub-folder of one object."""
+    """The subfolder of one object."""
 
     def __init__(self, root: Path, name: str, files: Files | None = None) -> None:
         self.files = files or Files()
         self.root = self.files.open_root(root)
         self.name = name
         self.path = self.root / folder_name(name)
+        self.rendezvous = self.path / "rendezvous.json"
         self.files.make_folder(self.path)
         self._witnesses = self.files.witness_folder(self.path)
         self.key = AuthKey(self.files, self.root, self.path)
 
     @classmethod
     def existing(cls, name: str) -> ObjectFolder:
-        """The sub-folder of an object that has been shared before; nothing is made.
-
-        Raises `RendezvousError` when there is none.
-        """
+        """The subfolder of an object, which must exist; raises `RendezvousError`."""
         root = root_folder()
         if not (root / folder_name(name)).is_dir():
             raise RendezvousError(
-                f"nobody shares an object named {name!r} in {root}: start a peer first, or set "
-                "MEMSYNC_DIR to the folder that peer uses"
+                f"no peer shares an object named {name!r} in {root}: start a peer first, or set "
+                "MEMSYNC_DIR to the folder of a running one"
             )
         return cls(root, name)
 
@@ -81,14 +104,14 @@ class ObjectFolder:
     def publish_lock(
         self, epoch: int, peer: str, pid: int, address: Address, since: float = 0
     ) -> EpochLock | None:
-        """Take an epoch; None when somebody was faster, or the number is past.
+        """Take an epoch; None when another peer has taken it, or a later one.
 
-        `since` is the time of day, for people (seconds since 1970). Raises `RendezvousError`.
+        `since` is the time of day in seconds since 1970. Raises `RendezvousError`.
         """
         if not LOCK_NAME.fullmatch(lock_in(self.path, epoch).name):
             raise RendezvousError(
-                f"there is no number after {lock_in(self.path, epoch - 1)}, which was not made by "
-                "memsync: remove that file and its like"
+                f"there is no epoch after {lock_in(self.path, epoch - 1)}, which memsync has not "
+                "made: remove that file"
             )
         content = {
             "protocol": PROTOCOL,
@@ -104,33 +127,32 @@ class ObjectFolder:
         is_ours = False
         try:
             is_ours = self._take_lock(epoch, content, taken)
-        finally:  # or this process would hold an epoch in which it does not host
+        finally:  # this process must not hold an epoch that it does not host
             if not is_ours:
                 for held in taken:
                     held.close(remove=True)
         return EpochLock(taken, content) if is_ours else None
 
     def _take_lock(self, epoch: int, content: dict[str, Any], taken: list[HeldFile]) -> bool:
-        """Make lock and witness; whether the number is ours and not past."""
+        """Make lock and witness; returns whether the epoch is ours and the highest."""
         for folder in self.lock_folders():
             try:
                 held = self.files.publish(lock_in(folder, epoch), encode(content), folder)
             except RendezvousError as error:
                 if not taken:
                     raise
-                log.warning("epoch=%s has no witness: %s", epoch, error)
+                log.warning("no witness epoch=%s: %s", epoch, error)
                 continue
             if held is None:
                 return False
             taken.append(held)
-        return self.highest_epoch() == epoch  # a late candidate may take a number long past
+        return self.highest_epoch() == epoch  # a late candidate may take a past number
 
     def forget_peer(self, peer: str) -> None:
-        """Remove the file of a peer that has gone."""
         self.files.remove(peer_file(self.path, peer))
 
     def last_opened(self) -> int:
-        """The last epoch that had a host, of those that the folder still knows; 0 is none."""
+        """The last epoch that had a host, by the locks that are left; 0 for none."""
         for epoch in sorted(self.epochs(), reverse=True):
             found = self.inspect_lock(epoch)
             content = decode(found[1]) if found is not None else {}
@@ -139,17 +161,17 @@ class ObjectFolder:
         return 0
 
     def last_heartbeat(self, epoch: int) -> int:
-        """A number that changes with each sign of life of the epoch's host."""
+        """A number that changes with each heartbeat of the epoch's host."""
         return max(self.files.last_heartbeat(lock_in(f, epoch)) for f in self.lock_folders())
 
     def is_over(self, epoch: int) -> bool:
-        """Whether there is, or was, a candidate for a later epoch."""
+        """Whether a later epoch has been taken."""
         return (self.highest_epoch() or 0) > epoch
 
     def repaired(self, held: HeldFile) -> HeldFile:
-        """A held file, made again if somebody deleted or replaced it, and does not hold it.
+        """Restore a held file that somebody deleted or replaced, unless another process holds it.
 
-        Raises `RendezvousError` if what is in its place is no regular file.
+        Raises `RendezvousError` if something other than a regular file has taken its name.
         """
         if held.is_in_place():
             held.restore()
@@ -160,26 +182,26 @@ class ObjectFolder:
         self.files.open_root(self.root)
         self.files.make_folder(self.path)
         if folder != self.path:
-            self.files.witness_folder(self.path)  # whatever of it is missing
+            self.files.witness_folder(self.path)  # restores it as well
         self.files.remove(held.path)
         again = self.files.publish(held.path, held.data, folder)
         if again is None:
-            return held  # somebody is at it this very moment: at the next look
-        log.warning("%s was deleted or replaced: it is made again", held.path)
+            return held  # another process was faster: the next check decides
+        log.warning("restored %s, which was deleted or replaced", held.path)
         held.close(remove=False)
         return again
 
     def publish_peer(self, peer: str, content: dict[str, Any]) -> HeldFile:
-        """Make the peer's own file, held until it ends."""
+        """Make the peer's own file, which it holds until it ends."""
         held = self.files.publish(peer_file(self.path, peer), encode(content), self.path)
         if held is None:
-            raise RendezvousError(f"the peer file {self.path}/peer-{peer}.json exists already")
+            raise RendezvousError(f"the peer file {peer_file(self.path, peer)} exists: remove it")
         return held
 
     def latest_epoch(self) -> EpochRecord | None:
-        """The reign of the highest lock file, or None where there never was one.
+        """The record of the highest lock file, or None where there is none.
 
-        Raises `ProtocolError` when a living holder speaks another protocol number.
+        Raises `ProtocolError` when its living holder has another protocol number.
         """
         for _ in range(TIMING.lock_reads):
             epoch = self.highest_epoch()
@@ -190,12 +212,12 @@ class ObjectFolder:
                 return parse_epoch_record(lock_in(self.path, epoch), epoch, *found)
         raise RendezvousError(f"the lock files in {self.path} change too quickly to be read")
 
-    def still_reigns(self, epoch: int, peer: str, *, if_missing: bool = True) -> bool:
-        """Whether there is no later epoch, and this one's holder, a peer, is not dead for certain.
+    def still_hosts(self, epoch: int, peer: str, *, if_missing: bool = True) -> bool:
+        """Whether this is the last epoch, and nothing proves that its holder, a peer, is dead.
 
-        Where its lock was deleted, a peer that is connected to the holder knows better, unless
-        somebody else holds the number now. Who was away does not (`if_missing`): there may have
-        been a later epoch, and its lock be deleted as well.
+        If the epoch's lock is missing the answer is `if_missing`. A peer that is connected to the
+        holder passes True. A peer that was frozen passes False, because a later epoch may have
+        begun whose lock is missing as well.
         """
         if self.is_over(epoch):
             return False
@@ -205,7 +227,7 @@ class ObjectFolder:
         return found[0] and (decode(found[1]) or {}).get("id", peer) == peer
 
     def is_alive(self, peer: str) -> bool | None:
-        """Whether a peer's file is held; None where it is missing, which may mean anything."""
+        """Whether a peer's file is held; None where it is missing, which proves nothing."""
         found = self.files.inspect(peer_file(self.path, peer))
         return None if found is None else found[0]
 
@@ -221,44 +243,34 @@ class ObjectFolder:
 
     # -- the rendezvous --------------------------------------------------------------------------
 
-    @property
-    def rendezvous(self) -> Path:
-        """The file through which plain managers and people find the host."""
-        return self.path / "rendezvous.json"
-
     def write_rendezvous(self, content: dict[str, Any]) -> None:
-        """Replace the rendezvous atomically."""
         self.files.replace(self.rendezvous, encode(content))
 
-    def remove_rendezvous(self) -> None:
-        """The host stops: nobody is to be found here until the next one has come."""
-        self.files.remove(self.rendezvous)
-
     def rendezvous_names(self, peer: str) -> bool:
-        """Whether the rendezvous is whole and names this peer as host."""
+        """Whether the rendezvous file is valid and names this peer as host."""
         try:
             return bool(self.read_rendezvous()["id"] == peer)
         except (RendezvousError, ProtocolError):
             return False
 
     def read_rendezvous(self) -> dict[str, Any]:
-        """What the rendezvous says.
+        """The content of the rendezvous file.
 
-        Raises `RendezvousError` when it is missing or damaged, `ProtocolError` when the host speaks
+        Raises `RendezvousError` when it is missing or damaged, `ProtocolError` when the host has
         another protocol number.
         """
         found = self.files.inspect(self.rendezvous)
         if found is None:
             raise RendezvousError(
-                f"there is no rendezvous file {self.rendezvous}: no peer hosts this object now, or "
-                "it was started with another MEMSYNC_DIR"
+                f"there is no rendezvous file {self.rendezvous}: start a peer, or set MEMSYNC_DIR "
+                "to the folder of a running one"
             )
         return parse_rendezvous(self.rendezvous, found[1])
 
     # -- sockets and cleaning --------------------------------------------------------------------
 
     def socket_address(self, epoch: int, peer: str) -> Address:
-        """A path for a host's socket that the kernel can take, else loopback TCP on a free port."""
+        """A path for a host's socket, or loopback TCP with a free port where paths are too long."""
         name = f"{epoch}-{peer}.sock"
         path = self.path / name
         if takes_socket(path):
@@ -270,28 +282,27 @@ class ObjectFolder:
         return str(path) if takes_socket(path) else ("127.0.0.1", 0)
 
     def socket_identity(self, address: Address) -> tuple[int, int] | None:
-        """What tells a host's socket from what may come into its place; None where none is."""
+        """Identifies the file of a socket; None where there is none."""
         return self.files.identity(Path(address)) if isinstance(address, str) else None
 
     def remove_short_folder(self, address: Address) -> None:
-        """Remove the folder of a socket that did not fit into this one, if it is empty."""
+        """Remove the short folder of a socket, if it has one and the folder is empty."""
         if isinstance(address, str) and Path(address).parent != self.path:
             self.files.remove_folder(Path(address).parent)
 
     # -- inside ----------------------------------------------------------------------------------
 
     def listing(self) -> list[str]:
-        """The names of the files in the folder."""
         return self.files.listing(self.path)
 
     def lock_folders(self) -> list[Path]:
-        """Where each epoch has a lock: here, and where its witness is."""
+        """The folders of the locks: this one, and that of the witnesses."""
         return [self.path, *self._witnesses]
 
     def inspect_lock(self, epoch: int) -> tuple[bool, bytes] | None:
-        """Whether an epoch is held, here or by its witness, and what its lock says.
+        """Whether the lock or the witness of an epoch is held, and its content.
 
-        Raises `RendezvousError` if one of them cannot be read and the other one is not there.
+        Raises `RendezvousError` if one of them cannot be read and the other is missing.
         """
         best: tuple[bool, bytes] | None = None
         unreadable: RendezvousError | None = None
@@ -310,12 +321,11 @@ class ObjectFolder:
         return best
 
     def epochs(self) -> set[int]:
-        """The numbers of which there is a lock or a witness."""
+        """The epochs that have a lock or a witness."""
         names = [name for folder in self.lock_folders() for name in self.files.listing(folder)]
         return {int(match[1]) for match in map(LOCK_NAME.fullmatch, names) if match}
 
     def highest_epoch(self) -> int | None:
-        """The highest of them."""
         return max(self.epochs(), default=None)
 
     def is_held(self, path: Path) -> bool:

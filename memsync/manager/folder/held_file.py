@@ -1,10 +1,10 @@
-"""Files that are held: what the rendezvous folder is made of.
+"""Held files, of which the rendezvous folder consists, and checks of the folder itself.
 
 A file is made under a temporary name, locked with ``flock`` and filled, then linked to its real
-name: it appears complete and held, or not at all. Held means that its maker lives, free means that
-it is dead; the kernel frees a lock when its process ends, whatever ended it. Nobody locks an
-existing file to *take* it: whoever tests one takes a shared lock for a moment, so testers do not
-disturb each other.
+name, so it appears complete and held, or not at all. A held file means that its maker lives, a free
+one that it is dead: the kernel frees a lock when its process ends, for whatever reason. No process
+locks an existing file to *take* it. A test takes a shared lock for a moment, so concurrent tests do
+not disturb each other.
 """
 
 from __future__ import annotations
@@ -30,27 +30,18 @@ from .paths import TEMPORARY
 log = logging.getLogger("memsync.folder")
 
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
-_MISSING = FileNotFoundError, NotADirectoryError  # the folder is none: nothing is in it either
-_WAY_OUT = "set MEMSYNC_DIR to a folder of your own"
-
-
-def open_root(root: Path) -> Path:
-    """Make the rendezvous folder where it is missing, and make sure that it is private and local.
-
-    Raises `RendezvousError` naming the folder, what is wrong with it and the way out.
-    """
-    check_local(root)
-    return _open_private(root, f"the rendezvous folder {root}", parents=True)
+_MISSING = FileNotFoundError, NotADirectoryError  # or a file stands where the folder was
+_ADVICE = "set MEMSYNC_DIR to a folder of your own"
 
 
 def check_root(root: Path) -> None:
-    """Raise what `open_root` would raise for a folder that exists; nothing is made."""
+    """Raise `RendezvousError` for a rendezvous folder that is not private or not local."""
     check_local(root)
     _check_private(root, f"the rendezvous folder {root}")
 
 
 def check_folder(path: Path) -> None:
-    """Raise `RendezvousError` for a folder that is not private, like `Files.make_folder`."""
+    """Raise `RendezvousError` for a folder that is not private."""
     _check_private(path, f"the folder {path}")
 
 
@@ -60,17 +51,17 @@ def check_local(root: Path) -> None:
     if kind is not None:
         raise RendezvousError(
             f"the rendezvous folder {root} is on a network file system ({kind}), where a lock does "
-            "not tell for certain who lives: set MEMSYNC_DIR to a folder on a local disk"
+            "not prove that its holder lives: set MEMSYNC_DIR to a folder on a local disk"
         )
 
 
 def _open_private(path: Path, what: str, *, parents: bool = False) -> Path:
-    """Make a folder where it is missing, and make sure that it is ours and nobody else's."""
+    """Make a folder where it is missing, and check that only this user has access to it."""
     try:
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700, parents=parents)
     except OSError as error:
-        raise RendezvousError(f"{what} cannot be made ({error.strerror}): {_WAY_OUT}") from error
+        raise RendezvousError(f"{what} cannot be made ({error.strerror}): {_ADVICE}") from error
     _check_private(path, what)
     return path
 
@@ -79,24 +70,24 @@ def _check_private(path: Path, what: str) -> None:
     try:
         info = path.lstat()
     except OSError as error:
-        raise RendezvousError(f"{what} cannot be read ({error.strerror}): {_WAY_OUT}") from error
+        raise RendezvousError(f"{what} cannot be read ({error.strerror}): {_ADVICE}") from error
+    advice = _ADVICE
     if not stat.S_ISDIR(info.st_mode):
-        raise RendezvousError(f"{what} is a link or no folder: {_WAY_OUT}")
-    if info.st_uid != os.getuid():
-        raise RendezvousError(
-            f"{what} belongs to user {info.st_uid}, not to user {os.getuid()}: {_WAY_OUT}"
-        )
-    if info.st_mode & 0o077:
-        raise RendezvousError(
-            f"{what} is open to other users (mode {stat.S_IMODE(info.st_mode):04o}): "
-            f"run 'chmod 700 {path}', or {_WAY_OUT}"
-        )
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise RendezvousError(f"{what} cannot be written to: {_WAY_OUT}")
+        problem = "is a link or not a folder"
+    elif info.st_uid != os.getuid():
+        problem = f"belongs to user {info.st_uid}, not to user {os.getuid()}"
+    elif info.st_mode & 0o077:
+        problem = f"is open to other users (mode {stat.S_IMODE(info.st_mode):04o})"
+        advice = f"run 'chmod 700 {path}', or {_ADVICE}"
+    elif not os.access(path, os.W_OK | os.X_OK):
+        problem = "cannot be written to"
+    else:
+        return
+    raise RendezvousError(f"{what} {problem}: {advice}")
 
 
 class HeldFile:
-    """A file that was published locked; the lock lasts until `close` or the process's end."""
+    """A file that this process holds until `close`, or until the process ends."""
 
     def __init__(self, fd: int, path: Path, data: bytes) -> None:
         self.fd = fd
@@ -104,7 +95,7 @@ class HeldFile:
         self.data = data
 
     def is_in_place(self) -> bool:
-        """Whether nobody has deleted or replaced it."""
+        """Whether the path still leads to this file."""
         try:
             found = self.path.lstat()
         except OSError:
@@ -112,23 +103,23 @@ class HeldFile:
         return os.path.samestat(found, os.fstat(self.fd))
 
     def rewrite(self, data: bytes) -> None:
-        """Replace the content in place, so that the lock stays."""
+        """Replace the content and keep the lock."""
         self.data = data
         os.pwrite(self.fd, data, 0)
         os.ftruncate(self.fd, len(data))
 
     def restore(self) -> None:
-        """Write the content again if somebody has changed it in place."""
+        """Write the content again if somebody has overwritten it."""
         if os.pread(self.fd, len(self.data) + 1, 0) != self.data:
-            log.warning("%s was overwritten: its content is restored", self.path)
+            log.warning("restored the content of %s, which was overwritten", self.path)
             self.rewrite(self.data)
 
     def heartbeat(self) -> None:
-        """Give a sign of life, which `Files.last_heartbeat` shows to others."""
+        """Set the time of change, which other processes read with `Files.last_heartbeat`."""
         os.utime(self.fd)
 
     def close(self, *, remove: bool) -> None:
-        """Free the lock; with `remove` the name goes first, so it is never seen free."""
+        """Free the lock; with `remove` the name goes first, so no process sees the file free."""
         if remove:
             _remove(self.path)
         forks.release(self)
@@ -136,77 +127,64 @@ class HeldFile:
 
 
 class Files:
-    """The files in folders of this platform."""
+    """The file system of the platform. Most calls raise `RendezvousError`."""
 
-    patience = (
-        TIMING.descriptors
-    )  # seconds for which a call waits for a descriptor; less than the group's lease
+    # Seconds for which a call waits for a descriptor; a driver sets less than its group's lease.
+    patience = TIMING.descriptors
 
     def open_root(self, root: Path) -> Path:
-        """See `open_root`."""
-        return open_root(root)
+        """Make a rendezvous folder where it is missing, and check that it is private and local."""
+        check_local(root)
+        return _open_private(root, f"the rendezvous folder {root}", parents=True)
 
     def witness_folder(self, folder: Path) -> list[Path]:
-        """A folder beside the temp folder for what must outlive its cleaning, if there is one."""
+        """A folder outside the temp folder for the witnesses of a folder, if one can be made."""
         for root in WITNESS_ROOTS:
             if not os.access(root, os.W_OK | os.X_OK):
                 continue
             try:
-                digest = _place(folder)
-                own = open_root(witness_root(root)) / digest
+                own = self.open_root(witness_root(root)) / _witness_name(folder)
                 self.make_folder(own)
             except (RendezvousError, OSError) as error:
-                log.debug("no witness in %s: %s", root, error)
+                log.debug("no witnesses in %s: %s", root, error)
                 continue
             return [own]
         return []
 
     def existing_witnesses(self, folder: Path) -> list[Path]:
-        """Where the witnesses of a folder's locks are; nothing is made."""
+        """The folder with the witnesses of a folder, if it exists; nothing is made."""
         with contextlib.suppress(OSError):
-            digest = _place(folder)
-            places = [witness_root(root) / digest for root in WITNESS_ROOTS]
-            return [place for place in places if place.is_dir()][:1]
+            name = _witness_name(folder)
+            found = [witness_root(root) / name for root in WITNESS_ROOTS]
+            return [path for path in found if path.is_dir()][:1]
         return []
 
     def make_folder(self, path: Path) -> None:
-        """Make a folder if it is missing; raises `RendezvousError`, also if it is not private."""
         _open_private(path, f"the folder {path}")
 
     def listing(self, folder: Path) -> list[str]:
-        """The names in a folder; none when it is missing. Raises `RendezvousError`."""
+        """The names in a folder; none when it is missing."""
         try:
             return patiently(self.patience, os.listdir, folder)
         except _MISSING:
             return []
         except OSError as error:
-            raise RendezvousError(
-                f"the folder {folder} cannot be listed ({error.strerror}): {hint(error, _WAY_OUT)}"
-            ) from error
+            raise _failure(f"the folder {folder} cannot be listed", error, _ADVICE) from error
 
     def inspect(self, path: Path) -> tuple[bool, bytes] | None:
-        """Whether a file is held, and its content; None when it does not exist.
-
-        Raises `RendezvousError` when it cannot be read, is a link or no regular file.
-        """
+        """Whether a file is held, and its content; None when it does not exist."""
         try:
             fd = patiently(self.patience, _open_to_read, path)
         except _MISSING:
             return None
         except OSError as error:
             if error.errno != errno.ELOOP:
-                advice = f"make it readable for user {os.getuid()}, or set MEMSYNC_DIR to another"
-                raise RendezvousError(
-                    f"{path} cannot be read ({error.strerror}): {hint(error, advice)}"
-                ) from error
-            raise RendezvousError(
-                f"{path} is a link: remove it, or set MEMSYNC_DIR to another folder"
-            ) from error
+                advice = f"make it readable for user {os.getuid()}, or {_ADVICE}"
+                raise _failure(f"{path} cannot be read", error, advice) from error
+            raise RendezvousError(f"{path} is a link: remove it, or {_ADVICE}") from error
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise RendezvousError(
-                    f"{path} is no regular file: remove it, or set MEMSYNC_DIR to another folder"
-                )
+                raise RendezvousError(f"{path} is not a regular file: remove it, or {_ADVICE}")
             return _is_held(fd), os.read(fd, TIMING.file_bytes)
         finally:
             os.close(fd)
@@ -214,17 +192,14 @@ class Files:
     def publish(self, path: Path, data: bytes, folder: Path) -> HeldFile | None:
         """Make a file that appears complete and held; None when the name is taken.
 
-        Until then it has a temporary name in `folder`, which is on the same file system. Raises
-        `RendezvousError` when the folder cannot be written to.
+        Until then it has a temporary name in `folder`, which is on the same file system.
         """
         temporary = _temporary_in(folder)
         try:
             held = patiently(self.patience, _make, temporary, path, data)
         except OSError as error:
-            raise RendezvousError(
-                f"the rendezvous folder {folder} cannot be written to ({error.strerror}): "
-                f"{hint(error, f'free it, or {_WAY_OUT}')}"
-            ) from error
+            what = f"the rendezvous folder {folder} cannot be written to"
+            raise _failure(what, error, f"free some space, or {_ADVICE}") from error
         try:
             fcntl.flock(held.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(held.fd, data)
@@ -234,22 +209,20 @@ class Files:
             return None
         except OSError as error:
             held.close(remove=False)
-            raise RendezvousError(
-                f"{path} cannot be made ({error.strerror}): "
-                f"{hint(error, f'free the folder, or {_WAY_OUT}')}"
-            ) from error
+            advice = f"free some space, or {_ADVICE}"
+            raise _failure(f"{path} cannot be made", error, advice) from error
         finally:
             temporary.unlink(missing_ok=True)
         return held
 
     def check_secret(self, path: Path) -> None:
-        """Raise `RendezvousError` for a file that others may read, or that is somebody else's."""
-        with contextlib.suppress(FileNotFoundError):  # deleted this very moment
+        """Raise `RendezvousError` for a file that other users can read or own."""
+        with contextlib.suppress(FileNotFoundError):  # somebody has just deleted it
             info = path.lstat()
             if info.st_uid != os.getuid():
                 raise RendezvousError(
                     f"{path} belongs to user {info.st_uid}, not to user {os.getuid()}: delete it "
-                    f"when no peer of this folder runs, or {_WAY_OUT}"
+                    f"when no peer of this folder runs, or {_ADVICE}"
                 )
             if info.st_mode & 0o077:
                 raise RendezvousError(
@@ -258,7 +231,7 @@ class Files:
                 )
 
     def identity(self, path: Path) -> tuple[int, int] | None:
-        """What tells a file from all others that may come into its place; None where none is."""
+        """Identifies a file, whatever its path; None where there is none."""
         try:
             found = path.lstat()
         except OSError:
@@ -266,15 +239,15 @@ class Files:
         return found.st_dev, found.st_ino
 
     def last_heartbeat(self, path: Path) -> int:
-        """A number that changes with each sign of life; 0 where none can be seen."""
+        """A number that changes with each heartbeat; 0 where the file cannot be read."""
         try:
             return path.lstat().st_mtime_ns
         except OSError as error:
-            log.debug("no sign of life can be seen in %s: %s", path, error)
+            log.debug("no heartbeat can be read from %s: %s", path, error)
             return 0
 
     def replace(self, path: Path, data: bytes) -> None:
-        """Make or replace a file that nobody holds, in one step; raises `RendezvousError`."""
+        """Make or replace, in one step, a file that is not held."""
         temporary = _temporary_in(path.parent)
         try:
             patiently(self.patience, temporary.touch, mode=0o600)
@@ -282,22 +255,19 @@ class Files:
             temporary.replace(path)
         except OSError as error:
             _remove(temporary)
-            raise RendezvousError(
-                f"the rendezvous file {path} cannot be written ({error.strerror}): "
-                f"{hint(error, f'remove what is there, or {_WAY_OUT}')}"
-            ) from error
+            what, advice = f"{path} cannot be written", f"remove what is there, or {_ADVICE}"
+            raise _failure(what, error, advice) from error
 
     def remove(self, path: Path) -> None:
-        """Remove a file, where that can be done; nothing that must be depends on it."""
+        """Remove a file; a failure is only logged."""
         _remove(path)
 
     def remove_folder(self, path: Path) -> None:
-        """Remove a folder, if it is empty."""
         with contextlib.suppress(OSError):
             path.rmdir()
 
     def remove_old_temporaries(self, folder: Path) -> None:
-        """A temporary file lives for an instant, unless its maker was killed in it."""
+        """Remove temporary files; one that is not new was left by a process that was killed."""
         for name in self.listing(folder):
             if not name.startswith(TEMPORARY):
                 continue
@@ -307,10 +277,14 @@ class Files:
                 self.remove(path)
 
 
-def _place(folder: Path) -> str:
-    """What tells a folder in a root apart from all others, also when it was made anew.
+def _failure(what: str, error: OSError, advice: str) -> RendezvousError:
+    return RendezvousError(f"{what} ({error.strerror}): {hint(error, advice)}")
 
-    The path alone does not: another process may have something else mounted there.
+
+def _witness_name(folder: Path) -> str:
+    """A name for a folder's witnesses, by its path and by the devices and inodes above it.
+
+    The path alone is not enough: for another process something else may be mounted there.
     """
     root = folder.resolve().parent
     inside, beside = root.stat(), root.parent.stat()
@@ -344,7 +318,7 @@ def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        log.warning("%s could not be removed: %s", path, error.strerror)
+        log.warning("cannot remove %s: %s", path, error.strerror)
 
 
 def _is_held(fd: int) -> bool:

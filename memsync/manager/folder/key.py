@@ -1,7 +1,7 @@
 """The authkey of a rendezvous folder: one file for all groups that meet there.
 
-The key is what its file says at any moment. Peers read it for each handshake, and put it back only
-where there is none.
+The file is authoritative at any moment. Peers read it for each handshake and write it only where it
+is missing or damaged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KEY_BYTES = 32
 
 
 class AuthKey:
-    """The file ``authkey`` in `root`; `scratch` is a folder for the file while it is made."""
+    """The file ``authkey`` in `root`; it is made under a temporary name in `scratch`."""
 
     def __init__(self, files: Files, root: Path, scratch: Path) -> None:
         self._files = files
@@ -26,29 +26,29 @@ class AuthKey:
         self._scratch = scratch
 
     def read(self) -> bytes:
-        """The key; made by whoever needs it first, and again where it is damaged.
+        """The key, which is made where it is missing or damaged.
 
-        Raises `RendezvousError` when the file is not for this user alone.
+        Raises `RendezvousError` when other users can read the file, or one of them owns it.
         """
         fresh = secrets.token_bytes(KEY_BYTES)
-        self._in_place(fresh)
+        self._read_or_make(fresh)
         self._files.check_secret(self._path)
         return self.keep(fresh)
 
     def keep(self, own: bytes) -> bytes:
-        """The key as it is now, for a peer that knows it from before.
+        """The current key, for a peer that has read `own` before.
 
-        What was deleted or damaged is put back. Where a newcomer was faster with a key of its own,
-        that one wins.
+        A deleted or damaged file is restored from `own`. If a newcomer has already made another
+        key, that key wins.
         """
-        key = self._in_place(own)
+        key = self._read_or_make(own)
         if len(key) != KEY_BYTES:
             self._files.replace(self._path, own)
-            log.warning("the key file %s was damaged: it is written again", self._path)
+            log.warning("restored the damaged key file %s", self._path)
             return own
         return key
 
-    def _in_place(self, if_missing: bytes) -> bytes:
+    def _read_or_make(self, if_missing: bytes) -> bytes:
         found = self._files.inspect(self._path)
         if found is None:
             held = self._files.publish(self._path, if_missing, self._scratch)

@@ -1,7 +1,7 @@
-"""A peer's place in the rendezvous folder: its own file, held while it lives, and the key.
+"""A peer's place in the rendezvous folder: the file that it holds while it lives, and the key.
 
-Others judge by the file whether the peer lives (see `folder`). What somebody deletes of it is made
-again.
+Other peers judge by the file whether the peer lives (see `folder`). The peer restores what somebody
+deletes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("memsync.node")
 
 
 class PeerPlace:
-    """The place of one peer; raises `RendezvousError` where the folder cannot be used."""
+    """The place of one peer; raises `RendezvousError` if the folder cannot be used."""
 
     def __init__(
         self, root: Path, name: str, peer: str, pid: int, options: Options, files: Files
@@ -32,10 +32,8 @@ class PeerPlace:
         self._pid = pid
         self._options = options
         self._epoch = 0
-        self._reported = ""  # what was logged as not repairable
-        self.blocked_reason: str | None = (
-            None  # why there is no host, for longer than elections take
-        )
+        self._reported = ""  # the last error that `repair_or_log` logged
+        self.blocked_reason: str | None = None  # why there is no host for long
         self.folder: ObjectFolder
         self.authkey: bytes
         self._file: HeldFile
@@ -50,17 +48,17 @@ class PeerPlace:
                     raise
 
     def repair(self) -> None:
-        """Make the peer's file again if somebody deleted it, perhaps with the folder."""
+        """Restore the peer's file if somebody deleted it, perhaps with the folder."""
         self._file = self.folder.repaired(self._file)
 
     def repair_key(self) -> None:
-        """Put the key back if somebody deleted it."""
+        """Restore the key if somebody deleted it."""
         self.authkey = self.folder.key.keep(self.authkey)
 
     def repair_or_log(self, repair: Callable[[], None]) -> None:
-        """Call `repair`; where that fails the error is logged once, and a later call tries again.
+        """Call `repair`; an error is logged once, and a later call tries again.
 
-        A peer that is connected does not need what is missing.
+        A connected peer does not need the missing files.
         """
         try:
             repair()
@@ -71,34 +69,34 @@ class PeerPlace:
             self._reported = str(error)
 
     def key(self) -> bytes:
-        """The folder's key at this moment, for a handshake (on its thread)."""
+        """The folder's current key, for a handshake (on its thread)."""
         try:
             return self.folder.key.keep(self.authkey)
         except MemSyncError as error:
-            log.debug("the last known key is used: %s", error)
+            log.debug("using the last known key: %s", error)
             return self.authkey
 
     def state_epoch(self, epoch: int) -> None:
-        """Say in the own file that this peer may hold something, before it does."""
+        """Record in the file that this peer may hold a state, before it does."""
         self._epoch = epoch
         self._file.rewrite(encode(self._facts()))
 
     def publish_blocked_reason(self, blocked_reason: str | None) -> None:
-        """Say why this peer has no host, in its status and its file; None: it has one."""
+        """Record why this peer has no host, in its status and its file; None when it has one."""
         if blocked_reason != self.blocked_reason:
             self.blocked_reason = blocked_reason
             self._file.rewrite(encode(self._facts()))
 
     def close(self, *, remove: bool) -> None:
-        """Give the place up; a file that stays is free, which says that the peer has gone."""
+        """Free the file; a file that stays and is free shows that the peer has gone."""
         self._file.close(remove=remove)
 
     def clean_as_the_last(self, epoch: int) -> None:
-        """Peers that go at one time leave files to each other: the last one removes them."""
+        """Remove the files of all peers if this was the last one."""
         try:
             clean_if_deserted(self.folder, epoch)
-        except (MemSyncError, OSError) as error:  # the next host does it
-            log.debug("nothing was cleaned at the end: %s", error)
+        except (MemSyncError, OSError) as error:  # the next host cleans
+            log.debug("cannot clean the folder: %s", error)
 
     def _facts(self) -> dict[str, Any]:
         options = self._options
@@ -115,5 +113,5 @@ class PeerPlace:
 
 
 def was_deleted(error: BaseException) -> bool:
-    """Whether an error came from somebody deleting the folder at the same time."""
+    """Whether the cause of an error is that somebody deleted the folder meanwhile."""
     return isinstance(error.__cause__, FileNotFoundError)

@@ -1,4 +1,4 @@
-"""What the files in the folder say: JSON, which people can read as well."""
+"""The content of the files in the folder: JSON that people can read."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Address = str | tuple[str, int]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What a lock file says about an epoch, and whether its holder lives."""
+    """The content of a lock file, and whether its holder lives."""
 
     epoch: int
     held: bool
-    peer: str  # who holds it, or has; "" where it cannot be read
+    peer: str  # the holder, or the last one; "" where it cannot be read
     pid: int
     address: Address
-    since: float  # seconds since 1970; 0 where the lock does not say
-    is_damaged: bool = False  # who holds it cannot be read; a living holder is about to repair that
+    since: float  # seconds since 1970; 0 where it is missing
+    is_damaged: bool = False  # the content cannot be read; the living holder repairs it
 
 
 def parse_epoch_record(path: Path, epoch: int, held: bool, text: bytes) -> EpochRecord:
-    """What a lock file says about its epoch; raises `ProtocolError` like `check_protocol`."""
+    """Parse a lock file; raises `ProtocolError` as `check_protocol` does."""
     content = decode(text) or {}
     if not held:
         return EpochRecord(epoch, False, str(content.get("id", "")), 0, "", 0)
@@ -42,7 +42,6 @@ def parse_epoch_record(path: Path, epoch: int, held: bool, text: bytes) -> Epoch
 
 
 def parse_rendezvous(path: Path, text: bytes) -> dict[str, Any]:
-    """What a rendezvous file says (see `ObjectFolder.read_rendezvous`)."""
     content = decode(text)
     damaged = RendezvousError(
         f"the rendezvous file {path} is damaged: a living host repairs it within its "
@@ -58,17 +57,17 @@ def parse_rendezvous(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def to_address(value: Any) -> Address:
-    """An address as JSON has it; raises `ValueError` when it is none."""
+    """Turn an address in JSON into an `Address`; raises `ValueError`."""
     match value:
         case str():
             return value
         case [str(host), int(port)]:
             return (host, port)
-    raise ValueError(f"{value!r} is no address")
+    raise ValueError(f"{value!r} is not an address")
 
 
 def check_protocol(content: dict[str, Any], path: Path) -> None:
-    """Raise `ProtocolError` when a file was written by a peer of another protocol number."""
+    """Raise `ProtocolError` for a file that a peer with another protocol number has written."""
     have = content.get("protocol")
     if have != PROTOCOL:
         raise ProtocolError(
@@ -78,12 +77,11 @@ def check_protocol(content: dict[str, Any], path: Path) -> None:
 
 
 def encode(content: dict[str, Any]) -> bytes:
-    """The content of a file as people can read it."""
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def decode(data: bytes) -> dict[str, Any] | None:
-    """What such a file says; None when it is damaged."""
+    """Decode the content of a file; None when it is damaged."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""Wakes peers when something changes in their object's folder: one observer per process and kind.
+"""Wakes peers when a file in their object's folder changes: one observer per process and kind.
 
-Watching is a hint that makes things faster, never what correctness rests on: where it is not to be
-had, or not wanted, the peers' bounded poll (``network.poll``) does the same, later.
+Watching only makes things faster. Where it is unavailable or switched off, the peers' bounded poll
+(``network.poll``) notices the same changes later.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from .paths import TEMPORARY
 log = logging.getLogger("memsync.watcher")
 
 Way = Literal["auto", "poll", "none"]
-"""How to watch: the values of the option ``network.watch``."""
+"""The values of the option ``network.watch``."""
 
 Kind = Literal["system", "poll"]
-"""An observer that the system tells of changes, and one that looks for itself."""
+"""An observer that the system notifies, and one that polls."""
 
 _KINDS: dict[Way, tuple[Kind, ...]] = {"auto": ("system", "poll"), "poll": ("poll",), "none": ()}
 _THREADS: dict[Kind, str] = {"system": "memsync-watch", "poll": "memsync-watch-poll"}
 _INSTEAD: dict[Kind, str] = {
     "system": f"folders are polled every {TIMING.poll_watch} s",
-    "poll": "peers look every network.poll seconds",
+    "poll": "peers check every network.poll seconds",
 }
-_WAYS_OUT = {
+_ADVICE = {
     errno.EMFILE: "raise fs.inotify.max_user_instances (sysctl), or the open files (ulimit -n)",
     errno.ENOSPC: "raise fs.inotify.max_user_watches (sysctl)",
 }
 
 
 class _Watch:
-    """A folder that is watched, for all that want to be woken."""
+    """A watched folder and the callbacks to wake."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.wakes: set[Callable[[], None]] = set()
-        self.observer: _Observer | None = None  # none where nothing can watch it
+        self.observer: _Observer | None = None  # None where nothing can watch the folder
         self.handle: Any = None
         self.handler: Any = None
-        # Held open: as long as it is, no other folder gets the same number.
+        # While the folder is open, no other folder gets its inode number.
         with forks.opening:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             forks.register(self, lambda: os.close(self._fd))
 
     def is_in_place(self) -> bool:
-        """Whether the path still leads to the folder that is watched."""
+        """Whether the path still leads to the watched folder."""
         try:
             return os.path.samestat(os.stat(self.path), os.fstat(self._fd))
         except OSError:
@@ -70,18 +70,18 @@ class _Watch:
 
 
 class _Observer:
-    """A running observer of watchdog's, and the number of its watches."""
+    """A running watchdog observer and the number of its watches."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.watches = 0
-        self._handlers: Counter[Any] = Counter()  # watchdog has one watch for all of a folder
+        self._handlers: Counter[Any] = Counter()  # watchdog has one watch per folder
         self._observer = _new_observer(kind)
         self._observer.name = _THREADS[kind]
         self._observer.daemon = True
         try:
             self._observer.start()
-        except BaseException:  # no more threads to be had: nor may it keep what it has
+        except BaseException:  # no thread is left: free the descriptors that it has opened
             self._observer.stop()
             raise
 
@@ -90,7 +90,7 @@ class _Observer:
 
         class Handler(events.FileSystemEventHandler):
             def on_any_event(self, event: events.FileSystemEvent) -> None:
-                # A file is made under a temporary name: its maker alone knows whether it will do.
+                # A file under its temporary name may never be published.
                 is_temporary = os.path.basename(os.fsdecode(event.src_path)).startswith(TEMPORARY)
                 if event.dest_path or not is_temporary:
                     watch.wake()
@@ -100,7 +100,7 @@ class _Observer:
             watch.handler,
             str(watch.path),
             recursive=False,
-            event_filter=[  # not what is modified, or each heartbeat would wake everybody
+            event_filter=[  # without modifications, or each heartbeat would wake every peer
                 events.FileCreatedEvent,
                 events.FileDeletedEvent,
                 events.FileMovedEvent,
@@ -134,9 +134,9 @@ _warned: set[Kind] = set()
 def watch(path: Path, wake: Callable[[], None], way: Way = "auto") -> None:
     """Call `wake`, on an observer's thread, when a file there appears, goes or is renamed.
 
-    To be called again at each look: a folder that was deleted and made again is another one, of
-    which the observer would never tell anything. Where the system's observer cannot be had, the
-    folder is polled; that is logged once per process.
+    Callers repeat this at each check: a folder that was deleted and recreated is another folder,
+    about which the old watch reports nothing. Where the system's observer fails, the folder is
+    polled, and a warning is logged once per process.
     """
     if way == "none":
         return
@@ -147,25 +147,25 @@ def watch(path: Path, wake: Callable[[], None], way: Way = "auto") -> None:
             return
         try:
             renewed = _Watch(path)
-        except OSError as error:  # it is missing this very moment: at the next look
+        except OSError as error:  # it is missing: the next check watches it
             log.debug("%s cannot be opened: %s", path, error)
             return
         renewed.wakes.add(wake)
         if found is not None:
-            log.info("%s was deleted and made again: it is watched anew", path)
+            log.info("watching %s again: it was deleted and recreated", path)
             renewed.wakes |= found.wakes
             _end(found)
         _watches[path, way] = renewed
         _begin(renewed, way)
         ended = _unused_observers()
     if found is not None:
-        renewed.wake()  # to look once more, for what happened before it was watched
+        renewed.wake()  # something may have changed before the folder was watched
     for observer in ended:
         observer.stop()
 
 
 def unwatch(path: Path, wake: Callable[[], None], way: Way = "auto") -> None:
-    """Undo `watch`; an observer ends with its last watch."""
+    """Undo `watch`; an observer stops with its last watch."""
     with _lock:
         found = _watches.get((path, way))
         if found is None:
@@ -187,7 +187,7 @@ def _begin(watch: _Watch, way: Way) -> None:
                 _observers[kind] = _Observer(kind)
             _observers[kind].schedule(watch)
             return
-        except Exception as error:  # whatever watchdog or the system lacks
+        except Exception as error:  # watchdog or the system may fail in any way
             _warn(watch.path, kind, error)
 
 
@@ -198,24 +198,24 @@ def _end(watch: _Watch) -> None:
 
 
 def _unused_observers() -> list[_Observer]:
-    """Those without a watch, for the caller to stop once the lock is free."""
+    """The observers without a watch; the caller stops them after it has released the lock."""
     return [_observers.pop(kind) for kind, each in list(_observers.items()) if not each.watches]
 
 
 def _new_observer(kind: Kind) -> Any:
-    """An observer of watchdog's, imported at first use: it costs a tenth of a second."""
+    """A watchdog observer; the import takes a tenth of a second, so it waits for first use."""
     if kind == "poll":
         from watchdog.observers.polling import PollingObserver
 
         return PollingObserver(timeout=TIMING.poll_watch)
     from watchdog.observers import Observer
 
-    logging.getLogger("watchdog.observers.inotify").addFilter(_is_no_false_alarm)
+    logging.getLogger("watchdog.observers.inotify").addFilter(_is_real)
     return Observer()
 
 
-def _is_no_false_alarm(record: logging.LogRecord) -> bool:
-    """Watchdog calls it an error that an event arrives while a watch is being ended."""
+def _is_real(record: logging.LogRecord) -> bool:
+    """Watchdog logs an error for an event that arrives while a watch is being ended."""
     return "called when the thread is inactive" not in record.getMessage()
 
 
@@ -223,13 +223,13 @@ def _warn(path: Path, kind: Kind, error: Exception) -> None:
     if kind in _warned:
         return
     _warned.add(kind)
-    hint = _WAYS_OUT.get(error.errno or 0) if isinstance(error, OSError) else None
+    hint = _ADVICE.get(error.errno or 0) if isinstance(error, OSError) else None
     advice = f"{hint}; until then " if hint else ""
     log.warning("%s cannot be watched (%s): %s%s", path, error, advice, _INSTEAD[kind])
 
 
 def _after_fork() -> None:
-    """The observers' threads did not come along into the child."""
+    """The child has no observer threads."""
     global _lock
     _lock = threading.Lock()
     _observers.clear()

@@ -1,12 +1,14 @@
-"""Admission: peers that ask to be attached are checked and brought level, or refused.
+"""Admission: a peer that asks to be attached is checked, and catches up or is refused.
 
-A peer that asks is a survivor, a peer whose link broke, or a newcomer; what it says of itself in
-its `Hello` decides what it is sent.
+The peer is a survivor, a peer whose link broke, or a newcomer. Its `Hello` decides what it is sent.
+Handshakes end on their own threads, and the driver's thread takes the peers from a queue.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
+from contextlib import suppress
 
 from ...errors import MemSyncError, ProtocolError, to_wire
 from ...replication.codec import frame
@@ -14,6 +16,7 @@ from ...replication.group_options import check_group_options
 from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import check_peer_id
 from ..context import PeerContext
+from ..platform.waker import Waker
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import PROTOCOL, Confirm, Hello, Refused, Welcome
 from .claim import EpochClaim
@@ -24,8 +27,40 @@ from .ordering import Ordering
 log = logging.getLogger("memsync.host")
 
 
+class JoiningPeers:
+    """The queue of peers that ask to be attached; the handshake slots bound it."""
+
+    def __init__(self, waker: Waker) -> None:
+        self._waker = waker
+        self._queue: deque[tuple[Channel, Hello]] = deque()
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def accept(self, channel: Channel, hello: Hello) -> None:
+        """Queue a peer (called on a handshake's thread)."""
+        self._queue.append((channel, hello))
+        if self._is_closed:
+            self._close_queued()
+        self._waker.wake()
+
+    def take(self) -> tuple[Channel, Hello]:
+        return self._queue.popleft()
+
+    def close(self) -> None:
+        """Close the connections of the queued peers, and of all later ones."""
+        self._is_closed = True
+        self._close_queued()
+
+    def _close_queued(self) -> None:
+        with suppress(IndexError):  # a second thread may empty the queue meanwhile
+            while True:
+                self._queue.popleft()[0].close()
+
+
 class Admission:
-    """Who is attached to the host of one epoch (driver only)."""
+    """Attaches peers to the host of one epoch (driver only)."""
 
     def __init__(
         self,
@@ -43,7 +78,7 @@ class Admission:
         self._liveness = liveness
 
     def attach(self, channel: Channel, hello: Hello) -> None:
-        """Attach a peer and bring it level, or say why not."""
+        """Attach a peer and let it catch up, or refuse it with the reason."""
         if self._claim.deposed or self._gives_way_to(hello):
             self._claim.deposed = True
             channel.close()
@@ -59,7 +94,7 @@ class Admission:
             return
         old = self._fanout.clients.get(peer)
         if old is not None:
-            self._fanout.drop(old, "it attached anew")
+            self._fanout.drop(old, "it attached again")
         if peer not in self._participant.state.members:
             self._ordering.append(MemberKind.name, joining(hello.member()))
         channel.max_frame = self._participant.writer.max_frame
@@ -67,10 +102,10 @@ class Admission:
         self._attach(channel, hello)
 
     def _gives_way_to(self, hello: Hello) -> bool:
-        """Whether a peer holds what this host cannot go on beside; there is an election then.
+        """Whether a peer's state has precedence over this host's, so that an election must follow.
 
-        That is the object of a network founded earlier, and a pair that would have to go back: once
-        all locks were deleted, nobody may know of a later epoch but those who were in it.
+        That is the state of a cluster that was founded earlier, and one of a later epoch: if all
+        locks were deleted, only the peers that were in a later epoch know of it.
         """
         own = self._participant.state.cluster_id
         if hello.protocol != PROTOCOL or not hello.cluster_id:
@@ -79,8 +114,8 @@ class Admission:
         last = epoch if hello.cluster_id == own else epoch - 1
         if own <= hello.cluster_id and hello.epoch <= last:
             return False
-        held = f"network={hello.cluster_id} epoch={hello.epoch}"
-        log.warning("stepping down %s: peer=%s holds %s", self._ctx, hello.peer, held)
+        held = f"cluster={hello.cluster_id} held_epoch={hello.epoch}"
+        log.warning("stepping down %s holder=%s %s", self._ctx, hello.peer, held)
         return True
 
     def _check(self, hello: Hello) -> None:
@@ -91,7 +126,7 @@ class Admission:
             )
         check_peer_id(hello.peer)
         if hello.peer == self._ctx.id:
-            raise ProtocolError(f"the id {hello.peer} is the host's own")
+            raise ProtocolError(f"the peer id {hello.peer} is that of the host")
         if hello.name != self._participant.name:
             raise ProtocolError(f"this host serves {self._participant.name!r}, not {hello.name!r}")
         check_group_options(self._participant.state.options, hello.options)
@@ -100,13 +135,13 @@ class Admission:
 
     def _attach(self, channel: Channel, hello: Hello) -> None:
         session = ClientSession(hello.peer, channel)
-        is_other = hello.cluster_id != self._participant.state.cluster_id  # it joins as new
-        pair = (0, 0) if is_other else (hello.epoch, hello.version)
+        is_same = hello.cluster_id == self._participant.state.cluster_id
+        pair = (hello.epoch, hello.version) if is_same else (0, 0)
         self._queue_catch_up(session, pair, hello.first_open, hello.first_unknown)
         self._fanout.add(session)
 
     def catch_up(self, session: ClientSession) -> None:
-        """A slow peer has taken what was left: it gets the state as it is now."""
+        """Send the current state to a slow peer that has taken everything it was sent."""
         self._queue_catch_up(session, (0, 0), 1, 1, has_at_most=session.has_at_most)
         self._fanout.send(session)
 
@@ -118,7 +153,7 @@ class Admission:
         first_unknown: int,
         has_at_most: int = 0,
     ) -> None:
-        """Queue what brings a peer level, and the outcomes that it may not know."""
+        """Queue the entries or snapshot that a peer lacks, and outcomes that it may not know."""
         participant, channel = self._participant, session.channel
         sequencer = self._ordering.sequencer
         decisions = sequencer.attach(session.peer, first_open, first_unknown)

@@ -1,6 +1,6 @@
-"""What makes a peer the host, or the candidate, of its epoch: the lock, the socket, no later epoch.
+"""The claim of a host or candidate to its epoch: the lock, the socket, and no later epoch.
 
-All of it lies in a folder where somebody may delete it, or take it while this process is frozen.
+Somebody may delete the files, and while this process is frozen another peer may take a later epoch.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from platform import python_version
-from typing import Any
 
 from ...errors import RendezvousError
 from ...version import __version__
 from ..context import PeerContext
-from ..folder.epoch_lock import EpochLock
+from ..folder.folder import EpochLock
 from ..folder.records import Address
 from ..transport.messages import PROTOCOL
 from ..transport.server import MemSyncServer
@@ -26,10 +25,7 @@ class Deposed(Exception):
 
 
 class EpochClaim:
-    """The claim to one epoch, from the moment its lock is taken (driver only).
-
-    `since` is when it was taken, in seconds since 1970.
-    """
+    """The claim to one epoch, taken at `since`, in seconds since 1970 (driver only)."""
 
     def __init__(
         self,
@@ -44,38 +40,38 @@ class EpochClaim:
         self.server = server
         self.since = since
         self.deposed = False  # another peer has this epoch, or a later one
-        self.is_offered = False  # to a successor, so that this is no surprise
+        self.is_offered = False  # to a successor, so that a later epoch is no surprise
         self._ctx = ctx
         self._folder = ctx.place.folder
-        self._lock = lock
+        self.lock = lock
         self._listen = listen
         self._socket = self._folder.socket_identity(server.endpoint)
         self._platform = ctx.platform
         self._heartbeat_at = self._awake_at = ctx.platform.monotonic()
 
     def is_lost(self) -> bool:
-        """Whether another peer has taken a later epoch, so that nothing counts that is done here.
+        """Whether another peer has taken a later epoch, so that this host's work is void.
 
-        A host that was frozen finds out with this: before it reads anything, and again after
-        ordering and before it sends or acknowledges anything. Nobody can have deposed a host that
-        gave a sign of life within the last lease, so mostly a look at the clock will do; but where
-        all files were deleted nobody knew of it, so it checks whenever it was away.
+        The host asks before it reads anything, and again after ordering and before it sends or
+        acknowledges anything. No peer deposes a host whose last heartbeat is within the lease, so
+        the clock usually suffices. The files are read after every pause of the loop, because peers
+        cannot see the heartbeat where all files were deleted.
         """
         now = self._platform.monotonic()
         away, self._awake_at = now - self._awake_at, now
         if not self.deposed and (self._is_silent(now) or away > self._ctx.timing.blink):
-            self.look()
+            self.check()
         return self.deposed
 
-    def look(self) -> None:
-        """Check for a later epoch, or another holder of this one."""
+    def check(self) -> None:
+        """Read the folder: is there a later epoch, or another holder of this one?"""
         if self.deposed:
             return
         was_away = self._is_silent(self._platform.monotonic())
-        if self._folder.still_reigns(self.epoch, self._ctx.id, if_missing=not was_away):
+        if self._folder.still_hosts(self.epoch, self._ctx.id, if_missing=not was_away):
             return
         if not self.is_offered:
-            log.warning("deposed %s: another process has this epoch or a later", self._ctx)
+            log.warning("deposed %s: another process has this epoch or a later one", self._ctx)
         self.deposed = True
 
     def _is_silent(self, now: float) -> bool:
@@ -83,41 +79,35 @@ class EpochClaim:
 
     @property
     def next_heartbeat(self) -> float:
-        """When the next sign of life is due (monotonic seconds)."""
+        """When the next heartbeat is due (monotonic seconds)."""
         return self._heartbeat_at + self._ctx.lease.rhythm
 
     def heartbeat(self, now: float) -> None:
-        """Give a sign of life, if it is time (monotonic seconds)."""
+        """Send a heartbeat if it is due (monotonic seconds)."""
         if now >= self.next_heartbeat:
-            self._lock.heartbeat()
-            self.look()
+            self.lock.heartbeat()
+            self.check()
             self._heartbeat_at = now
 
-    def mark(self, *, is_open: bool) -> None:
-        """See `EpochLock.mark`."""
-        self._lock.mark(is_open=is_open)
-
     def write_rendezvous(self) -> None:
-        """Say where the host is to be found."""
-        self._folder.write_rendezvous(self._rendezvous())
-
-    def _rendezvous(self) -> dict[str, Any]:
         participant = self._ctx.participant
-        return {
-            "protocol": PROTOCOL,
-            "name": participant.name,
-            "network": participant.state.cluster_id,
-            "epoch": self.epoch,
-            "id": self._ctx.id,
-            "pid": self._platform.pid(),
-            "address": self.server.endpoint,
-            "python": python_version(),
-            "memsync": __version__,
-        }
+        self._folder.write_rendezvous(
+            {
+                "protocol": PROTOCOL,
+                "name": participant.name,
+                "network": participant.state.cluster_id,
+                "epoch": self.epoch,
+                "id": self._ctx.id,
+                "pid": self._platform.pid(),
+                "address": self.server.endpoint,
+                "python": python_version(),
+                "memsync": __version__,
+            }
+        )
 
     def repair(self) -> None:
-        """Make again what a host or a candidate must have, to be found and to be known as alive."""
-        if not self._lock.repair(self._folder.repaired):
+        """Restore the files of a host or candidate: lock, peer file, key, socket."""
+        if not self.lock.repair(self._folder.repaired):
             log.warning("deposed %s: another process holds this epoch", self._ctx)
             self.deposed = True
             return
@@ -126,38 +116,38 @@ class EpochClaim:
             self._listen_again()
 
     def repair_as_host(self) -> None:
-        """`repair`, and write the rendezvous file again if it is missing or damaged."""
+        """`repair`, and write the rendezvous file if it is missing or damaged."""
         self.repair()
         if not self.deposed and not self._folder.rendezvous_names(self._ctx.id):
             self.write_rendezvous()
-            log.warning("the rendezvous file was missing or damaged: it is written anew")
+            log.warning("restored the rendezvous file, which was missing or damaged")
 
     def _is_socket_gone(self) -> bool:
-        """Whether there is none, or something else in its place; a TCP port stays where it is."""
+        """Whether the socket's file was deleted or replaced; a TCP port cannot be."""
         if not isinstance(self.server.endpoint, str):
             return False
         found = self._folder.socket_identity(self.server.endpoint)
         return found is None or found != self._socket
 
     def _listen_again(self) -> None:
-        """The socket's file was deleted: attached peers stay attached, but nobody finds us."""
+        """Make a new socket: without its file no peer can join, though attached ones stay."""
         old = self.server.endpoint
         if self._folder.socket_identity(old) is not None:
-            raise RendezvousError(f"{old} is not the host's socket: remove it")
+            raise RendezvousError(f"{old} is not the socket of the host: remove it")
         self.server.stop()
-        # Asked for anew, because the folder that a short path leads to may be gone as well.
+        # This also restores the short folder, if the socket has one.
         self.server = self._listen(self._folder.socket_address(self.epoch, self._ctx.id))
         self._socket = self._folder.socket_identity(self.server.endpoint)
         self.server.start()
-        log.warning("the socket %s was deleted: it is made again", old)
+        log.warning("restored the socket %s, which was deleted", old)
 
-    def leave(self) -> None:
-        """Nobody is to be found here any more."""
+    def remove_rendezvous(self) -> None:
+        """Remove the rendezvous file if it is still this host's."""
         if self._folder.rendezvous_names(self._ctx.id):
-            self._folder.remove_rendezvous()
+            self._folder.files.remove(self._folder.rendezvous)
 
     def close(self) -> None:
-        """Free the lock, and close the socket before."""
+        """Close the socket, then free the lock."""
         self.server.stop()
-        self._lock.close()
+        self.lock.close()
         self._folder.remove_short_folder(self.server.endpoint)

@@ -1,8 +1,8 @@
-"""How a host lets another peer go on in its place, so that nobody notices.
+"""Handover: a host lets another peer take the next epoch before its own ends.
 
-It orders no write any more and *grants* the next epoch to a peer that has everything; when that has
-taken the epoch, the others are let go to it. If it does not, a host that stops asks another peer;
-one that steps down frees its epoch, and an election follows.
+The host stops ordering and *grants* the next epoch to a peer that has all entries. Once that peer
+has taken the epoch, the host releases the others, and they join it. If the peer fails, a host that
+stops asks another one; a host that steps down frees its epoch, and an election follows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("memsync.host")
 
 
 class Handover:
-    """The hand-over of a host (driver only); `turn` is one round of its loop."""
+    """The handover of a host (driver only); `play_round` is one round of its loop."""
 
     def __init__(
         self,
@@ -31,11 +31,11 @@ class Handover:
         claim: EpochClaim,
         fanout: FanOut,
         ordering: Ordering,
-        turn: Callable[[float], Task[None]],
+        play_round: Callable[[float], Task[None]],
     ) -> None:
-        self.has_granted = False  # a peer is asked to go on from here: nothing is appended
-        self.leaves_file = False  # for the successor to remove
-        self._asked: str | None = None  # that peer, unless it has left
+        self.has_granted = False  # a grant is open: nothing may be appended
+        self.leaves_file = False  # the successor removes the peer's file
+        self._asked: str | None = None  # the peer with the grant, unless it has left
         self._ctx = ctx
         self._state = ctx.participant.state
         self._folder = ctx.place.folder
@@ -43,10 +43,10 @@ class Handover:
         self._claim = claim
         self._fanout = fanout
         self._ordering = ordering
-        self._turn = turn
+        self._play_round = play_round
 
     def to(self, peer: str) -> Task[None]:
-        """Let this peer take the next epoch, and wait until it has; the host stays in the group."""
+        """Hand over to one peer and stay in the group."""
         self._begin()
         now = self._platform.monotonic()
         self._ctx.no_step_down_before = now + self._ctx.timing.step_down_pause
@@ -55,7 +55,7 @@ class Handover:
             yield from self._grant(successor, now + self._ctx.timing.successor, leaves=False)
 
     def to_anybody(self) -> Task[None]:
-        """Let a peer take the next epoch, and wait until it has; the host leaves the group."""
+        """Hand over to some peer and leave the group."""
         self._begin()
         self.leaves_file = True
         deadline = self._platform.monotonic() + self._ctx.timing.handover
@@ -66,18 +66,18 @@ class Handover:
                 asked.add(successor.peer)
                 yield from self._grant(successor, deadline, leaves=True)
             elif self._is_anybody_left(asked):
-                yield from self._look()
+                yield from self._wait()
             else:
                 self.leaves_file = False
                 return
 
     def has_left(self, peer: str) -> None:
-        """A peer stops as well, so it does not take over."""
+        """A peer stops, so it does not take over."""
         if peer == self._asked:
             self._asked = None
 
     def is_last(self) -> bool:
-        """Whether nobody is left who may hold the object."""
+        """Whether no other peer can hold the object."""
         others = {*self._state.members, *self._folder.living_peers()} - {self._ctx.id}
         return all(self._folder.is_alive(peer) is False for peer in others)
 
@@ -85,10 +85,10 @@ class Handover:
         self._ordering.is_over = self._claim.is_offered = True
 
     def _is_gone(self) -> bool:
-        """Whether the peer that was asked has left, or died."""
+        """Whether the peer with the grant has left or died."""
         if self._asked is None:
             return True
-        is_attached = self._asked in self._fanout.clients  # not any more, where it takes over
+        is_attached = self._asked in self._fanout.clients  # it detaches in order to take over
         return not is_attached and self._folder.is_alive(self._asked) is not True
 
     def _grant(self, successor: ClientSession, deadline: float, *, leaves: bool) -> Task[None]:
@@ -101,21 +101,20 @@ class Handover:
             and not self._is_gone()
             and self._platform.monotonic() < patience
         ):
-            yield from self._look()
+            yield from self._wait()
         self.has_granted = False
         if self._claim.deposed:
             log.info("handed over %s to=%s", self._ctx, successor.peer)
 
-    def _look(self) -> Task[None]:
-        yield from self._turn(self._ctx.timing.handover_check)
-        self._claim.look()
+    def _wait(self) -> Task[None]:
+        yield from self._play_round(self._ctx.timing.handover_check)
+        self._claim.check()
 
     def _is_anybody_left(self, asked: set[str]) -> bool:
-        """Whether a peer lives that could take over, but is not session at the moment."""
-        living = self._folder.living_peers()
+        """Whether a living peer could take over that is not attached at the moment."""
         return any(
             peer not in asked and peer not in self._fanout.clients and not content.get("clientOnly")
-            for peer, content in living.items()
+            for peer, content in self._folder.living_peers().items()
             if peer != self._ctx.id
         )
 

@@ -1,6 +1,6 @@
-"""The host: one thread with one selector that orders all writes and serves all attached peers.
+"""The host: one thread with one selector orders all writes and serves all clients.
 
-A round of the loop: read what has arrived, order it (see `ordering`), show it, send it (see
+A round of its loop reads what has arrived, orders it (see `ordering`), shows it, and sends it (see
 `fanout`).
 """
 
@@ -25,13 +25,12 @@ from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.cleaning import clean
 from ..platform.task import Ready, Select, Task
-from ..transport.channel import Channel, ChannelLost
-from ..transport.messages import Applied, Hello, Leave, Ping, Pong, parse
-from .admission import Admission
+from ..transport.channel import ChannelLost
+from ..transport.messages import Applied, Leave, Ping, Pong, parse
+from .admission import Admission, JoiningPeers
 from .claim import Deposed, EpochClaim
 from .fanout import ClientSession, FanOut
 from .handover import Handover
-from .joining import JoiningPeers
 from .liveness import MemberLiveness
 from .ordering import Ordering
 from .step_down import StepDown
@@ -40,7 +39,7 @@ log = logging.getLogger("memsync.host")
 
 
 class Host:
-    """The host of one epoch; the state is complete when it is made."""
+    """The host of one epoch; made when the recovery is complete."""
 
     status = "host"
     lost = False
@@ -58,30 +57,31 @@ class Host:
         self._suspicious_until = 0.0
         self._pings_wanted = False
         self._ponged = threading.Condition(threading.Lock())
-        self._look_for_writes = False
+        self._has_unqueued = False  # see `on_interrupt`
         self._selector = self._platform.new_selector(ctx.waker)
-        self.fanout = FanOut(ctx, self._selector, self._was_lost, self._catch_up)
+        self.fanout = FanOut(
+            ctx, self._selector, self._drop, lambda session: self.admission.catch_up(session)
+        )
         self.clients = self.fanout.clients
         self._liveness = MemberLiveness(ctx, self.clients, self._leave)
         self.ordering = Ordering(ctx, claim.epoch, self.fanout, self._liveness.remove_dead)
-        self._admission = Admission(ctx, claim, self.fanout, self.ordering, self._liveness)
+        self.admission = Admission(ctx, claim, self.fanout, self.ordering, self._liveness)
         self.handover = Handover(ctx, claim, self.fanout, self.ordering, self.round)
         self._step_down = StepDown(ctx, self.fanout)
 
     # -- opening (driver) ------------------------------------------------------------------------
 
     def open(self, living: set[str], granted_by: str | None, unreported: Members) -> None:
-        """Begin the epoch: its first entry, the dead leave, this peer is a member.
+        """Begin the epoch: append its first entry, take out dead members, become a member.
 
-        The host that stops and has granted this epoch leaves as well. Raises `MaxWritersError` when
-        this peer is a newcomer for whom there is no place (see `MemberLiveness.begin`), and
-        `Deposed`.
+        `granted_by`, the host that has granted this epoch and stops, is taken out as well. Raises
+        `MaxWritersError` as `MemberLiveness.begin` does, and `Deposed`.
         """
         ctx, participant, ordering = self._ctx, self._participant, self.ordering
-        own = ctx.member()
+        own = ctx.hello().member()
         gone = self._liveness.begin(own, living, granted_by, unreported)
-        self.claim.mark(is_open=True)
-        self.claim.look()  # the last thing before this copy goes on by itself
+        self.claim.lock.mark(is_open=True)
+        self.claim.check()  # last: from here on this copy differs from all others
         if self.claim.deposed:
             raise Deposed
         body = {"host": ctx.id, "pid": own["pid"], "address": self.claim.server.endpoint}
@@ -97,50 +97,46 @@ class Host:
         ):
             participant.replica.decide(decision)
         self.claim.write_rendezvous()
-        # A host that stopped is about to go.
+        # The previous host may be about to go.
         self._suspicious_until = self._platform.monotonic() + ctx.timing.suspicion
         if not self._platform.buggify("what the dead left stays"):
             clean(ctx.place.folder, self.epoch)
         participant.enter_role(self, sequencer.last(ctx.id), hosts=True)
 
-    def attach(self, channel: Channel, hello: Hello) -> None:
-        """See `Admission.attach`."""
-        self._admission.attach(channel, hello)
-
     # -- the loop (driver) -----------------------------------------------------------------------
 
     def run(self) -> Task[str]:
-        """Serve until the peer stops, is deposed or steps down; returns why."""
+        """Serve until the peer stops, is deposed or steps down; returns the reason."""
         ctx = self._ctx
         poll = ctx.options.network.poll
         writer = self._participant.writer
         now = self._platform.monotonic()
-        next_look = next_repair = now + poll
+        next_check = next_repair = now + poll
         while not ctx.stopping:
-            next_event = min(next_look, next_repair, self.claim.next_heartbeat)
-            next_event = min(next_event, writer.next_deadline(), self._step_down.next_look)
+            next_event = min(next_check, next_repair, self.claim.next_heartbeat)
+            next_event = min(next_event, writer.next_deadline(), self._step_down.next_check)
             yield from self.round(max(next_event - now, 0))
             if self.claim.is_lost():
                 return "deposed"
             now = self._platform.monotonic()
             writer.give_up_late(now)
-            if now >= next_look:
-                next_look = now + poll
+            if now >= next_check:
+                next_check = now + poll
                 self._liveness.remove_dead()
                 self._liveness.forget_the_gone()
             elif now < self._suspicious_until:
-                next_look = min(next_look, now + ctx.timing.suspicious_check)
+                next_check = min(next_check, now + ctx.timing.suspicious_check)
             if now >= next_repair:
                 next_repair = now + poll
                 self._participant.replica.forget_encoding()
                 ctx.place.repair_or_log(self.claim.repair_as_host)
-            self._step_down.look(now)
+            self._step_down.check(now)
             if self._step_down.successor is not None:
                 return self._step_down.reason
         return "stopped"
 
     def round(self, timeout: float) -> Task[None]:
-        """Take in what has come, within so many seconds, order it, show it and send it."""
+        """Read what arrives within `timeout` seconds, order it, show it and send it."""
         self.claim.heartbeat(self._platform.monotonic())
         if self.claim.deposed:
             return
@@ -149,19 +145,19 @@ class Host:
         if fanout.is_waiting or ordering.inbox or joins or ordering.resumes or ordering.reached:
             timeout = 0
         if ordering.unpushed:
-            timeout = min(timeout, self._ctx.timing.stall / 4)  # to see in time who takes nothing
+            timeout = min(timeout, self._ctx.timing.stall / 4)  # a client may have stalled
         self._step_down.lag.wait_begins()
         events: Ready = yield Select(self._selector, timeout)
         self._step_down.lag.wait_ended()
         if (events or ordering.inbox) and self.claim.is_lost():
             return
         self._take_in(events)
-        if self._look_for_writes:
-            self._look_for_writes = False
-            ordering.look_for_unqueued()
+        if self._has_unqueued:
+            self._has_unqueued = False
+            ordering.queue_unqueued()
         ordering.order_own()
         while self._joining and not self.handover.has_granted:
-            self.attach(*self._joining.take())
+            self.admission.attach(*self._joining.take())
         if self._pings_wanted:
             self._send_pings()
         ordering.publish()
@@ -193,10 +189,10 @@ class Host:
                 if session.peer not in self.clients:
                     return
         except ChannelLost as error:
-            self._was_lost(session, str(error))
+            self._drop(session, str(error))
         except ProtocolError as error:
             self._drop(session, f"it broke the protocol: {error}", loud=True)
-        except Exception:  # whatever one peer sends, the host goes on for the others
+        except Exception:  # the host goes on for the others, whatever one peer sends
             log.exception("a message of peer %s could not be handled", session.peer)
             self._drop(session, "its message could not be handled", loud=True)
 
@@ -221,57 +217,45 @@ class Host:
                 w, journal = message.w, message.journal
                 self.ordering.begin_watch(session.peer, number, version, w, journal)
             case Leave():
-                self._was_lost(session, "it left")
+                self._drop(session, "it left")
                 self.handover.has_left(session.peer)
                 self._leave(session.peer)
             case _:
                 raise ProtocolError(f"a client does not send {type(message).__name__}")
 
-    def _was_lost(self, session: ClientSession, reason: str) -> None:
-        self._drop(session, reason)
-
     def _drop(self, session: ClientSession, reason: str, *, loud: bool = False) -> None:
         self.fanout.drop(session, reason, loud=loud)
         self._suspicious_until = self._platform.monotonic() + self._ctx.timing.suspicion
 
-    def _catch_up(self, session: ClientSession) -> None:
-        self._admission.catch_up(session)
-
     def _leave(self, peer: str, keeps_row: bool = False) -> None:
         if self.handover.has_granted:
-            return  # an entry more, and the successor would not have all; it will see who is gone
+            return  # the successor must have all entries; it takes the dead out itself
         self._liveness.has_left(peer)
         self.ordering.leave(peer, keeps_row=keeps_row)
 
-    # -- the uplink of the host's own writes (any thread) ----------------------------------------
+    # -- the uplink (any thread) -----------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Hand a write of the host's own to the loop; the participant's guard is held."""
         self.ordering.inbox.append(write)
 
     def queue_resume(self, message: ResumeConcern) -> None:
-        """Have an accepted write of the host's own watched; the participant's guard is held."""
         self.ordering.resumes.append(message)
 
     def kick(self, *, coalesced: bool = False) -> None:
-        """Wake the loop."""
         self._ctx.waker.wake()
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
-        """The loop decides; there is nothing the waiting thread could do for it."""
+        """The waiting thread cannot help: the loop decides."""
 
     def on_interrupt(self) -> None:
-        """A writing thread was interrupted: look for writes that it numbered but did not queue."""
-        self._look_for_writes = True
+        """Let the loop find writes that the interrupted thread has numbered but not queued."""
+        self._has_unqueued = True
         self._ctx.waker.wake()
 
     # -- questions (any thread) ------------------------------------------------------------------
 
     def ping(self, timeout: float) -> dict[str, Any]:
-        """Round trips to all clients, in seconds; None for one that did not answer in time."""
-        return {"connection": "host", "host": {"time": 0.0}, "clients": self._pinged(timeout)}
-
-    def _pinged(self, timeout: float) -> list[dict[str, Any]]:
+        """The round trips to all clients in seconds; None for one that did not answer in time."""
         for session in list(self.clients.values()):
             session.round_trip = None
         self._pings_wanted = True
@@ -283,7 +267,7 @@ class Host:
                 times = [{"id": each.peer, "time": each.round_trip} for each in clients]
                 left = deadline - time.monotonic()
                 if left <= 0 or not times or all(each["time"] is not None for each in times):
-                    return times
+                    return {"connection": "host", "host": {"time": 0.0}, "clients": times}
                 self._ponged.wait(min(left, 0.05))
 
     def _send_pings(self) -> None:
@@ -293,7 +277,6 @@ class Host:
             self.fanout.answer(session, frame(Ping(0)))
 
     def host_facts(self) -> dict[str, Any]:
-        """This peer, as the host."""
         return {
             "id": self._ctx.id,
             "pid": self._platform.pid(),
@@ -303,55 +286,48 @@ class Host:
             "since": self.claim.since,
         }
 
-    def announcement(self) -> str:
-        """Where this host is to be found."""
-        return f"address={self.claim.server.endpoint}"
-
     def describe_host(self) -> str:
-        """Why a write of the host's own may get no answer."""
+        """Why an own write may get no answer."""
         return "this process is the host, and no peer takes what it sends"
 
-    def broke_although_the_host_lives(self) -> bool:
-        """A host is no link."""
+    def host_survived(self) -> bool:
+        """A host does not outlive its own role."""
         return False
 
     # -- the end ---------------------------------------------------------------------------------
 
     @property
     def leaves_file(self) -> bool:
-        """A host takes its file with it, unless a successor is to remove it."""
+        """A host removes its file, unless a successor does."""
         return self.handover.leaves_file
 
     @property
     def handing_over(self) -> bool:
-        """Whether no write is ordered any more."""
         return self.ordering.is_over
 
     def close(self, *, clean: bool) -> Task[list[Outcome[AwaitedWrite]] | None]:
-        """End the epoch: the last bytes leave, a peer takes over, and the lock is free.
+        """Hand over, free the lock and drop the clients.
 
-        Without `clean`, or when another peer hosts already, everything is just let go.
+        There is no handover without `clean`, or after another peer has deposed this host.
         """
         try:
             if clean and not self.claim.deposed:
                 yield from self._handover()
-                self.claim.leave()
-        except RendezvousError as error:  # an election follows
+                self.claim.remove_rendezvous()
+        except (RendezvousError, OSError) as error:  # an election follows
             log.warning("not handed over %s: %s", self._ctx, error)
         finally:
             self.claim.close()
-        self.let_go()
-        stopping = self._ctx.stopping
-        has_handed_over = stopping and self.leaves_file
-        if not has_handed_over and (self.claim.deposed or not stopping):
-            return self.ordering.take_back()
-        return None
+        self.release()
+        if self._ctx.stopping and (self.leaves_file or not self.claim.deposed):
+            return None
+        return self.ordering.take_back()
 
-    def let_go(self) -> None:
-        """Drop all that is attached or waits for it; the claim is closed by its owner."""
+    def release(self) -> None:
+        """Drop all clients and joining peers; the claim's owner closes the claim."""
         for session in list(self.clients.values()):
             session.channel.shut_writing()
-            self.fanout.drop(session, "the record is over")
+            self.fanout.drop(session, "the epoch is over")
         self._joining.close()
         self._platform.drop_selector(self._selector)
 
@@ -359,17 +335,18 @@ class Host:
         if not self._ctx.stopping and self._step_down.successor is not None:
             yield from self.handover.to(self._step_down.successor)
             return
-        yield from self._say_good_bye()
+        yield from self._flush_clients()
         yield from self.handover.to_anybody()
         if not self.claim.deposed and self.handover.is_last():
-            self.claim.mark(is_open=False)
+            self.claim.lock.mark(is_open=False)
 
-    def _say_good_bye(self) -> Task[None]:
+    def _flush_clients(self) -> Task[None]:
+        """Play rounds until all is ordered and the kernel has all bytes, for a limited time."""
         patience = self._platform.monotonic() + self._ctx.timing.close
         yield from self.round(0)
         while self._platform.monotonic() < patience and not self.claim.deposed:
             self.fanout.flush_all_soon()
-            waiting = [a for a in self.clients.values() if a.channel.backlog]
+            waiting = [each for each in self.clients.values() if each.channel.backlog]
             if not waiting and not self.ordering.unpushed and not self.ordering.inbox:
                 return
             yield from self.round(0.05)

@@ -1,7 +1,7 @@
-"""How late a loop wakes up because other threads of its process keep the interpreter.
+"""Event-loop lag: how late a loop wakes because other threads of its process hold the GIL.
 
-The loop asks to be awake at moments fixed beforehand. The delay at such a moment is what a message
-would have waited that arrived then.
+The loop asks to be awake at moments fixed in advance. Its delay at such a moment is how long a
+message that arrived then would have waited.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class LoopLag:
         self._waits: int | None = None  # of the thread, when the loop began to wait
 
     def watch(self, now: float) -> None:
-        """Go on measuring."""
+        """Measure from now on."""
         if self.due == float("inf"):
             self.due = now + self._timing.lag_step
 
@@ -33,7 +33,7 @@ class LoopLag:
         self._was_late.clear()
 
     def wait_begins(self) -> None:
-        """The loop is about to wait; a moment that passed while it worked says nothing."""
+        """The loop is about to wait; a moment that passed while it worked proves nothing."""
         if self.due == float("inf"):
             return
         now = self._platform.monotonic()
@@ -46,15 +46,13 @@ class LoopLag:
         now = self._platform.monotonic()
         if now < self.due:
             return
-        # The wait itself counts as one; a thread that waited for a processor only has no more.
+        # The wait itself is one. A thread that waited only for a processor has no second one.
         has_waited = self._waits is None or (self._platform.waits() or 0) > self._waits + 1
         self._was_late.append(has_waited and now - self.due > self._timing.late)
         self.due = now + self._timing.lag_step
 
     @property
     def is_busy(self) -> bool:
-        """Whether other threads of this process keep the loop from its work."""
-        return (
-            len(self._was_late) == self._timing.lag_moments
-            and sum(self._was_late) * 3 > self._timing.lag_moments
-        )
+        """Whether other threads of this process delay the loop at more than a third of moments."""
+        most = self._timing.lag_moments
+        return len(self._was_late) == most and sum(self._was_late) * 3 > most

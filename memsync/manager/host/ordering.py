@@ -1,8 +1,8 @@
-"""Ordering: proposals in, entries and answers out, and who may be told that a write is safe.
+"""Ordering: proposals in, entries and answers out, and when a write is acknowledged.
 
-A writer's answer is its own entry, or follows every entry below it, in its one ordered stream. A
-write of the host's own is acknowledged when its push is with the kernel for at least one attached
-peer, if there is one: from then on two processes hold it.
+The answer to a writer is its own entry, or follows every entry below it, in its one ordered stream.
+The host acknowledges its own write once the kernel has taken the push for at least one client, if
+there is any. From then on two processes hold the write.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .fanout import ClientSession, FanOut, Mark
 class Ordering:
     """The sequencer of one epoch between the host's loop and the fan-out (driver only).
 
-    `remove_dead` takes dead members out of the group; the time at which a write with a concern is
-    ordered decides who counts for it.
+    `remove_dead` takes dead members out of the group. It is called before a write with a concern
+    is ordered, because the members at that moment count for the concern.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Ordering:
         remove_dead: Callable[[], None],
     ) -> None:
         participant = ctx.participant
-        self.is_over = False  # no write is ordered any more
+        self.is_over = False  # no more writes are ordered
         self.sequencer = Sequencer(
             participant.state,
             participant.log,
@@ -48,15 +48,11 @@ class Ordering:
             epoch=epoch,
             max_frame=participant.writer.max_frame,
         )
-        self.concerns = WriteConcerns(ctx.id)  # its `durable` is for the journal to call
+        self.concerns = WriteConcerns(ctx.id)
         self.inbox: deque[PendingWrite] = deque()  # own writes, from any thread
-        self.resumes: deque[ResumeConcern] = (
-            deque()
-        )  # own accepted writes to be watched, from any thread
+        self.resumes: deque[ResumeConcern] = deque()  # own accepted writes, from any thread
         self.unpushed: deque[tuple[Outcome[AwaitedWrite], dict[str, Mark]]] = deque()
-        self.reached: deque[ConcernProgress] = (
-            deque()
-        )  # of own writes; told when it is sure to count
+        self.reached: deque[ConcernProgress] = deque()  # of own writes, until `report_reached`
         self._ctx = ctx
         self._participant = participant
         self._platform = ctx.platform
@@ -68,11 +64,10 @@ class Ordering:
     # -- entries ---------------------------------------------------------------------------------
 
     def append(self, kind: str, body: Any) -> None:
-        """Append an entry of the host's own making, and push it."""
+        """Append a system entry, and push it."""
         self._push(self.sequencer.append_system(kind, body))
 
     def leave(self, peer: str, *, keeps_row: bool = False) -> None:
-        """A peer leaves the group."""
         self._push(self.sequencer.leave(peer, keeps_row=keeps_row))
         for writer, progress in self.concerns.forget(peer):
             self._inform(writer, progress)
@@ -89,7 +84,7 @@ class Ordering:
     def order(self, session: ClientSession, proposal: Propose) -> None:
         """Decide a proposal of an attached peer, and queue the answer."""
         if self.is_over:
-            return  # it is pending, and sent again to the next host
+            return  # it stays pending, and its writer sends it to the next host
         clock = self._participant.clock
         proposal.timestamp = clock.admit(proposal.timestamp, self._platform.wall_ms())
         result = self._propose(session.peer, proposal)
@@ -103,7 +98,7 @@ class Ordering:
         self._fanout.flush_soon(session)
 
     def order_own(self) -> None:
-        """Decide the host's own writes that have come in."""
+        """Decide the queued writes of the host itself."""
         while self.inbox:
             self._order_own(self.inbox.popleft())
         while self.resumes:
@@ -111,16 +106,16 @@ class Ordering:
             each = self.resumes.popleft()
             self.begin_watch(self._ctx.id, each.number, each.version, each.w, each.journal)
 
-    def look_for_unqueued(self) -> None:
-        """A writing thread was interrupted: find the writes that it numbered but did not queue."""
+    def queue_unqueued(self) -> None:
+        """Queue the own writes that an interrupted thread has numbered but not queued."""
         self.inbox.extend(self._participant.writer.unsent(self.sequencer.last(self._ctx.id) + 1))
 
     def _order_own(self, write: PendingWrite) -> None:
         if self.is_over:
-            return  # it is pending, and its outcome will be unknown
+            return  # it stays pending, and its outcome becomes unknown
         peer, proposal = self._ctx.id, write.proposal
         if proposal.number <= self.sequencer.last(peer):
-            return  # queued twice, because its thread was interrupted
+            return  # it was queued twice, because its thread was interrupted
         result = self._propose(peer, proposal)
         if isinstance(result, Gap):
             missing = self._participant.writer.unsent(result.first)
@@ -133,7 +128,7 @@ class Ordering:
         self._watch(peer, proposal, result)
 
     def _propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Gap:
-        if proposal.w is not None:  # the dead do not count for its concern
+        if proposal.w is not None:
             self._remove_dead()
         result = self.sequencer.propose(peer, proposal)
         if self._trace is not None and not isinstance(result, Ordered):
@@ -143,7 +138,7 @@ class Ordering:
     # -- write concerns --------------------------------------------------------------------------
 
     def _watch(self, writer: str, proposal: Propose, result: Ordered | Decision | Gap) -> None:
-        """Watch a write that asks for more than the usual concern, if it was accepted."""
+        """Watch an accepted write that has a write concern."""
         if (proposal.w is None and not proposal.journal) or isinstance(result, Gap):
             return
         if isinstance(result, Ordered):
@@ -160,25 +155,24 @@ class Ordering:
         """Watch an accepted write until its concern is met."""
         members = self._participant.state.members
         self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
-        self._fanout.push(frame(Confirm()))  # a slow peer is asked when it has caught up
+        self._fanout.push(frame(Confirm()))  # slow peers are asked after they have caught up
         self._fanout.flush_all_soon()
 
     def applied(self, peer: str, version: int) -> None:
-        """A peer's copy has reached a version."""
         for writer, progress in self.concerns.applied(peer, version):
             self._inform(writer, progress)
 
     def _inform(self, writer: str, progress: ConcernProgress) -> None:
-        """Say to a writer how far the concern of its write has come."""
+        """Report the progress of a concern to the writer."""
         if writer == self._ctx.id:
             self.reached.append(progress)
         elif writer in self._fanout.clients:
             self._fanout.answer(self._fanout.clients[writer], frame(progress))
 
-    # -- outcomes of the host's own writes -------------------------------------------------------
+    # -- outcomes of own writes -------------------------------------------------------------------
 
     def publish(self) -> None:
-        """Show what was ordered; an own write is acknowledged later, when it is pushed."""
+        """Show what was ordered; `acknowledge` completes the accepted own writes."""
         participant, writer = self._participant, self._participant.writer
         published = participant.replica.publish()
         if self._batch:
@@ -188,18 +182,18 @@ class Ordering:
             writer.report_lost(published)
         for outcome in (*writer.take_held(), *published.outcomes):
             if outcome.error is not None or outcome.write.has_write_concern:
-                writer.complete(outcome)  # a concern that is met says more than a push does
+                writer.complete(outcome)  # a concern does not depend on the push
             else:
                 self.unpushed.append((outcome, self._fanout.marks()))
         participant.replica.advance(published)
 
     def report_reached(self) -> None:
-        """Tell the own writes how far their concerns have come."""
+        """Report the progress of concerns to the own writes."""
         while self.reached:
             self._participant.writer.reached(self.reached.popleft())
 
     def acknowledge(self) -> None:
-        """Complete the own writes that are with the kernel for some peer."""
+        """Complete the own writes that some client's kernel has."""
         while self.unpushed:
             outcome, marks = self.unpushed[0]
             if not self._fanout.is_pushed(marks):
@@ -209,6 +203,6 @@ class Ordering:
             self._participant.writer.complete(outcome)
 
     def take_back(self) -> list[Outcome[AwaitedWrite]]:
-        """The own writes that were ordered, but not acknowledged before the epoch ended."""
+        """The own writes that were ordered but not acknowledged before the epoch ended."""
         held = self._participant.writer.withdraw_held()
         return [*(outcome for outcome, _ in self.unpushed), *held]

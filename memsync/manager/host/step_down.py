@@ -1,9 +1,9 @@
-"""When a host that does not stop lets another peer host in its place.
+"""When a host that does not stop hands over to another peer.
 
-A process that burns CPU in pure Python gives the interpreter away every few milliseconds only, and
-each write of each peer waits for that. A host whose own loop is late (see `lag`) pings the peers
-that may host and hands over to the one that answers fastest. A busy or frozen peer answers late or
-never, so it is not chosen. A dedicated host (``serverOnly``) hosts wherever there is one.
+A process that burns CPU in pure Python releases the GIL only every few milliseconds, and each write
+of each peer waits for that. A host whose own loop is late (see `loop_lag`) pings the peers that may
+host, and hands over to the one that answers fastest. A busy or frozen peer answers late or never,
+so it is not chosen. A dedicated host (``serverOnly``) takes over from any other host.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .loop_lag import LoopLag
 
 
 class StepDown:
-    """Whether a host is to be relieved, and by whom (driver only)."""
+    """Whether a host is to step down, and for which peer (driver only)."""
 
     def __init__(self, ctx: PeerContext, fanout: FanOut) -> None:
         self.successor: str | None = None
@@ -38,19 +38,19 @@ class StepDown:
         self._awaited: set[str] = set()  # peers that may still answer the last ping in time
 
     def asked(self) -> None:
-        """A peer wants something of this host."""
+        """A peer has sent something to this host."""
         self._interest_until = self._ctx.platform.monotonic() + self._timing.interest
 
     @property
-    def next_look(self) -> float:
-        """When the loop has to be awake for this (monotonic seconds)."""
+    def next_check(self) -> float:
+        """When the loop must be awake for the measurement (monotonic seconds)."""
         if self._awaited:
-            return 0.0  # a loop that slept would wait for the interpreter and measure that
+            return 0.0  # a loop that slept would measure its own wait for the GIL
         return min(self.lag.due, self._next_ping if self._pings else float("inf"))
 
-    def look(self, now: float) -> None:
-        """Search for a successor if one is needed (monotonic seconds)."""
-        # An idle process that measures loses its sleep, and nobody else waits for it.
+    def check(self, now: float) -> None:
+        """Search for a successor if the host needs one (monotonic seconds)."""
+        # Measuring costs an idle process its sleep, and no peer would benefit.
         if self._ctx.no_step_down_before <= now < self._interest_until:
             self.lag.watch(now)
         else:
@@ -68,7 +68,6 @@ class StepDown:
             self._ping(sought, now)
 
     def answered(self, peer: str, token: int) -> None:
-        """A peer has answered a ping."""
         if token != self._token:
             return
         if peer in self._awaited:
@@ -87,19 +86,19 @@ class StepDown:
         self._token += 1
         self._pinged_at = now
         for session in sought:
-            if not is_dedicated(self._state.members, session.peer):  # which may take its time
+            if not is_dedicated(self._state.members, session.peer):  # it may answer late
                 self._awaited.add(session.peer)
             self._fanout.answer(session, frame(Ping(self._token)))
 
     def _sought(self, now: float) -> list[ClientSession]:
-        """The peers of which one is to host, if the host is to be relieved."""
+        """The candidates for the host's role, if the host is to step down."""
         if self._ctx.options.server_only:
             return []
         able = able_to_host(self._state.members, self._fanout)
         dedicated = [each for each in able if is_dedicated(self._state.members, each.peer)]
         if dedicated:
             self.reason = "stepped down for a dedicated host"
-            return dedicated  # without a pause: it does not give the role back
+            return dedicated  # without a pause: it never steps down itself
         if now < self._ctx.no_step_down_before:
             return []
         self.reason = "stepped down, because its process is busy"
@@ -116,5 +115,5 @@ def able_to_host(members: Members, fanout: FanOut) -> list[ClientSession]:
 
 
 def is_dedicated(members: Members, peer: str) -> bool:
-    """Whether a member is there to host, and for nothing else."""
+    """Whether a member only hosts (``serverOnly``)."""
     return bool(members[peer]["serverOnly"])

@@ -1,7 +1,7 @@
-"""When this process, or the platform, has no descriptors left for the moment.
+"""Bounded retries while this process, or the system, has no descriptors left.
 
-A caller that needs one tries again for a while, because most shortages are short. A peer that
-waits is like a frozen process: the others go on without it where they can, and it catches up.
+Most shortages are short, so a call that needs a descriptor is tried again for a while. A peer that
+waits is like a frozen process: the group goes on without it where it can, and the peer catches up.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def is_shortage(error: OSError) -> bool:
-    """Whether there would be no error if there were more descriptors, or more memory."""
+    """Whether the cause of an error is a lack of descriptors or of memory."""
     return error.errno in _ERRNOS
 
 
 def patiently(patience: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call what needs a descriptor; where there is none, try again for `patience` seconds.
+    """Call a function; after a shortage try again, for `patience` seconds in all.
 
-    Raises what the call raises. No lock may be held by the caller.
+    Raises what the function raises. The caller must not hold a lock.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -41,7 +41,7 @@ def patiently(patience: float, call: Callable[P, T], /, *args: P.args, **kwargs:
 
 
 def hint(error: OSError, otherwise: str) -> str:
-    """What an error message advises."""
+    """The advice for an error message: the limit on open files after a shortage, or `otherwise`."""
     if not is_shortage(error):
         return otherwise
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,9 +1,7 @@
-"""What a peer asks of the machine it runs on: time, chance, files, connections, and to wait.
+"""The platform of a peer: its clocks, ids, files, selectors and sockets.
 
-What a peer does on its driver thread is a task*: a generator that yields a `Wait` wherever it
-would block, and is resumed with what came of it. A real machine performs one wait after the other
-on the peer's thread (`live`). The simulation in the tests runs the tasks of a whole group in one
-thread, on a machine of its own making: the same code, with another time, network and folder.
+All I/O of the driver's thread goes through here or through a `Wait` (see `task`), so the simulation
+in the tests can replace it.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ def _open_selector() -> selectors.BaseSelector:
 
 
 class Platform:
-    """The machine this process runs on."""
+    """The system on which this process runs."""
 
     def __init__(self) -> None:
         self.files = Files()
@@ -47,27 +45,25 @@ class Platform:
         return time.monotonic()
 
     def wall_ms(self) -> int:
-        """Milliseconds since 1970, as the machine believes."""
+        """The time of day in milliseconds since 1970."""
         return time.time_ns() // 1_000_000
 
     def pid(self) -> int:
-        """The number of this process."""
         return os.getpid()
 
     def task_id(self) -> int:
-        """Which task is running: the calling thread's number."""
+        """The id of the running task: on a real platform the calling thread's."""
         return threading.get_ident()
 
     def new_id(self) -> str:
-        """An id for a peer, used once."""
+        """A random id for a peer."""
         return secrets.token_hex(8)
 
     def new_cluster_id(self) -> str:
-        """An id for a network, used once; ids sort by the time of day of the founding."""
+        """An id for a new object; ids sort by the time of day at which they were made."""
         return f"{self.wall_ms():012x}-{self.new_id()}"
 
     def new_waker(self) -> Waker:
-        """What ends a wait of a task from elsewhere."""
         return Waker()
 
     def new_selector(self, waker: Waker) -> selectors.BaseSelector:
@@ -76,21 +72,20 @@ class Platform:
             selector = patiently(self.files.patience, _open_selector)
         except OSError as error:
             advice = hint(error, "see what the system says")
-            raise RendezvousError(f"no peer can be served ({error.strerror}): {advice}") from error
+            raise RendezvousError(
+                f"a selector cannot be opened ({error.strerror}): {advice}"
+            ) from error
         selector.register(waker, selectors.EVENT_READ)
         return selector
 
     def drop_selector(self, selector: selectors.BaseSelector) -> None:
-        """Close a selector."""
         forks.release(selector)
         selector.close()
 
     def watch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> None:
-        """Call `wake` when something changes in a folder; to be repeated (see `watcher`)."""
         watcher.watch(path, wake, way)
 
     def unwatch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> None:
-        """Undo `watch`."""
         watcher.unwatch(path, wake, way)
 
     def serve(self, address: Address, authkey: bytes, config: ServerConfig) -> MemSyncServer:
@@ -98,11 +93,11 @@ class Platform:
         return MemSyncManager(address, authkey, config=config).get_server()
 
     def waits(self) -> int | None:
-        """How often this thread has waited for something other than a processor; None: unknown."""
+        """How often this thread gave up its processor in order to wait; None where unknown."""
         if sys.platform == "linux":
             return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
         return None
 
     def buggify(self, point: str) -> bool:
-        """Whether to do what is allowed but rare here; a real machine never asks for it."""
+        """Whether the simulation wants something rare, but allowed, to happen here."""
         return False

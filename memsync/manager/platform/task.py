@@ -1,9 +1,9 @@
-"""Tasks: what is done in steps, with waits in between.
+"""Tasks: work done in steps, with waits in between.
 
-A *task* is a generator that yields a `Wait` wherever it would block, and is resumed with what came
-of it. On a real platform `live` performs one wait after the other on the calling thread. The
-simulation in the tests runs the tasks of a whole group in one thread, on a platform of its own: the
-same code, with another time, network and folder.
+A *task* is a generator that yields a `Wait` wherever it would block, and is resumed with the result
+of that wait. On a real platform `run_task` performs one wait after the other on the calling thread.
+The simulation in the tests runs the tasks of a whole group in one thread, on a platform of its own:
+the same code, with virtual time, a virtual network and a virtual folder.
 """
 
 from __future__ import annotations
@@ -21,57 +21,53 @@ from .waker import Waker
 T = TypeVar("T")
 
 Ready = list[tuple[selectors.SelectorKey, int]]
-"""What a selector found: keys, and what each is ready for."""
+"""The result of a selector: keys, and the events for which each is ready."""
 
 
 class Select(NamedTuple):
-    """Wait until something is ready, at most so many seconds; gives `Ready`."""
+    """Wait until a selector finds something, at most `timeout` seconds; results in `Ready`."""
 
     selector: selectors.BaseSelector
     timeout: float
 
     def perform(self) -> Ready:
-        """Wait on this thread."""
         return self.selector.select(self.timeout)
 
 
 class Pause(NamedTuple):
-    """Wait to be woken, at most so many seconds."""
+    """Wait to be woken, at most `timeout` seconds."""
 
     waker: Waker
     timeout: float
 
     def perform(self) -> None:
-        """Wait on this thread."""
         self.waker.pause(self.timeout)
 
 
 class Readable(NamedTuple):
-    """Wait until there is something to read, at most so many seconds; gives whether there is."""
+    """Wait until a channel is readable, at most `timeout` seconds; results in whether it is."""
 
     channel: Channel
     timeout: float
 
     def perform(self) -> bool:
-        """Wait on this thread."""
         return self.channel.wait_readable(self.timeout)
 
 
 class Receive(NamedTuple):
-    """Wait for bytes, at most so many seconds; gives what `Channel.receive` does, and raises so."""
+    """Wait for bytes, at most `timeout` seconds; returns and raises as `Channel.receive` does."""
 
     channel: Channel
     timeout: float
 
     def perform(self) -> list[bytes | memoryview]:
-        """Wait on this thread."""
         if self.timeout > TIMING.receive:
             return self.channel.receive(wait=True)
         return self.channel.receive() if self.channel.wait_readable(self.timeout) else []
 
 
 class Dial(NamedTuple):
-    """Connect to a host and ask to be attached; gives the channel, or raises as `wire.dial`."""
+    """Connect to a host and ask to be attached; returns and raises as `dial` does."""
 
     address: Address
     authkey: bytes
@@ -79,13 +75,12 @@ class Dial(NamedTuple):
     timeout: float
 
     def perform(self) -> Channel:
-        """Wait on this thread."""
         return dial(self.address, self.authkey, self.hello, timeout=self.timeout)
 
 
 Wait = Select | Pause | Readable | Receive | Dial
 Task = Generator[Wait, Any, T]
-"""What is done in steps, with waits between them; returns a `T`."""
+"""A generator of waits that returns a `T`."""
 
 
 def run_task(task: Task[T]) -> T:

@@ -22,36 +22,34 @@ class Waker:
         self._set = False
 
     def fileno(self) -> int:
-        """The end to put into a selector."""
+        """The end that a selector waits for."""
         return self._reading.fileno()
 
     def wake(self) -> None:
-        """Make the waiting thread look."""
+        """End the wait of the thread that waits, or else its next wait."""
         if self._set:
             return
         self._set = True
-        # full: it is about to wake anyhow; closed: there is nobody left to be woken
+        # A full buffer wakes the thread anyway. A closed socket has no thread left to wake.
         with contextlib.suppress(OSError):
             self._writing.send(b"\0")
 
     def clear(self) -> None:
-        """Take note of the wake-ups so far; called before the thread looks."""
+        """Forget the wake-ups so far; called before the thread checks why it was woken."""
         with contextlib.suppress(BlockingIOError):
             self._reading.recv(4096)
         self._set = False
 
     def pause(self, seconds: float) -> None:
-        """Wait to be woken, at most so long."""
+        """Wait to be woken, at most `seconds`."""
         deadline = time.monotonic() + seconds
-        with (
-            selectors.PollSelector() as selector
-        ):  # it needs no descriptor, of which none may be left
+        # poll() needs no descriptor, and the process may have none left.
+        with selectors.PollSelector() as selector:
             selector.register(self._reading, selectors.EVENT_READ)
             selector.select(max(deadline - time.monotonic(), 0))
         self.clear()
 
     def close(self) -> None:
-        """Close both ends."""
         forks.release(self)
         self._close_ends()
 

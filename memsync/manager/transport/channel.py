@@ -1,14 +1,15 @@
 """One authenticated connection that carries frames; no policy, no thread of its own.
 
-Incoming bytes are read in large pieces and cut into frames. Outgoing frames are collected and
-written with one ``send`` that never blocks: what the kernel does not take stays queued. Whoever
-calls is the only one to read, and the only one to write, at that time.
+Incoming bytes are read in large pieces and cut into frames. Outgoing frames are gathered and
+written with one ``send`` that never blocks: bytes that the kernel does not take stay queued. The
+caller makes sure that one thread reads at a time, and one writes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import select
+import selectors
 import socket
 from collections import deque
 from collections.abc import Iterator
@@ -18,11 +19,11 @@ from ...replication.codec import HEADER, body_length
 from ...runtime import forks
 from ..timing import TIMING
 
-FRAME_MAX = 2**31 - 1  # bytes; what is taken from a host, and from a peer not yet admitted
+FRAME_MAX = 2**31 - 1  # bytes; the limit for a host, and for a peer that is not attached yet
 
 
 class ChannelLost(Exception):
-    """The connection has ended; says why. Never leaves the package."""
+    """The connection has ended, with the reason. Never leaves the package."""
 
 
 class Channel:
@@ -35,15 +36,13 @@ class Channel:
         self.sent_total = 0  # bytes the kernel has taken
         self._inbound = bytearray()
         self._outbound: deque[bytes] = deque()
-        self._begun = False  # the first of them has been sent in part
+        self._begun = False  # the first outbound frame has been sent in part
 
     def fileno(self) -> int:
-        """The descriptor, for selectors."""
         return self.sock.fileno()
 
     @property
     def has_output(self) -> bool:
-        """Whether frames wait to be sent."""
         return bool(self._outbound)
 
     @property
@@ -52,7 +51,7 @@ class Channel:
         return self.queued_total - self.sent_total
 
     def receive(self, *, wait: bool = False) -> list[bytes | memoryview]:
-        """The bodies of the frames that have arrived; none when nothing did.
+        """The bodies of the frames that have arrived, which may be none.
 
         With `wait` the call lasts until bytes arrive or the socket's receive time-out passes.
         Raises `ChannelLost` at the end of the stream, `ProtocolError` for a frame over the limit.
@@ -79,7 +78,7 @@ class Channel:
             yield from self._cut(data)
 
     def wait_readable(self, seconds: float) -> bool:
-        """Wait until bytes (or the end of the stream) arrive; False when the time is over."""
+        """Wait until bytes or the end of the stream arrive; False after `seconds` without."""
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
@@ -90,10 +89,7 @@ class Channel:
         self.queued_total += len(frame)
 
     def flush(self) -> bool:
-        """Hand queued frames to the kernel; True when it took them all.
-
-        Raises `ChannelLost` when the other side is gone.
-        """
+        """Hand queued frames to the kernel; True when it took them all. Raises `ChannelLost`."""
         outbound = self._outbound
         while outbound:
             data = outbound.popleft()
@@ -115,26 +111,25 @@ class Channel:
         return True
 
     def drop_unsent(self, keep: int) -> None:
-        """Forget the frames of which the kernel has taken nothing, from the byte `keep` on.
+        """Drop the frames that the kernel has not begun to take, from the byte `keep` on.
 
-        The byte is counted as `queued_total` counts, and is the first one of a frame.
+        `keep` is on the scale of `queued_total`, and is the first byte of a frame.
         """
         outbound = self._outbound
         while len(outbound) > self._begun and self.queued_total - len(outbound[-1]) >= keep:
             self.queued_total -= len(outbound.pop())
 
     def shut_reading(self) -> None:
-        """End the incoming stream: a blocked reader wakes; what has arrived can still be read."""
+        """End the incoming stream and wake a blocked reader; bytes that have come stay readable."""
         with contextlib.suppress(OSError):  # the other side may have closed already
             self.sock.shutdown(socket.SHUT_RD)
 
     def shut_writing(self) -> None:
-        """Tell the other side that no more comes."""
+        """End the outgoing stream."""
         with contextlib.suppress(OSError):  # the other side may have closed already
             self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close the socket."""
         forks.release(self)
         self.sock.close()
 
@@ -169,7 +164,7 @@ class Channel:
         self._inbound += view[position:]
 
     def _is_complete(self) -> bool:
-        """Whether the first frame is whole, so that big frames are not copied at every piece."""
+        """Whether the first frame is whole; until then a big frame is not copied at every read."""
         inbound = self._inbound
         if len(inbound) < HEADER:
             return False
@@ -180,6 +175,24 @@ class Channel:
     def _check(self, length: int) -> None:
         if length > self.max_frame:
             raise ProtocolError(
-                f"a frame of {length} bytes is over network.maxFrame ({self.max_frame}), or the "
-                "other side does not speak this protocol"
+                f"a frame of {length} bytes came, and network.maxFrame is {self.max_frame}: raise "
+                "it for the whole group, unless the other side does not speak this protocol"
             )
+
+
+def change_interest(
+    selector: selectors.BaseSelector, channel: Channel, old: int, new: int, data: object = None
+) -> int:
+    """Change the mask of events that a selector waits for on a channel; 0 is none.
+
+    Returns the new mask.
+    """
+    if old == new:
+        return new
+    if not old:
+        selector.register(channel, new, data)
+    elif not new:
+        selector.unregister(channel)
+    else:
+        selector.modify(channel, new, data)
+    return new

@@ -1,7 +1,7 @@
 """Opening an authenticated connection: the stdlib manager's handshake, with deadlines.
 
-Time-outs are set as socket options, because the handshake reads the descriptor itself; Python's own
-time-outs would make it non-blocking.
+Timeouts are set as socket options, because the stdlib's handshake reads the descriptor itself.
+Python's own timeouts would make the descriptor non-blocking.
 """
 
 from __future__ import annotations
@@ -29,27 +29,26 @@ def set_deadline(sock: socket.socket, seconds: float) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
 
+def set_up(sock: socket.socket, seconds: float) -> None:
+    """Set the deadline of a new socket, and send its small messages at once."""
+    set_deadline(sock, seconds)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def to_channel(connection: Connection) -> Channel:
-    """Take an authenticated connection over for frames."""
+    """Turn an authenticated connection into a channel."""
     with forks.opening:
         sock = socket.socket(fileno=os.dup(connection.fileno()))
         channel = Channel(sock)
         forks.register(channel, sock.close)
         forks.release(connection)
         connection.close()
-    set_deadline(sock, TIMING.receive)
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    set_up(sock, TIMING.receive)
     return channel
 
 
-def dial(
-    address: Address,
-    authkey: bytes,
-    hello: bytes,
-    *,
-    timeout: float,
-) -> Channel:
+def dial(address: Address, authkey: bytes, hello: bytes, *, timeout: float) -> Channel:
     """Connect to a host, authenticate and ask to be attached.
 
     Raises `ChannelLost` when nobody answers within `timeout` seconds, `AuthenticationFailedError`
@@ -61,9 +60,9 @@ def dial(
 
 
 def knock(address: Address, authkey: bytes, *, timeout: float) -> None:
-    """Make sure that a host is there, shakes hands and answers; nothing is joined.
+    """Check that a host authenticates and answers, without joining it; raises as `dial` does.
 
-    Each step may take `timeout` seconds. Raises as `dial`.
+    Each step may take `timeout` seconds.
     """
     with _authenticated(address, authkey, timeout) as connection:
         connection.send((None, "dummy", (), {}))
@@ -72,7 +71,7 @@ def knock(address: Address, authkey: bytes, *, timeout: float) -> None:
 
 @contextlib.contextmanager
 def _authenticated(address: Address, authkey: bytes, timeout: float) -> Iterator[Connection]:
-    """A connection on which both sides have shown that they have the key; closed at the end."""
+    """A connection on which both sides have proved that they have the key; closed at the end."""
     connection = _connect(address, timeout)
     try:
         answer_challenge(connection, authkey)
@@ -80,10 +79,10 @@ def _authenticated(address: Address, authkey: bytes, timeout: float) -> Iterator
         yield connection
     except AuthenticationError as error:
         raise AuthenticationFailedError(
-            f"the host at {address} has another authkey: it is of another rendezvous folder, or "
-            "the file 'authkey' was replaced this moment; start again, with its MEMSYNC_DIR"
+            f"the host at {address} has another authkey: it uses another rendezvous folder, or the "
+            "file 'authkey' has just been replaced; start again, with the host's MEMSYNC_DIR"
         ) from error
-    except BlockingIOError as error:  # how the system says that a time-out is over
+    except BlockingIOError as error:  # the socket option's timeout has passed
         raise ChannelLost(f"handshake with {address}: no answer within {timeout:g} s") from error
     except (OSError, EOFError) as error:
         raise ChannelLost(f"handshake with {address}: {str(error) or 'end of file'}") from error
@@ -102,10 +101,8 @@ def _connect(address: Address, timeout: float) -> Connection:
     except OSError as error:
         raise ChannelLost(f"connecting to {address}: {error}") from error
     try:
-        set_deadline(sock, timeout)
+        set_up(sock, timeout)
         sock.connect(address)
-        if family == socket.AF_INET:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         forks.release(sock)
         sock.close()

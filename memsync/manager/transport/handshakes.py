@@ -1,7 +1,7 @@
-"""The places for handshakes: a bounded number at a time, and the oldest is cut when all are taken.
+"""Slots for handshakes: a bounded number run at a time, and the oldest one yields its slot.
 
-A stranger costs a place until its time is over. If a connection comes when all places are taken,
-the oldest handshake gives way, but not before it had the time that a peer with the key needs.
+A stranger occupies a slot until its handshake times out. A connection that comes while all slots
+are taken cuts the oldest handshake, but only after the time that a peer with the key needs.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ..timing import TIMING
 
 
 class Handshakes:
-    """The places; any thread may `end` a handshake, one thread does the rest."""
+    """The slots; any thread may call `end`, the accepting thread calls the rest."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Condition()
-        self._open: dict[Connection, float] = {}  # since when (monotonic seconds), oldest first
+        self._open: dict[Connection, float] = {}  # start (monotonic seconds), oldest first
 
     def begin(self, connection: Connection) -> bool:
-        """Give a connection a place, that of the oldest if need be; False when none gets free."""
+        """Give a connection a slot, if need be the oldest one's; False when none becomes free."""
         with self._lock:
             if not self._has_room():
                 oldest = next(iter(self._open))
@@ -40,7 +40,7 @@ class Handshakes:
         return len(self._open) < self._most
 
     def end(self, connection: Connection) -> None:
-        """Give the place back."""
+        """Free the connection's slot."""
         with self._lock:
             self._open.pop(connection, None)
             self._lock.notify()
@@ -54,9 +54,9 @@ class Handshakes:
 
 
 def shut_down(connection: Connection) -> None:
-    """Wake the thread that waits for a connection: it has ended."""
+    """End a connection, so that a thread that waits for it wakes up."""
     with contextlib.suppress(OSError):
-        sock = socket.socket(fileno=connection.fileno())  # takes no further descriptor
+        sock = socket.socket(fileno=connection.fileno())  # needs no further descriptor
         try:
             sock.shutdown(socket.SHUT_RDWR)
         finally:

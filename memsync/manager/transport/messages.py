@@ -1,7 +1,6 @@
-"""What the peers of one machine say to each other over a link, beside the types of the log.
+"""The messages of one connection: joining, catching up, recovery, liveness, handover.
 
-Each is one connection's matter: greeting, catching up, recovery, liveness, hand-over. How messages
-become bytes is told in `replication.codec`.
+The types of the log are in `replication.entries`; `replication.codec` encodes all messages.
 """
 
 from __future__ import annotations
@@ -16,29 +15,27 @@ from ...replication.membership import new_member
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 
 PROTOCOL = 5
-"""Number of the protocol; peers of different numbers do not talk."""
+"""Number of the protocol; peers with different numbers refuse each other."""
 
 
 class Hello(msgspec.Struct, array_like=True, tag=1):
-    """A peer asks to be attached and reports what it holds, after fencing its old link."""
+    """A peer that has fenced its old link asks to be attached, and reports its state."""
 
     protocol: int
     name: str
     peer: str
     pid: int
     roles: list[str]
-    epoch: int  # 0: it holds nothing yet
+    epoch: int  # 0: the peer has no state yet
     version: int
-    first_open: int  # first_open own number whose outcome it does not know
+    first_open: int  # the lowest own number whose outcome the peer does not know
     client_only: bool = False
     max_writers: int | None = None
     methods: list[str] = []
-    options: dict[str, Any] = {}  # those of the group's options which it states
-    first_unknown: int = (
-        1  # it was told an outcome of every own number below, perhaps by a lost host
-    )
+    options: dict[str, Any] = {}  # the group options that the peer states
+    first_unknown: int = 1  # a host, perhaps a lost one, has decided every own number below
     server_only: bool = False
-    cluster_id: str = ""  # whose object it holds; "": it holds nothing
+    cluster_id: str = ""  # of the state; "": the peer has none
 
     def member(self) -> dict[str, Any]:
         """The peer as the group remembers it."""
@@ -54,30 +51,30 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
 
 
 class Welcome(msgspec.Struct, array_like=True, tag=2):
-    """The peer is attached; entries up to `version`, or a snapshot of it, follow."""
+    """The peer is attached; entries up to `version`, or a snapshot at `version`, follow."""
 
     host: str
     epoch: int
     version: int
     snapshot: bool
-    last: int  # last number of the peer's that was decided
+    last: int  # the last own number of the peer that was decided
 
 
 class Refused(msgspec.Struct, array_like=True, tag=3):
-    """The peer is not attached, and why (see `errors.to_wire`)."""
+    """The peer is not attached; `error` says why (see `errors.to_wire`)."""
 
     error: list[Any]
 
 
 class Fetch(msgspec.Struct, array_like=True, tag=4):
-    """A candidate asks a survivor for everything after the pair it holds."""
+    """A candidate asks a survivor for everything after the candidate's own pair."""
 
     epoch: int
     version: int
 
 
 class Source(msgspec.Struct, array_like=True, tag=5):
-    """A survivor's answer to `Fetch`: entries up to `version`, or a snapshot of it, follow."""
+    """A survivor answers `Fetch`: entries up to `version`, or a snapshot at it, follow."""
 
     epoch: int
     version: int
@@ -85,17 +82,17 @@ class Source(msgspec.Struct, array_like=True, tag=5):
 
 
 class Resend(msgspec.Struct, array_like=True, tag=10):
-    """The host has a gap and wants the peer's proposals from `number` on."""
+    """The host misses proposals and asks the peer for them from `number` on."""
 
     number: int
 
 
 class Leave(msgspec.Struct, array_like=True, tag=11):
-    """The peer stops; its membership ends now."""
+    """The peer stops, and its membership ends."""
 
 
 class Ping(msgspec.Struct, array_like=True, tag=12):
-    """To be answered at once with a `Pong` of the same token."""
+    """Asks for an immediate `Pong` with the same token."""
 
     token: int
 
@@ -107,7 +104,7 @@ class Pong(msgspec.Struct, array_like=True, tag=13):
 
 
 class Confirm(msgspec.Struct, array_like=True, tag=14):
-    """The host asks a peer to say, with `Applied`, when it has all up to here."""
+    """The host asks a peer to send `Applied` once it has applied everything up to here."""
 
 
 class Applied(msgspec.Struct, array_like=True, tag=15):
@@ -117,11 +114,11 @@ class Applied(msgspec.Struct, array_like=True, tag=15):
 
 
 class Grant(msgspec.Struct, array_like=True, tag=18):
-    """A host lets a peer which has all entries up to here take the next epoch."""
+    """The host lets a peer that has all entries up to here take the next epoch."""
 
-    epoch: int  # the one to take
+    epoch: int  # the next one
     version: int
-    leaves: bool = True  # the host leaves the group; else it goes on as a client
+    leaves: bool = True  # the host leaves the group; else it stays as a client
 
 
 Message = (
@@ -149,6 +146,6 @@ _decoder = msgspec.msgpack.Decoder(Message)
 
 
 def parse(body: bytes | memoryview) -> Message:
-    """The message in a frame's body; raises `ProtocolError` when it is none."""
+    """Decode the body of a frame; raises `ProtocolError`."""
     message: Message = decode_with(_decoder, body)
     return message

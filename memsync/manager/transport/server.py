@@ -1,14 +1,14 @@
-"""The host's side of the stdlib manager: listening, handshakes, proxies, and `attach`.
+"""The server side of the stdlib manager: listening, handshakes, proxies, and `attach`.
 
-The stdlib server's authentication, registry and proxy protocol stay in use. Replaced are its accept
-loop (it cannot be stopped, and spins when its listener is closed), its check of public methods (an
-``assert``, gone under ``python -O``) and `serve_forever` (it ends the process it runs in). The data
-plane is one more public method: `attach` takes the authenticated connection over for good.
+The stdlib server's authentication, registry and proxy protocol stay in use. Three parts are
+replaced: the accept loop, which cannot be stopped and spins when its listener is closed; the check
+of public methods, an ``assert`` that ``python -O`` removes; and `serve_forever`, which ends the
+process. The data plane is one more public method: `attach` keeps the authenticated connection.
 
-A connection has a thread of its own while it shakes hands and, if it belongs to a proxy, for as
-long as the proxy uses it. An attached connection needs none: the host's one selector thread serves
-it. A handshake is bounded as a whole, because the socket's time-out begins again with each byte;
-`handshakes` bounds how many there are at a time.
+A connection has its own thread during its handshake and, if it belongs to a proxy, for as long as
+the proxy uses it. The selector of the host's thread serves attached connections. A handshake has
+one deadline as a whole, because the socket's timeout begins again with each byte. `handshakes`
+bounds the number of concurrent handshakes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..folder.records import Address
 from ..platform.descriptors import hint
 from ..timing import TIMING
 from .channel import Channel
-from .dial import set_deadline, to_channel
+from .dial import set_deadline, set_up, to_channel
 from .handshakes import Handshakes, shut_down
 from .messages import Hello, parse
 
@@ -42,10 +42,10 @@ log = logging.getLogger("memsync.server")
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """What a server needs to know of the peer it serves for."""
+    """What a server needs from its peer."""
 
     document: object
-    authkey: Callable[[], bytes]  # asked for each handshake
+    authkey: Callable[[], bytes]  # called for each handshake
     attach: Callable[[Channel, Hello], None]
     max_handshakes: int
     handshake_timeout: float
@@ -53,27 +53,27 @@ class ServerConfig:
 
 
 class _Refusals:
-    """Tells of connections that were refused: in few lines, however many a stranger makes."""
+    """Logs refused connections, with few lines however many a stranger makes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._untold = 0  # since the last line
+        self._unlogged = 0  # since the last line
         self._next_line = 0.0  # monotonic seconds
 
-    def tell(self, level: int, how: str, why: object, *, trace: bool = False) -> None:
-        """One more was refused; `trace` adds where the error that is handled came from."""
+    def log(self, level: int, why: object, *, trace: bool = False) -> None:
+        """Log one more refusal; `trace` adds the traceback of the error that is handled."""
         now = time.monotonic()
         with self._lock:
-            is_due, more = now >= self._next_line, self._untold
+            is_due, more = now >= self._next_line, self._unlogged
             self._next_line = now + TIMING.refusal_lines if is_due else self._next_line
-            self._untold = 0 if is_due else more + 1
+            self._unlogged = 0 if is_due else more + 1
         level = level if is_due else logging.DEBUG
         others = f", and {more} more since the last such line" if is_due and more else ""
-        log.log(level, "a connection was refused%s: %s%s", how, why, others, exc_info=trace)
+        log.log(level, "connection refused: %s%s", why, others, exc_info=trace)
 
 
 class MemSyncServer(managers.Server):
-    """The stdlib's server with an accept loop that ends, and the `attach` method."""
+    """The stdlib's server with an accept loop that can be stopped, and the `attach` method."""
 
     public: ClassVar[list[str]] = [  # type: ignore[misc]  # typeshed: an instance variable
         "create",
@@ -84,7 +84,7 @@ class MemSyncServer(managers.Server):
         "decref",
         "attach",
     ]
-    listener: Any  # set by the base class; typeshed does not know them
+    listener: Any  # set by the base class; typeshed does not know it
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class MemSyncServer(managers.Server):
         registry = {"document": (lambda: config.document, *registration)}
         with forks.opening:
             super().__init__(registry, address, authkey, serializer)
-            # The stdlib offers no other way to the listening socket.
+            # The stdlib has no public access to the listening socket.
             self._socket: socket.socket = self.listener._listener._socket
             forks.register(self, self._socket.close)
         self.endpoint: Address = self.listener.address
@@ -108,7 +108,7 @@ class MemSyncServer(managers.Server):
         self._config = config
         self._refusals = _Refusals()
         self._handshakes = Handshakes(config.max_handshakes)
-        self._is_short = False  # of descriptors or threads: that is logged once
+        self._has_failed = False  # a run of failed accepts is logged once
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._accepter = threading.Thread(
@@ -116,28 +116,28 @@ class MemSyncServer(managers.Server):
         )
 
     def start(self) -> None:
-        """Accept connections, on a thread of its own."""
+        """Accept connections on a new thread."""
         self._accepter.start()
 
     def stop(self) -> None:
-        """Stop listening and cut the proxies' connections; attached ones belong to the host."""
+        """Stop listening and cut the proxies' connections; the host closes attached ones."""
         self.stop_event.set()
-        with contextlib.suppress(OSError):  # some systems refuse it; the loop's poll ends it then
+        with contextlib.suppress(OSError):  # if refused, the loop ends at its next poll
             self._socket.shutdown(socket.SHUT_RDWR)
         if self._accepter.is_alive():
             self._accepter.join(timeout=TIMING.thread_stop)
         forks.release(self)
         try:
-            with contextlib.suppress(FileNotFoundError):  # a successor has cleaned up already
-                self.listener.close()  # removes the socket's path as well
+            with contextlib.suppress(FileNotFoundError):  # a successor has removed it already
+                self.listener.close()  # also removes the socket's path
         except OSError as error:
-            log.warning("the socket %s could not be removed: %s", self.endpoint, error)
+            log.warning("cannot remove the socket %s: %s", self.endpoint, error)
         with self._lock:
             for connection in self._connections:
                 shut_down(connection)
 
     def attach(self, connection: Connection, data: bytes) -> None:
-        """Take the connection over for the data plane; there is no reply in the stdlib's form."""
+        """Turn the connection into a channel of the data plane; the stdlib's reply is not sent."""
         hello = parse(data[HEADER:])
         if not isinstance(hello, Hello):
             raise ProtocolError("a connection must open with Hello")
@@ -146,8 +146,8 @@ class MemSyncServer(managers.Server):
         self._config.attach(channel, hello)
 
     def shutdown(self, c: Any) -> None:
-        """Not for strangers: a peer stops with its own process only."""
-        raise UsageError("a memsync host cannot be shut down from outside")
+        """Refused: only its own process stops a peer."""
+        raise UsageError("a memsync host cannot be shut down from outside: stop its MemSync handle")
 
     # -- accepting -------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class MemSyncServer(managers.Server):
                 continue
             try:
                 connection = self._accept()
-                self._is_short = False
+                self._has_failed = False
                 self._begin(connection)
             except OSError as error:
                 self._pause_after(error)
@@ -170,9 +170,7 @@ class MemSyncServer(managers.Server):
         with forks.opening:
             sock, _ = self._socket.accept()
             sock.setblocking(True)
-            set_deadline(sock, self._config.handshake_timeout)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            set_up(sock, self._config.handshake_timeout)
             connection = Connection(sock.detach())
             forks.register(connection, connection.close)
         with self._lock:
@@ -180,10 +178,10 @@ class MemSyncServer(managers.Server):
         return connection
 
     def _begin(self, connection: Connection) -> None:
-        """Have a thread of its own shake hands on a connection, if there is a place for it."""
+        """Start the handshake of a connection on a new thread, if there is a slot for it."""
         if not self._handshakes.begin(connection):
             self._drop(connection)
-            self._refusals.tell(logging.INFO, "", "all places for handshakes are taken")
+            self._refusals.log(logging.INFO, "all handshake slots are taken")
             self.stop_event.wait(TIMING.crowded_pause)
             return
         thread = threading.Thread(
@@ -191,7 +189,7 @@ class MemSyncServer(managers.Server):
         )
         try:
             thread.start()
-        except RuntimeError as error:  # no more threads to be had: the others are served on
+        except RuntimeError as error:  # no thread is left
             self._handshakes.end(connection)
             self._drop(connection)
             self._pause_after(error)
@@ -199,9 +197,10 @@ class MemSyncServer(managers.Server):
     def _pause_after(self, error: Exception) -> None:
         if self.stop_event.is_set() or isinstance(error, BlockingIOError):
             return
-        level = logging.DEBUG if self._is_short else logging.WARNING
-        self._is_short = True
-        advice = hint(error, "it is tried again") if isinstance(error, OSError) else ""
+        level = logging.DEBUG if self._has_failed else logging.WARNING
+        self._has_failed = True
+        retry = "memsync tries again"
+        advice = hint(error, retry) if isinstance(error, OSError) else retry
         log.log(level, "a connection could not be accepted: %s: %s", error, advice)
         self.stop_event.wait(TIMING.accept_pause)
 
@@ -215,14 +214,13 @@ class MemSyncServer(managers.Server):
                 self._handshakes.end(connection)
             method(connection, *args, **kwds)
         except SystemExit:
-            pass  # serve_client's way to say that its proxy has gone
+            pass  # serve_client raises it when its proxy has gone
         except (AuthenticationError, OSError, EOFError) as error:
-            self._refusals.tell(logging.INFO, " or broke off", str(error) or "end of file")
+            self._refusals.log(logging.INFO, str(error) or "end of file")
         except MemSyncError as error:
-            self._refusals.tell(logging.WARNING, "", error)
-        except Exception as error:  # whatever a stranger with the key sends, the host goes on
-            what = f"{type(error).__name__}: {error}"
-            self._refusals.tell(logging.WARNING, ", for what it sent", what, trace=True)
+            self._refusals.log(logging.WARNING, error)
+        except Exception as error:  # the host goes on, whatever a stranger with the key sends
+            self._refusals.log(logging.WARNING, f"{type(error).__name__}: {error}", trace=True)
         finally:
             self._drop(connection)
 
@@ -232,12 +230,13 @@ class MemSyncServer(managers.Server):
         answer_challenge(connection, key)
         _, name, args, kwds = connection.recv()
         if name not in self.public:
-            raise ProtocolError(f"{name!r} is no public method of a memsync host")
+            raise ProtocolError(f"{name!r} is not a public method of a memsync host")
         if name == "attach":
             return self.attach, args, kwds
-        if not self._config.proxies and name != "dummy":  # which asks whether anybody is there
-            raise ProtocolError(f"{name!r} was called, but manager.proxies is off")
-        _unbound(connection)
+        if not self._config.proxies and name != "dummy":  # the stdlib's ping
+            raise ProtocolError(f"{name!r} was called, but the option manager.proxies is false")
+        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+            set_deadline(sock, 0)  # a proxy may be silent for any time
         return self._answer(name), args, kwds
 
     def _answer(self, name: str) -> Callable[..., None]:
@@ -262,10 +261,3 @@ class MemSyncServer(managers.Server):
     def _forget(self, connection: Connection) -> None:
         with self._lock:
             self._connections.discard(connection)
-
-
-def _unbound(connection: Connection) -> None:
-    """A proxy may be silent for as long as it likes."""
-    sock = socket.socket(fileno=os.dup(connection.fileno()))
-    with sock:
-        set_deadline(sock, 0)
