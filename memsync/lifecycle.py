@@ -66,6 +66,7 @@ class Lifecycle(forks.Forkable):
         rpc: Mapping[str, Callable[..., Any]] | None = None,
         yaml_options: Mapping[str, Any] | None = None,
         source: str | None = None,
+        engine: str | None = None,
     ) -> None:
         self.name = check_name(name)
         if data is not None and not isinstance(data, dict):
@@ -73,6 +74,8 @@ class Lifecycle(forks.Forkable):
         if rpc:
             raise OptionsError("rpc is not available in this version of memsync")
         self._founding: dict[str, Any] = normalize(data or {})
+        if engine is not None and (options is None or isinstance(options, Mapping)):
+            options = {**(options or {}), "engine": engine}
         self._options = load_options(options, yaml_options=yaml_options, source=source)
         self._factory = engine_factory(self._options.engine)
         self._where = self._factory.place()
@@ -83,7 +86,7 @@ class Lifecycle(forks.Forkable):
     def _reset(self) -> None:
         self._engine: Engine | None = None
         self._joining: Engine | None = None  # while start() is under way
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may stop what start() starts
         self._dispatcher = Dispatcher()
         self._editor = Editor()
         self.__dict__.pop("data", None)
@@ -97,6 +100,8 @@ class Lifecycle(forks.Forkable):
         """
         with self._starting:
             engine = self._engine
+            if self._joining is not None:
+                raise UsageError("a signal handler cannot call start() while it interrupts start()")
             if engine is not None and not engine.is_ended:
                 return engine.status().status
             missing = unavailable(self._options)
@@ -141,7 +146,8 @@ class Lifecycle(forks.Forkable):
 
     def after_fork(self) -> None:
         """In a forked child the handle joins as a peer of its own when it is first used."""
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
+        self._joining = None  # the thread that starts it exists in the parent only
         engine = self._engine
         if engine is None or engine.is_ended:
             return

@@ -48,7 +48,7 @@ class AckWaiters:
             self._end(write, _unmet(write, "there are not that many living members"))
 
     def give_up(self, write: AwaitedWrite) -> None:
-        """The time of a write is over."""
+        """The time of a write is over; without effect unless it waits for its concern."""
         self._end(write, _unmet(write, "that was not confirmed in time"))
 
     def next_deadline(self) -> float:
@@ -83,9 +83,11 @@ class AckWaiters:
         return writes
 
     def _end(self, write: AwaitedWrite, error: MemSyncError | None) -> None:
+        # Under the guard: the engine's thread and the thread that gives up may both come here.
         with self._guard:
-            self._writes.pop(write.proposal.number, None)
-        write.resolve(write.accepted, error)
+            if self._writes.pop(write.proposal.number, None) is None:
+                return  # resolved already, or taken back
+            write.resolve(write.accepted, error)
         self._ended(write)
 
 

@@ -102,13 +102,12 @@ class Writer:
         finally:
             self._inside.discard(threading.get_ident())
         if not write.done:
-            if write.accepted:
-                self._ack_waiters.give_up(write)
-            else:
-                raise WriteTimeoutError(
-                    f"the write to {self._name!r} was not acknowledged within {timeout:g} s; it "
-                    f"stays pending and may still be applied; {self.describe_host()}"
-                )
+            self._ack_waiters.give_up(write)
+        if not write.done:
+            raise WriteTimeoutError(
+                f"the write to {self._name!r} was not acknowledged within {timeout:g} s; it stays "
+                f"pending and may still be applied; {self.describe_host()}"
+            )
         if write.error is not None:
             raise write.error
         assert write.version is not None
@@ -147,7 +146,9 @@ class Writer:
         except MemSyncError:
             raise
         except BaseException:  # for example KeyboardInterrupt
-            self._on_interrupt()
+            uplink = self._uplink
+            if uplink is not None:
+                uplink.on_interrupt()
             raise
 
     def _send(self, body: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
@@ -194,11 +195,6 @@ class Writer:
                     raise
             write.wait(deadline)
 
-    def _on_interrupt(self) -> None:
-        uplink = self._uplink
-        if uplink is not None:
-            uplink.on_interrupt()
-
     def _wait_for_room(self, deadline: float) -> None:
         """Wait until the window has room and the peer lives; the guard is held."""
         window = self._options.network.window
@@ -226,13 +222,18 @@ class Writer:
         peer as well; see `take_held`.
         """
         self.report_lost(published)
+        self._complete_or_hold(published.outcomes, holds_accepted)
+        self._replica.advance(published)
+
+    def _complete_or_hold(
+        self, outcomes: list[Outcome[AwaitedWrite]], holds_accepted: bool
+    ) -> None:
         holds = holds_accepted or self._holds_back
-        for outcome in published.outcomes:
+        for outcome in outcomes:
             if holds and outcome.error is None and not outcome.write.has_write_concern:
                 self._held[outcome.write.proposal.number] = outcome
             else:
                 self.complete(outcome)
-        self._replica.advance(published)
 
     def take_held(self) -> list[Outcome[AwaitedWrite]]:
         """The outcomes that are held, which the caller completes or takes back."""
@@ -336,10 +337,8 @@ class Writer:
 
     def enter(self, uplink: Uplink, last: int, *, holds_accepted: bool) -> None:
         """From now on writes go to this uplink, beginning with those the host has not decided."""
-        published = self._replica.publish()
-        self.take(published, holds_accepted=holds_accepted)
-        known = Published(self._look_what_became_of_them(), 0, 0)
-        self.take(known, holds_accepted=holds_accepted)
+        self.take(self._replica.publish(), holds_accepted=holds_accepted)
+        self._complete_or_hold(self._look_what_became_of_them(), holds_accepted)
         with self._guard:
             for write in self._replica.writes.after(last):
                 uplink.queue_write(write, frame(write.proposal))
@@ -379,8 +378,9 @@ class Writer:
             orphans = list(self._open.values())
             self._room.notify_all()
         for write in orphans:
-            if write.accepted and self._has_left:  # else its host was lost, and perhaps it as well
+            if self._has_left:  # else the host was lost, and perhaps the write as well
                 self._ack_waiters.give_up(write)
+            if write.done:
                 continue
             error = WriteTimeoutError("the peer stopped before the write was acknowledged")
             write.resolve(self._replica.state.version, error)
