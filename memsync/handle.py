@@ -60,9 +60,10 @@ class MemSync(Lifecycle, Generic[TState]):
         data: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         *,
+        engine: str | None = None,
         rpc: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
-        self._setup(name, data, options, rpc=rpc)
+        self._setup(name, data, options, engine=engine, rpc=rpc)
 
     @classmethod
     def from_config(

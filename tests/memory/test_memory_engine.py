@@ -442,7 +442,11 @@ def test_a_group_whose_last_handle_leaves_while_another_starts_is_not_split() ->
         first = MemSync("obj", {"n": 0}, engine="memory")
         first.start()
         others = [MemSync("obj", {"n": 0}, engine="memory") for _ in range(2)]
-        run_threads(lambda mem: mem.stop() if mem is first else mem.start(), [first, *others])
+
+        def change(mem: MemSync[Any], first: MemSync[Any] = first) -> None:
+            mem.stop() if mem is first else mem.start()
+
+        run_threads(change, [first, *others])
         assert [mem.get_status()["peers"] for mem in others] == [1, 1]
         for mem in others:
             mem.stop()
