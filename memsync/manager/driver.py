@@ -291,7 +291,7 @@ class Driver:
             self._turn(reason)
             taken_back = yield from role.close(clean=self.failure is None)
             if taken_back is not None:
-                self.participant.writer.take_back(taken_back)
+                self.participant.writer.recheck_later(taken_back)
             self._leaves_file = role.leaves_file
             self.election.granted = role.granted
             self._closing = None

@@ -122,7 +122,7 @@ class Participant:
         """Show what has come in; callbacks hear of the entries, writers of their outcomes."""
         published = self.replica.publish()
         self.announce_entries(entries)
-        self.writer.take(published)
+        self.writer.complete_all(published)
 
     def announce_entries(self, entries: list[Entry]) -> None:
         """Have the user's callbacks hear of what has come in."""

@@ -336,7 +336,7 @@ def test_a_pickled_handle_joins_as_a_peer_of_its_own(new: New) -> None:
 def test_stop_while_start_is_interrupted_in_the_same_thread_does_not_hang(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mem = MemSync("obj", {"n": 0}, engine=engine)
+    mem: MemSync[Any] = MemSync("obj", {"n": 0}, engine=engine)
     start = mem._factory.start  # type: ignore[attr-defined]
 
     def interrupted(self: Any, timeout: float) -> str:
@@ -352,6 +352,10 @@ def test_stop_while_start_is_interrupted_in_the_same_thread_does_not_hang(
 
 
 # -- the memory engine alone -----------------------------------------------------------------------
+
+
+def in_memory() -> MemSync[Any]:
+    return MemSync("obj", {"n": 0}, engine="memory")
 
 
 def test_the_argument_engine_wins_over_the_option() -> None:
@@ -371,8 +375,8 @@ def test_it_has_no_thread_no_file_and_no_socket(
 
     monkeypatch.setattr(socket.socket, "__init__", refuse)
     threads, descriptors = threading.enumerate(), os.listdir("/dev/fd")
-    with MemSync("obj", {"n": 0}, engine="memory") as host:
-        with MemSync("obj", engine="memory") as client:
+    with in_memory() as host:
+        with in_memory() as client:
             client.patch({"$inc": {"n": 1}}, w="all")
             assert client.ping() == {"connection": "client", "host": {"time": 0.0}}
             assert threading.enumerate() == threads
@@ -383,14 +387,14 @@ def test_it_has_no_thread_no_file_and_no_socket(
 
 
 def test_handles_that_join_and_leave_while_others_write_lose_nothing() -> None:
-    with MemSync("obj", {"n": 0}, engine="memory") as keeper:
+    with in_memory() as keeper:
         done = threading.Event()
         counts: list[int] = []
 
         def come_and_go() -> None:
             count = 0
             while not done.is_set():
-                with MemSync("obj", engine="memory") as mem:
+                with in_memory() as mem:
                     futures = [mem.submit({"$inc": {"n": 1}}) for _ in range(5)]
                     mem.patch({"$inc": {"n": 1}})
                 count += 6
@@ -409,7 +413,7 @@ def test_handles_that_join_and_leave_while_others_write_lose_nothing() -> None:
 
 
 def test_hosts_that_stop_one_after_the_other_lose_nothing() -> None:
-    handles = [MemSync("obj", {"n": 0}, engine="memory") for _ in range(6)]
+    handles = [in_memory() for _ in range(6)]
     for mem in handles:
         mem.start()
     acknowledged = [0] * 6
@@ -439,9 +443,9 @@ def test_hosts_that_stop_one_after_the_other_lose_nothing() -> None:
 
 def test_a_group_whose_last_handle_leaves_while_another_starts_is_not_split() -> None:
     for _ in range(200):
-        first = MemSync("obj", {"n": 0}, engine="memory")
+        first = in_memory()
         first.start()
-        others = [MemSync("obj", {"n": 0}, engine="memory") for _ in range(2)]
+        others = [in_memory() for _ in range(2)]
 
         def change(mem: MemSync[Any], first: MemSync[Any] = first) -> None:
             mem.stop() if mem is first else mem.start()
@@ -453,7 +457,7 @@ def test_a_group_whose_last_handle_leaves_while_another_starts_is_not_split() ->
 
 
 def test_stop_in_a_signal_handler_that_interrupts_a_write_does_not_hang() -> None:
-    mem = MemSync("obj", {"n": 0}, engine="memory")
+    mem = in_memory()
     mem.start()
     group = mem._engine._group  # type: ignore[union-attr]
     spread = group.spread
@@ -472,7 +476,7 @@ def test_stop_in_a_signal_handler_that_interrupts_a_write_does_not_hang() -> Non
 
 
 def test_a_write_whose_thread_was_interrupted_before_it_was_queued_is_ordered_later() -> None:
-    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+    with in_memory() as mem:
         memory = mem._engine
         queue_write = memory.queue_write  # type: ignore[union-attr]
 
@@ -488,7 +492,7 @@ def test_a_write_whose_thread_was_interrupted_before_it_was_queued_is_ordered_la
 
 
 def test_a_step_that_is_interrupted_is_run_again() -> None:
-    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+    with in_memory() as mem:
         sequencer = mem._engine._group.sequencer  # type: ignore[union-attr]
         propose = sequencer.propose
 
@@ -505,7 +509,7 @@ def test_a_step_that_is_interrupted_is_run_again() -> None:
 
 def test_status_can_be_asked_while_the_handle_stops() -> None:
     failures: list[BaseException] = []
-    handles = [MemSync("obj", {"n": 0}, engine="memory") for _ in range(2)]
+    handles = [in_memory() for _ in range(2)]
     done = threading.Event()
 
     def ask() -> None:
@@ -530,7 +534,7 @@ def test_status_can_be_asked_while_the_handle_stops() -> None:
 
 @pytest.mark.process
 def test_a_forked_child_starts_with_no_group_and_the_parent_goes_on() -> None:
-    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+    with in_memory() as mem:
         mem.patch({"$inc": {"n": 1}})
         mem._engine._group.lock.acquire()  # type: ignore[union-attr]
         try:

@@ -49,7 +49,7 @@ def test_a_write_is_resolved_once(first: str) -> None:
 def test_a_write_that_was_taken_back_is_not_given_up() -> None:
     waiters, write = AckWaiters(threading.RLock(), lambda write: None), new_write()
     waiters.add(write, 7)
-    assert waiters.take_back() == [write]
+    assert [outcome.write for outcome in waiters.pop_all()] == [write]
     waiters.give_up(write)
     assert not write.done
 

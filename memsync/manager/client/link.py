@@ -149,7 +149,7 @@ class Link:
         if self._ctx.stopping:
             self._stream.send([frame(Leave())])
         yield from self.let_go()
-        return self._participant.writer.withdraw_held()
+        return self._participant.writer.stop_holding_back()
 
     def let_go(self) -> Task[None]:
         """Fence and drain: after this nothing of the host can reach this peer any more."""

@@ -186,7 +186,7 @@ class Ordering:
             participant.announce_entries(batch)
         if published.forgotten or published.replaced:
             writer.report_lost(published)
-        for outcome in (*writer.take_held(), *published.outcomes):
+        for outcome in (*writer.pop_held(), *published.outcomes):
             if outcome.error is not None or outcome.write.has_write_concern:
                 writer.complete(outcome)  # a concern that is met says more than a push does
             else:
@@ -210,5 +210,5 @@ class Ordering:
 
     def take_back(self) -> list[Outcome[AwaitedWrite]]:
         """The own writes that were ordered, but not acknowledged before the epoch ended."""
-        held = self._participant.writer.withdraw_held()
+        held = self._participant.writer.stop_holding_back()
         return [*(outcome for outcome, _ in self.unpushed), *held]
