@@ -307,7 +307,7 @@ class Driver:
     def _end(self) -> None:
         ctx = self.ctx
         ctx.states.on(PeerEvent.STOP)
-        self.participant.watches.end()
+        self.participant.view_waiters.end()
         ctx.unwatch()
         ctx.place.close(remove=not self._leaves_file)
         ctx.place.clean_as_the_last(self.participant.state.epoch)

@@ -24,7 +24,8 @@ class DocumentProxy:
 
     def snapshot(self) -> dict[str, Any]:
         """The whole object, detached."""
-        return self._participant.snapshot()
+        copy: dict[str, Any] = self._participant.value()
+        return copy
 
     def version(self) -> int:
         """The version of the object."""

@@ -1,4 +1,4 @@
-"""`MemSync.edit` and `transact`: change a draft; the change is sent, guarded by what was read."""
+"""`MemSync.edit` and `transact`: a change to a draft is sent with a test of every value read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Send = Callable[[list[dict[str, Any]]], int]  # operations -> version
 
 
 class Editor:
-    """Hands out drafts of one object, one at a time in each thread."""
+    """Creates the drafts of one object; each thread has at most one at a time."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -28,7 +28,7 @@ class Editor:
     def transact(
         self, root: Any, send: Send, function: Callable[[Any], TResult], deadline: float
     ) -> TResult:
-        """Edit with `function` again and again until it goes through.
+        """Repeat an edit with `function` until it is accepted.
 
         Raises the last `ConflictError` after the deadline (monotonic seconds), and what `function`
         raises.
@@ -43,7 +43,7 @@ class Editor:
                     raise
 
     def enter(self) -> None:
-        """A draft is opened in this thread. Raises `UsageError` when one is open already."""
+        """Mark this thread's draft as open; raises `UsageError` when one is open already."""
         if getattr(self._local, "open", False):
             raise UsageError(
                 "edit() inside edit(): the inner draft would not see the outer one's changes; use "
@@ -52,12 +52,12 @@ class Editor:
         self._local.open = True
 
     def leave(self) -> None:
-        """The draft of this thread is closed."""
+        """Mark this thread's draft as closed."""
         self._local.open = False
 
 
 class Edit:
-    """One draft, from ``with`` to its end."""
+    """The context manager around one draft."""
 
     def __init__(self, editor: Editor, root: Any, send: Send) -> None:
         self._editor = editor

@@ -103,7 +103,7 @@ def test_who_waits_when_the_peer_stops_is_told(cluster: Cluster) -> None:
     host = cluster.peer({"n": 0})
     ticket = host.begin(lambda mem: mem.wait_for({"n": 1}, timeout=60))
     iterating = host.begin(lambda mem: list(mem.changes("n")))
-    until(lambda: host.run(lambda mem: len(mem._engine.participant.watches._watches)) == 2)
+    until(lambda: host.run(lambda mem: len(mem._engine.participant.view_waiters._waiters)) == 2)
     host.stop()
     with pytest.raises(NotStartedError):
         host.result(ticket)
@@ -123,7 +123,7 @@ def test_changes_yields_each_newest_value_with_a_version_that_does_not_go_back(
                 return found
 
     ticket = client.begin(collect)
-    until(lambda: client.run(lambda mem: len(mem._engine.participant.watches._watches)) == 1)
+    until(lambda: client.run(lambda mem: len(mem._engine.participant.view_waiters._waiters)) == 1)
     for _ in range(20):
         host.patch({"$inc": {"other": 1}})
         host.patch({"$inc": {"a.n": 1}})
@@ -199,7 +199,7 @@ def test_close_ends_an_iteration_that_waits_and_a_dropped_one_is_forgotten(
             mem.changes("n")
         gc.collect()
         mem.changes("n")
-        return len(mem._engine.participant.watches._watches)
+        return len(mem._engine.participant.view_waiters._waiters)
 
     assert host.run(use) <= 2
 
@@ -215,7 +215,7 @@ def test_changes_goes_on_across_a_change_of_host(cluster: Cluster) -> None:
                 return found
 
     ticket = client.begin(collect)
-    until(lambda: client.run(lambda mem: len(mem._engine.participant.watches._watches)) == 1)
+    until(lambda: client.run(lambda mem: len(mem._engine.participant.view_waiters._waiters)) == 1)
     host.patch({"$inc": {"n": 1}})
     host.kill()
     other.patch({"$inc": {"n": 1}})

@@ -237,11 +237,11 @@ class Host:
     def _catch_up(self, session: ClientSession) -> None:
         self._admission.catch_up(session)
 
-    def _leave(self, peer: str, keeps_row: bool = False) -> None:
+    def _leave(self, peer: str, keeps_session: bool = False) -> None:
         if self.handover.has_granted:
             return  # an entry more, and the successor would not have all; it will see who is gone
         self._liveness.has_left(peer)
-        self.ordering.leave(peer, keeps_row=keeps_row)
+        self.ordering.leave(peer, keeps_session=keeps_session)
 
     # -- the uplink of the host's own writes (any thread) ----------------------------------------
 

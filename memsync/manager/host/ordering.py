@@ -71,9 +71,9 @@ class Ordering:
         """Append an entry of the host's own making, and push it."""
         self._push(self.sequencer.append_system(kind, body))
 
-    def leave(self, peer: str, *, keeps_row: bool = False) -> None:
+    def leave(self, peer: str, *, keeps_session: bool = False) -> None:
         """A peer leaves the group."""
-        self._push(self.sequencer.leave(peer, keeps_row=keeps_row))
+        self._push(self.sequencer.leave(peer, keeps_session=keeps_session))
         for writer, progress in self.concerns.forget(peer):
             self._inform(writer, progress)
 
@@ -159,7 +159,7 @@ class Ordering:
     ) -> None:
         """Watch an accepted write until its concern is met."""
         members = self._participant.state.members
-        self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
+        self._inform(writer, self.concerns.track(writer, number, version, w, journal, members))
         self._fanout.push(frame(Confirm()))  # a slow peer is asked when it has caught up
         self._fanout.flush_all_soon()
 
