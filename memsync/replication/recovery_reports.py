@@ -30,11 +30,6 @@ class RecoveryReports:
         """The living peers that have not reported."""
         return set(self._unreported)
 
-    @property
-    def cluster_ids(self) -> set[str]:
-        """The clusters of which peers hold an object."""
-        return {cluster_id for cluster_id, _ in self._held.values() if cluster_id}
-
     def report(self, peer: str, pair: Pair, cluster_id: str = "") -> None:
         """A peer reports its pair and its cluster; "" if it holds nothing."""
         self._held[peer] = cluster_id, pair

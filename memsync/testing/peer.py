@@ -22,7 +22,7 @@ import cloudpickle  # type: ignore[import-untyped] # it has no types
 from ..errors import UsageError
 from ..handle import MemSync
 from .conditions import PATIENCE, until
-from .serving import ends_of_the_test, serve
+from .serving import dumps, ends_of_the_test, serve
 
 # The server process has imported these, so a peer that is forked from it starts fast.
 _PRELOADED = ("cloudpickle", "watchdog.observers", serve.__module__)
@@ -237,10 +237,10 @@ def _encoded(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -
     """Pickle a call; functions of modules that the peer cannot import travel as code."""
     module = sys.modules.get(getattr(call[0], "__module__", None) or "")
     if module is None or module.__name__ == "__main__" or _can_be_imported(module.__name__):
-        return _dumps(call)
+        return dumps(call)
     cloudpickle.register_pickle_by_value(module)
     try:
-        return _dumps(call)
+        return dumps(call)
     finally:
         cloudpickle.unregister_pickle_by_value(module)
 
@@ -249,11 +249,6 @@ def _can_be_imported(module: str) -> bool:
     """Whether a process without the module in `sys.modules` can import it."""
     top = module.partition(".")[0]
     return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
-
-
-def _dumps(value: Any) -> bytes:
-    encoded: bytes = cloudpickle.dumps(value)
-    return encoded
 
 
 def _state(stat: Path) -> str:

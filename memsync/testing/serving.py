@@ -69,7 +69,7 @@ class _Runner:
 
 def _encoded(ticket: int, value: Any) -> bytes:
     try:
-        return _dumps((ticket, value, None, ""))
+        return dumps((ticket, value, None, ""))
     except Exception as error:
         raise TypeError(
             f"{value!r:.100} cannot be sent to the test ({error}): have the function return "
@@ -80,12 +80,12 @@ def _encoded(ticket: int, value: Any) -> bytes:
 def _encoded_error(ticket: int, error: BaseException, text: str) -> bytes:
     for copied in (lambda: error, lambda: _Copied(error)):
         try:
-            answer = _dumps((ticket, None, copied(), text))
+            answer = dumps((ticket, None, copied(), text))
             cloudpickle.loads(answer)  # some pickled errors cannot be loaded
         except Exception:
             continue
         return answer
-    return _dumps((ticket, None, RuntimeError(f"{type(error).__name__}: {error}"), text))
+    return dumps((ticket, None, RuntimeError(f"{type(error).__name__}: {error}"), text))
 
 
 class _Copied:
@@ -104,6 +104,7 @@ def _copy(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any
     return error
 
 
-def _dumps(answer: tuple[int, Any, Any, str]) -> bytes:
-    encoded: bytes = cloudpickle.dumps(answer)
+def dumps(value: Any) -> bytes:
+    """Pickle a value; functions that cannot be imported are pickled as code."""
+    encoded: bytes = cloudpickle.dumps(value)
     return encoded
