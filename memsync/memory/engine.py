@@ -123,7 +123,7 @@ os.register_at_fork(after_in_child=_groups.clear)
 
 
 class MemoryEngine:
-    """Carries the log between the handles of one process; also the uplink of its participant."""
+    """See `engine.Engine`; also the `engine.Uplink` of its participant."""
 
     def __init__(
         self, name: str, where: str, data: dict[str, Any], options: Options, announce: Announce
@@ -141,8 +141,7 @@ class MemoryEngine:
 
     @staticmethod
     def place() -> str:
-        """A constant: groups are found by their name."""
-        return "memory"
+        return "memory"  # no place: groups are found by their name
 
     def start(self, timeout: float) -> str:
         """Join the group of this name, or found it; raises `MaxWritersError`, `OptionsError`."""
@@ -226,7 +225,6 @@ class MemoryEngine:
         host.participant.announce("connected", "host")
 
     def status(self) -> EngineStatus:
-        """What the peer is now."""
         engines = self._group.engines
         if self.is_ended or self not in engines:
             status, reason = ("stopped", "stopped") if self.is_ended else ("starting", None)
@@ -251,26 +249,21 @@ class MemoryEngine:
         return {"connection": "host", "host": {"time": 0.0}, "clients": clients}
 
     def close_after_fork(self) -> None:
-        """In a forked child: the group belongs to the parent."""
         self.is_ended = True
         self.participant.close_after_fork()
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Queue a proposal."""
         self._group.queue(partial(self._group.order, self, write))
 
     def queue_resume(self, message: ResumeConcern) -> None:
-        """Queue the confirmation of an accepted write."""
         self._group.queue(partial(self._group.confirm, self, message.number, message.w))
 
     def kick(self, *, coalesced: bool = False) -> None:
-        """Order what is queued, unless another thread does."""
         self._group.drain()
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
-        """Order what is queued; another thread that orders decides the write soon."""
         self._group.drain()
 
     def on_interrupt(self) -> None:

@@ -19,11 +19,11 @@ class Editor:
     """Creates the drafts of one object; each thread has at most one at a time."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
+        self._drafts = threading.local()
 
     def edit(self, root: Any, send: Send) -> Edit:
         """A ``with`` block around a draft of `root`."""
-        return Edit(self, root, send)
+        return Edit(self._drafts, root, send)
 
     def transact(
         self, root: Any, send: Send, function: Callable[[Any], TResult], deadline: float
@@ -42,31 +42,23 @@ class Editor:
                 if time.monotonic() >= deadline:
                     raise
 
-    def enter(self) -> None:
-        """Mark this thread's draft as open; raises `UsageError` when one is open already."""
-        if getattr(self._local, "open", False):
-            raise UsageError(
-                "edit() inside edit(): the inner draft would not see the outer one's changes; use "
-                "one draft, or leave the outer block first"
-            )
-        self._local.open = True
-
-    def leave(self) -> None:
-        """Mark this thread's draft as closed."""
-        self._local.open = False
-
 
 class Edit:
-    """The context manager around one draft."""
+    """The context manager around one draft; `drafts` knows whether the thread has another one."""
 
-    def __init__(self, editor: Editor, root: Any, send: Send) -> None:
-        self._editor = editor
+    def __init__(self, drafts: threading.local, root: Any, send: Send) -> None:
+        self._drafts = drafts
         self._root = root
         self._send = send
 
     def __enter__(self) -> Any:
-        self._editor.enter()
+        if getattr(self._drafts, "is_open", False):
+            raise UsageError(
+                "edit() inside edit(): the inner draft would not see the outer one's changes; use "
+                "one draft, or leave the outer block first"
+            )
         self._draft = Draft(self._root)
+        self._drafts.is_open = True
         return self._draft.root
 
     def __exit__(
@@ -75,7 +67,7 @@ class Edit:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._editor.leave()
+        self._drafts.is_open = False
         if kind is not None:
             return  # nothing is sent
         operations = self._draft.patch()
