@@ -1,7 +1,7 @@
-"""memsync: Python processes share one JSON-like object; no server to install.
+"""memsync: Python processes share one JSON-like object, without a server to run.
 
-The names a program needs are here; see `MemSync`. They are imported at first use, so that
-`import memsync` takes a few milliseconds.
+Start with `MemSync`. The names here are imported at first use, so `import memsync` takes a few
+milliseconds.
 """
 
 from typing import TYPE_CHECKING
@@ -74,7 +74,7 @@ __all__ = [
     "WriteTimeoutError",
 ]
 
-# Which module defines a name; `errors` defines all others.
+# The module of each name; all others are in `errors`.
 _MODULES = dict.fromkeys(__all__, "errors") | {
     "MemSync": "handle",
     "Subscription": "runtime.dispatcher",

@@ -1,4 +1,4 @@
-"""The tree of errors, and what each says about the fate of a write.
+"""The tree of errors, and the outcome of the write that each one reports.
 
 ::
 
@@ -14,8 +14,8 @@
       RendezvousError  HostUnresponsiveError (TimeoutError)  ProtocolError
       AuthenticationFailedError StorageError (OSError)
 
-Every error has ``.code`` (a member of `MemErrors`) and ``.outcome``: whether the write it speaks of
-was ``"not_applied"``, ``"applied"``, or whether that is ``"unknown"``. All of them pickle.
+Every error has a ``code`` (a member of `MemErrors`) and an ``outcome``: the write is
+``"not_applied"``, ``"applied"`` or ``"unknown"``. All errors can be pickled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Outcome = Literal["not_applied", "unknown", "applied"]
 
 
 class MemErrors(str, Enum):
-    """The codes of all errors; a member's value is its name."""
+    """The codes of all errors; each value is the name."""
 
     ERR_USAGE = "ERR_USAGE"
     ERR_OPTIONS = "ERR_OPTIONS"
@@ -60,10 +60,10 @@ class MemErrors(str, Enum):
 
 
 class MemSyncError(Exception):
-    """Base of every error memsync raises on purpose.
+    """The base class of all memsync errors.
 
-    `fields` are facts a program may want (``path``, ``version`` ...); they become attributes and
-    travel between processes together with the message.
+    `fields` are facts for programs (``path``, ``version`` ...). They become attributes, and travel
+    between processes together with the message.
     """
 
     code: MemErrors
@@ -77,12 +77,12 @@ class MemSyncError(Exception):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The facts given to the constructor, as a plain dict."""
+        """The fields given to the constructor."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
 
 class UsageError(MemSyncError, ValueError):
-    """The call itself is wrong: an argument, a name, an order of calls."""
+    """A wrong call: an argument, a name, the order of calls."""
 
     code = MemErrors.ERR_USAGE
 
@@ -94,15 +94,15 @@ class OptionsError(MemSyncError, ValueError):
 
 
 class NotStartedError(MemSyncError):
-    """The handle takes part in no group (yet, or any more)."""
+    """The handle is in no group: it was not started, or has stopped."""
 
     code = MemErrors.ERR_NOT_STARTED
 
 
 class UpdateError(MemSyncError, ValueError):
-    """An update, filter or patch that cannot be applied to the document.
+    """An update, query or patch that cannot be applied to the document.
 
-    ``kind`` names the rule that was broken, ``path`` the place, ``server_code`` MongoDB's number.
+    ``kind`` names the broken rule, ``path`` the place, ``server_code`` the error code of MongoDB.
     """
 
     code = MemErrors.ERR_UPDATE
@@ -112,36 +112,36 @@ class UpdateError(MemSyncError, ValueError):
 
 
 class NotSerializableError(MemSyncError, TypeError):
-    """A value that JSON cannot hold; ``path`` says where it sits."""
+    """A value that JSON cannot hold, at ``path``."""
 
     code = MemErrors.ERR_NOT_SERIALIZABLE
     path: str | None = None
 
 
 class TooLargeError(MemSyncError):
-    """A message or value over one of the limits named in the options."""
+    """A message or value exceeds a limit in the options."""
 
     code = MemErrors.ERR_TOO_LARGE
 
 
 class ReadOnlyError(MemSyncError, PermissionError):
-    """This peer's roles lack ``writer``."""
+    """This peer does not have the role ``writer``."""
 
     code = MemErrors.ERR_READ_ONLY
 
 
 class MaxWritersError(MemSyncError):
-    """All places for writers are taken by living processes."""
+    """Living processes take all writers' places."""
 
     code = MemErrors.ERR_MAX_WRITERS
 
 
 class ConflictError(MemSyncError):
-    """A write that lost against one it had not seen, or a guard that failed.
+    """A write lost against a write that it had not seen, or a ``test`` in it failed.
 
-    ``path`` is the place, an RFC 6901 pointer, ``value`` what is there now, ``version`` the one at
-    which it was refused. ``patches`` are the patches since the version on which the write was made,
-    the newest 1,000 at most: ``{"version", "epoch", "peer", "patch"}`` each.
+    ``path`` is the place (an RFC 6901 pointer), ``value`` the value there now, ``version`` the
+    version at which the write was refused. ``patches`` are the patches since the version on which
+    the write was made, the newest 1,000 at most: ``{"version", "epoch", "peer", "patch"}`` each.
     """
 
     code = MemErrors.ERR_CONFLICT
@@ -152,7 +152,7 @@ class ConflictError(MemSyncError):
 
 
 class ConditionError(MemSyncError):
-    """``where`` did not match the host's state; nothing was changed."""
+    """``where`` does not match the host's state; nothing was changed."""
 
     code = MemErrors.ERR_CONDITION
     version: int | None = None
@@ -160,13 +160,13 @@ class ConditionError(MemSyncError):
 
 
 class QueueFullError(MemSyncError):
-    """No room in a bounded queue before the deadline."""
+    """A bounded queue stayed full until the deadline."""
 
     code = MemErrors.ERR_QUEUE_FULL
 
 
 class LockLostError(MemSyncError):
-    """The lock which the write relied on is no longer held."""
+    """The lock on which the write relies is no longer held."""
 
     code = MemErrors.ERR_LOCK_LOST
 
@@ -179,7 +179,7 @@ class WriteTimeoutError(MemSyncError, TimeoutError):
 
 
 class WriteConcernError(MemSyncError, TimeoutError):
-    """Applied, but fewer members than wanted confirmed it before the deadline."""
+    """Applied, but too few members confirmed it before the deadline."""
 
     code = MemErrors.ERR_WRITE_CONCERN
     outcome: Outcome = "applied"
@@ -195,7 +195,7 @@ class LockTimeoutError(MemSyncError, TimeoutError):
 
 
 class WaitTimeoutError(MemSyncError, TimeoutError):
-    """The awaited state did not come before the deadline."""
+    """The object did not satisfy the condition before the deadline."""
 
     code = MemErrors.ERR_WAIT_TIMEOUT
 
@@ -207,7 +207,7 @@ class NoSuchMethodError(MemSyncError, LookupError):
 
 
 class RpcError(MemSyncError):
-    """The remote method raised something that could not be raised here as it is."""
+    """The remote method raised an exception that cannot be raised here."""
 
     code = MemErrors.ERR_RPC
     outcome: Outcome = "applied"
@@ -223,7 +223,7 @@ class RpcTimeoutError(MemSyncError, TimeoutError):
 
 
 class PeerLostError(MemSyncError, ConnectionError):
-    """The peer that was to run the call has gone."""
+    """The peer that runs the call is gone."""
 
     code = MemErrors.ERR_PEER_LOST
     outcome: Outcome = "unknown"
@@ -236,14 +236,14 @@ class RendezvousError(MemSyncError):
 
 
 class HostUnresponsiveError(MemSyncError, TimeoutError):
-    """Somebody holds the object but does not answer; ``pid`` is who."""
+    """The process ``pid`` holds the object but does not answer."""
 
     code = MemErrors.ERR_HOST_UNRESPONSIVE
     pid: int | None = None
 
 
 class ProtocolError(MemSyncError):
-    """The other side speaks another protocol number, or what it sent is no message."""
+    """The other side uses another protocol version, or sent an invalid message."""
 
     code = MemErrors.ERR_PROTOCOL
 
@@ -255,7 +255,7 @@ class AuthenticationFailedError(MemSyncError):
 
 
 class StorageError(MemSyncError, OSError):
-    """The file or the journal could not be read or written."""
+    """The file or the journal cannot be read or written."""
 
     code = MemErrors.ERR_STORAGE
 

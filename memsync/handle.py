@@ -1,4 +1,4 @@
-"""`MemSync`: a handle on one shared object, and this process's membership in its group."""
+"""`MemSync`: the handle on one shared object, and this process's membership in its group."""
 
 from __future__ import annotations
 
@@ -30,20 +30,34 @@ EVENTS = (
     "rolled_back",
     "gap",
 )
-_LAST_TRY = 0.1  # seconds
+_LAST_TRY = 0.1  # seconds that `transact` gives its last try
 
 
 class MemSync(Lifecycle, Generic[TState]):
-    """One JSON-like object shared by processes; each holds a live copy.
+    """One JSON-like object, shared by processes; each process holds a live copy.
 
-    `name` is the object's name: 1 to 300 characters of ``[A-Za-z0-9._-]``. `data` is what the
-    object holds when this peer founds it; where it exists already, `data` is not used. `options`
-    are those of `memsync.options`; arguments win over the environment, and that over YAML.
+    Parameters:
+        name: the name of the object, 1 to 300 characters of ``[A-Za-z0-9._-]``
+        data: the object, if this peer founds it; ignored when the object exists already
+        options: a dict of options (see `memsync.options`); wins over the environment and over YAML
+        engine: ``"local"`` (the processes of this machine, the default) or ``"memory"`` (only
+            handles of this process: no files, sockets or threads, which suits unit tests); wins
+            over the option ``engine``
+        rpc: reserved for remote calls
 
-    Raises `UsageError`, `OptionsError` or `NotSerializableError` for arguments that cannot be used.
+    Raises `UsageError`, `OptionsError` or `NotSerializableError` for invalid arguments.
+
+    There are four ways to write:
+
+    * `patch` waits for the acknowledgement. Use it by default.
+    * `submit` does not wait. Use it for many writes in a row.
+    * `edit` guards a change with the values that it is based on. Use it for read-modify-write with
+      plain Python, where a conflict is an error to handle.
+    * `transact` repeats an edit until it is accepted. Use it where peers compete, for example for
+      jobs in a queue.
 
     >>> from memsync import MemSync
-    >>> with MemSync("doctest_peer", {"n": 0}) as mem:
+    >>> with MemSync("counter", {"n": 0}, engine="memory") as mem:
     ...     version = mem.patch({"$inc": {"n": 2}})
     ...     mem.data["n"]
     2
@@ -60,9 +74,10 @@ class MemSync(Lifecycle, Generic[TState]):
         data: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         *,
+        engine: str | None = None,
         rpc: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
-        self._setup(name, data, options, rpc=rpc)
+        self._setup(name, data, options, engine=engine, rpc=rpc)
 
     @classmethod
     def from_config(
@@ -74,9 +89,9 @@ class MemSync(Lifecycle, Generic[TState]):
         options: Mapping[str, Any] | None = None,
         rpc: Mapping[str, Callable[..., Any]] | None = None,
     ) -> MemSync[Any]:
-        """A handle as a YAML file describes it (keys: name, data, options); arguments win.
+        """A handle from a YAML file with the keys name, data and options; arguments win.
 
-        Raises `OptionsError` naming the file and the place for a file that cannot be used.
+        Raises `OptionsError` with the file and the line or path for an invalid file.
         """
         config = read_config(path)
         handle = cls.__new__(cls)
@@ -100,9 +115,9 @@ class MemSync(Lifecycle, Generic[TState]):
     # -- reading ---------------------------------------------------------------------------------
 
     def snapshot(self, path: str | None = None) -> Any:
-        """A detached plain copy, consistent at one version.
+        """A detached plain copy of one version.
 
-        With a dotted `path` the value there, or None where there is none.
+        With a dotted `path`, only the value there, None where there is none.
         """
         if path not in (None, ""):
             check_path(path)
@@ -110,19 +125,19 @@ class MemSync(Lifecycle, Generic[TState]):
 
     @property
     def version(self) -> int:
-        """The confirmed version; with `epoch` it never goes back."""
+        """The confirmed version; the pair of `epoch` and `version` never goes back."""
         version: int = self._started().participant.replica.view_pair[1]
         return version
 
     @property
     def epoch(self) -> int:
-        """The number of the reign to which `version` belongs."""
+        """The number of the current host's epoch."""
         epoch: int = self._started().participant.replica.view_pair[0]
         return epoch
 
     @property
     def id(self) -> str:
-        """This peer's id: random, never reused."""
+        """The id of this peer: random, never reused."""
         peer: str = self._started().participant.id
         return peer
 
@@ -138,26 +153,32 @@ class MemSync(Lifecycle, Generic[TState]):
         journal: bool = False,
         timeout: float | None = None,
     ) -> int:
-        """Write, and wait until it is acknowledged; returns the version from which on it counts.
+        """Apply an update and wait until it is acknowledged; returns the version that contains it.
 
-        `update` are MongoDB update operators
-        (https://www.mongodb.com/docs/manual/reference/operator/update/), a list of RFC 6902
-        operations or a ``jsonpatch.JsonPatch``. It shows in ``mem.data`` at once. With `where`, a
-        MongoDB query, it is applied only if that matches the host's state. `w` says in how many
-        members it must be before it counts as acknowledged: 1 (the host and this peer), a number,
-        ``"majority"`` or ``"all"`` of the members at the time it is ordered; with `journal` also on
-        disk. `timeout` is in seconds (default: the option). An update that changes nothing returns
-        the current version.
+        The update is visible in ``mem.data`` at once. An update that changes nothing returns the
+        current version.
 
-        Raises `UpdateError` or `NotSerializableError` for an update that cannot be applied,
-        `ConditionError` when `where` does not match, `ConflictError` when it loses against a write
-        of another peer that this one had not seen (docs/conflicts.md), `ReadOnlyError`,
-        `UsageError`, `TooLargeError`, `QueueFullError` (nothing has changed then),
-        `WriteTimeoutError` (outcome unknown: it may still be applied) and `WriteConcernError`
-        (applied, but not in as many members as `w` wants).
+        Parameters:
+            update: MongoDB update operators
+                (https://www.mongodb.com/docs/manual/reference/operator/update/), a list of RFC 6902
+                operations, or a ``jsonpatch.JsonPatch``
+            where: a MongoDB query; the update is applied only if the host's state matches it
+            array_filters: a list of MongoDB queries for ``$[identifier]`` in the update's paths
+            w: the number of members that must have the write before it is acknowledged: 1 (the host
+                and this peer), a larger number, ``"majority"`` or ``"all"``, of the members at the
+                time of the write
+            journal: whether it must be in the host's journal on disk as well
+            timeout: seconds; the default is the option ``timeout``
+
+        Raises, with nothing changed: `UpdateError` or `NotSerializableError` for an invalid update,
+        `ConditionError` if `where` does not match, `ConflictError` if another peer wrote to the
+        same place and this peer had not seen it (docs/conflicts.md), `ReadOnlyError`, `UsageError`,
+        `TooLargeError`, `QueueFullError`, `NotStartedError`. Raises `WriteTimeoutError` if the
+        outcome is unknown: the update may still be applied. Raises `WriteConcernError` if it is
+        applied, but not in as many members as `w` demands.
 
         >>> from memsync import MemSync
-        >>> with MemSync("doctest_patch", {"job": {"state": "free"}}) as mem:
+        >>> with MemSync("jobs", {"job": {"state": "free"}}, engine="memory") as mem:
         ...     _ = mem.patch({"$set": {"job.state": "mine"}}, where={"job.state": "free"})
         ...     mem.snapshot("job.state")
         'mine'
@@ -176,13 +197,22 @@ class MemSync(Lifecycle, Generic[TState]):
         journal: bool = False,
         timeout: float | None = None,
     ) -> Future[int]:
-        """`patch` without waiting: a future of the version, or of the error.
+        """Apply an update without waiting; returns a future of the version.
 
-        The writes of all threads, submitted or not, have one order. Blocks while ``network.window``
-        writes are in flight, at most `timeout` seconds; then `QueueFullError`. Errors that can be
-        judged here are raised at once. A write concern is waited for as long as `timeout`, the
-        outcome itself for as long as it takes. Callbacks added to the future run on the dispatcher
-        thread.
+        The parameters are those of `patch`. The writes of all threads have one order, the order of
+        their calls. The future raises what `patch` raises; errors that need no host are raised
+        here. Its callbacks run on the dispatcher thread.
+
+        While ``network.window`` writes are under way, the call blocks for at most `timeout` seconds
+        and then raises `QueueFullError`. `timeout` also limits the wait for a write concern, but
+        not the wait for the outcome itself.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("log", {"lines": []}, engine="memory") as mem:
+        ...     futures = [mem.submit({"$push": {"lines": number}}) for number in range(3)]
+        ...     _ = [future.result(timeout=5) for future in futures]
+        ...     mem.snapshot("lines")
+        [0, 1, 2]
         """
         call = Call(where, array_filters, w, journal, time.monotonic() + self._seconds(timeout))
         future = WriteFuture(self._dispatcher)
@@ -190,16 +220,18 @@ class MemSync(Lifecycle, Generic[TState]):
         return future
 
     def edit(self, timeout: float | None = None) -> Edit:
-        """A plain editable draft; at the end of the block what was changed is sent as one patch.
+        """A context manager around a draft; at its end the changes are sent as one patch.
 
-        The patch is guarded by a test of every old value that was read or changed. When another
-        peer changed one of them meanwhile, leaving the block raises `ConflictError` (``path``,
-        ``value``): nothing was changed. An exception inside the block sends nothing. A draft within
-        a draft of the same object is refused with `UsageError`. Raises what `patch` raises;
-        `timeout`, in seconds, counts from the end of the block.
+        The draft is a plain, editable copy of the object. The patch tests every old value that the
+        block has read or changed (RFC 6902 ``test``). If another peer has changed one of them,
+        leaving the block raises `ConflictError` with ``path`` and ``value``, and changes nothing.
+        An exception inside the block sends nothing.
+
+        `timeout`, in seconds, starts at the end of the block. Raises what `patch` raises, and
+        `UsageError` for a draft inside a draft of the same object.
 
         >>> from memsync import MemSync
-        >>> with MemSync("doctest_edit", {"cart": {"n": 1}}) as mem:
+        >>> with MemSync("cart", {"cart": {"n": 1}}, engine="memory") as mem:
         ...     with mem.edit() as draft:
         ...         draft["cart"]["n"] += 1
         ...     mem.snapshot("cart.n")
@@ -210,14 +242,14 @@ class MemSync(Lifecycle, Generic[TState]):
         return self._editor.edit(self._participating().replica.view, send)
 
     def transact(self, function: Callable[[Any], TResult], timeout: float | None = None) -> TResult:
-        """`edit` with ``function(draft)``, repeated until it goes through; returns its result.
+        """Run ``function(draft)`` as an `edit` until it is accepted; returns the function's result.
 
-        The function may run several times, so it should do nothing but read and change the draft.
-        This is the way to claim a job. After `timeout` seconds the last `ConflictError` is raised,
-        and what `patch` raises as soon as it does so: `WriteTimeoutError` when nobody answers.
+        The function may run several times, so it must only read and change the draft. `timeout` is
+        in seconds; after it the last `ConflictError` is raised. Other errors of `patch`, and those
+        of the function, are raised at once.
 
         >>> from memsync import MemSync
-        >>> with MemSync("doctest_transact", {"free": ["a", "b"]}) as mem:
+        >>> with MemSync("queue", {"free": ["a", "b"]}, engine="memory") as mem:
         ...     mem.transact(lambda draft: draft["free"].pop())
         'b'
         """
@@ -226,7 +258,7 @@ class MemSync(Lifecycle, Generic[TState]):
         deadline = time.monotonic() + self._seconds(timeout)
 
         def send(operations: list[dict[str, Any]]) -> int:
-            # The last try gets a moment, or its outcome would be unknown instead of a conflict.
+            # The last try needs a moment, or its outcome would be unknown instead of a conflict.
             left = max(deadline - time.monotonic(), _LAST_TRY)
             return self.patch(operations, timeout=left)
 
@@ -239,19 +271,20 @@ class MemSync(Lifecycle, Generic[TState]):
         condition: Mapping[str, Any] | Callable[[Any], Any],
         timeout: float | None = None,
     ) -> Any:
-        """Wait until the object satisfies `condition`; returns the snapshot that did.
+        """Wait until the object satisfies `condition`; returns the snapshot that satisfies it.
 
-        `condition` is a MongoDB query
-        (https://www.mongodb.com/docs/manual/reference/operator/query/), or a function that is
-        given the read-only object and says whether it will do. It is looked at now and whenever
-        something has changed that it may depend on. `timeout` is in seconds.
+        Parameters:
+            condition: a MongoDB query
+                (https://www.mongodb.com/docs/manual/reference/operator/query/), or a function of
+                the read-only object; it is tested now and after each change that may matter to it
+            timeout: seconds; the default is the option ``timeout``
 
-        Raises `WaitTimeoutError`, `UpdateError` for a query that is none, `NotStartedError` when
-        this peer stops meanwhile, `UsageError` inside a callback (callbacks would wait for
-        themselves), and what the function raises.
+        Raises `WaitTimeoutError`, `UpdateError` for an invalid query, `NotStartedError` when this
+        peer stops meanwhile, `UsageError` inside a callback (it would block the callbacks that it
+        waits for), and what the function raises.
 
         >>> from memsync import MemSync
-        >>> with MemSync("doctest_wait", {"state": "new"}) as mem:
+        >>> with MemSync("task", {"state": "new"}, engine="memory") as mem:
         ...     future = mem.submit({"$set": {"state": "done"}})
         ...     mem.wait_for({"state": "done"}, timeout=10)
         {'state': 'done'}
@@ -259,27 +292,27 @@ class MemSync(Lifecycle, Generic[TState]):
         seconds = self._seconds(timeout)
         if self._dispatcher.is_current():
             raise UsageError(
-                "wait_for() inside a callback would wait for callbacks that come after it: start a "
-                "thread for it, or look at mem.data in the callback"
+                "wait_for() inside a callback would block the callbacks after it: start a thread "
+                "for it, or read mem.data in the callback"
             )
         return wait_for(self._participating(), condition, seconds)
 
     def changes(self, path: str = "") -> Changes:
         """An iterator over ``(value, version)``: the value at a dotted path after each change.
 
-        It begins with the first change after this call and ends when this peer stops, or with
-        `Changes.close`. Changes that come faster than they are taken are drawn together: what is
-        yielded is always the newest value, None where there is none, and never the same twice in a
-        row. ``""`` is the whole object.
+        It starts with the first change after this call, and ends when this peer stops or with
+        `Changes.close`. Changes that come faster than they are consumed are merged: the iterator
+        yields the newest value, never one value twice in a row, and None where there is no value.
+        The path ``""`` is the whole object.
 
-        Raises `UsageError` for what is no path.
+        Raises `UsageError` for an invalid path.
 
         >>> from memsync import MemSync
-        >>> with MemSync("doctest_changes", {"n": 0}) as mem:
+        >>> with MemSync("meter", {"n": 0}, engine="memory") as mem:
         ...     changes = mem.changes("n")
         ...     _ = mem.patch({"$inc": {"n": 5}})
-        ...     next(changes)[0]
-        5
+        ...     next(changes)
+        (5, 3)
         """
         return Changes(self._participating(), path)
 
@@ -291,37 +324,64 @@ class MemSync(Lifecycle, Generic[TState]):
         return other_members(self._started().participant)
 
     def has_peers(self) -> bool:
-        """Whether anybody else is in the group."""
+        """Whether the group has other members."""
         return bool(self.peers)
 
     def get_status(self) -> dict[str, Any]:
-        """What this peer is and what it sees; in every state, waiting for nothing, raising nothing.
+        """The status of this peer, as a dict; never blocks and never raises.
 
-        ``status`` is ``"host"``, ``"client"``, ``"starting"`` (on the way to a host, the first or
-        the next one) or ``"stopped"``, ``since`` since when (seconds since 1970), ``reason`` why
-        the last role ended, or why no host is found. ``pending`` counts the own writes without an
-        outcome, ``peers`` the other members. ``handing_over``: this peer orders no more writes, for
-        it lets another one host. ``host``, or None where there is none: its id, pid, address, the
-        number of its ``connections``, and ``since`` when it reigns.
+        * ``status``: ``"host"``, ``"client"``, ``"starting"`` (looking for a host, the first one or
+          the next) or ``"stopped"``
+        * ``since``: the start of this status, in seconds since 1970
+        * ``reason``: why the last role ended, or why there is no host; or None
+        * ``id``, ``epoch``, ``version``: as the properties
+        * ``pending``: the number of own writes without an outcome
+        * ``peers``: the number of other members
+        * ``host``: None, or a dict: ``id``, ``pid`` and ``address``, the number of its
+          ``connections``, and ``since``, the start of its epoch
+        * ``handing_over``: this peer has stopped ordering, because another peer becomes host
+
+        >>> from memsync import MemSync
+        >>> MemSync("idle", engine="memory").get_status()["status"]
+        'stopped'
         """
         return status_of(self._joining or self._engine)
 
     def ping(self, timeout: float | None = None) -> dict[str, Any]:
-        """Seconds for a round trip to the host; on the host, to each client.
+        """Round trips in seconds: to the host, or on the host to each client.
 
-        Raises `HostUnresponsiveError` when the host does not answer within `timeout` seconds.
+        Returns ``{"connection", "host": {"time"}}``, on the host also ``"clients"``, a list of
+        ``{"id", "time"}`` with None for a client that did not answer. Raises
+        `HostUnresponsiveError` if the host does not answer within `timeout` seconds.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("idle", engine="memory") as mem:
+        ...     mem.ping(timeout=5)
+        {'connection': 'host', 'host': {'time': 0.0}, 'clients': []}
         """
         return self._running().ping(self._seconds(timeout))
 
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
-        """Call back when something happens, on the dispatcher thread; returns a `Subscription`.
+        """Call `callback` for each event, on the dispatcher thread; returns a `Subscription`.
 
-        `name` is one of ``connected(role)``, ``disconnected(reason)``,
-        ``received_patches([{version, epoch, peer, patch}])``, ``host_changed({old, new, epoch})``,
-        ``rolled_back(error)``, ``gap(count)``.
+        The events, with the arguments of the callback:
+
+        * ``connected(role)`` and ``disconnected(reason)``: this peer has found or lost a role
+        * ``received_patches([{version, epoch, peer, patch}])``: entries changed the object
+        * ``host_changed({old, new, epoch})``: another peer is host
+        * ``rolled_back(error)``: a visible write of this peer was refused or lost
+        * ``gap(count)``: callbacks were too slow, and `count` calls were dropped
+
+        Raises `UsageError` for an unknown event.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("chat", {"n": 0}, engine="memory") as mem:
+        ...     with mem.on("received_patches", lambda patches: print(patches[0]["patch"])):
+        ...         _ = mem.patch({"$set": {"n": 1}})
+        [{'op': 'replace', 'path': '/n', 'value': 1}]
         """
         if name not in EVENTS:
-            raise UsageError(f"there is no event {name!r}: choose one of {', '.join(EVENTS)}")
+            raise UsageError(f"unknown event {name!r}: choose one of {', '.join(EVENTS)}")
         if not callable(callback):
             raise UsageError(f"the callback of {name!r} must be callable, not {callback!r:.60}")
         return self._dispatcher.on(name, callback)

@@ -1,4 +1,4 @@
-"""Packages whose names are imported at first use (PEP 562), so that importing one costs little."""
+"""Packages that import their names at first use (PEP 562), so that importing them is fast."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The functions ``__getattr__`` and ``__dir__`` of a package.
 
-    `modules` maps each name to the submodule that defines it. `submodules` are the submodules that
-    are attributes of the package without an import of their own.
+    `modules` maps each name to the submodule that defines it. `submodules` are attributes that
+    need no import.
     """
     namespace = vars(sys.modules[package])
 
@@ -23,7 +23,7 @@ def lazy_names(
             return import_module(f"{package}.{name}")
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        # Stored, so that the next access does not come here.
+        # The next access finds the name in the namespace.
         value = namespace[name] = getattr(import_module(f"{package}.{modules[name]}"), name)
         return value
 

@@ -1,8 +1,8 @@
-"""What a handle is before, between and after its time in a group: start, stop, fork, pickle, exit.
+"""The life of a handle: start, stop, fork, pickle and the end of the process.
 
-A handle starts an engine with a participant, and a later start makes new ones: a peer's id is never
-used again. A handle that was forked or pickled joins as a peer of its own at its first use. When
-the process ends, every engine leaves its group within two seconds.
+Each start creates an engine with a new participant, because a peer's id is never used again. A
+forked or unpickled handle joins as a peer of its own at its first use. When the process ends, every
+engine leaves its group within two seconds.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .runtime.dispatcher import Dispatcher
 from .runtime.edits import Editor
 from .runtime.participant import Participant
 
-_STOP_PATIENCE = 5.0  # seconds that stop() waits for writes under way and for the engine
-_EXIT_PATIENCE = 2.0  # seconds that a process takes at most to leave its groups when it ends
+_STOP_PATIENCE = 5.0  # seconds that stop() waits for pending writes and for the engine
+_EXIT_PATIENCE = 2.0  # seconds that the end of the process waits for all engines
 
-_engines: set[Engine] = set()  # those that leave their groups when this process ends
-_registered_in = 0  # the process in which that is arranged
+_engines: set[Engine] = set()  # they leave their groups when this process ends
+_registered_in = 0  # the pid of the process whose exit handler is registered
 
 
 def engine_factory(name: str) -> EngineFactory:
@@ -42,9 +42,9 @@ def engine_factory(name: str) -> EngineFactory:
 
 
 class DataBeforeStart:
-    """What ``mem.data`` finds while the handle holds none: it joins, or says what to call.
+    """``mem.data`` while the handle holds no object: joins the group, or raises.
 
-    Without a ``__set__`` it is shadowed by the handle's own entry, so that reading costs no call.
+    It has no ``__set__``, so the handle's own attribute hides it and reading costs no call.
     """
 
     def __get__(self, handle: Any, owner: Any = None) -> Any:
@@ -55,7 +55,7 @@ class DataBeforeStart:
 
 
 class Lifecycle(forks.Forkable):
-    """The part of a handle that starts and stops; `MemSync` adds what can be done in between."""
+    """The part of a handle that starts and stops; `MemSync` adds reading and writing."""
 
     def _setup(
         self,
@@ -66,6 +66,7 @@ class Lifecycle(forks.Forkable):
         rpc: Mapping[str, Callable[..., Any]] | None = None,
         yaml_options: Mapping[str, Any] | None = None,
         source: str | None = None,
+        engine: str | None = None,
     ) -> None:
         self.name = check_name(name)
         if data is not None and not isinstance(data, dict):
@@ -73,17 +74,19 @@ class Lifecycle(forks.Forkable):
         if rpc:
             raise OptionsError("rpc is not available in this version of memsync")
         self._founding: dict[str, Any] = normalize(data or {})
+        if engine is not None and (options is None or isinstance(options, Mapping)):
+            options = {**(options or {}), "engine": engine}
         self._options = load_options(options, yaml_options=yaml_options, source=source)
         self._factory = engine_factory(self._options.engine)
         self._where = self._factory.place()
         self._joins_at_use = False
         self._reset()
-        forks.watch(self)
+        forks.track(self)
 
     def _reset(self) -> None:
         self._engine: Engine | None = None
         self._joining: Engine | None = None  # while start() is under way
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may stop what start() starts
         self._dispatcher = Dispatcher()
         self._editor = Editor()
         self.__dict__.pop("data", None)
@@ -92,11 +95,13 @@ class Lifecycle(forks.Forkable):
         """Join the group, or found it; returns ``"host"`` or ``"client"``. Idempotent.
 
         Raises `RendezvousError`, `AuthenticationFailedError`, `ProtocolError`, `MaxWritersError`,
-        `HostUnresponsiveError` (after the option ``timeout``, in seconds) and `OptionsError`. A
-        start that failed leaves nothing behind and may be repeated.
+        `OptionsError`, and `HostUnresponsiveError` after the option ``timeout`` (seconds). A failed
+        start leaves nothing behind and may be repeated.
         """
         with self._starting:
             engine = self._engine
+            if self._joining is not None:
+                raise UsageError("a signal handler cannot call start() while it interrupts start()")
             if engine is not None and not engine.is_ended:
                 return engine.status().status
             missing = unavailable(self._options)
@@ -119,7 +124,7 @@ class Lifecycle(forks.Forkable):
             return role
 
     def stop(self) -> None:
-        """Leave the group; what is on its way is sent first. Idempotent.
+        """Leave the group, after pending writes are acknowledged (at most 5 s). Idempotent.
 
         The last state stays readable. A later `start` joins as a new peer.
         """
@@ -135,13 +140,14 @@ class Lifecycle(forks.Forkable):
         self.stop()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What travels is name, data, options and folder, never the key; see `_rejoin`."""
+        """Pickle name, data, options and folder, never the key; see `_rejoin`."""
         options = stated(self._options)
         return _rejoin, (type(self), self.name, self._founding, options, self._where)
 
     def after_fork(self) -> None:
-        """In a forked child the handle joins as a peer of its own when it is first used."""
-        self._starting = threading.Lock()
+        """In a forked child, the handle joins as a peer of its own at its first use."""
+        self._starting = threading.RLock()
+        self._joining = None  # the thread that starts it exists in the parent only
         engine = self._engine
         if engine is None or engine.is_ended:
             return
@@ -187,7 +193,7 @@ class Lifecycle(forks.Forkable):
 def _rejoin(
     cls: type[Any], name: str, data: dict[str, Any], options: dict[str, Any], where: str
 ) -> Any:
-    """A handle that came from another process: it joins as a peer of its own when first used."""
+    """Unpickle a handle, which joins as a peer of its own at its first use."""
     handle = cls(name, data, options)
     handle._where = where
     handle._joins_at_use = True
@@ -195,7 +201,7 @@ def _rejoin(
 
 
 def _leave_at_exit(engine: Engine) -> None:
-    """Have an engine leave its group when the process ends, in a multiprocessing child as well."""
+    """Stop an engine when this process ends, also in a child of multiprocessing."""
     global _registered_in
     _engines.add(engine)
     if _registered_in != os.getpid():
@@ -204,8 +210,8 @@ def _leave_at_exit(engine: Engine) -> None:
 
 
 def stop_all_in(where: str) -> None:
-    """Stop everything that this process has started in a rendezvous folder; for tests."""
-    for handle in forks.watched():
+    """Stop every engine of this process in a rendezvous folder; for tests."""
+    for handle in forks.tracked():
         if isinstance(handle, Lifecycle) and handle._where == where:
             handle.stop()
     for engine in list(_engines):  # those whose handles are gone

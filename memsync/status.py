@@ -1,4 +1,4 @@
-"""What a handle says of its peer and its group: `MemSync.get_status` and `MemSync.peers`."""
+"""The dicts of `MemSync.get_status` and `MemSync.peers`."""
 
 from __future__ import annotations
 

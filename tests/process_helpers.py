@@ -70,7 +70,7 @@ def host_of(mem: MemSync[Any]) -> Host:
 
 def watches_of(mem: MemSync[Any]) -> int:
     """How many readers wait for a change of the object."""
-    return len(driver_of(mem).participant.watches._watches)
+    return len(driver_of(mem).participant.view_waiters._waiters)
 
 
 class PlainManager(BaseManager):

@@ -274,7 +274,7 @@ class TestEnvironment:
 
     def test_unknown_variables_are_warned_about_once(self) -> None:
         environ = {"MEMSYNC_TIMOUT": "1", "MEMSYNC_WINDOWS": "2"}
-        with pytest.warns(UserWarning, match="no option of memsync") as caught:
+        with pytest.warns(UserWarning, match="not an option of memsync") as caught:
             assert load(environ=environ) == Options()
         (warning,) = caught
         message = str(warning.message)

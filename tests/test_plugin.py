@@ -330,7 +330,7 @@ class TestTheCluster:
             def test_bad_input(memsync_cluster):
                 with pytest.raises(UsageError, match="not -1"):
                     memsync_cluster(-1)
-                with pytest.raises(UsageError, match="no start method 'forker': choose"):
+                with pytest.raises(UsageError, match="unknown start method 'forker': choose"):
                     memsync_cluster(1, method="forker")
                 with pytest.raises(OptionsError, match="maxWriters"):
                     memsync_cluster(1, options={"network": {"maxWriter": 1}})

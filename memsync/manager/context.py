@@ -91,7 +91,7 @@ class PeerContext:
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
         heartbeat = self.place.folder.last_heartbeat(epoch)
-        return self.lease.look(epoch, heartbeat, self.platform.monotonic())
+        return self.lease.observe(epoch, heartbeat, self.platform.monotonic())
 
     def hello(self) -> Hello:
         """This peer and its state, as it asks to be attached."""

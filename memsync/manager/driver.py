@@ -291,7 +291,7 @@ class Driver:
             self._status_changes(reason)
             taken_back = yield from role.close(clean=self.failure is None)
             if taken_back is not None:
-                self.participant.writer.take_back(taken_back)
+                self.participant.writer.recheck_later(taken_back)
             self._leaves_file = role.leaves_file
             self.election.granted = role.granted
             self._closing = None
@@ -306,7 +306,7 @@ class Driver:
     def _end(self) -> None:
         ctx = self.ctx
         ctx.states.on(PeerEvent.STOP)
-        self.participant.watches.end()
+        self.participant.view_waiters.end()
         ctx.unwatch()
         ctx.place.close(remove=not self._leaves_file)
         ctx.place.clean_as_the_last(self.participant.state.epoch)

@@ -37,7 +37,8 @@ class DocumentProxy:
         return self._participant.value(path)
 
     def snapshot(self) -> dict[str, Any]:
-        return self._participant.snapshot()
+        copy: dict[str, Any] = self._participant.value()
+        return copy
 
     def version(self) -> int:
         return self._participant.replica.view_pair[1]

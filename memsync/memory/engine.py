@@ -1,12 +1,16 @@
-"""The engine ``memory``: handles of one process share an object through a group in memory.
+"""The engine ``memory``: handles of one process share an object without files, sockets or threads.
 
-The first handle of a name hosts; its sequencer orders, and every write is ordered and applied to
-all copies by the thread that made it. No file, no socket and no thread is involved, so a unit test
-starts in microseconds. When the host stops, the handle that joined next goes on.
+The first handle of a name hosts. The thread that writes also orders: it compiles the update with
+the host's `Sequencer` and applies the entry to every copy, so all copies are equal when `patch`
+returns. When the host stops, the handle that joined next becomes host. ``clientOnly`` and
+``serverOnly`` have no effect, because hosting costs nothing here.
 
 Lock order: the group's lock first, a participant's guard second. `MemoryEngine.kick` may be called
-under a guard, so it never waits for the group's lock: it leaves the work to the thread that holds
-the lock, which looks again after it has let go.
+under a guard, so it never waits for the group's lock. Work goes into the group's queue; the thread
+that holds the lock drains the queue, and checks it again after it has released the lock.
+
+A forked child starts with no group. An interrupt (Ctrl-C) in the middle of a step leaves the step
+in the queue, but may leave a copy half changed: the local engine survives that, this one does not.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..engine import Announce, EngineStatus
@@ -29,34 +35,38 @@ from ..replication.membership import check_room, new_member
 from ..replication.pending import PendingWrite
 from ..replication.sequencer import Gap, Ordered, Sequencer
 from ..replication.write_concern import ConcernProgress, ResumeConcern, wanted_members
-from ..runtime import forks
 from ..runtime.participant import Participant
 
 
 class _Group:
-    """The engines that share one object of this process; the first one hosts."""
+    """The engines that share one object. Only `queue` and `drain` are called without the lock."""
+
+    sequencer: Sequencer
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.engines: list[MemoryEngine] = []
-        self.sequencer: Sequencer
-        self.writes: deque[tuple[MemoryEngine, PendingWrite]] = deque()
-        self.resumes: deque[tuple[MemoryEngine, ResumeConcern]] = deque()
+        self.engines: tuple[MemoryEngine, ...] = ()  # the first one hosts
+        self._steps: deque[Callable[[], None]] = deque()
+
+    def queue(self, step: Callable[[], None]) -> None:
+        """Have `step` run by the next `drain`."""
+        self._steps.append(step)
 
     def drain(self) -> None:
-        """Order what is queued, unless another thread does; called without the lock."""
-        while self.writes or self.resumes:
+        """Run the queued steps; returns at once while another thread runs them."""
+        while self._steps:
             if not self.lock.acquire(blocking=False):
-                return  # whoever holds the lock looks again after letting go
+                return  # the holder of the lock checks the queue after the release
             try:
-                self.work()
+                while self._steps:
+                    self._steps[0]()
+                    self._steps.popleft()
             finally:
                 self.lock.release()
 
-    # Every method below is called with `lock` held.
-
-    def open(self, host: MemoryEngine) -> None:
-        """Begin the next epoch with this host."""
+    def open(self) -> None:
+        """Begin the next epoch, with the first engine as its host."""
+        host = self.engines[0]
         participant = host.participant
         participant.adopt_group_options()
         self.sequencer = Sequencer(
@@ -68,53 +78,40 @@ class _Group:
             max_frame=participant.writer.max_frame,
         )
         body = {"host": participant.id, "pid": host.pid, "address": ""}
-        self.append(EpochKind.name, body)
+        self.spread(self.sequencer.append_system(EpochKind.name, body))
         for engine in self.engines:
-            writer = engine.participant.writer
-            self.sequencer.attach(engine.participant.id, writer.first_open)
-
-    def append(self, kind: str, body: Any) -> None:
-        """Append an entry of the host's own making."""
-        self.spread(self.sequencer.append_system(kind, body))
+            self.sequencer.attach(engine.participant.id, engine.participant.writer.first_open)
 
     def spread(self, ordered: Ordered) -> None:
-        """Apply an entry to every copy; the host's has it already."""
-        host = self.engines[0].participant
-        host.replica.ordered(ordered.entry)
+        """Apply an entry to every copy; the sequencer has applied it to the host's."""
+        self.engines[0].participant.replica.ordered(ordered.entry)
         for engine in self.engines[1:]:
             engine.participant.apply(ordered.entry, len(ordered.frame))
         for engine in self.engines:
             engine.participant.publish([ordered.entry])
 
-    def work(self) -> None:
-        """Order what is queued."""
-        while self.writes:
-            engine, write = self.writes.popleft()
-            if engine in self.engines and not write.done:
-                self._order(engine, write)
-        while self.resumes:
-            engine, message = self.resumes.popleft()
-            self._confirm(engine, message.number, message.w)
-
-    def _order(self, engine: MemoryEngine, write: PendingWrite) -> None:
-        peer, proposal = engine.participant.id, write.proposal
+    def order(self, engine: MemoryEngine, write: PendingWrite) -> None:
+        """Decide a write of an engine that has not left."""
+        if engine not in self.engines:
+            return
+        participant, proposal = engine.participant, write.proposal
         clock = self.engines[0].participant.clock
         proposal.timestamp = clock.admit(proposal.timestamp, _wall_ms())
-        result = self.sequencer.propose(peer, proposal)
-        if isinstance(result, Ordered):
-            self.spread(result)
-        elif isinstance(result, Decision):
-            engine.participant.replica.decide(result)
-            engine.participant.publish([])
-        elif isinstance(result, Gap):  # a thread was interrupted before it had queued them
-            missing = engine.participant.writer.unsent(result.first)
-            self.writes.extendleft((engine, earlier) for earlier in reversed(missing))
+        result = self.sequencer.propose(participant.id, proposal)
+        if isinstance(result, Gap):  # a thread was interrupted before it queued its write
+            for missing in participant.writer.unsent(result.first):
+                self.order(engine, missing)
             return
+        if isinstance(result, Decision):
+            participant.replica.decide(result)
+            participant.publish([])
+        else:
+            self.spread(result)
         if proposal.w is not None:
-            self._confirm(engine, proposal.number, proposal.w)
+            self.confirm(engine, proposal.number, proposal.w)
 
-    def _confirm(self, engine: MemoryEngine, number: int, w: int | str) -> None:
-        """Every copy has the entry by now, so a concern is met at once, or never."""
+    def confirm(self, engine: MemoryEngine, number: int, w: int | str) -> None:
+        """Resolve a write concern: every copy has the entry, so it is met now or never."""
         members = len(self.engines)
         wanted = wanted_members(w, members)
         progress = ConcernProgress(number, min(members, wanted), wanted, wanted <= members)
@@ -122,11 +119,11 @@ class _Group:
 
 
 _groups: dict[str, _Group] = {}
-_groups_lock = threading.Lock()
+os.register_at_fork(after_in_child=_groups.clear)
 
 
 class MemoryEngine:
-    """Carries the log between the handles of one process; also the uplink of its participant."""
+    """See `engine.Engine`; also the `engine.Uplink` of its participant."""
 
     def __init__(
         self, name: str, where: str, data: dict[str, Any], options: Options, announce: Announce
@@ -137,31 +134,26 @@ class MemoryEngine:
             secrets.token_hex(8), name, data, options, announce, _wall_ms
         )
         self.participant.writer.describe_host = lambda: "the host is in this process: is it stuck?"
-        self._group: _Group | None = None
+        self.is_ended = False
+        self._group = _Group()  # `start` puts the shared one in its place
         self._since = time.time()
-        self._reason: str | None = None
-        self._has_ended = False
+        self._has_left = threading.Event()
 
     @staticmethod
     def place() -> str:
-        """Nowhere: the group is in this process."""
-        return "memory"
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether it has left its group."""
-        return self._has_ended
+        return "memory"  # no place: groups are found by their name
 
     def start(self, timeout: float) -> str:
-        """Join the group of this name, or found it.
-
-        Raises `MaxWritersError` and `OptionsError` as any engine does.
-        """
-        with _groups_lock:
-            group = _groups.setdefault(self.participant.name, _Group())
+        """Join the group of this name, or found it; raises `MaxWritersError`, `OptionsError`."""
+        name = self.participant.name
+        while True:
+            group = _groups.setdefault(name, _Group())
             with group.lock:
+                if _groups.get(name) is not group:
+                    continue  # its last engine left while this thread waited for the lock
+                self._group = group
                 self._join(group)
-        self._group = group
+                break
         group.drain()
         status = self.status().status
         self.participant.announce("connected", status)
@@ -169,67 +161,74 @@ class MemoryEngine:
 
     def _join(self, group: _Group) -> None:
         participant, options = self.participant, self.participant.options
-        member = new_member(
-            participant.id,
-            self.pid,
-            list(options.peer.roles),
-            max_writers=options.network.max_writers,
-            client_only=options.client_only,
-            server_only=options.server_only,
-        )
-        if not group.engines:
-            participant.bootstrap(f"{_wall_ms():012x}-{participant.id}")
-            group.engines.append(self)
-            group.open(self)
-        else:
+        limit = options.network.max_writers
+        member = new_member(participant.id, self.pid, list(options.peer.roles), max_writers=limit)
+        if group.engines:
             host = group.engines[0].participant
             check_group_options(host.state.options, group_part(stated(options)))
             check_room(host.state.members, member)
             participant.replica.chunk_bytes = chunk_size(participant.writer.max_frame)
-            for each in host.replica.catch_up(0, 0)[1]:
-                message = decode(each[HEADER:])
+            for frame in host.replica.catch_up(0, 0)[1]:
+                message = decode(frame[HEADER:])
                 if isinstance(message, SnapshotChunk):
                     participant.install(message)
                 elif isinstance(message, Entry):
-                    participant.apply(message, len(each))
-            group.engines.append(self)
+                    participant.apply(message, len(frame))
+            group.engines += (self,)
             group.sequencer.attach(participant.id, 1)
-        group.append(MemberKind.name, joining(member))
+        else:
+            participant.bootstrap(f"{_wall_ms():012x}-{participant.id}")
+            group.engines = (self,)
+            group.open()
+        group.spread(group.sequencer.append_system(MemberKind.name, joining(member)))
         participant.enter_role(self, group.sequencer.last(participant.id), hosts=False)
 
     def stop(self, timeout: float) -> None:
         """Leave the group; the handle that joined next becomes host."""
-        group = self._group
-        if group is None or self._has_ended:
-            return
-        self.participant.writer.flush(time.monotonic() + timeout)
-        with _groups_lock, group.lock:
-            group.work()
-            self._has_ended = True
-            self._leave(group)
-        group.drain()
-        self._since, self._reason = time.time(), "stopped"
-        self.participant.leave_role(for_good=True, holds_back=False)
-        self.participant.end()
-        self.participant.announce("disconnected", "stopped")
+        deadline = time.monotonic() + timeout
+        # A signal handler must not wait for the write that it interrupts.
+        is_inside = self.participant.writer.is_inside()
+        if not is_inside:
+            self.participant.writer.flush(deadline)
+        self._group.queue(self._leave)
+        self._group.drain()
+        if not is_inside:
+            self._has_left.wait(max(deadline - time.monotonic(), 0))
 
-    def _leave(self, group: _Group) -> None:
-        hosted = group.engines[0] is self
-        group.engines.remove(self)
-        if not group.engines:
-            del _groups[self.participant.name]
+    def _leave(self) -> None:
+        group, participant = self._group, self.participant
+        if self not in group.engines:
             return
-        if hosted:
-            group.open(group.engines[0])
-        group.spread(group.sequencer.leave(self.participant.id))
+        self.is_ended = True
+        self._since = time.time()
+        was_host = group.engines[0] is self
+        group.engines = tuple(engine for engine in group.engines if engine is not self)
+        if group.engines:
+            if was_host:
+                self._hand_over(group)
+            group.spread(group.sequencer.leave(participant.id))
+        else:
+            del _groups[participant.name]
+        participant.leave_role(for_good=True, holds_back=False)
+        participant.end()
+        participant.announce("disconnected", "stopped")
+        self._has_left.set()
+
+    @staticmethod
+    def _hand_over(group: _Group) -> None:
+        group.open()
+        for engine in group.engines:
+            last = group.sequencer.last(engine.participant.id)
+            engine.participant.enter_role(engine, last, hosts=False)
+        host = group.engines[0]
+        host._since = time.time()
+        host.participant.announce("connected", "host")
 
     def status(self) -> EngineStatus:
-        """What the peer is now."""
-        group = self._group
-        engines = group.engines if group is not None else []
-        if self._has_ended or not engines:
-            status = "stopped" if self._has_ended else "starting"
-            return EngineStatus(status, self._since, self._reason, None)
+        engines = self._group.engines
+        if self.is_ended or self not in engines:
+            status, reason = ("stopped", "stopped") if self.is_ended else ("starting", None)
+            return EngineStatus(status, self._since, reason, None)
         host = engines[0]
         facts = {
             "id": host.participant.id,
@@ -239,63 +238,40 @@ class MemoryEngine:
             "connections": len(engines) - 1,
             "since": host._since,
         }
-        status = "host" if host is self else "client"
-        return EngineStatus(status, self._since, self._reason, facts)
+        return EngineStatus("host" if host is self else "client", self._since, None, facts)
 
     def ping(self, timeout: float) -> dict[str, Any]:
-        """The round trips take no time: everything is in this process."""
-        status = self.status()
-        ping: dict[str, Any] = {"connection": status.status, "host": {"time": 0.0}}
-        group = self._group
-        if status.status == "host" and group is not None:
-            others = [e.participant.id for e in group.engines if e is not self]
-            ping["clients"] = [{"id": peer, "time": 0.0} for peer in others]
-        return ping
+        """Round trips of 0 seconds: nothing leaves this process."""
+        engines = self._group.engines
+        if engines[0] is not self:
+            return {"connection": "client", "host": {"time": 0.0}}
+        clients = [{"id": engine.participant.id, "time": 0.0} for engine in engines[1:]]
+        return {"connection": "host", "host": {"time": 0.0}, "clients": clients}
 
     def close_after_fork(self) -> None:
-        """In a forked child: the group belongs to the parent."""
-        self._has_ended = True
+        self.is_ended = True
         self.participant.close_after_fork()
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        """Append a proposal to the group's queue."""
-        if self._group is not None:
-            self._group.writes.append((self, write))
+        self._group.queue(partial(self._group.order, self, write))
 
     def queue_resume(self, message: ResumeConcern) -> None:
-        """Have an accepted write confirmed."""
-        if self._group is not None:
-            self._group.resumes.append((self, message))
+        self._group.queue(partial(self._group.confirm, self, message.number, message.w))
 
     def kick(self, *, coalesced: bool = False) -> None:
-        """Order what is queued, unless another thread does."""
-        if self._group is not None:
-            self._group.drain()
+        self._group.drain()
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
-        """`kick` has decided the write, or another thread is about to."""
-        self.kick()
+        self._group.drain()
 
     def on_interrupt(self) -> None:
-        """The calling thread was interrupted: order what it may have left."""
-        self.kick()
+        """Queue the pending writes again: the interrupted thread may not have queued its own."""
+        for write in self.participant.writer.unsent(1):
+            self.queue_write(write, b"")
+        self._group.drain()
 
 
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-class _GroupsAfterFork(forks.Forkable):
-    """Empties the groups in a forked child: they belong to the parent."""
-
-    def after_fork(self) -> None:
-        """Start with no group."""
-        global _groups_lock
-        _groups.clear()
-        _groups_lock = threading.Lock()
-
-
-_after_fork = _GroupsAfterFork()
-forks.watch(_after_fork)

@@ -1,17 +1,8 @@
-"""The options: their schema, where their values come from, and checks of arguments."""
+"""The options: their schema, the sources of their values, and checks of arguments."""
 
-from .load import (
-    Config,
-    Options,
-    OptionSpec,
-    check_name,
-    check_path,
-    check_timeout,
-    load_options,
-    read_config,
-    stated,
-    unavailable,
-)
+from .load import check_name, check_path, check_timeout, load_options, stated, unavailable
+from .schema import Options, OptionSpec
+from .yaml_file import Config, read_config
 
 __all__ = [
     "Config",

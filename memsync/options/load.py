@@ -1,7 +1,6 @@
-"""The options, out of the four places they come from.
+"""Load the options from their four sources, and check arguments of calls.
 
-Precedence: arguments > environment > YAML > defaults, key by key. Which options there are and what
-a value must be is `memsync.schema`'s matter.
+Precedence, key by key: arguments, environment, YAML, defaults. `schema` defines the options.
 """
 
 from __future__ import annotations
@@ -27,23 +26,10 @@ from .schema import (
     groups,
     schema,
 )
-from .yaml_file import Config, parse_yaml, read_config
-
-__all__ = [
-    "Config",
-    "OptionSpec",
-    "Options",
-    "check_name",
-    "check_path",
-    "check_timeout",
-    "load_options",
-    "read_config",
-    "stated",
-    "unavailable",
-]
+from .yaml_file import parse_yaml
 
 NAME_RULE = "a name is 1 to 300 characters of A-Z a-z 0-9 . _ -"
-# The folder is where the group meets, so it cannot be an option of one of the group's objects.
+# The rendezvous folder is no option of one object: all objects of the folder share it.
 ENV_RESERVED = frozenset({"MEMSYNC_DIR"})
 
 
@@ -54,12 +40,12 @@ def load_options(
     source: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Options:
-    """The effective options out of arguments, environment, YAML and defaults, in this precedence.
+    """The effective options from arguments, environment, YAML and defaults, in this precedence.
 
-    Keys may be camelCase or snake_case. `source` is the file `yaml_options` came from, for the
-    messages. Raises `OptionsError` for an unknown key, a wrong type, a value out of bounds, and a
-    key given in both spellings; warns about a ``timeout`` that looks like milliseconds and about
-    ``MEMSYNC_...`` variables it does not know.
+    Keys may be camelCase or snake_case. `source` is the file of `yaml_options`, for messages.
+    Raises `OptionsError` for an unknown key, a wrong type, a value out of bounds, and a key in both
+    spellings. Warns about a ``timeout`` that looks like milliseconds, and about unknown
+    ``MEMSYNC_...`` variables.
 
     >>> load_options({"timeout": 5}, yaml_options={"timeout": 9}, environ={}).timeout
     5.0
@@ -80,14 +66,14 @@ def load_options(
             for key in ("server_only", "client_only")
         )
         raise OptionsError(
-            f"serverOnly (in {server}) and clientOnly (in {client}) exclude each other: state one "
-            "of them"
+            f"serverOnly (in {server}) and clientOnly (in {client}) exclude each other: set only "
+            "one of them"
         )
     return _build(values)
 
 
 def stated(options: Options) -> dict[str, Any]:
-    """What was stated explicitly, as the plain JSON-able dict that `load_options` takes.
+    """The options that were set explicitly, as a plain dict for `load_options`.
 
     >>> stated(load_options({"peer": {"roles": []}}, environ={}))
     {'peer': {'roles': []}}
@@ -101,7 +87,7 @@ def stated(options: Options) -> dict[str, Any]:
 
 
 def unavailable(options: Options) -> list[str]:
-    """The stated keys whose feature this version does not have, in the order of the schema.
+    """The stated keys whose feature this version lacks, in the order of the schema.
 
     >>> unavailable(load_options({"server": {"port": 8883}}, environ={}))
     ['server.port']
@@ -111,9 +97,9 @@ def unavailable(options: Options) -> list[str]:
 
 
 def check_name(name: str) -> str:
-    """The name of an object, if it is one: 1 to 300 characters of ``[A-Za-z0-9._-]``.
+    """The name itself, if it is valid: 1 to 300 characters of ``[A-Za-z0-9._-]``.
 
-    Raises `UsageError` that names the value and the first character which is not allowed.
+    Raises `UsageError` with the name and the first character that is not allowed.
 
     >>> check_name("my_object")
     'my_object'
@@ -129,7 +115,7 @@ def check_name(name: str) -> str:
 
 
 def check_path(path: Any) -> tuple[str, ...]:
-    """The parts of a dotted path; raises `UsageError` for what is none.
+    """The parts of a dotted path; raises `UsageError` for an invalid path.
 
     >>> check_path("a.b.0")
     ('a', 'b', '0')
@@ -143,9 +129,9 @@ def check_path(path: Any) -> tuple[str, ...]:
 
 
 def check_timeout(timeout: Any, default: float) -> float:
-    """The seconds of a call's ``timeout``; None means the default.
+    """A ``timeout`` argument in seconds; None means the default.
 
-    Raises `UsageError` for what is no number of seconds from 0 to 3600.
+    Raises `UsageError` for anything but a number from 0 to 3600.
 
     >>> check_timeout(None, 30.0), check_timeout(2, 30.0)
     (30.0, 2.0)
@@ -160,7 +146,7 @@ def check_timeout(timeout: Any, default: float) -> float:
 
 
 def _flatten(options: Any, source: str, group: str | None = None) -> Iterator[tuple[str, Any]]:
-    """Checked ``(path, value)`` pairs out of a nested mapping."""
+    """The checked ``(path, value)`` pairs of a nested mapping."""
     if options is None:
         return
     if not isinstance(options, Mapping):
@@ -181,7 +167,7 @@ def _flatten(options: Any, source: str, group: str | None = None) -> Iterator[tu
 def _path(key: Any, group: str | None, source: str) -> str:
     """The attribute path of a key in either spelling."""
     if not isinstance(key, str):
-        raise OptionsError(f"{source}: option names are strings, not {key!r}")
+        raise OptionsError(f"{source}: option names must be strings, not {key!r}")
     if group is None and key in groups():
         return key
     for path, spec in schema().items():
@@ -198,13 +184,13 @@ def _path(key: Any, group: str | None, source: str) -> str:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     by_env = {spec.env: (path, spec) for path, spec in schema().items()}
-    # An empty variable is an unset one: a shell cannot always unset what it has exported.
+    # An empty variable counts as unset, because a shell cannot always unset an exported one.
     given = {key: text for key, text in environ.items() if key.startswith(ENV_PREFIX) and text}
     unknown = sorted(given.keys() - by_env.keys() - ENV_RESERVED)
     if unknown:
         closest = difflib.get_close_matches(unknown[0], by_env, n=1, cutoff=0.0)[0]
         warnings.warn(
-            f"ignored, no option of memsync: {', '.join(unknown)} (did you mean {closest}?)",
+            f"ignored, not an option of memsync: {', '.join(unknown)}; did you mean {closest}?",
             stacklevel=4,
         )
     values = {}
@@ -215,7 +201,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _parse_variable(spec: OptionSpec, text: str) -> Any:
-    # A token of digits is still a string, so only other types are read as YAML.
+    # Only other types are parsed as YAML: a token of digits is still a string.
     if str in alternatives(spec.type) or typing.get_origin(spec.type) is Literal:
         return text
     return parse_yaml(text, spec.env)
@@ -234,7 +220,7 @@ def _build(values: dict[str, Any]) -> Options:
 
 
 def _nearest(key: str) -> str:
-    """The known key that an unknown one most likely meant, in whichever group that is."""
+    """The known key, of any group, that is most similar to an unknown one."""
     known = {group: group for group in groups()}
     known |= {camel(spec.name).lower(): spec.key for spec in schema().values()}
     plain = key.rpartition(".")[2].replace("_", "").lower()

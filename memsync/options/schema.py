@@ -1,11 +1,10 @@
-"""The schema of the options, as data: each states type, default, meaning, unit and bounds once.
+"""The schema of the options: type, default, meaning, unit and bounds of each, stated once.
 
-The dataclasses are the schema and, as `Options`, the effective values. Spelling in files, names of
-environment variables, checking and messages are derived from them. Where values come from is
-`memsync.options`' matter.
+The dataclasses are the schema, and instances of `Options` are the effective values. Spelling in
+files, environment variables, checks and messages are derived from them. `load` reads the values.
 """
 
-# No `from __future__ import annotations` here: the schema reads the fields' real types.
+# Without `from __future__ import annotations`, because the schema reads the types of the fields.
 import functools
 import types
 import typing
@@ -30,52 +29,57 @@ def _option(
     high: float | None = None,
     available: bool = True,
 ) -> T:
-    """A field of the schema; `available` is false while the feature itself does not exist."""
+    """A field of the schema; `available` is False while the feature does not exist yet."""
     facts = {"doc": doc, "unit": unit, "low": low, "high": high, "available": available}
     return field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True, slots=True)
 class PeerOptions:
-    """What this process is in the group."""
+    """The part that this process has in the group."""
 
-    roles: tuple[str, ...] = _option(("writer",), "without 'writer' the peer only reads")
+    roles: tuple[str, ...] = _option(("writer",), "a peer without 'writer' only reads")
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """Places, limits and rhythms of the group."""
+    """Limits and intervals of the group."""
 
     max_writers: int | None = _option(
-        None, "most writers at a time, null = no limit; the smallest stated counts", low=1
+        None, "limit on simultaneous writers, null = none; the smallest stated limit applies", low=1
     )
-    window: int = _option(1024, "writes in flight before submit() blocks", unit="writes", low=1)
+    window: int = _option(1024, "writes under way before submit() blocks", unit="writes", low=1)
     max_frame: int = _option(
         64 * MIB, "largest single message", unit="bytes", low=1024, high=2**31 - 1
     )
     max_queue: int = _option(
-        64 * MIB, "output waiting for one peer before it gets a snapshot", unit="bytes", low=1024
+        64 * MIB,
+        "output queued for one peer before it gets a snapshot instead",
+        unit="bytes",
+        low=1024,
     )
     max_log: int = _option(10_000, "entries kept in memory", unit="entries", low=1)
-    max_log_bytes: int = _option(64 * MIB, "size of the entries kept", unit="bytes", low=1024)
-    max_index: int = _option(
-        4096, "paths of which it is known who wrote them last", unit="paths", low=1
+    max_log_bytes: int = _option(
+        64 * MIB, "size of the entries kept in memory", unit="bytes", low=1024
     )
-    max_handshakes: int = _option(64, "strangers shaking hands at one time", low=1)
+    max_index: int = _option(
+        4096, "paths whose last writers are remembered for the conflict rule", unit="paths", low=1
+    )
+    max_handshakes: int = _option(64, "concurrent unauthenticated connections", low=1)
     handshake_timeout: float = _option(
-        5.0, "time a stranger has to authenticate", unit="s", low=0.001, high=3600
+        5.0, "time to authenticate a connection", unit="s", low=0.001, high=3600
     )
     poll: float = _option(
-        1.0, "look into the folder at least this often", unit="s", low=0.01, high=60
+        1.0, "longest interval between two checks of the folder", unit="s", low=0.01, high=60
     )
     watch: Literal["auto", "poll", "none"] = _option(
-        "auto", "how changes in the folder are noticed between two looks"
+        "auto", "how changes in the folder are noticed between two checks"
     )
     lease: float = _option(
-        3.0, "a host that is silent for so long may be replaced", unit="s", low=0.1, high=600
+        3.0, "a host without a heartbeat for this long may be replaced", unit="s", low=0.1, high=600
     )
     recovery: float = _option(
-        1.0, "a new host waits this long for survivors", unit="s", low=0.01, high=60
+        1.0, "how long a new host waits for the reports of survivors", unit="s", low=0.01, high=60
     )
 
 
@@ -90,12 +94,19 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """The object on disk or in a bucket."""
+    """The object in a file or a bucket."""
 
     path: str | None = _option(None, "a path or fsspec URL", available=False)
-    journal: bool = _option(False, "keep every accepted entry beside the file", available=False)
+    journal: bool = _option(
+        False, "keep every accepted entry in a journal beside the file", available=False
+    )
     debounce: float = _option(
-        0.1, "gather changes this long per save", unit="s", low=0, high=3600, available=False
+        0.1,
+        "how long changes are collected for one save",
+        unit="s",
+        low=0,
+        high=3600,
+        available=False,
     )
 
 
@@ -113,7 +124,7 @@ class ManagerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Every option with its effective value; ``Options()`` is the defaults.
+    """Every option with its effective value; ``Options()`` has the defaults.
 
     >>> from memsync.options import load_options
     >>> options = load_options({"network": {"maxWriters": 1}}, environ={})
@@ -122,16 +133,16 @@ class Options:
     """
 
     timeout: float = _option(
-        30.0, "deadline of every blocking call without its own", unit="s", low=0.001, high=3600
+        30.0, "timeout of every blocking call without its own", unit="s", low=0.001, high=3600
     )
     engine: Literal["local", "memory"] = _option(
-        "local", "what carries the object: this machine's processes, or this process alone"
+        "local", "who can share the object: processes of this machine, or handles of this process"
     )
     log_events: bool = _option(False, "trace each write on the logger memsync.trace")
     server_only: bool = _option(False, "a dedicated host, preferred in elections")
     client_only: bool = _option(False, "never become host")
     conflict: Literal["timestamp", "strict"] = _option(
-        "timestamp", "how writes that had not seen each other are decided"
+        "timestamp", "how writes that have not seen each other are decided"
     )
     on_max_writers: Literal["error", "wait"] = _option(
         "error", "what start() does when all writers' places are taken", available=False
@@ -170,7 +181,7 @@ class OptionSpec(NamedTuple):
 
     @property
     def expected(self) -> str:
-        """What a value must be, in words: ``a whole number of bytes from 1024``."""
+        """The valid values in words: ``a whole number of bytes from 1024``."""
         kind, *null = alternatives(self.type)
         unit = {None: "", "s": " of seconds"}.get(self.unit, f" of {self.unit}")
         low = "" if self.low is None else f" from {self.low:g}"
@@ -224,7 +235,7 @@ def _words(kind: Any) -> str:
 
 
 def checked(spec: OptionSpec, value: Any, source: str) -> Any:
-    """The value as the schema's type, or an error that names key, value and what is expected."""
+    """The value as the schema's type; raises `OptionsError` for an invalid one."""
     for kind in alternatives(spec.type):
         if _fits(kind, value) and _in_bounds(spec, value):
             return _converted(kind, value)
@@ -249,7 +260,7 @@ def _fits(kind: Any, value: Any) -> bool:
 
 
 def _in_bounds(spec: OptionSpec, value: Any) -> bool:
-    # Written so that a NaN, which compares false with everything, is out of bounds.
+    # NaN compares false with everything, so this form refuses it.
     if spec.low is not None and value is not None and not value >= spec.low:
         return False
     return spec.high is None or value is None or value <= spec.high

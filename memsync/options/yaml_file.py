@@ -1,7 +1,7 @@
 """Configuration files: YAML with the keys ``name``, ``data`` and ``options``.
 
-A mistake in such a file must be found from the message alone, so every error names the file and,
-where there is one, the line or the path in it. What the options mean is `memsync.options`' matter.
+Every error names the file, and where possible the line or the path, so that a mistake can be found
+from the message alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DEPTH_MAX = 100
 
 
 class Config(NamedTuple):
-    """What a YAML file states; None where it states nothing."""
+    """The content of a configuration file; None for missing keys."""
 
     name: str | None
     data: dict[str, Any] | None
@@ -27,10 +27,10 @@ class Config(NamedTuple):
 
 
 def read_config(path: str | os.PathLike[str]) -> Config:
-    """A YAML file with the keys ``name``, ``data`` and ``options``, all of them optional.
+    """Read a YAML file with the optional keys ``name``, ``data`` and ``options``.
 
-    Raises `OptionsError` that names the file, and where it can the line or path, for a file that
-    cannot be read, is no YAML mapping, has other keys, or holds data which JSON cannot.
+    Raises `OptionsError` for a file that cannot be read, is no YAML mapping, has other keys, or
+    holds data that JSON cannot hold.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "counter.yaml")
@@ -71,18 +71,18 @@ def _read(source: str) -> str:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The plain value of a YAML text; raises `OptionsError` that names source and line."""
-    import yaml  # here, because `import memsync` stays quick for those who use no file
+    """The plain value of a YAML text; raises `OptionsError` with source and line."""
+    import yaml  # here, so that programs without such a file do not import it
 
     class Loader(yaml.SafeLoader):
-        """Of two equal keys YAML takes the last one in silence; that is always a mistake."""
+        """Refuses duplicate keys, of which PyYAML silently takes the last."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen = set()
             for key, _ in node.value:
                 if isinstance(key.value, str) and key.value != "<<" and key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                        None, None, f"duplicate key {key.value!r}", key.start_mark
                     )
                 seen.add(str(key.value))
             return super().construct_mapping(node, deep)
@@ -97,7 +97,7 @@ def parse_yaml(text: str, source: str) -> Any:
         line = text.count("\n", 0, error.position) + 1
         message = f"{source}, line {line}: broken YAML: {error.reason}"
         raise OptionsError(message, source=source) from error
-    # PyYAML lets through what Python says of values it cannot build, such as the date 2024-13-45.
+    # PyYAML passes on what Python raises for invalid values, such as the date 2024-13-45.
     except (ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         raise OptionsError(f"{source}: broken YAML value: {error}", source=source) from error
 
@@ -114,7 +114,7 @@ def _unknown_key(key: Any, source: str) -> OptionsError:
 
 
 def _check(value: Any, path: str, source: str, depth: int) -> None:
-    """Refuse what YAML can hold and JSON cannot: dates, sets, bytes, NaN, keys of other types."""
+    """Refuse what YAML can hold and JSON cannot: dates, sets, bytes, NaN, other keys."""
     if depth > DEPTH_MAX:
         raise OptionsError(f"{source}: {path[:80]}... is nested deeper than {DEPTH_MAX}")
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""A hybrid logical clock: wall time that never stands still and never runs back.
+"""A hybrid logical clock: wall time that never repeats and never runs backwards.
 
 A timestamp is one integer: milliseconds since 1970 in the upper bits, a counter in the lower
-sixteen. Reading it gives a number above every number read or merged before, so a wall clock that is
-set back cannot make a peer's later write look older than its earlier one.
+sixteen. Each tick exceeds every timestamp ticked or merged before, so setting the wall clock back
+cannot make a peer's later write older than its earlier one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class HybridClock:
-    """The clock's memory; the wall time is an argument, in milliseconds since 1970."""
+    """The last timestamp; callers pass the wall time in milliseconds since 1970."""
 
     __slots__ = ("last",)
 
@@ -28,16 +28,16 @@ class HybridClock:
         return self.last
 
     def admit(self, timestamp: int, wall_ms: int) -> int:
-        """A timestamp that another peer made, or the next own one if it is too far ahead.
+        """A timestamp that another peer made, or the next own one in its place if it is invalid.
 
-        Ahead by more than a second, or no time at all: it would make later writes look old, so it
-        is replaced by one that is newer than all before and not ahead.
+        A negative timestamp is invalid, and one that is ahead by more than a second, which would
+        make later writes of all peers older than this one.
         """
         latest = max(wall_ms + TOLERANCE_MS, self.last >> COUNTER_BITS) << COUNTER_BITS
         return timestamp if 0 <= timestamp <= latest else self.tick(wall_ms)
 
     def merge(self, timestamp: int) -> None:
-        """Take note of a timestamp made elsewhere: all later own ones are above it."""
+        """Make all later ticks exceed a timestamp of another peer."""
         if timestamp > self.last:
             self.last = timestamp
 

@@ -1,7 +1,7 @@
 """The log's types as bytes: frames, and snapshots in chunks.
 
-A frame is a MessagePack array whose first element is the number of its type, behind its length
-(four bytes, big-endian). An engine may put frames of its own between these.
+A frame is a length (four bytes, big-endian) and a MessagePack array whose first element is the
+number of the type. An engine may send frames of its own between these.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ _length = struct.Struct(">I")
 
 HEADER = _length.size
 CHUNK_BYTES = 1 << 20  # bytes of an encoded snapshot in one `SnapshotChunk`
-_CHUNK_OVERHEAD = 64  # bytes around them, at most
+_CHUNK_OVERHEAD = 64  # bytes; at least what the frame adds to the chunk
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def frame(message: msgspec.Struct) -> bytes:
-    """A message behind its length."""
+    """A message as a frame."""
     body = _encoder.encode(message)
     return _length.pack(len(body)) + body
 
 
 def body_length(header: bytes | bytearray | memoryview, offset: int = 0) -> int:
-    """The length which a frame's first four bytes announce."""
+    """The length in a frame's first four bytes."""
     length: int = _length.unpack_from(header, offset)[0]
     return length
 
 
 def decode(body: bytes | memoryview) -> Propose | Entry | Decision | SnapshotChunk:
-    """The type of the log in a frame's body; raises `ProtocolError` when it is none."""
+    """Decode a frame's body; raises `ProtocolError` for any other data."""
     message: Propose | Entry | Decision | SnapshotChunk = decode_with(_decoder, body)
     return message
 
 
 def decode_with(decoder: msgspec.msgpack.Decoder[T], body: bytes | memoryview) -> T:
-    """What `decoder` makes of a frame's body; raises `ProtocolError` when it is something else."""
+    """Decode a frame's body with `decoder`; raises `ProtocolError` for any other data."""
     try:
         return decoder.decode(body)
     except _UNDECODABLE as error:
         start = bytes(body[:40])
         raise ProtocolError(
-            f"what was received is no memsync message ({error}): {start!r}..."
+            f"the received data is no memsync message ({error}): {start!r}..."
         ) from error
 
 
@@ -67,15 +67,15 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 
 
 def decode_snapshot(data: bytes) -> Snapshot:
-    """The snapshot that `encode_snapshot` encoded; raises `ProtocolError` when it is none."""
+    """Undo `encode_snapshot`; raises `ProtocolError` for any other data."""
     try:
         return _snapshot_decoder.decode(data)
     except _UNDECODABLE as error:
-        raise ProtocolError(f"what was received is no snapshot: {error}") from error
+        raise ProtocolError(f"the received data is no snapshot: {error}") from error
 
 
 def chunk_size(max_frame: int) -> int:
-    """The bytes of a snapshot that fit into one frame of at most `max_frame` bytes."""
+    """The bytes of a snapshot in one frame of at most `max_frame` bytes."""
     return min(CHUNK_BYTES, max_frame - _CHUNK_OVERHEAD)
 
 

@@ -1,7 +1,7 @@
-"""What a proposal means for a document: its condition checked, its update compiled.
+"""Compile a proposal against a document: check its condition, compile its update.
 
-The host compiles against its state, a writer against what it shows; both with this one function, so
-that equal documents give equal operations.
+The host compiles against its state and a writer against its view, both with this function, so equal
+documents give equal operations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .entries import Propose
 def compile_proposal(
     document: dict[str, Any], proposal: Propose, version: int
 ) -> list[dict[str, Any]]:
-    """The operations which a proposal compiles to; `version` is the document's, for the errors.
+    """The operations of a proposal on a document; errors carry `version`, the document's.
 
     Raises `ConditionError` when its filter does not match, `ConflictError` when an RFC 6902
     ``test`` fails, and what `compile_update` and `compile_patch` raise.
@@ -42,13 +42,13 @@ def compile_proposal(
         raise
     except MemSyncError:
         raise
-    except Exception as error:  # one peer's update must not take down another
+    except Exception as error:  # one peer's update must not stop another peer
         raise bug(error) from error
 
 
 def bug(error: Exception) -> UpdateError:
-    """The refusal of an update that makes memsync fail."""
-    return UpdateError(f"this update makes memsync fail, which is a bug of memsync: {error!r}")
+    """The refusal of an update on which memsync fails."""
+    return UpdateError(f"memsync failed on this update, which is a bug in memsync: {error!r}")
 
 
 def _unmet(document: dict[str, Any], where: dict[str, Any], version: int) -> ConditionError:
@@ -61,7 +61,7 @@ def _unmet(document: dict[str, Any], where: dict[str, Any], version: int) -> Con
 
 
 def value_at(document: Any, path: str) -> Any:
-    """The detached value at a dotted path, None where there is none."""
+    """A detached copy of the value at a dotted path; None where there is none."""
     value = document
     for part in path.split(".") if path else ():
         if isinstance(value, dict):

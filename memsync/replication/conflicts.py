@@ -1,25 +1,24 @@
-"""Which accepted writes a proposal would run over without having seen them.
+"""The conflict index: accepted writes that a proposal would overwrite without having seen them.
 
-The rule: a proposal, made on the version `base` by peer P at the time T, conflicts with an entry
-that is later than `base`, not of P, meets it (one path equals, contains or is contained in the
-other), does not commute with it, and is newer than T (in strict mode: whatever its time). All such
-entries count, not only the last one, and there is no end to entries, so the index keeps for each
-path and kind of write only the *marks* ``(version, timestamp, peer, tag)`` that can still decide.
+The rule: a proposal of peer P, made on the version `base` at the time T, conflicts with an entry if
+the entry is later than `base`, is not P's, overlaps it (one path equals, contains or is contained
+in the other), does not commute with it, and is newer than T (in strict mode: at any time). The
+number of such entries is unbounded, so the index keeps, for each path and kind of write, only the
+*marks* ``(version, timestamp, peer, tag)`` that can still affect a decision.
 
-What can decide: a question asks whether a mark exists with version > base, timestamp > T, peer
-not P, and (among ``$set``s of one path) tag not X. A mark `d` that is at least as late and as new
-as `r` answers for `r` wherever it is itself admitted: it is not P's and not tagged X. So `r` may
-go exactly when for every P other than its own peer and every X other than its own tag some such
-`d` remains. A mark that answered for others and goes later is answered for in turn, so that is
-never more than the full history would say and never less. One writer leaves one or two marks.
+A query asks for a mark with version > base, timestamp > T, a peer other than P, and (among ``$set``
+on one path) a tag other than X. A mark `d` that is at least as late and as new as `r` replaces `r`
+in every query that `d` itself can satisfy. So `r` can be dropped exactly if such a `d` remains for
+every P other than the peer of `r` and every X other than its tag. If `d` is dropped later, its own
+replacement covers `r` as well, so the index decides exactly as the full history would. One writer
+leaves one or two marks.
 
-Both are bounded. The path that was not written for longest falls out, and so does the oldest mark
-of a path with too many, which clocks that disagree can leave. What falls out raises the *floor* of
-its kind: the latest version and the newest time that ever did. A proposal that is older than both
-may have met what is forgotten, and is refused unless its kind commutes with that one.
+Paths and marks are bounded. The least recently written path is dropped, and so is the oldest mark
+of a path with too many marks, which disagreeing clocks can cause. A dropped mark raises the *floor*
+of its kind: the latest version and the newest time ever dropped. A proposal older than both may
+overlap a dropped mark, and is refused unless its kind commutes with the dropped one.
 
-The index is part of the replicated state: equal after equal entries, and a snapshot carries it, so
-that a new host decides as the old one would.
+The index is part of the replicated state and of snapshots, so a new host decides as the old one.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ _Path = tuple[str, Annotated[list[_Kind], _Some]]  # pointer, the marks of each 
 _Floors = dict[str, tuple[int, int]]  # by kind: the latest version, the greatest timestamp
 _Encoded = tuple[int, _Floors, list[_Path]]  # newest version, floors, paths
 
-# Whether there is an array element at a pointer in the host's document.
+# Whether the host's document has an array element at a pointer.
 Exists = Callable[[str], bool]
 
 
-# Kinds of which two commute or fail, wherever their paths lie. A $min above another need not.
+# Two of one such kind commute or fail, wherever their paths lie; a $min above another may not.
 _ANYWHERE = ("$inc", "$mul", "$bit", "$unset")
 
 MAX_MARKS = 64
-"""The most marks of one path and kind."""
+"""The maximum number of marks of one path and kind."""
 
 
 class _Where(Enum):
-    """Where a recorded path lies, seen from the proposal's."""
+    """The position of a recorded path relative to the proposal's."""
 
     ABOVE = 1
     SAME = 2
@@ -62,7 +61,7 @@ class _Where(Enum):
 
 
 class _Verdict(Enum):
-    """When two kinds of writes that meet commute."""
+    """When two kinds of overlapping writes commute."""
 
     NEVER = 1
     ALWAYS = 2
@@ -80,15 +79,15 @@ def _verdict(recorded: str, proposed: str, where: _Where) -> _Verdict:
         if kind == "$set":
             return _Verdict.EQUAL if where is _Where.SAME else _Verdict.NEVER
         upper = recorded if where is _Where.ABOVE else proposed
-        # A value above another one holds it, which only removal does not mind. What is cut at a
-        # positional part lies lower than it looks.
+        # A value contains the values below it, so only removals commute. A path that is cut at a
+        # positional part is in truth longer.
         if where is _Where.SAME or kind == "$unset" or upper.endswith(INSIDE):
             return _Verdict.ALWAYS
     return _verdict_on_push(recorded, proposed, where)
 
 
 def _verdict_on_push(recorded: str, proposed: str, where: _Where) -> _Verdict:
-    """A push commutes with what is written inside an existing element of its array."""
+    """A push commutes with a write inside an existing element of its array."""
     pushed = {"$push", "$push" + CREATED}
     if where is _Where.SAME:
         inside = (recorded in pushed and proposed.endswith(INSIDE)) or (
@@ -117,14 +116,14 @@ class _Node:
         self.children: dict[str, _Node] = {}
 
     def reach(self, version: int) -> None:
-        """Something of a version was noted here."""
+        """Note a version here and in the parents."""
         node: _Node | None = self
         while node is not None and node.newest < version:
             node.newest = version
             node = node.parent
 
     def below(self, base: int) -> Iterator[_Node]:
-        """The nodes of this subtree, itself included, that may hold something after `base`."""
+        """The nodes of this subtree, itself included, that may have marks after `base`."""
         waiting = [self]
         while waiting:
             node = waiting.pop()
@@ -133,8 +132,8 @@ class _Node:
                 waiting.extend(node.children.values())
 
 
-class _Question(NamedTuple):
-    """What is asked of every mark that a proposal meets."""
+class _Query(NamedTuple):
+    """The query for the marks that conflict with a proposal."""
 
     base: int
     timestamp: int
@@ -143,9 +142,9 @@ class _Question(NamedTuple):
     exists: Exists
 
     def conflicts(self, node: _Node, name: PathWrite, where: _Where, element: str | None) -> bool:
-        """Whether a mark of a node's conflicts.
+        """Whether a mark of the node conflicts.
 
-        `element` points to the array element the lower path leads through, were the upper an array.
+        `element` is the element through which the lower path leads, if the upper path is an array.
         """
         for kind, marks in node.kinds.items():
             if marks[-1][0] <= self.base:
@@ -153,7 +152,7 @@ class _Question(NamedTuple):
             verdict = _verdict(kind, name.kind, where)
             if verdict is _Verdict.ALWAYS:
                 continue
-            # A recorded write below did lie inside an existing element: it has no `CREATED`.
+            # A recorded write below without `CREATED` was inside an existing element.
             if (
                 verdict is _Verdict.ELEMENT
                 and element is not None
@@ -175,7 +174,7 @@ class _Question(NamedTuple):
 
 
 class ConflictIndex:
-    """Who wrote where, as far as it can still decide about a proposal; for `limit` paths.
+    """The marks of at most `limit` paths.
 
     >>> index = ConflictIndex(100)
     >>> index.note(1, 500, "A", [PathWrite("/a", "$inc")])
@@ -197,7 +196,7 @@ class ConflictIndex:
     def note(
         self, version: int, timestamp: int, peer: str, written: Iterable[tuple[str, str, Any]]
     ) -> None:
-        """Take in an accepted entry; versions only grow."""
+        """Add the writes of an accepted entry; versions only grow."""
         nodes = self._nodes
         for pointer, kind, tag in written:
             node = nodes.get(pointer)
@@ -229,23 +228,22 @@ class ConflictIndex:
     ) -> str | None:
         """The proposal's first path that conflicts with an entry it had not seen, else None.
 
-        `base` is the version the proposal was made on, `strict` refuses whatever the timestamps
-        say, `exists` tells whether the host's document has an array element at a pointer. The
-        path of the whole document is "", which is not None.
+        `base` is the version on which the proposal was made, `strict` ignores timestamps, and
+        `exists` finds array elements in the host's document. The path of the whole document is "".
         """
         if base >= self.newest or not written:
             return None
         for name in written if self.floors else ():
             if self._is_below_floor(base, timestamp, name.kind, strict):
                 return name.pointer
-        question = _Question(base, timestamp, peer, strict, exists)
+        query = _Query(base, timestamp, peer, strict, exists)
         for name in written:
-            if self._conflicts(question, name):
+            if self._conflicts(query, name):
                 return name.pointer
         return None
 
     def encode(self) -> list[Any]:
-        """The index as plain lists, paths in the order in which they fall out.
+        """The index as plain lists, with the paths in the order in which they are dropped.
 
         >>> index = ConflictIndex(100)
         >>> index.note(1, 500, "A", [PathWrite("/a", "$inc")])
@@ -260,7 +258,7 @@ class ConflictIndex:
 
     @classmethod
     def decode(cls, limit: int, encoded: Any) -> ConflictIndex:
-        """The index that was encoded; raises `ProtocolError` when it is none.
+        """Undo `encode`; raises `ProtocolError` for other data.
 
         >>> ConflictIndex.decode(100, [7, {"$inc": [2, 500]}, []]).floors
         {'$inc': (2, 500)}
@@ -268,7 +266,7 @@ class ConflictIndex:
         try:
             newest, floors, paths = msgspec.convert(encoded, _Encoded)
         except msgspec.ValidationError as error:
-            raise ProtocolError(f"this is no conflict index: {error}") from error
+            raise ProtocolError(f"the received data is no conflict index: {error}") from error
         index = cls(limit)
         index.newest, index.floors = newest, floors
         for pointer, kinds in paths:
@@ -277,28 +275,28 @@ class ConflictIndex:
             node.reach(max(marks[-1][0] for marks in node.kinds.values()))
         return index
 
-    def _conflicts(self, question: _Question, name: PathWrite) -> bool:
-        """Look above the proposal's path, then at it, then below."""
+    def _conflicts(self, query: _Query, name: PathWrite) -> bool:
+        """Search above the proposal's path, then at it, then below it."""
         node, above = self._root, ""
-        base = question.base
+        base = query.base
         for token in name.pointer.split("/")[1:]:
             if node.newest <= base:
                 return False
             path = f"{above}/{token}"
             if node.kinds:
                 element = path if is_digits(token) else None
-                if question.conflicts(node, name, _Where.ABOVE, element):
+                if query.conflicts(node, name, _Where.ABOVE, element):
                     return True
             child = node.children.get(token)
             if child is None:
                 return False
             node, above = child, path
-        if question.conflicts(node, name, _Where.SAME, None):
+        if query.conflicts(node, name, _Where.SAME, None):
             return True
         for token, child in node.children.items():
             element = f"{above}/{token}" if is_digits(token) else None
             for lower in child.below(base):
-                if question.conflicts(lower, name, _Where.BELOW, element):
+                if query.conflicts(lower, name, _Where.BELOW, element):
                     return True
         return False
 
@@ -312,7 +310,7 @@ class ConflictIndex:
         return node
 
     def _drop(self) -> None:
-        """Forget the least recently noted path, but for the floor."""
+        """Drop the least recently written path, and raise the floors."""
         _, dropped = self._nodes.popitem(last=False)
         for kind, marks in dropped.kinds.items():
             for mark in marks:
@@ -329,7 +327,7 @@ class ConflictIndex:
         self.floors[kind] = max(version, mark[0]), max(timestamp, mark[1])
 
     def _is_below_floor(self, base: int, timestamp: int, kind: str, strict: bool) -> bool:
-        """Whether a write may conflict with one that is forgotten, and of which the path is."""
+        """Whether a write may conflict with a dropped one."""
         plain = _plain(kind)
         return any(
             base < version
@@ -340,27 +338,27 @@ class ConflictIndex:
 
 
 def _add(marks: list[Mark], mark: Mark) -> None:
-    """Append the latest mark, and take out what it makes superfluous."""
+    """Append the latest mark, and drop the marks that it makes redundant."""
     _, timestamp, peer, tag = mark
     last = marks[-1]
     if last[1] <= timestamp and last[2] == peer and last[3] == tag:
-        # It answers for the last one everywhere, and for what that one answered for.
+        # It replaces the last one in every query.
         marks[-1] = mark
         behind = 1
     else:
         marks.append(mark)
-        behind = 2  # alone it does not answer for the last one
+        behind = 2  # alone it does not replace the last one
     index = 0
     while index < len(marks) - behind:
-        # Nothing has changed for a mark that is newer than the one added.
-        if marks[index][1] <= timestamp and _is_answered_for(marks, index):
+        # The added mark changes nothing for marks that are newer.
+        if marks[index][1] <= timestamp and _is_redundant(marks, index):
             del marks[index]
         else:
             index += 1
 
 
-def _is_answered_for(marks: list[Mark], index: int) -> bool:
-    """Whether later marks decide every question which the one at `index` could decide.
+def _is_redundant(marks: list[Mark], index: int) -> bool:
+    """Whether later marks replace the one at `index` in every query.
 
     The last mark must be as new as it. It is still needed if there are a peer and a tag, not its
     own, such that each later and newer mark is of that peer or has that tag. Either the peer is
@@ -370,7 +368,7 @@ def _is_answered_for(marks: list[Mark], index: int) -> bool:
     _, timestamp, peer, tag = marks[index]
     _, _, one_peer, one_tag = marks[-1]
     open_by_peer, open_by_tag = one_peer != peer, one_tag != tag
-    sole_tag, sole_peer = tag, peer  # its own stand for none so far: they are never the answer
+    sole_tag, sole_peer = tag, peer  # its own values mean "none so far"
     for at in range(len(marks) - 2, index, -1):
         if not (open_by_peer or open_by_tag):
             return True

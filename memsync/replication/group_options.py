@@ -1,7 +1,7 @@
-"""Options that are the group's: what they decide must not change with the host.
+"""Options of the whole group: their effect must not change with the host.
 
-The founder's values are the group's; they are part of the replicated state. A peer that joins and
-states another value is refused, one that states none takes the group's.
+The founder's values apply to the group and are part of the replicated state. A peer that states
+another value is refused; a peer that states none gets the group's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GROUP_OPTIONS = ("conflict", "network.lease", "network.max_frame", "network.max_
 """The group's options, by their path in the schema."""
 
 Stated = Mapping[str, Any]
-"""What a peer states, as `memsync.options.stated` has it: ``{"network": {"maxFrame": 4096}}``."""
+"""The options that a peer states, as from `options.stated`: ``{"network": {"maxFrame": 4096}}``."""
 
 
 def group_value(founder: Stated, option: str) -> Any:
@@ -30,7 +30,7 @@ def group_value(founder: Stated, option: str) -> Any:
 
 
 def group_part(stated: Stated) -> dict[str, Any]:
-    """Those of the stated options that are the group's, by the keys as users write them.
+    """The group's options among the stated ones, by the keys that users write.
 
     >>> group_part({"timeout": 5, "network": {"maxFrame": 4096, "poll": 2}})
     {'network.maxFrame': 4096}
@@ -40,7 +40,7 @@ def group_part(stated: Stated) -> dict[str, Any]:
 
 
 def check_group_options(founder: Stated, joiner: Mapping[str, Any]) -> None:
-    """Raise `OptionsError` when a joiner states (see `group_part`) another value than the group's.
+    """Raise `OptionsError` when a joiner (see `group_part`) states a value that is not the group's.
 
     >>> check_group_options({"network": {"maxFrame": 4096}}, {})
     >>> check_group_options({}, {"network.maxFrame": 4096})  # doctest: +ELLIPSIS
@@ -53,8 +53,8 @@ def check_group_options(founder: Stated, joiner: Mapping[str, Any]) -> None:
         if key in joiner and joiner[key] != value:
             raise OptionsError(
                 f"{key} is {value!r} in this group, not "
-                f"{joiner[key]!r}: leave it out to take the group's value, or give all peers the "
-                "same one and start the group anew",
+                f"{joiner[key]!r}: leave it out to take the group's value, or stop all peers and "
+                "start them with one value",
                 key=key,
             )
 

@@ -1,9 +1,9 @@
-"""The recent entries in memory, and where each reign began.
+"""The recent entries in memory, and where each epoch began.
 
-The log starts at a base, the pair ``(epoch, version)`` of the state it grew from, and holds the
-entries above it without gaps. A pair is *held* if the log's own history went through it: only then
-can a peer at that pair be brought level with entries. A version alone is not enough, because a
-deposed host may have used the same numbers for other entries.
+The log starts at a base, the pair ``(epoch, version)`` of the state that it grew from, and holds
+the entries above it without gaps. A pair is *held* if the history of the log contains it. Only a
+peer at a held pair can catch up by entries: a version alone does not identify an entry, because a
+deposed host may have used the same version for another one.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Log:
         self.reset(epoch, version)
 
     def reset(self, epoch: int, version: int) -> None:
-        """Forget everything; the log starts anew at the given pair."""
+        """Drop all entries and start at the given pair."""
         self.base_version = version
         self._entries: deque[tuple[Entry, int]] = deque()
         self._bytes = 0
-        self._reigns: deque[tuple[int, int]] = deque([(epoch, version)])  # (epoch, first version)
+        self._epochs: deque[tuple[int, int]] = deque([(epoch, version)])  # (epoch, first version)
 
     @property
     def version(self) -> int:
@@ -38,35 +38,34 @@ class Log:
         return len(self._entries)
 
     def append(self, entry: Entry, size: int) -> None:
-        """Add the next entry, of `size` bytes on the wire; the oldest go when a limit is passed."""
+        """Add the next entry, of `size` bytes on the wire; drops the oldest over a limit."""
         assert entry.version == self.version + 1, (entry.version, self.version)
-        if entry.epoch != self._reigns[-1][0]:
-            self._reigns.append((entry.epoch, entry.version))
+        if entry.epoch != self._epochs[-1][0]:
+            self._epochs.append((entry.epoch, entry.version))
         self._entries.append((entry, size))
         self._bytes += size
         while len(self._entries) > self.max_entries or self._bytes > self.max_bytes:
             self._drop_oldest()
 
     def epoch_at(self, version: int) -> int | None:
-        """The epoch of the entry (or base) at a version, or None when it is not held."""
+        """The epoch of the entry (or base) at a version; None when it is not held."""
         if not self.base_version <= version <= self.version:
             return None
-        return next(epoch for epoch, first in reversed(self._reigns) if first <= version)
+        return next(epoch for epoch, first in reversed(self._epochs) if first <= version)
 
     def since(self, epoch: int, version: int) -> list[Entry] | None:
-        """The entries above a pair, or None when the log does not hold exactly that pair."""
+        """The entries above a pair; None when the pair is not held."""
         if self.epoch_at(version) != epoch:
             return None
-        skipped = version - self.base_version
-        return [entry for entry, _ in islice(self._entries, skipped, None)]
+        return self.newest(version, len(self._entries))
 
     def size_since(self, version: int) -> int:
-        """The bytes on the wire of the entries above a version, of those held."""
+        """The bytes on the wire of the held entries above a version."""
         skipped = max(version - self.base_version, 0)
         return sum(size for _, size in islice(self._entries, skipped, None))
 
     def newest(self, version: int, count: int) -> list[Entry]:
-        """The entries above a version, of those held; at most so many, the newest ones."""
+        """The held entries above a version, at most the newest `count`."""
         first = max(version, self.version - count, self.base_version) - self.base_version
         return [entry for entry, _ in islice(self._entries, first, None)]
 
@@ -74,5 +73,5 @@ class Log:
         entry, size = self._entries.popleft()
         self._bytes -= size
         self.base_version = entry.version
-        while len(self._reigns) > 1 and self._reigns[1][1] <= entry.version:
-            self._reigns.popleft()
+        while len(self._epochs) > 1 and self._epochs[1][1] <= entry.version:
+            self._epochs.popleft()

@@ -1,7 +1,6 @@
-"""Who is in the group, and whether one more writer fits.
+"""The members of the group, and the limit on writers.
 
-The members are part of the replicated state. Whether a member lives is for the folder to say; these
-functions only judge what they are given.
+The members are part of the replicated state. The engine knows which of them live.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ Members = dict[str, dict[str, Any]]
 
 
 def check_peer_id(peer: str) -> None:
-    """Raise `ProtocolError` unless the id has the form of one; it becomes part of file names."""
+    """Raise `ProtocolError` for an id of the wrong form: ids become part of file names."""
     if not _PEER_ID.fullmatch(peer):
-        raise ProtocolError(f"{peer[:40]!r} is no id of a peer: it must be 16 hexadecimal digits")
+        raise ProtocolError(f"{peer[:40]!r} is not a peer id: it must be 16 hexadecimal digits")
 
 
 def new_member(
@@ -31,7 +30,7 @@ def new_member(
     client_only: bool = False,
     server_only: bool = False,
 ) -> dict[str, Any]:
-    """A peer as the group remembers it."""
+    """A peer as an element of the state."""
     return {
         "id": peer,
         "pid": pid,
@@ -44,7 +43,7 @@ def new_member(
 
 
 def member_in_file(peer: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """A peer as its file in the folder describes it, whatever is in there."""
+    """A peer as its file in the folder describes it; the file may hold anything."""
     roles, limit = facts.get("roles"), facts.get("maxWriters")
     return {
         "id": peer,
@@ -55,7 +54,7 @@ def member_in_file(peer: str, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def writers(members: Members) -> list[dict[str, Any]]:
-    """The members that hold a writer's place."""
+    """The members with the role ``writer``."""
     return [member for member in members.values() if "writer" in member["roles"]]
 
 
@@ -66,10 +65,9 @@ def writer_limit(members: Members) -> int | None:
 
 
 def check_room(members: Members, newcomer: dict[str, Any]) -> None:
-    """Raise `MaxWritersError` when the newcomer would take the group over a limit.
+    """Raise `MaxWritersError` when the group would have more writers than its limit.
 
-    A newcomer whose own stated limit is below the writers present is refused as well, whatever its
-    role: it could never be satisfied while they live.
+    The smallest stated limit applies, the newcomer's included, whatever its role.
     """
     others = {peer: member for peer, member in members.items() if peer != newcomer["id"]}
     limit = writer_limit({**others, newcomer["id"]: newcomer})

@@ -1,10 +1,10 @@
 """A peer's own proposals, from their number to their outcome.
 
-A number is given once, in the order of the calls, and kept until its outcome is known, across any
-number of hosts. Until then the write is *pending*: the peer shows it on top of the confirmed state
-(see `replica`). After that an accepted write is remembered for a while: a peer that was cut off
-while its host was replaced may hold own entries which the new host has never seen, and proposes
-them again under their old numbers.
+A number is given once, in the order of the calls, and stays with the write across any number of
+hosts. A write is *pending* until its outcome is known, and the peer shows it on top of the
+confirmed state (see `replica`). After that, an accepted write is remembered for a while: if the
+peer was cut off while its host was replaced, the new host may lack the entry, and the peer proposes
+the write again under its old number.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .entries import Propose
 
 
 class PendingWrite:
-    """One proposal; `operations` are what it changes in the document that the peer shows.
+    """One proposal; `operations` are its effect on the view of this peer.
 
-    `was_shown` says that it has changed something there at some time. Once decided, it has an
-    outcome: `version` or `error`.
+    `was_shown` is True once it has changed the view. When it is `done`, it has a `version`, and an
+    `error` if it was refused.
     """
 
     def __init__(self, proposal: Propose, size: int = 0) -> None:
@@ -43,7 +43,7 @@ W = TypeVar("W", bound=PendingWrite)
 
 
 class PendingWrites(Generic[W]):
-    """The numbered writes of one peer; `keep` accepted ones of `keep_bytes` are remembered."""
+    """The numbered writes of one peer; remembers `keep` accepted ones of `keep_bytes` in all."""
 
     def __init__(self, keep: int, keep_bytes: int = 1 << 26) -> None:
         self.pending: dict[int, W] = {}
@@ -51,29 +51,30 @@ class PendingWrites(Generic[W]):
         self._keep_bytes = keep_bytes
         self._recent: deque[W] = deque()
         self._recent_bytes = 0
-        self._forgotten: deque[int] = deque(maxlen=keep)  # numbers of accepted ones, for a count
+        self._forgotten: deque[int] = deque(maxlen=keep)  # numbers of accepted writes
         self._next = 1
-        self.first_unknown = 1  # an outcome of every number below was known at some time
-        # An attribute rather than a look into `pending`, for other threads read it without a lock.
+        self.first_unknown = 1
+        """Every lower number had a known outcome at some time."""
+        # Attributes, because other threads read them without a lock.
         self.first_open = 1
-        """The first_open number whose outcome is unknown."""
+        """The lowest number without an outcome."""
 
     @property
     def next_number(self) -> int:
-        """The number which the next write gets."""
+        """The number of the next write."""
         return self._next
 
     def add(self, write: W) -> None:
-        """Take in a write that carries `next_number`."""
+        """Add a write that carries `next_number`."""
         assert write.proposal.number == self._next
         self.pending[self._next] = write
         self._next += 1
         self._find_first_open()
 
     def complete(self, number: int, *, made_entry: bool) -> W | None:
-        """Take a write out of the pending ones, or None when its outcome was known before.
+        """Take out a write whose outcome is known; None when it was known before.
 
-        One that made an entry is remembered; what changed nothing has nothing to bring back.
+        Only a write that made an entry is remembered: the others have nothing to send again.
         """
         write = self.pending.pop(number, None)
         if write is None:
@@ -93,32 +94,32 @@ class PendingWrites(Generic[W]):
             self._forgotten.append(oldest.proposal.number)
 
     def recall(self, last: int) -> int:
-        """A host that decided our numbers up to `last` epochs: what it lacks is pending again.
+        """Make accepted writes above `last`, which a new host lacks, pending again.
 
-        Returns how many of those it lacks are not remembered any more, so that they are lost. (At
-        least: this is counted for as many as are remembered at most.)
+        Returns the number of lost writes: the host lacks them and they are no longer remembered.
+        The count stops at `keep`.
         """
-        lost = [write for write in self._recent if write.proposal.number > last]
-        if not lost:
+        lacking = [write for write in self._recent if write.proposal.number > last]
+        if not lacking:
             return 0
         self._recent = deque(write for write in self._recent if write.proposal.number <= last)
         self._recent_bytes = sum(write.size for write in self._recent)
-        waiting = [*lost, *self.pending.values()]
+        waiting = [*lacking, *self.pending.values()]
         self.pending = {
             write.proposal.number: write
             for write in sorted(waiting, key=lambda write: write.proposal.number)
         }
         self._find_first_open()
-        for write in self.pending.values():  # it said so when the recalled ones had an outcome
+        for write in self.pending.values():  # the recalled writes have no outcome any more
             write.proposal.acked_below = min(write.proposal.acked_below, self.first_open)
-        gone = sum(number > last for number in self._forgotten)
+        lost = sum(number > last for number in self._forgotten)
         self._forgotten.clear()
-        return gone
+        return lost
 
     def forget_accepted(self) -> int:
-        """The network in which they were accepted gave up: nothing of it is brought back.
+        """Forget the accepted writes: their cluster gave way, and none is sent again.
 
-        Returns how many of those are lost that were told as accepted (at least, as in `recall`).
+        Returns the number of acknowledged writes that are lost; the count stops as in `recall`.
         """
         lost = len(self._forgotten) + sum(write.done for write in self._recent)
         self._recent.clear()
@@ -126,13 +127,13 @@ class PendingWrites(Generic[W]):
         self._forgotten.clear()
         return lost
 
-    def have_seen_nothing(self) -> None:
-        """The pending writes were made on another object than the one to which they go now."""
+    def reset_base(self) -> None:
+        """Reset the base version of pending writes: the object that they saw was replaced."""
         for write in self.pending.values():
             write.proposal.epoch = write.proposal.version = 0
 
     def after(self, last: int) -> list[W]:
-        """What a host that decided this peer's numbers up to `last` must be sent, in sequence."""
+        """The pending writes above `last`, in the order of their numbers."""
         return [write for number, write in self.pending.items() if number > last]
 
     def _find_first_open(self) -> None:

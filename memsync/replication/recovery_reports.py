@@ -1,14 +1,13 @@
-"""Who has what, before a new host opens.
+"""What the surviving peers hold, before a new host opens.
 
-A candidate knows from the folder which peers live. Each of them reports the last pair ``(epoch,
-version)`` it holds, after it fenced its old link, so nothing can be added to it later. The best
-pair is the greatest: an acknowledged write is at its writer or at another peer, within the pair of
-at least one of them. RecoveryReports is complete when every living peer has reported or has died;
-the candidate may open earlier only when the wait is over, and never with an object of its own
-making while somebody that holds the object is silent.
+A candidate knows from the folder which peers live. Each reports the last pair ``(epoch, version)``
+that it holds, after it has fenced its old link, so the pair cannot grow later. The greatest pair is
+the best: every acknowledged write is within the pair of its writer or of another peer. The recovery
+is complete when every living peer has reported or died. The candidate may open earlier only after
+the timeout, and never with a new object while a peer that holds the object has not reported.
 
-Pairs are compared within one network only (see `state`). Of several the one founded first counts,
-and who is of another counts as holding nothing.
+Pairs are compared within one cluster only (see `state`). Of several clusters the one founded first
+wins, and peers of the others count as holding nothing.
 """
 
 from __future__ import annotations
@@ -31,28 +30,23 @@ class RecoveryReports:
         """The living peers that have not reported."""
         return set(self._unreported)
 
-    @property
-    def cluster_ids(self) -> set[str]:
-        """Those of which there are objects."""
-        return {cluster_id for cluster_id, _ in self._held.values() if cluster_id}
-
     def report(self, peer: str, pair: Pair, cluster_id: str = "") -> None:
-        """A peer tells what it holds, and of which network; "" where that is nothing."""
+        """A peer reports its pair and its cluster; "" if it holds nothing."""
         self._held[peer] = cluster_id, pair
         self._unreported.discard(peer)
 
     def lost(self, peer: str) -> None:
-        """A peer has died, or its link has broken: it counts no more unless it reports again."""
+        """Ignore a peer that has died or whose link broke, unless it reports again."""
         self._held.pop(peer, None)
         self._unreported.discard(peer)
 
     def expect(self, peer: str) -> None:
-        """A peer lives that has not reported, or whose link has broken: it is waited for."""
+        """Wait for a living peer that has not reported, or whose link broke."""
         self._held.pop(peer, None)
         self._unreported.add(peer)
 
     def best(self) -> tuple[str, Pair]:
-        """The peer with the greatest pair; the candidate itself when nobody holds more."""
+        """The peer with the greatest pair; the candidate itself when no peer holds more."""
         first = min((cluster_id for cluster_id, _ in self._held.values() if cluster_id), default="")
         pairs = {
             peer: pair for peer, (cluster_id, pair) in self._held.items() if cluster_id == first
@@ -62,5 +56,5 @@ class RecoveryReports:
         return (peer, pair) if pair > own else (self._candidate, own)
 
     def advanced(self, pair: Pair, cluster_id: str = "") -> None:
-        """The candidate was brought level to a pair."""
+        """The candidate has caught up to a pair."""
         self._held[self._candidate] = cluster_id, pair

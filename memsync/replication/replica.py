@@ -1,25 +1,24 @@
 """A peer's copy: the confirmed state, and on top of it the peer's own pending writes.
 
-Programs read `live`, which is at any time::
+Programs read the `view`, which is at any time::
 
-    live  =  confirmed document  +  the pending writes, in the order of their numbers
+    view  =  confirmed document  +  the pending writes, in the order of their numbers
 
-A write is *shown* in `live` when it is made. Entries change the confirmed state; what they and the
-decisions mean for `live` is worked out in `publish`, once for all that has arrived. In most cases
-that is little:
+A write is *shown* in the view when it is made. Entries and decisions change the confirmed state
+first; `publish` then updates the view once for all that has arrived. In two cases that is cheap:
 
 * the peer's own entry, with the very operations that are shown: nothing changes;
-* an entry that has nothing to do with what is pending (see `document.footprint`): it is replayed.
+* an entry that does not overlap the pending writes (see `document.footprint`): it is replayed.
 
-Else `live` is *rebased*: the pending updates (never their old operations, for indexes shift) are
-compiled anew on a copy of the confirmed document, and `live` converges to the copy. So nothing is
-ever undone where somebody could read it; each value that differs is stored once. A write that does
-not compile at present changes nothing; the host decides it all the same. Only the object of another
-network, which has to be taken over, may wait to be shown (see `publish`).
+In all other cases the view is *rebased*: the pending updates are compiled again on a copy of the
+confirmed document, because their old operations may hold wrong array indexes. The view then
+converges to the copy, and each value that differs is stored once, so no reader sees a write undone
+and redone. A pending write that does not compile changes nothing here; the host still decides it.
+Only the object of another cluster may have to wait until it is shown (see `publish`).
 
-Two ways lead to a given pair ``(epoch, version)``: entries, if the other side's log holds the pair
-from which we come, else a snapshot in chunks. The same functions serve both directions: a host that
-brings a client level, and a survivor that brings a candidate level.
+A copy reaches a given pair ``(epoch, version)`` by entries if the sender's log holds the copy's
+pair, and by a snapshot in chunks otherwise. The same functions serve a host that updates a client
+and a survivor that updates a candidate.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ from .pending import PendingWrites, W
 from .state import State
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
-_MAX_PATCHES = 1000  # of those since a refused write's base, the newest ones are told
+_MAX_PATCHES = 1000  # in a `ConflictError`; the newest ones
 
 
 class Outcome(NamedTuple, Generic[W]):
-    """What has become of an own write; one that is `rolled_back` was visible and is no more."""
+    """The outcome of an own write; `rolled_back`: the view showed it, and does not any more."""
 
     write: W
     version: int
@@ -65,16 +64,16 @@ class Published(NamedTuple, Generic[W]):
     """What `Replica.publish` found out about own writes."""
 
     outcomes: list[Outcome[W]]
-    forgotten: int  # acknowledged writes that no host has and nobody remembers
-    replaced: int  # acknowledged writes of a network that gave way to an earlier one
+    forgotten: int  # acknowledged writes that no host has and this peer no longer remembers
+    replaced: int  # acknowledged writes of a cluster that gave way to an earlier one
 
 
 class Replica(Generic[W]):
-    """A peer's state, log and writes, and what it shows.
+    """A peer's state, log and pending writes, and its view.
 
-    All but `show` belongs to the thread that plays the peer's role. `guard` is held whenever `live`
-    or the writes change. `changed` is called, under the guard, with the operations that may have
-    changed `live`, or None when anything may have.
+    All methods but `show` belong to the thread that plays the peer's role. `guard` is held whenever
+    the view or the writes change. `changed` is called, under the guard, with the operations that
+    may have changed the view, or with None when anything may have changed.
     """
 
     def __init__(
@@ -93,126 +92,126 @@ class Replica(Generic[W]):
         self.writes = writes
         self.guard = guard
         self.view = make_live({}, guard)
-        self.view_pair = (0, 0)  # the pair that `live` shows, the pending writes on top
+        self.view_pair = (0, 0)  # of the confirmed document in the view
+        self.view_cluster_id = ""
         self.chunk_bytes = chunk_bytes  # bytes of a snapshot in one frame
         self._changed = changed
         self._arrived: list[Entry | Decision] = []
-        self.view_cluster_id = ""  # whose object `live` shows
-        self._hidden = 0  # own writes up to this number are in the state, or never will be
-        self._stale = False  # live must be made anew
-        self._before: list[Operation] | None = None
+        self._must_rebuild = False  # the view, from the confirmed document
+        self._last_decided = 0  # own writes up to this number are in the state, or never will be
+        self._before: list[Operation] | None = None  # the pending operations when a rebase began
         self._pending_places: ReadWriteSet | None = None
         self._chunks: list[bytes] = []
         self._encoded: tuple[tuple[int, int], list[bytes]] | None = None
-        # What was published, and not taken yet.
+        # Published, but the caller has not called `advance` yet.
         self._outcomes: list[Outcome[W]] = []
         self._forgotten = 0
         self._replaced = 0
 
     @property
     def pair(self) -> tuple[int, int]:
-        """What this copy can vouch for: (0, 0) when it holds nothing, or is torn."""
+        """The pair of this copy; (0, 0) when it holds nothing, or is torn."""
         return (0, 0) if self.state.torn else self.state.pair
 
     @property
     def cluster_id(self) -> str:
-        """The network whose object this copy can vouch for; "" when that is none."""
+        """The cluster whose object this copy holds; "" without a usable copy."""
         return self.state.cluster_id if self.pair != (0, 0) else ""
 
     def accept_torn(self) -> None:
-        """There is no better copy than this one, although a change to it was interrupted."""
+        """Go on with this copy although a change to it was interrupted: there is no better one."""
         self.state.torn = False
-        self._start_anew(0)
+        self._restart_from_state(0)
 
     def bootstrap(
         self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = ""
     ) -> None:
         """Begin a new object."""
         self.state.bootstrap(data, options, cluster_id)
-        self._stale = True
+        self._must_rebuild = True
 
     # -- own writes ------------------------------------------------------------------------------
 
     def show(self, write: W) -> None:
-        """Take in a new write and show it; the guard is held."""
+        """Add a new write and show it; the guard is held."""
         self.writes.add(write)
-        if self._stale:
-            return  # it is shown together with all others
-        self._stale = True
+        if self._must_rebuild:
+            return  # the rebuild shows it
+        self._must_rebuild = True  # until this is done: it may be interrupted
         write.operations = self._compiled(self.view, write.proposal)
         replay(self.view, write.operations, fit=True)
         if self._pending_places is not None:
             self._pending_places.add(self._places(write))
-        self._stale = False
+        self._must_rebuild = False
         if write.operations:
             write.was_shown = True
             self._changed(write.operations)
 
     def _compiled(self, document: dict[str, Any], proposal: Propose) -> list[Operation]:
-        """What a pending write changes here; nothing where it does not fit, the host will say."""
+        """The operations of a pending write; none where it does not apply, the host decides."""
         try:
             kind = self.state.kind(proposal.kind)
             return kind.compile(document, proposal, self.state.version)
         except MemSyncError:
             return []
 
-    # -- what comes in ---------------------------------------------------------------------------
+    # -- entries and decisions -------------------------------------------------------------------
 
     def apply(self, entry: Entry, size: int) -> None:
-        """Take the next entry in, of `size` bytes on the wire; `publish` shows it."""
+        """Apply the next entry, of `size` bytes on the wire, to the confirmed state."""
         self.state.apply(entry)
         self.log.append(entry, size)
         self._arrived.append(entry)
 
     def ordered(self, entry: Entry) -> None:
-        """The host's sequencer has applied an entry to the state; `publish` shows it."""
+        """Note an entry that the host's sequencer has applied to the state already."""
         self._arrived.append(entry)
 
     def decide(self, decision: Decision) -> None:
-        """Take an outcome in; `publish` makes it known."""
+        """Note the outcome of an own write that made no entry."""
         self._arrived.append(decision)
 
     def publish(self) -> Published[W]:
-        """Show what has come in, in one step; returns what is known about own writes since.
+        """Show all that has arrived in one step; returns the news about own writes.
 
-        What is returned is returned again until `advance` says that it was taken: a thread that is
+        The same news is returned again until `advance` acknowledges it, so a thread that is
         interrupted in between loses no outcome.
 
-        A pair below the one that is shown is that of an object founded earlier, which wins: it is
-        shown when its next epoch has begun, so that no reader sees a version go back.
+        A pair below the one in the view belongs to an object that was founded earlier and wins. It
+        is shown once its next epoch has begun, so that no reader sees a version go back.
         """
-        if (self._arrived or self._stale) and self.state.pair >= self.view_pair:
+        if (self._arrived or self._must_rebuild) and self.state.pair >= self.view_pair:
             with self.guard:
                 self._show_arrived()
         return self.published()
 
     def published(self) -> Published[W]:
-        """What was published and not taken yet."""
+        """The news that `advance` has not acknowledged yet."""
         return Published(list(self._outcomes), self._forgotten, self._replaced)
 
     def advance(self, published: Published[W]) -> None:
-        """The caller has taken what was published."""
+        """Drop the news that the caller has handled."""
         del self._outcomes[: len(published.outcomes)]
         self._forgotten -= published.forgotten
         self._replaced -= published.replaced
 
     def _show_arrived(self) -> None:
+        # Stays True when an interrupt ends this early: the next call then rebuilds the view.
+        must_rebuild, self._must_rebuild = self._must_rebuild, True
         arrived, self._arrived = self._arrived, []
-        # Found stale later, this was interrupted: live is made anew then.
-        was_stale, self._stale = self._stale, True
         self._before = None
-        patches = self._follow(arrived, was_stale)
-        if was_stale:
-            self._renew()
+        patches = self._follow(arrived, must_rebuild)
+        if must_rebuild:
+            self._rebuild()
         elif self._before is not None:
             self._rebase(self._before, patches)
-        self._stale = False
+        self._must_rebuild = False
         if not self.writes.pending:
             self._pending_places = None
         self.view_pair = self.state.pair
 
-    def _follow(self, arrived: list[Entry | Decision], was_stale: bool) -> list[Operation]:
-        """Go through what has come in; the operations of entries that wait for a rebase."""
+    def _follow(self, arrived: list[Entry | Decision], must_rebuild: bool) -> list[Operation]:
+        """Go through the arrivals; returns the operations that wait for a rebase."""
         waiting: list[Operation] = []
         for item in arrived:
             if type(item) is Decision:
@@ -224,8 +223,8 @@ class Replica(Generic[W]):
                 for number, version, error in item.decided:
                     self._complete_one(Decision(number, version, error))
             operations = self.state.kinds[item.kind].changes(item)
-            if operations and not was_stale:
-                if self._before is None and not self._is_simple(operations, own):
+            if operations and not must_rebuild:
+                if self._before is None and not self._show_directly(operations, own):
                     self._begin_rebase()
                 if self._before is not None:
                     waiting += operations
@@ -235,20 +234,19 @@ class Replica(Generic[W]):
                     self._outcomes.append(Outcome(write, item.version, None, False))
         return waiting
 
-    def _is_simple(self, operations: list[Operation], own: int) -> bool:
-        """Show an entry without a rebase, where that can be done."""
+    def _show_directly(self, operations: list[Operation], own: int) -> bool:
+        """Show an entry without a rebase; returns whether that is possible."""
         pending = self.writes.pending
         if own in pending:
-            # Only the first one stands directly on the confirmed state.
+            # Only the first one was compiled on the confirmed state itself.
             return own == next(iter(pending)) and _same(pending[own].operations, operations)
         if pending and self._places_of_pending().overlaps(read_write_set(operations)):
             return False
-        replay(self.view, operations, fit=True)  # as they did in the state
+        replay(self.view, operations, fit=True)
         self._changed(operations)
         return True
 
     def _complete_one(self, decision: Decision) -> None:
-        """The outcome of a write of which no entry has come."""
         number, error = decision.number, decision.error
         write = self.writes.pending.get(number)
         if write is None:
@@ -262,17 +260,14 @@ class Replica(Generic[W]):
         self._outcomes.append(outcome)
 
     def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
-        """The error, with what this copy knows better than the host needed to send."""
+        """The error, with the facts that the host leaves out because this copy has them."""
         error = from_wire(wire)
         if isinstance(error, ConflictError):
             if error.path is not None and error.value is None:
                 error.value = value_at_pointer(self.state.document, error.path)
             base = self.state.common(proposal.epoch, proposal.version)
-            error.patches = [
-                {"version": e.version, "epoch": e.epoch, "peer": e.peer, "patch": operations}
-                for e in self.log.newest(base, _MAX_PATCHES)
-                if (operations := self.state.kinds[e.kind].changes(e))
-            ]
+            entries = self.log.newest(base, _MAX_PATCHES)
+            error.patches = self.state.patches_of(entries)
         return error
 
     # -- rebase ----------------------------------------------------------------------------------
@@ -285,39 +280,38 @@ class Replica(Generic[W]):
         return self._pending_places
 
     def _places(self, write: W) -> set[str]:
-        """The places which a pending write touches, and those on which its operations depend."""
+        """The places that a pending write changes, and those that its operations depend on."""
         proposal = write.proposal
         reads = self.state.kind(proposal.kind).reads(proposal)
         return {*read_write_set(write.operations), *reads}
 
     def _begin_rebase(self) -> None:
-        """Remember how `live` differs from the state up to here."""
+        """Remember how the view differs from the state at this point."""
         self._before = [
             operation for write in self.writes.pending.values() for operation in write.operations
         ]
 
     def _rebase(self, before: list[Operation], arrived: list[Operation]) -> None:
-        copy, after = self._compiled_anew()
+        copy, after = self._recompiled()
         converge(self.view, copy.root, before, arrived, after)
         self._changed([*before, *arrived, *after])
 
-    def _renew(self) -> None:
-        """Make `live` anew: a snapshot has come, or a change to it was interrupted."""
+    def _rebuild(self) -> None:
+        """Replace the view: after a snapshot, or when a change to the view was interrupted."""
         if self.view_cluster_id != self.state.cluster_id:
-            self.writes.have_seen_nothing()  # of this object
+            self.writes.reset_base()
             self.view_cluster_id = self.state.cluster_id
-        copy, _ = self._compiled_anew()
+        copy, _ = self._recompiled()
         replace_content(self.view, copy.root)
         self._changed(None)
 
-    def _compiled_anew(self) -> tuple[CopyOnWrite, list[Operation]]:
+    def _recompiled(self) -> tuple[CopyOnWrite, list[Operation]]:
         """The confirmed document with the pending writes on top, and their operations."""
         copy = CopyOnWrite(self.state.document)
         operations: list[Operation] = []
         for number, write in self.writes.pending.items():
-            # What is decided is in the document already, or never will be.
-            hidden = number <= self._hidden
-            write.operations = [] if hidden else self._compiled(copy.root, write.proposal)
+            is_decided = number <= self._last_decided
+            write.operations = [] if is_decided else self._compiled(copy.root, write.proposal)
             write.was_shown = write.was_shown or bool(write.operations)
             copy.replay(write.operations)
             operations += write.operations
@@ -327,10 +321,10 @@ class Replica(Generic[W]):
     # -- snapshots -------------------------------------------------------------------------------
 
     def add_chunk(self, chunk: SnapshotChunk, decided: int = 0) -> bool:
-        """Collect a chunk of a snapshot; at the last one it is installed. True when it was.
+        """Collect a chunk; the last one installs the snapshot, and the method returns True.
 
-        Own writes up to the number `decided` are decided; what the snapshot lacks of the others is
-        pending again. In another network than before, those that were accepted are lost.
+        The sender has decided own writes up to the number `decided`. Later ones that the snapshot
+        lacks are pending again. If the snapshot is of another cluster, accepted writes are lost.
         """
         self._chunks.append(chunk.data)
         if not chunk.last:
@@ -341,34 +335,34 @@ class Replica(Generic[W]):
         self.state.restore(data)
         if cluster_id not in ("", self.state.cluster_id):
             self._replaced += self.writes.forget_accepted()
-        self._start_anew(decided)
+        self._restart_from_state(decided)
         return True
 
-    def _start_anew(self, decided: int) -> None:
-        """The state is there, but not by way of entries: what became of own writes is in it."""
+    def _restart_from_state(self, decided: int) -> None:
+        """Adopt a state that did not come by entries; outcomes of own writes are in its session."""
         self.log.reset(*self.state.pair)
-        self.forget_encoding()  # it may be of another network
-        row = self.state.sessions.get(self.peer)
+        self.forget_encoding()  # it may be of another cluster
+        session = self.state.sessions.get(self.peer)
         with self.guard:
-            self._stale = True
-            # What was decided after this snapshot comes behind it, and is shown until then.
-            self._hidden = row.last if row else 0
-            self._forgotten += self.writes.recall(max(decided, self._hidden))
-            # Entries below are in the state; what they said of own writes is in the row.
+            self._must_rebuild = True
+            # Writes decided after this snapshot arrive behind it, and are shown until then.
+            self._last_decided = session.last if session else 0
+            self._forgotten += self.writes.recall(max(decided, self._last_decided))
+            # The state contains the arrived entries, and the session their outcomes.
             self._arrived = [item for item in self._arrived if type(item) is Decision]
-            if row:
-                self._arrived += [Decision(n, *outcome) for n, outcome in row.outcomes.items()]
+            if session:
+                self._arrived += [Decision(n, *outcome) for n, outcome in session.outcomes.items()]
 
     def drop_chunks(self) -> None:
-        """The connection is gone: what came of a snapshot is void."""
+        """Forget an incomplete snapshot: its connection is gone."""
         self._chunks = []
 
     def catch_up(self, epoch: int, version: int, has_at_most: int = 0) -> tuple[bool, list[bytes]]:
-        """What brings a peer at the given pair level with us.
+        """The frames that bring a peer from a pair to this copy's; the flag says "a snapshot".
 
-        Returns whether it is a snapshot, and the frames. One encoding serves all who need one at
-        about the same time, with the entries since behind it; but none that is older than the
-        peer's pair, or than the version which it may have in spite of that.
+        One encoded snapshot, followed by the entries since, serves all peers that need one at about
+        the same time. It must not be older than the peer's pair, nor than `has_at_most`, a version
+        that the peer may have although its pair is (0, 0).
         """
         entries = self.log.since(epoch, version) if epoch else None
         if entries is not None:
@@ -376,7 +370,7 @@ class Replica(Generic[W]):
         if self._encoded is not None:
             pair, chunks = self._encoded
             entries = self.log.since(*pair)
-            # More than that and a new encoding is the shorter way.
+            # With more entries than that, a new encoding is shorter.
             is_shorter = self.log.size_since(pair[1]) <= sum(map(len, chunks))
             is_new = pair[1] >= has_at_most and pair >= (epoch, version)
             if entries is not None and is_shorter and is_new:
@@ -386,7 +380,7 @@ class Replica(Generic[W]):
         return True, chunks
 
     def forget_encoding(self) -> None:
-        """Give the memory of the encoded snapshot back."""
+        """Free the memory of the encoded snapshot."""
         self._encoded = None
 
 

@@ -1,43 +1,40 @@
 """The host's ordering state machine: proposals in, entries and decisions out.
 
-The proposals of a peer are taken strictly in sequence. For each number there are three cases:
+A peer's proposals are taken strictly in the order of their numbers:
 
-* above the next one: there is a gap, the peer is asked to send again from the next one (`Gap`);
-* below: it was decided before, the old outcome is repeated (`Decision`), nothing runs twice;
-* the next one: it is checked and compiled against the state. Accepted, it becomes an `Entry`;
-  refused or without effect, a `Decision`.
+* above the next number: the peer is asked to send again from the next number on (`Gap`);
+* below it: the proposal was decided before, and the same outcome is repeated (`Decision`);
+* the next number: the proposal is checked and compiled against the state. If it is accepted, it
+  becomes an `Entry`; if it is refused or changes nothing, a `Decision`.
 
-Outcomes that made no entry are not known to the replicas. They ride along in the ``decided`` field
-of the same peer's next entry, so that whoever has that entry (and so would treat the earlier number
-as a duplicate) also knows what became of it. The order in a peer's stream does the rest: a decision
-that was lost together with the host came before no entry anybody has.
+Replicas do not see outcomes that made no entry. The ``decided`` field of the peer's next entry
+carries them, so every replica that would treat the earlier number as a duplicate also knows its
+outcome. A decision that is lost together with its host is harmless: no later entry of that peer
+exists anywhere.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..errors import (
-    MemSyncError,
-    TooLargeError,
-    to_wire,
-)
+from ..errors import MemSyncError, TooLargeError, to_wire
 from .clock import HybridClock
 from .codec import encode_value, frame
 from .entries import Decision, Entry, Propose
 from .kinds.member import MemberKind, leaving
 from .log import Log
+from .sessions import SessionOutcome
 from .state import State
 
 
 class Gap(NamedTuple):
-    """A proposal came too early: those of its peer from `first` on are missing."""
+    """A proposal came too early: the peer's proposals from `first` on are missing."""
 
     first: int
 
 
 class Ordered:
-    """An entry together with its frame, encoded once for all who get it."""
+    """An entry and its frame, encoded once for all receivers."""
 
     __slots__ = ("entry", "frame")
 
@@ -47,20 +44,18 @@ class Ordered:
 
 
 class _Queue:
-    """What the host knows of a peer's numbers beyond the replicated row."""
+    """What the host knows of a peer's numbers beyond the replicated session."""
 
     __slots__ = ("first_unknown", "next", "unreplicated_outcomes")
 
     def __init__(self, first: int) -> None:
         self.next = first
-        self.first_unknown = first  # a number below that does not come was settled by a former host
-        self.unreplicated_outcomes: dict[
-            int, list[Any]
-        ] = {}  # outcomes which no entry has carried yet
+        self.first_unknown = first  # a missing number below was decided by a former host
+        self.unreplicated_outcomes: dict[int, SessionOutcome] = {}
 
 
 class Sequencer:
-    """Orders the writes of one reign on top of `state`; `log` receives every entry."""
+    """Orders the writes of one epoch on top of `state`; `log` receives every entry."""
 
     def __init__(
         self, state: State, log: Log, clock: HybridClock, *, host: str, epoch: int, max_frame: int
@@ -74,23 +69,21 @@ class Sequencer:
         self._queues: dict[str, _Queue] = {}
 
     def attach(self, peer: str, first_open: int, first_unknown: int = 1) -> list[Decision]:
-        """Take up a peer's sequence where it stands; the outcomes it may not know are returned.
+        """Continue a peer's sequence; returns the outcomes that the peer may not know.
 
-        `first_open` is the first_open number whose outcome the peer does not know. Below `known`
-        there may be numbers which a former host refused, of which no replica has heard: they leave
-        no gap. There may also be accepted ones which this host has not got, if the peer was frozen
-        through a recovery: those it brings back.
+        `first_open` is the lowest number whose outcome the peer does not know. Below
+        `first_unknown` the peer has known every outcome at some time: a number missing there was
+        refused by a former host, and leaves no gap. Accepted writes that this host lacks, because
+        the peer was frozen during the recovery, are sent again by the peer.
         """
-        row = self.state.sessions.get(peer)
-        first = row.last + 1 if row else 1
-        queue = self._queues.setdefault(peer, _Queue(first))
+        session = self.state.sessions.get(peer)
+        queue = self._queues.setdefault(peer, _Queue(session.last + 1 if session else 1))
         queue.first_unknown = max(queue.first_unknown, first_open, first_unknown)
-        outcomes = dict(row.outcomes) if row else {}
-        outcomes.update(queue.unreplicated_outcomes)
+        outcomes = {**(session.outcomes if session else {}), **queue.unreplicated_outcomes}
         return [Decision(n, *outcome) for n, outcome in sorted(outcomes.items()) if n >= first_open]
 
     def last(self, peer: str) -> int:
-        """The last number of the peer's that was decided."""
+        """The last decided number of an attached peer."""
         return self._queues[peer].next - 1
 
     def propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Gap:
@@ -115,16 +108,16 @@ class Sequencer:
         return ordered
 
     def append_system(self, kind: str, body: Any) -> Ordered:
-        """Append an entry of the host's own making: a reign, a member's coming or going."""
+        """Append an entry that the host makes itself, for a new epoch or a change of members."""
         entry = Entry(
             self.epoch, self.state.version + 1, self.host, 0, self._clock.last, kind, body
         )
         return self._append(entry)
 
-    def leave(self, peer: str, *, keeps_row: bool = False) -> Ordered:
-        """A peer is gone: its membership ends, and its row as well if that is certain."""
+    def leave(self, peer: str, *, keeps_session: bool = False) -> Ordered:
+        """End a membership, and the session as well unless the peer may still live."""
         self._queues.pop(peer, None)
-        return self.append_system(MemberKind.name, leaving(peer, keeps_row=keeps_row))
+        return self.append_system(MemberKind.name, leaving(peer, keeps_session=keeps_session))
 
     def _accept(self, peer: str, proposal: Propose, queue: _Queue) -> Ordered | None:
         order = self.state.kind(proposal.kind).order(self.state, peer, proposal)
@@ -163,17 +156,15 @@ class Sequencer:
         return Decision(number, version, error)
 
     def _repeat(self, peer: str, queue: _Queue, number: int) -> Decision:
-        row = self.state.sessions.get(peer)
-        outcome = queue.unreplicated_outcomes.get(number) or (
-            row.outcomes.get(number) if row else None
-        )
-        if outcome is None:  # settled: the peer has read it before, so it does not wait for it
+        session = self.state.sessions.get(peer)
+        outcomes = {**(session.outcomes if session else {}), **queue.unreplicated_outcomes}
+        if number not in outcomes:  # the peer has read the outcome, so it does not wait for it
             return Decision(number, self.state.version)
-        return Decision(number, *outcome)
+        return Decision(number, *outcomes[number])
 
 
 def shortened(error: list[Any], limit: int) -> list[Any]:
-    """A wire error of at most `limit` bytes: the facts it carries go first, then the message."""
+    """A wire error of at most `limit` bytes: its facts are dropped first, then the message cut."""
     if len(encode_value(error)) <= limit:
         return error
     code, message, _ = error

@@ -1,7 +1,7 @@
-"""What has become of each writer's proposals: the exactly-once table of the replicated state.
+"""Writers' sessions: the part of the replicated state that makes writes exactly-once.
 
 A session begins with a writer's first accepted proposal. It keeps the outcomes that the writer may
-not have read yet, so that a proposal which is sent again is answered and not run again.
+not have read yet. A proposal that is sent again gets its outcome again and is not applied again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SessionOutcome = list[Any]
 
 
 class WriterSession:
-    """The last decided number of one writer, and the outcomes that it may not know."""
+    """The last decided number of one writer, and the outcomes that the writer may not know."""
 
     __slots__ = ("last", "outcomes")
 
@@ -24,7 +24,7 @@ class WriterSession:
         self.outcomes = outcomes if outcomes is not None else {}
 
     def record(self, entry: Entry) -> None:
-        """Note the outcomes that an entry brings; forget those that its writer has read."""
+        """Add the outcomes in an entry; drop those that the writer has read."""
         outcomes = self.outcomes
         for number, version, error in entry.decided:
             outcomes[number] = [version, error, False]

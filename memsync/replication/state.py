@@ -1,16 +1,15 @@
 """The replicated state: the document and the system part, changed by entries only.
 
-Every peer applies the same entries in the same order with this one class, the host included, so
-all copies are equal at equal versions. What an entry of some kind means is defined by its `Kind`
-(see `kinds`), and each kind owns one part of the state: patches own the document and the conflict
-index, members the list of members, and so on. The document here is the *confirmed* one, plain and
-private: what programs read is `replica`'s, which shows a peer's pending writes on top.
+Every peer, the host included, applies the same entries in the same order with this class, so all
+copies are equal at equal versions. A `Kind` defines what its entries mean (see `kinds`), and owns
+one part of the state: patches own the document and the conflict index, members the list of members.
+The document here is the *confirmed* one, plain and private. Programs read the view of `replica`,
+which shows the peer's pending writes on top.
 
-Beside the parts, the state holds the writers' sessions (exactly once), the founder's options, and
-the id of the *network*: of the founding from which all copies of the object come. Pairs
-``(epoch, version)`` of two networks have nothing to do with each other. Ids sort by the time of
-founding; where two networks meet, the earlier one wins. A session ends when its peer is dead for
-certain, by an entry, so at the same version everywhere.
+The state also holds the writers' sessions (exactly once), the founder's options, and the *cluster
+id*, which names the founding of the object. Pairs ``(epoch, version)`` of two clusters cannot be
+compared. Cluster ids sort by the time of founding; where two clusters meet, the earlier one wins. A
+session ends by an entry, so at the same version everywhere, once its peer is certain to be dead.
 """
 
 from __future__ import annotations
@@ -29,44 +28,44 @@ from .sessions import WriterSession
 
 
 class Order(NamedTuple):
-    """What an accepted proposal becomes: the body of its entry, and the paths that it names."""
+    """An accepted proposal: the body of its entry, and the paths that it writes."""
 
     body: Any
     written: Sequence[PathWrite] = ()
 
 
 class Kind:
-    """What the entries of one kind mean; a kind overrides what differs from these defaults.
+    """The meaning of one kind of entry; a subclass overrides the methods that it needs.
 
-    Its part of the state is ``state.parts[kind.name]``. Every function is deterministic: the same
+    Its part of the state is ``state.parts[kind.name]``. Every method is deterministic: the same
     state and the same entry give the same result in every peer.
     """
 
     name: str
 
     def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> Any:
-        """The kind's part of a new object, founded with `data` and the founder's `options`."""
+        """The kind's part of a new object; `options` are the founder's."""
         return None
 
     def order(self, state: State, peer: str, proposal: Propose) -> Order | None:
-        """What a proposal of a peer becomes; None when it changes nothing.
+        """Decide a peer's proposal; None when it changes nothing.
 
-        Raises the `MemSyncError` with which the proposal is refused.
+        Raises the `MemSyncError` that refuses it.
         """
         raise ProtocolError(f"a proposal of kind {self.name!r} cannot be ordered")
 
     def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
-        """Change the state; with `fit` the entry was ordered on this very state."""
+        """Change the state; with `fit` the entry was ordered on exactly this state."""
 
     def forget(self, state: State, peer: str) -> None:
-        """A peer is dead for certain, or has left: drop what only it could have used."""
+        """Drop what belongs to a peer that has left or is certain to be dead."""
 
     def changes(self, entry: Entry) -> list[Operation]:
         """The RFC 6902 operations by which an entry changes the document."""
         return []
 
     def compile(self, document: dict[str, Any], proposal: Propose, version: int) -> list[Operation]:
-        """The operations that a proposal means for a document at `version`; raises as `order`."""
+        """The operations of a proposal on a document at `version`; raises as `order`."""
         return []
 
     def reads(self, proposal: Propose) -> Iterable[str]:
@@ -78,7 +77,7 @@ class Kind:
         return None
 
     def decode(self, data: msgspec.Raw, options: Mapping[str, Any]) -> Any:
-        """The part that `encode` gave; raises `msgspec.MsgspecError` when it is none."""
+        """Decode the part; raises `msgspec.MsgspecError` for other data."""
         return None
 
 
@@ -88,9 +87,9 @@ Kinds = Mapping[str, Kind]
 class State:
     """One peer's copy of the object and of the system part, at ``(epoch, version)``.
 
-    It belongs to the thread that plays the peer's role; `guard` is held while the system part
-    changes, which others read. `torn` is True while a change is under way: found True later, the
-    change was interrupted and the copy must be replaced.
+    It belongs to the thread that plays the peer's role. Other threads read the system part, so
+    `guard` is held while it changes. `torn` is True while a change is under way; if it stays True,
+    the change was interrupted and the copy must be replaced.
     """
 
     def __init__(self, guard: AbstractContextManager[Any], kinds: Kinds) -> None:
@@ -106,7 +105,7 @@ class State:
 
     @property
     def pair(self) -> tuple[int, int]:
-        """``(epoch, version)``, which never goes back within a network."""
+        """``(epoch, version)``, which never goes back within a cluster."""
         return self.epoch, self.version
 
     @property
@@ -123,7 +122,7 @@ class State:
 
     @property
     def host(self) -> str | None:
-        """The host of the epoch in which this copy is."""
+        """The host of the current epoch."""
         host: str | None = self.parts["epoch"].host
         return host
 
@@ -142,10 +141,10 @@ class State:
         self.parts = _new_parts(self.kinds, data, options)
 
     def apply(self, entry: Entry, *, fit: bool = False) -> None:
-        """Go one version on; with `fit` the entry was ordered on this very state.
+        """Advance by one version; with `fit` the entry was ordered on exactly this state.
 
-        Raises `ProtocolError` when the entry is not the next one, of a lower epoch, or of a kind
-        that this version of memsync does not know.
+        Raises `ProtocolError` when the entry is not the next one, is of a lower epoch, or is of a
+        kind that this version of memsync does not know.
         """
         if entry.version != self.version + 1 or entry.epoch < self.epoch:
             raise ProtocolError(
@@ -166,25 +165,33 @@ class State:
             self.torn = False
 
     def kind(self, name: str) -> Kind:
-        """The kind of an entry or a proposal; raises `ProtocolError` for one that is unknown."""
+        """The kind with this name; raises `ProtocolError` for an unknown one."""
         kind = self.kinds.get(name)
         if kind is None:
-            raise ProtocolError(f"{name!r:.60} is no kind of entry that this peer knows")
+            raise ProtocolError(f"this peer knows no kind of entry named {name!r:.60}")
         return kind
 
+    def patches_of(self, entries: Iterable[Entry]) -> list[dict[str, Any]]:
+        """The entries that change the document, as callbacks and errors describe them."""
+        return [
+            {"version": e.version, "epoch": e.epoch, "peer": e.peer, "patch": operations}
+            for e in entries
+            if (operations := self.kinds[e.kind].changes(e))
+        ]
+
     def forget(self, peer: str) -> None:
-        """A peer is dead for certain, or has left: its session ends, and all kinds forget it."""
+        """End the session of a peer that has left or is dead; all kinds forget it."""
         self.sessions.pop(peer, None)
         for kind in self.kinds.values():
             kind.forget(self, peer)
 
     def common(self, epoch: int, version: int) -> int:
-        """Up to which version a peer at the given pair has seen the history of this copy.
+        """The last version of this copy's history that a peer at the given pair has seen.
 
-        What a peer of an earlier epoch has beyond the end of that epoch was lost with its host.
+        Entries of an earlier epoch beyond the end of that epoch were lost with its host.
         """
-        for reign, first in self.epochs:
-            if reign > epoch:
+        for later, first in self.epochs:
+            if later > epoch:
                 return min(version, first - 1)
         return version
 
@@ -197,8 +204,8 @@ class State:
                 self.cluster_id,
                 self.options,
                 {
-                    peer: (row.last, list(row.outcomes.items()))
-                    for peer, row in self.sessions.items()
+                    peer: (session.last, list(session.outcomes.items()))
+                    for peer, session in self.sessions.items()
                 },
                 {
                     name: msgspec.Raw(encode_value(kind.encode(self)))
@@ -210,13 +217,13 @@ class State:
     def restore(self, data: bytes) -> None:
         """Become the state of a snapshot.
 
-        Raises `ProtocolError` when the snapshot is none, or is of this network and would go back;
-        nothing changes then.
+        Raises `ProtocolError`, and changes nothing, when the data is no snapshot or when a snapshot
+        of this cluster is older than this copy.
         """
         snapshot = decode_snapshot(data)
         pair = (snapshot.epoch, snapshot.version)
         if not self.torn and snapshot.cluster_id == self.cluster_id and pair < self.pair:
-            raise ProtocolError(f"a snapshot of {pair} would go back behind {self.pair}")
+            raise ProtocolError(f"the snapshot of {pair} is older than this copy, {self.pair}")
         parts = self._decoded_parts(snapshot)
         with self.guard:
             self.torn = True
@@ -232,8 +239,8 @@ class State:
     def _decoded_parts(self, snapshot: Snapshot) -> dict[str, Any]:
         if snapshot.parts.keys() != self.kinds.keys():
             raise ProtocolError(
-                f"a snapshot has the kinds {sorted(snapshot.parts)}, this peer has "
-                f"{sorted(self.kinds)}: use one version of memsync"
+                f"the snapshot has the kinds {sorted(snapshot.parts)}, this peer has "
+                f"{sorted(self.kinds)}: use one version of memsync in all processes"
             )
         try:
             return {
@@ -241,7 +248,7 @@ class State:
                 for name, kind in self.kinds.items()
             }
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise ProtocolError(f"what was received is no snapshot: {error}") from error
+            raise ProtocolError(f"the received data is no snapshot: {error}") from error
 
 
 def _new_parts(kinds: Kinds, data: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

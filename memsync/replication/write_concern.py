@@ -1,14 +1,14 @@
-"""Write concern: what must have happened before an accepted write counts as acknowledged.
+"""Write concern: the condition under which an accepted write counts as acknowledged.
 
-A write that asks for more than the usual (host and writer) is *watched* at the host. How many
-members must have applied it is fixed when it is ordered, and only those that were members then
-count. The host asks all peers to confirm (`Confirm`); each answers, behind all entries below, how
-far its copy has come (`Applied`). The writer needs no asking: what it is told comes behind its own
-entry. A member that dies first makes a concern impossible if too few are left. With `journal`, the
-entry must be on the host's disk as well; `durable` is told so by whoever writes the journal.
+The host *tracks* a write that asks for more than the default (host and writer). The number of
+members that must have applied it is fixed when it is ordered, and only members of that moment
+count. The host asks all peers to confirm (`Confirm`); each reports the version of its copy
+(`Applied`). The writer is not asked: the host's answer follows its entry in the same stream. When
+members die and too few are left, the concern becomes impossible. With `journal`, the entry must be
+on the host's disk as well, which `durable` reports.
 
-A watch ends when its concern is met, when its writer leaves, or with the record. A writer that
-still waits asks the next host to watch anew (`ResumeConcern`).
+Tracking ends when the concern is met or impossible, when the writer leaves, or with the epoch. A
+writer that still waits asks the next host to continue (`ResumeConcern`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import msgspec
 from ..errors import UsageError
 
 MAX_MEMBERS = 65_535
-"""More than any group has; what is above is a mistake."""
+"""More than any group has."""
 
 
 class ResumeConcern(msgspec.Struct, array_like=True, tag=16):
-    """A writer asks a new host to go on watching over an accepted write's concern."""
+    """A writer asks a new host to track the concern of an accepted write."""
 
     number: int
     version: int
@@ -35,7 +35,7 @@ class ResumeConcern(msgspec.Struct, array_like=True, tag=16):
 
 
 class ConcernProgress(msgspec.Struct, array_like=True, tag=17):
-    """How far a write's concern has come; it is met when `reached` is `wanted`."""
+    """The progress of a write's concern; it is met when `reached` equals `wanted`."""
 
     number: int
     reached: int
@@ -48,9 +48,7 @@ WriteConcern = int | str
 
 
 def check_write_concern(w: Any) -> WriteConcern | None:
-    """The write concern as it travels; None for the usual one.
-
-    Raises `UsageError` for what is none.
+    """The write concern as it travels, None for the default; raises `UsageError`.
 
     >>> check_write_concern(1), check_write_concern("majority"), check_write_concern(3)
     (None, 'majority', 3)
@@ -65,7 +63,7 @@ def check_write_concern(w: Any) -> WriteConcern | None:
 
 
 def wanted_members(w: WriteConcern | None, members: int) -> int:
-    """How many members a concern asks for when there are so many.
+    """The number of members that a concern asks for in a group of `members`.
 
     >>> wanted_members("majority", 4), wanted_members("all", 4), wanted_members(2, 4)
     (3, 4, 2)
@@ -78,14 +76,14 @@ def wanted_members(w: WriteConcern | None, members: int) -> int:
 
 
 @dataclass
-class _Watch:
+class _Tracked:
     writer: str
     number: int
     version: int
     wanted: int
     electorate: frozenset[str]
-    missing: set[str]  # those that have not confirmed
-    dead: set[str]  # those among them that never will
+    missing: set[str]  # members that have not confirmed
+    dead: set[str]  # the missing members that never will
     journal: bool
 
     @property
@@ -98,18 +96,18 @@ class _Watch:
 
 
 class WriteConcerns:
-    """The watched writes of one reign; `host` has applied whatever it ordered."""
+    """The tracked writes of one epoch; `host` has applied whatever it ordered."""
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._watches: dict[tuple[str, int], _Watch] = {}
+        self._tracked: dict[tuple[str, int], _Tracked] = {}
         self._applied: dict[str, int] = {}
         self._durable = 0
 
     def __len__(self) -> int:
-        return len(self._watches)
+        return len(self._tracked)
 
-    def watch(
+    def track(
         self,
         writer: str,
         number: int,
@@ -118,13 +116,13 @@ class WriteConcerns:
         journal: bool,
         members: Iterable[str],
     ) -> ConcernProgress:
-        """Watch over a write; returns how far it has come already.
+        """Track a write; returns its progress.
 
-        Asked again, for example because its writer has sent it again, it stays as it was.
+        A write that is tracked already, for example because it was sent again, stays as it is.
         """
-        known = self._watches.get((writer, number))
+        known = self._tracked.get((writer, number))
         if known is not None:
-            return self._told(known)
+            return self._progress(known)
         electorate = frozenset(members) | {self._host}
         missing = {
             peer
@@ -132,54 +130,54 @@ class WriteConcerns:
             if peer not in (self._host, writer) and self._applied.get(peer, 0) < version
         }
         wanted = wanted_members(w, len(electorate))
-        watch = _Watch(writer, number, version, wanted, electorate, missing, set(), journal)
-        if not self._is_met(watch) and watch.is_possible:
-            self._watches[writer, number] = watch
-        return self._told(watch)
+        write = _Tracked(writer, number, version, wanted, electorate, missing, set(), journal)
+        if not self._is_met(write) and write.is_possible:
+            self._tracked[writer, number] = write
+        return self._progress(write)
 
     def applied(self, peer: str, version: int) -> list[tuple[str, ConcernProgress]]:
-        """A peer's copy has reached a version; returns whom to tell what."""
+        """A peer's copy has reached a version; returns the news, each with its writer."""
         if version <= self._applied.get(peer, 0):
             return []
         self._applied[peer] = version
         moved = [
-            watch
-            for watch in self._watches.values()
-            if watch.version <= version and peer in watch.missing
+            write
+            for write in self._tracked.values()
+            if write.version <= version and peer in write.missing
         ]
-        for watch in moved:
-            watch.missing.discard(peer)
-        return self._tell(moved)
+        for write in moved:
+            write.missing.discard(peer)
+        return self._news(moved)
 
     def durable(self, version: int) -> list[tuple[str, ConcernProgress]]:
-        """The journal is on disk up to a version; returns whom to tell what."""
+        """The journal is on disk up to a version; returns the news, each with its writer."""
         self._durable = max(self._durable, version)
-        return self._tell([w for w in self._watches.values() if w.journal])
+        return self._news([w for w in self._tracked.values() if w.journal])
 
     def forget(self, peer: str) -> list[tuple[str, ConcernProgress]]:
-        """A peer is gone: it counts only where it has confirmed; returns whom to tell what."""
+        """A peer is gone and confirms nothing more; returns the news, each with its writer."""
         self._applied.pop(peer, None)
-        for key in [key for key in self._watches if key[0] == peer]:
-            del self._watches[key]
-        moved = [watch for watch in self._watches.values() if peer in watch.missing]
-        for watch in moved:
-            watch.dead.add(peer)
-        return self._tell([watch for watch in moved if not watch.is_possible])
+        for key in [key for key in self._tracked if key[0] == peer]:
+            del self._tracked[key]
+        moved = [write for write in self._tracked.values() if peer in write.missing]
+        for write in moved:
+            write.dead.add(peer)
+        return self._news([write for write in moved if not write.is_possible])
 
-    def _tell(self, moved: list[_Watch]) -> list[tuple[str, ConcernProgress]]:
-        for watch in moved:
-            if self._is_met(watch) or not watch.is_possible:
-                del self._watches[watch.writer, watch.number]
-        return [(watch.writer, self._told(watch)) for watch in moved]
+    def _news(self, moved: list[_Tracked]) -> list[tuple[str, ConcernProgress]]:
+        for write in moved:
+            if self._is_met(write) or not write.is_possible:
+                del self._tracked[write.writer, write.number]
+        return [(write.writer, self._progress(write)) for write in moved]
 
-    def _is_met(self, watch: _Watch) -> bool:
-        if watch.journal and self._durable < watch.version:
+    def _is_met(self, write: _Tracked) -> bool:
+        if write.journal and self._durable < write.version:
             return False
-        return watch.reached >= watch.wanted
+        return write.reached >= write.wanted
 
-    def _told(self, watch: _Watch) -> ConcernProgress:
-        # A journal that is behind holds the last step back, so that "reached" means all of it.
-        reached = watch.reached
-        if reached >= watch.wanted and not self._is_met(watch):
-            reached = watch.wanted - 1
-        return ConcernProgress(watch.number, reached, watch.wanted, watch.is_possible)
+    def _progress(self, write: _Tracked) -> ConcernProgress:
+        # While the journal is behind, "reached" stays below "wanted".
+        reached = write.reached
+        if reached >= write.wanted and not self._is_met(write):
+            reached = write.wanted - 1
+        return ConcernProgress(write.number, reached, write.wanted, write.is_possible)

@@ -1,1 +1,1 @@
-"""Threads and futures around the pure core: writing, waiting, callbacks; no socket and no file."""
+"""Threads and futures around the pure core: writing, waiting, callbacks. No sockets, no files."""

@@ -1,7 +1,7 @@
-"""Own writes that are accepted and wait for what their write concern asks for.
+"""Accepted writes whose write concern is not met yet.
 
-They are in the object, whatever comes; what is open is only whether the caller gets a version or
-`WriteConcernError`. The host tells how far each has come; a new host is asked to go on.
+Such a write is in the object for good. Only the caller's result is open: a version, or
+`WriteConcernError`. The host reports the progress; a new host is asked to continue.
 """
 
 from __future__ import annotations
@@ -11,25 +11,21 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import MemSyncError, WriteConcernError
+from ..replication.replica import Outcome
 from ..replication.write_concern import ConcernProgress, ResumeConcern
 from .awaited_write import AwaitedWrite
 
 
 class AckWaiters:
-    """The accepted writes of one peer whose concern is not met; `ended` is told of each end."""
+    """The waiting writes of one peer, by number; `ended` is called with each resolved write."""
 
     def __init__(self, guard: Any, ended: Callable[[AwaitedWrite], None]) -> None:
         self._guard = guard
         self._ended = ended
         self._writes: dict[int, AwaitedWrite] = {}
 
-    def waiting(self) -> list[AwaitedWrite]:
-        """The writes, in the order of their numbers."""
-        with self._guard:
-            return list(self._writes.values())
-
     def add(self, write: AwaitedWrite, version: int) -> None:
-        """A write is accepted; the host may have told of it already."""
+        """Wait for the concern of an accepted write; the host may have reported on it already."""
         write.accepted = version
         with self._guard:
             self._writes[write.proposal.number] = write
@@ -37,7 +33,7 @@ class AckWaiters:
             self.reached(write.progress)
 
     def reached(self, progress: ConcernProgress) -> None:
-        """The host tells how far a write has come."""
+        """Note the progress that the host reports."""
         write = self._writes.get(progress.number)
         if write is None:
             return  # given up
@@ -48,24 +44,21 @@ class AckWaiters:
             self._end(write, _unmet(write, "there are not that many living members"))
 
     def give_up(self, write: AwaitedWrite) -> None:
-        """The time of a write is over."""
+        """The time of a write is over; without effect unless it waits for its concern."""
         self._end(write, _unmet(write, "that was not confirmed in time"))
 
     def next_deadline(self) -> float:
-        """When the next of them ends (monotonic seconds)."""
-        if not self._writes:
-            return math.inf
-        return min((write.deadline for write in self.waiting()), default=math.inf)
+        """When the next write gives up (monotonic seconds)."""
+        return min((write.deadline for write in self._waiting()), default=math.inf)
 
     def give_up_late(self, now: float) -> None:
-        """End the waiting of those whose time is over (monotonic seconds)."""
-        if self._writes:
-            for write in self.waiting():
-                if write.deadline <= now:
-                    self.give_up(write)
+        """Give up the writes whose deadline has passed (monotonic seconds)."""
+        for write in self._waiting():
+            if write.deadline <= now:
+                self.give_up(write)
 
     def resumes(self) -> list[ResumeConcern]:
-        """What to ask a new host; the guard is held."""
+        """The requests to a new host; the guard is held."""
         return [
             ResumeConcern(
                 number,
@@ -76,16 +69,27 @@ class AckWaiters:
             for number, write in self._writes.items()
         ]
 
-    def take_back(self) -> list[AwaitedWrite]:
-        """The host that accepted them was deposed: who knows whether they are in the object."""
+    def pop_all(self) -> list[Outcome[AwaitedWrite]]:
+        """Take all writes out: the host that accepted them was deposed, so they may be lost."""
         with self._guard:
             writes, self._writes = list(self._writes.values()), {}
-        return writes
+            outcomes = [Outcome(write, write.accepted, None, False) for write in writes]
+            for write in writes:
+                write.accepted = 0
+        return outcomes
+
+    def _waiting(self) -> list[AwaitedWrite]:
+        if not self._writes:
+            return []  # the usual case costs no lock
+        with self._guard:
+            return list(self._writes.values())
 
     def _end(self, write: AwaitedWrite, error: MemSyncError | None) -> None:
+        # Under the guard: the engine's thread and the thread that gives up may both come here.
         with self._guard:
-            self._writes.pop(write.proposal.number, None)
-        write.resolve(write.accepted, error)
+            if self._writes.pop(write.proposal.number, None) is None:
+                return  # resolved already, or taken out
+            write.resolve(write.accepted, error)
         self._ended(write)
 
 
@@ -95,7 +99,7 @@ def _unmet(write: AwaitedWrite, why: str) -> WriteConcernError:
     reached = progress.reached if progress else 1
     journal = " and in the journal" if proposal.journal else ""
     return WriteConcernError(
-        f"the write is applied, as version {write.accepted}, and stays so; but "
+        f"the write is applied, as version {write.accepted}, and stays applied; but "
         f"w={proposal.w or 1!r} wants it in {wanted} members{journal}, "
         f"it is in {reached}, and {why}",
         version=write.accepted,

@@ -1,4 +1,4 @@
-"""One write on its way: what was asked for, and who waits for it."""
+"""One write under way, with the thread or the future that waits for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..replication.write_concern import ConcernProgress
 
 
 class AwaitedWrite(PendingWrite):
-    """A write that a thread may wait for, until `deadline` (monotonic seconds)."""
+    """A write that a thread can wait for, until `deadline` (monotonic seconds)."""
 
     def __init__(
         self, proposal: Propose, deadline: float, future: Future[int] | None, size: int
@@ -22,18 +22,18 @@ class AwaitedWrite(PendingWrite):
         super().__init__(proposal, size)
         self.deadline = deadline
         self.future = future
-        self.accepted = 0  # version, once it is in the log and only its concern is not met
+        self.accepted = 0  # its version, while only its concern is not met
         self.progress: ConcernProgress | None = None
         self._decided = threading.Lock()
         self._decided.acquire()
 
     @property
     def has_write_concern(self) -> bool:
-        """Whether it asks for more than the usual write concern."""
+        """Whether it asks for more than the default write concern."""
         return self.proposal.w is not None or self.proposal.journal
 
     def resolve(self, version: int, error: MemSyncError | None) -> None:
-        """Set the outcome and wake who waits; once it is known, nothing changes it."""
+        """Set the outcome and wake the waiting threads; a second call has no effect."""
         if self.done:
             return
         super().resolve(version, error)
@@ -46,13 +46,13 @@ class AwaitedWrite(PendingWrite):
             self.future.set_result(version)
 
     def wait(self, deadline: float) -> None:
-        """Wait until the outcome is known, or the time is over (monotonic seconds)."""
+        """Wait for the outcome, until the deadline (monotonic seconds)."""
         if not self.done and self._decided.acquire(timeout=max(deadline - time.monotonic(), 0)):
             self._decided.release()
 
 
 class Call(NamedTuple):
-    """What the user asked for, beside the update; `deadline` is in monotonic seconds."""
+    """The arguments of a write besides the update; `deadline` is in monotonic seconds."""
 
     where: Any = None
     array_filters: Any = None

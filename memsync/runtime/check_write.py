@@ -1,4 +1,4 @@
-"""Checks what a program wants to write, before it is numbered: a refused write changes nothing."""
+"""Check the arguments of a write before it gets a number, so that a refusal changes nothing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .awaited_write import Call
 
 
 def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
-    """Detached copies of an update and of what is asked beside it.
+    """Detached copies of an update and of the other arguments.
 
     Raises `ReadOnlyError`, `UsageError`, `UpdateError` and `NotSerializableError`.
     """
     if "writer" not in options.peer.roles:
         raise ReadOnlyError(
-            f"this peer's roles are {list(options.peer.roles)}: state peer.roles: ['writer'] to "
-            "write"
+            f"this peer has the roles {list(options.peer.roles)}: add 'writer' to the option "
+            "peer.roles"
         )
     w = _checked_concern(call, options)
     array_filters = call.array_filters
@@ -43,15 +43,12 @@ def _checked_concern(call: Call, options: Options) -> WriteConcern | None:
     if not isinstance(call.journal, bool):
         raise UsageError(f"journal must be True or False, not {call.journal!r:.60}")
     if call.journal and not options.file.journal:
-        raise UsageError(
-            "journal=True needs a journal: state the option file.journal: true together with "
-            "file.path"
-        )
+        raise UsageError("journal=True needs a journal: set the options file.journal and file.path")
     return check_write_concern(call.w)
 
 
 def _checked_body(update: Any, array_filters: Any) -> Any:
-    """A detached copy of an update or of RFC 6902 operations, if it is one."""
+    """A detached copy of an update or of RFC 6902 operations."""
     if array_filters is not None and not isinstance(array_filters, list):
         raise UpdateError(
             f"array_filters must be a list of filters, not {array_filters!r:.60}",
@@ -61,13 +58,13 @@ def _checked_body(update: Any, array_filters: Any) -> Any:
         return check_update(update, array_filters or [])
     if array_filters is not None:
         raise UpdateError(
-            "array_filters belong to update operators: RFC 6902 operations have none",
+            "array_filters need update operators: RFC 6902 operations have none",
             kind="array_filters",
         )
     if isinstance(update, list) or hasattr(update, "patch"):
         return check_patch(update)
     raise UpdateError(
-        f"{update!r:.60} is no update: give operators like {{'$set': {{...}}}}, a list of RFC 6902 "
-        "operations, or a jsonpatch.JsonPatch",
+        f"{update!r:.60} is not an update: give operators like {{'$set': {{...}}}}, a list of RFC "
+        "6902 operations, or a jsonpatch.JsonPatch",
         kind="bad_operand",
     )

@@ -1,7 +1,7 @@
-"""Runs the user's callbacks: one thread, in the order in which things happened.
+"""The dispatcher: one thread that runs the user's callbacks, in the order of the events.
 
-I/O threads only append to a bounded queue. When callbacks are too slow and it overflows, batches
-are dropped and counted, and ``gap`` tells how many as soon as there is room again.
+I/O threads only append to a bounded queue. When slow callbacks let it overflow, calls are dropped
+and counted, and the event ``gap`` reports their number once there is room again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Dispatcher:
         self._dropped = 0
 
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
-        """Have `callback` called with the arguments of each later `announce` of this name."""
+        """Call `callback` with the arguments of each later `announce` of this name."""
         with self._lock:
             self._callbacks.setdefault(name, []).append(callback)
         return Subscription(lambda: self._remove(name, callback))
@@ -68,7 +68,7 @@ class Dispatcher:
         self.call_surely(callback, *args)
 
     def call_surely(self, callback: Callable[..., Any], *args: Any) -> None:
-        """Queue one call that must not be dropped: there are as many as the program asked for."""
+        """Queue one call that is never dropped; the program itself bounds their number."""
         with self._lock:
             self._queue.append((callback, args))
             if self._thread is None:
@@ -79,7 +79,7 @@ class Dispatcher:
             self._wake.notify()
 
     def open(self) -> None:
-        """From now on the thread waits for more when the queue is empty."""
+        """Undo `stop`: the thread waits for calls when the queue is empty."""
         with self._lock:
             self._stopping = False
 
@@ -88,7 +88,7 @@ class Dispatcher:
         return threading.current_thread() is self._thread
 
     def stop(self, timeout: float) -> None:
-        """Run what is queued, then end the thread; waits for that, except on the thread itself."""
+        """Run the queued calls and end the thread; waits, except on the thread itself."""
         with self._lock:
             thread = self._thread
             self._stopping = True
@@ -112,9 +112,9 @@ class Dispatcher:
                 callback, args = self._queue.popleft()
                 dropped, self._dropped = self._dropped, 0
             if dropped:
-                log.warning("callbacks are too slow: %s calls were dropped", dropped)
+                log.warning("callbacks dropped, they are too slow: calls=%s", dropped)
                 self.announce("gap", dropped)
             try:
                 callback(*args)
-            except Exception:  # a callback's fault stops nobody else
-                log.exception("a callback failed: %r", callback)
+            except Exception:  # the other callbacks still run
+                log.exception("callback failed: %r", callback)

@@ -1,4 +1,4 @@
-"""`MemSync.edit` and `transact`: change a draft; the change is sent, guarded by what was read."""
+"""`MemSync.edit` and `transact`: a change to a draft is sent with a test of every value read."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Send = Callable[[list[dict[str, Any]]], int]  # operations -> version
 
 
 class Editor:
-    """Hands out drafts of one object, one at a time in each thread."""
+    """Creates the drafts of one object; each thread has at most one at a time."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
+        self._drafts = threading.local()
 
     def edit(self, root: Any, send: Send) -> Edit:
         """A ``with`` block around a draft of `root`."""
-        return Edit(self, root, send)
+        return Edit(self._drafts, root, send)
 
     def transact(
         self, root: Any, send: Send, function: Callable[[Any], TResult], deadline: float
     ) -> TResult:
-        """Edit with `function` again and again until it goes through.
+        """Repeat an edit with `function` until it is accepted.
 
         Raises the last `ConflictError` after the deadline (monotonic seconds), and what `function`
         raises.
@@ -42,31 +42,23 @@ class Editor:
                 if time.monotonic() >= deadline:
                     raise
 
-    def enter(self) -> None:
-        """A draft is opened in this thread. Raises `UsageError` when one is open already."""
-        if getattr(self._local, "open", False):
-            raise UsageError(
-                "edit() inside edit(): the inner draft would not see the outer one's changes; use "
-                "one draft, or leave the outer block first"
-            )
-        self._local.open = True
-
-    def leave(self) -> None:
-        """The draft of this thread is closed."""
-        self._local.open = False
-
 
 class Edit:
-    """One draft, from ``with`` to its end."""
+    """The context manager around one draft; `drafts` knows whether the thread has another one."""
 
-    def __init__(self, editor: Editor, root: Any, send: Send) -> None:
-        self._editor = editor
+    def __init__(self, drafts: threading.local, root: Any, send: Send) -> None:
+        self._drafts = drafts
         self._root = root
         self._send = send
 
     def __enter__(self) -> Any:
-        self._editor.enter()
+        if getattr(self._drafts, "is_open", False):
+            raise UsageError(
+                "edit() inside edit(): the inner draft would not see the outer one's changes; use "
+                "one draft, or leave the outer block first"
+            )
         self._draft = Draft(self._root)
+        self._drafts.is_open = True
         return self._draft.root
 
     def __exit__(
@@ -75,7 +67,7 @@ class Edit:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._editor.leave()
+        self._drafts.is_open = False
         if kind is not None:
             return  # nothing is sent
         operations = self._draft.patch()

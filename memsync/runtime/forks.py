@@ -1,10 +1,10 @@
-"""What must not survive a fork: sockets, locks and selectors of the parent.
+"""What must not survive a fork: the parent's sockets, locks and selectors.
 
-A forked child inherits every descriptor. Kept open, they would hide the parent's death: peers would
-see no end-of-file, its locks would stay held, its port in use. So each descriptor is opened and
-registered in one step (`opening`), with which no fork can interfere, and the child closes them all
-before it runs anything else. Closing neither shuts a socket down nor unlocks a file of the
-parent's.
+A forked child inherits every descriptor. An inherited copy would hide the death of the parent: its
+peers would see no end of file, its locks would stay held, its port would stay in use. So each
+descriptor is opened and registered under one lock (`opening`), which a fork takes as well, and the
+child closes all of them before it runs anything else. Closing a copy neither shuts down the
+parent's socket nor unlocks its file.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 opening = threading.Lock()
-"""Held from the opening of a descriptor until it is registered, and while the process forks."""
+"""Held while a descriptor is opened and registered, and while the process forks."""
 
 _closers: dict[int, Callable[[], None]] = {}
 _handles: WeakSet[Forkable] = WeakSet()
 
 
 class Forkable:
-    """Something that is told, in the child, that it was forked."""
+    """An object that is called in a forked child; see `track`."""
 
     def after_fork(self) -> None:
         """Drop everything that belongs to the parent; must neither block nor do I/O."""
@@ -31,22 +31,22 @@ class Forkable:
 
 
 def register(key: object, close: Callable[[], None]) -> None:
-    """Have `close` called in a forked child; `opening` is held by the caller."""
+    """Have a forked child call `close`; the caller holds `opening`."""
     _closers[id(key)] = close
 
 
 def release(key: object) -> None:
-    """The owner closes it itself, right after this call."""
+    """Undo `register`; the owner closes the descriptor right after this call."""
     _closers.pop(id(key), None)
 
 
-def watch(handle: Forkable) -> None:
-    """Have ``after_fork`` called in a forked child as long as the handle lives."""
+def track(handle: Forkable) -> None:
+    """Have a forked child call ``handle.after_fork``, as long as the handle exists."""
     _handles.add(handle)
 
 
-def watched() -> list[Forkable]:
-    """The handles that live and are told of forks."""
+def tracked() -> list[Forkable]:
+    """The tracked handles that exist."""
     return list(_handles)
 
 
@@ -63,9 +63,9 @@ def _in_child() -> None:
     closers = list(_closers.values())
     _closers.clear()
     for close in closers:
-        with contextlib.suppress(OSError):  # closed by its owner in the instant of the fork
+        with contextlib.suppress(OSError):  # the owner closed it at the moment of the fork
             close()
-    for handle in watched():
+    for handle in tracked():
         handle.after_fork()
 
 

@@ -12,7 +12,7 @@ from .dispatcher import Dispatcher
 
 
 class WriteFuture(Future[int]):
-    """A future that cannot be cancelled, and runs its callbacks on the dispatcher."""
+    """A future that cannot be cancelled and runs its callbacks on the dispatcher thread."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class WriteFuture(Future[int]):
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The error, None if there is none; waits for the outcome, at most `timeout` seconds."""
+        """The error or None; waits for the outcome, at most `timeout` seconds."""
         self._check_process()
         return super().exception(timeout)
 
     def _check_process(self) -> None:
         if self._pid != os.getpid() and not self.done():
             raise WriteTimeoutError(
-                "this future came over a fork: its write belongs to the parent, and only there its "
-                "outcome becomes known"
+                "this future was created before a fork: only the parent process learns the outcome "
+                "of its write"
             )

@@ -1,10 +1,9 @@
-"""One peer's copy of the object, and the doors through which an engine reaches it.
+"""One peer's copy of the object, and the methods through which an engine changes it.
 
-The *participant* has everything of a peer that does not depend on how the log is carried: the
-state, the log of recent entries, the view that programs read, the writer, the watches. An engine's
-thread that plays the peer's role calls the doors: `apply` and `decide` take in what has come,
-`publish` shows it, `install` brings this copy level with another, `enter_role` and
-`leave_role` say where writes go.
+The *participant* is the part of a peer that does not depend on how the log is carried: the state,
+the log of recent entries, the view that programs read, the writer, the waiting threads. The engine
+thread that plays the peer's role calls `apply` for entries, `install` for snapshots, `publish` to
+show them, and `enter_role` and `leave_role` when the destination of writes changes.
 
 The participant's `guard` is held for neither I/O nor callbacks.
 """
@@ -16,7 +15,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..document import to_plain
 from ..engine import Announce, Uplink
 from ..errors import MemSyncError
 from ..options import Options, stated
@@ -31,7 +29,7 @@ from ..replication.replica import Replica
 from ..replication.state import State
 from .awaited_write import AwaitedWrite
 from .trace import facts_of, new_trace
-from .watches import Watches
+from .view_waiters import ViewWaiters
 from .writer import Writer
 
 log = logging.getLogger("memsync.node")
@@ -40,8 +38,8 @@ log = logging.getLogger("memsync.node")
 class Participant:
     """One peer from `start` to `stop`; a new start is a new participant with a new id.
 
-    `announce` is called with the name and the argument of each event of `MemSync.on`; it must not
-    block. `wall_ms` gives the time of day in milliseconds since 1970.
+    `announce` is called with the name and the argument of each event of `MemSync.on` and must not
+    block. `wall_ms` returns the wall time in milliseconds since 1970.
     """
 
     def __init__(
@@ -57,14 +55,14 @@ class Participant:
         self.name = name
         self.options = options
         self.announce = announce
-        # The lock itself, not an object around it: an interrupt between a Python __enter__ and its
-        # block would leave it locked for ever. Reentrant, because a signal handler may read.
+        # Not wrapped in a Python class: an interrupt after such an __enter__ and before the block
+        # would leave it locked. Reentrant, because a signal handler may read.
         self.guard = threading.RLock()
         self.state = State(self.guard, KINDS)
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
         self.clock = HybridClock()
-        self.watches = Watches(self.guard)
+        self.view_waiters = ViewWaiters(self.guard)
         self.trace = new_trace(name, peer, wanted=options.log_events)
         self.replica: Replica[AwaitedWrite] = Replica(
             peer,
@@ -72,7 +70,7 @@ class Participant:
             self.log,
             PendingWrites(keep=network.max_log, keep_bytes=network.max_log_bytes),
             self.guard,
-            self.watches.changed,
+            self.view_waiters.changed,
         )
         self.writer = Writer(
             name,
@@ -86,62 +84,52 @@ class Participant:
         )
         self._data = data
         self._last_host: str | None = None
-        self._mismatch = ""  # what was logged of its options
+        self._mismatch = ""  # the last warning about its options
 
     # -- what programs read (any thread) ---------------------------------------------------------
 
     def value(self, path: str | None = None) -> Any:
-        """The detached value at a dotted path, None where there is none; without a path all."""
+        """A detached copy of the value at a dotted path, None where there is none."""
         with self.guard:
             return value_at(self.replica.view, path or "")
 
-    def snapshot(self) -> dict[str, Any]:
-        """The whole object, detached."""
-        with self.guard:
-            copy: dict[str, Any] = to_plain(self.replica.view)
-        return copy
-
-    # -- what the engine brings (the thread that plays the role) ---------------------------------
+    # -- entries and snapshots (the thread that plays the role) ----------------------------------
 
     def bootstrap(self, cluster_id: str) -> None:
         """Begin a new object with this peer's own data."""
         self.replica.bootstrap(self._data, stated(self.options), cluster_id)
 
     def apply(self, entry: Entry, size: int) -> None:
-        """Take in the next entry, of `size` bytes on the wire; `publish` shows it."""
+        """Apply the next entry, of `size` bytes on the wire; `publish` shows it."""
         self.replica.apply(entry, size)
         self.clock.merge(entry.timestamp)
         if self.trace is not None:
             self.trace("applied", **facts_of(entry))
 
     def install(self, chunk: SnapshotChunk, decided: int = 0) -> bool:
-        """Take in a chunk of a snapshot (see `Replica.add_chunk`); True when it was the last."""
+        """Add a chunk of a snapshot (see `Replica.add_chunk`); True when it was the last."""
         return self.replica.add_chunk(chunk, decided)
 
     def publish(self, entries: list[Entry]) -> None:
-        """Show what has come in; callbacks hear of the entries, writers of their outcomes."""
+        """Show the arrivals, announce `entries` to callbacks, and resolve own writes."""
         published = self.replica.publish()
         self.announce_entries(entries)
-        self.writer.take(published)
+        self.writer.complete_all(published)
 
     def announce_entries(self, entries: list[Entry]) -> None:
-        """Have the user's callbacks hear of what has come in."""
-        patches = [
-            {"version": e.version, "epoch": e.epoch, "peer": e.peer, "patch": operations}
-            for e in entries
-            if (operations := self.state.kinds[e.kind].changes(e))
-        ]
+        """Announce the entries that change the document."""
+        patches = self.state.patches_of(entries)
         if patches:
             self.announce("received_patches", patches)
 
     # -- roles (driver) --------------------------------------------------------------------------
 
     def adopt_group_options(self) -> None:
-        """The state is known: its founder's options are this peer's, too."""
+        """Apply the founder's options, once the state is known."""
         self.writer.max_frame = group_value(self.state.options, "network.max_frame")
 
     def enter_role(self, uplink: Uplink, last: int, *, hosts: bool) -> None:
-        """Writes go to this uplink now; the host has decided this peer's up to number `last`."""
+        """Send writes to this uplink; the host has decided this peer's writes up to `last`."""
         self.adopt_group_options()
         self._compare_options()
         self.writer.enter(uplink, last, holds_accepted=hosts)
@@ -151,32 +139,32 @@ class Participant:
             self.announce("host_changed", change)
 
     def leave_role(self, *, for_good: bool, holds_back: bool) -> None:
-        """There is no host now; see `Writer.leave`."""
+        """Keep writes until the next role; see `Writer.leave`."""
         self.writer.leave(for_good=for_good, holds_back=holds_back)
 
     def end(self) -> None:
-        """The peer has stopped: nobody waits any longer."""
-        self.watches.end()
+        """The peer has stopped: end all waiting."""
+        self.view_waiters.end()
         self.writer.end()
 
     def close_after_fork(self) -> None:
-        """In a forked child: this participant is the parent's, only its last state may be read."""
-        self.watches.ended = True
+        """In a forked child: the participant belongs to the parent, but stays readable."""
+        self.view_waiters.ended = True
         self.guard._at_fork_reinit()  # type: ignore[attr-defined]  # as the stdlib does it
 
     def _compare_options(self) -> None:
-        """Say so where this peer wanted other options of a group that it had to join."""
-        said, self._mismatch = self._mismatch, ""
+        """Log a warning when the group's options differ from the ones that this peer states."""
+        reported, self._mismatch = self._mismatch, ""
         try:
             check_group_options(self.state.options, group_part(stated(self.options)))
         except MemSyncError as error:
             self._mismatch = str(error)
-            if self._mismatch != said:
+            if self._mismatch != reported:
                 log.warning("options ignored, the group's apply %s: %s", self, error)
 
     def _rolled_back(self, error: MemSyncError) -> None:
         self.announce("rolled_back", error)
 
     def __str__(self) -> str:
-        """What a line of the log says of the peer."""
+        """The peer as log lines name it."""
         return f"name={self.name} peer={self.id} epoch={self.state.epoch}"

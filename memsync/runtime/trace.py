@@ -1,8 +1,7 @@
-"""The trace of what a peer does with each write, which the option ``logEvents`` turns on.
+"""The trace of each write through a peer; the option ``logEvents`` turns it on.
 
-One line at DEBUG, on the logger ``memsync.trace``, for each write that is proposed, ordered, sent,
-applied and told. Who does not want it has no function to call, so it costs one look at an
-attribute.
+The logger ``memsync.trace`` gets one DEBUG line each time a write is proposed, ordered, sent,
+applied or resolved. When tracing is off the callable is None, so it costs one attribute lookup.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from ..replication.sequencer import Gap
 log = logging.getLogger("memsync.trace")
 
 Trace = Callable[..., None]
-"""Called with what happened and with facts, by name."""
+"""Called with the event, and with its facts as keyword arguments."""
 
 
 def new_trace(name: str, peer: str, *, wanted: bool) -> Trace | None:
-    """What logs the trace of one peer of the object `name`; None when it is not wanted.
+    """The trace function of one peer; None when it is not wanted.
 
-    The option is to be enough: where nobody has set the logger's level, it becomes DEBUG. Handlers
-    are the program's matter.
+    A logger without a level of its own is set to DEBUG, so that the option is enough. The program
+    provides the handlers.
     """
     if not wanted:
         return None
@@ -39,7 +38,7 @@ def new_trace(name: str, peer: str, *, wanted: bool) -> Trace | None:
 
 
 def facts_of(entry: Entry) -> dict[str, object]:
-    """What the trace says of an entry."""
+    """The facts about an entry."""
     return {
         "epoch": entry.epoch,
         "version": entry.version,
@@ -50,7 +49,7 @@ def facts_of(entry: Entry) -> dict[str, object]:
 
 
 def refusal(proposal: Propose, result: Decision | Gap) -> dict[str, object]:
-    """What the trace says of a proposal that made no entry; values of the object never."""
+    """The facts about a proposal that made no entry; never values of the object."""
     if isinstance(result, Gap):
         return {"number": proposal.number, "why": f"number {result.first} comes first"}
     why = result.error[0] if result.error is not None else "nothing changes, or decided before"

@@ -1,6 +1,6 @@
-"""`MemSync.wait_for` and `changes`: threads that wait until the object is as they want it.
+"""`MemSync.wait_for` and `changes`: threads that wait for a state of the object.
 
-Both look at what the peer shows, so an own write counts as soon as it was made.
+Both use the view of this peer, so an own write is visible to them as soon as it is made.
 """
 
 from __future__ import annotations
@@ -22,70 +22,70 @@ def wait_for(
     """The first snapshot that satisfies a filter or a function; see `MemSync.wait_for`."""
     deadline = time.monotonic() + seconds
     if callable(condition):
-        look, places = _asking(participant, condition), [""]
+        check, places = _function_check(participant, condition), [""]
     elif isinstance(condition, dict):
         filter = check_filter(condition)
-        look, places = _matching(participant, filter), [*filter_read_set(filter)] or [""]
+        check, places = _filter_check(participant, filter), [*filter_read_set(filter)] or [""]
     else:
         raise UsageError(
             f"wait_for() needs a filter like {{'status': 'done'}} or a function, not "
             f"{condition!r:.60}"
         )
-    watch = participant.watches.add(places)
+    waiters = participant.view_waiters
+    waiter = waiters.add(places)
     try:
         while True:
-            found = look()
-            if found is not None:
-                return found
+            snapshot = check()
+            if snapshot is not None:
+                return snapshot
             with participant.guard:
-                if participant.watches.wait(watch, deadline):
+                if waiters.wait(waiter, deadline):
                     continue
-            if participant.watches.ended:
-                raise NotStartedError("this peer has stopped while it waited: call start() again")
+            if waiters.ended:
+                raise NotStartedError("this peer stopped during wait_for(): call start() again")
             raise WaitTimeoutError(
-                f"within {seconds:g} s {participant.name!r} did not come to satisfy "
-                f"{condition!r:.200}"
+                f"{participant.name!r} did not satisfy {condition!r:.200} within {seconds:g} s"
             )
     finally:
-        participant.watches.close(watch)
+        waiters.close(waiter)
 
 
-def _matching(participant: Participant, filter: dict[str, Any]) -> Callable[[], Any]:
-    def look() -> Any:
+def _filter_check(participant: Participant, filter: dict[str, Any]) -> Callable[[], Any]:
+    def check() -> Any:
         with participant.guard:
-            live = participant.replica.view
-            return to_plain(live) if matches(live, filter) else None
+            view = participant.replica.view
+            return to_plain(view) if matches(view, filter) else None
 
-    return look
+    return check
 
 
-def _asking(participant: Participant, condition: Callable[[Any], Any]) -> Callable[[], Any]:
-    def look() -> Any:
-        # No lock is held while the user's function runs, so what it likes is looked at again.
+def _function_check(participant: Participant, condition: Callable[[Any], Any]) -> Callable[[], Any]:
+    def check() -> Any:
+        # The user's function runs without a lock, so the snapshot is tested again.
         if not condition(participant.replica.view):
             return None
         with participant.guard:
             snapshot = to_plain(participant.replica.view)
         return snapshot if condition(snapshot) else None
 
-    return look
+    return check
 
 
 class Changes(Iterator[tuple[Any, int]]):
-    """What `MemSync.changes` returns; several threads must not share one."""
+    """The iterator that `MemSync.changes` returns; not to be shared by several threads."""
 
     def __init__(self, participant: Participant, path: str) -> None:
         parts = check_path(path) if path != "" else ()
         self._participant = participant
         self._path = path
-        self._watch = participant.watches.add([pointer_of(parts)])
+        self._waiter = participant.view_waiters.add([pointer_of(parts)])
         with participant.guard:
             self._last = value_at(participant.replica.view, path)
 
     def __next__(self) -> tuple[Any, int]:
         participant = self._participant
         with participant.guard:
-            while participant.watches.wait(self._watch, None):
+            while participant.view_waiters.wait(self._waiter, None):
                 value = value_at(participant.replica.view, self._path)
                 if not identical(value, self._last):
                     self._last = value
@@ -94,8 +94,8 @@ class Changes(Iterator[tuple[Any, int]]):
         raise StopIteration
 
     def close(self) -> None:
-        """End the iteration; a thread that waits in it returns. May be called twice."""
-        self._participant.watches.close(self._watch)
+        """End the iteration and wake a thread that waits in it; may be called twice."""
+        self._participant.view_waiters.close(self._waiter)
 
     def __enter__(self) -> Changes:
         return self

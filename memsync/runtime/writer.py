@@ -1,13 +1,12 @@
 """The writer: this peer's own writes, from the call to the outcome.
 
-Any thread may write. A write is checked, gets its number, is shown in ``mem.data`` and is handed to
-the role (the link to the host, or the host itself) in one step under the peer's guard, so the order
-of the numbers is the order of the stream and of what is shown. The guard is held for neither I/O
-nor callbacks. While there is no role, between two hosts, writes are kept; whoever the next host is
-gets those it has not decided.
+Any thread may write. In one step under the peer's guard a write gets its number, is shown in
+``mem.data`` and is queued at the uplink (the role that the peer plays). So numbers, view and stream
+have one order. While there is no role, between two hosts, the writes stay pending; the next host
+gets those that it has not decided.
 
-An accepted write that asked for more than the usual write concern waits on for what the host says
-about it, and keeps its place in the window until then.
+An accepted write that asks for more than the usual write concern keeps its place in the window
+until the concern is met or its time is over.
 """
 
 from __future__ import annotations
@@ -41,6 +40,8 @@ from .trace import Trace
 
 log = logging.getLogger("memsync.writes")
 
+Outcomes = list[Outcome[AwaitedWrite]]
+
 
 class Writer:
     """The numbered writes of one peer, and the threads that wait for them."""
@@ -68,31 +69,31 @@ class Writer:
         self.describe_host: Callable[[], str] = lambda: "this peer has no engine"
         self._trace = trace
         self._room = threading.Condition(self._guard)
-        self._open: dict[int, AwaitedWrite] = {}  # those whose outcome nobody was told
+        self._open: dict[int, AwaitedWrite] = {}  # no outcome was reported to the caller
         self._ack_waiters = AckWaiters(guard, self._close)
         self._uplink: Uplink | None = None
-        self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not to be told yet
-        self._taken_back: list[Outcome[AwaitedWrite]] = []  # of a reign that ended before it told
+        self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not reported yet
+        self._unconfirmed: Outcomes = []  # unreported when the epoch ended; the next host decides
         self._has_left = False
-        self._holds_back = False  # what comes now is of a host that may be replaced already
+        self._holds_back = False  # outcomes may come from a host that was replaced already
         self._ended = False
         self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
 
     @property
     def first_open(self) -> int:
-        """The first_open number whose outcome is unknown."""
+        """The lowest number whose outcome is unknown."""
         return self._replica.writes.first_open
 
     @property
     def pending(self) -> int:
-        """How many writes have no outcome yet; each copy is one step, so it takes no guard."""
+        """The number of writes without an outcome; needs no guard, each copy is one step."""
         return len({*self._open, *self._replica.writes.pending})
 
     def patch(self, update: Any, call: Call, timeout: float) -> int:
-        """Write, and wait for the outcome: the version from which on it counts.
+        """Write, and wait for the outcome; returns the version that has the change.
 
-        Raises what the update is refused with, `WriteTimeoutError` or `WriteConcernError` after
-        `timeout` seconds.
+        Raises what `_propose` raises, the error that refuses the update, and after `timeout`
+        seconds `WriteTimeoutError` or `WriteConcernError`.
         """
         self._refuse_nested()
         try:
@@ -102,13 +103,12 @@ class Writer:
         finally:
             self._inside.discard(threading.get_ident())
         if not write.done:
-            if write.accepted:
-                self._ack_waiters.give_up(write)
-            else:
-                raise WriteTimeoutError(
-                    f"the write to {self._name!r} was not acknowledged within {timeout:g} s; it "
-                    f"stays pending and may still be applied; {self.describe_host()}"
-                )
+            self._ack_waiters.give_up(write)
+        if not write.done:
+            raise WriteTimeoutError(
+                f"the write to {self._name!r} was not acknowledged within {timeout:g} s; it stays "
+                f"pending and may still be applied; {self.describe_host()}"
+            )
         if write.error is not None:
             raise write.error
         assert write.version is not None
@@ -124,7 +124,7 @@ class Writer:
             self._inside.discard(threading.get_ident())
 
     def is_inside(self) -> bool:
-        """Whether the calling thread is writing, so that it must be a signal handler that asks."""
+        """Whether the calling thread is writing, so that the caller is a signal handler."""
         return threading.get_ident() in self._inside
 
     def _refuse_nested(self) -> None:
@@ -135,11 +135,11 @@ class Writer:
             )
 
     def _propose(self, update: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
-        """Check a write, number it, show it and send it on its uplink.
+        """Check a write, number it, show it and send it.
 
         Raises `UpdateError`, `NotSerializableError`, `UsageError`, `ReadOnlyError`,
-        `QueueFullError` when the window stays full until the deadline, `TooLargeError` for a
-        proposal over the frame limit; the write is then not applied.
+        `QueueFullError` when the window stays full until the deadline, and `TooLargeError` for a
+        proposal over the frame limit. The write is not applied then.
         """
         body, checked = check_write(update, call, self._options)
         try:
@@ -147,7 +147,9 @@ class Writer:
         except MemSyncError:
             raise
         except BaseException:  # for example KeyboardInterrupt
-            self._on_interrupt()
+            uplink = self._uplink
+            if uplink is not None:
+                uplink.on_interrupt()
             raise
 
     def _send(self, body: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
@@ -183,7 +185,7 @@ class Writer:
         return write
 
     def wait(self, write: AwaitedWrite, deadline: float) -> None:
-        """Wait until a write is decided or the time is over."""
+        """Wait until a write has its outcome, or until the deadline (monotonic seconds)."""
         while not write.done and time.monotonic() < deadline:
             uplink = self._uplink
             if uplink is not None:
@@ -194,13 +196,8 @@ class Writer:
                     raise
             write.wait(deadline)
 
-    def _on_interrupt(self) -> None:
-        uplink = self._uplink
-        if uplink is not None:
-            uplink.on_interrupt()
-
     def _wait_for_room(self, deadline: float) -> None:
-        """Wait until the window has room and the peer lives; the guard is held."""
+        """Wait until the window has room; the guard is held."""
         window = self._options.network.window
         while True:
             if self._ended:
@@ -219,70 +216,77 @@ class Writer:
 
     # -- outcomes (the thread that plays the role) -----------------------------------------------
 
-    def take(self, published: Published[AwaitedWrite], *, holds_accepted: bool = False) -> None:
-        """Make known what the replica has found out about own writes.
+    def complete_all(
+        self, published: Published[AwaitedWrite], *, holds_accepted: bool = False
+    ) -> None:
+        """Report the outcomes that the replica has published.
 
-        With `holds_accepted` (a host) those that are accepted are held until they are with another
-        peer as well; see `take_held`.
+        With `holds_accepted` (a host) the accepted ones are held until another peer has the entry
+        as well; see `pop_held`.
         """
         self.report_lost(published)
+        self._complete_or_hold(published.outcomes, holds_accepted)
+        self._replica.advance(published)
+
+    def _complete_or_hold(self, outcomes: Outcomes, holds_accepted: bool) -> None:
         holds = holds_accepted or self._holds_back
-        for outcome in published.outcomes:
+        for outcome in outcomes:
             if holds and outcome.error is None and not outcome.write.has_write_concern:
                 self._held[outcome.write.proposal.number] = outcome
             else:
                 self.complete(outcome)
-        self._replica.advance(published)
 
-    def take_held(self) -> list[Outcome[AwaitedWrite]]:
-        """The outcomes that are held, which the caller completes or takes back."""
+    def pop_held(self) -> Outcomes:
+        """The held outcomes; the caller completes them or gives them to `recheck_later`."""
         held, self._held = self._held, {}
         return list(held.values())
 
     def report_lost(self, published: Published[AwaitedWrite]) -> None:
-        """Say so when acknowledged writes of this peer are lost."""
-        if published.forgotten:
-            self._report_lost(
+        """Log and announce acknowledged writes of this peer that are lost."""
+        losses = (
+            (
                 published.forgotten,
-                "it was frozen while its host died and others went on without it, and it remembers "
-                f"no more than network.maxLog ({self._replica.writes.keep}) of its own writes to "
-                "bring back",
-            )
-        if published.replaced:
-            self._report_lost(
+                "this peer was frozen while its host died and the others went on, and it keeps no "
+                f"more than network.maxLog ({self._replica.writes.keep}) of its own writes to send "
+                "them again",
+            ),
+            (
                 published.replaced,
-                "after the files of the object were deleted it was founded a second time, and the "
-                "one that was founded earlier wins",
-            )
-
-    def _report_lost(self, count: int, why: str) -> None:
-        error = ConflictError(f"{count} or more acknowledged writes of this peer are lost: {why}")
-        log.error("%s", error)
-        self._rolled_back(error)
+                "the files of the object were deleted, the object was founded a second time, and "
+                "the object that was founded first wins",
+            ),
+        )
+        for count, why in losses:
+            if count:
+                error = ConflictError(
+                    f"{count} or more acknowledged writes of this peer are lost: {why}"
+                )
+                log.error("%s", error)
+                self._rolled_back(error)
 
     def complete(self, outcome: Outcome[AwaitedWrite]) -> None:
-        """The outcome of an own write is known; its concern may have to be waited for."""
+        """Resolve a write, or have it wait for its write concern."""
         write, version, error, rolled_back, _ = outcome
         if error is not None and (rolled_back or write.done):
             self._rolled_back(error)  # it was visible, or even acknowledged by a lost host
         if error is None and not write.done and write.has_write_concern:
             self._ack_waiters.add(write, version)
             if write.future is not None:
-                self.wake()  # the driver is to end the waiting in time
+                self.wake()  # the driver ends the waiting in time
             return
         write.resolve(version, error)
         self._close(write)
 
     def reached(self, progress: ConcernProgress) -> None:
-        """The host tells how far the concern of an own write has come."""
+        """Note the progress of a write concern, as the host reports it."""
         write = self._replica.writes.pending.get(progress.number)
         if write is not None:
-            write.progress = progress  # it is not known yet that it was accepted
+            write.progress = progress  # the acceptance itself comes later
         else:
             self._ack_waiters.reached(progress)
 
     def next_deadline(self) -> float:
-        """When the next waiting for a concern ends (monotonic seconds), unless nobody waits."""
+        """When the next waiting for a concern ends (monotonic seconds); infinity without any."""
         return self._ack_waiters.next_deadline()
 
     def give_up_late(self, now: float) -> None:
@@ -290,56 +294,51 @@ class Writer:
         self._ack_waiters.give_up_late(now)
 
     def _close(self, write: AwaitedWrite) -> None:
-        """The outcome of a write has been told."""
         with self._guard:
             self._open.pop(write.proposal.number, None)
             self._room.notify()
         if self._trace is not None:
             error = type(write.error).__name__ if write.error is not None else None
-            self._trace("told", number=write.proposal.number, version=write.version, error=error)
+            self._trace(
+                "resolved", number=write.proposal.number, version=write.version, error=error
+            )
 
     def unsent(self, number: int) -> list[AwaitedWrite]:
-        """The own writes from a number on, for a host that asks for them."""
+        """The pending writes from a number on, for a host that asks for them."""
         with self._guard:
             return self._replica.writes.after(number - 1)
 
-    # -- what the driver does --------------------------------------------------------------------
+    # -- roles (the engine's driver) -------------------------------------------------------------
 
-    def take_back(self, outcomes: list[Outcome[AwaitedWrite]]) -> None:
-        """A reign of this peer has ended before these outcomes could be told."""
-        self._taken_back += outcomes
-        self._take_ack_waiters_back()
+    def recheck_later(self, outcomes: Outcomes) -> None:
+        """An epoch ended before these outcomes were reported: the next host decides."""
+        self._unconfirmed += [*outcomes, *self._ack_waiters.pop_all()]
 
-    def _take_ack_waiters_back(self) -> None:
-        for write in self._ack_waiters.take_back():
-            self._taken_back.append(Outcome(write, write.accepted, None, False))
-            write.accepted = 0
+    def _recheck(self) -> Outcomes:
+        """Compare unconfirmed outcomes with the copy of the new host.
 
-    def _look_what_became_of_them(self) -> list[Outcome[AwaitedWrite]]:
-        """What the next host has counts, what it lacks is pending again, if it is remembered."""
-        known: list[Outcome[AwaitedWrite]] = []
-        self._take_ack_waiters_back()
-        taken_back, self._taken_back = self._taken_back, []
-        row = self._replica.state.sessions.get(self._replica.peer)
-        for outcome in taken_back:
+        A write that the host has is accepted. A write that it lacks is pending again if this peer
+        still has it, and lost otherwise.
+        """
+        known: Outcomes = []
+        self.recheck_later([])
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        session = self._replica.state.sessions.get(self._replica.peer)
+        for outcome in unconfirmed:
             number = outcome.write.proposal.number
             if number in self._replica.writes.pending:
-                outcome.write.progress = None  # it is decided anew
+                outcome.write.progress = None  # the new host counts from zero
                 continue
-            if outcome.made_entry and (row is None or number > row.last):
-                lost = (
-                    "the host that had ordered this write was replaced, and the next one lacks it"
-                )
+            if outcome.made_entry and (session is None or number > session.last):
+                lost = "the host that ordered this write was replaced, and the next one lacks it"
                 outcome = outcome._replace(error=ConflictError(lost))
             known.append(outcome)
         return known
 
     def enter(self, uplink: Uplink, last: int, *, holds_accepted: bool) -> None:
-        """From now on writes go to this uplink, beginning with those the host has not decided."""
-        published = self._replica.publish()
-        self.take(published, holds_accepted=holds_accepted)
-        known = Published(self._look_what_became_of_them(), 0, 0)
-        self.take(known, holds_accepted=holds_accepted)
+        """Send writes to this uplink, first those above `last`, which the host has not decided."""
+        self.complete_all(self._replica.publish(), holds_accepted=holds_accepted)
+        self._complete_or_hold(self._recheck(), holds_accepted)
         with self._guard:
             for write in self._replica.writes.after(last):
                 uplink.queue_write(write, frame(write.proposal))
@@ -349,38 +348,39 @@ class Writer:
         uplink.kick()
 
     def leave(self, *, for_good: bool, holds_back: bool = False) -> None:
-        """There is no host now; writes are kept, unless the peer leaves the group.
+        """Keep writes pending until the next `enter`; with `for_good` the peer leaves its group.
 
-        With `holds_back`, what the lost host has left behind is not told before the next one shows
-        that it counts: others may have gone on without this peer.
+        With `holds_back`, outcomes that the lost host left behind are held until the next host
+        confirms them: the others may have gone on without this peer.
         """
         with self._guard:
             self._uplink = None
         self._has_left = for_good
         self._holds_back = holds_back
 
-    def withdraw_held(self) -> list[Outcome[AwaitedWrite]]:
-        """What was accepted and held back, when the role ends."""
+    def stop_holding_back(self) -> Outcomes:
+        """The role has ended; returns the held outcomes."""
         self._holds_back = False
-        return self.take_held()
+        return self.pop_held()
 
     def flush(self, deadline: float) -> None:
-        """Wait until all writes are decided, or the time is over (monotonic seconds)."""
+        """Wait until all writes have an outcome, or until the deadline (monotonic seconds)."""
         with self._guard:
             waiting = list(self._open.values())
         for write in waiting:
             self.wait(write, deadline)
 
     def end(self) -> None:
-        """The peer has stopped: what is undecided stays unknown, nothing new is taken."""
-        self.take(self._replica.published())
+        """The peer has stopped: undecided writes get an error, new ones are refused."""
+        self.complete_all(self._replica.published())
         with self._guard:
             self._ended = True
             orphans = list(self._open.values())
             self._room.notify_all()
         for write in orphans:
-            if write.accepted and self._has_left:  # else its host was lost, and perhaps it as well
+            if self._has_left:  # else the host was lost, and perhaps the write as well
                 self._ack_waiters.give_up(write)
+            if write.done:
                 continue
             error = WriteTimeoutError("the peer stopped before the write was acknowledged")
             write.resolve(self._replica.state.version, error)

@@ -1,8 +1,8 @@
-"""For tests of programs that use memsync: a folder of their own, peers that can be killed.
+"""Tools for tests of programs that use memsync: a private folder, and peers that can be killed.
 
-With pytest these come as the fixtures ``memsync``, ``memsync_folder`` and ``memsync_cluster``
-(docs/testing.md). Only ``pytest_plugin`` needs pytest. The names are imported at first use, because
-pytest loads the plugin in every run in which memsync is installed.
+pytest has them as the fixtures ``memsync``, ``memsync_folder`` and ``memsync_cluster``
+(docs/testing.md); only ``pytest_plugin`` needs pytest. The names are imported at first use, because
+pytest loads the plugin wherever memsync is installed.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
-"""Peers in processes of their own, driven by a test: start, tell, kill, wait for conditions.
+"""Peers in processes of their own, driven by a test: start, call, pause, kill.
 
-They are real processes, so that they can really die. By default they are forked from one clean
-server process, which has imported memsync but never used it: a peer costs milliseconds instead of
-an interpreter's start. A peer whose test is gone sees the end of its pipe and ends, too.
+They are real processes, so killing them is real. By default they are forked from one server process
+that has imported memsync but never used it, so a peer starts in milliseconds. A peer ends when its
+pipe to the test closes.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ NAME = "obj"
 
 
 class Cluster:
-    """The peers of one test, in the folder that ``MEMSYNC_DIR`` names; all are killed at its end.
+    """The peers of one test, in the folder ``MEMSYNC_DIR``; a context manager that kills them.
 
-    `name` is the name of their object. `method` is how their processes are made: ``forkserver``,
-    ``spawn`` or ``fork``. ``peers`` are all peers so far, in the order in which they were made, the
-    dead included. A context manager: leaving it kills the peers.
+    `name` is the name of their object. `method` is the start method of their processes:
+    ``forkserver``, ``spawn`` or ``fork``. ``peers`` lists all peers in the order of their creation,
+    the dead included.
 
-    Raises `UsageError` for a name or a method that there is not.
+    Raises `UsageError` for an invalid name or method.
     """
 
     def __init__(self, name: str = NAME, *, method: str = "forkserver") -> None:
         self.name = check_name(name)
         if method not in get_all_start_methods():
             known = ", ".join(get_all_start_methods())
-            raise UsageError(f"there is no start method {method!r}: choose one of {known}")
+            raise UsageError(f"unknown start method {method!r}: choose one of {known}")
         self._context = get_context(method)
         self.peers: list[Peer] = []
         self._programs: list[subprocess.Popen[str]] = []
@@ -56,11 +56,11 @@ class Cluster:
         start: bool = True,
         folder: str | os.PathLike[str] | None = None,
     ) -> Peer:
-        """One more process, with the environment of the test.
+        """Create one more process, with the environment of the test.
 
-        `data` and `options` are those of its handle, `name` and `folder` may differ from those of
-        the others. The handle is started, unless `start` is false. Raises what `MemSync` and its
-        `start` raise.
+        `data` and `options` are arguments of its handle; `name` and `folder` are those of the
+        cluster by default. `start` is False for a handle that is not started. Raises what `MemSync`
+        and its `start` raise.
         """
         environment = dict(os.environ)
         if folder is not None:
@@ -72,9 +72,9 @@ class Cluster:
         return peer
 
     def start(self, number: int, data: Any = None, options: Any = None) -> list[Peer]:
-        """So many peers more, started side by side; the host is the first of `peers`."""
+        """Start `number` more peers in parallel; the host is the first of `peers`."""
         if not isinstance(number, int) or number < 0:
-            raise UsageError(f"the number of peers must be an int from 0 on, not {number!r}")
+            raise UsageError(f"the number of peers must be an int of at least 0, not {number!r}")
         first = [self.peer(data, options)] if number and not self.living else []
         rest = [self.peer(data, options, start=False) for _ in range(number - len(first))]
         for peer, ticket in [(peer, peer.begin(MemSync.start)) for peer in rest]:
@@ -82,9 +82,9 @@ class Cluster:
         return first + rest
 
     def script(self, source: str, *arguments: str, optimize: bool = False) -> subprocess.Popen[str]:
-        """A Python program of its own, as a user would write it; its pipes carry text.
+        """Start a Python program with text pipes; `close` kills it.
 
-        It is killed with the peers. With `optimize` it runs under ``python -O``.
+        With `optimize` it runs under ``python -O``.
         """
         flags = ["-O"] if optimize else []
         program = subprocess.Popen(
@@ -97,27 +97,27 @@ class Cluster:
         self._programs.append(program)
         return program
 
-    # -- looking at them -------------------------------------------------------------------------
+    # -- finding and comparing peers -------------------------------------------------------------
 
     @property
     def living(self) -> list[Peer]:
-        """The peers whose process has not ended, paused ones included."""
+        """The peers whose process has not ended, including paused ones."""
         return [peer for peer in self.peers if peer.alive]
 
     @property
     def active(self) -> list[Peer]:
-        """The peers that take part: the process lives and is not paused, the handle is started."""
+        """The peers whose process lives and is not paused, and whose handle is started."""
         return [peer for peer in self.peers if _status(peer) not in (None, "stopped")]
 
     def host(self) -> Peer:
-        """The one active peer that hosts; waits until there is exactly one.
+        """The active peer that hosts; waits until there is exactly one.
 
-        Raises `AssertionError` when no peer is active, or when there is not one host in time.
+        Raises `AssertionError` when no peer is active, and when the wait takes over 20 seconds.
         """
 
         def the_one() -> list[Peer]:
             if not self.active:
-                raise AssertionError(f"no peer is active, so nobody can host: {self.peers}")
+                raise AssertionError(f"no peer is active, so none can host: {self.peers}")
             hosts = [peer for peer in self.peers if _status(peer) == "host"]
             return hosts if len(hosts) == 1 else []
 
@@ -132,15 +132,14 @@ class Cluster:
         return [peer for peer in self.active if peer is not host]
 
     def settled(self, peers: Iterable[Peer] | None = None) -> dict[str, Any]:
-        """The object, once all active peers hold the same version of it; only writers' silence
-        makes that last.
+        """The object, once all active peers (or `peers`) hold the same version.
 
-        Raises `AssertionError` when they do not come to one version, or when they do and their
-        copies differ, be it in the order of keys. With `peers` only those are looked at.
+        No peer should write meanwhile. Raises `AssertionError` when they do not reach one version,
+        and when their copies of it differ, even in the order of keys.
         """
         chosen = list(peers if peers is not None else self.active)
         if not chosen:
-            raise UsageError("no peer is active, so there is no object to look at")
+            raise UsageError("no peer is active, so there is no object to compare")
         until(lambda: len({_position(peer) for peer in chosen}) == 1, message="versions differ")
         objects = [peer.snapshot() for peer in chosen]
         texts = {repr(each) for each in objects}
@@ -149,34 +148,34 @@ class Cluster:
         found: dict[str, Any] = objects[0]
         return found
 
-    # -- hurting them ----------------------------------------------------------------------------
+    # -- faults ----------------------------------------------------------------------------------
 
     def kill_host(self) -> Peer:
-        """SIGKILL for the host; returns it when its process is gone. The next is `host()`."""
+        """Kill the host with SIGKILL and wait for its end; returns it. `host()` finds the next."""
         host = self.host()
         host.kill()
         return host
 
     def pause(self, peer: Peer | None = None) -> Peer:
-        """SIGSTOP for a peer, the host by default; returns it. `host` and others pass it over."""
+        """Pause a peer, by default the host, with SIGSTOP; returns it. `host` ignores it then."""
         chosen = peer if peer is not None else self.host()
         chosen.pause()
         return chosen
 
     def resume(self) -> None:
-        """Let all paused peers go on."""
+        """Resume all paused peers."""
         for peer in self.living:
             if peer.paused:
                 peer.resume()
 
     def stop(self, peer: Peer | None = None) -> Peer:
-        """Stop the handle of a peer, the host by default, as a program would; returns the peer."""
+        """Call `MemSync.stop` in a peer, by default the host; returns the peer."""
         chosen = peer if peer is not None else self.host()
         chosen.stop()
         return chosen
 
     def close(self) -> None:
-        """Kill all processes and wait until they are gone; what a test's end does."""
+        """Kill all processes and wait for their end."""
         for peer in self.peers:
             peer.dispose()
         for program in self._programs:
@@ -192,7 +191,7 @@ class Cluster:
 
 
 def _status(peer: Peer) -> str | None:
-    """The status of a peer's handle; None for a peer that is dead or paused and cannot tell."""
+    """The status of a peer's handle; None for a dead or paused peer."""
     if peer.paused or not peer.alive:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline: what a test does instead of sleeping."""
+"""Wait for a condition with a deadline, instead of sleeping."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import TypeVar
 
 TValue = TypeVar("TValue")
 
-PATIENCE = 20.0  # seconds a test waits for anything before it fails
-_POLL = 0.003  # seconds between two looks at a condition
+PATIENCE = 20.0  # seconds until a wait fails the test
+_POLL = 0.003  # seconds between two calls of a condition
 
 
 def until(
     condition: Callable[[], TValue],
     timeout: float = PATIENCE,
-    message: Callable[[], str] | str = "the condition did not come true",
+    message: Callable[[], str] | str = "the condition stayed false",
 ) -> TValue:
-    """The first true value of a condition; it is looked at every few milliseconds.
+    """Call a condition every few milliseconds; returns its first true value.
 
-    Raises `AssertionError` with `message` when there is none within `timeout` seconds. What the
-    condition raises goes through.
+    Raises `AssertionError` with `message` after `timeout` seconds, and what the condition raises.
 
     >>> answers = iter([0, 0, 7])
     >>> until(lambda: next(answers), timeout=5)

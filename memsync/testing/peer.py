@@ -1,4 +1,4 @@
-"""A peer in a process of its own, as the test sees it: tell it what to do, pause it, kill it."""
+"""The test's side of a peer in a process of its own: call functions in it, pause it, kill it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ import cloudpickle  # type: ignore[import-untyped] # it has no types
 from ..errors import UsageError
 from ..handle import MemSync
 from .conditions import PATIENCE, until
-from .serving import ends_of_the_test, serve
+from .serving import dumps, ends_of_the_test, serve
 
-# A peer is forked from a server process that has imported these: it starts in milliseconds.
+# The server process has imported these, so a peer that is forked from it starts fast.
 _PRELOADED = ("cloudpickle", "watchdog.observers", serve.__module__)
 
 
@@ -35,8 +35,8 @@ class PeerDied(Exception):
 class Peer:
     """One process with one `MemSync` handle; the functions sent to it get that handle.
 
-    Made by `Cluster.peer` and `Cluster.start`. ``pid`` is the number of its process, ``name`` that
-    of the object; ``paused`` says whether it was paused and not resumed yet.
+    `Cluster.peer` and `Cluster.start` create it. ``pid`` is its process id and ``name`` the name of
+    its object; ``paused`` is True between `pause` and `resume`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Peer:
         self._connection, theirs = context.Pipe()
         ends_of_the_test.add(self._connection)
         arguments = (theirs, name, data, options, environment)
-        # Each context has a class Process, which the type of their base does not say.
+        # Each context has a class Process; the type of their base lacks it.
         self._process = context.Process(target=serve, args=arguments)  # type: ignore[attr-defined]
         try:
             self._process.start()
@@ -61,9 +61,9 @@ class Peer:
             if "path too long" not in str(error):
                 raise
             raise UsageError(
-                f"the temp folder {get_temp_dir()} is too long for the server process of "
-                "multiprocessing, whose socket is in it: set TMPDIR to a shorter one, or have the "
-                "peers made by method='spawn'"
+                f"the path of the temp folder {get_temp_dir()} is too long for the socket of "
+                "multiprocessing's server process: set TMPDIR to a shorter one, or use "
+                "method='spawn'"
             ) from error
         finally:
             theirs.close()
@@ -78,11 +78,10 @@ class Peer:
     # -- running functions in it -----------------------------------------------------------------
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run ``function(mem, *args, **kwargs)`` there; returns what it returns, raises what it
-        raises.
+        """Run ``function(mem, *args, **kwargs)`` in the peer; returns or raises what it does.
 
-        Any function will do, a lambda as well. Raises `PeerDied` when the process ends meanwhile,
-        and `AssertionError` when there is no answer within 20 seconds.
+        Lambdas work as well. Raises `PeerDied` when the process ends meanwhile, and
+        `AssertionError` without an answer within 20 seconds.
         """
         return self.result(self.begin(function, *args, **kwargs))
 
@@ -96,7 +95,7 @@ class Peer:
         return ticket
 
     def result(self, ticket: int, timeout: float = PATIENCE) -> Any:
-        """What the function of a ticket returned; waits for it, at most `timeout` seconds."""
+        """The result of the function of a ticket; waits at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while ticket not in self._answers:
             if not self._connection.poll(max(deadline - time.monotonic(), 0)):
@@ -113,7 +112,7 @@ class Peer:
             raise error
         return value
 
-    # -- what tests say most often ---------------------------------------------------------------
+    # -- frequent calls --------------------------------------------------------------------------
 
     def start(self) -> str:
         """Start the handle; returns its role."""
@@ -121,7 +120,7 @@ class Peer:
         return role
 
     def stop(self) -> None:
-        """Stop the handle; the process lives on."""
+        """Stop the handle; the process goes on."""
         self.run(MemSync.stop)
 
     def patch(self, update: Any, **kwargs: Any) -> int:
@@ -130,7 +129,7 @@ class Peer:
         return version
 
     def snapshot(self, path: str | None = None) -> Any:
-        """What this peer sees."""
+        """The peer's `MemSync.snapshot`."""
         return self.run(MemSync.snapshot, path)
 
     def status(self) -> dict[str, Any]:
@@ -148,7 +147,7 @@ class Peer:
 
     @property
     def alive(self) -> bool:
-        """Whether the process has not ended; one that is paused lives."""
+        """Whether the process has not ended; a paused one is alive."""
         alive: bool = self._process.is_alive()
         return alive
 
@@ -160,7 +159,7 @@ class Peer:
 
     def signal(self, number: int) -> None:
         """Send a signal, for example SIGTERM; raises `PeerDied` when the process has ended."""
-        if not self.alive:  # its number may be that of somebody else's process by now
+        if not self.alive:  # its pid may belong to another process by now
             raise self._death()
         if number == signal.SIGSTOP and self._waker is None:
             self._waker = _new_waker(self.pid)
@@ -171,33 +170,33 @@ class Peer:
             self._dismiss_waker()
 
     def pause(self) -> None:
-        """SIGSTOP, and wait until no thread of the process runs any more (where that shows)."""
+        """SIGSTOP, and wait until all threads have stopped (where /proc shows them)."""
         self.signal(signal.SIGSTOP)
         tasks = Path(f"/proc/{self.pid}/task")
         until(lambda: all(_state(task) == "T" for task in tasks.glob("*/stat")))
 
     def resume(self) -> None:
-        """Let a paused process go on."""
+        """Resume the process with SIGCONT."""
         self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the process is gone."""
+        """SIGKILL, and wait for the end of the process."""
         with suppress(ProcessLookupError, PeerDied):
             self.signal(signal.SIGKILL)
         self.join()
 
     def end(self) -> None:
-        """Have the process return from its main function, as a program would; see `join`."""
+        """Make the process return from its main function; see `join`."""
         self._connection.close()
 
     def join(self, timeout: float = PATIENCE) -> None:
-        """Wait until the process has ended; raises `AssertionError` after `timeout` seconds."""
+        """Wait for the end of the process; raises `AssertionError` after `timeout` seconds."""
         self._process.join(timeout)
         if self.alive:
             raise AssertionError(f"{self!r} did not end within {timeout:g} s")
 
     def dispose(self) -> None:
-        """Kill the process, join it and close what belongs to it."""
+        """Kill the process, join it and close its resources."""
         self.kill()
         self._dismiss_waker()
         self._connection.close()
@@ -210,12 +209,12 @@ class Peer:
             self._waker = None
 
     def _death(self) -> PeerDied:
-        self._process.join(1)  # seconds; the pipe is closed a little before the process is gone
+        self._process.join(1)  # second; the pipe closes shortly before the process ends
         return PeerDied(f"{self!r} has ended (exit code {self.exitcode})")
 
 
 def _new_waker(pid: int) -> subprocess.Popen[bytes]:
-    """A process that has a paused one go on when this one is gone: it ends by itself then."""
+    """A process that resumes the paused one when this process is gone, and then ends."""
     command = ["/bin/sh", "-c", 'read _; kill -CONT "$1"', "memsync-waker", str(pid)]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
@@ -223,40 +222,35 @@ def _new_waker(pid: int) -> subprocess.Popen[bytes]:
 
 
 def preload() -> None:
-    """Have multiprocessing's server process import what peers need, beside what others want there.
+    """Make multiprocessing's server process import what peers need, besides earlier settings.
 
-    Without effect when that process runs already: peers then start more slowly.
+    Has no effect when that process runs already; peers then start more slowly.
     """
     wanted = list(getattr(forkserver._forkserver, "_preload_modules", ()))
-    # Each process imports the main module of the tests again, which is often pytest's.
+    # Each process imports the main module of the tests again, often that of pytest.
     pytest = ["pytest"] if "pytest" in sys.modules else []
     wanted += [name for name in (*pytest, *_PRELOADED) if name not in wanted]
     forkserver.set_forkserver_preload(wanted)
 
 
 def _encoded(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> bytes:
-    """A call for another process; functions of modules that it cannot import travel as code."""
+    """Pickle a call; functions of modules that the peer cannot import travel as code."""
     module = sys.modules.get(getattr(call[0], "__module__", None) or "")
     if module is None or module.__name__ == "__main__" or _can_be_imported(module.__name__):
-        return _dumps(call)
+        return dumps(call)
     cloudpickle.register_pickle_by_value(module)
     try:
-        return _dumps(call)
+        return dumps(call)
     finally:
         cloudpickle.unregister_pickle_by_value(module)
 
 
 def _can_be_imported(module: str) -> bool:
-    """Whether somebody could import it who does not have it in `sys.modules` already."""
+    """Whether a process without the module in `sys.modules` can import it."""
     top = module.partition(".")[0]
     return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
 
 
-def _dumps(value: Any) -> bytes:
-    encoded: bytes = cloudpickle.dumps(value)
-    return encoded
-
-
 def _state(stat: Path) -> str:
-    """The letter for the state of a thread, behind its name in parentheses."""
+    """The state letter of a thread; see proc_pid_stat(5)."""
     return stat.read_text().rpartition(")")[2].split()[0]

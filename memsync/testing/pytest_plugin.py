@@ -1,7 +1,7 @@
 """The pytest plugin of memsync: fixtures for tests of programs that use it (docs/testing.md).
 
-pytest loads this module in every run in which memsync is installed. Therefore the fixtures import
-what they need when they are used, and `memsync` and `memsync.testing` import their names lazily.
+pytest loads this module wherever memsync is installed, so each fixture imports what it needs when
+it is used.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class StartsClusters(Protocol):
 
 @pytest.fixture
 def memsync_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A rendezvous folder of the test's own, named by MEMSYNC_DIR; other MEMSYNC_ variables are
-    unset. Afterwards handles left in it are stopped and the folder and its witnesses are removed.
+    """A private rendezvous folder, named by MEMSYNC_DIR; other MEMSYNC_ variables are unset.
+    Afterwards, handles left in it are stopped, and the folder and its witnesses are removed.
     """
     from .temporary_folder import private_folder
 
@@ -50,7 +50,7 @@ def memsync_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def memsync(memsync_folder: Path) -> ModuleType:
-    """The module memsync, in a rendezvous folder of the test's own (see memsync_folder)."""
+    """The module memsync, with a private rendezvous folder (see memsync_folder)."""
     import memsync
 
     return memsync
@@ -60,13 +60,13 @@ def memsync(memsync_folder: Path) -> ModuleType:
 def memsync_cluster(memsync_folder: Path) -> Iterator[StartsClusters]:
     """A function that starts peers in processes of their own: memsync_cluster(3, {"n": 0}).
 
-    It returns a memsync.testing.Cluster: kill_host(), pause(), resume(), stop(), host(), settled(),
-    and peers with run(function, ...). All processes are killed when the test ends.
+    It returns a memsync.testing.Cluster with kill_host(), pause(), resume(), stop(), host(),
+    settled(), and peers with run(function, ...). The end of the test kills all processes.
     """
     from ..errors import UsageError
     from .cluster import NAME, Cluster
 
-    is_named = False  # whether one has the name that is given by default
+    is_named = False  # whether a cluster has the default name
     with ExitStack() as stack:
 
         def start(
@@ -80,8 +80,8 @@ def memsync_cluster(memsync_folder: Path) -> Iterator[StartsClusters]:
             nonlocal is_named
             if name is None and is_named:
                 raise UsageError(
-                    f"this test has a cluster of the object {NAME!r} already: start more peers of "
-                    "it with its start(), or give this one a name=... of its own"
+                    f"this test has a cluster of the object {NAME!r} already: start more peers "
+                    "with its start(), or pass name=... for another object"
                 )
             cluster = stack.enter_context(Cluster(name or NAME, method=method))
             cluster.start(number, data, options)

@@ -1,7 +1,7 @@
-"""What runs in a peer's process: functions that the test sends, each on a thread of its own.
+"""The main function of a peer's process: runs the functions that the test sends.
 
-So the process can answer while a writer is busy in it. When the test is gone, its end of the pipe
-is closed, and the process ends as well.
+Each runs on a thread of its own, so the process answers while a writer is busy. The process ends
+when the test's end of the pipe closes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import cloudpickle  # type: ignore[import-untyped] # it has no types
 from ..handle import MemSync
 
 ends_of_the_test: WeakSet[Connection] = WeakSet()
-"""The test's ends of all pipes; a peer that is forked inherits them."""
+"""The test's ends of all pipes; a forked peer inherits them."""
 
 
 def serve(
     connection: Connection, name: str, data: Any, options: Any, environment: dict[str, str]
 ) -> None:
-    """Make the handle, then run what comes until the test is gone."""
-    for end in list(ends_of_the_test):  # or no peer would see that the test is gone
+    """Create the handle, then run functions until the test is gone."""
+    for end in list(ends_of_the_test):  # an inherited copy would hide the end of the test
         end.close()
     os.environ.clear()
     os.environ.update(environment)
@@ -35,7 +35,7 @@ def serve(
         try:
             ticket, call = connection.recv()
         except (EOFError, ConnectionResetError, KeyboardInterrupt):
-            return  # a Ctrl-C in the terminal goes to the peers as well
+            return  # a Ctrl-C in the terminal reaches the peers as well
         thread = threading.Thread(
             target=runner.run, args=(ticket, call), name=f"test-call-{ticket}", daemon=True
         )
@@ -43,7 +43,7 @@ def serve(
 
 
 class _Runner:
-    """The handle, or why there is none, and the way back to the test."""
+    """The handle, or the error of its constructor, and the connection to the test."""
 
     def __init__(self, connection: Connection, name: str, data: Any, options: Any) -> None:
         self._connection = connection
@@ -51,7 +51,7 @@ class _Runner:
         self._failure: Exception | None = None
         try:
             self._mem: MemSync[Any] = MemSync(name, data, options)
-        except Exception as error:  # each call raises it, so that the test sees it
+        except Exception as error:  # raised by each call
             self._failure = error
 
     def run(self, ticket: int, call: bytes) -> None:
@@ -61,7 +61,7 @@ class _Runner:
                 raise self._failure
             function, args, kwargs = cloudpickle.loads(call)
             answer = _encoded(ticket, function(self._mem, *args, **kwargs))
-        except BaseException as error:  # sys.exit() and pytest.fail() as well: the test judges it
+        except BaseException as error:  # sys.exit() and pytest.fail() as well
             answer = _encoded_error(ticket, error, traceback.format_exc())
         with self._answering, suppress(BrokenPipeError, ConnectionResetError):  # the test has ended
             self._connection.send_bytes(answer)
@@ -69,7 +69,7 @@ class _Runner:
 
 def _encoded(ticket: int, value: Any) -> bytes:
     try:
-        return _dumps((ticket, value, None, ""))
+        return dumps((ticket, value, None, ""))
     except Exception as error:
         raise TypeError(
             f"{value!r:.100} cannot be sent to the test ({error}): have the function return "
@@ -80,16 +80,16 @@ def _encoded(ticket: int, value: Any) -> bytes:
 def _encoded_error(ticket: int, error: BaseException, text: str) -> bytes:
     for copied in (lambda: error, lambda: _Copied(error)):
         try:
-            answer = _dumps((ticket, None, copied(), text))
-            cloudpickle.loads(answer)  # it may be pickled well and be refused by its own class
+            answer = dumps((ticket, None, copied(), text))
+            cloudpickle.loads(answer)  # some pickled errors cannot be loaded
         except Exception:
             continue
         return answer
-    return _dumps((ticket, None, RuntimeError(f"{type(error).__name__}: {error}"), text))
+    return dumps((ticket, None, RuntimeError(f"{type(error).__name__}: {error}"), text))
 
 
 class _Copied:
-    """An error whose class does not take its `args` back: it is copied without its `__init__`."""
+    """An error whose class refuses its `args`: it is copied without its `__init__`."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -104,6 +104,7 @@ def _copy(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any
     return error
 
 
-def _dumps(answer: tuple[int, Any, Any, str]) -> bytes:
-    encoded: bytes = cloudpickle.dumps(answer)
+def dumps(value: Any) -> bytes:
+    """Pickle a value; functions that cannot be imported are pickled as code."""
+    encoded: bytes = cloudpickle.dumps(value)
     return encoded

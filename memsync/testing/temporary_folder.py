@@ -1,4 +1,4 @@
-"""A rendezvous folder for one test: nobody else meets in it, and nothing of it stays."""
+"""A private rendezvous folder for one test, removed without a trace."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..manager.folder.paths import short_folder
 from .conditions import until
 
 _BASE_MAX = 24  # bytes; with an object's folder and a socket's name the path stays below 100
-_LEAVING = 5.0  # seconds that other processes have to leave
+_LEAVING = 5.0  # seconds until other processes must have left
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A new folder for ``MEMSYNC_DIR``, its path short enough for sockets; removed in the end.
+    """A new folder for ``MEMSYNC_DIR`` with a path short enough for sockets; removed at the end.
 
-    Then the handles that this process still has in it are stopped. Raises `AssertionError` when
-    another process stays in it, for that would make its files again, and go on doing so.
+    First, the handles of this process in it are stopped. Raises `AssertionError` when another
+    process stays in it, because that process would create its files again.
     """
     base = tempfile.gettempdir()
     is_short = len(os.fsencode(base)) <= _BASE_MAX
@@ -51,7 +51,7 @@ def _holders(folder: Path) -> list[int]:
     """The processes whose peer file is held."""
     holders = set()
     for path in folder.glob("*.d/peer-*.json"):
-        with suppress(RendezvousError):  # of a test that made it unreadable
+        with suppress(RendezvousError):  # a test made it unreadable
             found = Files().inspect(path)
             if found is not None and found[0]:
                 holders.add(_pid(found[1]))
@@ -65,11 +65,11 @@ def _pid(content: bytes) -> int:
 
 
 def remove(folder: Path) -> None:
-    """Remove a rendezvous folder that nobody uses, and what is kept for it elsewhere."""
+    """Remove an unused rendezvous folder, and its witnesses and sockets elsewhere."""
     for place in folder.rglob("*.d"):
         for witnesses in Files().witness_folder(place):
             shutil.rmtree(witnesses)
-        # Sockets for which it had no room, of hosts that were killed.
+        # Sockets of killed hosts; its own path was too long for them.
         shutil.rmtree(short_folder(place), ignore_errors=True)
     with suppress(FileNotFoundError):  # a test may have removed it itself
         shutil.rmtree(folder)

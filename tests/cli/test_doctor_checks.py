@@ -23,7 +23,6 @@ FACTS: Facts = {
     "asked_for": None,
     "lease": 3.0,
     "objects": [],
-    "limits": [],
     "failures": [],
 }
 HOST = {"pid": 10, "state": "S", "program": "python host.py"}
@@ -102,7 +101,7 @@ FREE: Facts = {"held": False, "process": None}
 WRONG: dict[str, tuple[Facts, str, str]] = {
     "frozen host": (lock(process=STOPPED), "writes wait until another peer", "kill -CONT 10"),
     "traced host": (lock(process={**HOST, "state": "t"}), "is stopped", "kill -CONT 10"),
-    "silent host": (lock(silent_for=9.0), "no sign of life for 9.0 s", "process 10"),
+    "silent host": (lock(silent_for=9.0), "no heartbeat for 9.0 s", "process 10"),
     "no answer": ({"answer": {"error": "too late"}}, "too late", "end process 10"),
     "another protocol": (lock(protocol=2), "protocol 2, this memsync 3", "one version"),
     "damaged lock": (lock(is_damaged=True, process=None), "damaged", "end the process"),
@@ -141,8 +140,6 @@ LIMITED = {**PEER, "max_writers": 2}
 NOTED: dict[str, tuple[Facts, str]] = {
     "no place left": (peers(LIMITED), "all 2 writers' places are taken, by processes 10, 11"),
     "not asked": ({"answer": None}, "was not contacted"),
-    "deleted lock": ({"locks": [{**LOCK, "is_witness": True}]}, "its witness exists"),
-    "wrong rendezvous": ({"rendezvous": {"id": None, "memsync": None}}, "names another host"),
     "another version": (
         {"rendezvous": {"id": "aa", "memsync": "0.9", "python": "3.12"}},
         "memsync 0.9",
@@ -189,10 +186,6 @@ def test_an_object_that_no_process_shares_is_well() -> None:
     assert is_well(found)
 
 
-def limit(used: int | None, most: int) -> Facts:
-    return {"limits": [{"kind": "watches", "name": "watches", "used": used, "most": most}]}
-
-
 @pytest.mark.parametrize(
     ("changes", "level", "text"),
     [
@@ -206,11 +199,7 @@ def limit(used: int | None, most: int) -> Facts:
             "note",
             "a, b, c and 1 more",
         ),
-        (limit(84, 100), "ok", "watches: 84 of 100 in use"),
-        (limit(85, 100), "wrong", "watches: 85 of 100 in use: folders are polled"),
-        (limit(None, 15), "wrong", "watches: 15: folders are polled"),
-        (limit(None, 16), "ok", "watches: 16"),
-        ({"failures": ["the limits: no"], "folder": None}, "wrong", "not examined: the limits: no"),
+        ({"failures": ["the key: no"], "folder": None}, "wrong", "not examined: the key: no"),
     ],
 )
 def test_the_folder_and_the_system(changes: Facts, level: str, text: str) -> None:

@@ -58,7 +58,7 @@ class Group:
         self.pinged = []
         end = self.now + seconds
         while self.now < end and self.step_down.successor is None:
-            until = max(min(self.step_down.next_look, end, self.now + 0.03), self.now + 0.0002)
+            until = max(min(self.step_down.next_check, end, self.now + 0.03), self.now + 0.0002)
             self.step_down.lag.wait_begins()
             self.now = until + (lag if until - self.now > 0.0002 else 0.0)
             self.step_down.lag.wait_ended()
@@ -68,7 +68,7 @@ class Group:
                     self.step_down.answered(*answer[1:])
             if asked:
                 self.step_down.asked()
-            self.step_down.look(self.now)
+            self.step_down.check(self.now)
         return set(self.pinged)
 
 
@@ -81,7 +81,7 @@ def test_an_idle_host_and_a_host_without_requests_ping_nobody() -> None:
     assert not group.go_on(20)
     assert not group.go_on(10, asked=False)
     assert not group.go_on(20, lag=0.005, asked=False)
-    assert group.step_down.next_look == float("inf")
+    assert group.step_down.next_check == float("inf")
 
 
 def test_a_busy_host_chooses_the_fastest_of_those_that_may_host_and_keep_up() -> None:

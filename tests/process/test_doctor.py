@@ -16,7 +16,7 @@ from memsync import MemSync, WriteTimeoutError
 from memsync.cli import main
 from memsync.cli.doctor import collect as collect_module
 from memsync.cli.doctor.checks import Finding, check
-from memsync.cli.doctor.collect import collect, limit_facts, process_facts, reason_for_folder
+from memsync.cli.doctor.collect import collect, process_facts, reason_for_folder
 from memsync.manager.folder import mounts
 from memsync.manager.folder.held_file import Files
 from memsync.testing import NAME, PATIENCE, Cluster, Peer, until
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_made_is_named(
 ) -> None:
     (folder / "file").touch()
     monkeypatch.setenv("MEMSYNC_DIR", str(folder / "file" / "inside"))
-    assert "cannot be made" in wrong()[0]
+    assert "cannot be created" in wrong()[0]
 
 
 def test_a_healthy_group_is_described_and_not_touched(cluster: Cluster, folder: Path) -> None:
@@ -229,7 +229,6 @@ def test_a_host_with_damaged_files_is_described_as_far_as_possible(
     text = shown()
     assert wrong() == []
     assert f"host: process {host.pid}" in text
-    assert "names another host" in text
     assert "files of dead peers: 00ab" in text
 
 
@@ -247,7 +246,7 @@ def test_an_error_in_one_part_does_not_hide_the_others(
     def fail(*_: object) -> None:
         raise OSError("on purpose")
 
-    for each in ("limit_facts", "folder_facts"):
+    for each in ("read_key", "folder_facts"):
         monkeypatch.setattr(collect_module, each, fail)
     assert main(["doctor"]) == 1
     output = capsys.readouterr().out
@@ -256,9 +255,8 @@ def test_an_error_in_one_part_does_not_hide_the_others(
 
 
 def test_the_exit_status_says_whether_something_is_wrong(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(collect_module, "limit_facts", lambda root: ())  # the machine's may be low
     cluster.peer()
     assert main(["doctor", NAME]) == 0
     assert capsys.readouterr().out.endswith("\nall is well\n")
@@ -283,7 +281,6 @@ def test_the_reason_for_the_folder() -> None:
 
 
 def test_facts_about_the_system() -> None:
-    assert all(limit["most"] > 0 for limit in limit_facts(Path("/")))
     own = process_facts(os.getpid())
     if Path("/proc/self/stat").exists():
         assert own["state"] in ("R", "S")

@@ -115,8 +115,8 @@ def test_the_option_turns_the_trace_on_and_no_handler(caplog: pytest.LogCaptureF
             mem.patch({"$inc": {"n": 1}}, where={"n": 5})
     traced = [record.getMessage() for record in caplog.records if record.name == TRACE]
     own = [line for line in traced if "number=1 " in line or line.endswith("number=1")]
-    assert sorted(line.split(" name=")[0] for line in own) == ["ordered", "proposed", "told"]
-    assert f"version={version}" in only(own, "told")
+    assert sorted(line.split(" name=")[0] for line in own) == ["ordered", "proposed", "resolved"]
+    assert f"version={version}" in only(own, "resolved")
     assert "why=ERR_CONDITION" in only(traced, "not ordered")
     assert "error=ConditionError" in "".join(traced)
     assert "hunter2" not in "".join(traced)

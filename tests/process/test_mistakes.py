@@ -168,5 +168,5 @@ def test_wrong_arguments_of_the_handle_are_usage_errors() -> None:
 def test_a_key_that_stands_twice_in_a_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "twice.yaml"
     path.write_text("name: a\noptions:\n  timeout: 1\n  timeout: 2\n")
-    with pytest.raises(OptionsError, match=r"line 4: .*'timeout' stands there twice"):
+    with pytest.raises(OptionsError, match=r"line 4: .*duplicate key 'timeout'"):
         MemSync.from_config(path)

@@ -137,7 +137,7 @@ def test_a_toy_kind_is_in_the_snapshot(host: Sequencer) -> None:
 def test_a_toy_kind_forgets_who_is_gone_for_certain(host: Sequencer) -> None:
     host.propose("w", note(1, "of w"))
     host.propose("v", note(1, "of v"))
-    host.leave("w", keeps_row=True)
+    host.leave("w", keeps_session=True)
     assert host.state.parts["note"] == [["w", "of w"], ["v", "of v"]]
     host.leave("v")
     assert host.state.parts["note"] == [["w", "of w"]]

@@ -11,7 +11,7 @@ LEASE = 3.0
 
 def looks(lease: Lease, *seen: tuple[float, int]) -> list[bool]:
     """What the lease says at (time, heartbeat), all of one epoch."""
-    return [lease.look(7, heartbeat, now) for now, heartbeat in seen]
+    return [lease.observe(7, heartbeat, now) for now, heartbeat in seen]
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_it_runs_out_when_the_same_heartbeat_was_seen_for_its_length(
 def test_another_epoch_has_a_lease_of_its_own() -> None:
     lease = Lease(LEASE)
     assert looks(lease, (0, 1), (1, 1), (2, 1)) == [False, False, False]
-    assert not lease.look(8, 1, 3.0)
-    assert not lease.look(8, 1, 4.0)
+    assert not lease.observe(8, 1, 3.0)
+    assert not lease.observe(8, 1, 4.0)
 
 
 def test_there_are_several_looks_in_a_lease() -> None:

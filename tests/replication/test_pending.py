@@ -160,6 +160,6 @@ def test_what_was_accepted_in_a_network_that_gives_up_is_not_brought_back() -> N
     assert writes.forget_accepted() == 3  # of number 4 nobody was told
     assert writes.recall(0) == 0
     assert list(writes.pending) == [5]
-    writes.have_seen_nothing()
+    writes.reset_base()
     proposal = writes.pending[5].proposal
     assert (proposal.epoch, proposal.version) == (0, 0)

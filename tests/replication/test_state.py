@@ -151,7 +151,7 @@ def test_a_snapshot_of_the_past_is_refused() -> None:
         state = rich_state()
         state.apply(patch(4, put("/c", 4), **later))
         before = facts(state)
-        with pytest.raises(ProtocolError, match="go back"):
+        with pytest.raises(ProtocolError, match="older than this copy"):
             state.restore(old)
         assert facts(state) == before
 
@@ -224,7 +224,7 @@ def test_g2_who_may_come_back_leaves_its_row_behind() -> None:
     state = new_state()
     state.apply(Entry(1, 1, "h", 0, 1, "member", {"join": hello("w").member()}))
     state.apply(patch(2, number=1))
-    state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w", "keepsRow": True}))
+    state.apply(Entry(1, 3, "h", 0, 1, "member", {"leave": "w", "keepsSession": True}))
     assert state.members == {}
     assert state.sessions["w"].last == 1
 

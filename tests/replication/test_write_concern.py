@@ -67,7 +67,7 @@ def watch(
     writer: str = "w",
 ) -> ConcernProgress:
     """Watch over a write of w's."""
-    return concerns.watch(writer, number, version, w, journal, members)
+    return concerns.track(writer, number, version, w, journal, members)
 
 
 def test_host_and_writer_have_it_at_once(concerns: WriteConcerns) -> None:
@@ -217,7 +217,7 @@ class TestWhoIsGone:
 
 def test_a_write_that_is_sent_again_keeps_the_number_it_was_given() -> None:
     concerns = WriteConcerns("h")
-    first = concerns.watch("w", 1, 5, "majority", False, ["h", "w", "x", "y"])
+    first = concerns.track("w", 1, 5, "majority", False, ["h", "w", "x", "y"])
     assert (first.reached, first.wanted) == (2, 3)
-    again = concerns.watch("w", 1, 5, "majority", False, ["h", "w"])
+    again = concerns.track("w", 1, 5, "majority", False, ["h", "w"])
     assert (again.reached, again.wanted) == (2, 3)

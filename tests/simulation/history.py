@@ -221,12 +221,12 @@ class History:
             return result
 
         concerns = host.ordering.concerns
-        watch = concerns.watch
+        watch = concerns.track
 
         def watched(
             writer: str, number: int, version: int, w: Any, journal: bool, members: Any
         ) -> Any:
-            if (writer, number) not in concerns._watches:
+            if (writer, number) not in concerns._tracked:
                 living = sum(
                     p.alive and p.participant.id in members for p in self.all_peers if not p.ended
                 )
@@ -236,7 +236,7 @@ class History:
             return watch(writer, number, version, w, journal, members)
 
         sequencer.propose = recorded  # type: ignore[method-assign]
-        concerns.watch = watched  # type: ignore[method-assign]
+        concerns.track = watched  # type: ignore[method-assign]
 
     def looked(self, process: Process) -> None:
         """A step of a process is over: somebody reads."""
@@ -339,11 +339,11 @@ def _is_of_another(process: Process, cluster_id: str) -> bool:
 
 def _shows_what_it_should(copy: Replica[Any]) -> bool:
     """Compile the pending writes on a copy of the confirmed state, and compare."""
-    if copy._arrived or copy._stale:
+    if copy._arrived or copy._must_rebuild:
         return True  # it will, when the step is over
     document = to_plain(copy.state.document)
     for number, write in copy.writes.pending.items():
-        if number > copy._hidden:
+        if number > copy._last_decided:
             with suppress(MemSyncError):
                 replay(document, compile_proposal(document, write.proposal, 0))
     return identical(to_plain(copy.view), document)

@@ -163,7 +163,7 @@ def a_pending_patch_is_replayed_instead_of_recompiled(stack: ExitStack) -> None:
         def mutant(self: Any) -> Any:
             copy, operations = CopyOnWrite(self.state.document), []
             for number, write in self.writes.pending.items():
-                if number > self._hidden:
+                if number > self._last_decided:
                     try:
                         copy.replay(write.operations)
                     except Exception:
@@ -173,7 +173,7 @@ def a_pending_patch_is_replayed_instead_of_recompiled(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, replica.Replica, "_compiled_anew", make)
+    _replace(stack, replica.Replica, "_recompiled", make)
 
 
 @_mutation
@@ -212,7 +212,7 @@ def entries_are_replayed_over_what_is_pending(stack: ExitStack) -> None:
 
         return mutant
 
-    _replace(stack, replica.Replica, "_is_simple", make)
+    _replace(stack, replica.Replica, "_show_directly", make)
 
 
 @_mutation
@@ -384,14 +384,14 @@ def a_snapshot_lacks_the_exactly_once_table(stack: ExitStack) -> None:
 def an_own_write_is_hidden_before_it_has_come(stack: ExitStack) -> None:
     """As it was in memsync until the simulation found it."""
 
-    def make(start_anew: Any) -> Any:
+    def make(restart: Any) -> Any:
         def mutant(self: Any, decided: int) -> None:
-            start_anew(self, decided)
-            self._hidden = max(self._hidden, decided)
+            restart(self, decided)
+            self._last_decided = max(self._last_decided, decided)
 
         return mutant
 
-    _replace(stack, replica.Replica, "_start_anew", make)
+    _replace(stack, replica.Replica, "_restart_from_state", make)
 
 
 # -- memsync as it was until the simulation found what was wrong ----------------------------------

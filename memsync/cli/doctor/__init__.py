@@ -1,5 +1,4 @@
 """``memsync doctor``: the folder, the host, its peers, stale files, and why a peer has no host.
 
-`collect` gathers facts as plain dicts and changes nothing, `checks` turns facts into findings and
-is pure, `report` prints findings for people or for programs.
+`collect` reads facts into plain dicts, `checks` derives findings from them, `report` prints both.
 """

@@ -1,6 +1,6 @@
-"""Check facts: each check is one function that yields findings. Pure.
+"""Derive findings from facts; each check is a pure function.
 
-``wrong`` needs somebody to act, ``note`` explains something or passes by itself, ``ok`` is fine.
+``wrong`` needs an action, ``note`` explains something or passes by itself, ``ok`` is fine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SHOWN = 3  # names in a list
 
 
 class Finding(NamedTuple):
-    """The result of a check, about ``folder``, ``system`` or ``object NAME``."""
+    """The result of a check about ``folder``, ``system`` or ``object NAME``."""
 
     level: str
     text: str
@@ -34,7 +34,7 @@ def check(facts: Facts) -> list[Finding]:
     object_checks = (unreadable, host, host_answers, host_files, peers, writers, stale)
     for each in facts["objects"]:
         found += _run(object_checks, f"object {each['name']}", each, facts)
-    return found + _run((versions, limits, failures), "system", facts)
+    return found + _run((versions, failures), "system", facts)
 
 
 def is_well(findings: Iterable[Finding]) -> bool:
@@ -50,7 +50,7 @@ def _run(checks: Iterable[Callable[..., Findings]], about: str, *facts: Facts) -
 
 
 def folder(facts: Facts) -> Findings:
-    """Which folder is used and why, whether it and its key are usable, and which others exist."""
+    """The folder and its key, and other folders of this user."""
     if facts["key_problem"]:
         yield wrong(facts["key_problem"])
     if (seen := facts["folder"]) is None:
@@ -58,7 +58,7 @@ def folder(facts: Facts) -> Findings:
     if seen["problem"]:
         yield wrong(seen["problem"])
     else:
-        state = "is usable" if seen["exists"] else "does not exist yet: the first peer makes it"
+        state = "is usable" if seen["exists"] else "does not exist yet: the first peer creates it"
         yield ok(f"{seen['path']} ({seen['reason']}) {state}")
     for path, names in seen["others"].items():
         text = f"{path} is another rendezvous folder of this user, with {_listed(names)}"
@@ -80,12 +80,12 @@ def objects(facts: Facts) -> Findings:
 
 
 def unreadable(each: Facts, facts: Facts) -> Findings:
-    """What the doctor could not read."""
+    """The files that the doctor cannot read."""
     yield from map(wrong, each["unreadable"])
 
 
 def host(each: Facts, facts: Facts) -> Findings:
-    """Which process is host, and since when; or why there is none."""
+    """The host, or the reason why there is none."""
     lock, living = each["lock"], _living(each)
     if lock and lock["held"] and lock["is_damaged"]:
         text = f"a running process holds the lock of epoch {lock['epoch']}, which is damaged"
@@ -115,7 +115,7 @@ def host(each: Facts, facts: Facts) -> Findings:
 
 
 def host_answers(each: Facts, facts: Facts) -> Findings:
-    """Whether the host is stopped or silent, and how fast it answers."""
+    """Whether the host runs and answers."""
     if (lock := _host_lock(each)) is None:
         return
     process, answer = lock["process"], each["answer"]
@@ -123,9 +123,9 @@ def host_answers(each: Facts, facts: Facts) -> Findings:
         others = [peer for peer in _living(each) if peer["id"] != lock["id"]]
         until = " until another peer takes over" if any(map(_can_host, others)) else ""
         text = f"the host is stopped (state {process['state']}): writes wait{until}"
-        yield wrong(text, _way_out(process))
+        yield wrong(text, _hint(process))
     elif lock["silent_for"] > facts["lease"]:
-        text = f"the host has shown no sign of life for {lock['silent_for']:.1f} s"
+        text = f"the host has sent no heartbeat for {lock['silent_for']:.1f} s"
         yield wrong(text, f"process {process['pid']} is busy or hangs: examine it, or end it")
     if answer is None:
         yield note("the host was not contacted: the folder or its key is not usable")
@@ -137,23 +137,19 @@ def host_answers(each: Facts, facts: Facts) -> Findings:
 
 
 def host_files(each: Facts, facts: Facts) -> Findings:
-    """Whether others can find the host by its files, and speak its protocol."""
+    """Whether the host runs this version of memsync."""
     if (lock := _host_lock(each)) is None:
         return
     own, theirs = facts["versions"], each["rendezvous"]
     if lock["protocol"] != own["protocol"]:
         text = f"the host speaks protocol {lock['protocol']}, this memsync {own['protocol']}"
         yield wrong(text, "use one version of memsync in all processes")
-    if all(other["is_witness"] for other in each["locks"] if other["epoch"] == lock["epoch"]):
-        yield note("the lock of the host was deleted, but its witness exists: the host repairs it")
-    if lock["is_open"] and theirs["id"] != lock["id"]:
-        yield note("the rendezvous file is missing or names another host: the host repairs it")
-    elif theirs["memsync"] not in (None, own["memsync"]):
+    if theirs["id"] == lock["id"] and theirs["memsync"] not in (None, own["memsync"]):
         yield note(f"the host has memsync {theirs['memsync']} (Python {theirs['python']})")
 
 
 def peers(each: Facts, facts: Facts) -> Findings:
-    """The other peers: which of them are stopped, and which have no host and why."""
+    """The other peers, and why some are stopped or have no host."""
     lock = _host_lock(each)
     for peer in _living(each):
         process = peer["process"]
@@ -167,7 +163,7 @@ def peers(each: Facts, facts: Facts) -> Findings:
         text += ", ".join([*peer["roles"], *only]) or "read-only"
         if _is_stopped(process):
             keeps = " and keeps its writer's place" if "writer" in peer["roles"] else ""
-            yield wrong(f"{text}: it is stopped{keeps}", _way_out(process))
+            yield wrong(f"{text}: it is stopped{keeps}", _hint(process))
         elif peer["obstacle"]:
             yield wrong(f"{text}; it has no host: {peer['obstacle']}")
         else:
@@ -175,7 +171,7 @@ def peers(each: Facts, facts: Facts) -> Findings:
 
 
 def writers(each: Facts, facts: Facts) -> Findings:
-    """Whether another writer could join."""
+    """Whether another writer can join."""
     places = [n for peer in _living(each) if (n := peer["max_writers"]) is not None]
     writing = [peer for peer in _living(each) if "writer" in peer["roles"]]
     if places and len(writing) >= min(places):
@@ -186,7 +182,7 @@ def writers(each: Facts, facts: Facts) -> Findings:
 
 
 def stale(each: Facts, facts: Facts) -> Findings:
-    """What dead processes have left behind."""
+    """The files that dead processes left behind."""
     lock = each["lock"] or {"epoch": 0, "held": True}
     epoch = lock["epoch"]
     old = {each["epoch"] for each in each["locks"] if each["epoch"] < epoch and not each["held"]}
@@ -205,33 +201,16 @@ def stale(each: Facts, facts: Facts) -> Findings:
 
 # -- the system ------------------------------------------------------------------------------------
 
-_LIMITS = {  # kind: how many must be free, what happens otherwise, what to do
-    "descriptors": (128, "a host needs one per peer", "raise it with 'ulimit -n 1024'"),
-    "instances": (2, "folders are polled, which takes longer", "raise it with sysctl"),
-    "watches": (16, "folders are polled, which takes longer", "raise it with sysctl"),
-    "space": (1, "no locks and no peer files can be made", "free some, or set MEMSYNC_DIR"),
-}
-
 
 def versions(facts: Facts) -> Findings:
-    """What the doctor itself runs on."""
+    """The versions of the doctor itself."""
     seen = facts["versions"]
     name = f"memsync {seen['memsync']} (protocol {seen['protocol']})"
     yield ok(f"{name}, Python {seen['python']}, {seen['system']}")
 
 
-def limits(facts: Facts) -> Findings:
-    """Whether the system has enough of what memsync needs."""
-    for limit in facts["limits"]:
-        used, most = limit["used"], limit["most"]
-        spare, consequence, advice = _LIMITS[limit["kind"]]
-        text = f"{limit['name']}: " + (f"{most}" if used is None else f"{used} of {most} in use")
-        is_low = most - (used or 0) < spare
-        yield wrong(f"{text}: {consequence}", advice) if is_low else ok(text)
-
-
 def failures(facts: Facts) -> Findings:
-    """What the doctor could not examine because of an error."""
+    """The parts that raised an error."""
     yield from (wrong(f"not examined: {failure}") for failure in facts["failures"])
 
 
@@ -241,7 +220,7 @@ _KINDS = {"clientOnly": "client_only", "serverOnly": "server_only"}
 
 
 def _host_lock(each: Facts) -> Facts | None:
-    """The lock of the living host or candidate, if it can be read."""
+    """The lock of the living host or candidate, if it is readable."""
     lock: Facts | None = each["lock"]
     return lock if lock and lock["held"] and not lock["is_damaged"] else None
 
@@ -251,11 +230,11 @@ def _living(each: Facts) -> list[Facts]:
 
 
 def _is_stopped(process: Facts | None) -> bool:
-    """Whether a process was stopped by a signal or by a debugger."""
+    """Whether a signal or a debugger has stopped the process."""
     return process is not None and process["state"] in ("T", "t")
 
 
-def _way_out(process: Facts) -> str:
+def _hint(process: Facts) -> str:
     return f"run 'kill -CONT {process['pid']}', or end the process"
 
 

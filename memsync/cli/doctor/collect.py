@@ -1,8 +1,8 @@
-"""Collect facts about the rendezvous folder, its objects, their processes and the system's limits.
+"""Collect facts about the rendezvous folder, its objects and their processes.
 
-Facts are plain dicts that can be encoded as JSON; the key is never among them. Nothing is changed
-and no group is joined. A file is tested with a shared lock for an instant, as every peer does it.
-What cannot be read is recorded and does not hide the rest.
+Facts are plain dicts that can be encoded as JSON, without the key. Nothing is changed and no group
+is joined. The lock of a file is tested with a shared lock for an instant, as every peer tests it.
+Errors are recorded and do not hide the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -44,17 +43,16 @@ TIMEOUT = 2.0  # seconds for each step of a handshake with a host
 _TEMP_VARIABLES = ("TMPDIR", "TEMP", "TMP")  # in the order in which `tempfile` reads them
 _PROC = Path("/proc")
 _PROGRAM_MAX = 80  # characters
-_MIB = 1 << 20  # bytes
 
 
 def collect(name: str | None = None, *, timeout: float = TIMEOUT) -> Facts:
-    """The facts about one object or all objects in the folder that this process would use."""
+    """The facts about one object, or all objects, in the folder that this process uses."""
     failures: list[str] = []
 
     def attempt(what: str, part: Callable[[], Any], default: Any) -> Any:
         try:
             return part()
-        except (MemSyncError, OSError) as error:  # it must not hide the other parts
+        except (MemSyncError, OSError) as error:  # the other parts still run
             failures.append(f"{what}: {error}")
             return default
 
@@ -78,7 +76,6 @@ def collect(name: str | None = None, *, timeout: float = TIMEOUT) -> Facts:
         "folder": folder,
         "key_problem": key_problem,
         "objects": [each for each in objects if each is not None],
-        "limits": attempt("the limits", lambda: list(limit_facts(root)), []),
         "failures": failures,
     }
 
@@ -87,9 +84,9 @@ def collect(name: str | None = None, *, timeout: float = TIMEOUT) -> Facts:
 
 
 def folder_facts(root: Path) -> Facts:
-    """Which folder is used and why, and what keeps it from being used."""
+    """The folder, the reason for its choice, and the problem with it, if any."""
     exists = root.is_symlink() or root.exists()
-    others = {}  # where else processes of this user may meet, because they have another TMPDIR
+    others = {}  # folders of this user's processes that have another TMPDIR
     for base in ("/tmp", "/var/tmp", os.path.abspath(tempfile.gettempdir())):
         other = Path(base) / f"memsync-{os.getuid()}"
         if other != root and (names := [path.stem for path in sorted(other.glob("*.d"))]):
@@ -104,7 +101,7 @@ def folder_facts(root: Path) -> Facts:
 
 
 def reason_for_folder(environ: Mapping[str, str]) -> str:
-    """The variable that names the folder, or why none does."""
+    """The variable that names the folder, or the reason for the default."""
     if environ.get("MEMSYNC_DIR"):
         return "named by MEMSYNC_DIR"
     variable = next((each for each in _TEMP_VARIABLES if environ.get(each)), None)
@@ -116,7 +113,7 @@ def reason_for_folder(environ: Mapping[str, str]) -> str:
 
 
 def read_key(root: Path) -> tuple[bytes | None, str | None]:
-    """The key (None if it is missing or unusable), and the problem with its file, if any."""
+    """The key, or None, and the problem with its file, or None."""
     path = root / "authkey"
     try:
         found = Files().inspect(path)
@@ -137,7 +134,9 @@ def _problem_of_missing(root: Path) -> str | None:
     parent = next(each for each in root.parents if each.exists())
     if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
         return _complaint(check_local, root)
-    return f"the folder {root} cannot be made in {parent}: set MEMSYNC_DIR to a folder of your own"
+    return (
+        f"the folder {root} cannot be created in {parent}: set MEMSYNC_DIR to a folder of your own"
+    )
 
 
 def _object_folders(root: Path, name: str | None) -> list[Path]:
@@ -159,7 +158,7 @@ def _complaint(check: Callable[[Path], None], path: Path) -> str | None:
 
 
 class ObjectReader:
-    """Reads the folder of one object, and asks its host if there is a usable key."""
+    """Reads the folder of one object; contacts its host if the key is usable."""
 
     def __init__(self, path: Path, key: bytes | None, timeout: float) -> None:
         self._path = path
@@ -168,7 +167,7 @@ class ObjectReader:
         self._unreadable: list[str] = []
 
     def facts(self) -> Facts:
-        """The files in the folder, the processes that hold them, and the answer of the host."""
+        """The files, the processes that hold them, and the answer of the host."""
         path = self._path
         problem = _complaint(check_folder, path)
         witnesses = Files().existing_witnesses(path) if problem is None else []
@@ -176,7 +175,7 @@ class ObjectReader:
             _lock_facts(file, int(epoch), file.parent != path, held, content)
             for file, epoch, held, content in self._read(LOCK_NAME, path, *witnesses)
         ]
-        # Of a lock and its witness, the one that is held shows that the host lives.
+        # The host lives if it holds the lock or its witness.
         rank = lambda lock: (lock["epoch"], lock["held"], not lock["is_witness"])  # noqa: E731
         lock = max(locks, key=rank, default=None)
         named = [content for *_, content in self._read(re.compile(r"(rendezvous)\.json"), path)]
@@ -204,7 +203,7 @@ class ObjectReader:
         }
 
     def _matching(self, pattern: re.Pattern[str], *folders: Path) -> Iterator[tuple[Path, str]]:
-        """The files whose names match, in order, each with the first group of its match."""
+        """The files with matching names, sorted, each with the first group of its match."""
         for folder in folders:
             names = sorted(Files().listing(folder))
             matches = ((name, pattern.fullmatch(name)) for name in names)
@@ -213,7 +212,7 @@ class ObjectReader:
     def _read(
         self, pattern: re.Pattern[str], *folders: Path
     ) -> Iterator[tuple[Path, str, bool, Facts]]:
-        """As `_matching`, with whether each file is held, and its content (empty if damaged)."""
+        """As `_matching`; adds whether the file is held, and its content (empty if damaged)."""
         for path, match in self._matching(pattern, *folders):
             try:
                 found = Files().inspect(path)
@@ -247,13 +246,13 @@ def _lock_facts(path: Path, epoch: int, is_witness: bool, held: bool, content: F
         "is_witness": is_witness,
         "held": held,
         "is_damaged": pid is None or address is None,
-        "is_open": bool(content.get("open", True)),  # else its holder is a candidate
+        "is_open": bool(content.get("open", True)),  # False: a candidate holds it
         "protocol": _get(content, "protocol", int),
         "name": _get(content, "name", str),
         "id": _get(content, "id", str),
         "address": address,
         "since": since if since and 0 < since < 1e11 else None,  # seconds since 1970
-        "silent_for": _age(path),  # the holder touches its lock as a sign of life
+        "silent_for": _age(path),  # the holder touches its lock as a heartbeat
         "process": process_facts(pid) if held and pid is not None else None,
     }
 
@@ -268,7 +267,7 @@ def _peer_facts(peer: str, held: bool, content: Facts) -> Facts:
         "client_only": content.get("clientOnly") is True,
         "server_only": content.get("serverOnly") is True,
         "obstacle": _get(content, "obstacle", str),
-        # The number in a free file may be that of another process by now.
+        # The pid in a free file may belong to another process by now.
         "process": process_facts(pid) if held and pid is not None else None,
     }
 
@@ -278,23 +277,23 @@ def _is_name_of(path: Path, name: object) -> bool:
 
 
 def _age(path: Path) -> float:
-    """Seconds since the last change of a file; 0 if that cannot be seen."""
+    """Seconds since the last change of a file; 0 if unknown."""
     with suppress(OSError):
         return max(time.time() - path.lstat().st_mtime, 0.0)
     return 0.0
 
 
 def _get(content: Facts, name: str, kind: Any) -> Any:
-    """A value of the right type, else None: the file may be damaged."""
+    """A value of the right type, or None: the file may be damaged."""
     value = content.get(name)
     return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
-# -- processes and the system ----------------------------------------------------------------------
+# -- processes -------------------------------------------------------------------------------------
 
 
 def process_facts(pid: int) -> Facts:
-    """The state and the program of a process, None where the system does not say."""
+    """The state and the program of a process; None where the system does not report them."""
     facts: Facts = {"pid": pid, "state": None, "program": None}
     with suppress(OSError, IndexError):
         stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
@@ -304,38 +303,3 @@ def process_facts(pid: int) -> Facts:
         is_short = len(text) <= _PROGRAM_MAX
         facts["program"] = text if is_short else text[: _PROGRAM_MAX - 3] + "..."
     return facts
-
-
-def limit_facts(root: Path) -> Iterator[Facts]:
-    """How much of each limited resource is in use, None if the system does not say."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY:
-        yield _limit("descriptors", "open files of a process (ulimit -n)", None, most)
-    for kind, used in zip(("instances", "watches"), _used_inotify(), strict=True):
-        name = f"fs.inotify.max_user_{kind}"
-        with suppress(OSError, ValueError):
-            most = int((_PROC / "sys" / name.replace(".", "/")).read_text())
-            yield _limit(kind, name, used, most)
-    for folder in (root, Path("/dev/shm")):
-        folder = next(each for each in (folder, *folder.parents) if each.exists())
-        with suppress(OSError):
-            found = os.statvfs(folder)
-            total, free = (n * found.f_frsize // _MIB for n in (found.f_blocks, found.f_bavail))
-            if total:
-                yield _limit("space", f"space in {folder} (MiB)", total - free, total)
-
-
-def _limit(kind: str, name: str, used: int | None, most: int) -> Facts:
-    return {"kind": kind, "name": name, "used": used, "most": most}
-
-
-def _used_inotify() -> tuple[int, int]:
-    """Instances and watches of this user's processes, as far as this process may see them."""
-    instances = watches = 0
-    for fd in _PROC.glob("[0-9]*/fd/*"):
-        with suppress(OSError):  # the process has ended, or belongs to another user
-            process, is_inotify = fd.parents[1], os.readlink(fd) == "anon_inode:inotify"
-            if is_inotify and process.stat().st_uid == os.getuid():
-                instances += 1
-                watches += (process / "fdinfo" / fd.name).read_text().count("inotify wd:")
-    return instances, watches

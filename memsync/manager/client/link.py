@@ -158,7 +158,7 @@ class Link:
         if self._ctx.stopping:
             self._stream.send([frame(messages.Leave())])
         yield from self.release()
-        return self._participant.writer.withdraw_held()
+        return self._participant.writer.stop_holding_back()
 
     def release(self) -> Task[None]:
         """Fence, drain and close: nothing from this host reaches the peer after this."""

@@ -227,11 +227,11 @@ class Host:
         self.fanout.drop(session, reason, loud=loud)
         self._suspicious_until = self._platform.monotonic() + self._ctx.timing.suspicion
 
-    def _leave(self, peer: str, keeps_row: bool = False) -> None:
+    def _leave(self, peer: str, keeps_session: bool = False) -> None:
         if self.handover.has_granted:
             return  # the successor must have all entries; it takes the dead out itself
         self._liveness.has_left(peer)
-        self.ordering.leave(peer, keeps_row=keeps_row)
+        self.ordering.leave(peer, keeps_session=keeps_session)
 
     # -- the uplink (any thread) -----------------------------------------------------------------
 

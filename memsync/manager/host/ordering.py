@@ -67,8 +67,8 @@ class Ordering:
         """Append a system entry, and push it."""
         self._push(self.sequencer.append_system(kind, body))
 
-    def leave(self, peer: str, *, keeps_row: bool = False) -> None:
-        self._push(self.sequencer.leave(peer, keeps_row=keeps_row))
+    def leave(self, peer: str, *, keeps_session: bool = False) -> None:
+        self._push(self.sequencer.leave(peer, keeps_session=keeps_session))
         for writer, progress in self.concerns.forget(peer):
             self._inform(writer, progress)
 
@@ -154,7 +154,7 @@ class Ordering:
     ) -> None:
         """Watch an accepted write until its concern is met."""
         members = self._participant.state.members
-        self._inform(writer, self.concerns.watch(writer, number, version, w, journal, members))
+        self._inform(writer, self.concerns.track(writer, number, version, w, journal, members))
         self._fanout.push(frame(Confirm()))  # slow peers are asked after they have caught up
         self._fanout.flush_all_soon()
 
@@ -180,7 +180,7 @@ class Ordering:
             participant.announce_entries(batch)
         if published.forgotten or published.replaced:
             writer.report_lost(published)
-        for outcome in (*writer.take_held(), *published.outcomes):
+        for outcome in (*writer.pop_held(), *published.outcomes):
             if outcome.error is not None or outcome.write.has_write_concern:
                 writer.complete(outcome)  # a concern does not depend on the push
             else:
@@ -204,5 +204,5 @@ class Ordering:
 
     def take_back(self) -> list[Outcome[AwaitedWrite]]:
         """The own writes that were ordered but not acknowledged before the epoch ended."""
-        held = self._participant.writer.withdraw_held()
+        held = self._participant.writer.stop_holding_back()
         return [*(outcome for outcome, _ in self.unpushed), *held]

@@ -1,7 +1,7 @@
 """Entries of kind ``epoch``: the first entry of each epoch, which names its host.
 
-The part of the state is the current host and where the last epochs began. With the latter a peer
-can tell how much of another epoch's history it shares (`State.common`).
+The part of the state is the current host, and where the last epochs began. `State.common` uses the
+latter to find how much history a peer of another epoch shares.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from ..entries import Entry
 from ..state import Kind, State
 
-_MAX_EPOCHS = 64  # how many epochs back a base can be told
+_MAX_EPOCHS = 64  # the epochs that `State.common` can compare with
 
 
 class Epochs(msgspec.Struct):
@@ -28,7 +28,7 @@ _decoder = msgspec.msgpack.Decoder(Epochs)
 
 
 class EpochKind(Kind):
-    """The beginning of an epoch; only a host makes such an entry."""
+    """The beginning of an epoch; only hosts make such entries."""
 
     name = "epoch"
 

@@ -1,7 +1,7 @@
 """Entries of kind ``member``: a peer joins the group, or leaves it.
 
-The part of the state is the list of members (see `membership`). Only a host makes such entries; who
-is alive is the engine's to find out.
+The part of the state is the list of members (see `membership`). Only hosts make such entries; the
+engine finds out which members are alive.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def joining(member: dict[str, Any]) -> dict[str, Any]:
     return {"join": member}
 
 
-def leaving(peer: str, *, keeps_row: bool) -> dict[str, Any]:
+def leaving(peer: str, *, keeps_session: bool) -> dict[str, Any]:
     """The body of the entry with which a membership ends.
 
-    With `keeps_row` the peer may still live, so that what became of its writes is remembered.
+    With `keeps_session` the peer may still live, so the outcomes of its writes are kept.
     """
-    return {"leave": peer, "keepsRow": True} if keeps_row else {"leave": peer}
+    return {"leave": peer, "keepsSession": True} if keeps_session else {"leave": peer}
 
 
 class MemberKind(Kind):
@@ -37,11 +37,11 @@ class MemberKind(Kind):
     name = "member"
 
     def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> Members:
-        """Nobody yet."""
+        """No members."""
         return {}
 
     def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
-        """Add the member, or take it out."""
+        """Add or remove a member."""
         members: Members = state.parts[self.name]
         member = entry.body.get("join")
         if member is not None:
@@ -49,7 +49,7 @@ class MemberKind(Kind):
             return
         peer = entry.body["leave"]
         members.pop(peer, None)
-        if not entry.body.get("keepsRow"):
+        if not entry.body.get("keepsSession"):
             state.forget(peer)
 
     def encode(self, state: State) -> Members:

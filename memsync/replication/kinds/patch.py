@@ -1,7 +1,7 @@
 """Entries of kind ``patch``: the RFC 6902 operations to which an update compiles.
 
-The part of the state is the document, and the index of who wrote where and when, against which the
-conflict rule is judged (see `conflicts`).
+The part of the state is the document, and the index of recent writes for the conflict rule (see
+`conflicts`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class PatchKind(Kind):
     name = "patch"
 
     def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> PatchPart:
-        """The founder's data, written by nobody."""
+        """The founder's data; no peer counts as its writer."""
         index = ConflictIndex(group_value(options, "network.max_index"))
         return PatchPart(to_plain(data), index, options)
 
@@ -71,7 +71,7 @@ class PatchKind(Kind):
             raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
         try:
             named = write_set(proposal.body)
-        except Exception as error:  # no update at all: compiling it says what is wrong with it
+        except Exception as error:  # not an update: the compiler says why
             compile_proposal(state.document, proposal, state.version)
             raise bug(error) from error
         _check_conflict(state, peer, proposal, named)
@@ -79,13 +79,13 @@ class PatchKind(Kind):
         return Order(operations, refine_write_set(named, operations)) if operations else None
 
     def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
-        """Replay the operations, and note what was written."""
+        """Replay the operations, and note the written paths."""
         part: PatchPart = state.parts[self.name]
         replay(part.document, entry.body, fit=fit)
         part.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
 
     def changes(self, entry: Entry) -> list[Operation]:
-        """The operations are the body."""
+        """The body of the entry."""
         operations: list[Operation] = entry.body
         return operations
 
@@ -94,7 +94,7 @@ class PatchKind(Kind):
         return compile_proposal(document, proposal, version)
 
     def reads(self, proposal: Propose) -> Iterable[str]:
-        """What the update and its condition look at."""
+        """The places that the update and its condition read."""
         return compile_read_set(proposal.body, proposal.where)
 
     def encode(self, state: State) -> _Encoded:
@@ -112,7 +112,7 @@ class PatchKind(Kind):
 def _check_conflict(state: State, peer: str, proposal: Propose, named: list[PathWrite]) -> None:
     """Raise `ConflictError` when a proposal loses against an entry that it had not seen.
 
-    A proposal with a guard is decided by that, on the state as it is.
+    A proposal with a condition (`where`, ``test``) is exempt: the condition decides.
     """
     if proposal.where is not None or is_guarded(proposal.body):
         return
@@ -132,8 +132,8 @@ def _check_conflict(state: State, peer: str, proposal: Propose, named: list[Path
         later = "" if part.is_strict else ", with a later timestamp"
         raise ConflictError(
             f"another peer has written {path!r} after version {base}, on which this update was "
-            f"made{later}: look at the new value and repeat the update if it still applies; "
-            "'where' or edit() decide by the values instead",
+            f"made{later}: read the new value and repeat the update if it still applies; "
+            "use 'where' or edit() to decide by values instead",
             path=path,
             version=state.version,
         )

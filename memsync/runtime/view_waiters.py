@@ -1,0 +1,95 @@
+"""Threads that wait until the view changes, for `wait_for` and `changes`.
+
+The replica reports each change of the view under the guard, with its operations. Waiters whose
+places overlap the operations become due, and their threads are woken. Without waiters a change
+costs one test of an empty list.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from ..document import Operation, ReadWriteSet, read_write_set
+
+
+class ViewWaiter:
+    """The places (RFC 6901 pointers) that a thread waits for; `due` when one may have changed."""
+
+    __slots__ = ("__weakref__", "closed", "due", "places")
+
+    def __init__(self, pointers: Iterable[str]) -> None:
+        self.places = ReadWriteSet()
+        self.places.add(pointers)
+        self.due = False
+        self.closed = False
+
+
+class ViewWaiters:
+    """The waiters of one peer, under its guard.
+
+    They are held weakly: a waiter that is dropped without `close` needs no lock in a finalizer.
+    """
+
+    def __init__(self, guard: Any) -> None:
+        self._guard = guard
+        self._changed = threading.Condition(guard)
+        self._waiters: list[weakref.ref[ViewWaiter]] = []
+        self.ended = False
+
+    def add(self, pointers: Iterable[str]) -> ViewWaiter:
+        """A waiter for places; changes before this call do not make it due."""
+        waiter = ViewWaiter(pointers)
+        with self._guard:
+            self._waiters = [*self._living(), weakref.ref(waiter)]
+        return waiter
+
+    def close(self, waiter: ViewWaiter) -> None:
+        """End a waiter and wake its thread; may be called twice."""
+        with self._guard:
+            waiter.closed = True
+            self._waiters = [each for each in self._living() if each() is not waiter]
+            self._changed.notify_all()
+
+    def changed(self, operations: list[Operation] | None) -> None:
+        """Wake the waiters that the operations concern; None concerns all. The guard is held."""
+        if not self._waiters:
+            return
+        touched = None if operations is None else list(read_write_set(operations))
+        woken = False
+        for each in self._waiters:
+            waiter = each()
+            if waiter is None or waiter.due:
+                continue
+            if touched is None or waiter.places.overlaps(touched):
+                waiter.due = woken = True
+        if woken:
+            self._changed.notify_all()
+
+    def wait(self, waiter: ViewWaiter, deadline: float | None) -> bool:
+        """Wait until a waiter is due, and reset it; the guard is held.
+
+        Returns False at the deadline (monotonic seconds; None: never), when the peer has ended, and
+        when the waiter was closed.
+        """
+        while not waiter.due:
+            if self.ended or waiter.closed:
+                return False
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self._changed.wait(left)
+        waiter.due = False
+        return True
+
+    def end(self) -> None:
+        """Wake all threads: the peer has stopped."""
+        with self._guard:
+            self.ended = True
+            self._changed.notify_all()
+
+    def _living(self) -> list[weakref.ref[ViewWaiter]]:
+        return [each for each in self._waiters if each() is not None]
