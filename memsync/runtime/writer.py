@@ -79,6 +79,11 @@ class Writer:
         self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
 
     @property
+    def uplink(self) -> Uplink | None:
+        """Where writes go now; None between two hosts."""
+        return self._uplink
+
+    @property
     def first_open(self) -> int:
         """The first_open number whose outcome is unknown."""
         return self._replica.writes.first_open
@@ -97,10 +102,17 @@ class Writer:
         self._refuse_nested()
         try:
             self._inside.add(threading.get_ident())
-            write = self._propose(update, call, None)
+            write = self.propose(update, call, None)
             self.wait(write, call.deadline)
         finally:
             self._inside.discard(threading.get_ident())
+        return self.result(write, timeout)
+
+    def result(self, write: AwaitedWrite, timeout: float) -> int:
+        """The version of a write for which a thread has waited `timeout` seconds.
+
+        Raises as `patch`.
+        """
         if not write.done:
             if write.accepted:
                 self._ack_waiters.give_up(write)
@@ -115,11 +127,11 @@ class Writer:
         return write.version
 
     def submit(self, update: Any, call: Call, future: Future[int]) -> None:
-        """Write without waiting; the future gets the outcome. Raises as `_propose`."""
+        """Write without waiting; the future gets the outcome. Raises as `propose`."""
         self._refuse_nested()
         try:
             self._inside.add(threading.get_ident())
-            self._propose(update, call, future)
+            self.propose(update, call, future)
         finally:
             self._inside.discard(threading.get_ident())
 
@@ -134,7 +146,7 @@ class Writer:
                 "have the handler set a flag, or start a thread that writes"
             )
 
-    def _propose(self, update: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
+    def propose(self, update: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
         """Check a write, number it, show it and send it on its uplink.
 
         Raises `UpdateError`, `NotSerializableError`, `UsageError`, `ReadOnlyError`,

@@ -22,6 +22,7 @@ from memsync.replication.sequencer import Gap
 
 if TYPE_CHECKING:
     from memsync.replication.replica import Replica
+    from memsync.runtime.awaited_write import AwaitedWrite
 
     from .process import Process
 
@@ -238,7 +239,7 @@ class History:
         sequencer.propose = recorded  # type: ignore[method-assign]
         concerns.watch = watched  # type: ignore[method-assign]
 
-    def looked(self, process: Process) -> None:
+    def stepped(self, process: Process) -> None:
         """A step of a process is over: somebody reads."""
         participant = process.participant
         live = participant.replica.view
@@ -288,20 +289,41 @@ class History:
     def invoked(self, process: Process, write: Write, future: Future[int]) -> None:
         """A write is on its way."""
         self.writes.append(write)
-        future.add_done_callback(lambda f: self._ended(process, write, f))
+        future.add_done_callback(lambda done: self._completed(process, write, done))
 
-    def refused(self, write: Write, error: MemSyncError) -> None:
-        """A write was refused before it was on its way."""
-        self.writes.append(write)
-        write.outcome, write.error = error.outcome, type(error).__name__
+    def _completed(self, process: Process, write: Write, future: Future[int]) -> None:
+        error = future.exception()
+        version = future.result() if error is None else None
+        self.decided_as(process, write, version, error)
 
-    def _ended(self, process: Process, write: Write, future: Future[int]) -> None:
+    def follow(self, process: Process, write: Write, awaited: AwaitedWrite) -> None:
+        """A thread waits for a write: note the outcome at the moment when it can see it."""
+        if awaited.done:
+            self.decided_as(process, write, awaited.version, awaited.error)
+            return
+        resolve = awaited.resolve
+
+        def recorded(version: int, error: MemSyncError | None) -> None:
+            was_done = awaited.done
+            resolve(version, error)
+            if not was_done and write.outcome == "pending":
+                self.decided_as(process, write, version, error)
+
+        awaited.resolve = recorded  # type: ignore[method-assign]
+
+    def user_failed(self, process: Process, write: Write, error: BaseException) -> None:
+        """A write has raised what no write raises."""
+        self.failures.append((process.name, True, type(error).__name__, f"{write.tag}: {error!r}"))
+
+    def decided_as(
+        self, process: Process, write: Write, version: int | None, error: BaseException | None
+    ) -> None:
+        """The outcome of a write is known to its writer."""
         if not process.alive:
             return  # nobody is there to hear it
         world = process.world
         write.at = world.now
         write.cluster_id = process.participant.state.cluster_id
-        error = future.exception()
         if error is not None:
             assert isinstance(error, MemSyncError), error
             write.outcome, write.error = error.outcome, type(error).__name__
@@ -314,7 +336,8 @@ class History:
             )
             world.note(process.name, f"write {write.tag} is {write.outcome}: {write.error}")
             return
-        write.outcome, write.version = "ok", future.result()
+        assert version is not None
+        write.outcome, write.version = "ok", version
         write.epoch = process.participant.state.epoch
         world.note(process.name, f"write {write.tag} is acknowledged at {write.version}")
         if not write.is_tagged:

@@ -63,6 +63,7 @@ class Socket:
     def send(self, data: bytes, flags: int = 0) -> int:
         """Hand bytes to the kernel; it may take only some."""
         self.process.call("send")
+        self.process.preempt()
         if self.closed or self.other.closed or self.outbound.fenced:
             raise BrokenPipeError("the other side is gone")
         room = self.outbound.capacity - len(self.outbound.buffer)
@@ -85,6 +86,7 @@ class Socket:
             data = bytes(pipe.buffer[:size])
             del pipe.buffer[:size]
             self.other.process.notify()
+            self.process.preempt()
             return data
         if pipe.fenced or (pipe.ended and not pipe.stopped):
             if pipe.reset:
@@ -97,6 +99,7 @@ class Socket:
         self.process.call("shutdown")
         if how == socket.SHUT_RD:
             self.inbound.fenced = True
+            self.process.notify()  # another thread may wait for bytes
         else:
             self.outbound.ended = True
         self.other.process.notify()

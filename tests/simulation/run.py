@@ -198,6 +198,8 @@ class Run:
 
     def _is_quiet(self) -> bool:
         up = self._up()
+        if any(p.alive and p.waiting_users for p in self.world.processes):
+            return False
         if any(p.leaving or not p.is_up or p.participant.writer.pending for p in up):
             return False
         pairs = {p.participant.state.pair for p in up}

@@ -1,11 +1,11 @@
 """Virtual time, the processes that live in it, and the steps at which they can be hurt.
 
-One thread runs everything. A process is a task (see `memsync.manager.platform.task`): it runs until
-it waits, and goes on when what it waits for has come, some virtual time later. Each thing it asks
-of its machine is a *call*, and a call is where it can be killed, or frozen: a process that is
-frozen in the middle of a step stays there while the world goes on around it (`World.run` is entered
-anew).
-What a killed process still asks for raises `Killed` and has no effect on anything.
+One thread runs everything. A process has tasks (see `memsync.manager.platform.task`): its driver,
+and the users that wait for their writes. Each runs until it waits, and goes on when the wait is
+over, some virtual time later. Each request to the platform is a *call*. In a call a process can be
+killed, frozen, or have another of its threads run first; it then stays in the middle of its step
+while a nested `World.run` lets the world go on. Every call of a killed process raises `Killed` and
+has no effect.
 """
 
 from __future__ import annotations
