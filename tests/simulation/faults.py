@@ -320,6 +320,18 @@ def cut(run: Run, chance: random.Random) -> bool:
     return True
 
 
+def interrupt_a_waiting_user(run: Run, chance: random.Random) -> bool:
+    """Ctrl-C while a thread waits for its write, or after some lines of what it does for that."""
+    victim = _one(run, chance, host=chance.choice([False, False, None]))
+    if victim is None or not victim.started:
+        return False
+    if chance.random() < 0.3:
+        run.write_and_wait(victim, -1, chance.random() * 0.002)
+    else:
+        run.write_and_wait(victim, chance.randrange(chance.choice([100, 400, 1600])), None)
+    return True
+
+
 FAULTS: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
@@ -345,6 +357,7 @@ FAULTS: dict[str, Fault] = {
         delete_files,
         delete_witnesses,
         cut,
+        interrupt_a_waiting_user,
     )
 }
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from memsync.document import identical, replay, to_plain
 from memsync.errors import MemSyncError
 from memsync.manager.client.link import Link
 from memsync.manager.host.host import Host
 from memsync.manager.transport.messages import parse
 from memsync.replication.codec import HEADER, body_length
-from memsync.replication.compile_proposal import compile_proposal
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
+from memsync.replication.invariants import check_invariants
 from memsync.replication.sequencer import Gap
 
 if TYPE_CHECKING:
-    from memsync.replication.replica import Replica
     from memsync.runtime.awaited_write import AwaitedWrite
 
     from .process import Process
@@ -66,7 +63,6 @@ class Look(NamedTuple):
     rolled_back: int  # how often it was told so
     writers: int  # in the members that it knows
     doubled: bool  # a tag is there twice
-    is_true: bool  # it is the confirmed state with the pending writes on top, as far as looked at
 
 
 class Applied(NamedTuple):
@@ -153,7 +149,9 @@ class History:
         self.unsettled: list[str] = []
         self.ends: Counter[str] = Counter()  # roles that began, and why they ended
         self.logged: list[str] = []  # warnings and errors
+        self.broken: list[str] = []  # invariants
         self._last: dict[str, Look] = {}
+        self._checked: dict[str, Any] = {}
         self._roles: dict[str, str] = {}
 
     # -- what the processes tell -----------------------------------------------------------------
@@ -240,8 +238,9 @@ class History:
         concerns.watch = watched  # type: ignore[method-assign]
 
     def stepped(self, process: Process) -> None:
-        """A step of a process is over: somebody reads."""
+        """A step of a process is over: its invariants hold, and somebody reads."""
         participant = process.participant
+        self._check(process)
         live = participant.replica.view
         shown, n, told = (
             participant.replica.view_pair,
@@ -259,13 +258,10 @@ class History:
             told,
             sum("writer" in member["roles"] for member in participant.state.members.values()),
             False,
-            True,
         )
         tags = live.get("log", {}).get(process.name, ())
         if len(set(tags)) != len(tags):
             look = look._replace(doubled=True)
-        if participant.replica.writes.pending and process.world.streams["looks"].random() < 0.1:
-            look = look._replace(is_true=_shows_what_it_should(participant.replica))
         self._last[process.name] = look
         self.looks.append(look)
         if self.writer_limit is not None:
@@ -275,6 +271,24 @@ class History:
                 if p.is_up and "writer" in p.participant.options.peer.roles and not p.ended
             )
             self.most_writers = max(self.most_writers, up)
+
+    def _check(self, process: Process) -> None:
+        """Assert the invariants of the code under simulation, after a step that changed something.
+
+        A thread that is preempted may be in the middle of a change.
+        """
+        replica, role = process.participant.replica, process.driver.role
+        writes = replica.writes
+        seen = replica.state.pair, replica.view_pair, writes.next_number, len(writes.pending)
+        if process.is_preempted or self._checked.get(process.name) == seen:
+            return
+        self._checked[process.name] = seen
+        try:
+            check_invariants(replica)
+            if isinstance(role, Host):
+                role.check_invariants()
+        except AssertionError as error:
+            self.broken.append(f"{process.name} at {process.world.now - 1000:.6f}: {error}")
 
     def ended(self, process: Process) -> None:
         """A process is dead or has left."""
@@ -358,18 +372,6 @@ class History:
 def _is_of_another(process: Process, cluster_id: str) -> bool:
     is_there = process.alive and not process.ended and not process.has_left()
     return is_there and process.participant.replica.cluster_id not in ("", cluster_id)
-
-
-def _shows_what_it_should(copy: Replica[Any]) -> bool:
-    """Compile the pending writes on a copy of the confirmed state, and compare."""
-    if copy._arrived or copy._stale:
-        return True  # it will, when the step is over
-    document = to_plain(copy.state.document)
-    for number, write in copy.writes.pending.items():
-        if number > copy._hidden:
-            with suppress(MemSyncError):
-                replay(document, compile_proposal(document, write.proposal, 0))
-    return identical(to_plain(copy.view), document)
 
 
 def _has(document: dict[str, Any], write: Write) -> bool:

@@ -239,6 +239,11 @@ class Process:
         return self._thread is thread and self._is_running and not self.frozen
 
     @property
+    def is_preempted(self) -> bool:
+        """Whether a thread of it is in the middle of a step."""
+        return bool(self._preempted)
+
+    @property
     def task_id(self) -> int:
         """The id of the running task."""
         return self._thread.number if self._thread is not None else MAIN
@@ -261,11 +266,20 @@ class Process:
         self.driver_thread.start()
 
     def spawn(
-        self, task: Generator[Any, Any, None], on_end: Callable[[BaseException | None], None]
-    ) -> None:
-        """Start a user's thread; `on_end` gets the exception that ended it, or None."""
+        self,
+        task: Generator[Any, Any, None],
+        on_end: Callable[[BaseException | None], None],
+        lines: int = -1,
+    ) -> Thread:
+        """Start a user's thread; `on_end` gets the exception that ended it, or None.
+
+        From 0 on, `lines` says after how many lines of memsync the thread is interrupted.
+        """
         self._next_thread += 1
-        self._new_thread(self._next_thread, task, on_end).start()
+        thread = self._new_thread(self._next_thread, task, on_end)
+        thread.lines_left = lines
+        thread.start()
+        return thread
 
     def _new_thread(
         self, number: int, task: Any, on_end: Callable[[BaseException | None], None]

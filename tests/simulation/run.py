@@ -135,6 +135,19 @@ class Run:
         number = next(self._numbers)
         process.when_running(lambda: workload.write(process, self._users, number, self._kinds))
 
+    def write_and_wait(self, process: Process, lines: int, seconds: float | None) -> None:
+        """A user of a process writes and waits, and is interrupted after some lines or seconds."""
+        number = next(self._numbers)
+
+        def begin() -> None:
+            thread = workload.write(
+                process, self._users, number, self._kinds, waits=True, interrupted_after=lines
+            )
+            if thread is not None and seconds is not None:
+                self.world.after(seconds, thread.interrupt)
+
+        process.when_running(begin)
+
     def _keep_writing(self) -> None:
         if self.world.calm:
             return

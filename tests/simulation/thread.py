@@ -75,8 +75,12 @@ class Thread:
 
     def interrupt(self) -> None:
         """End its wait with KeyboardInterrupt."""
-        turn = self._turn
-        self.process.when_running(lambda: self._step_in(turn, None, KeyboardInterrupt()), self)
+        self.process.when_running(self._interrupt, self)
+
+    def _interrupt(self) -> None:
+        if self.wait is not None and not self.ended:
+            self.process.interrupted(f"at {self.waits_for}")
+            self._step(None, KeyboardInterrupt())
 
     def bury(self, error: BaseException) -> None:
         """Unwind what is left of the task."""

@@ -14,7 +14,7 @@ from memsync.manager.platform.task import Task
 from memsync.runtime.awaited_write import Call
 
 from .history import Write
-from .thread import Decided
+from .thread import Decided, Thread
 
 if TYPE_CHECKING:
     from .process import Process
@@ -64,11 +64,18 @@ def update_of(chance: random.Random, number: int, who: str) -> tuple[str, Any, A
 
 
 def write(
-    process: Process, chance: random.Random, number: int, kinds: Sequence[str] = KINDS
-) -> None:
+    process: Process,
+    chance: random.Random,
+    number: int,
+    kinds: Sequence[str] = KINDS,
+    *,
+    waits: bool | None = None,
+    interrupted_after: int = -1,
+) -> Thread | None:
     """Have a user of a process write once, something of the kinds given.
 
-    A third of the writes are made by a thread that waits for the outcome, the others by `submit`.
+    A third of the writes are made by a thread that waits for the outcome, unless `waits` says
+    which, the others by `submit`. Returns the thread; `interrupted_after` is in lines.
     """
     participant = process.participant
     if (
@@ -77,7 +84,7 @@ def write(
         or participant.writer.pending >= MAX_PENDING
         or not process.started
     ):
-        return
+        return None
     kind, update, where = update_of(chance, number, process.name)
     while kind not in kinds:
         kind, update, where = update_of(chance, number, process.name)
@@ -90,10 +97,12 @@ def write(
         update = {**update, "$push": push}
     deadline = process.driver.platform.monotonic() + TIMEOUT
     call = Call(where, w=w, deadline=deadline)
-    if chance.random() < WAITING and len(process.waiting_users) < MAX_WAITING_USERS:
+    if waits is None:
+        waits = chance.random() < WAITING and len(process.waiting_users) < MAX_WAITING_USERS
+    if waits:
         process.world.note(process.name, f"writes {made.tag} {kind} and waits")
-        process.spawn(_wait(process, made, update, call), partial(_end_of_wait, process, made))
-        return
+        task, on_end = _wait(process, made, update, call), partial(_end_of_wait, process, made)
+        return process.spawn(task, on_end, interrupted_after)
     future: Future[int] = Future()
     process.world.note(process.name, f"writes {made.tag} {kind}")
     process.history.invoked(process, made, future)
@@ -102,6 +111,7 @@ def write(
         participant.writer.submit(update, call, future)
     except MemSyncError as error:
         made.outcome, made.error = error.outcome, type(error).__name__
+    return None
 
 
 def _wait(process: Process, made: Write, update: Any, call: Call) -> Task[None]:
@@ -118,6 +128,8 @@ def _wait(process: Process, made: Write, update: Any, call: Call) -> Task[None]:
             try:
                 yield from uplink.waiting(write, call.deadline)
             except KeyboardInterrupt:
+                if uplink._stream._reader == process.task_id:
+                    fired["a reader is interrupted"] += 1
                 uplink.on_interrupt()
                 raise
             fired["a wait on the link ends with its answer"] += write.done
