@@ -90,59 +90,29 @@ def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
 
 
 def _may_be_lost(history: History, write: Write) -> bool:
-    if write.cluster_id != history.finals[0].cluster_id:
-        return True  # that network gave up
-    if any(at >= write.at and not living & write.holders for at, living in history.wipes):
-        return True  # who goes on has not heard that there was a later epoch
-    if _is_of_a_branch(history, write):
-        return True
     return any(
         not (opening.took_part | opening.passed_over) & write.holders
         for opening in history.openings
-        if opening.at >= write.at and opening.cluster_id == write.cluster_id
+        if opening.at >= write.at
     )
 
 
-def _is_of_a_branch(history: History, write: Write) -> bool:
-    """Whether the network had two lines of epochs, and its own is the one that does not count.
-
-    There is a second line where, all traces being gone, somebody opened without having heard of an
-    epoch that there was before.
-    """
-    openings = [each for each in history.openings if each.cluster_id == write.cluster_id]
-    if not openings or write.epoch in _epochs(openings[-1]):
-        return False
-    wipes = [at for at, _ in history.wipes]
-    return any(
-        first.at <= at <= second.at and first.epoch not in _epochs(second)
-        for at in wipes
-        for first in openings
-        for second in openings
-    )
-
-
-def _epochs(opening: Opening) -> set[int]:
-    return {epoch for epoch, _ in opening.epochs}
-
-
-def nobody_founds_beside_a_network(history: History) -> Iterator[str]:
-    """G12: unless everything was deleted, witnesses included."""
-    first_wipe = min((at for at, _ in history.wipes), default=float("inf"))
+def nobody_bootstraps_beside_a_cluster(history: History) -> Iterator[str]:
+    """G12: as long as one peer lives that has a copy, no other cluster begins."""
     for opening in history.openings:
-        if opening.beside and opening.at < first_wipe:
+        if opening.beside:
             yield f"{opening.who} opens {opening.cluster_id} beside {sorted(opening.beside)}"
 
 
-def the_network_founded_first_counts(history: History) -> Iterator[str]:
-    """Of those of which somebody has a copy when the faults are over."""
+def the_cluster_founded_first_wins(history: History) -> Iterator[str]:
+    """Of those of which a peer that stays has a copy when the faults are over."""
     for final in history.finals:
-        if history.healed and final.cluster_id > min(history.healed):
-            yield f"{final.who} has {final.cluster_id}, of {sorted(history.healed)}"
+        if history.survivors and final.cluster_id > min(history.survivors):
+            yield f"{final.who} has {final.cluster_id}, of {sorted(history.survivors)}"
 
 
 def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]:
     """G3: in the host and the writer, or in the host and one peer, if there is one."""
-    cluster_id = history.finals[0].cluster_id if history.finals else ""
     watched: dict[tuple[str, str, int], list[Watched]] = {}
     for each in history.watched:
         watched.setdefault((each.cluster_id, each.peer, each.number), []).append(each)
@@ -156,9 +126,7 @@ def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]
             begun = watched.get((write.cluster_id, write.peer, write.number), [])
             known = [w for w in begun if w.epoch <= write.epoch and w.at <= write.at]
             wanted = min((w.wanted for w in known if w.epoch == known[-1].epoch), default=1)
-        # It may have been told late, when others had left what does not count for what does.
-        has_given_way = write.cluster_id != cluster_id or _is_of_a_branch(history, write)
-        if write.copies < wanted and not has_given_way:
+        if write.copies < wanted:
             yield f"write {write.tag} of {write.who} is in {write.copies} instead of {wanted}"
 
 
@@ -196,7 +164,7 @@ def invariants_hold(history: History) -> Iterator[str]:
 
 
 def a_pair_never_goes_back(history: History) -> Iterator[str]:
-    """G4, from one network to another as well."""
+    """G4."""
     last: dict[str, tuple[int, int]] = {}
     for look in history.looks:
         before = last.get(look.who, (0, 0))
@@ -206,14 +174,13 @@ def a_pair_never_goes_back(history: History) -> Iterator[str]:
 
 
 def a_counter_never_goes_back(history: History) -> Iterator[str]:
-    """G4: but for a write of the peer's own that was refused, and in the object of one network."""
-    last: dict[tuple[str, str], tuple[int, int, int]] = {}
+    """G4: but for a write of the peer's own that was refused."""
+    last: dict[str, tuple[int, int, int]] = {}
     for look in history.looks:
-        key = look.who, look.cluster_id
-        n, told, epoch = last.get(key, (0, 0, 0))
+        n, told, epoch = last.get(look.who, (0, 0, 0))
         if look.n < n and look.rolled_back == told and not _was_absent(history, look, epoch):
             yield f"{look.who} reads n = {look.n} after {n}, and nothing was rolled back"
-        last[key] = (look.n, look.rolled_back, look.pair[0])
+        last[look.who] = (look.n, look.rolled_back, look.pair[0])
 
 
 def _was_absent(history: History, look: Look, before: int) -> bool:
@@ -221,7 +188,6 @@ def _was_absent(history: History, look: Look, before: int) -> bool:
     return any(
         before < opening.epoch <= look.pair[0] and look.who not in opening.took_part
         for opening in history.openings
-        if opening.cluster_id == look.cluster_id
     )
 
 
@@ -233,17 +199,13 @@ def who_writes_reads_it(history: History) -> Iterator[str]:
 
 
 def one_host_for_each_epoch(history: History) -> Iterator[str]:
-    """G6; a number is forgotten where all files are deleted and all who knew of it are dead."""
+    """G6."""
     hosts: dict[tuple[str, int], Opening] = {}
     for opening in history.openings:
         key = opening.cluster_id, opening.epoch
         first = hosts.setdefault(key, opening)
-        if first.who != opening.who and not _is_forgotten(history, first):
+        if first.who != opening.who:
             yield f"epoch {opening.epoch} has {first.who} and {opening.who}"
-
-
-def _is_forgotten(history: History, opening: Opening) -> bool:
-    return any(at >= opening.at and not living & opening.took_part for at, living in history.wipes)
 
 
 def max_writers_is_kept(history: History) -> Iterator[str]:
@@ -371,8 +333,8 @@ CHECKERS: tuple[Checker, ...] = (
     replicas_are_equal,
     everybody_applies_the_same,
     no_acknowledged_write_is_lost,
-    nobody_founds_beside_a_network,
-    the_network_founded_first_counts,
+    nobody_bootstraps_beside_a_cluster,
+    the_cluster_founded_first_wins,
     an_acknowledged_write_is_in_two_processes,
     no_write_is_applied_twice,
     writes_of_a_peer_keep_their_order,
@@ -385,3 +347,11 @@ CHECKERS: tuple[Checker, ...] = (
     max_writers_is_kept,
     conflicts_are_decided_as_the_rule_says,
 )
+
+CHECKERS_AFTER_A_WIPE: tuple[Checker, ...] = (
+    all_become_quiet,
+    nobody_fails,
+    replicas_are_equal,
+    the_cluster_founded_first_wins,
+)
+"""What is still promised once locks and witnesses were deleted under a living group."""

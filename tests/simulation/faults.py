@@ -283,13 +283,10 @@ def delete_files(run: Run, chance: random.Random) -> bool:
 
 
 def delete_witnesses(run: Run, chance: random.Random) -> bool:
-    """All files and their witnesses are gone, perhaps under a frozen host, and somebody starts.
+    """All files and their witnesses are gone, perhaps under a frozen host, and a peer starts.
 
-    Who is faster than all that make their files again founds a second network. Two networks may
-    have more writers than one may have.
+    If the newcomer is faster than all that restore their files, it founds a second cluster.
     """
-    if run.history.writer_limit is not None:
-        return False
     victim = _one(run, chance, host=True)
     if victim is not None and chance.random() < 0.6:
         victim.freeze(chance.choice([0.3, 1.5, 3.0]))
@@ -298,8 +295,6 @@ def delete_witnesses(run: Run, chance: random.Random) -> bool:
         if path.startswith((f"{ROOT}/", f"{WITNESSES}/")):
             del disk.files[path]
     run.world.note("", "deletes everything")
-    living = frozenset(p.name for p in run.world.processes if p.alive and not p.ended)
-    run.history.wipes.append((run.world.now, living))
     run.join()
     disk.changed()
     return True
@@ -355,11 +350,13 @@ FAULTS: dict[str, Fault] = {
         slow_peer,
         fork,
         delete_files,
-        delete_witnesses,
         cut,
         interrupt_a_waiting_user,
     )
 }
+
+WIPE = delete_witnesses.__name__
+"""The fault of a batch of its own (``--wipes``): little is promised after it."""
 
 BUGGIFY_POINTS = (
     "a candidate is late",

@@ -137,8 +137,7 @@ class History:
         self.decided: list[Decided] = []
         self.watched: list[Watched] = []
         self.finals: list[Final] = []
-        self.wipes: list[tuple[float, frozenset[str]]] = []  # all traces went; who lived then
-        self.healed: set[str] = set()  # the networks of those who stay, when the faults are over
+        self.survivors: set[str] = set()  # clusters of those that stay, when the faults are over
         self.deaths: dict[str, float] = {}
         self.rolled_back: Counter[str] = Counter()
         self.failures: list[tuple[str, bool, str, str]] = []  # who, whether it was up, what

@@ -12,9 +12,9 @@ from memsync.document import identical, to_plain
 from memsync.options import Options, load_options
 
 from . import workload
-from .checkers import CHECKERS
+from .checkers import CHECKERS, CHECKERS_AFTER_A_WIPE
 from .disk import Disk
-from .faults import BUGGIFY_POINTS, FAULTS
+from .faults import BUGGIFY_POINTS, FAULTS, WIPE, delete_witnesses
 from .history import Final, History
 from .network import Pipe
 from .process import Process
@@ -65,6 +65,7 @@ class Run:
         kinds: Sequence[str] = workload.KINDS,
         capacity: int | None = None,
         strict: bool | None = None,
+        wipes: bool = False,
     ) -> None:
         world = self.world = World(seed)
         if tell:
@@ -88,7 +89,7 @@ class Run:
             group.append("maxQueue=1024")
         if chance.random() < 0.6:
             group.append(f"lease={chance.choice([0.2, 0.5, 1.0])}")
-        if chance.random() < 0.2:
+        if chance.random() < 0.2 and not wipes:  # two clusters may have more writers than one may
             self.history.writer_limit = chance.choice([2, 3, 4])
             group.append(f"maxWriters={self.history.writer_limit}")
         self._group = " ".join(group)
@@ -97,6 +98,10 @@ class Run:
         self._kinds = kinds
         chosen = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
         self.faults = chosen if faults is None else [*faults]
+        self._checkers = CHECKERS
+        if wipes:
+            self.faults.append(WIPE)
+            self._checkers = CHECKERS_AFTER_A_WIPE
 
     def join(self, kind: str | None = None) -> None:
         """One more process, if there is room; of a kind that the seed says, if none is given."""
@@ -162,7 +167,8 @@ class Run:
         chance = world.streams["faults"]
         name = chance.choice(self.faults)
         world.note("", f"fault: {name}")
-        if FAULTS[name](self, chance):
+        harm = delete_witnesses if name == WIPE else FAULTS[name]
+        if harm(self, chance):
             world.fired[name] += 1
         world.after(chance.expovariate(1 / 0.35), self._do_harm)
 
@@ -184,7 +190,7 @@ class Run:
         self.history.logged = logged
         violations = [
             f"{checker.__name__}: {found}"
-            for checker in CHECKERS
+            for checker in self._checkers
             for found in checker(self.history)
         ]
         counts = Counter(world.fired) + self.history.ends
@@ -197,7 +203,7 @@ class Run:
         world.calm = True
         world.note("", "the faults are over")
         staying = [process for process in self._up() if not process.leaving]
-        self.history.healed = {p.participant.replica.cluster_id for p in staying} - {""}
+        self.history.survivors = {p.participant.replica.cluster_id for p in staying} - {""}
         for process in world.processes:
             process.fuse, process.lit_by = -1, None
             process.thaw()

@@ -6,6 +6,7 @@ interleave at every wait, and where a call lets another thread run first (see `P
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,6 +129,9 @@ class Thread:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         if event == "line" and self.lines_left >= 0 and self.process.runs(self):
+            source = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+            if source.lstrip().startswith("with "):
+                return self.trace  # no signal comes between the end of a block and its exit
             self.lines_left -= 1
             if self.lines_left < 0:
                 place = f"{Path(frame.f_code.co_filename).name}:{frame.f_code.co_name}"
