@@ -135,18 +135,18 @@ class Replica(Generic[W]):
 
     def show(self, write: W) -> None:
         """Take in a new write and show it; the guard is held."""
+        was_stale, self._stale = self._stale, True  # an interrupt in here leaves it so
         self.writes.add(write)
-        if self._stale:
+        if was_stale:
             return  # it is shown together with all others
-        self._stale = True
         write.operations = self._compiled(self.view, write.proposal)
         replay(self.view, write.operations, fit=True)
         if self._pending_places is not None:
             self._pending_places.add(self._places(write))
-        self._stale = False
         if write.operations:
             write.was_shown = True
             self._changed(write.operations)
+        self._stale = False
 
     def _compiled(self, document: dict[str, Any], proposal: Propose) -> list[Operation]:
         """What a pending write changes here; nothing where it does not fit, the host will say."""

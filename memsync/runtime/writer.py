@@ -184,8 +184,8 @@ class Writer:
             write = AwaitedWrite(proposal, call.deadline, future, len(encoded))
             uplink = self._uplink
             check_size(len(encoded), self.max_frame)
-            self._open[proposal.number] = write
             replica.show(write)
+            self._open[proposal.number] = write
             if uplink is not None:
                 uplink.queue_write(write, encoded)
         if self._trace is not None:

@@ -21,6 +21,7 @@ from memsync.replication.sequencer import Gap
 if TYPE_CHECKING:
     from memsync.runtime.awaited_write import AwaitedWrite
 
+    from .network import Socket
     from .process import Process
 
 RECOVERY = 1.5  # seconds
@@ -387,10 +388,16 @@ def holds(process: Process, write: Write, epoch: int) -> bool:
         return True
     mark = write.tag.encode()
     return any(
-        _is_unread(mark, (sock.channel._inbound if sock.channel else b"") + sock.inbound.buffer)
+        _is_unread(mark, _unhandled(sock))
         for sock in process.sockets
         if not (sock.closed and process.alive)
     )
+
+
+def _unhandled(sock: Socket) -> bytes:
+    """What has come to a socket's process, or its kernel, and is in no message yet."""
+    begun = sock.channel._inbound if sock.channel else b""
+    return bytes(begun) + sock.in_hand + sock.inbound.buffer
 
 
 def _is_unread(mark: bytes, stream: bytes) -> bool:

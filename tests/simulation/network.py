@@ -55,6 +55,7 @@ class Socket:
         self.other: Socket
         self.closed = False
         self.channel: Channel | None = None
+        self.in_hand = b""  # read by a thread that is preempted
         self.on_end: Callable[[], None] | None = None
 
     def fileno(self) -> int:
@@ -86,7 +87,11 @@ class Socket:
             data = bytes(pipe.buffer[:size])
             del pipe.buffer[:size]
             self.other.process.notify()
-            self.process.preempt()
+            self.in_hand = data
+            try:
+                self.process.preempt()
+            finally:
+                self.in_hand = b""
             return data
         if pipe.fenced or (pipe.ended and not pipe.stopped):
             if pipe.reset:

@@ -23,7 +23,13 @@ from .network import as_channel, connect
 if TYPE_CHECKING:
     from .process import Process
 
-PACKAGE = str(Path(memsync.__file__).parent)
+PACKAGE = Path(memsync.__file__).parent
+COUNTED = tuple(
+    f"{PACKAGE / part}/"
+    for part in ("document/live", "replication", "runtime", "manager/client", "manager/transport")
+)
+"""Code in which a thread may be interrupted: none of it depends on what a cache holds already."""
+UNCOUNTED = str(PACKAGE / "replication/conflicts.py")  # it has a cache
 LONGEST = 1e6  # seconds
 
 
@@ -126,15 +132,16 @@ class Thread:
 
     def trace(self, frame: Any, event: str, argument: Any) -> Any:
         """Raise KeyboardInterrupt after `lines_left` lines of memsync (see `sys.settrace`)."""
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        file = frame.f_code.co_filename
+        if not file.startswith(COUNTED) or file == UNCOUNTED:
             return None
         if event == "line" and self.lines_left >= 0 and self.process.runs(self):
-            source = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+            source = linecache.getline(file, frame.f_lineno)
             if source.lstrip().startswith("with "):
                 return self.trace  # no signal comes between the end of a block and its exit
             self.lines_left -= 1
             if self.lines_left < 0:
-                place = f"{Path(frame.f_code.co_filename).name}:{frame.f_code.co_name}"
+                place = f"{Path(file).name}:{frame.f_code.co_name}"
                 self.process.interrupted(f"in {place}")
                 raise KeyboardInterrupt
         return self.trace
