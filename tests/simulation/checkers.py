@@ -12,6 +12,8 @@ from .faults import BUGGIFY_POINTS, FAULTS
 from .history import Decided, History, Look, Opening, Watched, Write
 from .workload import KINDS
 
+LONGEST_FAIL_OVER = 3.0  # seconds
+
 Checker = Callable[[History], Iterator[str]]
 
 
@@ -191,6 +193,17 @@ def _was_absent(history: History, look: Look, before: int) -> bool:
     )
 
 
+def a_fail_over_is_quick(history: History) -> Iterator[str]:
+    """G5: unless somebody is frozen, or a link is cut or stopped."""
+    for each in history.undisturbed_fail_overs():
+        if each.ended_at - each.at > LONGEST_FAIL_OVER:
+            hosted = each.hosted_at - each.at if each.hosted_at else float("nan")
+            yield (
+                f"the fail-over at {each.at - 1000:.6f} took {each.ended_at - each.at:.3f} s, "
+                f"{hosted:.3f} s of them until a peer hosted"
+            )
+
+
 def who_writes_reads_it(history: History) -> Iterator[str]:
     """G4."""
     for write in history.writes:
@@ -343,6 +356,7 @@ CHECKERS: tuple[Checker, ...] = (
     a_pair_never_goes_back,
     a_counter_never_goes_back,
     who_writes_reads_it,
+    a_fail_over_is_quick,
     one_host_for_each_epoch,
     max_writers_is_kept,
     conflicts_are_decided_as_the_rule_says,

@@ -225,7 +225,7 @@ def swizzle(run: Run, chance: random.Random) -> bool:
     chosen = chance.sample(pipes, chance.randint(1, len(pipes)))
     step = chance.choice([0.001, 0.02, 0.2])
     for index, pipe in enumerate(chosen):
-        run.later(index * step, lambda p=pipe: setattr(p, "stopped", True))  # type: ignore[misc]
+        run.later(index * step, lambda p=pipe: run.hold(p))  # type: ignore[misc]
     chance.shuffle(chosen)
     begin = len(chosen) * step + chance.random() * 0.5
     for index, pipe in enumerate(chosen):
@@ -240,7 +240,7 @@ def slow_peer(run: Run, chance: random.Random) -> bool:
         return False
     for sock in victim.sockets:
         if not sock.closed:
-            sock.inbound.stopped = True
+            run.hold(sock.inbound)
             seconds = chance.choice([0.3, 1.3, 2.5])
             run.later(seconds, lambda p=sock.inbound: run.resume(p))  # type: ignore[misc]
     for index in range(30):
@@ -308,6 +308,7 @@ def cut(run: Run, chance: random.Random) -> bool:
     socks = [sock for sock in victim.sockets if not sock.closed]
     if not socks:
         return False
+    run.history.disturbed()
     for sock in socks:
         sock.outbound.ended = sock.inbound.ended = True
         sock.process.notify()

@@ -51,7 +51,7 @@ class Write:
         self.copies = 0  # processes that held it then, dead ones included
         self.others = 0  # how many others were attached then
         self.number = 0  # among those of its peer
-        self.was_rolled_back = False
+        self.is_abandoned = False  # its user is dead, or was interrupted
 
 
 class Look(NamedTuple):
@@ -114,6 +114,20 @@ class Watched(NamedTuple):
     wanted: int
 
 
+class FailOver:
+    """From the moment in which the host dies or stops, or who is about to replace it dies.
+
+    It is over when another peer hosts and the writes that waited then have their outcomes.
+    """
+
+    def __init__(self, at: float, *, is_disturbed: bool) -> None:
+        self.at = at
+        self.is_disturbed = is_disturbed  # somebody is frozen, or a link is cut or stopped
+        self.hosted_at = 0.0
+        self.ended_at = 0.0
+        self.waiting: list[Write] = []
+
+
 class Final(NamedTuple):
     """A peer when all is quiet."""
 
@@ -138,6 +152,8 @@ class History:
         self.decided: list[Decided] = []
         self.watched: list[Watched] = []
         self.finals: list[Final] = []
+        self.fail_overs: list[FailOver] = []
+        self._fail_over: FailOver | None = None  # the one that is under way
         self.survivors: set[str] = set()  # clusters of those that stay, when the faults are over
         self.deaths: dict[str, float] = {}
         self.rolled_back: Counter[str] = Counter()
@@ -179,6 +195,7 @@ class History:
                 self._opened(process, role)
 
     def _opened(self, process: Process, host: Host) -> None:
+        self._somebody_hosts(process)
         there = {p.name for p in self.all_peers if p.participant.id in host.clients}
         if any(p.leaving and p.hosts for p in self.all_peers if p is not process):
             # It was granted by one that had all: nothing may be lost that anybody has.
@@ -292,11 +309,75 @@ class History:
 
     def ended(self, process: Process) -> None:
         """A process is dead or has left."""
+        self._goes_on_without(process)
         self.deaths[process.name] = process.world.now
         failure = process.driver.failure
         if process.alive and failure is not None:
             was_up = process.name in self._roles
             self.failures.append((process.name, was_up, type(failure).__name__, repr(failure)))
+
+    # -- fail-overs ------------------------------------------------------------------------------
+
+    def host_goes(self, process: Process) -> None:
+        """A host is killed, or begins to stop."""
+        others = (p for p in self.all_peers if p is not process)
+        if not any(p.may_take_over for p in others):
+            self._fail_over = None
+            return
+        is_disturbed = any(p.is_disturbed for p in self.all_peers)
+        self._fail_over = FailOver(process.world.now, is_disturbed=is_disturbed)
+
+    def disturbed(self) -> None:
+        """A process is frozen or goes on, a link is cut, stopped or resumed."""
+        if self._fail_over is not None:
+            self._fail_over.is_disturbed = True
+
+    def _somebody_hosts(self, process: Process) -> None:
+        fail_over = self._fail_over
+        if fail_over is None or fail_over.hosted_at:
+            return
+        fail_over.hosted_at = process.world.now
+        living = {p.name for p in self.all_peers if p.alive and not p.ended and not p.leaving}
+        fail_over.waiting = [
+            write
+            for write in self.writes
+            if write.outcome == "pending" and write.who in living and not write.is_abandoned
+        ]
+        self._end_fail_over(process.world.now)
+
+    def _end_fail_over(self, now: float) -> None:
+        fail_over = self._fail_over
+        if fail_over is None or not fail_over.hosted_at:
+            return
+        if all(write.outcome != "pending" or write.is_abandoned for write in fail_over.waiting):
+            fail_over.ended_at = now
+            self.fail_overs.append(fail_over)
+            self._fail_over = None
+
+    def give_up_fail_over(self, now: float) -> None:
+        """The run is over, and so is the fail-over that was under way."""
+        if self._fail_over is not None:
+            self._fail_over.ended_at = now
+            self.fail_overs.append(self._fail_over)
+
+    def undisturbed_fail_overs(self) -> list[FailOver]:
+        """Those during which nobody was frozen and all links worked."""
+        return [each for each in self.fail_overs if not each.is_disturbed]
+
+    def _goes_on_without(self, process: Process) -> None:
+        """A process has died or left: a fail-over that is under way begins again."""
+        for write in self.writes:
+            if write.who == process.name:
+                write.is_abandoned = True
+        fail_over = self._fail_over
+        if fail_over is None:
+            return
+        if not any(p.may_take_over or p.hosts for p in self.all_peers if p is not process):
+            self._fail_over = None
+        elif not fail_over.hosted_at:
+            fail_over.at = process.world.now
+        else:
+            self._end_fail_over(process.world.now)
 
     # -- what the users tell ---------------------------------------------------------------------
 
@@ -349,9 +430,11 @@ class History:
                 if error.outcome == "not_applied" or holds(p, write, epoch)
             )
             world.note(process.name, f"write {write.tag} is {write.outcome}: {write.error}")
+            self._end_fail_over(world.now)
             return
         assert version is not None
         write.outcome, write.version = "ok", version
+        self._end_fail_over(world.now)
         write.epoch = process.participant.state.epoch
         world.note(process.name, f"write {write.tag} is acknowledged at {write.version}")
         if not write.is_tagged:

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from memsync.document import CopyOnWrite
-from memsync.manager.client import link
+from memsync.manager.client import link, stream
 from memsync.manager.election import election, recovery
 from memsync.manager.folder import folder
 from memsync.manager.host import claim, fanout, handover, host, liveness, ordering
@@ -29,7 +29,7 @@ from memsync.replication import (
 )
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision
-from memsync.runtime import writer
+from memsync.runtime import participant, writer
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
@@ -63,11 +63,19 @@ FOCUS: dict[str, dict[str, Any]] = {
         "faults": ["stop", "busy_host", "kill_anybody_in_a_step", "slow_peer", "join"],
         "points": ["a link breaks"],
     },
+    "pairs_of_two_networks_are_compared": {"wipes": True},
     "a_newcomer_does_not_wait_for_those_without_files": {
         "faults": ["delete_files", "kill_host", "join_in_the_crash", "join"],
         "points": [],
     },
 }
+for _name in (
+    "an_interrupted_reader_does_not_mark_the_state_torn",
+    "an_interrupted_reader_keeps_the_role",
+    "a_write_that_was_interrupted_before_it_was_shown_stays_hidden",
+    "callbacks_hear_again_what_came_before_an_interrupt",
+):
+    FOCUS[_name] = {"faults": ["interrupt_a_waiting_user", "join"], "points": []}
 """What seldom happens by itself: a setting in which a thousand seeds are enough."""
 
 
@@ -504,3 +512,146 @@ def a_peer_is_kept_for_long_by_a_host_that_hangs(stack: ExitStack) -> None:
 def a_newcomer_does_not_wait_for_those_without_files(stack: ExitStack) -> None:
     """All files were deleted, the host died, and a newcomer began a new object."""
     _replace(stack, recovery.Recovery, "_expect_survivors", lambda _: lambda self: None)
+
+
+# -- threads that share a link ---------------------------------------------------------------------
+
+
+@_mutation
+def the_fence_does_not_wait_for_the_reader(stack: ExitStack) -> None:
+    """The driver drains the stream while a user holds bytes that came before."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any) -> Any:
+            self.channel.shut_reading()
+            self._reader = self._driver
+            yield from ()
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "fence", make)
+
+
+@_mutation
+def a_user_that_has_its_answer_keeps_the_reader_role(stack: ExitStack) -> None:
+    """Nobody reads what comes after it."""
+
+    def make(leave_role: Any) -> Any:
+        def mutant(self: Any) -> None:
+            if self._platform.task_id() == self._driver:
+                leave_role(self)
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "leave_role", make)
+
+
+@_mutation
+def the_driver_reads_while_a_user_holds_the_role(stack: ExitStack) -> None:
+    """Two threads take the pieces of one stream."""
+
+    def take(take_role: Any) -> Any:
+        def mutant(self: Any) -> bool:
+            is_driver = self._platform.task_id() == self._driver
+            return not self.lost if is_driver else bool(take_role(self))
+
+        return mutant
+
+    def leave(leave_role: Any) -> Any:
+        def mutant(self: Any) -> None:
+            if self._platform.task_id() != self._driver:
+                leave_role(self)
+
+        return mutant
+
+    def update(update_interest: Any) -> Any:
+        def mutant(self: Any) -> None:
+            reader, self._reader = self._reader, None
+            try:
+                update_interest(self)
+            finally:
+                self._reader = reader
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "take_role", take)
+    _replace(stack, stream.SharedStream, "leave_role", leave)
+    _replace(stack, stream.SharedStream, "_update_interest", update)
+
+
+@_mutation
+def two_threads_send_at_once(stack: ExitStack) -> None:
+    """The sender role is not respected, so a frame is cut by another one."""
+
+    def make(kick: Any) -> Any:
+        def mutant(self: Any, *, coalesced: bool = False) -> None:
+            sender, self._sender = self._sender, None
+            kick(self, coalesced=coalesced)
+            self._sender = sender
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "kick", make)
+
+
+@_mutation
+def an_interrupted_reader_does_not_mark_the_state_torn(stack: ExitStack) -> None:
+    """An entry may be in the state and not in the log."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any) -> None:
+            self._stream.on_interrupt()
+            self._ctx.waker.wake()
+
+        return mutant
+
+    _replace(stack, link.Link, "on_interrupt", make)
+
+
+@_mutation
+def an_interrupted_reader_keeps_the_role(stack: ExitStack) -> None:
+    """The fence waits for a thread that has gone."""
+
+    def make(on_interrupt: Any) -> Any:
+        def mutant(self: Any) -> bool:
+            roles = self._reader, self._sender
+            was_reader = bool(on_interrupt(self))
+            self._reader, self._sender = roles
+            return was_reader
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "on_interrupt", make)
+
+
+@_mutation
+def a_write_that_was_interrupted_before_it_was_shown_stays_hidden(stack: ExitStack) -> None:
+    """The view was not marked stale before the write was numbered."""
+
+    def make(show: Any) -> Any:
+        def mutant(self: Any, write: Any) -> None:
+            was_stale = self._stale
+            try:
+                show(self, write)
+            except KeyboardInterrupt:
+                self._stale = was_stale
+                raise
+
+        return mutant
+
+    _replace(stack, replica.Replica, "show", make)
+
+
+@_mutation
+def callbacks_hear_again_what_came_before_an_interrupt(stack: ExitStack) -> None:
+    """A copy that replaced a torn one began with entries that had been announced."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any, entries: Any) -> None:
+            published = self.replica.publish()
+            self.announce_entries(entries)
+            self.writer.take(published)
+
+        return mutant
+
+    _replace(stack, participant.Participant, "publish", make)

@@ -29,7 +29,7 @@ SIMULATED = Timing(step_down_pause=0.6)
 """Instead of ten seconds, or a host would step down once in a run at most."""
 MAX_CLOCK_READS = 100_000  # in one step
 DRIVER, MAIN = 1, 2  # task ids: the driver, and the user's main thread, which never waits
-PREEMPTED = 0.03  # share of the calls in which another thread runs first
+PREEMPTED = 0.1  # share of the calls in which another thread runs first
 
 
 class Process:
@@ -113,6 +113,8 @@ class Process:
         if not self.alive:
             return
         self.world.note(self.name, "is killed")
+        if self.hosts:
+            self.history.host_goes(self)
         self.alive = False
         self.frozen = False
         self.history.ended(self)
@@ -138,6 +140,7 @@ class Process:
         world = self.world
         world.note(self.name, f"is frozen for {seconds:.3f}")
         self.frozen = True
+        self.history.disturbed()
         if not self._is_running:
             world.after(seconds, self.thaw)
             return
@@ -167,6 +170,7 @@ class Process:
         if not self.frozen:
             return
         self.world.note(self.name, "goes on")
+        self.history.disturbed()
         self.frozen = False
         self.awake_since = self.world.now
         self.world.after(self.world.latency(), self._catch_up)
@@ -313,6 +317,8 @@ class Process:
                 self.world.after(0.002, lambda: self.when_running(look))
                 return
             self.world.note(self.name, "stops")
+            if self.hosts:
+                self.history.host_goes(self)
             self.driver.ctx.stopping = True
             self.driver.ctx.waker.wake()
 
@@ -339,6 +345,17 @@ class Process:
         if self.frozen or any(s.inbound.stopped for s in self.sockets if not s.closed):
             return False
         return self.world.now - self.awake_since >= seconds
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether it is frozen, or a link to it is stopped."""
+        return self.alive and not self.was_awake_for(0.0)
+
+    @property
+    def may_take_over(self) -> bool:
+        """Whether it is a client that may host."""
+        is_client = self.is_up and not self.hosts and self.started and not self.leaving
+        return is_client and not self.participant.options.client_only
 
     @property
     def is_up(self) -> bool:

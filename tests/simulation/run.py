@@ -33,6 +33,7 @@ class Result(NamedTuple):
     violations: list[str]
     trace: int
     counts: Counter[str]
+    fail_overs: list[float]  # seconds of those in which nobody was frozen or cut off
 
 
 @cache
@@ -123,9 +124,15 @@ class Run:
         """Do something in so many seconds, unless the faults are over by then."""
         self.world.after(seconds, lambda: None if self.world.calm else event())
 
+    def hold(self, pipe: Pipe) -> None:
+        """What is in a link, or comes into it, does not arrive until `resume`."""
+        pipe.stopped = True
+        self.history.disturbed()
+
     def resume(self, pipe: Pipe) -> None:
         """A stopped link goes on."""
         pipe.stopped = False
+        self.history.disturbed()
         for process in self.world.processes:
             if any(sock.inbound is pipe for sock in process.sockets):
                 process.awake_since = self.world.now
@@ -184,6 +191,7 @@ class Run:
         self._heal()
         world.run(world.now + PATIENCE, self._is_quiet)
         self._look_at_the_end()
+        self.history.give_up_fail_over(world.now)
         logged = list(self.history.logged)
         for process in world.processes:
             process.bury()
@@ -196,7 +204,9 @@ class Run:
         counts = Counter(world.fired) + self.history.ends
         for write in self.history.writes:
             counts[f"{write.kind}: {write.outcome}"] += 1
-        return Result(world.seed, violations, world.trace, counts)
+        seconds = [each.ended_at - each.at for each in self.history.undisturbed_fail_overs()]
+        counts["a fail-over is measured"] += len(seconds)
+        return Result(world.seed, violations, world.trace, counts, seconds)
 
     def _heal(self) -> None:
         world = self.world

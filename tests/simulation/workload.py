@@ -140,6 +140,7 @@ def _wait(process: Process, made: Write, update: Any, call: Call) -> Task[None]:
 
 def _end_of_wait(process: Process, made: Write, error: BaseException | None) -> None:
     if isinstance(error, KeyboardInterrupt):
+        made.is_abandoned = True
         process.world.note(process.name, f"the user of {made.tag} was interrupted")
     elif isinstance(error, MemSyncError):
         if made.outcome == "pending":
