@@ -60,14 +60,19 @@ class PendingWrites(Generic[W]):
 
     @property
     def next_number(self) -> int:
-        """The number which the next write gets."""
-        return self._next
+        """The number which the next write gets.
+
+        It is above every number that was given, also by an `add` that was interrupted: the write
+        is pending then, and may be decided by now.
+        """
+        return max(self._next, next(reversed(self.pending), 0) + 1, self.first_unknown)
 
     def add(self, write: W) -> None:
         """Take in a write that carries `next_number`."""
-        assert write.proposal.number == self._next
-        self.pending[self._next] = write
-        self._next += 1
+        number = write.proposal.number
+        assert number == self.next_number
+        self.pending[number] = write
+        self._next = number + 1
         self._find_first_open()
 
     def complete(self, number: int, *, made_entry: bool) -> W | None:
@@ -136,4 +141,4 @@ class PendingWrites(Generic[W]):
         return [write for number, write in self.pending.items() if number > last]
 
     def _find_first_open(self) -> None:
-        self.first_open = next(iter(self.pending), self._next)
+        self.first_open = next(iter(self.pending), 0) or self.next_number

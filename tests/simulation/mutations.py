@@ -33,6 +33,7 @@ from memsync.runtime import participant, writer
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
+_INTERRUPTS = {"faults": ["interrupt_a_waiting_user", "join"], "points": []}
 FOCUS: dict[str, dict[str, Any]] = {
     "a_refusal_is_forgotten_after_an_earlier_write_was_recalled": {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
@@ -64,18 +65,16 @@ FOCUS: dict[str, dict[str, Any]] = {
         "points": ["a link breaks"],
     },
     "pairs_of_two_networks_are_compared": {"wipes": True},
+    "an_interrupted_reader_does_not_mark_the_state_torn": _INTERRUPTS,
+    "an_interrupted_reader_keeps_the_role": _INTERRUPTS,
+    "a_write_that_was_interrupted_before_it_was_shown_stays_hidden": _INTERRUPTS,
+    "a_number_is_given_twice_after_an_interrupt": _INTERRUPTS,
+    "callbacks_hear_again_what_came_before_an_interrupt": _INTERRUPTS,
     "a_newcomer_does_not_wait_for_those_without_files": {
         "faults": ["delete_files", "kill_host", "join_in_the_crash", "join"],
         "points": [],
     },
 }
-for _name in (
-    "an_interrupted_reader_does_not_mark_the_state_torn",
-    "an_interrupted_reader_keeps_the_role",
-    "a_write_that_was_interrupted_before_it_was_shown_stays_hidden",
-    "callbacks_hear_again_what_came_before_an_interrupt",
-):
-    FOCUS[_name] = {"faults": ["interrupt_a_waiting_user", "join"], "points": []}
 """What seldom happens by itself: a setting in which a thousand seeds are enough."""
 
 
@@ -640,6 +639,13 @@ def a_write_that_was_interrupted_before_it_was_shown_stays_hidden(stack: ExitSta
         return mutant
 
     _replace(stack, replica.Replica, "show", make)
+
+
+@_mutation
+def a_number_is_given_twice_after_an_interrupt(stack: ExitStack) -> None:
+    """The second write got the answer of the first one, and was never ordered."""
+    given = property(lambda self: self._next)
+    stack.enter_context(mock.patch.object(pending.PendingWrites, "next_number", given))
 
 
 @_mutation
