@@ -181,7 +181,7 @@ class Replica(Generic[W]):
         A pair below the one that is shown is that of an object founded earlier, which wins: it is
         shown when its next epoch has begun, so that no reader sees a version go back.
         """
-        if (self._arrived or self._stale) and self.state.pair >= self.view_pair:
+        if (self._arrived or self._stale) and self.pair >= self.view_pair:  # and not torn
             with self.guard:
                 self._show_arrived()
         return self.published()
@@ -230,9 +230,10 @@ class Replica(Generic[W]):
                 if self._before is not None:
                     waiting += operations
             if own:
-                write = self.writes.complete(own, made_entry=True)
-                if write is not None:
+                write = self.writes.pending.get(own)
+                if write is not None:  # an interrupt may come between the two
                     self._outcomes.append(Outcome(write, item.version, None, False))
+                    self.writes.complete(own, made_entry=True)
         return waiting
 
     def _is_simple(self, operations: list[Operation], own: int) -> bool:
@@ -255,11 +256,11 @@ class Replica(Generic[W]):
             return  # known already
         if write.operations and self._before is None:
             self._begin_rebase()
-        self.writes.complete(number, made_entry=decision.made_entry)
         refusal = self._refusal(error, write.proposal) if error is not None else None
         was_rolled_back = write.was_shown and refusal is not None
         outcome = Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)
         self._outcomes.append(outcome)
+        self.writes.complete(number, made_entry=decision.made_entry)
 
     def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
         """The error, with what this copy knows better than the host needed to send."""

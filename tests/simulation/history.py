@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -27,6 +30,24 @@ if TYPE_CHECKING:
 RECOVERY = 1.5  # seconds
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _untraced(method: F) -> F:
+    """What the simulation does by itself is not interrupted (see `Thread.trace`)."""
+
+    @wraps(method)
+    def untraced(*arguments: Any) -> Any:
+        tracing = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return method(*arguments)
+        finally:
+            sys.settrace(tracing)
+
+    return cast("F", untraced)
 
 
 class Write:
@@ -172,6 +193,7 @@ class History:
 
     # -- what the processes tell -----------------------------------------------------------------
 
+    @_untraced
     def announced(self, process: Process, event: str, payload: Any) -> None:
         """A callback of the user is called."""
         if not process.alive:
@@ -410,6 +432,7 @@ class History:
         """A write has raised what no write raises."""
         self.failures.append((process.name, True, type(error).__name__, f"{write.tag}: {error!r}"))
 
+    @_untraced
     def decided_as(
         self, process: Process, write: Write, version: int | None, error: BaseException | None
     ) -> None:
