@@ -212,7 +212,10 @@ class Replica(Generic[W]):
         self.view_pair = self.state.pair
 
     def _follow(self, arrived: list[Entry | Decision], was_stale: bool) -> list[Operation]:
-        """Go through what has come in; the operations of entries that wait for a rebase."""
+        """Go through what has come in; the operations of entries that wait for a rebase.
+
+        An outcome is noted before its write is completed, so that no interrupt loses it.
+        """
         waiting: list[Operation] = []
         for item in arrived:
             if type(item) is Decision:
@@ -230,8 +233,7 @@ class Replica(Generic[W]):
                 if self._before is not None:
                     waiting += operations
             if own:
-                write = self.writes.pending.get(own)
-                if write is not None:  # an interrupt may come between the two
+                if (write := self.writes.pending.get(own)) is not None:
                     self._outcomes.append(Outcome(write, item.version, None, False))
                     self.writes.complete(own, made_entry=True)
         return waiting
@@ -250,17 +252,16 @@ class Replica(Generic[W]):
 
     def _complete_one(self, decision: Decision) -> None:
         """The outcome of a write of which no entry has come."""
-        number, error = decision.number, decision.error
-        write = self.writes.pending.get(number)
+        write = self.writes.pending.get(decision.number)
         if write is None:
             return  # known already
         if write.operations and self._before is None:
             self._begin_rebase()
-        refusal = self._refusal(error, write.proposal) if error is not None else None
+        refusal = self._refusal(decision.error, write.proposal) if decision.error else None
         was_rolled_back = write.was_shown and refusal is not None
         outcome = Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)
         self._outcomes.append(outcome)
-        self.writes.complete(number, made_entry=decision.made_entry)
+        self.writes.complete(decision.number, made_entry=decision.made_entry)
 
     def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
         """The error, with what this copy knows better than the host needed to send."""
@@ -393,10 +394,7 @@ class Replica(Generic[W]):
 
 def _same(ours: list[Operation], theirs: list[Operation]) -> bool:
     """Whether two patches do the same to the same document."""
-    if len(ours) == len(theirs) == 1:
-        mine, other = ours[0], theirs[0]
-        value = mine.get("value")
-        if type(value) in _SCALARS:
-            # Values of different types can be equal: 1, 1.0 and True.
-            return mine == other and type(value) is type(other.get("value"))
+    if len(ours) == len(theirs) == 1 and type(value := ours[0].get("value")) in _SCALARS:
+        # Values of different types can be equal: 1, 1.0 and True.
+        return ours == theirs and type(value) is type(theirs[0].get("value"))
     return identical(ours, theirs)

@@ -70,18 +70,13 @@ class Writer:
         self._room = threading.Condition(self._guard)
         self._open: dict[int, AwaitedWrite] = {}  # those whose outcome nobody was told
         self._ack_waiters = AckWaiters(guard, self._close)
-        self._uplink: Uplink | None = None
+        self.uplink: Uplink | None = None  # where writes go now; None between two hosts
         self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not to be told yet
         self._taken_back: list[Outcome[AwaitedWrite]] = []  # of a reign that ended before it told
         self._has_left = False
         self._holds_back = False  # what comes now is of a host that may be replaced already
         self._ended = False
         self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
-
-    @property
-    def uplink(self) -> Uplink | None:
-        """Where writes go now; None between two hosts."""
-        return self._uplink
 
     @property
     def first_open(self) -> int:
@@ -159,7 +154,9 @@ class Writer:
         except MemSyncError:
             raise
         except BaseException:  # for example KeyboardInterrupt
-            self._on_interrupt()
+            uplink = self.uplink
+            if uplink is not None:
+                uplink.on_interrupt()
             raise
 
     def _send(self, body: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
@@ -182,7 +179,7 @@ class Writer:
             )
             encoded = frame(proposal)
             write = AwaitedWrite(proposal, call.deadline, future, len(encoded))
-            uplink = self._uplink
+            uplink = self.uplink
             check_size(len(encoded), self.max_frame)
             replica.show(write)
             self._open[proposal.number] = write
@@ -197,7 +194,7 @@ class Writer:
     def wait(self, write: AwaitedWrite, deadline: float) -> None:
         """Wait until a write is decided or the time is over."""
         while not write.done and time.monotonic() < deadline:
-            uplink = self._uplink
+            uplink = self.uplink
             if uplink is not None:
                 try:
                     uplink.wait_for(write, deadline)
@@ -205,11 +202,6 @@ class Writer:
                     uplink.on_interrupt()
                     raise
             write.wait(deadline)
-
-    def _on_interrupt(self) -> None:
-        uplink = self._uplink
-        if uplink is not None:
-            uplink.on_interrupt()
 
     def _wait_for_room(self, deadline: float) -> None:
         """Wait until the window has room and the peer lives; the guard is held."""
@@ -219,7 +211,7 @@ class Writer:
                 raise NotStartedError("this peer has stopped: call start() again")
             if self.pending < window:
                 return
-            uplink = self._uplink
+            uplink = self.uplink
             if uplink is not None:
                 uplink.kick()
             left = deadline - time.monotonic()
@@ -357,7 +349,7 @@ class Writer:
                 uplink.queue_write(write, frame(write.proposal))
             for message in self._ack_waiters.resumes():
                 uplink.queue_resume(message)
-            self._uplink = uplink
+            self.uplink = uplink
         uplink.kick()
 
     def leave(self, *, for_good: bool, holds_back: bool = False) -> None:
@@ -367,7 +359,7 @@ class Writer:
         that it counts: others may have gone on without this peer.
         """
         with self._guard:
-            self._uplink = None
+            self.uplink = None
         self._has_left = for_good
         self._holds_back = holds_back
 

@@ -247,6 +247,15 @@ def what_never_happened(counts: Counter[str]) -> list[str]:
         "client ends: the host hands over",
         "client ends: the other side closed the connection",
     ]
+    wanted += [
+        "a fail-over is measured",
+        "a fence waits for a reader",
+        "a reader is interrupted",
+        "a thread is preempted",
+        "a wait on the link ends with its answer",
+        "a waiting user holds the reader role",
+        "an interrupt",
+    ]
     return [what for what in wanted if not counts[what]]
 
 

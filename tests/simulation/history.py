@@ -15,6 +15,7 @@ import msgspec
 from memsync.errors import MemSyncError
 from memsync.manager.client.link import Link
 from memsync.manager.host.host import Host
+from memsync.manager.host.invariants import check_host_invariants
 from memsync.manager.transport.messages import parse
 from memsync.replication.codec import HEADER, body_length
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
@@ -325,7 +326,7 @@ class History:
         try:
             check_invariants(replica)
             if isinstance(role, Host):
-                role.check_invariants()
+                check_host_invariants(role, process.participant.state.members)
         except AssertionError as error:
             self.broken.append(f"{process.name} at {process.world.now - 1000:.6f}: {error}")
 

@@ -104,6 +104,20 @@ class Run:
             self.faults.append(WIPE)
             self._checkers = CHECKERS_AFTER_A_WIPE
 
+        if tell:
+            world.story += self._configuration()
+
+    def _configuration(self) -> list[str]:
+        """What the seed has drawn, for people."""
+        world = self.world
+        return [
+            f"seed {world.seed}: group options {self._group or 'of the default'}",
+            f"pipes of {world.pipe_capacity} bytes, watched folder {world.disk.observed}, "
+            f"strict {self.history.is_strict}, writers at most {self.history.writer_limit}",
+            f"faults {', '.join(self.faults)}",
+            f"buggify points {', '.join(sorted(world.buggify_points)) or 'none'}",
+        ]
+
     def join(self, kind: str | None = None) -> None:
         """One more process, if there is room; of a kind that the seed says, if none is given."""
         world = self.world

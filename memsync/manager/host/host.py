@@ -315,11 +315,6 @@ class Host:
         """A host is no link."""
         return False
 
-    def check_invariants(self) -> None:
-        """Raise `AssertionError` unless every attached peer is a member (the simulation asks)."""
-        strangers = self.clients.keys() - self._participant.state.members.keys()
-        assert not strangers, f"attached, but no members: {sorted(strangers)}"
-
     # -- the end ---------------------------------------------------------------------------------
 
     @property
