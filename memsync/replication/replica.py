@@ -232,10 +232,9 @@ class Replica(Generic[W]):
                     self._begin_rebase()
                 if self._before is not None:
                     waiting += operations
-            if own:
-                if (write := self.writes.pending.get(own)) is not None:
-                    self._outcomes.append(Outcome(write, item.version, None, False))
-                    self.writes.complete(own, made_entry=True)
+            if own and (write := self.writes.pending.get(own)) is not None:
+                self._outcomes.append(Outcome(write, item.version, None, False))
+                self.writes.complete(own, made_entry=True)
         return waiting
 
     def _is_simple(self, operations: list[Operation], own: int) -> bool:

@@ -1,4 +1,4 @@
-"""What must be true of every history. Each checker is a pure function: a history in, faults out."""
+"""What must be true of every history. A checker is a pure function that yields the violations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from memsync.errors import MemErrors
 
 from .faults import BUGGIFY_POINTS, FAULTS
-from .history import Decided, History, Look, Opening, Watched, Write
+from .history import Decided, History, Observation, Opening, Watched, Write
 from .workload import KINDS
 
 LONGEST_FAIL_OVER = 3.0  # seconds
@@ -18,14 +18,14 @@ Checker = Callable[[History], Iterator[str]]
 
 
 def all_become_quiet(history: History) -> Iterator[str]:
-    """After the faults, everybody has a role, nothing is pending, and all are at one version."""
+    """After the faults every peer has a role, nothing is pending, and all are at one version."""
     yield from history.unsettled
     if not history.finals:
-        yield "nobody is up"
+        yield "no peer is up"
 
 
 def nobody_fails(history: History) -> Iterator[str]:
-    """G12, G13: a newcomer may be refused, for a reason; who is up stays up."""
+    """G12, G13: a newcomer may be refused for a reason; a peer that is up stays up."""
     reasons = {"HostUnresponsiveError"}
     if history.writer_limit is not None:
         reasons.add("MaxWritersError")
@@ -38,7 +38,7 @@ ALARMS = ("broke the protocol", "is given up", "could not be handled")
 
 
 def nobody_breaks_the_protocol(history: History) -> Iterator[str]:
-    """What peers send each other always makes sense."""
+    """No peer sends what another one rejects."""
     for line in history.logged:
         if any(alarm in line for alarm in ALARMS):
             yield line
@@ -63,7 +63,7 @@ def everybody_applies_the_same(history: History) -> Iterator[str]:
         if digest != expected:
             yield f"entry ({epoch}, {version}) is one thing at {first}, another at {who}"
         if (epoch, version) <= last.get((who, cluster_id), (0, 0)):
-            yield f"{who} told of ({epoch}, {version}) after {last[who, cluster_id]}"
+            yield f"{who} announces ({epoch}, {version}) after {last[who, cluster_id]}"
         last[who, cluster_id] = epoch, version
 
 
@@ -77,7 +77,7 @@ def _tags(history: History) -> dict[str, list[str]]:
 
 
 def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
-    """G3. A recovery in which nobody took part that held the write may lose it."""
+    """G3. A recovery may lose a write that no participant of it held."""
     if not history.finals:
         return
     tags = _tags(history)
@@ -138,7 +138,7 @@ def no_write_is_applied_twice(history: History) -> Iterator[str]:
         for tag, times in Counter(tags).items():
             if times > 1:
                 yield f"write {tag} of {who} is there {times} times"
-    for look in history.looks:
+    for look in history.observations:
         if look.doubled:
             yield f"{look.who} shows a write twice at {look.pair}"
 
@@ -152,7 +152,7 @@ def writes_of_a_peer_keep_their_order(history: History) -> Iterator[str]:
 
 
 def refused_writes_are_invisible(history: History) -> Iterator[str]:
-    """G2: but for those of an epoch of which nobody took part in a later recovery."""
+    """G2: unless no participant of a later recovery knew of the refusal."""
     tags = _tags(history)
     for write in history.writes:
         is_there = write.tag in tags.get(write.who, ())
@@ -168,7 +168,7 @@ def invariants_hold(history: History) -> Iterator[str]:
 def a_pair_never_goes_back(history: History) -> Iterator[str]:
     """G4."""
     last: dict[str, tuple[int, int]] = {}
-    for look in history.looks:
+    for look in history.observations:
         before = last.get(look.who, (0, 0))
         if look.pair < before:
             yield f"{look.who} goes from {before} to {look.pair}"
@@ -176,17 +176,17 @@ def a_pair_never_goes_back(history: History) -> Iterator[str]:
 
 
 def a_counter_never_goes_back(history: History) -> Iterator[str]:
-    """G4: but for a write of the peer's own that was refused."""
+    """G4: unless an own write of the peer is rolled back."""
     last: dict[str, tuple[int, int, int]] = {}
-    for look in history.looks:
-        n, told, epoch = last.get(look.who, (0, 0, 0))
-        if look.n < n and look.rolled_back == told and not _was_absent(history, look, epoch):
+    for look in history.observations:
+        n, rollbacks, epoch = last.get(look.who, (0, 0, 0))
+        if look.n < n and look.rolled_back == rollbacks and not _was_absent(history, look, epoch):
             yield f"{look.who} reads n = {look.n} after {n}, and nothing was rolled back"
         last[look.who] = (look.n, look.rolled_back, look.pair[0])
 
 
-def _was_absent(history: History, look: Look, before: int) -> bool:
-    """Whether an epoch since began without a process, so that what it had may not count."""
+def _was_absent(history: History, look: Observation, before: int) -> bool:
+    """Whether a later epoch began without a process, so that writes it had may be lost."""
     return any(
         before < opening.epoch <= look.pair[0] and look.who not in opening.took_part
         for opening in history.openings
@@ -204,7 +204,7 @@ def a_fail_over_is_quick(history: History) -> Iterator[str]:
             )
 
 
-def who_writes_reads_it(history: History) -> Iterator[str]:
+def a_writer_reads_its_own_write(history: History) -> Iterator[str]:
     """G4."""
     for write in history.writes:
         if not write.reads_itself:
@@ -227,14 +227,14 @@ def max_writers_is_kept(history: History) -> Iterator[str]:
     if limit is None:
         return
     if history.most_writers > limit:
-        yield f"{history.most_writers} writers are up, {limit} may be"
-    for look in history.looks:
+        yield f"{history.most_writers} writers are up, {limit} are allowed"
+    for look in history.observations:
         if look.writers > limit:
-            yield f"{look.who} knows of {look.writers} writers at {look.pair}, {limit} may be"
+            yield f"{look.who} knows of {look.writers} writers at {look.pair}, {limit} are allowed"
 
 
 def what_never_happened(counts: Counter[str]) -> list[str]:
-    """Of a whole batch: which kind of write never succeeded, which fault or point never fired."""
+    """The kinds of writes that never succeeded in a batch, and the events that never occurred."""
     wanted = [f"{kind}: ok" for kind in KINDS]
     wanted += [*FAULTS, *(f"buggify: {point}" for point in BUGGIFY_POINTS)]
     wanted += [
@@ -364,7 +364,7 @@ CHECKERS: tuple[Checker, ...] = (
     invariants_hold,
     a_pair_never_goes_back,
     a_counter_never_goes_back,
-    who_writes_reads_it,
+    a_writer_reads_its_own_write,
     a_fail_over_is_quick,
     one_host_for_each_epoch,
     max_writers_is_kept,

@@ -1,4 +1,4 @@
-"""What happened in a run, as the checkers need it. Nothing in here decides what is right."""
+"""What happened in a run, as the checkers need it; only they say what is right."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _untraced(method: F) -> F:
 
 
 class Write:
-    """One invocation and what became of it; `tag` is in its log in the object if it counts."""
+    """One write and its outcome; once it is applied, `tag` is in the log of its writer."""
 
     def __init__(self, tag: str, who: str, peer: str, kind: str, update: Any, w: Any) -> None:
         self.tag = tag
@@ -65,31 +65,31 @@ class Write:
         self.outcome = "pending"  # ok, not_applied, unknown, applied
         self.error = ""
         self.version = 0
-        self.epoch = 0  # of who was told, then
+        self.epoch = 0  # of its peer when it was acknowledged
         self.cluster_id = ""
         self.at = 0.0  # when the outcome was known
         self.reads_itself = True
         self.holders: frozenset[str] = frozenset()  # living processes, when it was acknowledged
-        self.copies = 0  # processes that held it then, dead ones included
+        self.copies = 0  # processes that held it then, including dead ones
         self.others = 0  # how many others were attached then
         self.number = 0  # among those of its peer
         self.is_abandoned = False  # its user is dead, or was interrupted
 
 
-class Look(NamedTuple):
+class Observation(NamedTuple):
     """What a process shows after a step in which that changed."""
 
     who: str
     cluster_id: str
     pair: tuple[int, int]
     n: int
-    rolled_back: int  # how often it was told so
+    rolled_back: int  # calls of that callback so far
     writers: int  # in the members that it knows
-    doubled: bool  # a tag is there twice
+    doubled: bool  # a tag occurs twice
 
 
 class Applied(NamedTuple):
-    """An entry that a process told its callbacks of."""
+    """An entry that a process passed to its callbacks."""
 
     who: str
     cluster_id: str
@@ -99,9 +99,9 @@ class Applied(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """A host opens; `took_part` are the processes whose state it could have.
+    """A host opens its epoch; `took_part` are the processes whose state it could have.
 
-    Those `passed_over` could have taken chunk: they lived, held something, and ran all the time.
+    Those `passed_over` could have taken part: they lived, had a copy, and ran all the time.
     """
 
     at: float
@@ -111,7 +111,7 @@ class Opening(NamedTuple):
     epochs: tuple[tuple[int, int], ...]
     took_part: frozenset[str]
     passed_over: frozenset[str]
-    beside: frozenset[str]  # who lives and holds the object of another network
+    beside: frozenset[str]  # living processes with a copy of another cluster
 
 
 class Decided(NamedTuple):
@@ -126,7 +126,7 @@ class Decided(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """A host begins to watch over a write; so many members are to hold it, dead ones aside."""
+    """A host begins to watch a write concern; `wanted` living members must hold the write."""
 
     at: float
     cluster_id: str
@@ -168,7 +168,7 @@ class History:
 
     def __init__(self) -> None:
         self.writes: list[Write] = []
-        self.looks: list[Look] = []
+        self.observations: list[Observation] = []
         self.applied: list[Applied] = []
         self.openings: list[Opening] = []
         self.decided: list[Decided] = []
@@ -184,15 +184,15 @@ class History:
         self.is_strict = False
         self.all_peers: list[Process] = []
         self.most_writers = 0
-        self.unsettled: list[str] = []
+        self.unsettled: list[str] = []  # processes that did not become quiet
         self.ends: Counter[str] = Counter()  # roles that began, and why they ended
         self.logged: list[str] = []  # warnings and errors
         self.broken: list[str] = []  # invariants
-        self._last: dict[str, Look] = {}
+        self._last: dict[str, Observation] = {}
         self._checked: dict[str, Any] = {}
         self._roles: dict[str, str] = {}
 
-    # -- what the processes tell -----------------------------------------------------------------
+    # -- what the processes do -------------------------------------------------------------------
 
     @_untraced
     def announced(self, process: Process, event: str, payload: Any) -> None:
@@ -221,7 +221,7 @@ class History:
         self._somebody_hosts(process)
         there = {p.name for p in self.all_peers if p.participant.id in host.clients}
         if any(p.leaving and p.hosts for p in self.all_peers if p is not process):
-            # It was granted by one that had all: nothing may be lost that anybody has.
+            # A host that hands over has everything: nothing may be lost that any peer has.
             there |= {p.name for p in self.all_peers if p.is_up and not p.frozen}
         state = process.participant.state
         there.add(process.name)
@@ -290,7 +290,7 @@ class History:
         last = self._last.get(process.name)
         if last is not None and (shown, n, told) == (last.pair, last.n, last.rolled_back):
             return
-        look = Look(
+        look = Observation(
             process.name,
             participant.replica.view_cluster_id,
             shown,
@@ -303,7 +303,7 @@ class History:
         if len(set(tags)) != len(tags):
             look = look._replace(doubled=True)
         self._last[process.name] = look
-        self.looks.append(look)
+        self.observations.append(look)
         if self.writer_limit is not None:
             up = sum(
                 1
@@ -402,7 +402,7 @@ class History:
         else:
             self._end_fail_over(process.world.now)
 
-    # -- what the users tell ---------------------------------------------------------------------
+    # -- what the users see -----------------------------------------------------------------------
 
     def invoked(self, process: Process, write: Write, future: Future[int]) -> None:
         """A write is on its way."""
@@ -486,10 +486,10 @@ def _has(document: dict[str, Any], write: Write) -> bool:
 
 
 def holds(process: Process, write: Write, epoch: int) -> bool:
-    """Whether a process has a write in its state, or in what its kernel has for it.
+    """Whether a process has a write in its state, or in bytes that have come to it.
 
-    A state of an earlier epoch does not count: another host may have ordered the write, too, but
-    never have come to say so.
+    A state of an earlier epoch is no copy: an earlier host may have ordered the write as well, and
+    died before it could answer.
     """
     if process.participant.state.epoch >= epoch and _has(process.participant.state.document, write):
         return True

@@ -1,7 +1,7 @@
 """The code broken on purpose, in one way each: what the simulation must notice.
 
-A mutation is a context in which one function of memsync does its work wrongly. If no seed finds it,
-the checkers or the faults are too weak, whatever they say of the code as it is.
+A mutation is a context in which one function of memsync is wrong. If no seed finds it, the checkers
+or the faults are too weak.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ FOCUS: dict[str, dict[str, Any]] = {
         "faults": ["stop", "busy_host", "kill_anybody_in_a_step", "slow_peer", "join"],
         "points": ["a link breaks"],
     },
-    "pairs_of_two_networks_are_compared": {"wipes": True},
+    "pairs_of_two_clusters_are_compared": {"wipes": True},
     "an_interrupted_reader_does_not_mark_the_state_torn": _INTERRUPTS,
     "an_interrupted_reader_keeps_the_role": _INTERRUPTS,
     "a_write_that_was_interrupted_before_it_was_shown_stays_hidden": _INTERRUPTS,
@@ -75,7 +75,7 @@ FOCUS: dict[str, dict[str, Any]] = {
         "points": [],
     },
 }
-"""What seldom happens by itself: a setting in which a thousand seeds are enough."""
+"""Settings in which a thousand seeds find what happens rarely otherwise."""
 
 
 def _mutation(function: Callable[[ExitStack], None]) -> Callable[[ExitStack], None]:
@@ -111,7 +111,7 @@ def duplicates_are_ordered_again(stack: ExitStack) -> None:
 
 @_mutation
 def an_answer_comes_before_the_entries_below_it(stack: ExitStack) -> None:
-    """The writer is told at once, ahead of what waits for it."""
+    """The writer gets its answer at once, ahead of entries that are queued for it."""
 
     def make(order: Any) -> Any:
         def mutant(self: Any, session: Any, proposal: Any) -> None:
@@ -148,7 +148,7 @@ def a_host_opens_without_recovery(stack: ExitStack) -> None:
 
 @_mutation
 def a_newcomer_serves_its_default(stack: ExitStack) -> None:
-    """Who holds nothing founds the object, whatever others hold."""
+    """A peer without a copy founds the object, whatever others hold."""
 
     def make(run: Any) -> Any:
         def mutant(self: Any) -> Any:
@@ -224,7 +224,7 @@ def entries_are_replayed_over_what_is_pending(stack: ExitStack) -> None:
 
 @_mutation
 def one_entry_is_dropped_for_one_peer(stack: ExitStack) -> None:
-    """Every hundredth push leaves somebody out."""
+    """Every hundredth push leaves one peer out."""
     count = iter(range(1, 1_000_000_000))
 
     def make(push: Any) -> Any:
@@ -264,7 +264,7 @@ def two_entries_are_swapped(stack: ExitStack) -> None:
 
 @_mutation
 def pending_writes_are_lost_on_a_take_over(stack: ExitStack) -> None:
-    """The next host is not sent what the last one has not decided."""
+    """The next host does not get what the last one has not decided."""
 
     def make(enter: Any) -> Any:
         def mutant(self: Any, uplink: Any, last: int, **kwargs: Any) -> None:
@@ -277,7 +277,7 @@ def pending_writes_are_lost_on_a_take_over(stack: ExitStack) -> None:
 
 @_mutation
 def a_conflict_is_seen_with_the_last_entry_only(stack: ExitStack) -> None:
-    """What lies before it is forgotten."""
+    """Entries before it are ignored."""
 
     def make(find: Any) -> Any:
         def mutant(self: Any, base: int, *args: Any, **kwargs: Any) -> Any:
@@ -290,7 +290,7 @@ def a_conflict_is_seen_with_the_last_entry_only(stack: ExitStack) -> None:
 
 @_mutation
 def the_timestamp_of_a_path_is_lowered(stack: ExitStack) -> None:
-    """What is newer looks older."""
+    """Newer writes look older."""
 
     def make(note: Any) -> Any:
         def mutant(self: Any, version: int, timestamp: int, *args: Any) -> None:
@@ -303,7 +303,7 @@ def the_timestamp_of_a_path_is_lowered(stack: ExitStack) -> None:
 
 @_mutation
 def refused_numbers_are_forgotten_in_the_table(stack: ExitStack) -> None:
-    """They do not ride along with the next entry."""
+    """The next entry does not carry them."""
 
     def make(record: Any) -> Any:
         def mutant(self: Any, entry: Any) -> None:
@@ -317,13 +317,13 @@ def refused_numbers_are_forgotten_in_the_table(stack: ExitStack) -> None:
 
 @_mutation
 def a_host_acknowledges_its_own_write_before_it_is_pushed(stack: ExitStack) -> None:
-    """It is in one process then."""
+    """Only one process holds it then."""
     _replace(stack, fanout.FanOut, "is_pushed", lambda _: lambda self, marks: True)
 
 
 @_mutation
 def a_newcomer_is_let_in_although_all_places_are_taken(stack: ExitStack) -> None:
-    """The limit of writers is not looked at."""
+    """The limit of writers is not checked."""
     _replace(stack, liveness, "check_room", lambda _: lambda members, newcomer: None)
 
 
@@ -355,8 +355,8 @@ def a_version_is_enough_to_bring_a_peer_level(stack: ExitStack) -> None:
 
 
 @_mutation
-def who_has_lost_its_link_counts_as_dead(stack: ExitStack) -> None:
-    """Its row in the exactly-once table goes, although it will come back."""
+def a_peer_that_lost_its_link_counts_as_dead(stack: ExitStack) -> None:
+    """Its session is dropped, although the peer will come back."""
 
     def make(drop: Any) -> Any:
         def mutant(self: Any, session: Any, reason: str, **kwargs: Any) -> None:
@@ -401,12 +401,12 @@ def an_own_write_is_hidden_before_it_has_come(stack: ExitStack) -> None:
     _replace(stack, replica.Replica, "_start_anew", make)
 
 
-# -- memsync as it was until the simulation found what was wrong ----------------------------------
+# -- memsync before the simulation found these faults ---------------------------------------------
 
 
 @_mutation
 def a_write_that_changed_nothing_comes_back_as_pending(stack: ExitStack) -> None:
-    """It was remembered like one that made an entry, and recalled, and never sent."""
+    """It was remembered like one that made an entry, was recalled, and was never sent."""
 
     def make(settle: Any) -> Any:
         def mutant(self: Any, decision: Any) -> None:
@@ -421,7 +421,7 @@ def a_write_that_changed_nothing_comes_back_as_pending(stack: ExitStack) -> None
 
 @_mutation
 def a_refusal_is_forgotten_after_an_earlier_write_was_recalled(stack: ExitStack) -> None:
-    """Later proposals went on to say that everything below them was known."""
+    """Later proposals still claimed that every outcome below them was known."""
 
     def make(recall: Any) -> Any:
         def mutant(self: Any, last: int) -> int:
@@ -459,23 +459,23 @@ def a_mark_outlives_its_connection(stack: ExitStack) -> None:
 
 
 @_mutation
-def a_deposed_host_to_whom_nobody_talks_goes_on(stack: ExitStack) -> None:
-    """It looked for a successor only when there was something to do."""
+def an_idle_deposed_host_goes_on(stack: ExitStack) -> None:
+    """It checked for a successor only when it had something to do."""
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
 
 
 @_mutation
-def pairs_of_two_networks_are_compared(stack: ExitStack) -> None:
-    """There was no id of a network: an object that was founded twice was mixed from both."""
+def pairs_of_two_clusters_are_compared(stack: ExitStack) -> None:
+    """Without cluster ids an object that was founded twice was mixed from both."""
     _replace(stack, platform.Platform, "new_cluster_id", lambda _: lambda self: "0")
 
 
-# -- leases, hand-over, deletion -------------------------------------------------------------------
+# -- leases, handover, deletion --------------------------------------------------------------------
 
 
 @_mutation
 def a_deposed_host_answers(stack: ExitStack) -> None:
-    """It does not look whether somebody else reigns."""
+    """It does not check whether another peer hosts."""
     _replace(stack, claim.EpochClaim, "is_lost", lambda _: lambda self: False)
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
 
@@ -490,7 +490,7 @@ def a_host_that_hands_over_goes_on_ordering(stack: ExitStack) -> None:
 
 @_mutation
 def a_missing_file_counts_as_a_free_one(stack: ExitStack) -> None:
-    """Who deletes a peer's file declares it dead."""
+    """Deleting the file of a peer declares it dead."""
 
     def make(is_alive: Any) -> Any:
         def mutant(self: Any, peer: str) -> bool:

@@ -171,9 +171,9 @@ class Server:
             del self.process.world.listeners[self.endpoint]
 
     def accept(self, theirs: Socket, key: bytes, data: bytes, done: Callable[[bool], None]) -> None:
-        """A connection has come: it shakes hands on a thread of its own, when there is one.
+        """A connection has come: it shakes hands once the server has started.
 
-        Tells the dialer whether it had the right key.
+        `done` is called with whether the dialing process had the right key.
         """
 
         def handshake() -> None:

@@ -1,4 +1,4 @@
-"""The machine that a simulated process runs on."""
+"""The platform that a simulated process runs on."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Selector:
         return self.register(fileobj, events, data)
 
     def ready(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Who is ready, and for what."""
+        """The keys that are ready, and for what."""
         found = []
         for key in self._keys.values():
             mask = self._mask(key.fileobj) & key.events
@@ -82,7 +82,7 @@ class Selector:
 
 
 class VirtualPlatform(Platform):
-    """The machine as one process sees it: each request of it is a `call`."""
+    """The platform as one process sees it: each request to it is a `call`."""
 
     files: Any
 

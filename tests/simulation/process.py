@@ -1,4 +1,4 @@
-"""A virtual process: one peer, its life, its clocks, and what its machine owns for it."""
+"""A virtual process: one peer, its threads, its clocks, and what the system holds for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Process:
         self.alive = True
         self.frozen = False
         self.awake_since = 0.0
-        self.ended = False  # by itself
+        self.ended = False  # its driver has ended, so it has left or failed
         self.leaving = False
         self.fuse = -1  # calls until `on_fuse`
         self.on_fuse: Callable[[], None] = lambda: None
@@ -52,7 +52,7 @@ class Process:
         self.sockets: list[Socket] = []
         self.servers: list[Server] = []
         self.held: list[File] = []
-        self.busy_until = 0.0  # with something else than memsync
+        self.busy_until = 0.0  # until then its interpreter is busy with other code
         self.held_until = 0.0  # a forked child has not closed the parent's descriptors yet
         chance = world.streams["clocks"]
         self.boot = chance.random() * 1e5  # monotonic clocks have nothing in common
@@ -83,7 +83,7 @@ class Process:
     def wall_ms(self) -> int:
         return int((1_700_000_000 + self.world.now + self.skew) * 1000)
 
-    # -- being hurt ------------------------------------------------------------------------------
+    # -- harm ------------------------------------------------------------------------------------
 
     def call(self, what: str) -> None:
         """The process asks something of its platform."""
@@ -109,7 +109,7 @@ class Process:
             raise RuntimeError("a step of the task does not end")
 
     def kill(self) -> None:
-        """The end at once: sockets go, and an instant later the locks."""
+        """Die at once: the system closes the sockets, and an instant later frees the locks."""
         if not self.alive:
             return
         self.world.note(self.name, "is killed")
@@ -134,9 +134,9 @@ class Process:
                 file.holder = None
 
     def freeze(self, seconds: float) -> None:
-        """Stop, and go on later: between two steps, or in the middle of one."""
+        """Stop for some seconds, between two steps or in the middle of one."""
         if not self.alive or self.frozen or self.lost_its_file():
-            return  # frozen without its file, nobody could know of it
+            return  # without its file, no peer could know that it lives
         world = self.world
         world.note(self.name, f"is frozen for {seconds:.3f}")
         self.frozen = True
@@ -155,12 +155,12 @@ class Process:
         self.thaw()
 
     def lost_its_file(self) -> bool:
-        """Whether somebody has deleted the peer file of this living process."""
+        """Whether the peer file of this living process was deleted."""
         name = f"/peer-{self.participant.id}.json"
         return self.is_up and not any(path.endswith(name) for path in self.disk.files)
 
     def has_left(self) -> bool:
-        """Whether it has told so by its peer file, although it may not be at its end yet."""
+        """Whether it has let its peer file go, although its driver may not have ended yet."""
         name = f"/peer-{self.participant.id}.json"
         files = [file for path, file in self.disk.files.items() if path.endswith(name)]
         return self.leaving and not any(file.holder for file in files)
@@ -257,7 +257,7 @@ class Process:
         self.world.note(self.name, f"is interrupted {where}")
         self.world.fired["an interrupt"] += 1
 
-    # -- living ----------------------------------------------------------------------------------
+    # -- running ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Join the group."""
@@ -306,15 +306,15 @@ class Process:
         return [t for t in self.threads if t is not self.driver_thread and not t.ended]
 
     def stop(self) -> None:
-        """Leave the group as `Node.stop` does: what is under way is waited for."""
+        """Leave the group as `Driver.stop` does: pending writes are waited for first."""
         if self.leaving or not self.alive:
             return
         self.leaving = True
         deadline = self.world.now + 5
 
-        def look() -> None:
+        def stop_when_written() -> None:
             if self.participant.writer.pending and self.world.now < deadline:
-                self.world.after(0.002, lambda: self.when_running(look))
+                self.world.after(0.002, lambda: self.when_running(stop_when_written))
                 return
             self.world.note(self.name, "stops")
             if self.hosts:
@@ -322,11 +322,11 @@ class Process:
             self.driver.ctx.stopping = True
             self.driver.ctx.waker.wake()
 
-        self.when_running(look)
+        self.when_running(stop_when_written)
 
     @property
     def started(self) -> bool:
-        """Whether ``start()`` has returned, so that its user may write."""
+        """Whether ``start()`` has returned, so that its users may write."""
         return self.driver_thread is not None and self.driver._ready.is_set() and not self.ended
 
     @property
@@ -341,7 +341,7 @@ class Process:
             thread.bury(Killed())
 
     def was_awake_for(self, seconds: float) -> bool:
-        """Whether it was neither frozen nor cut off in the last so many seconds."""
+        """Whether it was neither frozen nor cut off for this long."""
         if self.frozen or any(s.inbound.stopped for s in self.sockets if not s.closed):
             return False
         return self.world.now - self.awake_since >= seconds

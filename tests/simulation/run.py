@@ -1,4 +1,4 @@
-"""One seed: a group with its users, faults, then healing, and what the checkers say of it."""
+"""One seed: a group with its users, faults, then healing, and the verdict of the checkers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .process import Process
 from .world import World
 
 FAULTY = 4.0  # seconds of the first phase
-PATIENCE = 90.0  # seconds until all must be quiet again
+PATIENCE = 90.0  # seconds until the group must be quiet again
 MAX_PROCESSES = 9
 KINDS, KINDS_WEIGHTS = ["", "reader", "clientOnly", "serverOnly"], [12, 1, 1, 1]
 
 
 class Result(NamedTuple):
-    """What came of a seed."""
+    """The verdict on a seed, and what happened in it."""
 
     seed: int
     violations: list[str]
@@ -69,8 +69,6 @@ class Run:
         wipes: bool = False,
     ) -> None:
         world = self.world = World(seed)
-        if tell:
-            world.story = []
         self.history = History()
         self.history.all_peers = world.processes
         chance = world.streams["setup"]
@@ -105,7 +103,7 @@ class Run:
             self._checkers = CHECKERS_AFTER_A_WIPE
 
         if tell:
-            world.story += self._configuration()
+            world.story = self._configuration()
 
     def _configuration(self) -> list[str]:
         """What the seed has drawn, for people."""
@@ -119,12 +117,12 @@ class Run:
         ]
 
     def join(self, kind: str | None = None) -> None:
-        """One more process, if there is room; of a kind that the seed says, if none is given."""
+        """Start a process, if there is room, of the given kind or of one that the seed draws."""
         world = self.world
         if len(world.processes) >= MAX_PROCESSES and not world.calm:
             return
         chance = world.streams["setup"]
-        # The last one to come may host, or it could be that nobody may.
+        # The last newcomer may host; otherwise it could be that no peer may.
         if kind is None:
             kind = "reader" if world.calm else chance.choices(KINDS, KINDS_WEIGHTS)[0]
         options = _options(f"{self._group} {kind}".strip())
@@ -135,7 +133,7 @@ class Run:
         process.start()
 
     def later(self, seconds: float, event: Callable[[], object]) -> None:
-        """Do something in so many seconds, unless the faults are over by then."""
+        """Do something later, unless the faults are over by then."""
         self.world.after(seconds, lambda: None if self.world.calm else event())
 
     def hold(self, pipe: Pipe) -> None:
@@ -153,7 +151,7 @@ class Run:
             process.notify()
 
     def write_somewhere(self) -> None:
-        """Some user writes."""
+        """A user of some process writes."""
         up = [p for p in self.world.processes if p.alive and p.started and not p.frozen]
         if not up:
             return
@@ -194,7 +192,7 @@ class Run:
         world.after(chance.expovariate(1 / 0.35), self._do_harm)
 
     def go(self) -> Result:
-        """Both phases, and the verdict."""
+        """Run both phases and check the history."""
         world = self.world
         chance = world.streams["setup"]
         for _ in range(chance.randint(2, 5)):
@@ -204,7 +202,7 @@ class Run:
         world.run(world.now + FAULTY)
         self._heal()
         world.run(world.now + PATIENCE, self._is_quiet)
-        self._look_at_the_end()
+        self._record_the_end()
         self.history.give_up_fail_over(world.now)
         logged = list(self.history.logged)
         for process in world.processes:
@@ -248,7 +246,7 @@ class Run:
         pairs = {p.participant.state.pair for p in up}
         return len(pairs) <= 1 and sum(p.hosts for p in up) <= 1
 
-    def _look_at_the_end(self) -> None:
+    def _record_the_end(self) -> None:
         if not self._is_quiet():
             for process in self._up():
                 self.history.unsettled.append(
@@ -278,9 +276,9 @@ class Run:
 
 
 def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
-    """Run a seed; with ``tell=True``, also what happened, a line for each thing.
+    """Run a seed; with ``tell=True`` the second value has a line for each event.
 
-    The seed says which `faults` and `points` there are, which `kinds` of writes, what `capacity`
+    The seed draws which `faults` and `points` there are, which `kinds` of writes, what `capacity`
     (bytes) a pipe has, and whether conflicts are `strict`, unless these are given.
     """
     one = Run(seed, **focus)
@@ -298,7 +296,7 @@ def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
 
 
 class _Listener(logging.Handler):
-    """Hears of what memsync itself takes for an error."""
+    """Records the warnings and errors that memsync logs."""
 
     def __init__(self, history: History) -> None:
         super().__init__(logging.WARNING)

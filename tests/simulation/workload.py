@@ -1,4 +1,4 @@
-"""What the users of the processes do: writes of many kinds, each with a tag to find it again."""
+"""What the users of the processes do: writes of many kinds, each with a tag that identifies it."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class World:
         self.now = 1000.0  # seconds
         self.streams = Streams(seed)
         self.processes: list[Process] = []
-        self.fired: Counter[str] = Counter()  # faults and points, by name
+        self.fired: Counter[str] = Counter()  # faults, buggify points and other events, by name
         self.buggify_points: frozenset[str] = frozenset()
         self.calm = False  # the faults are over
         self.depth = 0
@@ -61,7 +61,7 @@ class World:
         self.disk: Disk
         self.listeners: dict[str, Server] = {}
         self.pipe_capacity = 100_000  # bytes
-        self.story: list[str] | None = None  # what happened, for people, if asked for
+        self.story: list[str] | None = None  # the events in words, if they are wanted
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._ticket = count()
         self._latency = self.streams["scheduler"]
@@ -71,11 +71,11 @@ class World:
         heapq.heappush(self._queue, (when, next(self._ticket), event))
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
-        """Have something happen in so many seconds."""
+        """Have something happen after some seconds."""
         heapq.heappush(self._queue, (self.now + seconds, next(self._ticket), event))
 
     def latency(self) -> float:
-        """Seconds until a process that may run does run; now and then very many."""
+        """Seconds until a thread that may run does run; now and then that takes long."""
         draw = self._latency.random()
         if draw < 0.97 or self.calm:
             return 0.00002 + draw * 0.0002
@@ -100,7 +100,7 @@ class World:
         self.now = max(self.now, until)
 
     def buggify(self, point: str) -> bool:
-        """Whether a named point does what is allowed but rare."""
+        """Whether a named buggify point does now what is allowed but rare."""
         if self.calm or point not in self.buggify_points:
             return False
         if self.streams[f"buggify {point}"].random() > 0.15:
