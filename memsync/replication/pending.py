@@ -61,14 +61,19 @@ class PendingWrites(Generic[W]):
 
     @property
     def next_number(self) -> int:
-        """The number of the next write."""
-        return self._next
+        """The number of the next write.
+
+        It is above every number that was given, also by an `add` that was interrupted: that write
+        is pending then, and may be decided by now.
+        """
+        return max(self._next, next(reversed(self.pending), 0) + 1, self.first_unknown)
 
     def add(self, write: W) -> None:
         """Add a write that carries `next_number`."""
-        assert write.proposal.number == self._next
-        self.pending[self._next] = write
-        self._next += 1
+        number = write.proposal.number
+        assert number == self.next_number
+        self.pending[number] = write
+        self._next = number + 1
         self._find_first_open()
 
     def complete(self, number: int, *, made_entry: bool) -> W | None:
@@ -137,4 +142,4 @@ class PendingWrites(Generic[W]):
         return [write for number, write in self.pending.items() if number > last]
 
     def _find_first_open(self) -> None:
-        self.first_open = next(iter(self.pending), self._next)
+        self.first_open = next(iter(self.pending), 0) or self.next_number

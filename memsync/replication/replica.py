@@ -134,18 +134,19 @@ class Replica(Generic[W]):
 
     def show(self, write: W) -> None:
         """Add a new write and show it; the guard is held."""
+        # An interrupt in here leaves it True, so that the next publish rebuilds the view.
+        must_rebuild, self._must_rebuild = self._must_rebuild, True
         self.writes.add(write)
-        if self._must_rebuild:
+        if must_rebuild:
             return  # the rebuild shows it
-        self._must_rebuild = True  # until this is done: it may be interrupted
         write.operations = self._compiled(self.view, write.proposal)
         replay(self.view, write.operations, fit=True)
         if self._pending_places is not None:
             self._pending_places.add(self._places(write))
-        self._must_rebuild = False
         if write.operations:
             write.was_shown = True
             self._changed(write.operations)
+        self._must_rebuild = False
 
     def _compiled(self, document: dict[str, Any], proposal: Propose) -> list[Operation]:
         """The operations of a pending write; none where it does not apply, the host decides."""
@@ -180,7 +181,7 @@ class Replica(Generic[W]):
         A pair below the one in the view belongs to an object that was founded earlier and wins. It
         is shown once its next epoch has begun, so that no reader sees a version go back.
         """
-        if (self._arrived or self._must_rebuild) and self.state.pair >= self.view_pair:
+        if (self._arrived or self._must_rebuild) and self.pair >= self.view_pair:  # and not torn
             with self.guard:
                 self._show_arrived()
         return self.published()
@@ -211,7 +212,10 @@ class Replica(Generic[W]):
         self.view_pair = self.state.pair
 
     def _follow(self, arrived: list[Entry | Decision], must_rebuild: bool) -> list[Operation]:
-        """Go through the arrivals; returns the operations that wait for a rebase."""
+        """Go through the arrivals; returns the operations that wait for a rebase.
+
+        An outcome is noted before its write is completed, so that no interrupt loses it.
+        """
         waiting: list[Operation] = []
         for item in arrived:
             if type(item) is Decision:
@@ -228,10 +232,9 @@ class Replica(Generic[W]):
                     self._begin_rebase()
                 if self._before is not None:
                     waiting += operations
-            if own:
-                write = self.writes.complete(own, made_entry=True)
-                if write is not None:
-                    self._outcomes.append(Outcome(write, item.version, None, False))
+            if own and (write := self.writes.pending.get(own)) is not None:
+                self._outcomes.append(Outcome(write, item.version, None, False))
+                self.writes.complete(own, made_entry=True)
         return waiting
 
     def _show_directly(self, operations: list[Operation], own: int) -> bool:
@@ -247,17 +250,16 @@ class Replica(Generic[W]):
         return True
 
     def _complete_one(self, decision: Decision) -> None:
-        number, error = decision.number, decision.error
-        write = self.writes.pending.get(number)
+        write = self.writes.pending.get(decision.number)
         if write is None:
             return  # known already
         if write.operations and self._before is None:
             self._begin_rebase()
-        self.writes.complete(number, made_entry=decision.made_entry)
-        refusal = self._refusal(error, write.proposal) if error is not None else None
+        refusal = self._refusal(decision.error, write.proposal) if decision.error else None
         was_rolled_back = write.was_shown and refusal is not None
         outcome = Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)
         self._outcomes.append(outcome)
+        self.writes.complete(decision.number, made_entry=decision.made_entry)
 
     def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
         """The error, with the facts that the host leaves out because this copy has them."""
@@ -386,10 +388,7 @@ class Replica(Generic[W]):
 
 def _same(ours: list[Operation], theirs: list[Operation]) -> bool:
     """Whether two patches do the same to the same document."""
-    if len(ours) == len(theirs) == 1:
-        mine, other = ours[0], theirs[0]
-        value = mine.get("value")
-        if type(value) in _SCALARS:
-            # Values of different types can be equal: 1, 1.0 and True.
-            return mine == other and type(value) is type(other.get("value"))
+    if len(ours) == len(theirs) == 1 and type(value := ours[0].get("value")) in _SCALARS:
+        # Values of different types can be equal: 1, 1.0 and True.
+        return ours == theirs and type(value) is type(theirs[0].get("value"))
     return identical(ours, theirs)

@@ -111,9 +111,15 @@ class Participant:
         return self.replica.add_chunk(chunk, decided)
 
     def publish(self, entries: list[Entry]) -> None:
-        """Show the arrivals, announce `entries` to callbacks, and resolve own writes."""
-        published = self.replica.publish()
-        self.announce_entries(entries)
+        """Show the arrivals, announce `entries` to callbacks, and resolve own writes.
+
+        A copy that replaces a torn one may begin behind the view; callbacks get nothing twice.
+        """
+        replica = self.replica
+        is_same = replica.view_cluster_id == self.state.cluster_id
+        seen = replica.view_pair if is_same else (0, 0)
+        published = replica.publish()
+        self.announce_entries([each for each in entries if (each.epoch, each.version) > seen])
         self.writer.complete_all(published)
 
     def announce_entries(self, entries: list[Entry]) -> None:

@@ -71,7 +71,7 @@ class Writer:
         self._room = threading.Condition(self._guard)
         self._open: dict[int, AwaitedWrite] = {}  # no outcome was reported to the caller
         self._ack_waiters = AckWaiters(guard, self._close)
-        self._uplink: Uplink | None = None
+        self.uplink: Uplink | None = None  # where writes go now; None between two hosts
         self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not reported yet
         self._unconfirmed: Outcomes = []  # unreported when the epoch ended; the next host decides
         self._has_left = False
@@ -92,16 +92,23 @@ class Writer:
     def patch(self, update: Any, call: Call, timeout: float) -> int:
         """Write, and wait for the outcome; returns the version that has the change.
 
-        Raises what `_propose` raises, the error that refuses the update, and after `timeout`
+        Raises what `propose` raises, the error that refuses the update, and after `timeout`
         seconds `WriteTimeoutError` or `WriteConcernError`.
         """
         self._refuse_nested()
         try:
             self._inside.add(threading.get_ident())
-            write = self._propose(update, call, None)
+            write = self.propose(update, call, None)
             self.wait(write, call.deadline)
         finally:
             self._inside.discard(threading.get_ident())
+        return self.result(write, timeout)
+
+    def result(self, write: AwaitedWrite, timeout: float) -> int:
+        """The version of a write for which a thread has waited `timeout` seconds.
+
+        Raises as `patch`.
+        """
         if not write.done:
             self._ack_waiters.give_up(write)
         if not write.done:
@@ -115,11 +122,11 @@ class Writer:
         return write.version
 
     def submit(self, update: Any, call: Call, future: Future[int]) -> None:
-        """Write without waiting; the future gets the outcome. Raises as `_propose`."""
+        """Write without waiting; the future gets the outcome. Raises as `propose`."""
         self._refuse_nested()
         try:
             self._inside.add(threading.get_ident())
-            self._propose(update, call, future)
+            self.propose(update, call, future)
         finally:
             self._inside.discard(threading.get_ident())
 
@@ -134,7 +141,7 @@ class Writer:
                 "have the handler set a flag, or start a thread that writes"
             )
 
-    def _propose(self, update: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
+    def propose(self, update: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
         """Check a write, number it, show it and send it.
 
         Raises `UpdateError`, `NotSerializableError`, `UsageError`, `ReadOnlyError`,
@@ -147,7 +154,7 @@ class Writer:
         except MemSyncError:
             raise
         except BaseException:  # for example KeyboardInterrupt
-            uplink = self._uplink
+            uplink = self.uplink
             if uplink is not None:
                 uplink.on_interrupt()
             raise
@@ -172,10 +179,10 @@ class Writer:
             )
             encoded = frame(proposal)
             write = AwaitedWrite(proposal, call.deadline, future, len(encoded))
-            uplink = self._uplink
+            uplink = self.uplink
             check_size(len(encoded), self.max_frame)
-            self._open[proposal.number] = write
             replica.show(write)
+            self._open[proposal.number] = write
             if uplink is not None:
                 uplink.queue_write(write, encoded)
         if self._trace is not None:
@@ -187,7 +194,7 @@ class Writer:
     def wait(self, write: AwaitedWrite, deadline: float) -> None:
         """Wait until a write has its outcome, or until the deadline (monotonic seconds)."""
         while not write.done and time.monotonic() < deadline:
-            uplink = self._uplink
+            uplink = self.uplink
             if uplink is not None:
                 try:
                     uplink.wait_for(write, deadline)
@@ -204,7 +211,7 @@ class Writer:
                 raise NotStartedError("this peer has stopped: call start() again")
             if self.pending < window:
                 return
-            uplink = self._uplink
+            uplink = self.uplink
             if uplink is not None:
                 uplink.kick()
             left = deadline - time.monotonic()
@@ -344,7 +351,7 @@ class Writer:
                 uplink.queue_write(write, frame(write.proposal))
             for message in self._ack_waiters.resumes():
                 uplink.queue_resume(message)
-            self._uplink = uplink
+            self.uplink = uplink
         uplink.kick()
 
     def leave(self, *, for_good: bool, holds_back: bool = False) -> None:
@@ -354,7 +361,7 @@ class Writer:
         confirms them: the others may have gone on without this peer.
         """
         with self._guard:
-            self._uplink = None
+            self.uplink = None
         self._has_left = for_good
         self._holds_back = holds_back
 

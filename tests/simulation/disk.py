@@ -1,4 +1,4 @@
-"""The rendezvous folder of the virtual platform: files, who holds them, and who watches."""
+"""The rendezvous folder of the virtual platform: files, their holders, and their watchers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Disk:
         return [name for name in found if "/" not in name]
 
     def changed(self) -> None:
-        """Something appeared or went: who watches is told, some time later."""
+        """A file appeared or went: the watching processes are woken some time later."""
         if not self.observed or self._world.buggify("a watch event is lost"):
             return
         for process, wake in self._wakes:
@@ -76,7 +76,7 @@ class Held(HeldFile):
         return self._process.disk.files.get(str(self.path)) is self._file
 
     def restore(self) -> None:
-        """Nobody overwrites anything here."""
+        """No file is overwritten here."""
 
     def heartbeat(self) -> None:
         self._process.call("utime")
@@ -127,7 +127,7 @@ class ProcessFiles(Files):
         return Held(self._process, path, file)
 
     def check_secret(self, path: Path) -> None:
-        """All is this user's."""
+        """Every file belongs to this user."""
 
     def identity(self, path: Path) -> tuple[int, int] | None:
         self._process.call("lstat")

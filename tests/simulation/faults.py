@@ -1,4 +1,4 @@
-"""What goes wrong, and when."""
+"""The faults: what goes wrong, and when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 Fault = Callable[["Run", random.Random], bool]
-"""Does its harm and returns True, or returns False when there is nobody to be harmed."""
+"""Does its harm and returns True, or returns False when there is no process to harm."""
 
 
 def _one(run: Run, chance: random.Random, *, host: bool | None = None) -> Process | None:
@@ -38,7 +38,7 @@ def kill_host(run: Run, chance: random.Random) -> bool:
 
 
 def kill_host_in_a_step(run: Run, chance: random.Random) -> bool:
-    """Between any two things that it asks of its platform: append, answer, push."""
+    """Between any two of its calls to the platform: append, answer, push."""
     victim = _one(run, chance, host=True)
     if victim is None or not _may_die(run):
         return False
@@ -56,7 +56,7 @@ def kill_anybody_in_a_step(run: Run, chance: random.Random) -> bool:
 
 
 def kill_candidate(run: Run, chance: random.Random) -> bool:
-    """The host dies, and so does who takes over, at some step of that."""
+    """The host dies, and so does the peer that takes over, at some step of the take-over."""
     victim = _one(run, chance, host=True)
     if victim is None or sum(p.is_up for p in run.world.processes) < 3:
         return False
@@ -82,7 +82,7 @@ def _has_grant(process: Process) -> bool:
 
 
 def freeze_in_a_step(run: Run, chance: random.Random) -> bool:
-    """Anybody, in the middle of something."""
+    """Any process, in the middle of a step."""
     victim = _one(run, chance, host=chance.choice([True, False, None]))
     if victim is None:
         return False
@@ -92,7 +92,7 @@ def freeze_in_a_step(run: Run, chance: random.Random) -> bool:
 
 
 def freeze(run: Run, chance: random.Random) -> bool:
-    """Anybody, for shorter or longer than a recovery waits."""
+    """Any process, for shorter or longer than a recovery waits."""
     victim = _one(run, chance)
     if victim is None:
         return False
@@ -111,7 +111,7 @@ def freeze_writer_and_kill_host(run: Run, chance: random.Random) -> bool:
 
 
 def stop(run: Run, chance: random.Random) -> bool:
-    """A clean exit, of a host as often as of somebody else."""
+    """A clean exit, of a host as often as of another peer."""
     victim = _one(run, chance, host=chance.choice([True, False]))
     if victim is None or not _may_die(run):
         return False
@@ -120,7 +120,7 @@ def stop(run: Run, chance: random.Random) -> bool:
 
 
 def stop_host_and_kill_successor(run: Run, chance: random.Random) -> bool:
-    """A hand-over whose successor dies, or freezes, half-way."""
+    """A handover whose successor dies or freezes half-way."""
     host = _one(run, chance, host=True)
     if host is None or sum(p.is_up for p in run.world.processes) < 3:
         return False
@@ -135,7 +135,7 @@ def stop_host_and_kill_successor(run: Run, chance: random.Random) -> bool:
 
 
 def busy_host(run: Run, chance: random.Random) -> bool:
-    """The host's process has other things to do, so it lets another peer host."""
+    """The process of the host is busy, so the host steps down for another peer."""
     host = _one(run, chance, host=True)
     if host is None or sum(p.is_up for p in run.world.processes) < 2:
         return False
@@ -144,13 +144,13 @@ def busy_host(run: Run, chance: random.Random) -> bool:
 
 
 def busy_host_and_kill_successor(run: Run, chance: random.Random) -> bool:
-    """The one that is to host in its place, or the host itself, dies or freezes half-way."""
+    """The successor of a host that steps down, or the host itself, dies or freezes half-way."""
     if not busy_host(run, chance):
         return False
     victims = [p for p in run.world.processes if p.alive]
     calls, harm = chance.randrange(40), chance.choice([Process.kill, _freeze_long, _stop])
     for process in victims:
-        process.lit_by = partial(_has_grant if chance.random() < 0.7 else _gives_way, process)
+        process.lit_by = partial(_has_grant if chance.random() < 0.7 else _hands_over, process)
         process.fuse, process.on_fuse = calls, partial(harm, process)
     return True
 
@@ -163,12 +163,12 @@ def _stop(process: Process) -> None:
     process.stop()
 
 
-def _gives_way(process: Process) -> bool:
+def _hands_over(process: Process) -> bool:
     return process.driver.status().handing_over
 
 
 def freeze_host_past_its_lease(run: Run, chance: random.Random) -> bool:
-    """At any step; it is deposed, wakes up, and must not count any more."""
+    """At any step; the host is deposed, wakes up, and must not order anything more."""
     victim = _one(run, chance, host=True)
     if victim is None or sum(p.is_up for p in run.world.processes) < 2:
         return False
@@ -177,7 +177,7 @@ def freeze_host_past_its_lease(run: Run, chance: random.Random) -> bool:
 
 
 def freeze_candidate_past_its_lease(run: Run, chance: random.Random) -> bool:
-    """The host dies, and who takes over freezes."""
+    """The host dies, and the peer that takes over freezes."""
     victim = _one(run, chance, host=True)
     if victim is None or sum(p.is_up for p in run.world.processes) < 3:
         return False
@@ -225,7 +225,7 @@ def swizzle(run: Run, chance: random.Random) -> bool:
     chosen = chance.sample(pipes, chance.randint(1, len(pipes)))
     step = chance.choice([0.001, 0.02, 0.2])
     for index, pipe in enumerate(chosen):
-        run.later(index * step, lambda p=pipe: setattr(p, "stopped", True))  # type: ignore[misc]
+        run.later(index * step, lambda p=pipe: run.hold(p))  # type: ignore[misc]
     chance.shuffle(chosen)
     begin = len(chosen) * step + chance.random() * 0.5
     for index, pipe in enumerate(chosen):
@@ -234,13 +234,13 @@ def swizzle(run: Run, chance: random.Random) -> bool:
 
 
 def slow_peer(run: Run, chance: random.Random) -> bool:
-    """What is on its way to a client does not arrive, while many writes are made."""
+    """Nothing that is sent to a client arrives, while many writes are made."""
     victim = _one(run, chance, host=False)
     if victim is None:
         return False
     for sock in victim.sockets:
         if not sock.closed:
-            sock.inbound.stopped = True
+            run.hold(sock.inbound)
             seconds = chance.choice([0.3, 1.3, 2.5])
             run.later(seconds, lambda p=sock.inbound: run.resume(p))  # type: ignore[misc]
     for index in range(30):
@@ -249,9 +249,9 @@ def slow_peer(run: Run, chance: random.Random) -> bool:
 
 
 def fork(run: Run, chance: random.Random) -> bool:
-    """A peer with writes under way forks; the child joins as a peer of its own.
+    """A peer with pending writes forks, and the child joins as a peer of its own.
 
-    For a moment the child has the parent's descriptors, too: the parent's death shows later.
+    For a moment the child holds the parent's descriptors, so its death shows later.
     """
     victim = _one(run, chance)
     if victim is None:
@@ -264,7 +264,7 @@ def fork(run: Run, chance: random.Random) -> bool:
 
 
 def delete_files(run: Run, chance: random.Random) -> bool:
-    """Somebody cleans the temp folder: one file, or all of them."""
+    """A cleaner of the temp folder deletes one file, or all of them."""
     disk = run.world.disk
     kept = [p.participant.id for p in run.world.processes if p.frozen]
     everything = [
@@ -283,13 +283,10 @@ def delete_files(run: Run, chance: random.Random) -> bool:
 
 
 def delete_witnesses(run: Run, chance: random.Random) -> bool:
-    """All files and their witnesses are gone, perhaps under a frozen host, and somebody starts.
+    """All files and their witnesses are gone, perhaps under a frozen host, and a peer starts.
 
-    Who is faster than all that make their files again founds a second network. Two networks may
-    have more writers than one may have.
+    If the newcomer is faster than all that restore their files, it founds a second cluster.
     """
-    if run.history.writer_limit is not None:
-        return False
     victim = _one(run, chance, host=True)
     if victim is not None and chance.random() < 0.6:
         victim.freeze(chance.choice([0.3, 1.5, 3.0]))
@@ -298,8 +295,6 @@ def delete_witnesses(run: Run, chance: random.Random) -> bool:
         if path.startswith((f"{ROOT}/", f"{WITNESSES}/")):
             del disk.files[path]
     run.world.note("", "deletes everything")
-    living = frozenset(p.name for p in run.world.processes if p.alive and not p.ended)
-    run.history.wipes.append((run.world.now, living))
     run.join()
     disk.changed()
     return True
@@ -313,10 +308,23 @@ def cut(run: Run, chance: random.Random) -> bool:
     socks = [sock for sock in victim.sockets if not sock.closed]
     if not socks:
         return False
+    run.history.disturbed()
     for sock in socks:
         sock.outbound.ended = sock.inbound.ended = True
         sock.process.notify()
         sock.other.process.notify()
+    return True
+
+
+def interrupt_a_waiting_user(run: Run, chance: random.Random) -> bool:
+    """Ctrl-C while a thread waits for its write, or after some lines of what it does for that."""
+    victim = _one(run, chance, host=chance.choice([False, False, None]))
+    if victim is None or not victim.started:
+        return False
+    if chance.random() < 0.3:
+        run.write_and_wait(victim, -1, chance.random() * 0.002)
+    else:
+        run.write_and_wait(victim, chance.randrange(chance.choice([100, 400, 1600])), None)
     return True
 
 
@@ -343,10 +351,13 @@ FAULTS: dict[str, Fault] = {
         slow_peer,
         fork,
         delete_files,
-        delete_witnesses,
         cut,
+        interrupt_a_waiting_user,
     )
 }
+
+WIPE = delete_witnesses.__name__
+"""The fault of a batch of its own (``--wipes``): little is promised after it."""
 
 BUGGIFY_POINTS = (
     "a candidate is late",
@@ -362,4 +373,4 @@ BUGGIFY_POINTS = (
     "pushes wait",
     "what the dead left stays",
 )
-"""Places in memsync (see `Platform.buggify`), and of this platform, where rare things happen."""
+"""What memsync (see `Platform.buggify`) and this platform do rarely, and may do at any time."""

@@ -1,28 +1,31 @@
-"""What happened in a run, as the checkers need it. Nothing in here decides what is right."""
+"""What happened in a run, as the checkers need it; only they say what is right."""
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from memsync.document import identical, replay, to_plain
 from memsync.errors import MemSyncError
 from memsync.manager.client.link import Link
 from memsync.manager.host.host import Host
+from memsync.manager.host.invariants import check_host_invariants
 from memsync.manager.transport.messages import parse
 from memsync.replication.codec import HEADER, body_length
-from memsync.replication.compile_proposal import compile_proposal
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
+from memsync.replication.invariants import check_invariants
 from memsync.replication.sequencer import Gap
 
 if TYPE_CHECKING:
-    from memsync.replication.replica import Replica
+    from memsync.runtime.awaited_write import AwaitedWrite
 
+    from .network import Socket
     from .process import Process
 
 RECOVERY = 1.5  # seconds
@@ -30,8 +33,26 @@ RECOVERY = 1.5  # seconds
 _encode = msgspec.msgpack.Encoder().encode
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _untraced(method: F) -> F:
+    """What the simulation does by itself is not interrupted (see `Thread.trace`)."""
+
+    @wraps(method)
+    def untraced(*arguments: Any) -> Any:
+        tracing = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return method(*arguments)
+        finally:
+            sys.settrace(tracing)
+
+    return cast("F", untraced)
+
+
 class Write:
-    """One invocation and what became of it; `tag` is in its log in the object if it counts."""
+    """One write and its outcome; once it is applied, `tag` is in the log of its writer."""
 
     def __init__(self, tag: str, who: str, peer: str, kind: str, update: Any, w: Any) -> None:
         self.tag = tag
@@ -44,32 +65,31 @@ class Write:
         self.outcome = "pending"  # ok, not_applied, unknown, applied
         self.error = ""
         self.version = 0
-        self.epoch = 0  # of who was told, then
+        self.epoch = 0  # of its peer when it was acknowledged
         self.cluster_id = ""
         self.at = 0.0  # when the outcome was known
         self.reads_itself = True
         self.holders: frozenset[str] = frozenset()  # living processes, when it was acknowledged
-        self.copies = 0  # processes that held it then, dead ones included
+        self.copies = 0  # processes that held it then, including dead ones
         self.others = 0  # how many others were attached then
         self.number = 0  # among those of its peer
-        self.was_rolled_back = False
+        self.is_abandoned = False  # its user is dead, or was interrupted
 
 
-class Look(NamedTuple):
+class Observation(NamedTuple):
     """What a process shows after a step in which that changed."""
 
     who: str
     cluster_id: str
     pair: tuple[int, int]
     n: int
-    rolled_back: int  # how often it was told so
+    rolled_back: int  # calls of that callback so far
     writers: int  # in the members that it knows
-    doubled: bool  # a tag is there twice
-    is_true: bool  # it is the confirmed state with the pending writes on top, as far as looked at
+    doubled: bool  # a tag occurs twice
 
 
 class Applied(NamedTuple):
-    """An entry that a process told its callbacks of."""
+    """An entry that a process passed to its callbacks."""
 
     who: str
     cluster_id: str
@@ -79,9 +99,9 @@ class Applied(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """A host opens; `took_part` are the processes whose state it could have.
+    """A host opens its epoch; `took_part` are the processes whose state it could have.
 
-    Those `passed_over` could have taken chunk: they lived, held something, and ran all the time.
+    Those `passed_over` could have taken part: they lived, had a copy, and ran all the time.
     """
 
     at: float
@@ -91,7 +111,7 @@ class Opening(NamedTuple):
     epochs: tuple[tuple[int, int], ...]
     took_part: frozenset[str]
     passed_over: frozenset[str]
-    beside: frozenset[str]  # who lives and holds the object of another network
+    beside: frozenset[str]  # living processes with a copy of another cluster
 
 
 class Decided(NamedTuple):
@@ -106,7 +126,7 @@ class Decided(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """A host begins to watch over a write; so many members are to hold it, dead ones aside."""
+    """A host begins to watch a write concern; `wanted` living members must hold the write."""
 
     at: float
     cluster_id: str
@@ -114,6 +134,20 @@ class Watched(NamedTuple):
     peer: str
     number: int
     wanted: int
+
+
+class FailOver:
+    """From the moment in which the host dies or stops, or who is about to replace it dies.
+
+    It is over when another peer hosts and the writes that waited then have their outcomes.
+    """
+
+    def __init__(self, at: float, *, is_disturbed: bool) -> None:
+        self.at = at
+        self.is_disturbed = is_disturbed  # somebody is frozen, or a link is cut or stopped
+        self.hosted_at = 0.0
+        self.ended_at = 0.0
+        self.waiting: list[Write] = []
 
 
 class Final(NamedTuple):
@@ -134,14 +168,15 @@ class History:
 
     def __init__(self) -> None:
         self.writes: list[Write] = []
-        self.looks: list[Look] = []
+        self.observations: list[Observation] = []
         self.applied: list[Applied] = []
         self.openings: list[Opening] = []
         self.decided: list[Decided] = []
         self.watched: list[Watched] = []
         self.finals: list[Final] = []
-        self.wipes: list[tuple[float, frozenset[str]]] = []  # all traces went; who lived then
-        self.healed: set[str] = set()  # the networks of those who stay, when the faults are over
+        self.fail_overs: list[FailOver] = []
+        self._fail_over: FailOver | None = None  # the one that is under way
+        self.survivors: set[str] = set()  # clusters of those that stay, when the faults are over
         self.deaths: dict[str, float] = {}
         self.rolled_back: Counter[str] = Counter()
         self.failures: list[tuple[str, bool, str, str]] = []  # who, whether it was up, what
@@ -149,14 +184,17 @@ class History:
         self.is_strict = False
         self.all_peers: list[Process] = []
         self.most_writers = 0
-        self.unsettled: list[str] = []
+        self.unsettled: list[str] = []  # processes that did not become quiet
         self.ends: Counter[str] = Counter()  # roles that began, and why they ended
         self.logged: list[str] = []  # warnings and errors
-        self._last: dict[str, Look] = {}
+        self.broken: list[str] = []  # invariants
+        self._last: dict[str, Observation] = {}
+        self._checked: dict[str, Any] = {}
         self._roles: dict[str, str] = {}
 
-    # -- what the processes tell -----------------------------------------------------------------
+    # -- what the processes do -------------------------------------------------------------------
 
+    @_untraced
     def announced(self, process: Process, event: str, payload: Any) -> None:
         """A callback of the user is called."""
         if not process.alive:
@@ -180,9 +218,10 @@ class History:
                 self._opened(process, role)
 
     def _opened(self, process: Process, host: Host) -> None:
+        self._somebody_hosts(process)
         there = {p.name for p in self.all_peers if p.participant.id in host.clients}
         if any(p.leaving and p.hosts for p in self.all_peers if p is not process):
-            # It was granted by one that had all: nothing may be lost that anybody has.
+            # A host that hands over has everything: nothing may be lost that any peer has.
             there |= {p.name for p in self.all_peers if p.is_up and not p.frozen}
         state = process.participant.state
         there.add(process.name)
@@ -238,9 +277,10 @@ class History:
         sequencer.propose = recorded  # type: ignore[method-assign]
         concerns.track = watched  # type: ignore[method-assign]
 
-    def looked(self, process: Process) -> None:
-        """A step of a process is over: somebody reads."""
+    def stepped(self, process: Process) -> None:
+        """A step of a process is over: its invariants hold, and somebody reads."""
         participant = process.participant
+        self._check(process)
         live = participant.replica.view
         shown, n, told = (
             participant.replica.view_pair,
@@ -250,7 +290,7 @@ class History:
         last = self._last.get(process.name)
         if last is not None and (shown, n, told) == (last.pair, last.n, last.rolled_back):
             return
-        look = Look(
+        look = Observation(
             process.name,
             participant.replica.view_cluster_id,
             shown,
@@ -258,15 +298,12 @@ class History:
             told,
             sum("writer" in member["roles"] for member in participant.state.members.values()),
             False,
-            True,
         )
         tags = live.get("log", {}).get(process.name, ())
         if len(set(tags)) != len(tags):
             look = look._replace(doubled=True)
-        if participant.replica.writes.pending and process.world.streams["looks"].random() < 0.1:
-            look = look._replace(is_true=_shows_what_it_should(participant.replica))
         self._last[process.name] = look
-        self.looks.append(look)
+        self.observations.append(look)
         if self.writer_limit is not None:
             up = sum(
                 1
@@ -275,33 +312,137 @@ class History:
             )
             self.most_writers = max(self.most_writers, up)
 
+    def _check(self, process: Process) -> None:
+        """Assert the invariants of the code under simulation, after a step that changed something.
+
+        A thread that is preempted may be in the middle of a change.
+        """
+        replica, role = process.participant.replica, process.driver.role
+        writes = replica.writes
+        seen = replica.state.pair, replica.view_pair, writes.next_number, len(writes.pending)
+        if process.is_preempted or self._checked.get(process.name) == seen:
+            return
+        self._checked[process.name] = seen
+        try:
+            check_invariants(replica)
+            if isinstance(role, Host):
+                check_host_invariants(role, process.participant.state.members)
+        except AssertionError as error:
+            self.broken.append(f"{process.name} at {process.world.now - 1000:.6f}: {error}")
+
     def ended(self, process: Process) -> None:
         """A process is dead or has left."""
+        self._goes_on_without(process)
         self.deaths[process.name] = process.world.now
         failure = process.driver.failure
         if process.alive and failure is not None:
             was_up = process.name in self._roles
             self.failures.append((process.name, was_up, type(failure).__name__, repr(failure)))
 
-    # -- what the users tell ---------------------------------------------------------------------
+    # -- fail-overs ------------------------------------------------------------------------------
+
+    def host_goes(self, process: Process) -> None:
+        """A host is killed, or begins to stop."""
+        others = (p for p in self.all_peers if p is not process)
+        if not any(p.may_take_over for p in others):
+            self._fail_over = None
+            return
+        is_disturbed = any(p.is_disturbed for p in self.all_peers)
+        self._fail_over = FailOver(process.world.now, is_disturbed=is_disturbed)
+
+    def disturbed(self) -> None:
+        """A process is frozen or goes on, a link is cut, stopped or resumed."""
+        if self._fail_over is not None:
+            self._fail_over.is_disturbed = True
+
+    def _somebody_hosts(self, process: Process) -> None:
+        fail_over = self._fail_over
+        if fail_over is None or fail_over.hosted_at:
+            return
+        fail_over.hosted_at = process.world.now
+        living = {p.name for p in self.all_peers if p.alive and not p.ended and not p.leaving}
+        fail_over.waiting = [
+            write
+            for write in self.writes
+            if write.outcome == "pending" and write.who in living and not write.is_abandoned
+        ]
+        self._end_fail_over(process.world.now)
+
+    def _end_fail_over(self, now: float) -> None:
+        fail_over = self._fail_over
+        if fail_over is None or not fail_over.hosted_at:
+            return
+        if all(write.outcome != "pending" or write.is_abandoned for write in fail_over.waiting):
+            fail_over.ended_at = now
+            self.fail_overs.append(fail_over)
+            self._fail_over = None
+
+    def give_up_fail_over(self, now: float) -> None:
+        """The run is over, and so is the fail-over that was under way."""
+        if self._fail_over is not None:
+            self._fail_over.ended_at = now
+            self.fail_overs.append(self._fail_over)
+
+    def undisturbed_fail_overs(self) -> list[FailOver]:
+        """Those during which nobody was frozen and all links worked."""
+        return [each for each in self.fail_overs if not each.is_disturbed]
+
+    def _goes_on_without(self, process: Process) -> None:
+        """A process has died or left: a fail-over that is under way begins again."""
+        for write in self.writes:
+            if write.who == process.name:
+                write.is_abandoned = True
+        fail_over = self._fail_over
+        if fail_over is None:
+            return
+        if not any(p.may_take_over or p.hosts for p in self.all_peers if p is not process):
+            self._fail_over = None
+        elif not fail_over.hosted_at:
+            fail_over.at = process.world.now
+        else:
+            self._end_fail_over(process.world.now)
+
+    # -- what the users see -----------------------------------------------------------------------
 
     def invoked(self, process: Process, write: Write, future: Future[int]) -> None:
         """A write is on its way."""
         self.writes.append(write)
-        future.add_done_callback(lambda f: self._ended(process, write, f))
+        future.add_done_callback(lambda done: self._completed(process, write, done))
 
-    def refused(self, write: Write, error: MemSyncError) -> None:
-        """A write was refused before it was on its way."""
-        self.writes.append(write)
-        write.outcome, write.error = error.outcome, type(error).__name__
+    def _completed(self, process: Process, write: Write, future: Future[int]) -> None:
+        error = future.exception()
+        version = future.result() if error is None else None
+        self.decided_as(process, write, version, error)
 
-    def _ended(self, process: Process, write: Write, future: Future[int]) -> None:
+    def follow(self, process: Process, write: Write, awaited: AwaitedWrite) -> None:
+        """A thread waits for a write: note the outcome at the moment when it can see it."""
+        if awaited.done:
+            self.decided_as(process, write, awaited.version, awaited.error)
+            return
+        resolve = awaited.resolve
+
+        def recorded(version: int, error: MemSyncError | None) -> None:
+            was_done = awaited.done
+            resolve(version, error)
+            if not was_done and write.outcome == "pending":
+                self.decided_as(process, write, version, error)
+
+        awaited.resolve = recorded  # type: ignore[method-assign]
+
+    def user_failed(self, process: Process, write: Write, error: BaseException) -> None:
+        """A write has raised what no write raises."""
+        self.failures.append((process.name, True, type(error).__name__, f"{write.tag}: {error!r}"))
+
+    @_untraced
+    def decided_as(
+        self, process: Process, write: Write, version: int | None, error: BaseException | None
+    ) -> None:
+        """The outcome of a write is known to its writer."""
         if not process.alive:
             return  # nobody is there to hear it
         world = process.world
         write.at = world.now
         write.cluster_id = process.participant.state.cluster_id
-        error = future.exception()
         if error is not None:
             assert isinstance(error, MemSyncError), error
             write.outcome, write.error = error.outcome, type(error).__name__
@@ -313,8 +454,11 @@ class History:
                 if error.outcome == "not_applied" or holds(p, write, epoch)
             )
             world.note(process.name, f"write {write.tag} is {write.outcome}: {write.error}")
+            self._end_fail_over(world.now)
             return
-        write.outcome, write.version = "ok", future.result()
+        assert version is not None
+        write.outcome, write.version = "ok", version
+        self._end_fail_over(world.now)
         write.epoch = process.participant.state.epoch
         world.note(process.name, f"write {write.tag} is acknowledged at {write.version}")
         if not write.is_tagged:
@@ -337,36 +481,30 @@ def _is_of_another(process: Process, cluster_id: str) -> bool:
     return is_there and process.participant.replica.cluster_id not in ("", cluster_id)
 
 
-def _shows_what_it_should(copy: Replica[Any]) -> bool:
-    """Compile the pending writes on a copy of the confirmed state, and compare."""
-    if copy._arrived or copy._must_rebuild:
-        return True  # it will, when the step is over
-    document = to_plain(copy.state.document)
-    for number, write in copy.writes.pending.items():
-        if number > copy._last_decided:
-            with suppress(MemSyncError):
-                replay(document, compile_proposal(document, write.proposal, 0))
-    return identical(to_plain(copy.view), document)
-
-
 def _has(document: dict[str, Any], write: Write) -> bool:
     return write.tag in document.get("log", {}).get(write.who, ())
 
 
 def holds(process: Process, write: Write, epoch: int) -> bool:
-    """Whether a process has a write in its state, or in what its kernel has for it.
+    """Whether a process has a write in its state, or in bytes that have come to it.
 
-    A state of an earlier epoch does not count: another host may have ordered the write, too, but
-    never have come to say so.
+    A state of an earlier epoch is no copy: an earlier host may have ordered the write as well, and
+    died before it could answer.
     """
     if process.participant.state.epoch >= epoch and _has(process.participant.state.document, write):
         return True
     mark = write.tag.encode()
     return any(
-        _is_unread(mark, (sock.channel._inbound if sock.channel else b"") + sock.inbound.buffer)
+        _is_unread(mark, _unhandled(sock))
         for sock in process.sockets
         if not (sock.closed and process.alive)
     )
+
+
+def _unhandled(sock: Socket) -> bytes:
+    """What has come to a socket's process, or its kernel, and is in no message yet."""
+    begun = sock.channel._inbound if sock.channel else b""
+    return bytes(begun) + sock.in_hand + sock.inbound.buffer
 
 
 def _is_unread(mark: bytes, stream: bytes) -> bool:

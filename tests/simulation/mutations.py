@@ -1,7 +1,7 @@
 """The code broken on purpose, in one way each: what the simulation must notice.
 
-A mutation is a context in which one function of memsync does its work wrongly. If no seed finds it,
-the checkers or the faults are too weak, whatever they say of the code as it is.
+A mutation is a context in which one function of memsync is wrong. If no seed finds it, the checkers
+or the faults are too weak.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from memsync.document import CopyOnWrite
-from memsync.manager.client import link
+from memsync.manager.client import link, stream
 from memsync.manager.election import election, recovery
 from memsync.manager.folder import folder
 from memsync.manager.host import claim, fanout, handover, host, liveness, ordering
@@ -29,10 +29,11 @@ from memsync.replication import (
 )
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision
-from memsync.runtime import writer
+from memsync.runtime import participant, writer
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
+_INTERRUPTS = {"faults": ["interrupt_a_waiting_user", "join"], "points": []}
 FOCUS: dict[str, dict[str, Any]] = {
     "a_refusal_is_forgotten_after_an_earlier_write_was_recalled": {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
@@ -63,12 +64,18 @@ FOCUS: dict[str, dict[str, Any]] = {
         "faults": ["stop", "busy_host", "kill_anybody_in_a_step", "slow_peer", "join"],
         "points": ["a link breaks"],
     },
+    "pairs_of_two_clusters_are_compared": {"wipes": True},
+    "an_interrupted_reader_does_not_mark_the_state_torn": _INTERRUPTS,
+    "an_interrupted_reader_keeps_the_role": _INTERRUPTS,
+    "a_write_that_was_interrupted_before_it_was_shown_stays_hidden": _INTERRUPTS,
+    "a_number_is_given_twice_after_an_interrupt": _INTERRUPTS,
+    "callbacks_hear_again_what_came_before_an_interrupt": _INTERRUPTS,
     "a_newcomer_does_not_wait_for_those_without_files": {
         "faults": ["delete_files", "kill_host", "join_in_the_crash", "join"],
         "points": [],
     },
 }
-"""What seldom happens by itself: a setting in which a thousand seeds are enough."""
+"""Settings in which a thousand seeds find what happens rarely otherwise."""
 
 
 def _mutation(function: Callable[[ExitStack], None]) -> Callable[[ExitStack], None]:
@@ -104,7 +111,7 @@ def duplicates_are_ordered_again(stack: ExitStack) -> None:
 
 @_mutation
 def an_answer_comes_before_the_entries_below_it(stack: ExitStack) -> None:
-    """The writer is told at once, ahead of what waits for it."""
+    """The writer gets its answer at once, ahead of entries that are queued for it."""
 
     def make(order: Any) -> Any:
         def mutant(self: Any, session: Any, proposal: Any) -> None:
@@ -141,7 +148,7 @@ def a_host_opens_without_recovery(stack: ExitStack) -> None:
 
 @_mutation
 def a_newcomer_serves_its_default(stack: ExitStack) -> None:
-    """Who holds nothing founds the object, whatever others hold."""
+    """A peer without a copy founds the object, whatever others hold."""
 
     def make(run: Any) -> Any:
         def mutant(self: Any) -> Any:
@@ -217,7 +224,7 @@ def entries_are_replayed_over_what_is_pending(stack: ExitStack) -> None:
 
 @_mutation
 def one_entry_is_dropped_for_one_peer(stack: ExitStack) -> None:
-    """Every hundredth push leaves somebody out."""
+    """Every hundredth push leaves one peer out."""
     count = iter(range(1, 1_000_000_000))
 
     def make(push: Any) -> Any:
@@ -257,7 +264,7 @@ def two_entries_are_swapped(stack: ExitStack) -> None:
 
 @_mutation
 def pending_writes_are_lost_on_a_take_over(stack: ExitStack) -> None:
-    """The next host is not sent what the last one has not decided."""
+    """The next host does not get what the last one has not decided."""
 
     def make(enter: Any) -> Any:
         def mutant(self: Any, uplink: Any, last: int, **kwargs: Any) -> None:
@@ -270,7 +277,7 @@ def pending_writes_are_lost_on_a_take_over(stack: ExitStack) -> None:
 
 @_mutation
 def a_conflict_is_seen_with_the_last_entry_only(stack: ExitStack) -> None:
-    """What lies before it is forgotten."""
+    """Entries before it are ignored."""
 
     def make(find: Any) -> Any:
         def mutant(self: Any, base: int, *args: Any, **kwargs: Any) -> Any:
@@ -283,7 +290,7 @@ def a_conflict_is_seen_with_the_last_entry_only(stack: ExitStack) -> None:
 
 @_mutation
 def the_timestamp_of_a_path_is_lowered(stack: ExitStack) -> None:
-    """What is newer looks older."""
+    """Newer writes look older."""
 
     def make(note: Any) -> Any:
         def mutant(self: Any, version: int, timestamp: int, *args: Any) -> None:
@@ -296,7 +303,7 @@ def the_timestamp_of_a_path_is_lowered(stack: ExitStack) -> None:
 
 @_mutation
 def refused_numbers_are_forgotten_in_the_table(stack: ExitStack) -> None:
-    """They do not ride along with the next entry."""
+    """The next entry does not carry them."""
 
     def make(record: Any) -> Any:
         def mutant(self: Any, entry: Any) -> None:
@@ -310,13 +317,13 @@ def refused_numbers_are_forgotten_in_the_table(stack: ExitStack) -> None:
 
 @_mutation
 def a_host_acknowledges_its_own_write_before_it_is_pushed(stack: ExitStack) -> None:
-    """It is in one process then."""
+    """Only one process holds it then."""
     _replace(stack, fanout.FanOut, "is_pushed", lambda _: lambda self, marks: True)
 
 
 @_mutation
 def a_newcomer_is_let_in_although_all_places_are_taken(stack: ExitStack) -> None:
-    """The limit of writers is not looked at."""
+    """The limit of writers is not checked."""
     _replace(stack, liveness, "check_room", lambda _: lambda members, newcomer: None)
 
 
@@ -348,8 +355,8 @@ def a_version_is_enough_to_bring_a_peer_level(stack: ExitStack) -> None:
 
 
 @_mutation
-def who_has_lost_its_link_counts_as_dead(stack: ExitStack) -> None:
-    """Its row in the exactly-once table goes, although it will come back."""
+def a_peer_that_lost_its_link_counts_as_dead(stack: ExitStack) -> None:
+    """Its session is dropped, although the peer will come back."""
 
     def make(drop: Any) -> Any:
         def mutant(self: Any, session: Any, reason: str, **kwargs: Any) -> None:
@@ -394,12 +401,12 @@ def an_own_write_is_hidden_before_it_has_come(stack: ExitStack) -> None:
     _replace(stack, replica.Replica, "_restart_from_state", make)
 
 
-# -- memsync as it was until the simulation found what was wrong ----------------------------------
+# -- memsync before the simulation found these faults ---------------------------------------------
 
 
 @_mutation
 def a_write_that_changed_nothing_comes_back_as_pending(stack: ExitStack) -> None:
-    """It was remembered like one that made an entry, and recalled, and never sent."""
+    """It was remembered like one that made an entry, was recalled, and was never sent."""
 
     def make(settle: Any) -> Any:
         def mutant(self: Any, decision: Any) -> None:
@@ -414,7 +421,7 @@ def a_write_that_changed_nothing_comes_back_as_pending(stack: ExitStack) -> None
 
 @_mutation
 def a_refusal_is_forgotten_after_an_earlier_write_was_recalled(stack: ExitStack) -> None:
-    """Later proposals went on to say that everything below them was known."""
+    """Later proposals still claimed that every outcome below them was known."""
 
     def make(recall: Any) -> Any:
         def mutant(self: Any, last: int) -> int:
@@ -452,23 +459,23 @@ def a_mark_outlives_its_connection(stack: ExitStack) -> None:
 
 
 @_mutation
-def a_deposed_host_to_whom_nobody_talks_goes_on(stack: ExitStack) -> None:
-    """It looked for a successor only when there was something to do."""
+def an_idle_deposed_host_goes_on(stack: ExitStack) -> None:
+    """It checked for a successor only when it had something to do."""
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
 
 
 @_mutation
-def pairs_of_two_networks_are_compared(stack: ExitStack) -> None:
-    """There was no id of a network: an object that was founded twice was mixed from both."""
+def pairs_of_two_clusters_are_compared(stack: ExitStack) -> None:
+    """Without cluster ids an object that was founded twice was mixed from both."""
     _replace(stack, platform.Platform, "new_cluster_id", lambda _: lambda self: "0")
 
 
-# -- leases, hand-over, deletion -------------------------------------------------------------------
+# -- leases, handover, deletion --------------------------------------------------------------------
 
 
 @_mutation
 def a_deposed_host_answers(stack: ExitStack) -> None:
-    """It does not look whether somebody else reigns."""
+    """It does not check whether another peer hosts."""
     _replace(stack, claim.EpochClaim, "is_lost", lambda _: lambda self: False)
     _replace(stack, folder.ObjectFolder, "is_over", lambda _: lambda self, epoch: False)
 
@@ -483,7 +490,7 @@ def a_host_that_hands_over_goes_on_ordering(stack: ExitStack) -> None:
 
 @_mutation
 def a_missing_file_counts_as_a_free_one(stack: ExitStack) -> None:
-    """Who deletes a peer's file declares it dead."""
+    """Deleting the file of a peer declares it dead."""
 
     def make(is_alive: Any) -> Any:
         def mutant(self: Any, peer: str) -> bool:
@@ -504,3 +511,153 @@ def a_peer_is_kept_for_long_by_a_host_that_hangs(stack: ExitStack) -> None:
 def a_newcomer_does_not_wait_for_those_without_files(stack: ExitStack) -> None:
     """All files were deleted, the host died, and a newcomer began a new object."""
     _replace(stack, recovery.Recovery, "_expect_survivors", lambda _: lambda self: None)
+
+
+# -- threads that share a link ---------------------------------------------------------------------
+
+
+@_mutation
+def the_fence_does_not_wait_for_the_reader(stack: ExitStack) -> None:
+    """The driver drains the stream while a user holds bytes that came before."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any) -> Any:
+            self.channel.shut_reading()
+            self._reader = self._driver
+            yield from ()
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "fence", make)
+
+
+@_mutation
+def a_user_that_has_its_answer_keeps_the_reader_role(stack: ExitStack) -> None:
+    """Nobody reads what comes after it."""
+
+    def make(leave_role: Any) -> Any:
+        def mutant(self: Any) -> None:
+            if self._platform.task_id() == self._driver:
+                leave_role(self)
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "leave_role", make)
+
+
+@_mutation
+def the_driver_reads_while_a_user_holds_the_role(stack: ExitStack) -> None:
+    """Two threads take the pieces of one stream."""
+
+    def take(take_role: Any) -> Any:
+        def mutant(self: Any) -> bool:
+            is_driver = self._platform.task_id() == self._driver
+            return not self.lost if is_driver else bool(take_role(self))
+
+        return mutant
+
+    def leave(leave_role: Any) -> Any:
+        def mutant(self: Any) -> None:
+            if self._platform.task_id() != self._driver:
+                leave_role(self)
+
+        return mutant
+
+    def update(update_interest: Any) -> Any:
+        def mutant(self: Any) -> None:
+            reader, self._reader = self._reader, None
+            try:
+                update_interest(self)
+            finally:
+                self._reader = reader
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "take_role", take)
+    _replace(stack, stream.SharedStream, "leave_role", leave)
+    _replace(stack, stream.SharedStream, "_update_interest", update)
+
+
+@_mutation
+def two_threads_send_at_once(stack: ExitStack) -> None:
+    """The sender role is not respected, so a frame is cut by another one."""
+
+    def make(kick: Any) -> Any:
+        def mutant(self: Any, *, coalesced: bool = False) -> None:
+            sender, self._sender = self._sender, None
+            kick(self, coalesced=coalesced)
+            self._sender = sender
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "kick", make)
+
+
+@_mutation
+def an_interrupted_reader_does_not_mark_the_state_torn(stack: ExitStack) -> None:
+    """An entry may be in the state and not in the log."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any) -> None:
+            self._stream.on_interrupt()
+            self._ctx.waker.wake()
+
+        return mutant
+
+    _replace(stack, link.Link, "on_interrupt", make)
+
+
+@_mutation
+def an_interrupted_reader_keeps_the_role(stack: ExitStack) -> None:
+    """The fence waits for a thread that has gone."""
+
+    def make(on_interrupt: Any) -> Any:
+        def mutant(self: Any) -> bool:
+            roles = self._reader, self._sender
+            was_reader = bool(on_interrupt(self))
+            self._reader, self._sender = roles
+            return was_reader
+
+        return mutant
+
+    _replace(stack, stream.SharedStream, "on_interrupt", make)
+
+
+@_mutation
+def a_write_that_was_interrupted_before_it_was_shown_stays_hidden(stack: ExitStack) -> None:
+    """The view was not marked stale before the write was numbered."""
+
+    def make(show: Any) -> Any:
+        def mutant(self: Any, write: Any) -> None:
+            was_stale = self._must_rebuild
+            try:
+                show(self, write)
+            except KeyboardInterrupt:
+                self._must_rebuild = was_stale
+                raise
+
+        return mutant
+
+    _replace(stack, replica.Replica, "show", make)
+
+
+@_mutation
+def a_number_is_given_twice_after_an_interrupt(stack: ExitStack) -> None:
+    """The second write got the answer of the first one, and was never ordered."""
+    given = property(lambda self: self._next)
+    stack.enter_context(mock.patch.object(pending.PendingWrites, "next_number", given))
+
+
+@_mutation
+def callbacks_hear_again_what_came_before_an_interrupt(stack: ExitStack) -> None:
+    """A copy that replaced a torn one began with entries that had been announced."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any, entries: Any) -> None:
+            published = self.replica.publish()
+            self.announce_entries(entries)
+            self.writer.complete_all(published)
+
+        return mutant
+
+    _replace(stack, participant.Participant, "publish", make)

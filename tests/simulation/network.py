@@ -55,6 +55,7 @@ class Socket:
         self.other: Socket
         self.closed = False
         self.channel: Channel | None = None
+        self.in_hand = b""  # read by a thread that is preempted
         self.on_end: Callable[[], None] | None = None
 
     def fileno(self) -> int:
@@ -63,6 +64,7 @@ class Socket:
     def send(self, data: bytes, flags: int = 0) -> int:
         """Hand bytes to the kernel; it may take only some."""
         self.process.call("send")
+        self.process.preempt()
         if self.closed or self.other.closed or self.outbound.fenced:
             raise BrokenPipeError("the other side is gone")
         room = self.outbound.capacity - len(self.outbound.buffer)
@@ -85,6 +87,11 @@ class Socket:
             data = bytes(pipe.buffer[:size])
             del pipe.buffer[:size]
             self.other.process.notify()
+            self.in_hand = data
+            try:
+                self.process.preempt()
+            finally:
+                self.in_hand = b""
             return data
         if pipe.fenced or (pipe.ended and not pipe.stopped):
             if pipe.reset:
@@ -97,6 +104,7 @@ class Socket:
         self.process.call("shutdown")
         if how == socket.SHUT_RD:
             self.inbound.fenced = True
+            self.process.notify()  # another thread may wait for bytes
         else:
             self.outbound.ended = True
         self.other.process.notify()
@@ -163,9 +171,9 @@ class Server:
             del self.process.world.listeners[self.endpoint]
 
     def accept(self, theirs: Socket, key: bytes, data: bytes, done: Callable[[bool], None]) -> None:
-        """A connection has come: it shakes hands on a thread of its own, when there is one.
+        """A connection has come: it shakes hands once the server has started.
 
-        Tells the dialer whether it had the right key.
+        `done` is called with whether the dialing process had the right key.
         """
 
         def handshake() -> None:

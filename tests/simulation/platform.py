@@ -1,4 +1,4 @@
-"""The machine that a simulated process runs on."""
+"""The platform that a simulated process runs on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Waker:
 class Selector:
     """What a process waits for: channels, and its waker."""
 
-    def __init__(self, waker: Waker) -> None:
+    def __init__(self, process: Process, waker: Waker) -> None:
+        self._process = process
         self._keys: dict[int, selectors.SelectorKey] = {}
         self.register(waker, READ)
 
@@ -50,6 +51,7 @@ class Selector:
         if id(fileobj) in self._keys:
             raise KeyError("registered twice")
         key = self._keys[id(fileobj)] = selectors.SelectorKey(fileobj, 0, events, data)
+        self._process.notify()  # another thread of it may wait on this selector
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
@@ -60,7 +62,7 @@ class Selector:
         return self.register(fileobj, events, data)
 
     def ready(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Who is ready, and for what."""
+        """The keys that are ready, and for what."""
         found = []
         for key in self._keys.values():
             mask = self._mask(key.fileobj) & key.events
@@ -80,7 +82,7 @@ class Selector:
 
 
 class VirtualPlatform(Platform):
-    """The machine as one process sees it: each request of it is a `call`."""
+    """The platform as one process sees it: each request to it is a `call`."""
 
     files: Any
 
@@ -90,14 +92,14 @@ class VirtualPlatform(Platform):
         self.files = ProcessFiles(process)
 
     def monotonic(self) -> float:
-        self._process.spin()
+        self._process.read_clock()
         return self._world.now + self._process.boot
 
     def wall_ms(self) -> int:
         return self._process.wall_ms()
 
     def task_id(self) -> int:
-        return self._process.task
+        return self._process.task_id
 
     def pid(self) -> int:
         return int(self._process.name[1:]) + 1
@@ -109,7 +111,7 @@ class VirtualPlatform(Platform):
         return Waker(self._process)
 
     def new_selector(self, waker: Any) -> Any:
-        return Selector(waker)
+        return Selector(self._process, waker)
 
     def drop_selector(self, selector: Any) -> None:
         self._process.call("close")

@@ -1,22 +1,21 @@
-"""A virtual process: one peer, its life, its clocks, and what its machine owns for it."""
+"""A virtual process: one peer, its threads, its clocks, and what the system holds for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from memsync.errors import AuthenticationFailedError
 from memsync.manager.driver import Driver
 from memsync.manager.host.host import Host
-from memsync.manager.platform.task import Dial, Pause, Readable, Select, Task, Wait
+from memsync.manager.platform.task import Dial, Pause, Receive
 from memsync.manager.states import PeerState
 from memsync.manager.timing import Timing
-from memsync.manager.transport.channel import ChannelLost
 
 from .disk import ROOT, File
-from .network import Server, Socket, as_channel, connect
+from .network import Server, Socket
 from .platform import VirtualPlatform
+from .thread import LONGEST, Thread
 from .world import MAX_DEPTH, Killed, World
 
 if TYPE_CHECKING:
@@ -28,7 +27,9 @@ NAME = "obj"
 START_TIMEOUT = 30.0  # seconds
 SIMULATED = Timing(step_down_pause=0.6)
 """Instead of ten seconds, or a host would step down once in a run at most."""
-MAX_LOOKS = 100_000  # at the clock in one step
+MAX_CLOCK_READS = 100_000  # in one step
+DRIVER, MAIN = 1, 2  # task ids: the driver, and the user's main thread, which never waits
+PREEMPTED = 0.1  # share of the calls in which another thread runs first
 
 
 class Process:
@@ -43,7 +44,7 @@ class Process:
         self.alive = True
         self.frozen = False
         self.awake_since = 0.0
-        self.ended = False  # by itself
+        self.ended = False  # its driver has ended, so it has left or failed
         self.leaving = False
         self.fuse = -1  # calls until `on_fuse`
         self.on_fuse: Callable[[], None] = lambda: None
@@ -51,7 +52,7 @@ class Process:
         self.sockets: list[Socket] = []
         self.servers: list[Server] = []
         self.held: list[File] = []
-        self.busy_until = 0.0  # with something else than memsync
+        self.busy_until = 0.0  # until then its interpreter is busy with other code
         self.held_until = 0.0  # a forked child has not closed the parent's descriptors yet
         chance = world.streams["clocks"]
         self.boot = chance.random() * 1e5  # monotonic clocks have nothing in common
@@ -67,14 +68,14 @@ class Process:
             timing=SIMULATED,
         )
         self.participant = self.driver.participant
-        self._task: Task[None] | None = None
-        self._wait: Wait | None = None
-        self.task = 1  # the one that runs
-        self._turn = 0  # grows with each wait
-        self._is_due = False
-        self._put_off: list[Callable[[], None]] = []
-        self._running = False
-        self._looks = 0  # at the clock, in this step
+        self.driver_thread: Thread | None = None
+        self.threads: list[Thread] = []
+        self._next_thread = MAIN + 1
+        self._thread: Thread | None = None  # the one that runs; None for the main thread
+        self._is_running = False
+        self._preempted: list[Thread | None] = []  # in the middle of a step
+        self._put_off: list[tuple[Callable[[], None], Thread | None]] = []
+        self._clock_reads = 0  # in this step
         world.processes.append(self)
 
     # -- time ------------------------------------------------------------------------------------
@@ -82,12 +83,13 @@ class Process:
     def wall_ms(self) -> int:
         return int((1_700_000_000 + self.world.now + self.skew) * 1000)
 
-    # -- being hurt ------------------------------------------------------------------------------
+    # -- harm ------------------------------------------------------------------------------------
 
     def call(self, what: str) -> None:
         """The process asks something of its platform."""
         if not self.alive:
             raise Killed
+        assert not self.participant.guard._is_owned(), f"{what} under the participant's guard"  # type: ignore[attr-defined]
         if self.lit_by is not None:
             if not self.lit_by():
                 return
@@ -100,17 +102,19 @@ class Process:
                 if not self.alive:
                     raise Killed
 
-    def spin(self) -> None:
-        """The process looks at its clock: a step that does so for ever waits without a wait."""
-        self._looks += 1
-        if self._looks > MAX_LOOKS:
+    def read_clock(self) -> None:
+        """Count the reads of the clock: a step that does not end reads it again and again."""
+        self._clock_reads += 1
+        if self._clock_reads > MAX_CLOCK_READS:
             raise RuntimeError("a step of the task does not end")
 
     def kill(self) -> None:
-        """The end at once: sockets go, and an instant later the locks."""
+        """Die at once: the system closes the sockets, and an instant later frees the locks."""
         if not self.alive:
             return
         self.world.note(self.name, "is killed")
+        if self.hosts:
+            self.history.host_goes(self)
         self.alive = False
         self.frozen = False
         self.history.ended(self)
@@ -130,13 +134,14 @@ class Process:
                 file.holder = None
 
     def freeze(self, seconds: float) -> None:
-        """Stop, and go on later: between two steps, or in the middle of one."""
+        """Stop for some seconds, between two steps or in the middle of one."""
         if not self.alive or self.frozen or self.lost_its_file():
-            return  # frozen without its file, nobody could know of it
+            return  # without its file, no peer could know that it lives
         world = self.world
         world.note(self.name, f"is frozen for {seconds:.3f}")
         self.frozen = True
-        if not self._running:
+        self.history.disturbed()
+        if not self._is_running:
             world.after(seconds, self.thaw)
             return
         if world.depth >= MAX_DEPTH:
@@ -150,12 +155,12 @@ class Process:
         self.thaw()
 
     def lost_its_file(self) -> bool:
-        """Whether somebody has deleted the peer file of this living process."""
+        """Whether the peer file of this living process was deleted."""
         name = f"/peer-{self.participant.id}.json"
         return self.is_up and not any(path.endswith(name) for path in self.disk.files)
 
     def has_left(self) -> bool:
-        """Whether it has told so by its peer file, although it may not be at its end yet."""
+        """Whether it has let its peer file go, although its driver may not have ended yet."""
         name = f"/peer-{self.participant.id}.json"
         files = [file for path, file in self.disk.files.items() if path.endswith(name)]
         return self.leaving and not any(file.holder for file in files)
@@ -165,41 +170,94 @@ class Process:
         if not self.frozen:
             return
         self.world.note(self.name, "goes on")
+        self.history.disturbed()
         self.frozen = False
         self.awake_since = self.world.now
         self.world.after(self.world.latency(), self._catch_up)
 
-    def when_running(self, event: Callable[[], None]) -> None:
-        """Do something in this process, now or when it can."""
-        if not self.alive or self.ended:
+    def when_running(self, event: Callable[[], None], thread: Thread | None = None) -> None:
+        """Run code of this process, on one of its threads, now or as soon as that can run."""
+        if not self.alive or (self.ended and thread is None):
             return
-        if self.frozen or self._running:
-            self._put_off.append(event)
+        if self.frozen or self._is_running or thread in self._preempted:
+            self._put_off.append((event, thread))
             return
-        self.do(event)
+        self.do(event, thread)
 
     def _catch_up(self) -> None:
-        if not self.frozen and not self._running and self._put_off:
+        if not self.frozen and not self._is_running and self._put_off:
             put_off, self._put_off = self._put_off, []
-            for event in put_off:
-                self.when_running(event)
+            for event, thread in put_off:
+                self.when_running(event, thread)
 
-    def do(self, event: Callable[[], None]) -> None:
-        """Run some of the process's code now."""
-        self._running = True
-        self._looks = 0
+    def do(self, event: Callable[[], None], thread: Thread | None = None) -> None:
+        """Run code of this process now, on one of its threads or on the user's main thread."""
+        before = self._thread, self._is_running, self._clock_reads
+        self._thread, self._is_running, self._clock_reads = thread, True, 0
+        tracing = sys.gettrace()
+        if thread is not None and thread.lines_left >= 0:
+            sys.settrace(thread.trace)
         try:
             event()
         except Killed:
             return
         finally:
-            self._running = False
+            sys.settrace(tracing)
+            self._thread, self._is_running, self._clock_reads = before
             if self._put_off:
                 self.world.after(self.world.latency(), self._catch_up)
         if self.alive:
-            self.history.looked(self)
+            if len(self.threads) > 1:
+                self.threads = [each for each in self.threads if not each.ended]
+                self.notify()  # one thread may have done what another one waits for
+            self.history.stepped(self)
 
-    # -- living ----------------------------------------------------------------------------------
+    def preempt(self) -> None:
+        """The running thread is in a call of the system: others of the process may run first."""
+        world = self.world
+        if len(self.threads) < 2 or not self._is_running or world.depth >= MAX_DEPTH:
+            return
+        chance = world.streams["preemption"]
+        if world.calm or chance.random() > PREEMPTED:
+            return
+        seconds = chance.choice([0.0001, 0.0005, 0.002, 0.02])
+        thread = self._thread
+        world.fired["a thread is preempted"] += 1
+        world.depth += 1
+        self._preempted.append(thread)
+        self._thread, self._is_running = None, False
+        try:
+            world.after(0.0, self._catch_up)
+            world.run(world.now + seconds)
+            if self.frozen:
+                world.run(world.now + LONGEST, lambda: not self.frozen)
+        finally:
+            self._thread, self._is_running = thread, True
+            self._preempted.remove(thread)
+            world.depth -= 1
+        if not self.alive:
+            raise Killed
+
+    def runs(self, thread: Thread) -> bool:
+        """Whether a thread is the one that runs now."""
+        return self._thread is thread and self._is_running and not self.frozen
+
+    @property
+    def is_preempted(self) -> bool:
+        """Whether a thread of it is in the middle of a step."""
+        return bool(self._preempted)
+
+    @property
+    def task_id(self) -> int:
+        """The id of the running task."""
+        return self._thread.number if self._thread is not None else MAIN
+
+    def interrupted(self, where: str) -> None:
+        """A thread of the process is interrupted."""
+        self.world.note(self.name, f"is interrupted {where}")
+        self.world.fired["an interrupt"] += 1
+
+    # -- running ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Join the group."""
@@ -208,49 +266,96 @@ class Process:
 
     def _begin(self) -> None:
         with self.driver.in_folder(START_TIMEOUT):
-            self._task = self.driver.task()
-        self._go_on(None)
+            self.driver_thread = self._new_thread(DRIVER, self.driver.task(), self._driver_ended)
+        self.driver_thread.start()
+
+    def spawn(
+        self,
+        task: Generator[Any, Any, None],
+        on_end: Callable[[BaseException | None], None],
+        lines: int = -1,
+    ) -> Thread:
+        """Start a user's thread; `on_end` gets the exception that ended it, or None.
+
+        From 0 on, `lines` says after how many lines of memsync the thread is interrupted.
+        """
+        self._next_thread += 1
+        thread = self._new_thread(self._next_thread, task, on_end)
+        thread.lines_left = lines
+        thread.start()
+        return thread
+
+    def _new_thread(
+        self, number: int, task: Any, on_end: Callable[[BaseException | None], None]
+    ) -> Thread:
+        thread = Thread(self, number, task, on_end)
+        self.threads.append(thread)
+        return thread
+
+    def _driver_ended(self, error: BaseException | None) -> None:
+        assert error is None, error
+        self.ended = True
+        self._close_sockets()
+        self._free()
+        self.history.ended(self)
+        self.world.note(self.name, f"has ended: {self.driver.failure!r}")
+
+    @property
+    def waiting_users(self) -> list[Thread]:
+        """The user's threads that wait for their writes."""
+        return [t for t in self.threads if t is not self.driver_thread and not t.ended]
 
     def stop(self) -> None:
-        """Leave the group as `Node.stop` does: what is under way is waited for."""
+        """Leave the group as `Driver.stop` does: pending writes are waited for first."""
         if self.leaving or not self.alive:
             return
         self.leaving = True
         deadline = self.world.now + 5
 
-        def look() -> None:
+        def stop_when_written() -> None:
             if self.participant.writer.pending and self.world.now < deadline:
-                self.world.after(0.002, lambda: self.when_running(look))
+                self.world.after(0.002, lambda: self.when_running(stop_when_written))
                 return
             self.world.note(self.name, "stops")
+            if self.hosts:
+                self.history.host_goes(self)
             self.driver.ctx.stopping = True
             self.driver.ctx.waker.wake()
 
-        self.when_running(look)
+        self.when_running(stop_when_written)
 
     @property
     def started(self) -> bool:
-        """Whether ``start()`` has returned, so that its user may write."""
-        return self._task is not None and self.driver._ready.is_set() and not self.ended
+        """Whether ``start()`` has returned, so that its users may write."""
+        return self.driver_thread is not None and self.driver._ready.is_set() and not self.ended
 
     @property
     def waits_for(self) -> str:
-        """What it waits for, for people."""
-        return type(self._wait).__name__ if self._wait is not None else "nothing"
+        """The kinds of its threads' waits, for people."""
+        return ", ".join(thread.waits_for for thread in self.threads) or "nothing"
 
     def bury(self) -> None:
-        """The run is over: unwind what is left of the task."""
+        """The run is over: unwind what is left of the tasks."""
         self.alive = False
-        if self._task is not None:
-            with suppress(Killed, StopIteration):
-                while True:  # its last wishes are waits as well
-                    self._task.throw(Killed())
+        for thread in self.threads:
+            thread.bury(Killed())
 
     def was_awake_for(self, seconds: float) -> bool:
-        """Whether it was neither frozen nor cut off in the last so many seconds."""
+        """Whether it was neither frozen nor cut off for this long."""
         if self.frozen or any(s.inbound.stopped for s in self.sockets if not s.closed):
             return False
         return self.world.now - self.awake_since >= seconds
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether it is frozen, or a link to it is stopped."""
+        return self.alive and not self.was_awake_for(0.0)
+
+    @property
+    def may_take_over(self) -> bool:
+        """Whether it is a client that may host."""
+        is_client = self.is_up and not self.hosts and self.started and not self.leaving
+        return is_client and not self.participant.options.client_only
 
     @property
     def is_up(self) -> bool:
@@ -267,113 +372,29 @@ class Process:
         return self.alive and isinstance(self.driver.role, Host)
 
     def notify(self) -> None:
-        """Something that the process may wait for has changed."""
-        if self._wait is None or self._is_due or not self.alive or not self._is_ready():
-            return
-        self._is_due = True
-        turn = self._turn
-        self.world.after(self.world.latency() + self._stutter(), lambda: self._resume(turn))
+        """Something that a thread of the process may wait for has changed."""
+        for thread in self.threads:
+            thread.notify()
 
-    def _stutter(self) -> float:
+    def delay(self, thread: Thread) -> float:
+        """Seconds until a thread whose wait is over does run."""
+        return self.world.latency() + self._stutter(thread)
+
+    def _stutter(self, thread: Thread) -> float:
         """Seconds that a thread waits for the interpreter after a wait that blocked."""
-        is_busy = self.world.now < self.busy_until and not isinstance(self._wait, Dial)
-        return 0.005 if is_busy and self._wait is not None and self._wait.timeout > 0 else 0.0
+        wait = thread.wait
+        is_busy = self.world.now < self.busy_until and not isinstance(wait, Dial)
+        return 0.005 if is_busy and wait is not None and wait.timeout > 0 else 0.0
 
-    def _is_ready(self) -> bool:
-        match self._wait:
-            case Select(selector, _):
-                return bool(selector.ready())  # type: ignore[attr-defined]
-            case Pause(waker, _):
-                return bool(waker.is_set)  # type: ignore[attr-defined]
-            case Readable(channel, _):
-                return bool(channel.sock.inbound.is_readable)  # type: ignore[attr-defined]
-        return False
-
-    def _resume(self, turn: int) -> None:
-        if turn != self._turn or not self.alive:
-            return
-        self.when_running(lambda: self._wake_up(turn))
-
-    def _wake_up(self, turn: int) -> None:
-        if turn != self._turn:
-            return
-        result: Any = None
-        match self._wait:
-            case Select(selector, _):
-                result = selector.ready()  # type: ignore[attr-defined]
-            case Pause(waker, _):
-                waker.clear()
-            case Readable(channel, _):
-                result = channel.sock.inbound.is_readable  # type: ignore[attr-defined]
-        self._go_on(result)
-
-    def _go_on(self, result: Any, error: BaseException | None = None) -> None:
-        task = self._task
-        assert task is not None
-        self._wait = None
-        self._turn += 1
-        try:
-            wait = task.throw(error) if error is not None else task.send(result)
-        except StopIteration:
-            self.ended = True
-            self._close_sockets()
-            self._free()
-            self.history.ended(self)
-            self.world.note(self.name, f"has ended: {self.driver.failure!r}")
-            return
-        self._wait, self._is_due = wait, False
-        if isinstance(wait, Dial):
-            self._dial(wait)
-            return
-        if self._is_ready():
-            self.notify()
-            return
-        turn = self._turn
-        timeout = max(wait.timeout, 0.0) if wait.timeout < 1e6 else 1e6
-        delay = timeout + self.world.latency() + self._stutter()
-        self.world.after(delay, lambda: self._resume(turn))
-
-    def _dial(self, wait: Dial) -> None:
-        world, turn = self.world, self._turn
-
-        def finish(result: Any, error: BaseException | None) -> None:
-            if turn == self._turn and self.alive:
-                self.when_running(lambda: self._go_on_with(turn, result, error))
-
-        def knock() -> None:
-            address = str(wait.address)
-            server = world.listeners.get(address) if address in world.disk.files else None
-            if server is None or world.buggify("a connection is refused"):
-                finish(None, ChannelLost(f"connecting to {wait.address}: nobody listens"))
-                return
-            mine, theirs = connect(world, self, server.process)
-            world.note(self.name, f"dials {server.process.name}")
-
-            def give_up() -> None:
-                if turn == self._turn:
-                    mine.end()
-                    finish(None, ChannelLost(f"handshake with {wait.address}: timed out"))
-
-            def answered(is_key_right: bool = True) -> None:
-                if not is_key_right:
-                    finish(None, AuthenticationFailedError("another key"))
-                elif theirs.closed:
-                    mine.end()
-                    finish(None, ChannelLost(f"handshake with {wait.address}: end of file"))
-                else:
-                    finish(as_channel(mine), None)
-
-            world.after(wait.timeout, give_up)
-            world.after(
-                world.latency(), lambda: server.accept(theirs, wait.authkey, wait.hello, answered)
-            )
-            theirs.on_end = answered
-
-        world.after(world.latency(), knock)
-
-    def _go_on_with(self, turn: int, result: Any, error: BaseException | None) -> None:
-        if turn == self._turn:
-            self._go_on(result, error)
+    def waits(self, thread: Thread) -> None:
+        """A thread begins to wait."""
+        if thread is self.driver_thread:
+            if isinstance(thread.wait, Pause) and any(
+                isinstance(user.wait, Receive) for user in self.waiting_users
+            ):
+                self.world.fired["a fence waits for a reader"] += 1
+        elif isinstance(thread.wait, Receive):
+            self.world.fired["a waiting user holds the reader role"] += 1
 
     def _announced(self, event: str, payload: Any) -> None:
         self.history.announced(self, event, payload)

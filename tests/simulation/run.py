@@ -1,4 +1,4 @@
-"""One seed: a group with its users, faults, then healing, and what the checkers say of it."""
+"""One seed: a group with its users, faults, then healing, and the verdict of the checkers."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from memsync.document import identical, to_plain
 from memsync.options import Options, load_options
 
 from . import workload
-from .checkers import CHECKERS
+from .checkers import CHECKERS, CHECKERS_AFTER_A_WIPE
 from .disk import Disk
-from .faults import BUGGIFY_POINTS, FAULTS
+from .faults import BUGGIFY_POINTS, FAULTS, WIPE, delete_witnesses
 from .history import Final, History
 from .network import Pipe
 from .process import Process
 from .world import World
 
 FAULTY = 4.0  # seconds of the first phase
-PATIENCE = 90.0  # seconds until all must be quiet again
+PATIENCE = 90.0  # seconds until the group must be quiet again
 MAX_PROCESSES = 9
 KINDS, KINDS_WEIGHTS = ["", "reader", "clientOnly", "serverOnly"], [12, 1, 1, 1]
 
 
 class Result(NamedTuple):
-    """What came of a seed."""
+    """The verdict on a seed, and what happened in it."""
 
     seed: int
     violations: list[str]
     trace: int
     counts: Counter[str]
+    fail_overs: list[float]  # seconds of those in which nobody was frozen or cut off
 
 
 @cache
@@ -65,10 +66,9 @@ class Run:
         kinds: Sequence[str] = workload.KINDS,
         capacity: int | None = None,
         strict: bool | None = None,
+        wipes: bool = False,
     ) -> None:
         world = self.world = World(seed)
-        if tell:
-            world.story = []
         self.history = History()
         self.history.all_peers = world.processes
         chance = world.streams["setup"]
@@ -88,7 +88,7 @@ class Run:
             group.append("maxQueue=1024")
         if chance.random() < 0.6:
             group.append(f"lease={chance.choice([0.2, 0.5, 1.0])}")
-        if chance.random() < 0.2:
+        if chance.random() < 0.2 and not wipes:  # two clusters may have more writers than one may
             self.history.writer_limit = chance.choice([2, 3, 4])
             group.append(f"maxWriters={self.history.writer_limit}")
         self._group = " ".join(group)
@@ -97,14 +97,32 @@ class Run:
         self._kinds = kinds
         chosen = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
         self.faults = chosen if faults is None else [*faults]
+        self._checkers = CHECKERS
+        if wipes:
+            self.faults.append(WIPE)
+            self._checkers = CHECKERS_AFTER_A_WIPE
+
+        if tell:
+            world.story = self._configuration()
+
+    def _configuration(self) -> list[str]:
+        """What the seed has drawn, for people."""
+        world = self.world
+        return [
+            f"seed {world.seed}: group options {self._group or 'of the default'}",
+            f"pipes of {world.pipe_capacity} bytes, watched folder {world.disk.observed}, "
+            f"strict {self.history.is_strict}, writers at most {self.history.writer_limit}",
+            f"faults {', '.join(self.faults)}",
+            f"buggify points {', '.join(sorted(world.buggify_points)) or 'none'}",
+        ]
 
     def join(self, kind: str | None = None) -> None:
-        """One more process, if there is room; of a kind that the seed says, if none is given."""
+        """Start a process, if there is room, of the given kind or of one that the seed draws."""
         world = self.world
         if len(world.processes) >= MAX_PROCESSES and not world.calm:
             return
         chance = world.streams["setup"]
-        # The last one to come may host, or it could be that nobody may.
+        # The last newcomer may host; otherwise it could be that no peer may.
         if kind is None:
             kind = "reader" if world.calm else chance.choices(KINDS, KINDS_WEIGHTS)[0]
         options = _options(f"{self._group} {kind}".strip())
@@ -115,25 +133,44 @@ class Run:
         process.start()
 
     def later(self, seconds: float, event: Callable[[], object]) -> None:
-        """Do something in so many seconds, unless the faults are over by then."""
+        """Do something later, unless the faults are over by then."""
         self.world.after(seconds, lambda: None if self.world.calm else event())
+
+    def hold(self, pipe: Pipe) -> None:
+        """What is in a link, or comes into it, does not arrive until `resume`."""
+        pipe.stopped = True
+        self.history.disturbed()
 
     def resume(self, pipe: Pipe) -> None:
         """A stopped link goes on."""
         pipe.stopped = False
+        self.history.disturbed()
         for process in self.world.processes:
             if any(sock.inbound is pipe for sock in process.sockets):
                 process.awake_since = self.world.now
             process.notify()
 
     def write_somewhere(self) -> None:
-        """Some user writes."""
+        """A user of some process writes."""
         up = [p for p in self.world.processes if p.alive and p.started and not p.frozen]
         if not up:
             return
         process = self._users.choice(up)
         number = next(self._numbers)
         process.when_running(lambda: workload.write(process, self._users, number, self._kinds))
+
+    def write_and_wait(self, process: Process, lines: int, seconds: float | None) -> None:
+        """A user of a process writes and waits, and is interrupted after some lines or seconds."""
+        number = next(self._numbers)
+
+        def begin() -> None:
+            thread = workload.write(
+                process, self._users, number, self._kinds, waits=True, interrupted_after=lines
+            )
+            if thread is not None and seconds is not None:
+                self.world.after(seconds, thread.interrupt)
+
+        process.when_running(begin)
 
     def _keep_writing(self) -> None:
         if self.world.calm:
@@ -149,12 +186,13 @@ class Run:
         chance = world.streams["faults"]
         name = chance.choice(self.faults)
         world.note("", f"fault: {name}")
-        if FAULTS[name](self, chance):
+        harm = delete_witnesses if name == WIPE else FAULTS[name]
+        if harm(self, chance):
             world.fired[name] += 1
         world.after(chance.expovariate(1 / 0.35), self._do_harm)
 
     def go(self) -> Result:
-        """Both phases, and the verdict."""
+        """Run both phases and check the history."""
         world = self.world
         chance = world.streams["setup"]
         for _ in range(chance.randint(2, 5)):
@@ -164,27 +202,30 @@ class Run:
         world.run(world.now + FAULTY)
         self._heal()
         world.run(world.now + PATIENCE, self._is_quiet)
-        self._look_at_the_end()
+        self._record_the_end()
+        self.history.give_up_fail_over(world.now)
         logged = list(self.history.logged)
         for process in world.processes:
             process.bury()
         self.history.logged = logged
         violations = [
             f"{checker.__name__}: {found}"
-            for checker in CHECKERS
+            for checker in self._checkers
             for found in checker(self.history)
         ]
         counts = Counter(world.fired) + self.history.ends
         for write in self.history.writes:
             counts[f"{write.kind}: {write.outcome}"] += 1
-        return Result(world.seed, violations, world.trace, counts)
+        seconds = [each.ended_at - each.at for each in self.history.undisturbed_fail_overs()]
+        counts["a fail-over is measured"] += len(seconds)
+        return Result(world.seed, violations, world.trace, counts, seconds)
 
     def _heal(self) -> None:
         world = self.world
         world.calm = True
         world.note("", "the faults are over")
         staying = [process for process in self._up() if not process.leaving]
-        self.history.healed = {p.participant.replica.cluster_id for p in staying} - {""}
+        self.history.survivors = {p.participant.replica.cluster_id for p in staying} - {""}
         for process in world.processes:
             process.fuse, process.lit_by = -1, None
             process.thaw()
@@ -198,12 +239,14 @@ class Run:
 
     def _is_quiet(self) -> bool:
         up = self._up()
+        if any(p.alive and p.waiting_users for p in self.world.processes):
+            return False
         if any(p.leaving or not p.is_up or p.participant.writer.pending for p in up):
             return False
         pairs = {p.participant.state.pair for p in up}
         return len(pairs) <= 1 and sum(p.hosts for p in up) <= 1
 
-    def _look_at_the_end(self) -> None:
+    def _record_the_end(self) -> None:
         if not self._is_quiet():
             for process in self._up():
                 self.history.unsettled.append(
@@ -233,9 +276,9 @@ class Run:
 
 
 def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
-    """Run a seed; with ``tell=True``, also what happened, a line for each thing.
+    """Run a seed; with ``tell=True`` the second value has a line for each event.
 
-    The seed says which `faults` and `points` there are, which `kinds` of writes, what `capacity`
+    The seed draws which `faults` and `points` there are, which `kinds` of writes, what `capacity`
     (bytes) a pipe has, and whether conflicts are `strict`, unless these are given.
     """
     one = Run(seed, **focus)
@@ -253,7 +296,7 @@ def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
 
 
 class _Listener(logging.Handler):
-    """Hears of what memsync itself takes for an error."""
+    """Records the warnings and errors that memsync logs."""
 
     def __init__(self, history: History) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What the simulation found in one seed of thousands, played again by hand."""
+"""Failures that the simulation found in one seed of thousands, as scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = 300  # bytes that a pipe takes: a frozen peer soon lags
 
 
 class Scenario:
-    """A group without faults of its own: what happens is what the test does."""
+    """A group in which only the faults that the test causes happen."""
 
     def __init__(self, group: str) -> None:
         self.run = Run(1, faults=[], points=[], kinds=["inc"], capacity=SMALL, strict=False)
@@ -36,7 +36,7 @@ class Scenario:
         return newcomer
 
     def write(self, process: Process, times: int) -> None:
-        """Its user adds to the counter."""
+        """Have a user of a process increment the counter."""
         for _ in range(times):
             self._number += 1
             workload.write(process, self.world.streams["users"], self._number, ["inc"])
@@ -47,16 +47,16 @@ class Scenario:
         self.world.run(self.world.now + seconds)
 
     def until(self, done: Callable[[], bool]) -> None:
-        """Let time pass until something is true."""
+        """Let time pass until a condition is true."""
         self.world.run(self.world.now + PATIENCE, done)
         assert done()
 
     def outcomes(self, process: Process) -> list[str]:
-        """What became of the writes of a process."""
+        """The outcomes of the writes of a process."""
         return [write.outcome for write in self.run.history.writes if write.who == process.name]
 
     def quiet(self) -> dict[str, Any]:
-        """The object when all are level."""
+        """The object once all peers are at one version."""
         self.until(lambda: self.run._is_quiet() and not any(p.frozen for p in self.run._up()))
         documents = [process.participant.state.document for process in self.run._up()]
         assert all(document == documents[0] for document in documents)
@@ -84,7 +84,7 @@ def stage(caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
 
 
 def behind(stage: Stage, away: float) -> tuple[Scenario, Process, Process]:
-    """A killed host, a client that lags, and one that holds all and is frozen for seconds."""
+    """A killed host, a client that lags, and a client with every entry, frozen for some seconds."""
     scene = stage("maxLog=1")
     host, late, writer = scene.join(), scene.join(), scene.join()
     assert host.hosts
@@ -99,7 +99,7 @@ def behind(stage: Stage, away: float) -> tuple[Scenario, Process, Process]:
 
 
 def test_a_candidate_does_not_count_the_time_in_which_it_was_frozen(stage: Stage) -> None:
-    """It woke up, its patience was over, and it opened without those who had tried to report."""
+    """It woke up, its patience was over, and it opened without the peers that tried to report."""
     scene, late, writer = behind(stage, 2.4)
     late.freeze(2.0)
     scene.until(lambda: late.hosts)
@@ -127,10 +127,10 @@ def test_a_source_that_breaks_off_may_come_again(
     assert scene.quiet()["n"] == 20
 
 
-def test_who_was_in_a_later_reign_is_waited_for_although_its_file_was_deleted(
+def test_a_peer_of_a_later_epoch_is_waited_for_although_its_file_was_deleted(
     stage: Stage,
 ) -> None:
-    """A candidate had the best state of all that it knew of, and the lock told of a later reign."""
+    """A candidate had the best state that it knew of, and the lock recorded a later epoch."""
     scene = stage()
     first, late, second = scene.join(), scene.join(), scene.join()
     late.freeze(1.9)
@@ -150,7 +150,7 @@ def test_who_was_in_a_later_reign_is_waited_for_although_its_file_was_deleted(
 
 @pytest.mark.parametrize("later", [0.0, 0.0001, 0.0002, 0.0005, 0.001, 0.002])
 def test_peers_that_stop_together_do_not_wait_for_each_other(stage: Stage, later: float) -> None:
-    """A host let a third of a second pass for each peer that it asked and that was leaving, too."""
+    """A host waited a third of a second for each peer that was asked and was leaving as well."""
     scene = stage()
     *leaving, writer = [scene.join() for _ in range(5)]
     scene.write(writer, 3)

@@ -1,4 +1,4 @@
-"""A short form of the simulation, and that it is what it says: repeatable, and from seeds alone."""
+"""A short run of the simulation, and checks that it depends on nothing but the seed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .checkers import what_never_happened
-from .faults import FAULTS
+from .checkers import a_fail_over_is_quick, what_never_happened
+from .faults import FAULTS, WIPE
+from .history import FailOver, History
 from .run import Run, run
 from .world import Streams
 
@@ -100,11 +101,37 @@ def test_a_violation_is_printed_with_the_seed_that_replays_it() -> None:
     assert [line for line in again[1] if line.startswith("seed ")] == found
 
 
-def test_what_happened_can_be_told() -> None:
+def test_what_happened_can_be_printed() -> None:
     code, lines = command("--seed", "1", "--tell")
     assert code == 0
     assert any("is host of 1" in line for line in lines)
     assert lines[-1] == "seeds 1 violations 0"
+
+
+def test_a_told_seed_begins_with_its_configuration() -> None:
+    _, lines = command("--seed", "1", "--tell")
+    assert lines[0].startswith("seed 1: group options ")
+    assert [line.split()[0] for line in lines[1:4]] == ["pipes", "faults", "buggify"]
+
+
+def test_a_group_whose_locks_and_witnesses_were_deleted_heals() -> None:
+    code, lines = command("--seeds", "10", "--wipes")
+    assert (code, lines) == (0, ["seeds 10 violations 0"])
+
+
+def test_the_main_batch_never_deletes_witnesses() -> None:
+    assert WIPE not in FAULTS
+
+
+def test_a_fail_over_that_takes_long_is_a_violation() -> None:
+    history = History()
+    for seconds, is_disturbed in ((2.9, False), (3.1, False), (9.0, True)):
+        fail_over = FailOver(1000.0, is_disturbed=is_disturbed)
+        fail_over.ended_at = fail_over.hosted_at = 1000.0 + seconds
+        history.fail_overs.append(fail_over)
+    assert [found.split(",")[0] for found in a_fail_over_is_quick(history)] == [
+        "the fail-over at 0.000000 took 3.100 s"
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["--seed", "x"], ["--seeds", "-1"], ["--mutation", "none"]])
@@ -115,7 +142,7 @@ def test_a_wrong_argument_is_named(arguments: list[str]) -> None:
     assert arguments[1] in lines[-1]
 
 
-def test_a_batch_in_which_nothing_happens_is_told() -> None:
+def test_a_batch_in_which_nothing_happens_is_reported() -> None:
     missing = what_never_happened(Counter())
     assert set(FAULTS) < set(missing)
     assert "inc: ok" in missing

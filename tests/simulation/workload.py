@@ -1,16 +1,20 @@
-"""What the users of the processes do: writes of many kinds, each with a tag to find it again."""
+"""What the users of the processes do: writes of many kinds, each with a tag that identifies it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memsync.errors import MemSyncError
+from memsync.manager.client.link import Link
+from memsync.manager.platform.task import Task
 from memsync.runtime.awaited_write import Call
 
 from .history import Write
+from .thread import Decided, Thread
 
 if TYPE_CHECKING:
     from .process import Process
@@ -23,6 +27,8 @@ KINDS = (
 )
 TIMEOUT = 20.0  # seconds
 MAX_PENDING = 40
+WAITING = 0.35  # share of the writes whose user waits
+MAX_WAITING_USERS = 3  # of a process
 
 
 def update_of(chance: random.Random, number: int, who: str) -> tuple[str, Any, Any]:
@@ -58,9 +64,19 @@ def update_of(chance: random.Random, number: int, who: str) -> tuple[str, Any, A
 
 
 def write(
-    process: Process, chance: random.Random, number: int, kinds: Sequence[str] = KINDS
-) -> None:
-    """Have the user of a process write once, something of the kinds given."""
+    process: Process,
+    chance: random.Random,
+    number: int,
+    kinds: Sequence[str] = KINDS,
+    *,
+    waits: bool | None = None,
+    interrupted_after: int = -1,
+) -> Thread | None:
+    """Have a user of a process write once, something of the kinds given.
+
+    A third of the writes are made by a thread that waits for the outcome, unless `waits` says
+    which, the others by `submit`. Returns the thread; `interrupted_after` is in lines.
+    """
     participant = process.participant
     if (
         process.ended
@@ -68,7 +84,7 @@ def write(
         or participant.writer.pending >= MAX_PENDING
         or not process.started
     ):
-        return
+        return None
     kind, update, where = update_of(chance, number, process.name)
     while kind not in kinds:
         kind, update, where = update_of(chance, number, process.name)
@@ -81,6 +97,12 @@ def write(
         update = {**update, "$push": push}
     deadline = process.driver.platform.monotonic() + TIMEOUT
     call = Call(where, w=w, deadline=deadline)
+    if waits is None:
+        waits = chance.random() < WAITING and len(process.waiting_users) < MAX_WAITING_USERS
+    if waits:
+        process.world.note(process.name, f"writes {made.tag} {kind} and waits")
+        task, on_end = _wait(process, made, update, call), partial(_end_of_wait, process, made)
+        return process.spawn(task, on_end, interrupted_after)
     future: Future[int] = Future()
     process.world.note(process.name, f"writes {made.tag} {kind}")
     process.history.invoked(process, made, future)
@@ -89,3 +111,39 @@ def write(
         participant.writer.submit(update, call, future)
     except MemSyncError as error:
         made.outcome, made.error = error.outcome, type(error).__name__
+    return None
+
+
+def _wait(process: Process, made: Write, update: Any, call: Call) -> Task[None]:
+    """What `Writer.patch` does, as a task."""
+    writer, monotonic = process.participant.writer, process.driver.platform.monotonic
+    fired = process.world.fired
+    process.history.writes.append(made)
+    made.number = process.participant.replica.writes.next_number
+    write = writer.propose(update, call, None)
+    process.history.follow(process, made, write)
+    while not write.done and monotonic() < call.deadline:
+        uplink = writer.uplink
+        if isinstance(uplink, Link):
+            try:
+                yield from uplink.waiting(write, call.deadline)
+            except KeyboardInterrupt:
+                if uplink._stream._reader == process.task_id:
+                    fired["a reader is interrupted"] += 1
+                uplink.on_interrupt()
+                raise
+            fired["a wait on the link ends with its answer"] += write.done
+        decided: Any = Decided(write, call.deadline - monotonic())
+        yield decided
+    writer.result(write, TIMEOUT)
+
+
+def _end_of_wait(process: Process, made: Write, error: BaseException | None) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        made.is_abandoned = True
+        process.world.note(process.name, f"the user of {made.tag} was interrupted")
+    elif isinstance(error, MemSyncError):
+        if made.outcome == "pending":
+            process.history.decided_as(process, made, None, error)
+    elif error is not None:
+        process.history.user_failed(process, made, error)

@@ -1,11 +1,11 @@
 """Virtual time, the processes that live in it, and the steps at which they can be hurt.
 
-One thread runs everything. A process is a task (see `memsync.manager.platform.task`): it runs until
-it waits, and goes on when what it waits for has come, some virtual time later. Each thing it asks
-of its machine is a *call*, and a call is where it can be killed, or frozen: a process that is
-frozen in the middle of a step stays there while the world goes on around it (`World.run` is entered
-anew).
-What a killed process still asks for raises `Killed` and has no effect on anything.
+One thread runs everything. A process has tasks (see `memsync.manager.platform.task`): its driver,
+and the users that wait for their writes. Each runs until it waits, and goes on when the wait is
+over, some virtual time later. Each request to the platform is a *call*. In a call a process can be
+killed, frozen, or have another of its threads run first; it then stays in the middle of its step
+while a nested `World.run` lets the world go on. Every call of a killed process raises `Killed` and
+has no effect.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class World:
         self.now = 1000.0  # seconds
         self.streams = Streams(seed)
         self.processes: list[Process] = []
-        self.fired: Counter[str] = Counter()  # faults and points, by name
+        self.fired: Counter[str] = Counter()  # faults, buggify points and other events, by name
         self.buggify_points: frozenset[str] = frozenset()
         self.calm = False  # the faults are over
         self.depth = 0
@@ -61,7 +61,7 @@ class World:
         self.disk: Disk
         self.listeners: dict[str, Server] = {}
         self.pipe_capacity = 100_000  # bytes
-        self.story: list[str] | None = None  # what happened, for people, if asked for
+        self.story: list[str] | None = None  # the events in words, if they are wanted
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._ticket = count()
         self._latency = self.streams["scheduler"]
@@ -71,11 +71,11 @@ class World:
         heapq.heappush(self._queue, (when, next(self._ticket), event))
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
-        """Have something happen in so many seconds."""
+        """Have something happen after some seconds."""
         heapq.heappush(self._queue, (self.now + seconds, next(self._ticket), event))
 
     def latency(self) -> float:
-        """Seconds until a process that may run does run; now and then very many."""
+        """Seconds until a thread that may run does run; now and then that takes long."""
         draw = self._latency.random()
         if draw < 0.97 or self.calm:
             return 0.00002 + draw * 0.0002
@@ -100,7 +100,7 @@ class World:
         self.now = max(self.now, until)
 
     def buggify(self, point: str) -> bool:
-        """Whether a named point does what is allowed but rare."""
+        """Whether a named buggify point does now what is allowed but rare."""
         if self.calm or point not in self.buggify_points:
             return False
         if self.streams[f"buggify {point}"].random() > 0.15:
