@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..document import Operation, PathWrite
+from ..document import Operation, PathWrite, normalize
 from ..errors import ProtocolError
 from .codec import decode_snapshot, encode_snapshot, encode_value
 from .entries import Entry, Propose, Snapshot
@@ -46,6 +46,10 @@ class Kind:
     def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> Any:
         """The kind's part of a new object; `options` are the founder's."""
         return None
+
+    def check(self, body: Any, array_filters: Any) -> Any:
+        """A detached copy of what a program wants to propose; raises `NotSerializableError`."""
+        return normalize(body)
 
     def order(self, state: State, peer: str, proposal: Propose) -> Order | None:
         """Decide a peer's proposal; None when it changes nothing.

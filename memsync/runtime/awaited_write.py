@@ -59,3 +59,4 @@ class Call(NamedTuple):
     w: Any = 1
     journal: bool = False
     deadline: float = 0.0
+    kind: str = "patch"

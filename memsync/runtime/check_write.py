@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..document import check_filter, check_patch, check_update, normalize
-from ..errors import ReadOnlyError, TooLargeError, UpdateError, UsageError
+from ..document import check_filter, normalize
+from ..errors import ReadOnlyError, TooLargeError, UsageError
 from ..options import Options
+from ..replication.kinds import KINDS
 from ..replication.write_concern import WriteConcern, check_write_concern
 from .awaited_write import Call
 
@@ -25,7 +26,7 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
     array_filters = call.array_filters
     if array_filters is not None:
         array_filters = normalize(array_filters, "array_filters")
-    body = _checked_body(update, array_filters)
+    body = KINDS[call.kind].check(update, array_filters)
     where = check_filter(call.where) if call.where is not None else None
     return body, call._replace(where=where, array_filters=array_filters, w=w)
 
@@ -45,26 +46,3 @@ def _checked_concern(call: Call, options: Options) -> WriteConcern | None:
     if call.journal and not options.file.journal:
         raise UsageError("journal=True needs a journal: set the options file.journal and file.path")
     return check_write_concern(call.w)
-
-
-def _checked_body(update: Any, array_filters: Any) -> Any:
-    """A detached copy of an update or of RFC 6902 operations."""
-    if array_filters is not None and not isinstance(array_filters, list):
-        raise UpdateError(
-            f"array_filters must be a list of filters, not {array_filters!r:.60}",
-            kind="array_filters",
-        )
-    if isinstance(update, dict):
-        return check_update(update, array_filters or [])
-    if array_filters is not None:
-        raise UpdateError(
-            "array_filters need update operators: RFC 6902 operations have none",
-            kind="array_filters",
-        )
-    if isinstance(update, list) or hasattr(update, "patch"):
-        return check_patch(update)
-    raise UpdateError(
-        f"{update!r:.60} is not an update: give operators like {{'$set': {{...}}}}, a list of RFC "
-        "6902 operations, or a jsonpatch.JsonPatch",
-        kind="bad_operand",
-    )

@@ -170,7 +170,7 @@ class Writer:
                 self._clock.tick(self._wall_ms()),
                 epoch,
                 version,
-                "patch",
+                call.kind,
                 body,
                 call.where,
                 call.array_filters,

@@ -15,6 +15,8 @@ import msgspec
 from ...document import (
     Operation,
     PathWrite,
+    check_patch,
+    check_update,
     compile_read_set,
     exists_at_pointer,
     is_guarded,
@@ -23,7 +25,7 @@ from ...document import (
     to_plain,
     write_set,
 )
-from ...errors import ConflictError, ReadOnlyError
+from ...errors import ConflictError, ReadOnlyError, UpdateError
 from ..compile_proposal import bug, compile_proposal
 from ..conflicts import ConflictIndex
 from ..entries import Entry, Propose
@@ -61,6 +63,28 @@ class PatchKind(Kind):
         """The founder's data; no peer counts as its writer."""
         index = ConflictIndex(group_value(options, "network.max_index"))
         return PatchPart(to_plain(data), index, options)
+
+    def check(self, body: Any, array_filters: Any) -> Any:
+        """A detached copy of an update or of RFC 6902 operations; raises `UpdateError`."""
+        if array_filters is not None and not isinstance(array_filters, list):
+            raise UpdateError(
+                f"array_filters must be a list of filters, not {array_filters!r:.60}",
+                kind="array_filters",
+            )
+        if isinstance(body, dict):
+            return check_update(body, array_filters or [])
+        if array_filters is not None:
+            raise UpdateError(
+                "array_filters need update operators: RFC 6902 operations have none",
+                kind="array_filters",
+            )
+        if isinstance(body, list) or hasattr(body, "patch"):
+            return check_patch(body)
+        raise UpdateError(
+            f"{body!r:.60} is not an update: give operators like {{'$set': {{...}}}}, a list of "
+            "RFC 6902 operations, or a jsonpatch.JsonPatch",
+            kind="bad_operand",
+        )
 
     def order(self, state: State, peer: str, proposal: Propose) -> Order | None:
         """Apply the conflict rule and compile the update.
