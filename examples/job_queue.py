@@ -1,4 +1,4 @@
-"""Processes of a pool share a list of jobs; each job is done once, whoever is faster.
+"""Processes of a pool share a list of jobs; each job is done once, by the fastest.
 
 Run it: python examples/job_queue.py
 """
@@ -22,7 +22,7 @@ def work(mem: MemSync, worker: str) -> int:
         try:
             mem.patch({"$set": {f"{job}.state": worker}}, where={f"{job}.state": "free"})
         except ConditionError:
-            continue  # somebody else has it
+            continue  # another worker has it
         square = mem.data["jobs"][number]["input"] ** 2
         mem.patch({"$set": {f"{job}.state": "done", f"{job}.output": square}, "$inc": {"done": 1}})
         done += 1

@@ -1,4 +1,4 @@
-"""Several processes follow shared settings: each reads its own live copy, and is told of changes.
+"""Several processes follow shared settings: each reads its own live copy and waits for changes.
 
 Run it: python examples/watch_settings.py
 """
@@ -22,7 +22,7 @@ def follow(mem: MemSync) -> None:
         while mem.data["colour"] != "green":
             if not changed.wait(TIMEOUT):
                 raise SystemExit("the colour did not change")
-            changed.clear()  # then look again, so that no change is missed
+            changed.clear()  # before the next check, so that no change is missed
         mem.patch({"$push": {"seen": mem.data["colour"]}})
 
 
@@ -36,7 +36,7 @@ def main() -> None:
             follower.start()
         while mem.data["following"] < FOLLOWERS:
             if not changed.wait(TIMEOUT):
-                raise SystemExit("the followers did not come")
+                raise SystemExit("the followers did not start")
             changed.clear()
         mem.patch({"$set": {"colour": "green"}})
         for follower in followers:

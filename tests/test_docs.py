@@ -1,4 +1,4 @@
-"""The programs in docs/ run, and its pages name tests that exist."""
+"""The programs in docs/ run, and the pages name tests, files and states that exist."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from .doc_programs import is_test, programs_in, run_program, run_tests
+
+from memsync.manager.states import TRANSITIONS, PeerState
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -40,3 +42,29 @@ def test_every_link_between_the_pages_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_files_that_architecture_and_contributing_name_exist() -> None:
+    there = [p.relative_to(ROOT).as_posix() for p in ROOT.rglob("*.py")]
+    made_by_the_reader = re.compile(r"(^|/)(test_)?notes?(_kind)?\.py$|/NAME/")
+    for page in ("ARCHITECTURE.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text()
+        for name in re.findall(r"`([\w/]+\.py)`", text):
+            if not made_by_the_reader.search(name):
+                assert any(f"/{path}".endswith(f"/{name}") for path in there), f"{page}: {name}"
+
+
+def test_the_table_of_states_is_that_of_the_code() -> None:
+    table = (ROOT / "ARCHITECTURE.md").read_text().partition("| state | event | next state |\n")[2]
+    rows = set()
+    for line in table.splitlines()[1:]:
+        if not line.startswith("|"):
+            break
+        names, event, target = (cell.strip() for cell in line.strip("|").split("|"))
+        every = {state.value for state in PeerState}
+        if names.startswith("any but "):
+            states = every - set(names.removeprefix("any but ").split(" and "))
+        else:
+            states = set(names.split(", "))
+        rows |= {(state, event, target) for state in states}
+    assert rows == {(s.value, event.value, to.value) for (s, event), to in TRANSITIONS.items()}
