@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .doc_programs import is_test, programs_in, run_program, run_tests
-
 from memsync.manager.states import TRANSITIONS, PeerState
+
+from .doc_programs import is_test, programs_in, run_program, run_tests
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
