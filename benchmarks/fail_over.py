@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 sys.path.append(str(Path(__file__).parents[1]))
 
 from memsync import MemSync
+from memsync.testing import Cluster, Peer, until
 from tests.chaos import leftovers
-from tests.chaos.peers import Cluster, Peer, log_to, start_helpers, until
+from tests.process_helpers import log_to, start_helpers
 
 TIMES = {"kills": 1000, "stops": 200, "frozen": 100, "starts": 100}
 PEERS = 4
