@@ -66,9 +66,13 @@ FOCUS: dict[str, dict[str, Any]] = {
     },
     "pairs_of_two_clusters_are_compared": {"wipes": True},
     "an_interrupted_reader_does_not_mark_the_state_torn": _INTERRUPTS,
-    "an_interrupted_reader_keeps_the_role": _INTERRUPTS,
+    "an_interrupted_reader_keeps_the_role": {
+        "faults": ["interrupt_a_waiting_user", "kill_host", "join"],
+        "points": [],
+    },
     "a_write_that_was_interrupted_before_it_was_shown_stays_hidden": _INTERRUPTS,
     "a_number_is_given_twice_after_an_interrupt": _INTERRUPTS,
+    "a_view_is_made_of_a_torn_state": _INTERRUPTS,
     "callbacks_hear_again_what_came_before_an_interrupt": _INTERRUPTS,
     "a_newcomer_does_not_wait_for_those_without_files": {
         "faults": ["delete_files", "kill_host", "join_in_the_crash", "join"],
@@ -646,6 +650,22 @@ def a_number_is_given_twice_after_an_interrupt(stack: ExitStack) -> None:
     """The second write got the answer of the first one, and was never ordered."""
     given = property(lambda self: self._next)
     stack.enter_context(mock.patch.object(pending.PendingWrites, "next_number", given))
+
+
+@_mutation
+def a_view_is_made_of_a_torn_state(stack: ExitStack) -> None:
+    """An interrupted reader's copy was shown before the next link had replaced it."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any) -> Any:
+            if (self._arrived or self._stale) and self.state.pair >= self.view_pair:
+                with self.guard:
+                    self._show_arrived()
+            return self.published()
+
+        return mutant
+
+    _replace(stack, replica.Replica, "publish", make)
 
 
 @_mutation

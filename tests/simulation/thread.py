@@ -65,11 +65,6 @@ class Thread:
         self._found: Any = None  # what was ready when the wait ended
 
     @property
-    def is_preempted(self) -> bool:
-        """Whether it is in the middle of a step."""
-        return not self.ended and self.wait is None
-
-    @property
     def waits_for(self) -> str:
         """The kind of its wait, for people."""
         return type(self.wait).__name__ if self.wait is not None else "nothing"
