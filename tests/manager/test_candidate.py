@@ -113,6 +113,6 @@ def test_a_candidate_without_anybody_else_founds_the_object_and_hosts(ctx: PeerC
         assert ctx.participant.state.document == {"n": 0}
         assert ctx.place.folder.is_held(ctx.place.folder.path / "epoch-1.lock")
     finally:
-        host.let_go()
+        host.release()
         host.claim.close()
     check_nothing_is_left(ctx)

@@ -40,4 +40,4 @@ def test_a_peer_states_its_options_until_it_holds_an_object(folder: Path) -> Non
         assert (ctx.hello().epoch, ctx.hello().version, ctx.hello().cluster_id) == (0, 0, "")
         ctx.participant.bootstrap("one")
         assert ctx.hello().options == {}
-        assert ctx.member()["id"] == "me"
+        assert ctx.hello().member()["id"] == "me"

@@ -11,7 +11,7 @@ from memsync.manager.timing import TIMING
 # One change that breaks each relation, in the order of `Timing.relations`.
 BREAKING: list[dict[str, float]] = [
     {"longest_pause": TIMING.survivors},
-    {"longest_look": TIMING.survivors},
+    {"longest_check": TIMING.survivors},
     {"successor": TIMING.handover},
     {"handover_check": TIMING.successor},
     {"close": TIMING.handover},
@@ -25,7 +25,7 @@ BREAKING: list[dict[str, float]] = [
     {"descriptor_retry": TIMING.descriptors},
     {"handshake_grace": TIMING.dial / 10 + 0.001},
     {"fence_check": TIMING.fence},
-    {"first_look": TIMING.longest_look},
+    {"first_check": TIMING.longest_check},
     {"first_pause": TIMING.longest_pause},
 ]
 

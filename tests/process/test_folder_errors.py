@@ -23,7 +23,8 @@ def test_an_error_of_the_folder_is_no_outcome_of_a_write_that_was_sent(
 ) -> None:
     """The thread that waits for its answer reads the folder when the process may have slept."""
     host = cluster.peer({"n": 0})
-    still_hosts, writers = ObjectFolder.still_hosts, []
+    still_hosts = ObjectFolder.still_hosts
+    writers: list[threading.Thread] = []
 
     def unreadable(self: ObjectFolder, *args: Any, **kwargs: Any) -> bool:
         if threading.current_thread() is threading.main_thread() and not writers:
@@ -31,7 +32,7 @@ def test_an_error_of_the_folder_is_no_outcome_of_a_write_that_was_sent(
             raise error
         return still_hosts(self, *args, **kwargs)
 
-    with MemSync(NAME, options={"network": {"recovery": 0.1, "poll": 10}}) as mem:
+    with MemSync[Any](NAME, options={"network": {"recovery": 0.1, "poll": 10}}) as mem:
         monkeypatch.setattr(ObjectFolder, "still_hosts", unreadable)
         count = 0
         while not writers:
@@ -47,7 +48,7 @@ def test_a_host_whose_handover_fails_closes_what_it_has_and_an_election_follows(
     def fail(self: Handover) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with MemSync(NAME, {"n": 0}) as mem:
+    with MemSync[Any](NAME, {"n": 0}) as mem:
         client = cluster.peer()
         monkeypatch.setattr(Handover, "to_anybody", fail)
         mem.stop()
