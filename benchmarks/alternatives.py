@@ -233,7 +233,7 @@ class Group:
         self.times: dict[str, list[float]] = {"read": [], "write": [], "increments": []}
 
     def ask(self, action: str, workers: int = 1) -> list[Any]:
-        """What so and so many of the processes answer that act at the same time."""
+        """The answers of several processes that act at the same time."""
         for worker in self._workers[:workers]:
             worker.send(action)
         return [worker.recv() for worker in self._workers[:workers]]

@@ -1,11 +1,11 @@
 """What a client's writes cost when the process that hosts burns CPU in pure Python.
 
 Run: ``python benchmarks/busy_host.py [TIMES]``. A client that never hosts makes one acknowledged
-write after the other, beside the host and one peer more. Each case is measured for some seconds,
-one case after the other, and all of that so many times. `SETTLING` seconds pass between the moment
-in which a process gets busy and the measurement. "not relieved" switches off what makes the host
-hand over (a busy host was left alone before there was that); where a peer that does not host is
-busy, the two cores are as busy as in the other cases, and nobody waits for the busy one.
+write after the other, beside the host and one other peer. Each case is measured for some seconds,
+case after case, and the whole TIMES times. `SETTLING` seconds pass between the moment in which a
+process gets busy and the measurement. "not relieved" switches stepping down off. In the case where
+a peer that does not host is busy, the two cores are as busy as in the other cases, but no write
+waits for the busy process.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ of a group of real processes increments a field of its own, one acknowledged wri
 as fast as it can; it reads the field back each time and notes both in a file that survives SIGKILL.
 So a write that is lost or counted twice shows at once, and for those that were killed in the end.
 After each time the group gets a new peer. Times are in milliseconds; the group shares the machine's
-cores, so gaps without any fault are told beside those with one.
+cores, so gaps without any fault are shown beside those with one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Acknowledged(NamedTuple):
 
 
 def write(mem: MemSync[Any], name: str, path: str) -> None:
-    """Increment the own field until told to stop, or until a write fails."""
+    """Increment the own field until the driver stops it, or until a write fails."""
     logging.getLogger("memsync").setLevel(logging.ERROR)  # that hosts hang is no news here
     note = log_to(path)
     for number in count(1):
