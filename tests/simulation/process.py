@@ -47,7 +47,7 @@ class Process:
         self.ended = False  # its driver has ended, so it has left or failed
         self.leaving = False
         self.fuse = -1  # calls until `on_fuse`
-        self.on_fuse: Callable[[], None] = lambda: None
+        self.on_fuse: Callable[[], object] = lambda: None
         self.lit_by: Callable[[], bool] | None = None  # the fuse waits until this is true
         self.sockets: list[Socket] = []
         self.servers: list[Server] = []
@@ -74,7 +74,7 @@ class Process:
         self._thread: Thread | None = None  # the one that runs; None for the main thread
         self._is_running = False
         self._preempted: list[Thread | None] = []  # in the middle of a step
-        self._put_off: list[tuple[Callable[[], None], Thread | None]] = []
+        self._put_off: list[tuple[Callable[[], object], Thread | None]] = []
         self._clock_reads = 0  # in this step
         world.processes.append(self)
 
@@ -175,7 +175,7 @@ class Process:
         self.awake_since = self.world.now
         self.world.after(self.world.latency(), self._catch_up)
 
-    def when_running(self, event: Callable[[], None], thread: Thread | None = None) -> None:
+    def when_running(self, event: Callable[[], object], thread: Thread | None = None) -> None:
         """Run code of this process, on one of its threads, now or as soon as that can run."""
         if not self.alive or (self.ended and thread is None):
             return
@@ -190,7 +190,7 @@ class Process:
             for event, thread in put_off:
                 self.when_running(event, thread)
 
-    def do(self, event: Callable[[], None], thread: Thread | None = None) -> None:
+    def do(self, event: Callable[[], object], thread: Thread | None = None) -> None:
         """Run code of this process now, on one of its threads or on the user's main thread."""
         before = self._thread, self._is_running, self._clock_reads
         self._thread, self._is_running, self._clock_reads = thread, True, 0

@@ -111,7 +111,8 @@ def test_a_source_that_breaks_off_may_come_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There was no patience left, so the candidate opened without the best state."""
-    fetch, broken = recovery.Recovery._fetch, []
+    fetch = recovery.Recovery._fetch
+    broken: list[str] = []
 
     def breaks_off(self: Any, peer: str) -> Any:
         if broken:

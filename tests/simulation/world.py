@@ -62,15 +62,15 @@ class World:
         self.listeners: dict[str, Server] = {}
         self.pipe_capacity = 100_000  # bytes
         self.story: list[str] | None = None  # the events in words, if they are wanted
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._ticket = count()
         self._latency = self.streams["scheduler"]
 
-    def at(self, when: float, event: Callable[[], None]) -> None:
+    def at(self, when: float, event: Callable[[], object]) -> None:
         """Have something happen at a time."""
         heapq.heappush(self._queue, (when, next(self._ticket), event))
 
-    def after(self, seconds: float, event: Callable[[], None]) -> None:
+    def after(self, seconds: float, event: Callable[[], object]) -> None:
         """Have something happen after some seconds."""
         heapq.heappush(self._queue, (self.now + seconds, next(self._ticket), event))
 
