@@ -164,7 +164,7 @@ class Interleavings(RuleBasedStateMachine):
         for name in PEERS:
             self.host.append_system("member", {"join": hello(name).member()})
         own = replica_of(self.host)
-        own._stale = True
+        own._must_rebuild = True
         self.peers = {HOST: Peer(HOST, own)}
         self.peers |= {name: Peer(name, new_replica(name)) for name in PEERS[1:]}
         self.model: Any = to_plain(first.state.document)
