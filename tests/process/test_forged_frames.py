@@ -206,7 +206,7 @@ def test_an_odd_proposal_is_refused_with_an_error_and_changes_nothing(
         without_effect = changes.get("body") == []  # a patch of no operations is no error
         assert (decision.error is None) == without_effect
         if decision.error:
-            assert "bug of memsync" not in str(from_wire(decision.error))
+            assert "a bug in memsync" not in str(from_wire(decision.error))
         assert isinstance(peer.propose(proposal(2)), Entry)
     assert group.settled() == before | {"forged": 1}
 

@@ -289,8 +289,13 @@ def test_g1_g2_g3_g7_4_peers_write_5000_mixed_updates_each_while_10_hosts_are_ki
 def test_g4_no_thread_sees_a_value_go_back_while_others_write_the_same_places(
     cluster: Cluster,
 ) -> None:
-    """Readers without any lock, threads switched as often as Python can, constant rebases."""
-    host, one, two = cluster.start(3, {"n": 0, "o": {"x": 0, "keys": {}}, "list": [0]})
+    """Readers without any lock, threads switched as often as Python can, constant rebases.
+
+    On a busy machine the host may not run for seconds. It must not be deposed for that, because
+    what a deposed host shows may go back.
+    """
+    data = {"n": 0, "o": {"x": 0, "keys": {}}, "list": [0]}
+    host, one, two = cluster.start(3, data, {"network": {"lease": 60}})
 
     def hammer(mem: MemSync[Any]) -> list[object]:
         sys.setswitchinterval(1e-6)

@@ -354,7 +354,7 @@ def test_strangers_by_the_hundred_cost_a_bounded_number_of_threads(
             with contextlib.suppress(OSError):
                 sock.sendall(OPENINGS[opening])
             mem.patch({"$inc": {"n": 1}}, timeout=2)
-            assert threads() <= before + 16
+            until(lambda: threads() <= before + 16, 2)  # one may have given its place back
         assert cluster.peer(options={"timeout": 15}).snapshot("n") == 150
         assert mem.get_status()["host"]["pid"] == program.pid
     until(lambda: threads() <= before, 5)

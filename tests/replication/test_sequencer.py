@@ -282,7 +282,7 @@ def test_a_fault_of_the_compiler_refuses_the_proposal_and_spares_the_host(
     monkeypatch.setattr("memsync.replication.compile_proposal.compile_update", broken)
     error = error_of(host.propose("w", proposal(1)))
     assert error.code is MemErrors.ERR_UPDATE
-    assert "bug of memsync" in str(error)
+    assert "a bug in memsync" in str(error)
     assert "on purpose" in str(error)
     monkeypatch.undo()
     entry_of(host.propose("w", proposal(2)))
@@ -342,4 +342,4 @@ def test_a_fault_in_naming_the_paths_refuses_the_proposal_and_spares_the_host(
     monkeypatch.setattr("memsync.replication.kinds.patch.write_set", broken)
     error = error_of(host.propose("w", proposal(1)))
     assert error.code is MemErrors.ERR_UPDATE
-    assert "bug of memsync" in str(error)
+    assert "a bug in memsync" in str(error)

@@ -208,10 +208,8 @@ class MemSyncServer(managers.Server):
 
     def _serve(self, connection: Connection) -> None:
         try:
-            try:
-                method, args, kwds = self._shake_hands(connection)
-            finally:
-                self._handshakes.end(connection)
+            method, args, kwds = self._shake_hands(connection)
+            self._handshakes.end(connection)
             method(connection, *args, **kwds)
         except SystemExit:
             pass  # serve_client raises it when its proxy has gone
@@ -223,6 +221,7 @@ class MemSyncServer(managers.Server):
             self._refusals.log(logging.WARNING, f"{type(error).__name__}: {error}", trace=True)
         finally:
             self._drop(connection)
+            self._handshakes.end(connection)  # last, so that the places bound the threads
 
     def _shake_hands(self, connection: Connection) -> tuple[Callable[..., None], Any, Any]:
         key = self._config.authkey()
