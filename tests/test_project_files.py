@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from memsync.manager.transport.messages import PROTOCOL
+
 ROOT = Path(__file__).parent.parent
 SECTIONS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
@@ -66,3 +68,10 @@ def test_the_changelog_has_the_sections_of_keep_a_changelog() -> None:
     versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert versions[0] == "Unreleased"
     assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= SECTIONS
+
+
+def test_the_pages_name_the_protocol_number_of_the_code() -> None:
+    found = re.findall(r"`PROTOCOL` in [^,]*, now (\d+)", (ROOT / "docs/versioning.md").read_text())
+    assert found == [str(PROTOCOL)]
+    changes = re.findall(r"protocol number is (\d+)", (ROOT / "CHANGELOG.md").read_text())
+    assert changes[0] == str(PROTOCOL)
