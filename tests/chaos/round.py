@@ -29,7 +29,7 @@ NAME = "chaos"
 MOST = 7  # members at a time
 _ENOUGH = 3  # that are well, before one of them is hurt: two are left
 _LONG = 60.0  # seconds that writers have to come to an end; writes have 20
-_MENDING = 2.5  # seconds after a deletion in which nobody is frozen, for it is to repair its files
+_MENDING = 2.5  # seconds without a freeze after a deletion: the files are repaired
 
 
 @dataclass(eq=False)

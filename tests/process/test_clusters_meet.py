@@ -98,7 +98,7 @@ def test_what_was_not_acknowledged_is_proposed_in_the_network_that_counts(
 def test_clients_of_a_frozen_host_see_that_its_number_is_another_peers(
     cluster: Cluster, folder: Path
 ) -> None:
-    """The other one's heartbeat is no sign of life of theirs."""
+    """The heartbeat of the other host is not the one of their host."""
     host, client = cluster.start(2, {"n": 1}, OPTIONS)
     host.pause()
     client.pause()

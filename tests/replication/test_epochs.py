@@ -103,7 +103,7 @@ class Reigns(RuleBasedStateMachine):
             client.read(BIG)
 
     def open(self, replica: Replica[PendingWrite]) -> None:
-        """A host that is no peer of ours begins to reign on this copy."""
+        """A host that is none of the peers opens the next epoch on this copy."""
         self.epoch += 1
         self.host = Sequencer(
             replica.state,

@@ -35,7 +35,7 @@ def error_of(decision: object) -> Any:
 
 @pytest.fixture
 def host() -> Sequencer:
-    """A host with two writers, one after the reign's and the members' entries."""
+    """A host with two writers, after the entries of the epoch and of the members."""
     return reign({"n": 0, "s": "text", "big": "x" * 500}, "w", "v", max_frame=2000)
 
 

@@ -123,8 +123,8 @@ def an_acknowledged_write_is_in_two_processes(history: History) -> Iterator[str]
             continue
         wanted = 2 if write.others else 1
         if write.w == "majority":
-            # A later host watches anew, when some have died or it had to order it again; and the
-            # same host, when its first answer may not have come.
+            # A later host tracks it again when members have died or it had to order it again; the
+            # same host does when its first answer may have been lost.
             begun = watched.get((write.cluster_id, write.peer, write.number), [])
             known = [w for w in begun if w.epoch <= write.epoch and w.at <= write.at]
             wanted = min((w.wanted for w in known if w.epoch == known[-1].epoch), default=1)
@@ -194,7 +194,7 @@ def _was_absent(history: History, look: Observation, before: int) -> bool:
 
 
 def a_fail_over_is_quick(history: History) -> Iterator[str]:
-    """G5: unless somebody is frozen, or a link is cut or stopped."""
+    """At most `LONGEST_FAIL_OVER`, unless somebody is frozen, or a link is cut or stopped."""
     for each in history.undisturbed_fail_overs():
         if each.ended_at - each.at > LONGEST_FAIL_OVER:
             hosted = each.hosted_at - each.at if each.hosted_at else float("nan")
