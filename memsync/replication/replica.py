@@ -104,6 +104,7 @@ class Replica(Generic[W]):
         self._chunks: list[bytes] = []
         self._encoded: tuple[tuple[int, int], list[bytes]] | None = None
         # Published, but the caller has not called `advance` yet.
+        self._no_news: Published[W] = Published([], 0, 0)
         self._outcomes: list[Outcome[W]] = []
         self._forgotten = 0
         self._replaced = 0
@@ -188,6 +189,8 @@ class Replica(Generic[W]):
 
     def published(self) -> Published[W]:
         """The news that `advance` has not acknowledged yet."""
+        if not self._outcomes and not self._forgotten and not self._replaced:
+            return self._no_news
         return Published(list(self._outcomes), self._forgotten, self._replaced)
 
     def advance(self, published: Published[W]) -> None:

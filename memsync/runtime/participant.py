@@ -119,7 +119,9 @@ class Participant:
         is_same = replica.view_cluster_id == self.state.cluster_id
         seen = replica.view_pair if is_same else (0, 0)
         published = replica.publish()
-        self.announce_entries([each for each in entries if (each.epoch, each.version) > seen])
+        if entries and (entries[0].epoch, entries[0].version) <= seen:
+            entries = [each for each in entries if (each.epoch, each.version) > seen]
+        self.announce_entries(entries)
         self.writer.complete_all(published)
 
     def announce_entries(self, entries: list[Entry]) -> None:

@@ -231,8 +231,10 @@ class Writer:
         With `holds_accepted` (a host) the accepted ones are held until another peer has the entry
         as well; see `pop_held`.
         """
-        self.report_lost(published)
-        self._complete_or_hold(published.outcomes, holds_accepted)
+        if published.forgotten or published.replaced:
+            self.report_lost(published)
+        if published.outcomes:
+            self._complete_or_hold(published.outcomes, holds_accepted)
         self._replica.advance(published)
 
     def _complete_or_hold(self, outcomes: Outcomes, holds_accepted: bool) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Generator
 from typing import Any, NamedTuple, TypeVar
 
 from ..folder.records import Address
-from ..timing import TIMING
 from ..transport.channel import Channel
 from ..transport.dial import dial
 from .waker import Waker
@@ -61,9 +60,7 @@ class Receive(NamedTuple):
     timeout: float
 
     def perform(self) -> list[bytes | memoryview]:
-        if self.timeout > TIMING.receive:
-            return self.channel.receive(wait=True)
-        return self.channel.receive() if self.channel.wait_readable(self.timeout) else []
+        return self.channel.receive_within(self.timeout)
 
 
 class Dial(NamedTuple):

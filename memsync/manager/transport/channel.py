@@ -66,6 +66,12 @@ class Channel:
             raise ChannelLost("the other side closed the connection")
         return list(self._cut(data))
 
+    def receive_within(self, seconds: float) -> list[bytes | memoryview]:
+        """`receive` that waits for `seconds` at most, and no longer than the socket's time-out."""
+        if seconds > TIMING.receive:
+            return self.receive(wait=True)
+        return self.receive() if self.wait_readable(seconds) else []
+
     def drain(self) -> Iterator[bytes | memoryview]:
         """The bodies of all whole frames that have arrived, up to the end or the last byte."""
         while True:
