@@ -161,7 +161,7 @@ class Redis(Alternative):
             time.sleep(0.01)
 
     def connect(self) -> None:
-        import redis
+        import redis  # type: ignore[import-not-found, unused-ignore]
 
         self._client = redis.Redis(unix_socket_path=self._socket)
 

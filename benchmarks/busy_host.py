@@ -26,6 +26,7 @@ from fail_over import at_least  # beside this file; it finds the tests as well
 from memsync import MemSync
 from memsync.testing import Cluster, Peer, until
 from tests.chaos import leftovers
+from tests.process_helpers import driver_of
 
 TIMES = 5
 SETTLING = 2.0  # seconds
@@ -44,7 +45,7 @@ def get_busy(mem: MemSync[Any]) -> None:
 
 
 def stay_host(mem: MemSync[Any]) -> None:
-    mem._engine.ctx.no_step_down_before = math.inf
+    driver_of(mem).ctx.no_step_down_before = math.inf
 
 
 def write_for(mem: MemSync[Any], seconds: float) -> list[float]:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,11 @@ class Acknowledged(NamedTuple):
     epoch: int
     number: int  # how many writes the peer has made
     seen: int  # what it reads then
+
+
+def has_passed(instant: float) -> bool:
+    """True once the clock that all processes share is past an instant."""
+    return time.monotonic() > instant
 
 
 def write(mem: MemSync[Any], name: str, path: str) -> None:
@@ -150,10 +156,12 @@ class Group:
 
     def wait_for_epoch(self, epoch: int, writers: list[Writer]) -> list[Acknowledged]:
         """The first write of each that was acknowledged after an epoch."""
-        return [
-            until(lambda w=writer: w.first_after(epoch), message=f"{writer.name} is stuck")
-            for writer in writers
-        ]
+        found = []
+        for writer in writers:
+            first = until(partial(writer.first_after, epoch), message=f"{writer.name} is stuck")
+            assert first is not None  # `until` returns no false value
+            found.append(first)
+        return found
 
     def forget(self, writer: Writer) -> None:
         """Its process is at its end."""
@@ -253,7 +261,7 @@ def frozen(cluster: Cluster, times: int, peers: int) -> None:
         found = group.wait_for_epoch(epoch, others)
         deposed_at = min(each.at for each in found)
         gaps.append(deposed_at - frozen_at)
-        until(lambda t=frozen_at: time.monotonic() > t + 2 * LEASE)
+        until(partial(has_passed, frozen_at + 2 * LEASE))
         host.peer.resume()
         group.wait_for_epoch(epoch, [host])
         late += sum(is_late(each, epoch, deposed_at) for w in group.living for each in w.recent)

@@ -11,6 +11,7 @@ import tempfile
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from memsync import MemSync
 
@@ -27,7 +28,8 @@ def resident_kib(pid: int) -> int:
 
 def take_part(pipe: Connection, writes: int) -> None:
     """A peer; one that writes submits increments, a tenth of them pushes to a short list."""
-    with MemSync("memory", {"list": []}) as mem:
+    mem: MemSync[Any] = MemSync("memory", {"list": []})
+    with mem:
         pipe.send("ready")
         pipe.recv()
         for number in range(writes):
