@@ -141,7 +141,7 @@ class Driver:
             writer.flush(deadline)
         ctx.stopping = True
         ctx.waker.wake()
-        self._thread.join(max(deadline - time.monotonic(), 0.5))
+        self._thread.join(max(deadline - time.monotonic(), self._timing.driver_stop))
 
     def close_after_fork(self) -> None:
         """In a forked child: the driver belongs to the parent, only its last state may be read."""
@@ -191,7 +191,7 @@ class Driver:
         if role is not None:
             return role.describe_host()
         reason = self._blocked_reason() or self._reason or "this peer has just started"
-        return f"there is no host: {reason}"
+        return f"this peer has no host ({reason})"
 
     def _blocked_reason(self) -> str | None:
         return self._ctx.place.blocked_reason if self._ctx is not None else None
@@ -293,7 +293,7 @@ class Driver:
             if taken_back is not None:
                 self.participant.writer.recheck_later(taken_back)
             self._leaves_file = role.leaves_file
-            self.election.granted = role.granted
+            self.election.keep_grant(role.granted)
             self._closing = None
             self.participant.announce("disconnected", reason)
             ctx.states.on(PeerEvent.STOP if ctx.stopping else PeerEvent.ROLE_OVER)

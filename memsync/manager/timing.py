@@ -23,6 +23,8 @@ class Timing:
     """The limit of that pause."""
     retry: float = 0.5
     """Between attempts after an error that a running peer survives."""
+    driver_stop: float = 0.5
+    """For the driver's thread to end although the time of a `stop` is over."""
 
     # -- elections --
     first_check: float = 0.0005
@@ -31,6 +33,10 @@ class Timing:
     """The longest pause of a searching peer between two checks of the folder."""
     dial: float = 5.0
     """For one attempt of a newcomer to connect and authenticate."""
+    last_dial: float = 0.01
+    """For an attempt that begins at the deadline of a start."""
+    late_candidate: float = 0.02
+    """How late the simulator makes some candidates."""
     precedence: float = 0.1
     """The head start of a dedicated host, which needs milliseconds."""
 
@@ -47,6 +53,8 @@ class Timing:
     """How often recovery waits again for a source that broke off."""
     fetch: float = 5.0
     """A source that sends no byte for longer is dropped."""
+    fetch_check: float = 0.5
+    """Between two checks for a later epoch while a candidate awaits a source."""
 
     # -- the host --
     suspicion: float = 1.0
@@ -59,10 +67,16 @@ class Timing:
     """How many rounds of the loop a push may wait while more input arrives."""
     stall: float = 1.0
     """A client that takes nothing for longer is slow."""
+    stall_check: float = 0.25
+    """Between two checks for such a client while own writes await their push."""
+    pong_check: float = 0.05
+    """Between two checks of a thread that awaits the answers to a ping."""
     missing_grace: float = 3.0
     """How long the file of a living member may be missing."""
     close: float = 2.0
     """For the last bytes to leave when a host stops."""
+    close_check: float = 0.05
+    """Between two checks for whether they have."""
 
     # -- handing over --
     handover: float = 1.0
@@ -86,7 +100,9 @@ class Timing:
     lag_step: float = 0.02
     """Between two moments at which the host measures its lag."""
     lag_moments: int = 12
-    """How many moments are remembered; a busy process is late at a third of them."""
+    """How many moments are remembered."""
+    late_moments: int = 5
+    """How many of them are late in a busy process."""
     late: float = 0.001
     """A lag that counts as late; a thread that burns CPU causes five times that."""
 
@@ -162,6 +178,10 @@ class Timing:
             (self.late < self.lag_step, "moments do not overlap"),
             (self.descriptor_retry < self.descriptors, "a second attempt is made"),
             (self.handshake_grace <= self.dial / 10, "a crowd does not keep a dialling peer out"),
+            (self.fetch_check < self.fetch, "a candidate notices a later epoch in time"),
+            (self.stall_check < self.stall, "a client that takes nothing is noticed in time"),
+            (self.close_check < self.close, "the last bytes are noticed in time"),
+            (self.late_moments < self.lag_moments, "a busy process can be late often enough"),
             (self.fence_check < self.fence, "the exit of a reader is noticed"),
             (self.first_check < self.longest_check, "pauses grow"),
             (self.first_pause < self.longest_pause, "pauses grow"),

@@ -168,6 +168,10 @@ class State:
             self.version = entry.version
             self.torn = False
 
+    def tear(self) -> None:
+        """A thread was interrupted, perhaps in the middle of a change."""
+        self.torn = True
+
     def kind(self, name: str) -> Kind:
         """The kind with this name; raises `ProtocolError` for an unknown one."""
         kind = self.kinds.get(name)

@@ -146,7 +146,7 @@ def test_peers_without_a_host_are_named(cluster: Cluster) -> None:
     until(lambda: client.status()["status"] == "starting")
     assert "all running peers are clientOnly" in wrong()[0]
     reason = wait_for_reason(client, "start a peer")
-    with pytest.raises(WriteTimeoutError, match=f"there is no host: {reason}"):
+    with pytest.raises(WriteTimeoutError, match=rf"this peer has no host \({reason}"):
         client.run(lambda mem: mem.patch({"$set": {"n": 1}}, timeout=0.1))
     assert f"it has no host: {reason}" in wrong()[1]
     other = cluster.peer()

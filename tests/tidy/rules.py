@@ -56,6 +56,18 @@ def tuning_constants(package: Package, part: str, except_in: str, allowed: Set[s
     }
 
 
+def decimal_numbers(package: Package, part: str, except_in: str, allowed: Set[float]) -> set[str]:
+    """Decimal fractions in the code of a part, outside one of its files: they are tuned by hand."""
+    return {
+        f"{module.relative}: {node.value}"
+        for module in package.modules.values()
+        if module.part == part and module.relative != f"{part}/{except_in}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, float)
+        if node.value not in allowed
+    }
+
+
 def _numbers(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
         if isinstance(node, ast.Assign):

@@ -159,6 +159,20 @@ def test_tuning_constants(package: WritesPackage) -> None:
     assert found == {f"manager/host.py: {name}" for name in names}
 
 
+def test_decimal_numbers(package: WritesPackage) -> None:
+    house = package(
+        manager__host="""
+        def function(ready, seconds=0.5):
+            ready.wait(min(seconds, 2.5))
+            return seconds * 1e9 + 0.0 + 7
+        """,
+        manager__timing="PAUSE = 1.5",
+        document="PAUSE = 1.5",
+    )
+    found = rules.decimal_numbers(house, "manager", "timing.py", allowed={0.0, 1e9})
+    assert found == {"manager/host.py: 0.5", "manager/host.py: 2.5"}
+
+
 def test_imports_against_the_layers(package: WritesPackage) -> None:
     house = package(
         low="def late():\n    from .high import x",

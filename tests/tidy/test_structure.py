@@ -56,6 +56,8 @@ ALLOWED_NUMBERS = {
     "_SOCKET_PATH_MAX",  # sun_path of the kernel
 }
 
+UNITS = {0.0, 1e6, 1e9}  # no time at all, and factors between units
+
 # Phrases of translated English, each with what a native writer uses instead. Only those that a
 # pattern finds with few false hits; CONTRIBUTING.md states the rules.
 WORDS = [
@@ -93,6 +95,7 @@ RULES = {
     "files": lambda: rules.long_files(PACKAGE, LINES_MAX),
     "classes": lambda: rules.large_classes(PACKAGE, METHODS_MAX),
     "constants": lambda: rules.tuning_constants(PACKAGE, "manager", "timing.py", ALLOWED_NUMBERS),
+    "decimals": lambda: rules.decimal_numbers(PACKAGE, "manager", "timing.py", UNITS),
     "layers": lambda: rules.imports_against_the_layers(PACKAGE, LAYERS, INDEPENDENT),
     "words": lambda: {pattern for pattern in WORDS if rules.places_of(pattern, CODE)},
     "words in documents": lambda: {

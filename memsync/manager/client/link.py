@@ -237,7 +237,7 @@ class Link:
         new link.
         """
         if self._stream.on_interrupt():
-            self._participant.state.torn = True
+            self._participant.state.tear()
         self._ctx.waker.wake()
 
     # -- questions (any thread) ------------------------------------------------------------------

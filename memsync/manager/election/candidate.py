@@ -64,7 +64,7 @@ class Candidate:
         undo_server = undo.enter_context(ExitStack())
         undo_server.callback(server.stop)
         if ctx.platform.buggify("a candidate is late"):
-            yield Pause(ctx.waker, 0.02)
+            yield Pause(ctx.waker, ctx.timing.late_candidate)
         since = ctx.platform.wall_ms() / 1000
         lock = folder.publish_lock(epoch, ctx.id, ctx.platform.pid(), server.endpoint, since)
         if lock is None:

@@ -37,10 +37,14 @@ class Election:
     """The search of one peer for its next role (driver only)."""
 
     def __init__(self, ctx: PeerContext) -> None:
-        self.granted: Grant | None = None  # the next epoch, from the host that the peer followed
+        self._granted: Grant | None = None
         self._ctx = ctx
         self._participant = ctx.participant
         self._campaign_from: float | None = None  # monotonic seconds; see `_may_campaign`
+
+    def keep_grant(self, grant: Grant | None) -> None:
+        """Keep the grant of the next epoch, or None, by the host that this peer followed."""
+        self._granted = grant
 
     def find_role(self, deadline: float) -> Task[Role]:
         """Become client or host.
@@ -124,7 +128,7 @@ class Election:
 
     def _take_grant(self, record: EpochRecord) -> Grant | None:
         """The grant for the next epoch, if this host gave it and this peer has its whole state."""
-        grant, self.granted = self.granted, None
+        grant, self._granted = self._granted, None
         if grant is None or grant.epoch != record.epoch + 1:
             return None
         if self._participant.state.host != record.peer:
@@ -147,7 +151,8 @@ class Election:
         ctx = self._ctx
         ctx.states.on(PeerEvent.HOST_FOUND)
         ctx.place.state_epoch(max(record.epoch, self._participant.state.epoch, 1))
-        timeout = min(self._dial_timeout(), max(deadline - ctx.platform.monotonic(), 0.01))
+        left = max(deadline - ctx.platform.monotonic(), ctx.timing.last_dial)
+        timeout = min(self._dial_timeout(), left)
         authkey = ctx.place.authkey
         link = None
         try:
@@ -160,7 +165,7 @@ class Election:
             log.debug("cannot join epoch %s: %s", record.epoch, error)
             if link is not None:
                 yield from link.release()
-                self.granted = link.granted
+                self.keep_grant(link.granted)
             if isinstance(error, AuthenticationFailedError) and ctx.place.key() == authkey:
                 raise  # otherwise the key has just been replaced
             ctx.states.on(PeerEvent.BROKE_OFF)

@@ -247,6 +247,6 @@ class Recovery:
                 raise ChannelLost("the source sent nothing for too long")
             self._check()
             channel.flush()
-            if (yield Readable(channel, min(left, 0.5))):
+            if (yield Readable(channel, min(left, self._ctx.timing.fetch_check))):
                 patience = self._platform.monotonic() + self._ctx.timing.fetch
                 arrived.extend((parse(b), len(b) + HEADER) for b in channel.receive())

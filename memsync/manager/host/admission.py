@@ -80,7 +80,7 @@ class Admission:
     def attach(self, channel: Channel, hello: Hello) -> None:
         """Attach a peer and let it catch up, or refuse it with the reason."""
         if self._claim.deposed or self._gives_way_to(hello):
-            self._claim.deposed = True
+            self._claim.depose()
             channel.close()
             return
         name, peer = self._participant.name, hello.peer

@@ -40,7 +40,7 @@ class EpochClaim:
         self.server = server
         self.since = since
         self.deposed = False  # another peer has this epoch, or a later one
-        self.is_offered = False  # to a successor, so that a later epoch is no surprise
+        self.is_offered = False  # to a successor
         self._ctx = ctx
         self._folder = ctx.place.folder
         self.lock = lock
@@ -72,7 +72,15 @@ class EpochClaim:
             return
         if not self.is_offered:
             log.warning("deposed %s: another process has this epoch or a later one", self._ctx)
+        self.depose()
+
+    def depose(self) -> None:
+        """Stop hosting: nothing that this host orders from now on counts."""
         self.deposed = True
+
+    def offer(self) -> None:
+        """The host hands its epoch over, so that a later one is no surprise."""
+        self.is_offered = True
 
     def _is_silent(self, now: float) -> bool:
         return now - self._heartbeat_at > self._ctx.lease.seconds / 2
@@ -109,7 +117,7 @@ class EpochClaim:
         """Restore the files of a host or candidate: lock, peer file, key, socket."""
         if not self.lock.repair(self._folder.repaired):
             log.warning("deposed %s: another process holds this epoch", self._ctx)
-            self.deposed = True
+            self.depose()
             return
         self._ctx.repair()
         if self._is_socket_gone():

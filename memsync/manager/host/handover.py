@@ -82,7 +82,8 @@ class Handover:
         return all(self._folder.is_alive(peer) is False for peer in others)
 
     def _begin(self) -> None:
-        self._ordering.is_over = self._claim.is_offered = True
+        self._ordering.end()
+        self._claim.offer()
 
     def _is_gone(self) -> bool:
         """Whether the peer with the grant has left or died."""

@@ -145,7 +145,7 @@ class Host:
         if fanout.is_waiting or ordering.inbox or joins or ordering.resumes or ordering.reached:
             timeout = 0
         if ordering.unpushed:
-            timeout = min(timeout, self._ctx.timing.stall / 4)  # a client may have stalled
+            timeout = min(timeout, self._ctx.timing.stall_check)  # a client may have stalled
         self._step_down.lag.wait_begins()
         events: Ready = yield Select(self._selector, timeout)
         self._step_down.lag.wait_ended()
@@ -268,7 +268,7 @@ class Host:
                 left = deadline - time.monotonic()
                 if left <= 0 or not times or all(each["time"] is not None for each in times):
                     return {"connection": "host", "host": {"time": 0.0}, "clients": times}
-                self._ponged.wait(min(left, 0.05))
+                self._ponged.wait(min(left, self._ctx.timing.pong_check))
 
     def _send_pings(self) -> None:
         self._pings_wanted = False
@@ -349,4 +349,4 @@ class Host:
             waiting = [each for each in self.clients.values() if each.channel.backlog]
             if not waiting and not self.ordering.unpushed and not self.ordering.inbox:
                 return
-            yield from self.round(0.05)
+            yield from self.round(self._ctx.timing.close_check)

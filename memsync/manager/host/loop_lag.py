@@ -53,6 +53,6 @@ class LoopLag:
 
     @property
     def is_busy(self) -> bool:
-        """Whether other threads of this process delay the loop at more than a third of moments."""
-        most = self._timing.lag_moments
-        return len(self._was_late) == most and sum(self._was_late) * 3 > most
+        """Whether other threads of this process delay the loop at many of the moments."""
+        is_full = len(self._was_late) == self._timing.lag_moments
+        return is_full and sum(self._was_late) >= self._timing.late_moments

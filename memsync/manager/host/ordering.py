@@ -61,6 +61,10 @@ class Ordering:
         self._trace = participant.trace
         self._batch: list[Entry] = []
 
+    def end(self) -> None:
+        """Order no more writes; those that arrive stay pending for the next host."""
+        self.is_over = True
+
     # -- entries ---------------------------------------------------------------------------------
 
     def append(self, kind: str, body: Any) -> None:
