@@ -131,8 +131,8 @@ class Timing:
     """For a handshake's thread to notice that its connection was cut."""
     handshake_grace: float = 0.1
     """A handshake takes milliseconds, and is not cut sooner."""
-    receive_bytes: int = 1 << 18
-    """The most bytes that one read of a link takes."""
+    receive_bytes: int = 1 << 16
+    """The most bytes that one read of a link takes; a larger buffer costs page faults each time."""
     send_bytes: int = 1 << 18
     """The most bytes that one write to a link gathers."""
     descriptors: float = 1.0

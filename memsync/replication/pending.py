@@ -71,7 +71,7 @@ class PendingWrites(Generic[W]):
     def add(self, write: W) -> None:
         """Add a write that carries `next_number`."""
         number = write.proposal.number
-        assert number == self.next_number
+        assert number >= self._next
         self.pending[number] = write
         self._next = number + 1
         self._find_first_open()
@@ -142,4 +142,4 @@ class PendingWrites(Generic[W]):
         return [write for number, write in self.pending.items() if number > last]
 
     def _find_first_open(self) -> None:
-        self.first_open = next(iter(self.pending), 0) or self.next_number
+        self.first_open = next(iter(self.pending), 0) or max(self._next, self.first_unknown)
