@@ -59,7 +59,7 @@ def load_options(
     timeout = values.get("timeout", 0)
     if timeout > 600 and timeout % 1000 == 0:
         message = f"timeout is in seconds: {timeout:g} looks like milliseconds"
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=4)  # the line that creates the handle
     if values.get("server_only") and values.get("client_only"):
         server, client = (
             [name for name, layer in layers.items() if key in layer][-1]
