@@ -87,9 +87,12 @@ class MemSync(Lifecycle, Generic[TState]):
         name: str | None = None,
         data: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        engine: str | None = None,
         rpc: Mapping[str, Callable[..., Any]] | None = None,
     ) -> MemSync[Any]:
         """A handle from a YAML file with the keys name, data and options; arguments win.
+
+        The arguments are those of `MemSync`; `engine` also wins over the option of the file.
 
         Raises `OptionsError` with the file and the line or path for an invalid file.
         """
@@ -102,6 +105,7 @@ class MemSync(Lifecycle, Generic[TState]):
             chosen,
             data if data is not None else config.data,
             options,
+            engine=engine,
             rpc=rpc,
             yaml_options=config.options,
             source=config.source,

@@ -113,13 +113,15 @@ class Lifecycle(forks.Forkable):
             engine = self._factory(
                 self.name, self._where, self._founding, self._options, self._dispatcher.announce
             )
-            self._joining = engine
+            # Not through `__setattr__`: an interrupt in there would leave a half-started handle.
+            attributes = self.__dict__
             try:
+                attributes["_joining"] = engine
                 role = engine.start(self._options.timeout)
-                self._engine = engine
+                attributes["_engine"] = engine
             finally:
-                self._joining = None
-            self.__dict__["data"] = engine.participant.replica.view
+                attributes["_joining"] = None
+            attributes["data"] = engine.participant.replica.view
             _leave_at_exit(engine)
             return role
 

@@ -9,8 +9,12 @@ Lock order: the group's lock first, a participant's guard second. `MemoryEngine.
 under a guard, so it never waits for the group's lock. Work goes into the group's queue; the thread
 that holds the lock drains the queue, and checks it again after it has released the lock.
 
-A forked child starts with no group. An interrupt (Ctrl-C) in the middle of a step leaves the step
-in the queue, but may leave a copy half changed: the local engine survives that, this one does not.
+A forked child starts with no group.
+
+An interrupt (Ctrl-C) in the middle of a step ends the step where it is. Before the next one, every
+copy gets the newest whole state, a new epoch begins, and the pending writes are queued again. A
+write is acknowledged when all copies have it, so none that was acknowledged is lost. Only the copy
+of a handle that is alone cannot be replaced: it keeps what the interrupted entry has changed.
 """
 
 from __future__ import annotations
@@ -21,10 +25,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from ..engine import Announce, EngineStatus
+from ..errors import NotStartedError, UsageError
 from ..options import Options, stated
 from ..replication.codec import HEADER, chunk_size, decode
 from ..replication.entries import Decision, Entry, SnapshotChunk
@@ -44,9 +51,12 @@ class _Group:
     sequencer: Sequencer
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        # Reentrant, so that a release is right whether or not an interrupt prevented the acquire.
+        self.lock = threading.RLock()
         self.engines: tuple[MemoryEngine, ...] = ()  # the first one hosts
         self._steps: deque[Callable[[], None]] = deque()
+        self._is_running = False  # seen by the thread that has the lock, so by a signal handler
+        self._is_whole = True  # False once a step was interrupted
 
     def queue(self, step: Callable[[], None]) -> None:
         """Have `step` run by the next `drain`."""
@@ -54,15 +64,61 @@ class _Group:
 
     def drain(self) -> None:
         """Run the queued steps; returns at once while another thread runs them."""
+        try:
+            self._drain()
+        except BaseException:  # for example KeyboardInterrupt
+            self._drain()  # other threads wait for the rest of the queue
+            raise
+
+    def _drain(self) -> None:
         while self._steps:
-            if not self.lock.acquire(blocking=False):
-                return  # the holder of the lock checks the queue after the release
             try:
+                if not self.lock.acquire(blocking=False) or self._is_running:
+                    return  # whoever runs steps checks the queue afterwards
                 while self._steps:
-                    self._steps[0]()
-                    self._steps.popleft()
+                    self.run(self._next_step)
             finally:
-                self.lock.release()
+                # Nothing is called before `release`: an interrupt there would keep the lock.
+                try:  # noqa: SIM105
+                    self.lock.release()
+                except RuntimeError:
+                    pass  # another thread has the lock
+
+    def _next_step(self) -> None:
+        self._steps.popleft()()
+
+    def run(self, step: Callable[[], None]) -> None:
+        """Run a step now; the lock is held. Raises `UsageError` in the middle of another step."""
+        if self._is_running:
+            raise UsageError("a signal handler cannot start a handle of the object that it delays")
+        self._is_running = True
+        try:
+            if not self._is_whole:
+                self._heal()
+            self._is_whole = False
+            step()
+            self._is_whole = True
+        finally:
+            self._is_running = False
+
+    def _heal(self) -> None:
+        """After an interrupted step: make all copies whole and equal, and queue what is undone."""
+        if not self.engines:
+            return
+        best = max(self.engines, key=lambda engine: engine.participant.replica.pair)  # not torn
+        for engine in self.engines:
+            engine.close_decided()
+        best.participant.replica.accept_torn()  # also when it is whole: its log may not be
+        for engine in self.engines:
+            if engine is not best:
+                engine.copy_from(best)
+        self.resume()
+        members = {engine.participant.id for engine in self.engines}
+        for peer in best.participant.state.members.keys() - members:
+            self.spread(self.sequencer.leave(peer))
+        for engine in self.engines:
+            if engine.is_leaving:
+                self.queue(engine.leave)
 
     def open(self) -> None:
         """Begin the next epoch, with the first engine as its host."""
@@ -80,7 +136,20 @@ class _Group:
         body = {"host": participant.id, "pid": host.pid, "address": ""}
         self.spread(self.sequencer.append_system(EpochKind.name, body))
         for engine in self.engines:
-            self.sequencer.attach(engine.participant.id, engine.participant.writer.first_open)
+            writes = engine.participant.replica.writes
+            peer = engine.participant.id
+            self.sequencer.attach(peer, writes.first_open, writes.first_unknown)
+
+    def resume(self) -> None:
+        """Go on with the first engine as host: begin an epoch, in which pending writes are sent."""
+        host = self.engines[0]
+        is_new = host.participant.state.host != host.participant.id
+        self.open()
+        for engine in self.engines:
+            last = self.sequencer.last(engine.participant.id)
+            engine.participant.enter_role(engine, last, hosts=False)
+        if is_new:
+            host.begin_hosting()
 
     def spread(self, ordered: Ordered) -> None:
         """Apply an entry to every copy; the sequencer has applied it to the host's."""
@@ -135,9 +204,10 @@ class MemoryEngine:
         )
         self.participant.writer.describe_host = lambda: "the host is in this process: is it stuck?"
         self.is_ended = False
+        self.is_leaving = False
         self._group = _Group()  # `start` puts the shared one in its place
-        self._since = time.time()
-        self._has_left = threading.Event()
+        self.since = time.time()
+        self._has_left: SimpleQueue[None] = SimpleQueue()  # unlike an Event, safe to interrupt
 
     @staticmethod
     def place() -> str:
@@ -145,35 +215,39 @@ class MemoryEngine:
 
     def start(self, timeout: float) -> str:
         """Join the group of this name, or found it; raises `MaxWritersError`, `OptionsError`."""
-        name = self.participant.name
-        while True:
-            group = _groups.setdefault(name, _Group())
-            with group.lock:
-                if _groups.get(name) is not group:
-                    continue  # its last engine left while this thread waited for the lock
-                self._group = group
-                self._join(group)
-                break
-        group.drain()
-        status = self.status().status
-        self.participant.announce("connected", status)
+        try:
+            while not self._has_joined():
+                pass
+            self._group.drain()
+            status = self.status().status
+            self.participant.announce("connected", status)
+        except BaseException:
+            self._end_membership()
+            raise
         return status
 
-    def _join(self, group: _Group) -> None:
-        participant, options = self.participant, self.participant.options
-        limit = options.network.max_writers
-        member = new_member(participant.id, self.pid, list(options.peer.roles), max_writers=limit)
+    def _has_joined(self) -> bool:
+        """Join the group of this name; False if its last engine left meanwhile."""
+        name = self.participant.name
+        group = self._group = _groups.setdefault(name, _Group())
+        with group.lock:
+            if _groups.get(name) is not group:
+                return False
+            options = self.participant.options
+            roles, limit = list(options.peer.roles), options.network.max_writers
+            member = new_member(self.participant.id, self.pid, roles, max_writers=limit)
+            if group.engines:
+                host = group.engines[0].participant
+                check_group_options(host.state.options, group_part(stated(options)))
+                check_room(host.state.members, member)
+            group.run(partial(self._join, group, member))
+            return True
+
+    def _join(self, group: _Group, member: dict[str, Any]) -> None:
+        participant = self.participant
         if group.engines:
-            host = group.engines[0].participant
-            check_group_options(host.state.options, group_part(stated(options)))
-            check_room(host.state.members, member)
             participant.replica.chunk_bytes = chunk_size(participant.writer.max_frame)
-            for frame in host.replica.catch_up(0, 0)[1]:
-                message = decode(frame[HEADER:])
-                if isinstance(message, SnapshotChunk):
-                    participant.install(message)
-                elif isinstance(message, Entry):
-                    participant.apply(message, len(frame))
+            self.copy_from(group.engines[0])
             group.engines += (self,)
             group.sequencer.attach(participant.id, 1)
         else:
@@ -183,6 +257,29 @@ class MemoryEngine:
         group.spread(group.sequencer.append_system(MemberKind.name, joining(member)))
         participant.enter_role(self, group.sequencer.last(participant.id), hosts=False)
 
+    def copy_from(self, other: MemoryEngine) -> None:
+        """Replace this copy by another one, which is at the same version or a later one."""
+        self.participant.replica.drop_chunks()
+        for frame in other.participant.replica.catch_up(0, 0)[1]:
+            message = decode(frame[HEADER:])
+            if isinstance(message, SnapshotChunk):
+                self.participant.install(message)
+            elif isinstance(message, Entry):
+                self.participant.apply(message, len(frame))
+
+    def close_decided(self) -> None:
+        """Report the outcomes that are known, so that no such write is decided once more."""
+        writer, replica = self.participant.writer, self.participant.replica
+        writer.complete_all(replica.published())
+        for write in writer.unsent(1):
+            if write.done and write.error is not None:
+                replica.writes.complete(write.proposal.number, made_entry=False)
+
+    def begin_hosting(self) -> None:
+        """Note and announce that this engine has become the host."""
+        self.since = time.time()
+        self.participant.announce("connected", "host")
+
     def stop(self, timeout: float) -> None:
         """Leave the group; the handle that joined next becomes host."""
         deadline = time.monotonic() + timeout
@@ -190,45 +287,46 @@ class MemoryEngine:
         is_inside = self.participant.writer.is_inside()
         if not is_inside:
             self.participant.writer.flush(deadline)
-        self._group.queue(self._leave)
-        self._group.drain()
+        self._end_membership()
         if not is_inside:
-            self._has_left.wait(max(deadline - time.monotonic(), 0))
+            with suppress(Empty):
+                self._has_left.get(timeout=max(deadline - time.monotonic(), 0))
+                self._has_left.put(None)  # for the next call
 
-    def _leave(self) -> None:
+    def _end_membership(self) -> None:
+        self.is_leaving = True
+        self._group.queue(self.leave)
+        self._group.drain()
+
+    def leave(self) -> None:
+        """The step that ends the membership; may be repeated after an interrupt."""
         group, participant = self._group, self.participant
         if self not in group.engines:
+            self._has_left.put(None)
             return
-        self.is_ended = True
-        self._since = time.time()
-        was_host = group.engines[0] is self
-        group.engines = tuple(engine for engine in group.engines if engine is not self)
-        if group.engines:
-            if was_host:
-                self._hand_over(group)
-            group.spread(group.sequencer.leave(participant.id))
-        else:
-            del _groups[participant.name]
+        if not self.is_ended:
+            self.is_ended = True
+            self.since = time.time()
+            participant.announce("disconnected", "stopped")
         participant.leave_role(for_good=True, holds_back=False)
         participant.end()
-        participant.announce("disconnected", "stopped")
-        self._has_left.set()
-
-    @staticmethod
-    def _hand_over(group: _Group) -> None:
-        group.open()
-        for engine in group.engines:
-            last = group.sequencer.last(engine.participant.id)
-            engine.participant.enter_role(engine, last, hosts=False)
-        host = group.engines[0]
-        host._since = time.time()
-        host.participant.announce("connected", "host")
+        try:
+            was_host = group.engines[0] is self
+            group.engines = tuple(engine for engine in group.engines if engine is not self)
+            if not group.engines:
+                del _groups[participant.name]
+                return
+            if was_host:
+                group.resume()
+            group.spread(group.sequencer.leave(participant.id))
+        finally:
+            self._has_left.put(None)
 
     def status(self) -> EngineStatus:
         engines = self._group.engines
         if self.is_ended or self not in engines:
             status, reason = ("stopped", "stopped") if self.is_ended else ("starting", None)
-            return EngineStatus(status, self._since, reason, None)
+            return EngineStatus(status, self.since, reason, None)
         host = engines[0]
         facts = {
             "id": host.participant.id,
@@ -236,13 +334,15 @@ class MemoryEngine:
             "address": "",
             "started": True,
             "connections": len(engines) - 1,
-            "since": host._since,
+            "since": host.since,
         }
-        return EngineStatus("host" if host is self else "client", self._since, None, facts)
+        return EngineStatus("host" if host is self else "client", self.since, None, facts)
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """Round trips of 0 seconds: nothing leaves this process."""
         engines = self._group.engines
+        if self not in engines:
+            raise NotStartedError("this peer has stopped: call start() again")
         if engines[0] is not self:
             return {"connection": "client", "host": {"time": 0.0}}
         clients = [{"id": engine.participant.id, "time": 0.0} for engine in engines[1:]]

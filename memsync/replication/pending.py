@@ -81,10 +81,12 @@ class PendingWrites(Generic[W]):
 
         Only a write that made an entry is remembered: the others have nothing to send again.
         """
-        write = self.pending.pop(number, None)
+        write = self.pending.get(number)
         if write is None:
             return None
+        # First, because after an interrupt a missing number must not look like a gap.
         self.first_unknown = max(self.first_unknown, number + 1)
+        self.pending.pop(number, None)
         self._find_first_open()
         if made_entry:
             self._remember(write)

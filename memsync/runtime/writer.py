@@ -96,12 +96,13 @@ class Writer:
         seconds `WriteTimeoutError` or `WriteConcernError`.
         """
         self._refuse_nested()
+        thread = threading.get_ident()  # not in the `finally`, where an interrupt may come after it
         try:
-            self._inside.add(threading.get_ident())
+            self._inside.add(thread)
             write = self.propose(update, call, None)
             self.wait(write, call.deadline)
         finally:
-            self._inside.discard(threading.get_ident())
+            self._inside.discard(thread)
         return self.result(write, timeout)
 
     def result(self, write: AwaitedWrite, timeout: float) -> int:
@@ -124,11 +125,12 @@ class Writer:
     def submit(self, update: Any, call: Call, future: Future[int]) -> None:
         """Write without waiting; the future gets the outcome. Raises as `propose`."""
         self._refuse_nested()
+        thread = threading.get_ident()  # not in the `finally`, where an interrupt may come after it
         try:
-            self._inside.add(threading.get_ident())
+            self._inside.add(thread)
             self.propose(update, call, future)
         finally:
-            self._inside.discard(threading.get_ident())
+            self._inside.discard(thread)
 
     def is_inside(self) -> bool:
         """Whether the calling thread is writing, so that the caller is a signal handler."""

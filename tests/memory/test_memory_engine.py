@@ -367,6 +367,22 @@ def test_the_argument_engine_wins_over_the_option() -> None:
         MemSync("obj", options=[1], engine="memory")  # type: ignore[arg-type]
 
 
+def test_the_argument_engine_wins_over_the_option_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "memsync.yaml"
+    path.write_text("name: obj\noptions: {engine: local}\n")
+    with MemSync.from_config(path, engine="memory"):
+        assert "obj" in _groups
+    with pytest.raises(OptionsError, match="engine"):
+        MemSync.from_config(path, engine="nats")
+
+
+def test_ping_raises_when_the_group_has_become_empty() -> None:
+    with in_memory() as mem:
+        memory = mem._running()
+    with pytest.raises(NotStartedError):
+        memory.ping(1)
+
+
 def test_it_has_no_thread_no_file_and_no_socket(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
