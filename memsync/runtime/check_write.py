@@ -44,5 +44,5 @@ def _checked_concern(call: Call, options: Options) -> WriteConcern | None:
     if not isinstance(call.journal, bool):
         raise UsageError(f"journal must be True or False, not {call.journal!r:.60}")
     if call.journal and not options.file.journal:
-        raise UsageError("journal=True needs a journal, and this version has none: leave it out")
+        raise UsageError("journal=True needs file.journal, which this version does not have")
     return check_write_concern(call.w)

@@ -7,6 +7,7 @@ call comes to its end; the long ones skip some of the places.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 import threading
@@ -45,6 +46,7 @@ class _Interrupt:
 def interrupted(call: Callable[[], Any], number: int) -> tuple[bool, bool]:
     """Whether the interrupt came, and whether the call raised it."""
     interrupt = _Interrupt(number)
+    gc.disable()  # Python ignores what is raised in a callback of the garbage collector
     sys.setprofile(interrupt)
     try:
         call()
@@ -52,6 +54,7 @@ def interrupted(call: Callable[[], Any], number: int) -> tuple[bool, bool]:
         return True, True
     finally:
         sys.setprofile(None)
+        gc.enable()
     return interrupt.has_come, False
 
 
