@@ -20,20 +20,9 @@ from memsync.document.live.copy_on_write import CopyOnWrite
 from memsync.errors import MemSyncError
 
 from .document_strategies import documents, patches, text, updates, values
+from .operation_helpers import add, remove, replace
 
 slow = settings(deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def replace(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
-def add(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "add", "path": path, "value": value}
-
-
-def remove(path: str) -> dict[str, Any]:
-    return {"op": "remove", "path": path}
 
 
 def replayed(document: Any, operations: Any) -> Any:

@@ -14,18 +14,7 @@ from memsync.document.live.copy_on_write import CopyOnWrite
 from memsync.errors import UpdateError
 
 from .document_strategies import copied, documents, text, updates
-
-
-def replace(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "replace", "path": path, "value": value}
-
-
-def add(path: str, value: Any) -> dict[str, Any]:
-    return {"op": "add", "path": path, "value": value}
-
-
-def remove(path: str) -> dict[str, Any]:
-    return {"op": "remove", "path": path}
+from .operation_helpers import add, remove, replace
 
 
 def containers(value: Any) -> list[Any]:

@@ -405,26 +405,23 @@ def test_it_has_no_thread_no_file_and_no_socket(
 def test_handles_that_join_and_leave_while_others_write_lose_nothing() -> None:
     with in_memory() as keeper:
         done = threading.Event()
-        counts: list[int] = []
+        counts = [0] * 4
 
-        def come_and_go() -> None:
-            count = 0
+        def come_and_go(number: int) -> None:
             while not done.is_set():
                 with in_memory() as mem:
                     futures = [mem.submit({"$inc": {"n": 1}}) for _ in range(5)]
                     mem.patch({"$inc": {"n": 1}})
-                count += 6
                 assert all(future.done() for future in futures)
-            counts.append(count)
+                counts[number] += 6
 
-        threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+        threads = [threading.Thread(target=come_and_go, args=(each,)) for each in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(0.5)
+        until(lambda: min(counts) >= 300)
         done.set()
         for thread in threads:
             thread.join()
-        assert len(counts) == 4
         assert keeper.snapshot() == {"n": sum(counts)}
 
 
@@ -446,8 +443,8 @@ def test_hosts_that_stop_one_after_the_other_lose_nothing() -> None:
     threads = [threading.Thread(target=work, args=(mem,)) for mem in handles[:5]]
     for thread in threads:
         thread.start()
-    for mem in handles[:5]:
-        time.sleep(0.03)
+    for number, mem in enumerate(handles[:5]):
+        until(lambda number=number: acknowledged[number] >= 50)  # type: ignore[misc]
         mem.stop()
     for thread in threads:
         thread.join()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from memsync import MemSync, RendezvousError
+from memsync.manager.host.claim import EpochClaim
 from memsync.testing import NAME, Cluster, until
 
 from .folder_helpers import can_be_connected, is_whole
 
 pytestmark = pytest.mark.process
 
+
+repair_as_host = EpochClaim.repair_as_host
 
 PLACED: dict[str, Callable[[Path], None]] = {
     "link": lambda path: path.symlink_to(path.with_name("elsewhere")),
@@ -60,7 +63,9 @@ def test_what_else_stands_in_the_place_of_a_file_is_named_once_until_it_is_remov
         put_in_place(what, path)
         until(lambda: str(path) in caplog.text or path.name in caplog.text)
         client.patch({"$inc": {"n": 1}})
-        time.sleep(0.5)
+        with mock.patch.object(EpochClaim, "repair_as_host", autospec=True) as repair:
+            repair.side_effect = repair_as_host
+            until(lambda: repair.call_count >= 3)
         assert not path.is_file()
         (line,) = [
             each.getMessage()

@@ -175,9 +175,7 @@ class ObjectReader:
             _lock_facts(file, int(epoch), file.parent != path, held, content)
             for file, epoch, held, content in self._read(LOCK_NAME, path, *witnesses)
         ]
-        # The host lives if it holds the lock or its witness.
-        rank = lambda lock: (lock["epoch"], lock["held"], not lock["is_witness"])  # noqa: E731
-        lock = max(locks, key=rank, default=None)
+        lock = max(locks, key=_rank, default=None)
         named = [content for *_, content in self._read(re.compile(r"(rendezvous)\.json"), path)]
         rendezvous = named[0] if named else {}
         peers = [
@@ -234,6 +232,11 @@ class ObjectReader:
 
 
 _RENDEZVOUS = ("id", "memsync", "python")
+
+
+def _rank(lock: Facts) -> tuple[int, bool, bool]:
+    """The highest lock counts; of one epoch the one that is held, as lock or as its witness."""
+    return lock["epoch"], lock["held"], not lock["is_witness"]
 
 
 def _lock_facts(path: Path, epoch: int, is_witness: bool, held: bool, content: Facts) -> Facts:

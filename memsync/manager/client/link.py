@@ -22,7 +22,7 @@ from ...replication.write_concern import ConcernProgress, ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.records import EpochRecord
-from ..platform.task import Ready, Receive, Select, Task
+from ..platform.task import Ready, Receive, Select, Task, run_task
 from ..transport import messages
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Grant, Welcome, parse
@@ -203,29 +203,23 @@ class Link:
         return self._participant.writer.first_open <= number
 
     def wait_for(self, write: PendingWrite, deadline: float) -> None:
-        """Read until the write is decided or the link is lost, unless another thread reads.
-
-        This is `waiting` without its generators, which would be a tenth of a write's time.
-        """
-        if not self._stream.take_role():
-            return
-        while (left := self._time_left(write, deadline)) > 0:
-            self._receive(left)
-        self._end_waiting()
+        """Read until the write is decided or the link is lost, unless another thread reads."""
+        run_task(self.waiting(write, deadline))
 
     def waiting(self, write: PendingWrite, deadline: float) -> Task[None]:
-        """`wait_for` as a task, for a platform that runs several in one thread."""
+        """`wait_for` as a task."""
         if not self._stream.take_role():
             return
-        while (left := self._time_left(write, deadline)) > 0:
-            yield from self._receive_within(left)
-        self._end_waiting()
-
-    def _time_left(self, write: PendingWrite, deadline: float) -> float:
-        """The seconds for which a thread goes on reading for its write."""
-        return 0.0 if write.done or self.lost else deadline - self._platform.monotonic()
-
-    def _end_waiting(self) -> None:
+        while not write.done and not self.lost:
+            left = deadline - self._platform.monotonic()
+            if left <= 0:
+                break
+            if self._was_away():
+                continue
+            try:
+                self._handle_all((yield Receive(self._stream.channel, left)))
+            except (ChannelLost, ProtocolError) as error:
+                self._fail(error)
         self._stream.leave_role()
         if self.lost:
             self._ctx.waker.wake()
@@ -274,24 +268,17 @@ class Link:
 
     # -- receiving (holder of the reader role) ---------------------------------------------------
 
-    def _receive(self, seconds: float = 0.0) -> None:
-        """Take what has arrived, or wait for it on this thread."""
-        if self._is_joined and self._watch.was_away():
+    def _receive(self) -> None:
+        if self._was_away():
             return
-        channel = self._stream.channel
         try:
-            self._handle_all(channel.receive_within(seconds) if seconds else channel.receive())
+            self._handle_all(self._stream.channel.receive())
         except (ChannelLost, ProtocolError) as error:
             self._fail(error)
 
-    def _receive_within(self, seconds: float) -> Task[None]:
-        if self._is_joined and self._watch.was_away():
-            return
-        try:
-            bodies: list[bytes | memoryview] = yield Receive(self._stream.channel, seconds)
-            self._handle_all(bodies)
-        except (ChannelLost, ProtocolError) as error:
-            self._fail(error)
+    def _was_away(self) -> bool:
+        """Whether this process was frozen meanwhile; the stream is then lost."""
+        return self._is_joined and self._watch.was_away()
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, ProtocolError):
