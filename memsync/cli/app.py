@@ -53,9 +53,9 @@ def demo(arguments: argparse.Namespace) -> bool:
 def doctor(arguments: argparse.Namespace) -> bool:
     """Report the folder, the host, its peers, stale files, and why a peer has no host.
 
-    The doctor examines the rendezvous folder (MEMSYNC_DIR), contacts each host and reads the
-    limits of the system. It changes nothing and joins no group. Exit status: 0 if all is well, 1 if
-    something is wrong, 2 for an invalid name.
+    The doctor examines the rendezvous folder (MEMSYNC_DIR) and contacts each host. It changes
+    nothing and joins no group. Exit status: 0 if all is well, 1 if something is wrong, 2 for an
+    invalid name.
     """
     from ..options import check_name
     from .doctor.checks import check, is_well

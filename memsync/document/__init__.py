@@ -3,7 +3,7 @@
 The package is pure: no I/O, no clock, no threads, no randomness. A document and an update go in,
 RFC 6902 operations come out.
 
-Imports point one way, which `tests/document/test_import_order.py` enforces. A file may import from
+Imports point one way, which `tests/tidy/test_document_folders.py` enforces. A file may import from
 its own folder and from:
 
     flat files                     nothing else

@@ -30,7 +30,7 @@ class PeerContext:
     MUTABLE: ClassVar[frozenset[str]] = frozenset({"stopping", "no_step_down_before"})
 
     stopping: bool
-    """Set once, by the caller that stops the peer."""
+    """Set by the caller that stops the peer, by its end and by a fork; never cleared."""
     no_step_down_before: float
     """Monotonic seconds; set by a host that hands over, and by its successor."""
 

@@ -2,19 +2,12 @@
 
 ::
 
-                          +--------------------------- link lost, handed over ----------+
-                          v                                                             |
-    start --> searching --> joining ----------------------------- caught up ----> following
-                 |  ^          | broke off                                               |
-                 |  +----------+                                                         |
-                 |  ^                                                                    |
-                 |  +-- too late ---+-- deposed --+                                      |
-                 |                  |             |                                      |
-                 +-- may host --> campaigning -- lock taken --> recovering -- opened --> hosting
-                                                                                         |
-                 searching <--------------- deposed, stepped down ---------------------- +
+    start -> searching -- host found -> joining -- caught up -> following
+              searching -- may host -> campaigning -- lock taken -> recovering -- opened -> hosting
 
-    stop, or an error that the peer does not survive: any state --> leaving --> stopped
+    back to searching:  joining (broke off), campaigning (too late), recovering (deposed),
+                        following and hosting (role over), each of them (failed)
+    to the end:         any state -- stop -> leaving -- left -> stopped
 
 A peer *searches* for a role in the folder. If there is a host, the peer *joins* and then *follows*
 it. Otherwise it *campaigns*: it tries to take the next epoch's lock. The holder of that lock

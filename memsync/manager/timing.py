@@ -16,9 +16,9 @@ class Timing:
 
     # -- the driver --
     short_link: float = 1.0
-    """A link that breaks sooner is not dialled again at once."""
+    """Of several links in a row that break sooner, only the first is dialled again at once."""
     first_pause: float = 0.01
-    """Before such a link is dialled again; doubled each time."""
+    """Before the second one is dialled again; doubled each time."""
     longest_pause: float = 0.1
     """The limit of that pause."""
     retry: float = 0.5
@@ -121,6 +121,8 @@ class Timing:
     """The accept loop checks its stop event at least this often."""
     accept_pause: float = 0.1
     """After a system error in the accept loop."""
+    thread_stop: float = 5.0
+    """For the accept loop's thread to end."""
     refusal_lines: float = 1.0
     """Between two log lines about refused connections."""
     crowded_pause: float = 0.001
@@ -136,7 +138,7 @@ class Timing:
     send_bytes: int = 1 << 18
     """The most bytes that one write to a link gathers."""
     descriptors: float = 1.0
-    """For a descriptor to become free; a group with a short lease waits less."""
+    """For a descriptor to become free; a peer waits at most a quarter of its lease."""
     descriptor_retry: float = 0.02
     """Between two attempts to get a descriptor."""
 
@@ -153,8 +155,6 @@ class Timing:
     """The most bytes that are read of a file in the folder."""
     temporary_age: float = 60.0
     """An older temporary file was left by a killed process."""
-    thread_stop: float = 5.0
-    """For the accept loop's thread to end."""
 
     def __post_init__(self) -> None:
         for holds, why in self.relations():
@@ -168,11 +168,11 @@ class Timing:
             (self.longest_check < self.survivors, "a searching survivor restores its file in time"),
             (self.successor < self.handover, "a second successor can be asked"),
             (self.handover_check < self.successor, "a takeover is noticed in time"),
-            (self.handover < self.close, "a host that stops outlives its handover"),
+            (self.handover < self.close, "a handover is the shorter part of a stop"),
             (self.report_check < self.awake, "a check for reports is not a freeze"),
             (self.suspicious_check < self.blink, "a checking host does not look frozen"),
             (self.step_down_answers <= self.step_down_pings, "a peer can answer often enough"),
-            (search < self.step_down_pause, "a search ends before the next one may begin"),
+            (search < self.step_down_pause, "a search is shorter than the pause after a handover"),
             (self.quick_answer < self.step_down_rhythm, "a ping is judged before the next one"),
             (self.lag_moments * self.lag_step < self.interest, "a busy host is found out"),
             (self.late < self.lag_step, "moments do not overlap"),

@@ -14,7 +14,8 @@ A forked child starts with no group.
 An interrupt (Ctrl-C) in the middle of a step ends the step where it is. Before the next one, every
 copy gets the newest whole state, a new epoch begins, and the pending writes are queued again. A
 write is acknowledged when all copies have it, so none that was acknowledged is lost. Only the copy
-of a handle that is alone cannot be replaced: it keeps what the interrupted entry has changed.
+of a handle that is alone cannot be replaced: it keeps what the interrupted entry has changed, and
+the write may be applied once more.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import Any
 from ..engine import Announce, EngineStatus
 from ..errors import NotStartedError, UsageError
 from ..options import Options, stated
-from ..replication.codec import HEADER, chunk_size, decode
+from ..replication.codec import HEADER, decode
 from ..replication.entries import Decision, Entry, SnapshotChunk
 from ..replication.group_options import check_group_options, group_part
 from ..replication.kinds.epoch import EpochKind
@@ -156,7 +157,10 @@ class _Group:
         self.engines[0].participant.replica.ordered(ordered.entry)
         for engine in self.engines[1:]:
             engine.participant.apply(ordered.entry, len(ordered.frame))
-        for engine in self.engines:
+        # The writer last: its outcome ends `patch`, and all handles show the write then.
+        for engine in sorted(
+            self.engines, key=lambda each: each.participant.id == ordered.entry.peer
+        ):
             engine.participant.publish([ordered.entry])
 
     def order(self, engine: MemoryEngine, write: PendingWrite) -> None:
@@ -246,7 +250,6 @@ class MemoryEngine:
     def _join(self, group: _Group, member: dict[str, Any]) -> None:
         participant = self.participant
         if group.engines:
-            participant.replica.chunk_bytes = chunk_size(participant.writer.max_frame)
             self.copy_from(group.engines[0])
             group.engines += (self,)
             group.sequencer.attach(participant.id, 1)

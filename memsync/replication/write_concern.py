@@ -3,9 +3,9 @@
 The host *tracks* a write that asks for more than the default (host and writer). The number of
 members that must have applied it is fixed when it is ordered, and only members of that moment
 count. The host asks all peers to confirm (`Confirm`); each reports the version of its copy
-(`Applied`). The writer is not asked: the host's answer follows its entry in the same stream. When
-members die and too few are left, the concern becomes impossible. With `journal`, the entry must be
-on the host's disk as well, which `durable` reports.
+(`Applied`). The writer's own answer is not awaited: the host's answer follows its entry in the same
+stream. When members die and too few are left, the concern becomes impossible. With `journal`, the
+entry must be on the host's disk as well, which `durable` reports.
 
 Tracking ends when the concern is met or impossible, when the writer leaves, or with the epoch. A
 writer that still waits asks the next host to continue (`ResumeConcern`).

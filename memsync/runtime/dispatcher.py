@@ -35,7 +35,7 @@ class Subscription:
 
 
 class Dispatcher:
-    """The thread and its queue; the thread exists while there is something to call."""
+    """The thread and its queue; the thread starts with the first call and ends with `stop`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

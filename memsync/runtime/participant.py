@@ -5,7 +5,7 @@ the log of recent entries, the view that programs read, the writer, the waiting 
 thread that plays the peer's role calls `apply` for entries, `install` for snapshots, `publish` to
 show them, and `enter_role` and `leave_role` when the destination of writes changes.
 
-The participant's `guard` is held for neither I/O nor callbacks.
+The participant's `guard` is held for no callback and for no call that blocks.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ from memsync import (
     WriteTimeoutError,
 )
 from memsync.memory.engine import _groups
+from memsync.replication.entries import Entry
+from memsync.runtime.participant import Participant
 from memsync.testing import until
 
 ENGINES = ["local", "memory"]
@@ -400,6 +402,23 @@ def test_it_has_no_thread_no_file_and_no_socket(
         assert host.snapshot() == {"n": 1}
     assert list(folder.iterdir()) == []
     assert _groups == {}
+
+
+def test_the_handle_that_writes_shows_the_entry_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    publish = Participant.publish
+
+    def note(participant: Participant, entries: list[Entry]) -> None:
+        publish(participant, entries)
+        shown.append(participant.id)
+
+    with in_memory() as host, in_memory() as client, in_memory() as other:
+        monkeypatch.setattr(Participant, "publish", note)
+        for mem in (client, host, other):
+            mem.patch({"$inc": {"n": 1}})
+        order = [shown[:3], shown[3:6], shown[6:]]
+        assert [each[-1] for each in order] == [client.id, host.id, other.id]
+        assert all({*each} == {host.id, client.id, other.id} for each in order)
 
 
 def test_handles_that_join_and_leave_while_others_write_lose_nothing() -> None:

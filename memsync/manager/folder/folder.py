@@ -4,7 +4,7 @@
 
     <MEMSYNC_DIR or temp dir/memsync-uid>/       0700, ours, no link
       authkey                                    32 random bytes, 0600
-      <object>/
+      <object>.d/
         rendezvous.json                          names the host (for people and plain managers)
         epoch-7.lock                             held by the host of epoch 7 while it lives,
                                                  with a second copy outside, its *witness*

@@ -2,8 +2,8 @@
 
 A process that burns CPU in pure Python releases the GIL only every few milliseconds, and each write
 of each peer waits for that. A host whose own loop is late (see `loop_lag`) pings the peers that may
-host, and hands over to the one that answers fastest. A busy or frozen peer answers late or never,
-so it is not chosen. A dedicated host (``serverOnly``) takes over from any other host.
+host, and hands over to the first that answers two pings in time. A busy or frozen peer answers late
+or never, so it is not chosen. A dedicated host (``serverOnly``) takes over from any other host.
 """
 
 from __future__ import annotations
