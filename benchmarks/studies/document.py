@@ -1,6 +1,6 @@
 """What compiling and replaying an update costs, against the bare Python statement.
 
-Run it with ``python benchmarks/document.py``. All times are medians, in microseconds. The first
+Run: ``python -m benchmarks.studies.document``. All times are medians, in microseconds. The first
 functions take turns, so that what else the machine does falls on all of them alike. Each ratio is
 to the bare function.
 """

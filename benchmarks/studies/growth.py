@@ -1,6 +1,6 @@
 """Memory under a million patches: how much the host and two replicas grow over the second half.
 
-Run: ``python benchmarks/memory.py [PATCHES]``. The aim is less than 5 % each.
+Run: ``python -m benchmarks.studies.growth [PATCHES]``. The aim is less than 5 % each.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What a client's writes cost when the process that hosts burns CPU in pure Python.
 
-Run: ``python benchmarks/busy_host.py [TIMES]``. A client that never hosts makes one acknowledged
-write after the other, beside the host and one other peer. Each case is measured for some seconds,
-case after case, and the whole TIMES times. `SETTLING` seconds pass between the moment in which a
-process gets busy and the measurement. "not relieved" switches stepping down off. In the case where
-a peer that does not host is busy, the two cores are as busy as in the other cases, but no write
-waits for the busy process.
+Run: ``python -m benchmarks.studies.busy_host [TIMES]``. A client that never hosts makes one
+acknowledged write after the other, beside the host and one other peer. Each case is measured for
+some seconds, case after case, and the whole TIMES times. `SETTLING` seconds pass between the moment
+in which a process gets busy and the measurement. "not relieved" switches stepping down off. In the
+case where a peer that does not host is busy, the two cores are as busy as in the other cases, but
+no write waits for the busy process.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fail_over import at_least  # beside this file; it finds the tests as well
-
 from memsync import MemSync
 from memsync.testing import Cluster, Peer, until
 from tests.chaos import leftovers
 from tests.process_helpers import driver_of
+
+from .fail_over import at_least
 
 TIMES = 5
 SETTLING = 2.0  # seconds
@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What writes cost when the host is busy.")
     parser.add_argument("times", type=at_least(1), nargs="?", default=TIMES)
     times = parser.parse_args().times
-    print(f"python benchmarks/busy_host.py {times}")
+    print(f"python -m benchmarks.studies.busy_host {times}")
     medians: dict[str, list[float]] = {name: [] for name in CASES}
     p99s: dict[str, list[float]] = {name: [] for name in CASES}
     with tempfile.TemporaryDirectory(prefix="ms-") as folder:

@@ -1,9 +1,9 @@
 """What a client's acknowledged write costs, step by step.
 
-Run: ``python benchmarks/write_path.py [ROUNDS]``. The steps are timed in one process, on the very
-classes that run in production, in the order of the write path (ARCHITECTURE.md); the whole is timed
-with a host in a process of its own. What the steps do not explain is the kernel, the scheduler and
-the way between threads and sockets. Medians, in microseconds.
+Run: ``python -m benchmarks.studies.write_path [ROUNDS]``. The steps are timed in one process, on
+the very classes that run in production, in the order of the write path (ARCHITECTURE.md); the whole
+is timed with a host in a process of its own. What the steps do not explain is the kernel, the
+scheduler and the way between threads and sockets. Medians, in microseconds.
 """
 
 from __future__ import annotations

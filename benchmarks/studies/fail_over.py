@@ -1,11 +1,11 @@
 """What others notice when the host is killed, stopped or frozen, and how long starts take.
 
-Run: ``python benchmarks/fail_over.py kills|stops|frozen|starts [TIMES] [--peers COUNT]``. Each peer
-of a group of real processes increments a field of its own, one acknowledged write after the other,
-as fast as it can; it reads the field back each time and notes both in a file that survives SIGKILL.
-So a write that is lost or counted twice shows at once, and for those that were killed in the end.
-After each time the group gets a new peer. Times are in milliseconds; the group shares the machine's
-cores, so gaps without any fault are shown beside those with one.
+Run: ``python -m benchmarks.studies.fail_over kills|stops|frozen|starts [TIMES] [--peers COUNT]``.
+Each peer of a group of real processes increments a field of its own, one acknowledged write after
+the other, as fast as it can; it reads the field back each time and notes both in a file that
+survives SIGKILL. So a write that is lost or counted twice shows at once, and for those that were
+killed in the end. After each time the group gets a new peer. Times are in milliseconds; the group
+shares the machine's cores, so gaps without any fault are shown beside those with one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import logging
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,8 +21,6 @@ from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
-
-sys.path.append(str(Path(__file__).parents[1]))
 
 from memsync import MemSync
 from memsync.testing import Cluster, Peer, until
@@ -338,7 +335,7 @@ def main() -> None:
     parser.add_argument("--peers", type=at_least(2), default=PEERS, help=f"default: {PEERS}")
     arguments = parser.parse_args()
     times = arguments.times or TIMES[arguments.what]
-    print(f"python benchmarks/fail_over.py {arguments.what} {times} --peers {arguments.peers}")
+    print(f"fail_over {arguments.what} {times} --peers {arguments.peers}")
     start_helpers()
     with tempfile.TemporaryDirectory(prefix="ms-") as folder:
         os.environ["MEMSYNC_DIR"] = os.path.join(folder, "d")

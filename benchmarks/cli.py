@@ -1,0 +1,89 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import memsync
+
+from . import machine
+from .processes import preload
+from .report import markdown, svg
+from .results import Run, behind, kept, save
+from .runner import run, say
+from .workloads import ALL
+
+KEPT = Path(__file__).parent / "results"
+OUT = Path("build/benchmarks")
+
+
+def at_least(low: int, text: str) -> int:
+    """A whole number from a lowest one on."""
+    if int(text) < low:
+        raise argparse.ArgumentTypeError(f"{text} is too low: give a number from {low} on")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure memsync beside its alternatives."
+    )
+    parser.add_argument("--list", action="store_true", help="name the workloads and exit")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(ALL), default=list(ALL))
+    parser.add_argument(
+        "--rounds", type=lambda text: at_least(1, text), help="default: as the workload needs"
+    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, two rounds")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder for the report ({OUT})")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if a ratio is behind the last kept one"
+    )
+    parser.add_argument(
+        "--keep", metavar="RELEASE", help="keep the result as that of a release, for comparison"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    if chosen.list:
+        for name, workload in ALL.items():
+            print(f"{name:18} {workload.title}")
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    preload()
+    rounds = chosen.rounds or (2 if chosen.quick else None)
+    result = Run(
+        release=chosen.keep or memsync.__version__,
+        date=time.strftime("%Y-%m-%d %H:%M:%S"),
+        quick=chosen.quick,
+        machine=machine.facts(),
+        workloads=[],
+    )
+    for name in chosen.only:
+        measured = run(ALL[name], rounds, chosen.quick)
+        result.workloads.append(measured)
+        say(markdown.terminal(measured))
+        write(result, chosen.out)
+    older = kept(KEPT)
+    if chosen.keep:
+        save(result, KEPT / f"{chosen.keep}.json")
+        (KEPT / "history.svg").write_text(svg.history(kept(KEPT)))
+    worse = list(behind(result, older[-1])) if older and not chosen.quick else []
+    for line in worse:
+        say(f"behind: {line}")
+    say(f"the report is in {chosen.out}")
+    return 1 if worse and chosen.check else 0
+
+
+def write(result: Run, folder: Path) -> None:
+    """Write the report of what was measured up to now."""
+    save(result, folder / "result.json")
+    (folder / "result.md").write_text(markdown.report(result))
+    (folder / "goals.svg").write_text(svg.goals(result))
+    (folder / "systems.svg").write_text(svg.systems(result))

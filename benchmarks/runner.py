@@ -1,0 +1,98 @@
+"""Run workloads: in each round all systems take turns, and the ratios of the round count."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from .model import Bench, Goal, Measure, Skipped, Values, Workload
+from .results import GoalResult, WorkloadResult
+
+
+def run(workload: Workload, rounds: int | None, quick: bool) -> WorkloadResult:
+    """Run one workload in a folder of its own."""
+    begin = time.monotonic()
+    with folder_for_sockets() as folder, ExitStack() as stack:
+        bench = Bench(folder, stack, quick)
+        try:
+            taken = measure(workload.open(bench), rounds or workload.rounds, workload.warm_up)
+        except Skipped as reason:
+            bench.skipped[workload.name] = str(reason)
+            taken = []
+    return summary(workload, taken, bench.skipped, time.monotonic() - begin)
+
+
+@contextmanager
+def folder_for_sockets() -> Iterator[Path]:
+    """A temporary folder with a short path."""
+    with tempfile.TemporaryDirectory(prefix="ms-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def measure(measures: Sequence[Measure], rounds: int, warm_up: bool) -> list[Values]:
+    """The values of each round. The one to begin changes from round to round."""
+    taken: list[Values] = []
+    for number in range(-1 if warm_up else 0, rounds):
+        first = number % len(measures)
+        values: dict[str, float] = {}
+        for one in [*measures[first:], *measures[:first]]:
+            values.update(one())
+        if number >= 0:
+            taken.append(values)
+    return taken
+
+
+def summary(
+    workload: Workload, taken: Sequence[Values], skipped: dict[str, str], seconds: float
+) -> WorkloadResult:
+    """The medians (or the worst) of what was taken, and the goals measured against it."""
+    highest = not workload.higher_is_better
+    worst = max if highest else min
+    middle = worst if workload.worst else statistics.median
+    names = list(dict.fromkeys(name for values in taken for name in values))
+    rounds = {name: [values[name] for values in taken if name in values] for name in names}
+    return WorkloadResult(
+        name=workload.name,
+        title=workload.title,
+        unit=workload.unit,
+        higher_is_better=workload.higher_is_better,
+        series={name: middle(found) for name, found in rounds.items()},
+        rounds=rounds,
+        goals=[judge(goal, taken, middle, workload.higher_is_better) for goal in workload.goals],
+        skipped=skipped,
+        notes=list(workload.notes),
+        seconds=seconds,
+    )
+
+
+def judge(goal: Goal, taken: Sequence[Values], middle: Any, higher_is_better: bool) -> GoalResult:
+    """Compute the value of a goal in each round, then the median of these values."""
+    found = [value for values in taken if (value := goal.value(values)) is not None]
+    value = float(middle(found)) if found else None
+
+    def reached(limit: float | None) -> bool | None:
+        if limit is None or value is None:
+            return None
+        return value >= limit if higher_is_better else value <= limit
+
+    return GoalResult(
+        title=goal.title,
+        is_ratio=bool(goal.against) and not goal.minus,
+        must=goal.must,
+        aim=goal.aim,
+        value=value,
+        rounds=found,
+        must_is_met=reached(goal.must),
+        aim_is_met=reached(goal.aim),
+    )
+
+
+def say(text: str) -> None:
+    """A line for whoever waits."""
+    print(text, file=sys.stderr, flush=True)

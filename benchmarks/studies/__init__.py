@@ -1,0 +1,1 @@
+"""Longer measurements of memsync alone, each a program of its own."""

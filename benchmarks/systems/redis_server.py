@@ -1,0 +1,118 @@
+"""Redis: a server without persistence on a Unix socket, started here. Followers subscribe."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .base import Client, System
+
+CHANNEL = "writes"
+TOGETHER = 1000  # commands in one pipeline
+PATIENCE = 10.0
+
+
+class RedisClient(Client):
+    def __init__(self, folder: Path) -> None:
+        redis: Any = import_module("redis")
+        self.redis = redis.Redis(unix_socket_path=str(folder / "s"))
+        self.redis.ping()
+        self._seen = 0
+
+    def read_statement(self) -> tuple[str, dict[str, Any]]:
+        return "get('k')", {"get": self.redis.get}
+
+    def write(self, times: int) -> None:
+        for _ in range(times):
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.incr("n")
+            pipe.publish(CHANNEL, 1)
+            pipe.execute()
+
+    def increment(self, times: int) -> None:
+        increment = self.redis.incr
+        for _ in range(times):
+            increment("n")
+
+    def increment_pipelined(self, times: int) -> None:
+        for begin in range(0, times, TOGETHER):
+            pipe = self.redis.pipeline(transaction=False)
+            for _ in range(begin, min(begin + TOGETHER, times)):
+                pipe.incr("n")
+            pipe.execute()
+
+    def publish_pipelined(self, times: int) -> None:
+        for begin in range(0, times, TOGETHER):
+            pipe = self.redis.pipeline(transaction=False)
+            for _ in range(begin, min(begin + TOGETHER, times)):
+                pipe.publish(CHANNEL, 1)
+            pipe.execute()
+
+    def count(self) -> int:
+        return int(self.redis.get("n") or 0)
+
+    def follow(self) -> None:
+        pubsub = self.redis.pubsub(ignore_subscribe_messages=True)
+        pubsub.subscribe(CHANNEL)
+        pubsub.get_message(timeout=PATIENCE)  # the answer to the subscription
+        threading.Thread(target=self._listen, args=(pubsub,), daemon=True).start()
+
+    def _listen(self, pubsub: Any) -> None:
+        for _ in pubsub.listen():
+            self._seen += 1
+
+    def seen(self) -> int:
+        return self._seen
+
+    def fill(self, keys: Mapping[str, Any]) -> None:
+        self.redis.hset("h", mapping=keys)
+
+    def copy(self) -> Mapping[bytes, bytes]:
+        found: Mapping[bytes, bytes] = self.redis.hgetall("h")
+        return found
+
+    def write_text(self, text: str) -> None:
+        pipe = self.redis.pipeline(transaction=False)
+        pipe.set("text", text)
+        pipe.publish(CHANNEL, text)
+        pipe.execute()
+
+
+class Server:
+    """The program; it ends with the process that started it."""
+
+    def __init__(self, folder: Path) -> None:
+        socket = folder / "s"
+        command = ["redis-server", "--port", "0", "--unixsocket", str(socket)]
+        command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE
+        while not socket.exists():
+            if time.monotonic() > deadline:
+                self.close()
+                raise TimeoutError("redis-server does not start")
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Redis(System):
+    name = "Redis"
+    packages = ("redis",)
+    programs = ("redis-server",)
+
+    def serve(self) -> Server:
+        server = Server(self.folder)
+        client = RedisClient(self.folder)
+        client.redis.mset({"n": 0, "k": 1})
+        return server
+
+    def connect(self, number: int) -> Client:
+        return RedisClient(self.folder)

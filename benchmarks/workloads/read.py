@@ -1,0 +1,59 @@
+"""Read one value, again and again, in a process that does not host."""
+
+from __future__ import annotations
+
+import timeit
+from functools import partial
+
+from ..model import Bench, Goal, Measure, Workload
+from ..systems import (
+    Client,
+    DiskCache,
+    ManagerDict,
+    PySyncObj,
+    Redis,
+    SharedObject,
+    UltraDict,
+    open_groups,
+)
+from ..systems.base import DATA, Group
+
+READS = 200_000  # of a plain dict; each system reads for about as long as its speed allows
+SLOW_READS = 1000
+
+
+class Read(Workload):
+    name = "read"
+    title = "read one value"
+    unit = "us"
+    goals = (Goal(against="dict", must=2.0, aim=1.3),)
+    rounds = 15
+    notes = ("The statement alone is timed: no function call is around it.",)
+
+    def open(self, bench: Bench) -> list[Measure]:
+        others = [ManagerDict(), UltraDict(), DiskCache(), Redis(), PySyncObj()]
+        groups = open_groups(bench, [SharedObject(), *others], 1)
+        return [partial(plain, bench), *(partial(shared, bench, group) for group in groups)]
+
+
+def plain(bench: Bench) -> dict[str, float]:
+    """A local dict, as the lower bound."""
+    return {"dict": best("d['k']", {"d": dict(DATA)}, bench.count(READS))}
+
+
+def shared(bench: Bench, group: Group) -> dict[str, float]:
+    is_local = group.system.name in ("memsync", "PySyncObj")
+    times = bench.count(READS if is_local else SLOW_READS)
+    return {group.system.name: group.workers[0].run(read, times)}
+
+
+def read(client: Client, times: int) -> float:
+    statement, names = client.read_statement()
+    return best(statement, names, times)
+
+
+def best(statement: str, names: dict[str, object], times: int) -> float:
+    """Microseconds of one execution: the best of three, because only disturbances are longer."""
+    locals_of_the_loop = "; ".join(f"{name} = names[{name!r}]" for name in names)
+    timer = timeit.Timer(statement, locals_of_the_loop, globals={"names": names})
+    return min(timer.repeat(3, times)) / times * 1e6
