@@ -7,11 +7,10 @@ shows which others it affects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True):
     """The constants of one peer; the simulator runs with some of its own."""
 
     # -- the driver --

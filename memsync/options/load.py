@@ -11,7 +11,6 @@ import re
 import typing
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any, Literal
 
 from ..errors import OptionsError, UsageError
@@ -213,9 +212,8 @@ def _build(values: dict[str, Any]) -> Options:
     for path, value in values.items():
         spec = schema()[path]
         (top if spec.group is None else grouped[spec.group])[spec.name] = value
-    for item in fields(Options):
-        if item.name in grouped:
-            top[item.name] = typing.cast(Any, item.type)(**grouped[item.name])
+    for group, stated_there in grouped.items():
+        top[group] = type(getattr(Options, group))(**stated_there)
     return Options(**top, _stated=values)
 
 

@@ -1,7 +1,7 @@
 """The schema of the options: type, default, meaning, unit and bounds of each, stated once.
 
-The dataclasses are the schema, and instances of `Options` are the effective values. Spelling in
-files, environment variables, checks and messages are derived from them. `load` reads the values.
+The classes are the schema, and instances of `Options` are the effective values. Spelling in files,
+environment variables, checks and messages are derived from them. `load` reads the values.
 """
 
 # Without `from __future__ import annotations`, because the schema reads the types of the fields.
@@ -9,8 +9,7 @@ import functools
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast, dataclass_transform
 
 from ..errors import OptionsError
 
@@ -18,6 +17,17 @@ T = TypeVar("T")
 
 ENV_PREFIX = "MEMSYNC_"
 MIB = 1024 * 1024
+
+
+class _Default(NamedTuple):
+    """The default of an option, and what the schema says of it beside its type."""
+
+    value: Any
+    doc: str
+    unit: str | None
+    low: float | None
+    high: float | None
+    available: bool
 
 
 def _option(
@@ -29,20 +39,52 @@ def _option(
     high: float | None = None,
     available: bool = True,
 ) -> T:
-    """A field of the schema; `available` is False while the feature does not exist yet."""
-    facts = {"doc": doc, "unit": unit, "low": low, "high": high, "available": available}
-    return field(default=default, metadata=facts)
+    """An option of the schema; `available` is False while the feature does not exist yet."""
+    return cast(T, _Default(default, doc, unit, low, high, available))
 
 
-@dataclass(frozen=True, slots=True)
-class PeerOptions:
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class _Group:
+    """Immutable values with defaults. A dataclass would do it, but takes 20 ms to import and make.
+
+    The class has the defaults, and an instance only the values that differ.
+    """
+
+    _defaults: ClassVar[dict[str, _Default]]
+
+    def __init_subclass__(cls) -> None:
+        cls._defaults = {k: each for k, each in vars(cls).items() if isinstance(each, _Default)}
+        for name, default in cls._defaults.items():
+            setattr(cls, name, default.value)
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"options cannot be changed: {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._values() == self._values()
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self._values().items())
+        return f"{type(self).__name__}({values})"
+
+    def _values(self) -> dict[str, Any]:
+        return {
+            name: getattr(self, name)
+            for name in typing.get_type_hints(type(self))
+            if not name.startswith("_")
+        }
+
+
+class PeerOptions(_Group):
     """The part that this process has in the group."""
 
     roles: tuple[str, ...] = _option(("writer",), "a peer without 'writer' only reads")
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkOptions:
+class NetworkOptions(_Group):
     """Limits and intervals of the group."""
 
     max_writers: int | None = _option(
@@ -83,8 +125,7 @@ class NetworkOptions:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
+class ServerOptions(_Group):
     """The object over HTTP."""
 
     port: int | None = _option(None, "0 = any free one", low=0, high=65535, available=False)
@@ -92,8 +133,7 @@ class ServerOptions:
     token: str | None = _option(None, "the bearer token readers must send", available=False)
 
 
-@dataclass(frozen=True, slots=True)
-class FileOptions:
+class FileOptions(_Group):
     """The object in a file or a bucket."""
 
     path: str | None = _option(None, "a path or fsspec URL", available=False)
@@ -110,20 +150,17 @@ class FileOptions:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RpcOptions:
+class RpcOptions(_Group):
     """Remote calls; the group is reserved and has no keys yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class ManagerOptions:
+class ManagerOptions(_Group):
     """The multiprocessing manager behind the group."""
 
     proxies: bool = _option(True, "serve document() to plain BaseManager clients")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(_Group):
     """Every option with its effective value; ``Options()`` has the defaults.
 
     >>> from memsync.options import load_options
@@ -153,7 +190,7 @@ class Options:
     file: FileOptions = FileOptions()
     rpc: RpcOptions = RpcOptions()
     manager: ManagerOptions = ManagerOptions()
-    _stated: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _stated: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class OptionSpec(NamedTuple):
@@ -195,18 +232,18 @@ def schema() -> dict[str, OptionSpec]:
     return {dotted(spec.group, spec.name): spec for spec in _rows(Options, None)}
 
 
-def _rows(cls: type[Any], group: str | None) -> Iterator[OptionSpec]:
-    for item in fields(cls):
-        if is_dataclass(item.type):
-            yield from _rows(typing.cast(type[Any], item.type), item.name)
-        elif item.metadata:
-            yield OptionSpec(group, item.name, item.type, item.default, **item.metadata)
+def _rows(cls: type[_Group], group: str | None) -> Iterator[OptionSpec]:
+    for name, kind in typing.get_type_hints(cls).items():
+        if name in cls._defaults:
+            yield OptionSpec(group, name, kind, *cls._defaults[name])
+        elif name in groups():
+            yield from _rows(kind, name)
 
 
 @functools.cache
 def groups() -> frozenset[str]:
     """The names of the groups of options."""
-    return frozenset(item.name for item in fields(Options) if is_dataclass(item.type))
+    return frozenset(name for name, each in vars(Options).items() if isinstance(each, _Group))
 
 
 def camel(name: str) -> str:

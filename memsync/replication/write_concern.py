@@ -14,7 +14,6 @@ writer that still waits asks the next host to continue (`ResumeConcern`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -75,8 +74,7 @@ def wanted_members(w: WriteConcern | None, members: int) -> int:
     return int(w) if w is not None else 1
 
 
-@dataclass
-class _Tracked:
+class _Tracked(msgspec.Struct):
     writer: str
     number: int
     version: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import pytest
+from msgspec.structs import replace
 
 from memsync.manager.timing import TIMING
 from memsync.manager.transport import handshakes

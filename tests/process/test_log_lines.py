@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from memsync import ConditionError, MemSync, RendezvousError
 from memsync.manager.folder.folder import ObjectFolder

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import ProtocolError, RendezvousError
 from ..transport.messages import PROTOCOL
@@ -13,8 +12,7 @@ from ..transport.messages import PROTOCOL
 Address = str | tuple[str, int]
 
 
-@dataclass(frozen=True)
-class EpochRecord:
+class EpochRecord(NamedTuple):
     """The content of a lock file, and whether its holder lives."""
 
     epoch: int

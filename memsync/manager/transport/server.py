@@ -21,10 +21,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing import AuthenticationError, managers
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ...errors import MemSyncError, ProtocolError, UsageError
 from ...replication.codec import HEADER
@@ -40,8 +39,7 @@ from .messages import Hello, parse
 log = logging.getLogger("memsync.server")
 
 
-@dataclass(frozen=True)
-class ServerConfig:
+class ServerConfig(NamedTuple):
     """What a server needs from its peer."""
 
     document: object
