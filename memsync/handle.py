@@ -12,24 +12,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .errors import OptionsError, UsageError
 from .lifecycle import DataBeforeStart, Lifecycle
 from .options import check_path, check_timeout, read_config
-from .runtime.awaited_write import Call
-from .runtime.dispatcher import Subscription
-from .runtime.edits import Edit, Send
+from .runtime.call import Call
+from .runtime.dispatcher import EVENTS, Subscription
 from .runtime.futures import WriteFuture
-from .runtime.waiting import Changes, wait_for
 from .status import other_members, status_of
+
+if TYPE_CHECKING:
+    from .runtime.edits import Edit, Send
+    from .runtime.waiting import Changes
 
 TState = TypeVar("TState")
 TResult = TypeVar("TResult")
 
-EVENTS = (
-    "connected",
-    "disconnected",
-    "received_patches",
-    "host_changed",
-    "rolled_back",
-    "gap",
-)
 _LAST_TRY = 0.1  # seconds that `transact` gives its last try
 
 
@@ -293,6 +287,8 @@ class MemSync(Lifecycle, Generic[TState]):
         ...     mem.wait_for({"state": "done"}, timeout=10)
         {'state': 'done'}
         """
+        from .runtime.waiting import wait_for
+
         seconds = self._seconds(timeout)
         if self._dispatcher.is_current():
             raise UsageError(
@@ -318,6 +314,8 @@ class MemSync(Lifecycle, Generic[TState]):
         ...     next(changes)
         (5, 3)
         """
+        from .runtime.waiting import Changes
+
         return Changes(self._participating(), path)
 
     # -- the group -------------------------------------------------------------------------------

@@ -3,6 +3,9 @@
 Each start creates an engine with a new participant, because a peer's id is never used again. A
 forked or unpickled handle joins as a peer of its own at its first use. When the process ends, every
 engine leaves its group within two seconds.
+
+This module and `handle` import at first use what a program may never use: the engine, the document
+language and what waits. That takes tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -12,16 +15,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing import util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .document import normalize
-from .engine import Engine, EngineFactory
 from .errors import NotStartedError, OptionsError, UsageError
 from .options import check_name, load_options, stated, unavailable
 from .runtime import forks
 from .runtime.dispatcher import Dispatcher
-from .runtime.edits import Editor
-from .runtime.participant import Participant
+
+if TYPE_CHECKING:
+    from .engine import Engine, EngineFactory
+    from .runtime.participant import Participant
 
 _STOP_PATIENCE = 5.0  # seconds that stop() waits for pending writes and for the engine
 _EXIT_PATIENCE = 2.0  # seconds that the end of the process waits for all engines
@@ -68,6 +71,8 @@ class Lifecycle(forks.Forkable):
         source: str | None = None,
         engine: str | None = None,
     ) -> None:
+        from .document import normalize
+
         self.name = check_name(name)
         if data is not None and not isinstance(data, dict):
             raise UsageError(f"data must be a dict, not {type(data).__name__}")
@@ -84,6 +89,8 @@ class Lifecycle(forks.Forkable):
         forks.track(self)
 
     def _reset(self) -> None:
+        from .runtime.edits import Editor
+
         self._engine: Engine | None = None
         self._joining: Engine | None = None  # while start() is under way
         self._starting = threading.RLock()  # a signal handler may stop what start() starts

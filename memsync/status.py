@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .engine import Engine
-from .runtime.participant import Participant
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .runtime.participant import Participant
 
 _NEVER_STARTED = {
     "status": "stopped",

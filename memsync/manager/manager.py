@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..options import check_name, check_path, check_timeout
-from ..runtime.awaited_write import Call
+from ..runtime.call import Call
 from ..runtime.participant import Participant
 from .folder.folder import ObjectFolder
 from .folder.records import Address

@@ -5,7 +5,6 @@ Precedence, key by key: arguments, environment, YAML, defaults. `schema` defines
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import typing
@@ -21,6 +20,7 @@ from .schema import (
     alternatives,
     camel,
     checked,
+    closest,
     dotted,
     groups,
     schema,
@@ -187,9 +187,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     given = {key: text for key, text in environ.items() if key.startswith(ENV_PREFIX) and text}
     unknown = sorted(given.keys() - by_env.keys() - ENV_RESERVED)
     if unknown:
-        closest = difflib.get_close_matches(unknown[0], by_env, n=1, cutoff=0.0)[0]
+        similar = closest(unknown[0], by_env)
         warnings.warn(
-            f"ignored, not an option of memsync: {', '.join(unknown)}; did you mean {closest}?",
+            f"ignored, not an option of memsync: {', '.join(unknown)}; did you mean {similar}?",
             stacklevel=4,
         )
     values = {}
@@ -222,4 +222,4 @@ def _nearest(key: str) -> str:
     known = {group: group for group in groups()}
     known |= {camel(spec.name).lower(): spec.key for spec in schema().values()}
     plain = key.rpartition(".")[2].replace("_", "").lower()
-    return known[difflib.get_close_matches(plain, known, n=1, cutoff=0.0)[0]]
+    return known[closest(plain, known)]

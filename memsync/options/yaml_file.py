@@ -6,12 +6,12 @@ from the message alone.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from typing import Any, NamedTuple
 
 from ..errors import OptionsError
+from .schema import closest
 
 KEYS = ("name", "data", "options")
 DEPTH_MAX = 100
@@ -103,7 +103,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def _unknown_key(key: Any, source: str) -> OptionsError:
-    nearest = difflib.get_close_matches(str(key).lower(), KEYS, n=1, cutoff=0.0)[0]
+    nearest = closest(str(key).lower(), KEYS)
     return OptionsError(
         f"{source}: unknown key {key!r}; did you mean {nearest!r}? "
         "(a file has name, data and options)",

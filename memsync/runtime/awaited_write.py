@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future
-from typing import Any, NamedTuple
 
 from ..errors import MemSyncError
 from ..replication.entries import Propose
@@ -49,14 +48,3 @@ class AwaitedWrite(PendingWrite):
         """Wait for the outcome, until the deadline (monotonic seconds)."""
         if not self.done and self._decided.acquire(timeout=max(deadline - time.monotonic(), 0)):
             self._decided.release()
-
-
-class Call(NamedTuple):
-    """The arguments of a write besides the update; `deadline` is in monotonic seconds."""
-
-    where: Any = None
-    array_filters: Any = None
-    w: Any = 1
-    journal: bool = False
-    deadline: float = 0.0
-    kind: str = "patch"

@@ -9,7 +9,7 @@ from ..errors import ReadOnlyError, TooLargeError, UsageError
 from ..options import Options
 from ..replication.kinds import KINDS
 from ..replication.write_concern import WriteConcern, check_write_concern
-from .awaited_write import Call
+from .call import Call
 
 
 def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:

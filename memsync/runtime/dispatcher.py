@@ -14,6 +14,7 @@ from typing import Any
 
 log = logging.getLogger("memsync.dispatcher")
 
+EVENTS = ("connected", "disconnected", "received_patches", "host_changed", "rolled_back", "gap")
 QUEUE_MAX = 10_000  # calls waiting for the dispatcher
 
 

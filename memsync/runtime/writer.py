@@ -34,7 +34,8 @@ from ..replication.entries import Propose
 from ..replication.replica import Outcome, Published, Replica
 from ..replication.write_concern import ConcernProgress
 from .acknowledgements import AckWaiters
-from .awaited_write import AwaitedWrite, Call
+from .awaited_write import AwaitedWrite
+from .call import Call
 from .check_write import check_size, check_write
 from .trace import Trace
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from memsync.errors import MemSyncError
 from memsync.manager.client.link import Link
 from memsync.manager.platform.task import Task
-from memsync.runtime.awaited_write import Call
+from memsync.runtime.call import Call
 
 from .history import Write
 from .thread import Decided, Thread

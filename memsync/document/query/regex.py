@@ -14,7 +14,6 @@ from typing import Any
 
 from ..failures import failure
 from ..order import type_name
-from .pcre import UnsupportedError, translate
 
 MAX_PATTERN_LENGTH = 1000
 
@@ -41,6 +40,8 @@ def compile_pattern(pattern: Any, options: Any) -> re.Pattern[str]:
 
 @lru_cache(maxsize=256)
 def _compile(pattern: str, options: str) -> re.Pattern[str]:
+    from .pcre import UnsupportedError, translate  # here, as it compiles ten patterns
+
     flags = re.NOFLAG
     for option in options:
         flags |= _FLAGS[option]

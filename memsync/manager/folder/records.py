@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import DecodeError, json
 
 from ...errors import ProtocolError, RendezvousError
 from ..transport.messages import PROTOCOL
@@ -75,13 +76,13 @@ def check_protocol(content: dict[str, Any], path: Path) -> None:
 
 
 def encode(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1) + "\n").encode()
+    return json.format(json.encode(content), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> dict[str, Any] | None:
     """Decode the content of a file; None when it is damaged."""
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
+        content = json.decode(data)
+    except (DecodeError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

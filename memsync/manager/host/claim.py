@@ -6,8 +6,8 @@ Somebody may delete the files, and while this process is frozen another peer may
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
-from platform import python_version
 
 from ...errors import RendezvousError
 from ...version import __version__
@@ -108,7 +108,7 @@ class EpochClaim:
                 "id": self._ctx.id,
                 "pid": self._platform.pid(),
                 "address": self.server.endpoint,
-                "python": python_version(),
+                "python": sys.version.partition(" ")[0],
                 "memsync": __version__,
             }
         )

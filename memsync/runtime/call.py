@@ -1,0 +1,16 @@
+"""What a program asks for with one write, beside the update."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Call(NamedTuple):
+    """The arguments of a write besides the update; `deadline` is in monotonic seconds."""
+
+    where: Any = None
+    array_filters: Any = None
+    w: Any = 1
+    journal: bool = False
+    deadline: float = 0.0
+    kind: str = "patch"
