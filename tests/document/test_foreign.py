@@ -159,7 +159,7 @@ def test_an_error_that_the_document_is_not_to_blame_for_stays_what_it_is(
         lambda: compile_patch({}, test),
         lambda: apply_patch({}, test),
         lambda: matches_filter({}, {"a": 1}),
-        lambda: compile_update({}, {"$set": {"a": 1, "b": 1}}),
+        lambda: compile_update({}, {"$set": {"a.b": 1, "a.c": 1}}),
     ):
         with pytest.raises(RecursionError):
             attempt()

@@ -120,7 +120,7 @@ def test_a_plan_says_its_order(update: Any, order: list[int]) -> None:
 def test_a_step_prepares_its_operand() -> None:
     for update, operand in (({"$rename": {"a": "b"}}, "b"), ({"$inc": {"a": 1}}, 1)):
         (step,) = plan_for(update, ()).given
-        assert step.prepare(operand, step) == operand
+        assert step.prepare(operand, step.path, step.depth) == operand
 
 
 def test_install_moves_what_is_out_of_order() -> None:

@@ -32,17 +32,16 @@ from .operators import (
     Operator,
     Rearranged,
     Splice,
-    Target,
 )
 
 
-def _require_array(name: str, current: Any, target: Target, code: int = 0) -> list[Any]:
+def _require_array(name: str, current: Any, path: str, code: int = 0) -> list[Any]:
     if isinstance(current, list):
         return current
     raise failure(
         "not_array",
-        f"{name}: the field {target.path!r} is {type_name(current)}, not an array",
-        target.path,
+        f"{name}: the field {path!r} is {type_name(current)}, not an array",
+        path,
         code,
     )
 
@@ -59,28 +58,26 @@ class Push(NamedTuple):
 _MODIFIERS = ("$each", "$position", "$slice", "$sort")
 
 
-def _prepare_push(operand: Any, target: Target) -> Push:
+def _prepare_push(operand: Any, path: str, depth: int) -> Push:
     if not isinstance(operand, dict) or "$each" not in operand:
-        return Push([normalize(operand, target.path, target.depth + 1)])
+        return Push([normalize(operand, path, depth + 1)])
     # Only the values become part of the document, so only they are checked at their depth in it.
     modifiers = {
-        name: normalize(value, target.path, target.depth if name == "$each" else 0)
+        name: normalize(value, path, depth if name == "$each" else 0)
         for name, value in dict.items(operand)
     }
     for name in modifiers:
         if name not in _MODIFIERS:
-            raise failure("bad_value", f"$push: unknown modifier {name!r}", target.path)
+            raise failure("bad_value", f"$push: unknown modifier {name!r}", path)
     values = modifiers["$each"]
     if not isinstance(values, list):
-        raise failure(
-            "bad_value", f"$push: $each needs an array, not {type_name(values)}", target.path
-        )
-    limit = _whole_number("$slice", modifiers, target)
-    key = _sort_key(modifiers["$sort"], target) if "$sort" in modifiers else None
-    return Push(values, _whole_number("$position", modifiers, target), limit, key)
+        raise failure("bad_value", f"$push: $each needs an array, not {type_name(values)}", path)
+    limit = _whole_number("$slice", modifiers, path)
+    key = _sort_key(modifiers["$sort"], path) if "$sort" in modifiers else None
+    return Push(values, _whole_number("$position", modifiers, path), limit, key)
 
 
-def _whole_number(name: str, modifiers: dict[str, Any], target: Target) -> int | None:
+def _whole_number(name: str, modifiers: dict[str, Any], path: str) -> int | None:
     if name not in modifiers:
         return None
     number = as_integer(modifiers[name])
@@ -88,24 +85,22 @@ def _whole_number(name: str, modifiers: dict[str, Any], target: Target) -> int |
         raise failure(
             "bad_value",
             f"$push: {name} needs a 64-bit integer, not {brief(modifiers[name])}",
-            target.path,
+            path,
         )
     return number
 
 
-def _sort_key(pattern: Any, target: Target) -> Callable[[Any], Any]:
+def _sort_key(pattern: Any, path: str) -> Callable[[Any], Any]:
     if not isinstance(pattern, dict):
-        _require_direction(pattern, target)
+        _require_direction(pattern, path)
         return cmp_to_key(lambda left, right: compare(left, right) * int(pattern))
     if not pattern:
-        raise failure("bad_value", "$push: $sort needs at least one field", target.path)
+        raise failure("bad_value", "$push: $sort needs at least one field", path)
     keys = []
     for field, direction in pattern.items():
-        _require_direction(direction, target)
+        _require_direction(direction, path)
         if "" in field.split("."):
-            raise failure(
-                "bad_value", f"$push: the $sort field {field!r} has an empty part", target.path
-            )
+            raise failure("bad_value", f"$push: the $sort field {field!r} has an empty part", path)
         keys.append((field.split("."), int(direction)))
 
     def compare_elements(left: Any, right: Any) -> int:
@@ -118,12 +113,12 @@ def _sort_key(pattern: Any, target: Target) -> Callable[[Any], Any]:
     return cmp_to_key(compare_elements)
 
 
-def _require_direction(direction: Any, target: Target) -> None:
+def _require_direction(direction: Any, path: str) -> None:
     if not is_number(direction) or direction not in (1, -1):
         raise failure(
             "bad_value",
             f"$push: $sort needs 1, -1 or an object of fields with 1 or -1, not {brief(direction)}",
-            target.path,
+            path,
         )
 
 
@@ -142,10 +137,10 @@ def _sort_value(element: Any, parts: list[str]) -> Any:
     return element
 
 
-def _push(current: Any, push: Push, target: Target, context: Context) -> Any:
+def _push(current: Any, push: Push, path: str, context: Context) -> Any:
     if current is MISSING:
         return _sliced(_sorted(push.values, push.key), push.limit)
-    array = _require_array("$push", current, target)
+    array = _require_array("$push", current, path)
     position = _insertion_index(len(array), push.position)
     if push.key is None:
         change = _splice(len(array), position, push)
@@ -209,18 +204,18 @@ def _outside(low: int, high: int, first: int, last: int) -> list[int]:
     return [*range(high - 1, last - 1, -1), *range(first - 1, low - 1, -1)]
 
 
-def _prepare_add_to_set(operand: Any, target: Target) -> list[Any]:
+def _prepare_add_to_set(operand: Any, path: str, depth: int) -> list[Any]:
     if not isinstance(operand, dict) or next(iter(operand), "") != "$each":
-        return [normalize(operand, target.path, target.depth + 1)]
-    values = normalize(operand["$each"], target.path, target.depth)
+        return [normalize(operand, path, depth + 1)]
+    values = normalize(operand["$each"], path, depth)
     if not isinstance(values, list):
         raise failure(
             "type_mismatch",
             f"$addToSet: $each needs an array, not {type_name(values)}",
-            target.path,
+            path,
         )
     if len(operand) > 1:
-        raise failure("bad_value", "$addToSet: nothing may follow $each", target.path)
+        raise failure("bad_value", "$addToSet: nothing may follow $each", path)
     return _without_known(values, [])
 
 
@@ -236,35 +231,35 @@ def _without_known(values: list[Any], known: list[Any]) -> list[Any]:
     return fresh
 
 
-def _add_to_set(current: Any, values: list[Any], target: Target, context: Context) -> Any:
+def _add_to_set(current: Any, values: list[Any], path: str, context: Context) -> Any:
     if current is MISSING:
         return values
-    array = _require_array("$addToSet", current, target)
+    array = _require_array("$addToSet", current, path)
     fresh = _without_known(values, array)
     return Splice((), len(array), fresh) if fresh else UNCHANGED
 
 
-def _prepare_pop(operand: Any, target: Target) -> int:
-    end = as_integer(normalize(operand, target.path))
+def _prepare_pop(operand: Any, path: str, depth: int) -> int:
+    end = as_integer(normalize(operand, path))
     if end not in (1, -1):
         raise failure(
             "bad_value",
-            f"$pop: {target.path!r} needs 1 (the last) or -1 (the first), not {brief(operand)}",
-            target.path,
+            f"$pop: {path!r} needs 1 (the last) or -1 (the first), not {brief(operand)}",
+            path,
             code=9,
         )
     return end
 
 
-def _pop(current: Any, end: int, target: Target, context: Context) -> Any:
-    array = _require_array("$pop", current, target, code=14)
+def _pop(current: Any, end: int, path: str, context: Context) -> Any:
+    array = _require_array("$pop", current, path, code=14)
     if not array:
         return UNCHANGED
     return Splice((len(array) - 1 if end == 1 else 0,), 0, ())
 
 
-def _prepare_pull(operand: Any, target: Target) -> Callable[[Any], bool]:
-    wanted = normalize(operand, target.path)
+def _prepare_pull(operand: Any, path: str, depth: int) -> Callable[[Any], bool]:
+    wanted = normalize(operand, path)
     if not isinstance(wanted, dict):
         return lambda item: equal(item, wanted)
     if next(iter(wanted), None) in PULL_OPERATORS:
@@ -274,21 +269,21 @@ def _prepare_pull(operand: Any, target: Target) -> Callable[[Any], bool]:
     return lambda item: isinstance(item, dict) and query(item)
 
 
-def _prepare_pull_all(operand: Any, target: Target) -> Callable[[Any], bool]:
-    values = normalize(operand, target.path)
+def _prepare_pull_all(operand: Any, path: str, depth: int) -> Callable[[Any], bool]:
+    values = normalize(operand, path)
     if not isinstance(values, list):
         raise failure(
             "bad_value",
-            f"$pullAll: {target.path!r} needs an array, not {type_name(values)}",
-            target.path,
+            f"$pullAll: {path!r} needs an array, not {type_name(values)}",
+            path,
         )
     unwanted = frozenset(map(equality_key, values))
     return lambda item: equality_key(item) in unwanted
 
 
 def _culling(name: str) -> Change:
-    def change(current: Any, unwanted: Any, target: Target, context: Context) -> Any:
-        array = _require_array(name, current, target)
+    def change(current: Any, unwanted: Any, path: str, context: Context) -> Any:
+        array = _require_array(name, current, path)
         removed = [index for index, item in enumerate(list.__iter__(array)) if unwanted(item)]
         return Splice(removed[::-1], 0, ()) if removed else UNCHANGED
 

@@ -14,25 +14,18 @@ from typing import Any
 from ..failures import ForeignValueError, failure
 from ..live.replay import replay
 from ..operations import Operation
-from ..patch.array_diff import array_operations, patch_size, splice_operations
 from ..patch.dry_run import DryRun
 from ..patch.overlay import is_shadow, plain
 from ..paths import parse_path, pointer_of
 from ..query.array_filters import Filters, parse_array_filters
-from ..sizes import OPERATION_BYTES, estimated_size
 from ..traversal import MISSING
-from ..values import detached, explain_foreign, normalize
-from .operators import (
-    REMOVED,
-    UNCHANGED,
-    Absent,
-    Context,
-    Rearranged,
-    Splice,
-)
+from ..values import explain_foreign, normalize
+from .operators import UNCHANGED, Absent, Context
+from .plain import checked_plain, plain_operations
 from .plan import RENAME, Step, build_plan, plan_for, planned
 from .positional import expand
 from .resolve import create, require_viable, resolve
+from .write import PLAIN_TYPES, write_operations
 
 
 def compile_update(
@@ -58,27 +51,39 @@ def compile_update(
     >>> compile_update({"a": {"n": 1}}, {"$inc": {"a.n": 2}})
     [{'op': 'replace', 'path': '/a/n', 'value': 3}]
     """
+    context = Context(now, insert) if insert or now is not None else _NO_CONTEXT
+    if array_filters is None:
+        operations = plain_operations(document, update, context)
+        if operations is not None:
+            return operations
+    return planned_operations(document, update, array_filters, filter, context)
+
+
+def planned_operations(
+    document: dict[str, Any],
+    update: dict[str, Any],
+    array_filters: list[dict[str, Any]] | None,
+    filter: dict[str, Any] | None,
+    context: Context,
+) -> list[Operation]:
+    """Compile any update by its plan, as `compile_update` does."""
     filters = _NO_FILTERS if array_filters is None else parse_array_filters(array_filters)
     plan, operands = planned(update, filters)
-    context = Context(now, insert) if insert or now is not None else _NO_CONTEXT
     try:
         step = plan.single
         if step is not None:
-            raw = update[step.name][step.field]
-            operand = step.prepare(raw, step) if operands is None else operands[0]
+            operand = step.operand(update) if operands is None else operands[0]
             operations = _direct_operations(document, step, operand, context)
             if operations is None:
                 operations, _ = resolved_operations(document, step, operand, context)
             return operations
         if operands is None:
             # Check all operands before the first step reads the document.
-            operands = [step.prepare(update[step.name][step.field], step) for step in plan.given]
+            operands = [step.operand(update) for step in plan.given]
         if plan.dynamic:
             # Each place gets its own copy of the value.
-            steps = (
-                (step, step.prepare(update[step.name][step.field], step))
-                for step in expand(plan, document, filters, filter)
-            )
+            expanded = expand(plan, document, filters, filter)
+            steps = ((step, step.operand(update)) for step in expanded)
         else:
             steps = ((plan.given[index], operands[index]) for index in plan.order)
         return _compile(document, steps, context, plan.ambiguous)
@@ -148,6 +153,14 @@ def check_update(
     >>> check_update({"$inc": {"n": 1}})
     {'$inc': {'n': 1}}
     """
+    checked = None if array_filters else checked_plain(update)
+    return checked_by_plan(update, array_filters) if checked is None else checked
+
+
+def checked_by_plan(
+    update: dict[str, Any], array_filters: list[dict[str, Any]] | None
+) -> dict[str, Any]:
+    """Check any update, as `check_update` does."""
     if array_filters is None:
         build_plan(update, lambda identifier: True)
     else:
@@ -180,16 +193,14 @@ def _direct_operations(
         return None  # a parent is missing, or is an array or a scalar
     if current is MISSING:
         return None
-    new = step.change(current, operand, step, context)
-    if type(new) in _PLAIN_TYPES:
+    new = step.change(current, operand, step.path, context)
+    if type(new) in PLAIN_TYPES:
         return [{"op": "replace", "path": step.pointer, "value": new}]
-    return [] if new is UNCHANGED else _write(step.pointer, current, new, False)
+    return [] if new is UNCHANGED else write_operations(step.pointer, current, new, False)
 
 
 # `node[part]` could run the code of a subclass and add keys to a defaultdict.
 _get = dict.get
-# The types of new values; other types describe a change.
-_PLAIN_TYPES = frozenset({type(None), bool, int, float, str, dict, list})
 
 
 def resolved_operations(
@@ -204,56 +215,17 @@ def resolved_operations(
     resolved = resolve(root, step.parts)
     if resolved.exists:
         current = plain(resolved.node) if is_shadow(resolved.node) else resolved.node
-        new = step.change(current, operand, step, context)
+        new = step.change(current, operand, step.path, context)
         if new is UNCHANGED:
             return [], True
-        return _write(pointer_of(resolved.tokens), current, new, resolved.in_array), True
+        return write_operations(pointer_of(resolved.tokens), current, new, resolved.in_array), True
     absent = step.operator.absent
     if absent is Absent.CREATES:
-        new = step.change(MISSING, operand, step, context)
-        return ([] if new is UNCHANGED else create(resolved, step, new)), False
+        new = step.change(MISSING, operand, step.path, context)
+        return ([] if new is UNCHANGED else create(resolved, step.path, new)), False
     if absent is Absent.IGNORES_IF_POSSIBLE:
         require_viable(resolved, step.name, step.path)
     return [], True
-
-
-def _write(pointer: str, current: Any, new: Any, in_array: bool) -> list[Operation]:
-    """Return the operations that write a new value, or change an array, at an existing place."""
-    kind = type(new)
-    if kind is Splice:
-        return _splice(pointer, current, new)
-    if kind is Rearranged:
-        return _rearrange(pointer, current, new.values)
-    if new is not REMOVED:
-        return [{"op": "replace", "path": pointer, "value": new}]
-    if not in_array:
-        return [{"op": "remove", "path": pointer}]
-    # Removing an element would move the others. Like the server, leave a null.
-    return [] if current is None else [{"op": "replace", "path": pointer, "value": None}]
-
-
-def _splice(pointer: str, array: list[Any], splice: Splice) -> list[Operation]:
-    if 2 * len(splice.removed) > len(array) and len(splice.removed) > 1:
-        # More is removed than stays: a replacement is shorter unless the rest is large.
-        gone = set(splice.removed)
-        kept = [item for index, item in enumerate(list.__iter__(array)) if index not in gone]
-        removals = len(splice.removed) * (OPERATION_BYTES + len(pointer))
-        if estimated_size(kept, removals) < removals:
-            kept[splice.at : splice.at] = splice.values
-            return [{"op": "replace", "path": pointer, "value": detached(kept)}]
-    return splice_operations(pointer, splice.removed, splice.at, splice.values)
-
-
-def _rearrange(pointer: str, array: list[Any], values: list[Any]) -> list[Operation]:
-    operations = array_operations(pointer, list.copy(array), values)
-    if len(operations) > 1 and 2 * len(operations) > len(values):
-        size = patch_size(operations)
-        if OPERATION_BYTES + len(pointer) + estimated_size(values, size) < size:
-            return [{"op": "replace", "path": pointer, "value": detached(values)}]
-    for operation in operations:
-        if "value" in operation:
-            operation["value"] = detached(operation["value"])
-    return operations
 
 
 def _rename(root: Any, step: Step, context: Context) -> list[Operation]:
@@ -270,7 +242,7 @@ def _rename(root: Any, step: Step, context: Context) -> list[Operation]:
     value = normalize(plain(source.node), step.path, step.depth)
     taken = {"op": "remove", "path": pointer_of(source.tokens)}
     if not target.exists:
-        return [*create(target, step, value), taken]
-    if step.change(plain(target.node), value, step, context) is UNCHANGED:
+        return [*create(target, step.path, value), taken]
+    if step.change(plain(target.node), value, step.path, context) is UNCHANGED:
         return [taken]
     return [{"op": "replace", "path": pointer_of(target.tokens), "value": value}, taken]

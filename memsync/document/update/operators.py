@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 from math import inf, isfinite
 from operator import add, and_, mul, or_, xor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ...errors import UsageError
 from ..failures import brief, failure
@@ -63,18 +63,10 @@ class Context(NamedTuple):
     insert: bool
 
 
-class Target(Protocol):
-    """The place an operator is applied to, as far as messages and limits need it."""
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def depth(self) -> int: ...
-
-
-Prepare = Callable[[Any, Target], Any]
-Change = Callable[[Any, Any, Target, Context], Any]
+# The operand, and for messages and limits the path and its number of parts.
+Prepare = Callable[[Any, str, int], Any]
+# The current value, the prepared operand, the path.
+Change = Callable[[Any, Any, str, Context], Any]
 
 
 class Operator(NamedTuple):
@@ -86,36 +78,36 @@ class Operator(NamedTuple):
     absent: Absent = Absent.CREATES
 
 
-def prepare_value(operand: Any, target: Target) -> Any:
-    return normalize(operand, target.path, target.depth)
+def prepare_value(operand: Any, path: str, depth: int) -> Any:
+    return normalize(operand, path, depth)
 
 
-def _set(current: Any, value: Any, target: Target, context: Context) -> Any:
+def _set(current: Any, value: Any, path: str, context: Context) -> Any:
     return UNCHANGED if current is not MISSING and identical(current, value) else value
 
 
-def _set_on_insert(current: Any, value: Any, target: Target, context: Context) -> Any:
-    return _set(current, value, target, context) if context.insert else UNCHANGED
+def _set_on_insert(current: Any, value: Any, path: str, context: Context) -> Any:
+    return _set(current, value, path, context) if context.insert else UNCHANGED
 
 
-def _ignore_operand(operand: Any, target: Target) -> Any:
-    return normalize(operand, target.path)
+def _ignore_operand(operand: Any, path: str, depth: int) -> Any:
+    return normalize(operand, path)
 
 
-def _unset(current: Any, operand: Any, target: Target, context: Context) -> Any:
+def _unset(current: Any, operand: Any, path: str, context: Context) -> Any:
     return REMOVED
 
 
 def _prepare_number(name: str) -> Prepare:
-    def prepare(operand: Any, target: Target) -> Any:
+    def prepare(operand: Any, path: str, depth: int) -> Any:
         if type(operand) is int and INT64_MIN <= operand <= INT64_MAX:
             return operand
-        number = normalize(operand, target.path)
+        number = normalize(operand, path)
         if not is_number(number):
             raise failure(
                 "type_mismatch",
-                f"{name}: the operand for {target.path!r} is {described(number)}, not a number",
-                target.path,
+                f"{name}: the operand for {path!r} is {described(number)}, not a number",
+                path,
             )
         return number
 
@@ -123,7 +115,7 @@ def _prepare_number(name: str) -> Prepare:
 
 
 def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
-    def change(current: Any, operand: Any, target: Target, context: Context) -> Any:
+    def change(current: Any, operand: Any, path: str, context: Context) -> Any:
         known = current
         if current is MISSING:
             current = 0
@@ -132,8 +124,8 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
             if known is None:
                 raise failure(
                     "type_mismatch",
-                    f"{name}: the field {target.path!r} is {described(current)}, not a number",
-                    target.path,
+                    f"{name}: the field {path!r} is {described(current)}, not a number",
+                    path,
                 )
             current = known
         try:
@@ -144,9 +136,9 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
         if not fits:
             raise failure(
                 "overflow",
-                f"{name}: the result for {target.path!r} does not fit: "
+                f"{name}: the result for {path!r} does not fit: "
                 f"{brief(current)} and {brief(operand)}",
-                target.path,
+                path,
             )
         if result == known and identical(result, known):
             return UNCHANGED
@@ -156,7 +148,7 @@ def _arithmetic(name: str, compute: Callable[[Any, Any], Any]) -> Change:
 
 
 def _extreme(sign: int) -> Change:
-    def change(current: Any, operand: Any, target: Target, context: Context) -> Any:
+    def change(current: Any, operand: Any, path: str, context: Context) -> Any:
         if current is MISSING or compare(operand, current) == sign:
             return operand
         return UNCHANGED
@@ -167,29 +159,27 @@ def _extreme(sign: int) -> Change:
 _BIT_OPERATIONS: dict[str, Callable[[int, int], int]] = {"and": and_, "or": or_, "xor": xor}
 
 
-def _prepare_bit(operand: Any, target: Target) -> Any:
-    operations = normalize(operand, target.path)
+def _prepare_bit(operand: Any, path: str, depth: int) -> Any:
+    operations = normalize(operand, path)
     if not isinstance(operations, dict) or not operations:
         raise failure(
             "bad_value",
-            f"$bit: {target.path!r} needs an object like {{'and': 5}}, not {brief(operations)}",
-            target.path,
+            f"$bit: {path!r} needs an object like {{'and': 5}}, not {brief(operations)}",
+            path,
         )
     for name, bits in operations.items():
         if name not in _BIT_OPERATIONS:
-            raise failure(
-                "bad_value", f"$bit knows 'and', 'or' and 'xor', not {name!r}", target.path
-            )
+            raise failure("bad_value", f"$bit knows 'and', 'or' and 'xor', not {name!r}", path)
         if type(bits) is not int:
             raise failure(
                 "bad_value",
                 f"$bit: the operand of {name!r} is {type_name(bits)}, not an integer",
-                target.path,
+                path,
             )
     return operations
 
 
-def _bit(current: Any, operations: Any, target: Target, context: Context) -> Any:
+def _bit(current: Any, operations: Any, path: str, context: Context) -> Any:
     known = current
     if current is MISSING:
         current = 0
@@ -198,8 +188,8 @@ def _bit(current: Any, operations: Any, target: Target, context: Context) -> Any
         if type(known) is not int:
             raise failure(
                 "bad_value",
-                f"$bit: the field {target.path!r} is {type_name(current)}, not an integer",
-                target.path,
+                f"$bit: the field {path!r} is {type_name(current)}, not an integer",
+                path,
             )
         current = known
     for name, bits in operations.items():
@@ -207,27 +197,26 @@ def _bit(current: Any, operations: Any, target: Target, context: Context) -> Any
     return UNCHANGED if current == known else current
 
 
-def _prepare_date(operand: Any, target: Target) -> Any:
-    wanted = normalize(operand, target.path)
+def _prepare_date(operand: Any, path: str, depth: int) -> Any:
+    wanted = normalize(operand, path)
     if isinstance(wanted, bool):
         return wanted
     if not isinstance(wanted, dict):
         raise failure(
             "bad_value",
-            f"$currentDate: {target.path!r} needs true or {{'$type': 'date'}}, "
-            f"not {type_name(wanted)}",
-            target.path,
+            f"$currentDate: {path!r} needs true or {{'$type': 'date'}}, not {type_name(wanted)}",
+            path,
         )
     if list(wanted) != ["$type"] or wanted["$type"] not in ("date", "timestamp"):
         raise failure(
             "bad_value",
-            f"$currentDate: {target.path!r} needs {{'$type': 'date'}} or {{'$type': 'timestamp'}}",
-            target.path,
+            f"$currentDate: {path!r} needs {{'$type': 'date'}} or {{'$type': 'timestamp'}}",
+            path,
         )
     return wanted
 
 
-def _current_date(current: Any, operand: Any, target: Target, context: Context) -> Any:
+def _current_date(current: Any, operand: Any, path: str, context: Context) -> Any:
     now = context.now
     if now is None:
         raise UsageError("$currentDate needs the time: pass now=datetime.now(timezone.utc)")

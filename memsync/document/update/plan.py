@@ -25,15 +25,15 @@ from ..paths import (
 from ..traversal import MISSING
 from ..values import check_field_name, normalize
 from .array_operators import ARRAY_OPERATORS
-from .operators import UNCHANGED, VALUE_OPERATORS, Context, Operator, Target
+from .operators import UNCHANGED, VALUE_OPERATORS, Context, Operator
 
 
-def _prepare_rename(operand: Any, target: Target) -> Any:
+def _prepare_rename(operand: Any, path: str, depth: int) -> Any:
     """Return the path to rename to; it is checked together with the source."""
-    return normalize(operand, target.path)
+    return normalize(operand, path)
 
 
-def _moved(current: Any, value: Any, target: Target, context: Context) -> Any:
+def _moved(current: Any, value: Any, path: str, context: Context) -> Any:
     """Return the new value of the destination; an equal one stays, ``1`` for ``1.0``."""
     return UNCHANGED if current is not MISSING and equal(current, value) else value
 
@@ -70,6 +70,10 @@ class Step:
         self.parents = parsed.parts[:-1]
         self.last = parsed.parts[-1]
         self.depth = len(parsed.parts)
+
+    def operand(self, update: dict[str, Any]) -> Any:
+        """Return the prepared operand. Raises `UpdateError`."""
+        return self.prepare(update[self.name][self.field], self.path, self.depth)
 
     def at(self, parts: Parts) -> Step:
         """Return the same operator at a concrete path that a dynamic path stands for."""
@@ -240,7 +244,7 @@ def build_plan(update: dict[str, Any], known: IsKnown) -> tuple[Plan, list[Any]]
                 operands.append(_add_rename(plan, field, operand, known))
                 continue
             step = _step(name, field)
-            operands.append(step.prepare(operand, step))
+            operands.append(step.prepare(operand, step.path, step.depth))
             if step.special:
                 _check_identifiers(field, step.parsed, known)
             plan.add(step)

@@ -11,7 +11,6 @@ from ..patch.overlay import ShadowArray, ShadowObject, is_array, is_object, plai
 from ..paths import MAX_PADDING, Parts, array_index, pointer_of
 from ..sizes import OPERATION_BYTES, estimated_size
 from ..traversal import MISSING
-from .operators import Target
 
 # If the nulls outnumber the elements by more than this, the array is replaced, provided that is
 # shorter. The index then has at least two digits, which `UpdatePath.ambiguous` relies on.
@@ -87,7 +86,7 @@ def _described(resolved: Resolved) -> str:
     return f"{where}, which is {described(value) if rank(value) < OBJECT else type_name(value)}"
 
 
-def create(resolved: Resolved, step: Target, value: Any) -> list[Operation]:
+def create(resolved: Resolved, path: str, value: Any) -> list[Operation]:
     """Return the operations that add `value` and its missing parents. Raises `UpdateError`."""
     first, *below = resolved.rest
     for name in reversed(below):
@@ -98,21 +97,21 @@ def create(resolved: Resolved, step: Target, value: Any) -> list[Operation]:
     if not is_array(resolved.node) or index is None:
         raise failure(
             "path_not_viable",
-            f"cannot create field {first!r} of {step.path!r} in {_described(resolved)}",
-            step.path,
+            f"cannot create field {first!r} of {path!r} in {_described(resolved)}",
+            path,
         )
-    return _append(resolved, step, index, value)
+    return _append(resolved, path, index, value)
 
 
-def _append(resolved: Resolved, step: Target, index: int, value: Any) -> list[Operation]:
+def _append(resolved: Resolved, path: str, index: int, value: Any) -> list[Operation]:
     """Return the operations that set an element past the end of an array; nulls fill the gap."""
     length = len(resolved.node)
     padding = index - length
     if padding > MAX_PADDING:
         raise failure(
             "bad_value",
-            f"{step.path!r} would fill {padding} elements with null, {MAX_PADDING} are allowed",
-            step.path,
+            f"{path!r} would fill {padding} elements with null, {MAX_PADDING} are allowed",
+            path,
             code=34,
         )
     pointer = pointer_of(resolved.tokens)
