@@ -13,9 +13,9 @@ import memsync
 
 from . import machine
 from .processes import preload
-from .report import markdown, svg
+from .report import charts, markdown
 from .results import Run, behind, kept, save
-from .runner import run, say
+from .runner import has_failed, run, say
 from .workloads import ALL
 
 KEPT = Path(__file__).parent / "results"
@@ -70,20 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result.workloads.append(measured)
         say(markdown.terminal(measured))
         write(result, chosen.out)
+    failed = [found.name for found in result.workloads if has_failed(found)]
     older = kept(KEPT)
     if chosen.keep:
         save(result, KEPT / f"{chosen.keep}.json")
-        (KEPT / "history.svg").write_text(svg.history(kept(KEPT)))
+        (KEPT / "history.svg").write_text(charts.history(kept(KEPT)))
     worse = list(behind(result, older[-1])) if older and not chosen.quick else []
     for line in worse:
         say(f"behind: {line}")
     say(f"the report is in {chosen.out}")
-    return 1 if worse and chosen.check else 0
+    return 1 if failed or (worse and chosen.check) else 0
 
 
 def write(result: Run, folder: Path) -> None:
     """Write the report of what was measured up to now."""
     save(result, folder / "result.json")
     (folder / "result.md").write_text(markdown.report(result))
-    (folder / "goals.svg").write_text(svg.goals(result))
-    (folder / "systems.svg").write_text(svg.systems(result))
+    (folder / "goals.svg").write_text(charts.goals(result))
+    (folder / "systems.svg").write_text(charts.systems(result))

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from .model import Bench, Goal, Measure, Skipped, Values, Workload
+from .processes import WorkerFailed
 from .results import GoalResult, WorkloadResult
+
+FAILED = "failed"
 
 
 def run(workload: Workload, rounds: int | None, quick: bool) -> WorkloadResult:
@@ -24,6 +27,9 @@ def run(workload: Workload, rounds: int | None, quick: bool) -> WorkloadResult:
             taken = measure(workload.open(bench), rounds or workload.rounds, workload.warm_up)
         except Skipped as reason:
             bench.skipped[workload.name] = str(reason)
+            taken = []
+        except (AssertionError, OSError, WorkerFailed) as error:
+            bench.skipped[workload.name] = f"{FAILED}: {error}"
             taken = []
     return summary(workload, taken, bench.skipped, time.monotonic() - begin)
 
@@ -96,3 +102,8 @@ def judge(goal: Goal, taken: Sequence[Values], middle: Any, higher_is_better: bo
 def say(text: str) -> None:
     """A line for whoever waits."""
     print(text, file=sys.stderr, flush=True)
+
+
+def has_failed(result: WorkloadResult) -> bool:
+    """Whether it was broken off by an error."""
+    return result.skipped.get(result.name, "").startswith(FAILED)

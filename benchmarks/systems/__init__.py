@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..model import Bench
-from ..processes import METHOD
+from ..processes import METHOD, WorkerFailed
 from .base import Client, Group, System
 from .disk_cache import DiskCache
 from .managers import ManagerDict, ManagerLock, ManagerMethod
 from .raft import PySyncObj
-from .redis_server import Redis
+from .redis_server import Redis, RedisScript
 from .shared_memory import UltraDict
 from .shared_object import SharedObject
 
@@ -24,6 +24,7 @@ __all__ = [
     "ManagerMethod",
     "PySyncObj",
     "Redis",
+    "RedisScript",
     "SharedObject",
     "System",
     "UltraDict",
@@ -41,10 +42,17 @@ def open_groups(
     method: str = METHOD,
 ) -> list[Group]:
     """A group of each system that is installed; the others are noted as skipped."""
-    return [
-        Group(system, size, bench.new_folder(), bench.stack, data=data, method=method)
-        for system in installed(bench, systems)
-    ]
+    groups = []
+    for system in installed(bench, systems):
+        try:
+            group = Group(system, size, bench.new_folder(), bench.stack, data=data, method=method)
+        except WorkerFailed as error:
+            if isinstance(system, SharedObject):
+                raise
+            bench.skipped[system.name] = f"it does not start: {str(error).splitlines()[-1]}"
+        else:
+            groups.append(group)
+    return groups
 
 
 def installed(bench: Bench, systems: list[System]) -> list[System]:

@@ -13,6 +13,7 @@ from .import_time import ImportTime
 from .increment import Increment
 from .increment_with_replicas import IncrementWithReplicas
 from .join import Join
+from .limits import Limits
 from .many_peers import ManyPeers
 from .memory import Memory
 from .propagation import Propagation
@@ -41,5 +42,6 @@ _CLASSES: tuple[type[Workload], ...] = (
     Idle,
     ImportTime,
     Spin,
+    Limits,
 )
 ALL: dict[str, Workload] = {chosen.name: chosen() for chosen in _CLASSES}

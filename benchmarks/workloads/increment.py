@@ -14,6 +14,7 @@ from ..systems import (
     ManagerMethod,
     PySyncObj,
     Redis,
+    RedisScript,
     SharedObject,
     System,
     UltraDict,
@@ -25,7 +26,7 @@ SLOW_WRITES = 200  # of systems that take more than half a millisecond
 
 
 def systems() -> list[System]:
-    replicating: list[System] = [SharedObject(), Redis(), PySyncObj()]
+    replicating: list[System] = [SharedObject(), Redis(), RedisScript(), PySyncObj()]
     return [*replicating, ManagerDict(), ManagerMethod(), UltraDict(), DiskCache()]
 
 
@@ -37,7 +38,7 @@ class Increment(Workload):
     rounds = 9
     notes = (
         "memsync: `patch({'$inc': {'n': 1}})` of a client. `Manager: dict`: `d['n'] = value`. "
-        "Redis: `INCR` and `PUBLISH` in one round trip.",
+        "Redis: `INCR`, then `PUBLISH` of its result; or both in a Lua script.",
     )
 
     def open(self, bench: Bench) -> list[Measure]:

@@ -21,8 +21,9 @@ class IncrementWithReplicas(Workload):
     )
     rounds = 9
     notes = (
-        "Redis: `INCR` and `PUBLISH` in one round trip, with three subscribers. The managers, "
-        "UltraDict and diskcache replicate nothing and notify nobody: three idle processes.",
+        "Redis: `INCR`, then `PUBLISH` of its result, to three subscribers; or both in a Lua "
+        "script. The managers, UltraDict and diskcache replicate nothing and notify nobody: three "
+        "idle processes.",
     )
 
     def open(self, bench: Bench) -> list[Measure]:

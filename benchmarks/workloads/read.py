@@ -54,6 +54,6 @@ def read(client: Client, times: int) -> float:
 
 def best(statement: str, names: dict[str, object], times: int) -> float:
     """Microseconds of one execution: the best of three, because only disturbances are longer."""
-    locals_of_the_loop = "; ".join(f"{name} = names[{name!r}]" for name in names)
-    timer = timeit.Timer(statement, locals_of_the_loop, globals={"names": names})
+    setup = "; ".join(f"{name} = names[{name!r}]" for name in names)  # locals of the loop
+    timer = timeit.Timer(statement, setup, globals={"names": names})
     return min(timer.repeat(3, times)) / times * 1e6

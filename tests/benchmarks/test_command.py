@@ -1,0 +1,79 @@
+"""The command line, with real processes in a quick run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cli import main
+from benchmarks.results import load
+from benchmarks.workloads import ALL
+from tests.chaos.leftovers import below, process
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks", *arguments]
+
+
+def test_the_list_names_all_workloads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(ALL)
+
+
+@pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--rounds", "0"], ["--rounds", "x"]])
+def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+
+
+def test_each_goal_has_a_limit_and_each_name_a_title() -> None:
+    for name, workload in ALL.items():
+        assert workload.name == name
+        assert workload.title
+        assert workload.rounds >= 3
+        assert all(goal.must is not None or goal.aim is not None for goal in workload.goals)
+
+
+@pytest.mark.process
+def test_a_quick_run_writes_its_report(tmp_path: Path) -> None:
+    arguments = command("--quick", "--rounds", "1", "--only", "increment", "--out", str(tmp_path))
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    (workload,) = load(tmp_path / "result.json").workloads
+    assert {"memsync", "Manager: dict"} <= set(workload.series)
+    assert workload.goals[0].value is not None
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "result.json", "result.md", "goals.svg", "systems.svg"
+    }  # fmt: skip
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_benchmark(tmp_path: Path, number: signal.Signals) -> None:
+    arguments = command("--only", "increment", "--out", str(tmp_path))
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    program = subprocess.Popen(
+        arguments, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while len(started := list(below(program.pid))) < 6 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        program.send_signal(number)
+        program.wait(30)
+        while any(each.is_running() for each in started) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [each for each in started if each.is_running()] == []
+    finally:
+        program.kill()
+        program.wait()
+    assert not process(program.pid).is_running()
