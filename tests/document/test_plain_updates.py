@@ -77,18 +77,19 @@ def test_both_ways_check_an_update_alike(update: Any) -> None:
 
 def test_usual_updates_take_the_short_way() -> None:
     document = {"n": 1, "users": {"7": {"name": "x"}}}
-    for update in (
+    usual: list[dict[str, Any]] = [
         {"$inc": {"n": 1}},
         {"$set": {"new": 1, "users.7.name": "y", "users.8": {}}, "$unset": {"n": ""}},
         {"$push": {"list": 1}},
         {"$set": {}},
-    ):
+    ]
+    for update in usual:
         assert plain_operations(document, update, CONTEXT) is not None
         assert checked_plain(update) == update
 
 
 def test_a_checked_update_shares_nothing_with_the_original() -> None:
-    original = {"$set": {"a": {"b": [1]}}, "$push": {"c": {"$each": [[2]]}}}
+    original: dict[str, Any] = {"$set": {"a": {"b": [1]}}, "$push": {"c": {"$each": [[2]]}}}
     checked = checked_plain(original)
     assert checked == original
     original["$set"]["a"]["b"].append(2)
