@@ -14,12 +14,13 @@ import memsync
 from . import machine
 from .processes import preload
 from .report import charts, markdown
-from .results import Run, behind, kept, save
+from .results import Run, WorkloadResult, behind, kept, load, save
 from .runner import has_failed, run, say
 from .workloads import ALL
 
 KEPT = Path(__file__).parent / "results"
 OUT = Path("build/benchmarks")
+RESULT = "result.json"
 
 
 def at_least(low: int, text: str) -> int:
@@ -44,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="exit with 1 if a ratio is behind the last kept one"
     )
     parser.add_argument(
+        "--add", action="store_true", help="keep the other workloads of the report that is there"
+    )
+    parser.add_argument(
         "--keep", metavar="RELEASE", help="keep the result as that of a release, for comparison"
     )
     return parser
@@ -65,12 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine=machine.facts(),
         workloads=[],
     )
+    if chosen.add and (chosen.out / RESULT).exists():
+        result.workloads = load(chosen.out / RESULT).workloads
     for name in chosen.only:
         measured = run(ALL[name], rounds, chosen.quick)
-        result.workloads.append(measured)
+        result.workloads = in_order([measured, *result.workloads])
         say(markdown.terminal(measured))
         write(result, chosen.out)
-    failed = [found.name for found in result.workloads if has_failed(found)]
+    failed = any(map(has_failed, result.workloads))
     older = kept(KEPT)
     if chosen.keep:
         save(result, KEPT / f"{chosen.keep}.json")
@@ -82,9 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed or (worse and chosen.check) else 0
 
 
+def in_order(found: list[WorkloadResult]) -> list[WorkloadResult]:
+    """The first result of each workload, in the order of the list."""
+    names = {result.name: result for result in reversed(found)}
+    return [names[name] for name in ALL if name in names]
+
+
 def write(result: Run, folder: Path) -> None:
     """Write the report of what was measured up to now."""
-    save(result, folder / "result.json")
+    save(result, folder / RESULT)
     (folder / "result.md").write_text(markdown.report(result))
     (folder / "goals.svg").write_text(charts.goals(result))
     (folder / "systems.svg").write_text(charts.systems(result))

@@ -40,6 +40,7 @@ class WorkloadResult:
     skipped: dict[str, str]
     notes: list[str]
     seconds: float
+    busy_before: float | None = None  # the share of the CPUs that other programs used
 
 
 @dataclass

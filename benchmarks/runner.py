@@ -11,15 +11,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from .accounting import busy_share
 from .model import Bench, Goal, Measure, Skipped, Values, Workload
 from .processes import WorkerFailed
 from .results import GoalResult, WorkloadResult
 
 FAILED = "failed"
+SAMPLE = 0.5  # seconds for which the CPUs are watched before a workload
 
 
 def run(workload: Workload, rounds: int | None, quick: bool) -> WorkloadResult:
     """Run one workload in a folder of its own."""
+    busy = busy_share(SAMPLE)
     begin = time.monotonic()
     with folder_for_sockets() as folder, ExitStack() as stack:
         bench = Bench(folder, stack, quick)
@@ -31,7 +34,9 @@ def run(workload: Workload, rounds: int | None, quick: bool) -> WorkloadResult:
         except (AssertionError, OSError, WorkerFailed) as error:
             bench.skipped[workload.name] = f"{FAILED}: {error}"
             taken = []
-    return summary(workload, taken, bench.skipped, time.monotonic() - begin)
+    result = summary(workload, taken, bench.skipped, time.monotonic() - begin)
+    result.busy_before = busy
+    return result
 
 
 @contextmanager

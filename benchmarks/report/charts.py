@@ -37,7 +37,10 @@ def goals(run: Run) -> str:
     drawing = Drawing(width, height, "memsync: what was measured, and what it must reach")
     drawing.write(16, 26, f"memsync {run.release}: measured to demanded", size=16, bold=True)
     drawing.write(
-        16, 46, "1 x just meets the must; farther left is better. | marks the aim.", colour=FAINT
+        16,
+        46,
+        "1 x just meets the must, or the aim where there is none; left is better. | is the aim.",
+        colour=FAINT,
     )
     shares = [share for _, _, share in rows] + [0.5, 2.0]
     scale = LogScale(min(shares) / 1.3, max(shares) * 1.3, left, width - right)
@@ -111,7 +114,12 @@ def history(runs: list[Run]) -> str:
     bottom = max(top + 18 * len(lines), top + 300)
     drawing = Drawing(width, bottom + 50, "memsync: measured to demanded, by release")
     drawing.write(16, 26, "memsync: measured to demanded, by release", size=16, bold=True)
-    drawing.write(16, 46, "1 x just meets the must; lower is better.", colour=FAINT)
+    drawing.write(
+        16,
+        46,
+        "1 x just meets the must (or the aim where there is none); lower is better.",
+        colour=FAINT,
+    )
     shares = [share for line in lines.values() for share in line.values()] + [0.5, 2.0]
     scale = LogScale(min(shares) / 1.2, max(shares) * 1.2, bottom, top)
     for tick in scale.ticks():
@@ -129,8 +137,20 @@ def history(runs: list[Run]) -> str:
         for x, y in points:
             drawing.dot(x, y, colour, 3)
         ends.append((points[-1][1], label, colour))
-    below = top - 18
-    for y, label, colour in sorted(ends):  # labels beside the last point, one below the other
-        below = min(max(y, below + 17), bottom)
-        drawing.write(width - right + 12, below + 4, label, size=11, colour=colour)
+    ends.sort()
+    heights = spread([y for y, _, _ in ends], 17, bottom)
+    for (y, label, colour), height in zip(ends, heights, strict=True):
+        drawing.line(places[-1] + 6, y, width - right + 8, height, GRID)
+        drawing.write(width - right + 12, height + 4, label, size=11, colour=colour)
     return drawing.text()
+
+
+def spread(wanted: list[float], apart: float, last: float) -> list[float]:
+    """Heights near the wanted ones, which ascend, with room for a label each."""
+    heights: list[float] = []
+    for height in wanted:
+        heights.append(max(height, heights[-1] + apart) if heights else height)
+    for index in reversed(range(len(heights))):
+        heights[index] = min(heights[index], last)
+        last = heights[index] - apart
+    return heights

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..results import GoalResult, Run, WorkloadResult
 
+BUSY = 0.1  # from this share on, numbers are to be read with care
+
 
 def number(value: float | None) -> str:
     """A number with three digits that count; a dash for none."""
@@ -42,6 +44,13 @@ def verdict(goal: GoalResult) -> str:
     return "must met"
 
 
+def busy(workload: WorkloadResult) -> str:
+    """How busy the machine was with something else."""
+    if workload.busy_before is None:
+        return ""
+    return f"Before it, other programs used {100 * workload.busy_before:.0f} % of the CPUs."
+
+
 def terminal(workload: WorkloadResult) -> str:
     """One workload, for the screen."""
     lines = [f"{workload.name}: {workload.title} ({workload.unit}, {workload.seconds:.0f} s)"]
@@ -58,6 +67,8 @@ def terminal(workload: WorkloadResult) -> str:
         )
         found = amount(goal, workload, goal.value)
         lines.append(f"  = {goal.title}: {found} ({limits}): {verdict(goal).strip('*')}")
+    if (workload.busy_before or 0) > BUSY:
+        lines.append(f"    {busy(workload)}")
     lines += [f"    {name} is left out: {reason}" for name, reason in workload.skipped.items()]
     return "\n".join(lines)
 
@@ -94,7 +105,7 @@ def report(run: Run) -> str:
             span = f"{number(min(rounds))} to {number(max(rounds))}"
             lines.append(f"| {name} | {number(value)} | {span} |")
         lines += [f"| {name} | left out: {why} | |" for name, why in workload.skipped.items()]
-        lines += ["", *workload.notes, ""]
+        lines += ["", *workload.notes, "", busy(workload), ""]
     lines += ["## The machine", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in run.machine.items()]
     return "\n".join(lines) + "\n"

@@ -16,8 +16,8 @@ from ..systems import Group, Redis, SharedObject, open_groups
 from ..systems.redis_server import RedisClient
 from ..systems.shared_object import Handle
 
-WRITES = 40
-PAUSE = 0.02  # seconds before each write: everybody has fallen asleep
+WRITES = 30
+PAUSE = 0.04  # seconds before each write: everybody has fallen asleep
 LAST = -1
 
 now = time.monotonic  # all processes share this clock

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main
-from benchmarks.results import load
+from benchmarks.cli import in_order, main
+from benchmarks.results import WorkloadResult, load
 from benchmarks.workloads import ALL
 from tests.chaos.leftovers import below, process
 
@@ -41,6 +41,14 @@ def test_each_goal_has_a_limit_and_each_name_a_title() -> None:
         assert workload.title
         assert workload.rounds >= 3
         assert all(goal.must is not None or goal.aim is not None for goal in workload.goals)
+
+
+def test_a_result_replaces_an_older_one_of_its_workload() -> None:
+    def result(name: str, unit: str = "us") -> WorkloadResult:
+        return WorkloadResult(name, name, unit, False, {}, {}, [], {}, [], 1.0)
+
+    found = in_order([result("read", "new"), result("spin"), result("read", "old")])
+    assert [(each.name, each.unit) for each in found] == [("read", "new"), ("spin", "us")]
 
 
 @pytest.mark.process

@@ -34,6 +34,14 @@ def test_the_table_names_goals_values_and_verdicts() -> None:
     assert "| cpus | 2 |" in text
 
 
+def test_a_busy_machine_is_named() -> None:
+    result = summarised(Fake(), VALUES)
+    result.busy_before = 0.37
+    assert "other programs used 37 % of the CPUs" in markdown.terminal(result)
+    result.busy_before = 0.01
+    assert "other programs" not in markdown.terminal(result)
+
+
 def test_the_direction_of_a_rate_is_the_other_one() -> None:
     text = markdown.report(run_of(VALUES, workload=Rate()))
     assert "| ≥ 2 x | ≥ 1 x | **must missed** |" in text
@@ -78,6 +86,12 @@ def test_the_scale_is_logarithmic_and_keeps_its_ends() -> None:
     assert [scale(value) for value in (1, 10, 100, 1000, 0.1)] == [0, 100, 200, 200, 0]
     assert list(scale.ticks()) == [1, 2, 5, 10, 20, 50, 100]
     assert list(LogScale(0.001, 100, 0, 1).ticks()) == [0.001, 0.01, 0.1, 1, 10, 100]
+
+
+def test_labels_keep_apart_and_above_the_end() -> None:
+    assert charts.spread([1, 2, 50], 10, 100) == [1, 11, 50]
+    assert charts.spread([80, 95, 99], 10, 100) == [80, 90, 100]
+    assert charts.spread([], 10, 100) == []
 
 
 def test_text_in_a_drawing_is_escaped() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.accounting import ON_LINUX, busy_share, cpu_seconds, pss_bytes
 from benchmarks.model import Bench, Goal, Measure, Skipped, Values, Workload
 from benchmarks.processes import WorkerFailed
 from benchmarks.results import Run, WorkloadResult, behind, kept, load, save
@@ -144,6 +146,17 @@ def test_a_run_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
     save(earlier, tmp_path / "b.json")
     assert load(tmp_path / "a.json") == later
     assert kept(tmp_path) == [earlier, later]
+
+
+@pytest.mark.skipif(not ON_LINUX, reason="only Linux reports this of other processes")
+def test_what_a_process_uses_can_be_read() -> None:
+    before = cpu_seconds([os.getpid()])
+    sum(range(3_000_000))
+    assert 0 < cpu_seconds([os.getpid()]) - before < 10
+    assert pss_bytes(os.getpid()) > 1e6
+    share = busy_share(0.05)
+    assert share is not None
+    assert 0 <= share <= 1
 
 
 def test_the_kept_results_can_be_read() -> None:
