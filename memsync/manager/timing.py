@@ -133,7 +133,9 @@ class Timing(msgspec.Struct, frozen=True):
     handshake_grace: float = 0.1
     """A handshake takes milliseconds, and is not cut sooner."""
     receive_bytes: int = 1 << 16
-    """The most bytes that one read of a link takes; a larger buffer costs page faults each time."""
+    """The buffer of a link; one read takes no more."""
+    large_bytes: int = 1 << 22
+    """The buffer of a larger frame, which doubles as often as bytes come for it."""
     send_bytes: int = 1 << 18
     """The most bytes that one write to a link gathers."""
     descriptors: float = 1.0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from memsync.errors import ProtocolError
 from memsync.manager.timing import TIMING
+from memsync.manager.transport import channel as channels
 from memsync.manager.transport.channel import Channel
 from memsync.manager.transport.messages import Ping, parse
 from memsync.replication.codec import frame
@@ -48,3 +51,61 @@ def test_g3_a_drain_takes_all_whole_frames_also_behind_one_that_comes_in_pieces(
 def test_a_drain_of_nothing_is_nothing(pair: tuple[socket.socket, Channel]) -> None:
     _, channel = pair
     assert list(channel.drain()) == []
+
+
+def chopped(channel: Channel, writing: socket.socket, data: bytes, size: int) -> list[bytes]:
+    """What a channel reads when data arrives in pieces of a size."""
+    bodies: list[bytes] = []
+    for start in range(0, len(data), size):
+        writing.sendall(data[start : start + size])
+        bodies += map(bytes, channel.receive())
+    return bodies + list(map(bytes, channel.drain()))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7, 1000])
+def test_frames_arrive_whole_however_the_bytes_come(
+    pair: tuple[socket.socket, Channel], size: int
+) -> None:
+    writing, channel = pair
+    messages = [Ping(n) for n in (1, 2**40, 3)]
+    found = chopped(channel, writing, b"".join(map(frame, messages)), size)
+    assert [parse(body) for body in found] == messages
+    assert channel.incomplete == b""
+
+
+def test_a_frame_that_is_larger_than_the_buffer_comes_in_one_piece(
+    pair: tuple[socket.socket, Channel],
+) -> None:
+    writing, channel = pair
+    large = [SnapshotChunk(bytes([n]) * (TIMING.receive_bytes * n), False) for n in (1, 2, 3)]
+    data = b"".join(frame(chunk) + frame(Ping(n)) for n, chunk in enumerate(large))
+    found = chopped(channel, writing, data, TIMING.receive_bytes // 3)
+    assert [type(parse(body)).__name__ for body in found] == ["SnapshotChunk", "Ping"] * 3
+    assert [parse(body) for body in found[::2]] == large
+
+
+def test_a_large_frame_takes_memory_as_its_bytes_come(
+    pair: tuple[socket.socket, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "TIMING", replace(TIMING, receive_bytes=16, large_bytes=64))
+    writing, reading = socket.socketpair()
+    channel = Channel(reading)
+    chunk = SnapshotChunk(b"x" * 1000, True)
+    data = frame(chunk) + frame(Ping(7))
+    assert chopped(channel, writing, data[:100], 50) == []
+    assert channel.incomplete == data[:100]
+    found = chopped(channel, writing, data[100:], 30)
+    assert [parse(body) for body in found] == [chunk, Ping(7)]
+    writing.close()
+    channel.close()
+
+
+def test_a_frame_over_the_limit_ends_the_reading(pair: tuple[socket.socket, Channel]) -> None:
+    writing, channel = pair
+    channel.max_frame = 100
+    writing.sendall(frame(SnapshotChunk(b"x" * 200, True)) + frame(Ping(1)))
+    with pytest.raises(ProtocolError, match=r"a frame of \d+ bytes .* network.maxFrame is 100"):
+        channel.receive()
+    writing.sendall(frame(Ping(2)))
+    with pytest.raises(ProtocolError, match="maxFrame"):
+        list(channel.drain())

@@ -503,8 +503,8 @@ def holds(process: Process, write: Write, epoch: int) -> bool:
 
 def _unhandled(sock: Socket) -> bytes:
     """What has come to a socket's process, or its kernel, and is in no message yet."""
-    begun = sock.channel._inbound if sock.channel else b""
-    return bytes(begun) + sock.in_hand + sock.inbound.buffer
+    begun = sock.channel.incomplete if sock.channel else b""
+    return begun + sock.in_hand + sock.inbound.buffer
 
 
 def _is_unread(mark: bytes, stream: bytes) -> bool:

@@ -77,8 +77,13 @@ class Socket:
         self.other.process.notify()
         return taken
 
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Read what has arrived."""
+    def recv_into(self, buffer: memoryview, size: int = 0, flags: int = 0) -> int:
+        """Read what has arrived into a buffer."""
+        data = self._recv(size or len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _recv(self, size: int) -> bytes:
         self.process.call("recv")
         pipe = self.inbound
         if pipe.buffer and (pipe.fenced or not pipe.stopped):

@@ -285,7 +285,7 @@ class Link:
             log.error("the link to the host is given up %s: %s", self._ctx, error)
         self._stream.lose(str(error))
 
-    def _handle_all(self, bodies: list[bytes | memoryview]) -> None:
+    def _handle_all(self, bodies: list[memoryview]) -> None:
         entries: list[Entry] = []
         self._must_confirm = False
         try:

@@ -59,7 +59,7 @@ class Receive(NamedTuple):
     channel: Channel
     timeout: float
 
-    def perform(self) -> list[bytes | memoryview]:
+    def perform(self) -> list[memoryview]:
         return self.channel.receive_within(self.timeout)
 
 

@@ -1,8 +1,10 @@
 """One authenticated connection that carries frames; no policy, no thread of its own.
 
-Incoming bytes are read in large pieces and cut into frames. Outgoing frames are gathered and
-written with one ``send`` that never blocks: bytes that the kernel does not take stay queued. The
-caller makes sure that one thread reads at a time, and one writes.
+Incoming bytes are read into one buffer and cut into frames there. The bodies are views of that
+buffer, so they are valid until the next read. A frame that is larger than the buffer gets a buffer
+of its own. Outgoing frames are gathered and written with one ``send`` that never blocks: bytes that
+the kernel does not take stay queued. The caller makes sure that one thread reads at a time, and one
+writes.
 """
 
 from __future__ import annotations
@@ -34,7 +36,14 @@ class Channel:
         self.max_frame = FRAME_MAX
         self.queued_total = 0  # bytes ever queued
         self.sent_total = 0  # bytes the kernel has taken
-        self._inbound = bytearray()
+        # A new buffer for each read would cost a page fault per 4 KiB.
+        self._inbound = memoryview(bytearray(TIMING.receive_bytes))
+        self._begin = 0  # of the bytes in it that are not cut yet
+        self._end = 0
+        self._large: bytearray | None = None  # a frame that is larger than the buffer
+        self._large_end = 0  # of the bytes that have arrived of it
+        self._large_size = 0
+        self._poll: select.poll | None = None
         self._outbound: deque[bytes] = deque()
         self._begun = False  # the first outbound frame has been sent in part
 
@@ -50,44 +59,52 @@ class Channel:
         """Bytes queued that the kernel has not taken."""
         return self.queued_total - self.sent_total
 
-    def receive(self, *, wait: bool = False) -> list[bytes | memoryview]:
+    @property
+    def incomplete(self) -> bytes:
+        """What has arrived of a frame that is not whole yet."""
+        if self._large is not None:
+            return bytes(self._large[: self._large_end])
+        return bytes(self._inbound[self._begin : self._end])
+
+    def receive(self) -> list[memoryview]:
         """The bodies of the frames that have arrived, which may be none.
 
-        With `wait` the call lasts until bytes arrive or the socket's receive time-out passes.
         Raises `ChannelLost` at the end of the stream, `ProtocolError` for a frame over the limit.
         """
         try:
-            data = self.sock.recv(TIMING.receive_bytes, 0 if wait else socket.MSG_DONTWAIT)
-        except (BlockingIOError, TimeoutError):
+            count = self.sock.recv_into(self._room(), 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
             return []
         except OSError as error:
             raise ChannelLost(str(error)) from error
-        if not data:
+        if not count:
             raise ChannelLost("the other side closed the connection")
-        return list(self._cut(data))
+        return self._cut(count)
 
-    def receive_within(self, seconds: float) -> list[bytes | memoryview]:
-        """`receive` that waits for `seconds` at most, and no longer than the socket's time-out."""
-        if seconds > TIMING.receive:
-            return self.receive(wait=True)
-        return self.receive() if self.wait_readable(seconds) else []
+    def receive_within(self, seconds: float) -> list[memoryview]:
+        """`receive` that waits for bytes, for `seconds` or `TIMING.receive` at most."""
+        return self.receive() if self.wait_readable(min(seconds, TIMING.receive)) else []
 
-    def drain(self) -> Iterator[bytes | memoryview]:
+    def drain(self) -> Iterator[memoryview]:
         """The bodies of all whole frames that have arrived, up to the end or the last byte."""
         while True:
             try:
-                data = self.sock.recv(TIMING.receive_bytes, socket.MSG_DONTWAIT)
+                count = self.sock.recv_into(self._room(), 0, socket.MSG_DONTWAIT)
             except OSError:
                 return
-            if not data:
+            if not count:
                 return
-            yield from self._cut(data)
+            yield from self._cut(count)
 
     def wait_readable(self, seconds: float) -> bool:
-        """Wait until bytes or the end of the stream arrive; False after `seconds` without."""
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        """Wait until bytes or the end of the stream arrive; False after `seconds` without.
+
+        A blocking ``recv`` on a Unix socket would also wake when the other side reads a request.
+        """
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.sock, select.POLLIN)
+        return bool(self._poll.poll(seconds * 1000))
 
     def queue(self, frame: bytes) -> None:
         """Append a frame; `flush` sends it."""
@@ -148,42 +165,59 @@ class Channel:
             size += len(part)
         return b"".join(parts)
 
-    def _cut(self, data: bytes) -> Iterator[bytes | memoryview]:
-        if self._inbound:
-            self._inbound += data
-            whole: bytes | memoryview = bytes(self._inbound) if self._is_complete() else b""
-            if not whole:
-                return
-            self._inbound.clear()
-        else:
-            whole = data
-        view = memoryview(whole)
-        position, size = 0, len(view)
-        while size - position >= HEADER:
-            length = body_length(view, position)
-            self._check(length)
-            end = position + HEADER + length
-            if end > size:
+    def _room(self) -> memoryview:
+        """Where the next bytes go."""
+        if self._large is not None:
+            return self._large_room(self._large)
+        if not self._end:
+            return self._inbound
+        size = self._end - self._begin
+        if self._begin:
+            self._inbound[:size] = self._inbound[self._begin : self._end]
+            self._begin, self._end = 0, size
+        return self._inbound[size:]
+
+    def _large_room(self, large: bytearray) -> memoryview:
+        if self._large_end == len(large):  # it grows with what arrives, not with what was announced
+            large.extend(bytes(min(len(large), self._large_size - len(large))))
+        return memoryview(large)[self._large_end :]
+
+    def _cut(self, count: int) -> list[memoryview]:
+        """The bodies that are whole, now that `count` more bytes have arrived."""
+        if self._large is not None:
+            self._large_end += count
+            if self._large_end < self._large_size:
+                return []
+            whole, self._large = memoryview(self._large), None
+            return [whole[HEADER:]]
+        bodies = []
+        inbound, begin, end = self._inbound, self._begin, self._end + count
+        while end - begin >= HEADER:
+            length = body_length(inbound, begin)
+            if length > self.max_frame:
+                self._begin, self._end = begin, end  # nothing behind it can be read
+                raise self._too_large(length)
+            stop = begin + HEADER + length
+            if stop > end:
+                if stop - begin > len(inbound):
+                    self._begin_large(stop - begin, inbound[begin:end])
+                    begin = end
                 break
-            yield view[position + HEADER : end]
-            position = end
-        self._inbound += view[position:]
+            bodies.append(inbound[begin + HEADER : stop])
+            begin = stop
+        self._begin, self._end = (0, 0) if begin == end else (begin, end)
+        return bodies
 
-    def _is_complete(self) -> bool:
-        """Whether the first frame is whole; until then a big frame is not copied at every read."""
-        inbound = self._inbound
-        if len(inbound) < HEADER:
-            return False
-        length = body_length(inbound)
-        self._check(length)
-        return len(inbound) >= HEADER + length
+    def _begin_large(self, size: int, arrived: memoryview) -> None:
+        self._large = large = bytearray(min(size, TIMING.large_bytes))
+        self._large_size, self._large_end = size, len(arrived)
+        large[: len(arrived)] = arrived
 
-    def _check(self, length: int) -> None:
-        if length > self.max_frame:
-            raise ProtocolError(
-                f"a frame of {length} bytes came, and network.maxFrame is {self.max_frame}: raise "
-                "it for the whole group, unless the other side does not speak this protocol"
-            )
+    def _too_large(self, length: int) -> ProtocolError:
+        return ProtocolError(
+            f"a frame of {length} bytes came, and network.maxFrame is {self.max_frame}: raise "
+            "it for the whole group, unless the other side does not speak this protocol"
+        )
 
 
 def change_interest(
