@@ -52,6 +52,8 @@ class PeerContext:
         self.timing = timing
         self.states = PeerStates()
         self.lease = lease
+        self.spin = participant.options.network.spin / 1e6
+        """Seconds; how long a waiting writer or its host polls before it blocks."""
         self.stopping = False
         self.no_step_down_before = 0.0
 

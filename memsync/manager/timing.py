@@ -113,6 +113,14 @@ class Timing(msgspec.Struct, frozen=True):
     packet: int = 1 << 14
     """Bytes of coalesced writes that are sent at once."""
 
+    # -- waiting --
+    spin_first_pause: float = 0.001
+    """After a poll in vain, until a wait polls again; doubled each time."""
+    spin_longest_pause: float = 0.25
+    """The limit of that pause."""
+    spin_preempted: float = 0.0005
+    """A longer gap between two polls means that another process had the processor."""
+
     # -- connections --
     receive: float = 1.0
     """The limit of a blocking read of a link."""

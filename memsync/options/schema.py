@@ -111,6 +111,13 @@ class NetworkOptions(_Group):
     handshake_timeout: float = _option(
         5.0, "time to authenticate a connection", unit="s", low=0.001, high=3600
     )
+    spin: int = _option(
+        200,
+        "how long a waiting writer and its host poll before they sleep, 0 = not at all",
+        unit="microseconds",
+        low=0,
+        high=10_000,
+    )
     poll: float = _option(
         1.0, "longest interval between two checks of the folder", unit="s", low=0.01, high=60
     )

@@ -41,8 +41,7 @@ class Link:
 
     def interest(self) -> int:
         """What the driver's selector looks for on the channel."""
-        key = self.stream.selector.get_map().get(self.channel)
-        return key.events if key is not None else 0
+        return self.stream.interest
 
     def is_driver_woken(self) -> bool:
         """Whether the driver would wake now from its selector."""

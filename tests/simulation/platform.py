@@ -47,19 +47,19 @@ class Selector:
         self._keys: dict[int, selectors.SelectorKey] = {}
         self.register(waker, READ)
 
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+    def register(self, fileobj: Any, events: int, data: Any = None) -> None:
         if id(fileobj) in self._keys:
             raise KeyError("registered twice")
-        key = self._keys[id(fileobj)] = selectors.SelectorKey(fileobj, 0, events, data)
+        self._keys[id(fileobj)] = selectors.SelectorKey(fileobj, 0, events, data)
         self._process.notify()  # another thread of it may wait on this selector
-        return key
 
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._keys.pop(id(fileobj))
+    def change(self, fileobj: Any, events: int) -> None:
+        key = self._keys[id(fileobj)]
+        self._keys[id(fileobj)] = key._replace(events=events)
+        self._process.notify()
 
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        self.unregister(fileobj)
-        return self.register(fileobj, events, data)
+    def unregister(self, fileobj: Any) -> None:
+        del self._keys[id(fileobj)]
 
     def ready(self) -> list[tuple[selectors.SelectorKey, int]]:
         """The keys that are ready, and for what."""

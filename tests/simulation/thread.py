@@ -161,11 +161,11 @@ class Thread:
 
     def _is_ready(self) -> bool:
         match self.wait:
-            case Select(selector, _):
+            case Select(selector, _, _):
                 return bool(selector.ready())  # type: ignore[attr-defined]
             case Pause(waker, _):
                 return bool(waker.is_set)  # type: ignore[attr-defined]
-            case Readable(channel, _) | Receive(channel, _):
+            case Readable(channel, _) | Receive(channel, _, _):
                 return bool(channel.sock.inbound.is_readable)  # type: ignore[attr-defined]
             case Decided(write, _):
                 return write.done
@@ -184,13 +184,13 @@ class Thread:
         wait, self.wait = self.wait, None
         result: Any = None
         match wait:
-            case Select(selector, _):
+            case Select(selector, _, _):
                 result = self._found or selector.ready()  # type: ignore[attr-defined]
             case Pause(waker, _):
                 waker.clear()
             case Readable(channel, _):
                 result = channel.sock.inbound.is_readable  # type: ignore[attr-defined]
-            case Receive(channel, _):
+            case Receive(channel, _, _):
                 self._receive(channel)
                 return
         self._step(result)

@@ -8,7 +8,6 @@ fenced: nothing new arrives, and what has arrived is still taken in.
 from __future__ import annotations
 
 import logging
-import selectors
 import threading
 import time
 from typing import Any
@@ -22,7 +21,8 @@ from ...replication.write_concern import ConcernProgress, ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.records import EpochRecord
-from ..platform.task import Ready, Receive, Select, Task, run_task
+from ..platform.selector import READ, WRITE, Ready
+from ..platform.task import Receive, Select, Task, run_task
 from ..transport import messages
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Grant, Welcome, parse
@@ -142,9 +142,9 @@ class Link:
                 self._ctx.waker.clear()
                 woken = True
                 continue
-            if mask & selectors.EVENT_WRITE:
+            if mask & WRITE:
                 self._stream.may_write()
-            if mask & selectors.EVENT_READ and self._stream.take_role():
+            if mask & READ and self._stream.take_role():
                 try:
                     self._receive()
                 finally:
@@ -217,7 +217,7 @@ class Link:
             if self._was_away():
                 continue
             try:
-                self._handle_all((yield Receive(self._stream.channel, left)))
+                self._handle_all((yield Receive(self._stream.channel, left, self._stream.spin)))
             except (ChannelLost, ProtocolError) as error:
                 self._fail(error)
         self._stream.leave_role()

@@ -17,13 +17,14 @@ Tasks hold the roles; on a real platform the id of a task is that of its thread.
 from __future__ import annotations
 
 import logging
-import selectors
 import threading
 from collections.abc import Callable
 
 from ..context import PeerContext
+from ..platform.selector import READ, WRITE
+from ..platform.spin import Spin
 from ..platform.task import Pause, Task
-from ..transport.channel import Channel, ChannelLost, change_interest
+from ..transport.channel import Channel, ChannelLost
 
 log = logging.getLogger("memsync.link")
 
@@ -41,6 +42,9 @@ class SharedStream:
         self.reason: str | None = None  # why the stream has ended
         self.interrupted = False  # a thread was interrupted while it used the stream
         self.selector = ctx.platform.new_selector(ctx.waker)
+        self.selector.register(channel, READ)
+        self.interest = READ  # what the driver's selector looks for
+        self.spin = Spin(ctx.spin)  # of the reader that waits for an answer
         self._platform = ctx.platform
         self._timing = ctx.timing
         self._waker = ctx.waker
@@ -52,8 +56,6 @@ class SharedStream:
         self._want_write = False
         self._queued_number = 0  # the last own write in the stream
         self._sent_number = 0  # the last own write that was sent or is being sent
-        self._registered = 0
-        self._update_interest()
 
     @property
     def lost(self) -> bool:
@@ -175,14 +177,13 @@ class SharedStream:
 
     def _update_interest(self) -> None:
         """Update the driver's selector; the lock is held."""
-        mask = selectors.EVENT_READ if self._reader is None and not self.lost else 0
-        if self._reader is not None and self._platform.task_id() == self._driver:
-            mask = selectors.EVENT_READ  # the driver does not wait while it reads
-        if self._want_write:
-            mask |= selectors.EVENT_WRITE
-        if mask == self._registered:
+        # The driver does not wait while it reads.
+        is_awaited = self._reader in (None, self._driver) and self.reason is None
+        mask = (READ if is_awaited else 0) | (WRITE if self._want_write else 0)
+        if mask == self.interest:
             return
+        self.interest = mask
         try:
-            self._registered = change_interest(self.selector, self.channel, self._registered, mask)
-        except (KeyError, OSError):  # another thread was interrupted in this call
+            self.selector.change(self.channel, mask)
+        except (KeyError, OSError, ValueError):  # another thread was interrupted in this call
             self.reason = self.reason or "the selector is damaged"

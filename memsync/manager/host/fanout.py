@@ -12,10 +12,10 @@ connection.
 from __future__ import annotations
 
 import logging
-import selectors
 from collections.abc import Callable
 
 from ..context import PeerContext
+from ..platform.selector import READ, WRITE, Selector
 from ..transport.channel import Channel, ChannelLost, change_interest
 
 log = logging.getLogger("memsync.host")
@@ -67,7 +67,7 @@ class FanOut:
     def __init__(
         self,
         ctx: PeerContext,
-        selector: selectors.BaseSelector,
+        selector: Selector,
         on_lost: Callable[[ClientSession, str], None],
         on_drained: Callable[[ClientSession], None],
     ) -> None:
@@ -164,7 +164,7 @@ class FanOut:
             session.has_at_most = self._participant.state.version
             # A catch-up on its way is kept, or a client might never complete one.
             session.channel.drop_unsent(session.catch_up_bytes)
-        mask = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
+        mask = READ if done else READ | WRITE
         session.registered = change_interest(
             self._selector, session.channel, session.registered, mask, session.peer
         )

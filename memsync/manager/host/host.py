@@ -7,7 +7,6 @@ A round of its loop reads what has arrived, orders it (see `ordering`), shows it
 from __future__ import annotations
 
 import logging
-import selectors
 import threading
 import time
 from typing import Any
@@ -24,7 +23,9 @@ from ...replication.write_concern import ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.cleaning import clean
-from ..platform.task import Ready, Select, Task
+from ..platform.selector import READ, WRITE, Ready
+from ..platform.spin import Spin
+from ..platform.task import Select, Task
 from ..transport.channel import ChannelLost
 from ..transport.messages import Applied, Leave, Ping, Pong, parse
 from .admission import Admission, JoiningPeers
@@ -59,6 +60,7 @@ class Host:
         self._ponged = threading.Condition(threading.Lock())
         self._has_unqueued = False  # see `on_interrupt`
         self._selector = self._platform.new_selector(ctx.waker)
+        self._spin = Spin(ctx.spin)
         self.fanout = FanOut(
             ctx, self._selector, self._drop, lambda session: self.admission.catch_up(session)
         )
@@ -147,7 +149,7 @@ class Host:
         if ordering.unpushed:
             timeout = min(timeout, self._ctx.timing.stall_check)  # a client may have stalled
         self._step_down.lag.wait_begins()
-        events: Ready = yield Select(self._selector, timeout)
+        events: Ready = yield Select(self._selector, timeout, self._spin)
         self._step_down.lag.wait_ended()
         if (events or ordering.inbox) and self.claim.is_lost():
             return
@@ -176,9 +178,9 @@ class Host:
             session = self.clients.get(key.data)
             if session is None or session.channel is not key.fileobj:
                 continue
-            if mask & selectors.EVENT_WRITE:
+            if mask & WRITE:
                 self.fanout.flush_soon(session)
-            if mask & selectors.EVENT_READ:
+            if mask & READ:
                 self._receive(session)
 
     def _receive(self, session: ClientSession) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import secrets
-import selectors
 import sys
 import threading
 import time
@@ -24,12 +23,13 @@ from ..folder.records import Address
 from ..manager import MemSyncManager
 from ..transport.server import MemSyncServer, ServerConfig
 from .descriptors import hint, patiently
+from .selector import READ, Selector, new_selector
 from .waker import Waker
 
 
-def _open_selector() -> selectors.BaseSelector:
+def _open_selector() -> Selector:
     with forks.opening:
-        selector = selectors.DefaultSelector()
+        selector = new_selector()
         forks.register(selector, selector.close)
         return selector
 
@@ -66,7 +66,7 @@ class Platform:
     def new_waker(self) -> Waker:
         return Waker()
 
-    def new_selector(self, waker: Waker) -> selectors.BaseSelector:
+    def new_selector(self, waker: Waker) -> Selector:
         """A selector that the waker can wake, closed in forked children."""
         try:
             selector = patiently(self.files.patience, _open_selector)
@@ -75,10 +75,10 @@ class Platform:
             raise RendezvousError(
                 f"a selector cannot be opened ({error.strerror}): {advice}"
             ) from error
-        selector.register(waker, selectors.EVENT_READ)
+        selector.register(waker, READ)
         return selector
 
-    def drop_selector(self, selector: selectors.BaseSelector) -> None:
+    def drop_selector(self, selector: Selector) -> None:
         forks.release(selector)
         selector.close()
 

@@ -8,29 +8,29 @@ the same code, with virtual time, a virtual network and a virtual folder.
 
 from __future__ import annotations
 
-import selectors
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeVar
 
 from ..folder.records import Address
+from ..timing import TIMING
 from ..transport.channel import Channel
 from ..transport.dial import dial
+from .selector import Ready, Selector
+from .spin import NO_SPIN, Spin
 from .waker import Waker
 
 T = TypeVar("T")
-
-Ready = list[tuple[selectors.SelectorKey, int]]
-"""The result of a selector: keys, and the events for which each is ready."""
 
 
 class Select(NamedTuple):
     """Wait until a selector finds something, at most `timeout` seconds; results in `Ready`."""
 
-    selector: selectors.BaseSelector
+    selector: Selector
     timeout: float
+    spin: Spin = NO_SPIN
 
     def perform(self) -> Ready:
-        return self.selector.select(self.timeout)
+        return self.spin.wait(self.selector.select, self.timeout)
 
 
 class Pause(NamedTuple):
@@ -58,9 +58,12 @@ class Receive(NamedTuple):
 
     channel: Channel
     timeout: float
+    spin: Spin = NO_SPIN
 
     def perform(self) -> list[memoryview]:
-        return self.channel.receive_within(self.timeout)
+        timeout = min(self.timeout, TIMING.receive)
+        is_readable = self.spin.wait(self.channel.wait_readable, timeout)
+        return self.channel.receive() if is_readable else []
 
 
 class Dial(NamedTuple):

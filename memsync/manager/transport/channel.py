@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import select
-import selectors
 import socket
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from collections.abc import Iterator
 from ...errors import ProtocolError
 from ...replication.codec import HEADER, body_length
 from ...runtime import forks
+from ..platform.selector import Selector
 from ..timing import TIMING
 
 FRAME_MAX = 2**31 - 1  # bytes; the limit for a host, and for a peer that is not attached yet
@@ -80,10 +80,6 @@ class Channel:
         if not count:
             raise ChannelLost("the other side closed the connection")
         return self._cut(count)
-
-    def receive_within(self, seconds: float) -> list[memoryview]:
-        """`receive` that waits for bytes, for `seconds` or `TIMING.receive` at most."""
-        return self.receive() if self.wait_readable(min(seconds, TIMING.receive)) else []
 
     def drain(self) -> Iterator[memoryview]:
         """The bodies of all whole frames that have arrived, up to the end or the last byte."""
@@ -221,7 +217,7 @@ class Channel:
 
 
 def change_interest(
-    selector: selectors.BaseSelector, channel: Channel, old: int, new: int, data: object = None
+    selector: Selector, channel: Channel, old: int, new: int, data: object = None
 ) -> int:
     """Change the mask of events that a selector waits for on a channel; 0 is none.
 
@@ -234,5 +230,5 @@ def change_interest(
     elif not new:
         selector.unregister(channel)
     else:
-        selector.modify(channel, new, data)
+        selector.change(channel, new)
     return new
