@@ -62,8 +62,6 @@ class Timing(msgspec.Struct, frozen=True):
     """Between two such checks."""
     blink: float = 0.1
     """A host whose loop paused longer may have been frozen."""
-    coalesced_rounds: int = 16
-    """How many rounds of the loop a push may wait while more input arrives."""
     stall: float = 1.0
     """A client that takes nothing for longer is slow."""
     stall_check: float = 0.25

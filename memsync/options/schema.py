@@ -118,6 +118,13 @@ class NetworkOptions(_Group):
         low=0,
         high=10_000,
     )
+    linger: float = _option(
+        0.001,
+        "how long the host collects entries for peers that do not wait for an answer",
+        unit="s",
+        low=0,
+        high=1,
+    )
     poll: float = _option(
         1.0, "longest interval between two checks of the folder", unit="s", low=0.01, high=60
     )

@@ -1,8 +1,9 @@
 """Fan-out from the host to its clients: batching, and what happens to a slow client.
 
 Each entry is queued for all clients at once, so each stream holds all entries in order. A client
-that waits for an answer is *urgent* and flushed in the same round. Pushes to the others are
-*coalesced*: they may wait while more input arrives, for a bounded number of rounds.
+that waits for an answer is *urgent* and flushed in the same round. Pushes to the others *linger*:
+the first goes at once, and those that follow within ``network.linger`` go together, because each
+push wakes a process. A write concern makes all clients urgent.
 
 A client that takes its pushes too slowly, or none for a while, is *slow*. Its queued frames are
 dropped, and nothing more is pushed to it. Once it has taken the rest, it catches up over the same
@@ -82,16 +83,18 @@ class FanOut:
         self._max_queue = ctx.options.network.max_queue
         # Dicts keep the order, so that the same input gives the same output.
         self._urgent: dict[str, None] = {}
-        self._coalesced: dict[str, None] = {}
-        self._coalesced_rounds = 0
+        self._lingering: dict[str, None] = {}
+        self._linger = ctx.options.network.linger
+        self._lingers_until = 0.0  # monotonic seconds
 
     @property
-    def is_waiting(self) -> bool:
-        return bool(self._coalesced)
+    def next_push(self) -> float:
+        """When lingering pushes are due (monotonic seconds)."""
+        return self._lingers_until if self._lingering else float("inf")
 
-    @property
-    def has_work(self) -> bool:
-        return bool(self._urgent or self._coalesced)
+    def has_work(self, now: float) -> bool:
+        """Whether `flush` would send something (monotonic seconds)."""
+        return bool(self._urgent) or now >= self.next_push
 
     def add(self, session: ClientSession) -> None:
         """A peer is attached; send what is queued for it."""
@@ -106,14 +109,14 @@ class FanOut:
         change_interest(self._selector, session.channel, session.registered, 0)
         session.channel.close()
         del self.clients[session.peer]
-        self._coalesced.pop(session.peer, None)
+        self._lingering.pop(session.peer, None)
 
     def push(self, encoded: bytes) -> None:
         """Queue a frame for all clients that are not slow."""
         for peer, session in self.clients.items():
             if not session.is_slow:
                 session.channel.queue(encoded)
-                self._coalesced[peer] = None
+                self._lingering[peer] = None
 
     def answer(self, session: ClientSession, encoded: bytes) -> None:
         """Queue a frame for one client and send it in this round."""
@@ -128,16 +131,27 @@ class FanOut:
         """Send what is queued for any client in this round."""
         self._urgent.update(dict.fromkeys(self.clients))
 
-    def flush(self, *, quiet: bool) -> None:
-        """Send to urgent clients; to all, after a quiet round or when pushes have waited enough."""
-        urgent, self._urgent = self._urgent, {}
-        for peer in urgent:
-            self._coalesced.pop(peer, None)
-        if quiet or self._coalesced_rounds >= self._ctx.timing.coalesced_rounds:
-            urgent |= self._coalesced
-            self._coalesced.clear()
-        self._coalesced_rounds = self._coalesced_rounds + 1 if self._coalesced else 0
-        for peer in urgent:
+    def flush_one_soon(self) -> None:
+        """Send what is queued for some client that takes it in this round."""
+        for session in self.clients.values():
+            if not session.is_slow:
+                self._urgent[session.peer] = None
+                return
+
+    def flush(self, now: float) -> None:
+        """Send to urgent clients, and then the pushes that are due (monotonic seconds)."""
+        if self._urgent:
+            urgent, self._urgent = self._urgent, {}
+            self._send_all(urgent)
+        if self._lingering and now >= self._lingers_until:
+            self._lingers_until = now + self._linger
+            if not self._platform.buggify("pushes wait"):
+                lingering, self._lingering = self._lingering, {}
+                self._send_all(lingering)
+
+    def _send_all(self, peers: dict[str, None]) -> None:
+        for peer in peers:
+            self._lingering.pop(peer, None)
             session = self.clients.get(peer)
             if session is not None:
                 self.send(session)

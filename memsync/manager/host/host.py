@@ -139,13 +139,15 @@ class Host:
 
     def round(self, timeout: float) -> Task[None]:
         """Read what arrives within `timeout` seconds, order it, show it and send it."""
-        self.claim.heartbeat(self._platform.monotonic())
+        now = self._platform.monotonic()
+        self.claim.heartbeat(now)
         if self.claim.deposed:
             return
         ordering, fanout = self.ordering, self.fanout
         joins = len(self._joining) and not self.handover.has_granted
-        if fanout.is_waiting or ordering.inbox or joins or ordering.resumes or ordering.reached:
+        if ordering.inbox or joins or ordering.resumes or ordering.reached:
             timeout = 0
+        timeout = max(min(timeout, fanout.next_push - now), 0)
         if ordering.unpushed:
             timeout = min(timeout, self._ctx.timing.stall_check)  # a client may have stalled
         self._step_down.lag.wait_begins()
@@ -162,13 +164,15 @@ class Host:
             self.admission.attach(*self._joining.take())
         if self._pings_wanted:
             self._send_pings()
+        now = self._platform.monotonic()
+        if fanout.has_work(now) and not self.claim.is_lost():
+            fanout.flush(now)  # answers do not wait until this peer has shown the entries
         ordering.publish()
-        if (fanout.has_work or ordering.unpushed or ordering.reached) and self.claim.is_lost():
-            return
-        ordering.report_reached()
-        fanout.flush(quiet=not events and not self._platform.buggify("pushes wait"))
-        if ordering.unpushed and not self.claim.is_lost():
-            ordering.acknowledge()
+        if (ordering.unpushed or ordering.reached) and not self.claim.is_lost():
+            ordering.report_reached()
+            fanout.flush(now)
+            if ordering.unpushed and not self.claim.is_lost():
+                ordering.acknowledge()
 
     def _take_in(self, events: Ready) -> None:
         for key, mask in events:

@@ -189,6 +189,7 @@ class Ordering:
                 writer.complete(outcome)  # a concern does not depend on the push
             else:
                 self.unpushed.append((outcome, self._fanout.marks()))
+                self._fanout.flush_one_soon()
         participant.replica.advance(published)
 
     def report_reached(self) -> None:

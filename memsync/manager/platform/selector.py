@@ -101,7 +101,7 @@ if sys.platform == "linux":
 
         def select(self, timeout: float) -> Ready:
             if timeout > 0:
-                timeout = math.ceil(timeout * 1e3) / 1e3  # epoll would cut it to milliseconds
+                timeout = math.ceil(timeout * 1000) / 1000  # epoll takes milliseconds
             found = self._epoll.poll(timeout, len(self._keys) or 1)
             return [
                 (key, (READ if mask & ~select.EPOLLOUT else 0) | (WRITE if mask & ~_IN else 0))
