@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         "--add", action="store_true", help="keep the other workloads of the report that is there"
     )
     parser.add_argument(
+        "--base", type=Path, metavar="DIR", help="another checkout of memsync to compare with"
+    )
+    parser.add_argument(
         "--keep", metavar="RELEASE", help="keep the result as that of a release, for comparison"
     )
     return parser
@@ -72,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.add and (chosen.out / RESULT).exists():
         result.workloads = load(chosen.out / RESULT).workloads
     for name in chosen.only:
-        measured = run(ALL[name], rounds, chosen.quick)
+        measured = run(ALL[name], rounds, chosen.quick, chosen.base)
         result.workloads = in_order([measured, *result.workloads])
         say(markdown.terminal(measured))
         write(result, chosen.out)

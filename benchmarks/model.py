@@ -51,6 +51,7 @@ class Bench:
     folder: Path
     stack: ExitStack
     quick: bool = False
+    base: Path | None = None  # another checkout of memsync to compare with
     skipped: dict[str, str] = field(default_factory=dict)  # series -> why it was left out
     _numbers: Iterator[int] = field(default_factory=count)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, set_forkserver_preload
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 METHOD = "forkserver"
@@ -23,7 +25,8 @@ class Worker:
     """A process that makes one object and then calls functions with it.
 
     `make` runs in the new process; what it returns is the first argument of every function that is
-    sent with `begin` or `run`. The process ends when its pipe closes, so also when this process is
+    sent with `begin` or `run`. With `path` a spawned process imports from there first. The process
+    ends when its pipe closes, so also when this process is
     killed.
     """
 
@@ -33,13 +36,15 @@ class Worker:
         *arguments: Any,
         environment: Mapping[str, str] | None = None,
         method: str = METHOD,
+        path: Path | None = None,
     ) -> None:
         context: Any = get_context(method)  # the type of the contexts' base lacks Process
         self._connection: Connection
         self._connection, theirs = context.Pipe()
         arguments = (theirs, dict(environment or {}), make, arguments)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        self._process.start()
+        with first_on_path(path):
+            self._process.start()
         theirs.close()
         self.pid: int = self._process.pid
 
@@ -73,6 +78,19 @@ class Worker:
         self._process.join(PATIENCE)
         self._process.kill()
         self._process.join()
+
+
+@contextmanager
+def first_on_path(path: Path | None) -> Iterator[None]:
+    """Let processes that are spawned meanwhile import from a folder first."""
+    if path is None:
+        yield
+        return
+    sys.path.insert(0, str(path))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(path))
 
 
 def preload() -> None:

@@ -20,12 +20,14 @@ FAILED = "failed"
 SAMPLE = 0.5  # seconds for which the CPUs are watched before a workload
 
 
-def run(workload: Workload, rounds: int | None, quick: bool) -> WorkloadResult:
+def run(
+    workload: Workload, rounds: int | None, quick: bool, base: Path | None = None
+) -> WorkloadResult:
     """Run one workload in a folder of its own."""
     busy = busy_share(SAMPLE)
     begin = time.monotonic()
     with folder_for_sockets() as folder, ExitStack() as stack:
-        bench = Bench(folder, stack, quick)
+        bench = Bench(folder, stack, quick, base)
         try:
             taken = measure(workload.open(bench), rounds or workload.rounds, workload.warm_up)
         except Skipped as reason:
@@ -68,6 +70,8 @@ def summary(
     middle = worst if workload.worst else statistics.median
     names = list(dict.fromkeys(name for values in taken for name in values))
     rounds = {name: [values[name] for values in taken if name in values] for name in names}
+    goals = list(workload.goals)
+    goals += [Goal(name, f"{name}, base") for name in names if f"{name}, base" in names]
     return WorkloadResult(
         name=workload.name,
         title=workload.title,
@@ -75,7 +79,7 @@ def summary(
         higher_is_better=workload.higher_is_better,
         series={name: middle(found) for name, found in rounds.items()},
         rounds=rounds,
-        goals=[judge(goal, taken, middle, workload.higher_is_better) for goal in workload.goals],
+        goals=[judge(goal, taken, middle, workload.higher_is_better) for goal in goals],
         skipped=skipped,
         notes=list(workload.notes),
         seconds=seconds,

@@ -35,6 +35,8 @@ def verdict(goal: GoalResult) -> str:
     """Which of the goal's limits is reached."""
     if goal.value is None:
         return "not measured"
+    if goal.must is None and goal.aim is None:
+        return ""
     if goal.must_is_met is False:
         return "**must missed**"
     if goal.aim_is_met:
@@ -66,7 +68,8 @@ def terminal(workload: WorkloadResult) -> str:
             if value is not None
         )
         found = amount(goal, workload, goal.value)
-        lines.append(f"  = {goal.title}: {found} ({limits}): {verdict(goal).strip('*')}")
+        judged = f" ({limits}): {verdict(goal).strip('*')}" if limits else ""
+        lines.append(f"  = {goal.title}: {found}{judged}")
     if (workload.busy_before or 0) > BUSY:
         lines.append(f"    {busy(workload)}")
     lines += [f"    {name} is left out: {reason}" for name, reason in workload.skipped.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ..model import Bench
@@ -33,6 +34,10 @@ __all__ = [
 ]
 
 
+OWN = Path(__file__).parents[2]
+BASE = "memsync, base"
+
+
 def open_groups(
     bench: Bench,
     systems: list[System],
@@ -56,10 +61,16 @@ def open_groups(
 
 
 def installed(bench: Bench, systems: list[System]) -> list[System]:
-    """The systems that can run here; the others are noted as skipped."""
-    found = []
+    """The systems that can run here; the others are noted as skipped.
+
+    Where there is a base to compare with, memsync is in it twice.
+    """
+    found: list[System] = []
     for system in systems:
-        if missing := system.missing():
+        if isinstance(system, SharedObject) and bench.base is not None:
+            for name, checkout in (("memsync", OWN), (BASE, bench.base)):
+                found.append(system.of_checkout(bench.new_folder(), checkout, name))
+        elif missing := system.missing():
             bench.skipped[system.name] = f"{missing} is not installed"
         else:
             found.append(system)

@@ -71,12 +71,18 @@ class Client(ABC):
 class System(ABC):
     """One way to share an object. It is sent to the processes, which call `serve` or `connect`."""
 
-    name: ClassVar[str]
+    name: str
     packages: ClassVar[tuple[str, ...]] = ()
     programs: ClassVar[tuple[str, ...]] = ()
     folder: Path
     size: int
     data: Mapping[str, Any] = DATA
+    path: Path | None = None  # where its processes import from first
+
+    @property
+    def kind(self) -> str:
+        """The name without what distinguishes two groups of one system."""
+        return self.name.partition(",")[0]
 
     @classmethod
     def missing(cls) -> str:
@@ -118,7 +124,8 @@ class Group:
         data: Mapping[str, Any] | None = None,
         method: str = METHOD,
     ) -> None:
-        self.system, self.method, self._stack = system, method, stack
+        self.system, self._stack = system, stack
+        self.method = "spawn" if system.path else method
         folder.mkdir(mode=0o700)
         if data is not None:
             system.data = data
@@ -135,7 +142,8 @@ class Group:
 
     def _start(self, make: Any, *arguments: Any) -> Worker:
         environment = self.system.environment()
-        worker = Worker(make, *arguments, environment=environment, method=self.method)
+        path = self.system.path
+        worker = Worker(make, *arguments, environment=environment, method=self.method, path=path)
         self._stack.callback(worker.close)
         return worker
 

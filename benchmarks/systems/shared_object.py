@@ -60,6 +60,14 @@ class SharedObject(System):
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = options
 
+    def of_checkout(self, folder: Path, checkout: Path, name: str) -> SharedObject:
+        """The same with memsync from a checkout; in the new folder only this is to be found."""
+        folder.mkdir()
+        (folder / "memsync").symlink_to(checkout.resolve() / "memsync")
+        found = SharedObject(self.options)
+        found.name, found.path = name, folder
+        return found
+
     def environment(self) -> dict[str, str]:
         return {"MEMSYNC_DIR": str(self.folder)}
 

@@ -37,7 +37,7 @@ class FanOut(Workload):
 
 def measure(bench: Bench, group: Group) -> dict[str, float]:
     name = group.system.name
-    times = bench.count(WRITES[name])
+    times = bench.count(WRITES[group.system.kind])
     writer, *receivers = group.workers
     if name != "Redis":
         receivers.append(group.server)

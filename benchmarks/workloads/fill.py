@@ -9,6 +9,7 @@ from ..model import Bench, Goal, Measure, Workload
 from ..systems import (
     Client,
     DiskCache,
+    Group,
     ManagerDict,
     PySyncObj,
     Redis,
@@ -16,7 +17,6 @@ from ..systems import (
     System,
     UltraDict,
     installed,
-    open_groups,
 )
 
 KEYS = 100_000
@@ -46,7 +46,7 @@ class Fill(Workload):
 
 def measure(bench: Bench, system: System) -> dict[str, float]:
     with bench.part() as part:
-        (group,) = open_groups(part, [system], 1)
+        group = Group(system, 1, bench.new_folder(), part.stack)
         return {system.name: group.workers[0].run(fill, bench.count(KEYS))}
 
 

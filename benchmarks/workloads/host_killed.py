@@ -36,7 +36,7 @@ class HostKilled(Workload):
 
 
 def measure(bench: Bench, group: Group) -> dict[str, float]:
-    return {"memsync": statistics.median(kill(group) for _ in range(bench.count(KILLS, 2)))}
+    return {group.system.name: statistics.median(kill(group) for _ in range(bench.count(KILLS, 2)))}
 
 
 def kill(group: Group) -> float:

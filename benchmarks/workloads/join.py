@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from functools import partial
+from typing import Any
 
 from ..model import Bench, Goal, Measure, Workload
 from ..processes import Worker
@@ -47,7 +48,9 @@ class Join(Workload):
 
 def idle_worker(bench: Bench, group: Group) -> Worker:
     """A process that has not joined yet."""
-    worker = Worker(_itself, group.system, environment=group.system.environment())
+    settings: dict[str, Any] = {"method": group.method, "path": group.system.path}
+    settings["environment"] = group.system.environment()
+    worker = Worker(_itself, group.system, **settings)
     bench.stack.callback(worker.close)
     worker.result()
     return worker
@@ -74,7 +77,7 @@ def join(system: System, keys: int, times: int) -> float:
 def join_once(system: System, keys: int) -> float:
     begin = time.perf_counter()
     client = system.connect(0)
-    if system.name != "memsync":  # connecting to the others is not the point
+    if system.kind != "memsync":  # connecting to the others is not the point
         begin = time.perf_counter()
     found = client.copy()
     taken = time.perf_counter() - begin

@@ -9,7 +9,7 @@ from functools import partial
 from ..accounting import ON_LINUX, pss_bytes
 from ..model import Bench, Goal, Measure, Skipped, Workload
 from ..processes import Worker
-from ..systems import ManagerDict, Redis, SharedObject, System, installed, open_groups
+from ..systems import Group, ManagerDict, Redis, SharedObject, System, installed
 from .fill import object_of
 from .join import fill_all
 
@@ -37,10 +37,11 @@ class Memory(Workload):
     def open(self, bench: Bench) -> list[Measure]:
         if not ON_LINUX:
             raise Skipped("only Linux reports the memory of another process")
+        shared = installed(bench, [SharedObject()])
         servers = installed(bench, [ManagerDict(), Redis()])
         return [
             partial(measure_plain, bench),
-            partial(measure_shared, bench),
+            *(partial(measure_shared, bench, system) for system in shared),
             *(partial(measure_server, bench, system) for system in servers),
         ]
 
@@ -61,9 +62,10 @@ def build(kept: dict[str, object], text: str) -> None:
     kept["object"] = json.loads(text)
 
 
-def measure_shared(bench: Bench) -> dict[str, float]:
+def measure_shared(bench: Bench, system: System) -> dict[str, float]:
+    name, comma, base = system.name.partition(",")
     with bench.part() as part:
-        (group,) = open_groups(part, [SharedObject()], 2, method="spawn")
+        group = Group(system, 2, bench.new_folder(), part.stack, method="spawn")
         writer, empty = group.workers
         time.sleep(SETTLING)
         host_before, replica_before = pss_bytes(group.server.pid), pss_bytes(empty.pid)
@@ -73,15 +75,15 @@ def measure_shared(bench: Bench) -> dict[str, float]:
         replica = group.add()
         time.sleep(SETTLING)
         return {
-            "memsync replica": megabytes(pss_bytes(replica.pid) - replica_before),
-            "memsync host": megabytes(pss_bytes(group.server.pid) - host_before),
-            "memsync writer": megabytes(pss_bytes(writer.pid) - replica_before),
+            f"{name} replica{comma}{base}": megabytes(pss_bytes(replica.pid) - replica_before),
+            f"{name} host{comma}{base}": megabytes(pss_bytes(group.server.pid) - host_before),
+            f"{name} writer{comma}{base}": megabytes(pss_bytes(writer.pid) - replica_before),
         }
 
 
 def measure_server(bench: Bench, system: System) -> dict[str, float]:
     with bench.part() as part:
-        (group,) = open_groups(part, [system], 1, method="spawn")
+        group = Group(system, 1, bench.new_folder(), part.stack, method="spawn")
         servers = [pid for pid in group.pids() if pid != group.workers[0].pid]
         before = sum(map(pss_bytes, servers))
         group.workers[0].run(fill_all, bench.count(KEYS))

@@ -42,7 +42,7 @@ def plain(bench: Bench) -> dict[str, float]:
 
 
 def shared(bench: Bench, group: Group) -> dict[str, float]:
-    is_local = group.system.name in ("memsync", "PySyncObj")
+    is_local = group.system.kind in ("memsync", "PySyncObj")
     times = bench.count(READS if is_local else SLOW_READS)
     return {group.system.name: group.workers[0].run(read, times)}
 

@@ -37,6 +37,7 @@ class Spin(Workload):
     def open(self, bench: Bench) -> list[Measure]:
         if OPTION not in schema():
             raise Skipped(f"memsync has no option {OPTION}")
+        bench.base = None  # the group without spinning is the base
         spinning = open_groups(bench, [SharedObject()], max(WRITERS))
         others = open_groups(bench, [SharedObject({"network": {"spin": 0}})], max(WRITERS))
         return [

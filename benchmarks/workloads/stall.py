@@ -54,7 +54,11 @@ class Stall(Workload):
 
 def measure(group: Group, keys: int, seconds: float) -> dict[str, float]:
     taken = group.workers[0].run(write_for, keys, seconds)
-    return {"memsync": taken[-1], "memsync, 1 of 1,000 is longer": taken[-1 - len(taken) // 1000]}
+    name, comma, base = group.system.name.partition(",")
+    return {
+        group.system.name: taken[-1],
+        f"{name} without 1 of 1,000{comma}{base}": taken[-1 - len(taken) // 1000],
+    }
 
 
 def write_for(client: Handle, keys: int, seconds: float) -> list[float]:

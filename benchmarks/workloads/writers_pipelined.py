@@ -36,14 +36,14 @@ class WritersPipelined(Workload):
 
 
 def measure(bench: Bench, group: Group) -> dict[str, float]:
-    name = group.system.name
-    times = bench.count(WRITES[name])
+    name, kind = group.system.name, group.system.kind
+    times = bench.count(WRITES[kind])
     expected = group.workers[0].run("count") + WRITERS * times
     begin = time.perf_counter()
-    if name in ("memsync", "PySyncObj"):
+    if kind in ("memsync", "PySyncObj"):
         run_all(group.workers, "increment_pipelined", times)
         run_all([group.server, *group.workers], until_seen, expected)
-    elif name == "Redis":
+    elif kind == "Redis":
         run_all(group.workers, "increment_pipelined", times)
     else:
         run_all(group.workers, "increment", times)

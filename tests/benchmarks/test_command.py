@@ -54,10 +54,11 @@ def test_a_result_replaces_an_older_one_of_its_workload() -> None:
 @pytest.mark.process
 def test_a_quick_run_writes_its_report(tmp_path: Path) -> None:
     arguments = command("--quick", "--rounds", "1", "--only", "increment", "--out", str(tmp_path))
+    arguments += ["--base", str(ROOT)]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     (workload,) = load(tmp_path / "result.json").workloads
-    assert {"memsync", "Manager: dict"} <= set(workload.series)
+    assert {"memsync", "memsync, base", "Manager: dict"} <= set(workload.series)
     assert workload.goals[0].value is not None
     assert {path.name for path in tmp_path.iterdir()} == {
         "result.json", "result.md", "goals.svg", "systems.svg"

@@ -89,6 +89,13 @@ def test_a_goal_can_limit_a_difference_or_the_value() -> None:
     assert Goal(against="other").value({"memsync": 1.0, "other": 0.0}) is None
 
 
+def test_another_checkout_is_a_goal_without_limits() -> None:
+    values = {"memsync": 1.0, "other": 1.0, "memsync, base": 2.0}
+    _, goal = summarised(Fake(), values).goals
+    assert (goal.title, goal.value) == ("memsync to memsync, base", 0.5)
+    assert (goal.must_is_met, goal.aim_is_met) == (None, None)
+
+
 def test_the_worst_round_counts_where_the_worst_is_wanted() -> None:
     class Worst(Fake):
         worst = True
