@@ -49,12 +49,16 @@ def folder_for_sockets() -> Iterator[Path]:
 
 
 def measure(measures: Sequence[Measure], rounds: int, warm_up: bool) -> list[Values]:
-    """The values of each round. The one to begin changes from round to round."""
+    """The values of each round. Every second round runs backwards, and the first one changes.
+
+    So of two neighbours neither always has the warmer caches, or the busier time.
+    """
     taken: list[Values] = []
     for number in range(-1 if warm_up else 0, rounds):
-        first = number % len(measures)
+        first = number // 2 % len(measures)
+        order = [*measures[first:], *measures[:first]]
         values: dict[str, float] = {}
-        for one in [*measures[first:], *measures[:first]]:
+        for one in reversed(order) if number % 2 else order:
             values.update(one())
         if number >= 0:
             taken.append(values)

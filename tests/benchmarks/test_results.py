@@ -114,9 +114,11 @@ def test_all_systems_take_turns_and_the_warm_up_does_not_count() -> None:
 
         return measured
 
-    taken = measure([one("a"), one("b")], 2, warm_up=True)
-    assert order == ["b", "a", "a", "b", "b", "a"]
-    assert taken == [{"a": 3.0, "b": 4.0}, {"b": 5.0, "a": 6.0}]
+    taken = measure([one("a"), one("b")], 4, warm_up=True)
+    assert "".join(order) == "ab" + "ab" + "ba" + "ba" + "ab"
+    assert taken[0] == {"a": 3.0, "b": 4.0}
+    assert taken[1] == {"b": 5.0, "a": 6.0}
+    assert len(taken) == 4
 
 
 def test_what_cannot_run_is_named_and_what_breaks_fails() -> None:
