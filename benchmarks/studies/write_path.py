@@ -86,7 +86,7 @@ def pure_steps(rounds: int) -> dict[str, float]:
     sequencer.append_system("member", {"join": member})
     sequencer.attach("client", 1)
     for entry in host.log.newest(0, 10):
-        client.apply(entry, 100)
+        client.apply(entry, frame(entry)[HEADER:])
         host.ordered(entry)
     show_all(host)
     show_all(client)
@@ -108,7 +108,9 @@ def pure_steps(rounds: int) -> dict[str, float]:
         host.ordered(ordered.entry)
         step("host: show it", show_all, host)
         answer = step("client: decode the entry", parse, ordered.frame[HEADER:])
-        step("client: apply it to the confirmed state", client.apply, answer, len(ordered.frame))
+        step(
+            "client: apply it to the confirmed state", client.apply, answer, ordered.frame[HEADER:]
+        )
         step("client: publish: what is shown stays", show_all, client)
     return step.medians()
 

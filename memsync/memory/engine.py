@@ -156,7 +156,7 @@ class _Group:
         """Apply an entry to every copy; the sequencer has applied it to the host's."""
         self.engines[0].participant.replica.ordered(ordered.entry)
         for engine in self.engines[1:]:
-            engine.participant.apply(ordered.entry, len(ordered.frame))
+            engine.participant.apply(ordered.entry, ordered.frame[HEADER:])
         # The writer last: its outcome ends `patch`, and all handles show the write then.
         for engine in sorted(
             self.engines, key=lambda each: each.participant.id == ordered.entry.peer
@@ -264,11 +264,12 @@ class MemoryEngine:
         """Replace this copy by another one, which is at the same version or a later one."""
         self.participant.replica.drop_chunks()
         for frame in other.participant.replica.catch_up(0, 0)[1]:
-            message = decode(frame[HEADER:])
+            body = frame[HEADER:]
+            message = decode(body)
             if isinstance(message, SnapshotChunk):
                 self.participant.install(message)
             elif isinstance(message, Entry):
-                self.participant.apply(message, len(frame))
+                self.participant.apply(message, body)
 
     def close_decided(self) -> None:
         """Report the outcomes that are known, so that no such write is decided once more."""

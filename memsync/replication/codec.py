@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Propose | Entry | Decision | SnapshotChunk)
+_entry_decoder = msgspec.msgpack.Decoder(Entry)
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 _length = struct.Struct(">I")
 
@@ -29,7 +30,11 @@ _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 def frame(message: msgspec.Struct) -> bytes:
     """A message as a frame."""
-    body = _encoder.encode(message)
+    return frame_of(_encoder.encode(message))
+
+
+def frame_of(body: bytes) -> bytes:
+    """An encoded message as a frame."""
     return _length.pack(len(body)) + body
 
 
@@ -54,6 +59,11 @@ def decode_with(decoder: msgspec.msgpack.Decoder[T], body: bytes | memoryview) -
         raise ProtocolError(
             f"the received data is no memsync message ({error}): {start!r}..."
         ) from error
+
+
+def decode_entry(body: bytes) -> Entry:
+    """Decode the body of a frame that was decoded before."""
+    return _entry_decoder.decode(body)
 
 
 def encode_value(value: Any) -> bytes:

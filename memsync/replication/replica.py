@@ -40,7 +40,7 @@ from ..document import (
     value_at_pointer,
 )
 from ..errors import ConflictError, MemSyncError, from_wire
-from .codec import CHUNK_BYTES, frame, snapshot_frames
+from .codec import CHUNK_BYTES, snapshot_frames
 from .entries import Decision, Entry, Propose, SnapshotChunk
 from .log import Log
 from .pending import PendingWrites, W
@@ -159,10 +159,10 @@ class Replica(Generic[W]):
 
     # -- entries and decisions -------------------------------------------------------------------
 
-    def apply(self, entry: Entry, size: int) -> None:
-        """Apply the next entry, of `size` bytes on the wire, to the confirmed state."""
+    def apply(self, entry: Entry, body: bytes | memoryview) -> None:
+        """Apply the next entry, which came as the frame's body `body`, to the confirmed state."""
         self.state.apply(entry)
-        self.log.append(entry, size)
+        self.log.append(entry, bytes(body))
         self._arrived.append(entry)
 
     def ordered(self, entry: Entry) -> None:
@@ -371,7 +371,7 @@ class Replica(Generic[W]):
         """
         entries = self.log.since(epoch, version) if epoch else None
         if entries is not None:
-            return False, [frame(entry) for entry in entries]
+            return False, entries
         if self._encoded is not None:
             pair, chunks = self._encoded
             entries = self.log.since(*pair)
@@ -379,7 +379,7 @@ class Replica(Generic[W]):
             is_shorter = self.log.size_since(pair[1]) <= sum(map(len, chunks))
             is_new = pair[1] >= has_at_most and pair >= (epoch, version)
             if entries is not None and is_shorter and is_new:
-                return True, [*chunks, *map(frame, entries)]
+                return True, [*chunks, *entries]
         chunks = snapshot_frames(self.state.encode(), self.chunk_bytes)
         self._encoded = (self.state.pair, chunks)
         return True, chunks

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ..errors import MemSyncError, TooLargeError, to_wire
 from .clock import HybridClock
-from .codec import encode_value, frame
+from .codec import HEADER, encode_value, frame
 from .entries import Decision, Entry, Propose
 from .kinds.member import MemberKind, leaving
 from .log import Log
@@ -145,7 +145,7 @@ class Sequencer:
                 f"({self._max_frame}): split the update, or raise the limit for the whole group"
             )
         self.state.apply(entry, fit=True)
-        self.log.append(entry, len(encoded))
+        self.log.append(entry, encoded[HEADER:])
         return Ordered(entry, encoded)
 
     def _decide(self, queue: _Queue, number: int, error: list[Any] | None) -> Decision:

@@ -99,9 +99,9 @@ class Participant:
         """Begin a new object with this peer's own data."""
         self.replica.bootstrap(self._data, stated(self.options), cluster_id)
 
-    def apply(self, entry: Entry, size: int) -> None:
-        """Apply the next entry, of `size` bytes on the wire; `publish` shows it."""
-        self.replica.apply(entry, size)
+    def apply(self, entry: Entry, body: bytes | memoryview) -> None:
+        """Apply the next entry, which came as the frame's body `body`; `publish` shows it."""
+        self.replica.apply(entry, body)
         self.clock.merge(entry.timestamp)
         if self.trace is not None:
             self.trace("applied", **facts_of(entry))

@@ -7,7 +7,7 @@ from typing import Any
 
 from memsync.manager.transport.messages import Hello
 from memsync.replication.clock import HybridClock
-from memsync.replication.codec import HEADER, decode
+from memsync.replication.codec import HEADER, decode, frame
 from memsync.replication.entries import Entry, Propose, SnapshotChunk
 from memsync.replication.kinds import KINDS
 from memsync.replication.log import Log
@@ -86,6 +86,11 @@ def chunk_of(encoded: bytes) -> SnapshotChunk:
     message = decode(encoded[HEADER:])
     assert isinstance(message, SnapshotChunk), message
     return message
+
+
+def take(copy: Replica[Any], entry: Entry) -> None:
+    """Let a copy apply an entry as it comes on the wire."""
+    copy.apply(entry, frame(entry)[HEADER:])
 
 
 def entry_of(result: object) -> Entry:

@@ -22,7 +22,7 @@ from memsync.replication.recovery_reports import RecoveryReports
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
 
-from .builders import BIG, hello, new_replica, replica_of
+from .builders import BIG, hello, new_replica, replica_of, take
 
 PEERS = ["p0", "p1", "p2"]
 
@@ -54,7 +54,7 @@ class Client:
         """Take in so many frames, as one batch."""
         taken, self.inbox = self.inbox[:count], self.inbox[count:]
         for each in taken:
-            self.take(parse(each[HEADER:]), len(each))
+            self.take(parse(each[HEADER:]))
         self.replica.publish()
         published = self.replica.published()
         self.replica.advance(published)
@@ -75,10 +75,10 @@ class Client:
                 expected = apply_update(expected, write.proposal.body)
         assert repr(to_plain(self.replica.view)) == repr(expected)
 
-    def take(self, message: object, size: int) -> None:
+    def take(self, message: object) -> None:
         """Take in one message."""
         if isinstance(message, Entry):
-            self.replica.apply(message, size)
+            take(self.replica, message)
         elif isinstance(message, SnapshotChunk):
             self.replica.add_chunk(message, self.decided)
         elif isinstance(message, Decision):

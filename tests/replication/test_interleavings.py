@@ -26,7 +26,7 @@ from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
 
 from ..document.overlap_strategies import START, Call, applied, calls, checked, filters_of
-from .builders import BIG, HOST, hello, new_replica, replica_of
+from .builders import BIG, HOST, hello, new_replica, replica_of, take
 
 PEERS = [HOST, "p1", "p2"]
 FEW = 3  # entries in the host's log, so that some who come back get a snapshot
@@ -94,7 +94,7 @@ class Peer:
             self.is_settled = False
             message = parse(each[HEADER:])
             if isinstance(message, Entry):
-                self.replica.apply(message, len(each))
+                take(self.replica, message)
             elif isinstance(message, SnapshotChunk):
                 if self.replica.add_chunk(message, self.decided):
                     row = self.replica.state.sessions.get(self.name)

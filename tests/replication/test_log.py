@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memsync.replication.codec import HEADER
 from memsync.replication.entries import Entry
 from memsync.replication.log import Log
 
@@ -15,17 +16,22 @@ def entry(epoch: int, version: int) -> Entry:
     return Entry(epoch, version, "ab", 0, 0, "patch", [])
 
 
+def body(version: int, size: int = 10) -> bytes:
+    """What stands for an encoded entry: its version, in so many bytes."""
+    return bytes([version]).ljust(size)[:size]
+
+
 def filled(*epochs: int, max_entries: int = 100, max_bytes: int = 10_000, size: int = 10) -> Log:
     """A log from (0, 0) on with one entry of each epoch given."""
     log = Log(0, 0, max_entries=max_entries, max_bytes=max_bytes)
     for version, epoch in enumerate(epochs, 1):
-        log.append(entry(epoch, version), size)
+        log.append(entry(epoch, version), body(version, size))
     return log
 
 
-def versions(entries: list[Entry] | None) -> list[int] | None:
-    """The versions of entries."""
-    return None if entries is None else [each.version for each in entries]
+def versions(frames: list[bytes] | None) -> list[int] | None:
+    """The versions of the entries in frames."""
+    return None if frames is None else [each[HEADER] for each in frames]
 
 
 def test_an_empty_log_holds_its_base_only() -> None:
@@ -55,7 +61,7 @@ def test_an_entry_that_does_not_follow_is_a_fault_of_ours() -> None:
     log = filled(1)
     for version in (1, 3):
         with pytest.raises(AssertionError):
-            log.append(entry(1, version), 10)
+            log.append(entry(1, version), body(version))
 
 
 def test_the_oldest_entries_go_when_there_are_too_many() -> None:
@@ -85,12 +91,12 @@ def test_after_a_reset_only_the_new_base_is_held_and_the_bytes_are_forgotten() -
     log.reset(5, 40)
     assert log.since(1, 1) is None
     for version in (41, 42):
-        log.append(entry(5, version), 10)
+        log.append(entry(5, version), body(version))
     assert versions(log.since(5, 40)) == [41, 42]
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), max_size=40),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30)), max_size=40),
     st.integers(0, 12),
     st.integers(0, 120),
 )
@@ -101,7 +107,7 @@ def test_it_holds_what_a_plain_list_of_all_entries_holds_within_its_limits(
     history, sizes = [(1, 0)], [0]
     for growth, size in steps:
         epoch, version = history[-1][0] + growth, history[-1][1] + 1
-        log.append(entry(epoch, version), size)
+        log.append(entry(epoch, version), body(version, size))
         history.append((epoch, version))
         sizes.append(size)
     kept = 0

@@ -24,6 +24,8 @@ from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.replication.replica import Replica
 from memsync.replication.state import State
 
+from .builders import take
+
 REBASES = 100_000
 PER_CYCLE = 8  # foreign entries that come while own writes are under way
 PER_BOX = 60  # cycles, after which array and object begin anew under another name
@@ -53,7 +55,7 @@ class Traffic:
         version = self.replica.state.version + 1
         peer = ME if number else OTHER
         self.n_at.append(self.n + self.own_n)
-        self.replica.apply(Entry(1, version, peer, number, 0, "patch", operations), 100)
+        take(self.replica, Entry(1, version, peer, number, 0, "patch", operations))
 
     def show(self, body: Any) -> int:
         """An own write."""

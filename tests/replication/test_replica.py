@@ -12,7 +12,7 @@ from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
 
-from .builders import chunk_of, entry_of, new_replica, proposal, reign, replica_of
+from .builders import chunk_of, entry_of, new_replica, proposal, reign, replica_of, take
 
 
 def bring_up(source: Sequencer | Replica[PendingWrite], target: Replica[PendingWrite]) -> bool:
@@ -22,7 +22,7 @@ def bring_up(source: Sequencer | Replica[PendingWrite], target: Replica[PendingW
     for each in frames:
         message = parse(each[HEADER:])
         if isinstance(message, Entry):
-            target.apply(message, len(each))
+            take(target, message)
         else:
             target.add_chunk(chunk_of(each))
     assert target.pair == replica.pair
@@ -55,7 +55,7 @@ def test_who_went_another_way_in_a_lost_reign_gets_a_snapshot() -> None:
     ahead, behind = new_replica(), new_replica()
     bring_up(old, ahead)
     bring_up(old, behind)
-    ahead.apply(entry_of(old.propose("w", proposal(1))), 10)
+    take(ahead, entry_of(old.propose("w", proposal(1))))
     new = reign(epoch=2, state=behind.state)
     assert new.state.version >= ahead.state.version
     assert bring_up(new, ahead) is True
@@ -66,7 +66,7 @@ def test_a_replica_can_bring_another_one_level() -> None:
     host, one, two = reign({"n": 0}, "w"), new_replica(), new_replica()
     bring_up(host, one)
     bring_up(host, two)
-    one.apply(entry_of(host.propose("w", proposal(1))), 10)
+    take(one, entry_of(host.propose("w", proposal(1))))
     assert bring_up(one, two) is False
     assert bring_up(one, new_replica()) is True
 
@@ -151,7 +151,7 @@ def test_the_only_copy_goes_on_after_an_interrupt_with_its_own_writes() -> None:
     copy.publish()
     for number in (1, 2):
         copy.show(PendingWrite(proposal(number)))
-    copy.apply(entry_of(host.propose("w", proposal(1))), 10)
+    take(copy, entry_of(host.propose("w", proposal(1))))
     copy.state.torn = True  # interrupted before the entry was settled
     copy.accept_torn()
     copy.publish()
@@ -181,7 +181,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     for number in (1, 2, 3):
         copy.show(PendingWrite(proposal(number)))
     for number in (1, 2):
-        copy.apply(entry_of(mine.propose("me", proposal(number))), 10)
+        take(copy, entry_of(mine.propose("me", proposal(number))))
     copy.publish()
     for outcome in copy.published().outcomes:
         outcome.write.resolve(outcome.version, None)
@@ -196,9 +196,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     assert (copy.view_cluster_id, copy.view_pair, copy.view) == ("late", (1, 4), {"n": 3})
     copy.show(PendingWrite(proposal(4, {"$set": {"late": 1}})))  # it shows with the others
     theirs = reign(state=theirs.state, epoch=7)
-    entries = theirs.log.since(1, 2)
-    assert entries is not None
-    copy.apply(entries[0], 10)
+    take(copy, theirs.log.newest(2, 1)[0])
     copy.publish()
     assert (copy.view_cluster_id, copy.view_pair) == ("early", (7, 3))
     proposals = [write.proposal for write in copy.writes.pending.values()]
@@ -206,7 +204,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     assert copy.view == {"n": 101, "late": 1}
     theirs.attach("me", copy.writes.first_open, copy.writes.first_unknown)
     for proposed in proposals:
-        copy.apply(entry_of(theirs.propose("me", proposed)), 10)
+        take(copy, entry_of(theirs.propose("me", proposed)))
     copy.publish()
     assert copy.view == {"n": 101, "late": 1}
     assert not copy.writes.pending

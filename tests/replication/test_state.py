@@ -12,7 +12,7 @@ from memsync.replication.conflicts import ConflictIndex
 from memsync.replication.entries import Entry
 from memsync.replication.state import State
 
-from .builders import hello, new_replica, new_state
+from .builders import hello, new_replica, new_state, take
 
 
 def patch(version: int, *operations: dict[str, Any], **changes: Any) -> Entry:
@@ -105,7 +105,7 @@ def test_the_table_keeps_the_outcomes_which_the_writer_may_not_have_read() -> No
 
 def test_a_change_that_is_interrupted_leaves_the_copy_torn() -> None:
     replica = new_replica()
-    replica.apply(patch(1, put("/a", 1)), 10)
+    take(replica, patch(1, put("/a", 1)))
 
     class Interrupted(BaseException):
         pass
@@ -117,7 +117,7 @@ def test_a_change_that_is_interrupted_leaves_the_copy_torn() -> None:
     entry = patch(2)
     entry.body = [Bomb(put("/b", 1))]
     with pytest.raises(Interrupted):
-        replica.apply(entry, 10)
+        take(replica, entry)
     assert replica.state.torn
     assert replica.pair == (0, 0)
     assert replica.state.version == 1

@@ -16,7 +16,7 @@ from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
 
-from .builders import entry_of, new_replica, new_state, proposal, reign, replica_of
+from .builders import entry_of, new_replica, new_state, proposal, reign, replica_of, take
 
 START = {"n": 0, "list": [1]}
 
@@ -26,7 +26,7 @@ def bring_up(host: Sequencer, copy: Replica[PendingWrite], *, decided: int = 0) 
     for each in replica_of(host).catch_up(*copy.pair)[1]:
         message = parse(each[HEADER:])
         if isinstance(message, Entry):
-            copy.apply(message, len(each))
+            take(copy, message)
         else:
             assert isinstance(message, SnapshotChunk)
             copy.add_chunk(message, decided)
@@ -90,7 +90,7 @@ def test_g4_an_accepted_write_that_comes_behind_a_snapshot_is_shown_all_the_time
         copy.add_chunk(chunk, decided=1)
     copy.publish()
     assert (copy.view["n"], told(copy)) == (5, [])
-    copy.apply(entry, 100)
+    take(copy, entry)
     copy.publish()
     assert (copy.view["n"], told(copy)) == (5, [(1, None, False)])
 
@@ -116,7 +116,7 @@ def test_an_entry_of_a_lost_reign_that_was_not_shown_yet_is_no_outcome() -> None
     copy = a_copy(host)
     heir = new_state()
     heir.restore(host.state.encode())
-    copy.apply(entry_of(host.propose("me", write(copy).proposal)), 10)
+    take(copy, entry_of(host.propose("me", write(copy).proposal)))
     new = reign(state=heir, epoch=2)  # it never had that entry
     bring_up(new, copy)
     copy.publish()
@@ -131,7 +131,7 @@ def test_an_entry_of_a_lost_reign_that_was_told_is_pending_again() -> None:
     copy = a_copy(host)
     heir = new_state()
     heir.restore(host.state.encode())
-    copy.apply(entry_of(host.propose("me", write(copy).proposal)), 10)
+    take(copy, entry_of(host.propose("me", write(copy).proposal)))
     copy.publish()
     assert told(copy) == [(1, None, False)]
     bring_up(reign(state=heir, epoch=2), copy)
@@ -184,7 +184,7 @@ def test_a_conflict_is_told_with_the_value_and_the_patches_since_its_base() -> N
     mine = write(copy, {"$set": {"n": 5}}, timestamp=1)
     entry = entry_of(host.propose("other", proposal(1, {"$set": {"n": 7}}, timestamp=2)))
     decision = host.propose("me", mine.proposal)
-    copy.apply(entry, 10)
+    take(copy, entry)
     assert isinstance(decision, Decision)
     copy.decide(decision)
     copy.publish()
@@ -208,7 +208,7 @@ def test_the_founder_shows_its_object_and_what_it_has_written_before() -> None:
 def test_an_own_entry_of_an_earlier_life_is_shown_and_told_to_nobody() -> None:
     host = reign(START, "me")
     copy = a_copy(host)
-    copy.apply(entry_of(host.propose("me", proposal(1))), 10)
+    take(copy, entry_of(host.propose("me", proposal(1))))
     copy.publish()
     assert copy.view["n"] == 1
     assert told(copy) == []
@@ -221,7 +221,7 @@ def test_no_snapshot_is_sent_that_is_older_than_what_the_peer_has() -> None:
     entry_of(host.propose("me", proposal(1)))
     epoch, version = host.state.pair
     assert source.catch_up(0, 0)[1][: len(old)] == old  # one encoding serves all
-    host.log.append(Entry(epoch + 1, version + 1, "h", 0, 0, "event", {}), 10)
+    host.log.append(Entry(epoch + 1, version + 1, "h", 0, 0, "event", {}), b"")
     snapshot, frames = source.catch_up(epoch, version + 1)  # a pair that the log does not hold
     assert snapshot
     assert frames[: len(old)] != old

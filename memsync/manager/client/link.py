@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from ...errors import MemSyncError, ProtocolError, RendezvousError, from_wire
-from ...replication.codec import HEADER, frame
+from ...replication.codec import frame
 from ...replication.entries import Decision, Entry, SnapshotChunk
 from ...replication.pending import PendingWrite
 from ...replication.replica import Outcome
@@ -292,7 +292,7 @@ class Link:
             for body in bodies:
                 message = parse(body)
                 if type(message) is Entry:
-                    self._participant.apply(message, len(body) + HEADER)
+                    self._participant.apply(message, body)
                     entries.append(message)
                 else:
                     self._handle(message)

@@ -12,7 +12,7 @@ import logging
 from collections import Counter, deque
 
 from ...errors import HostUnresponsiveError, ProtocolError
-from ...replication.codec import HEADER, frame
+from ...replication.codec import frame
 from ...replication.entries import Entry, SnapshotChunk
 from ...replication.membership import Members, member_in_file
 from ...replication.recovery_reports import Pair, RecoveryReports
@@ -217,7 +217,7 @@ class Recovery:
             return False
 
     def _take(self, channel: Channel, cluster_id: str) -> Task[None]:
-        arrived: deque[tuple[object, int]] = deque()
+        arrived: deque[tuple[object, bytes]] = deque()
         yield from self._wait_for_more(channel, arrived)
         source = arrived.popleft()[0]
         if not isinstance(source, Source):
@@ -228,9 +228,9 @@ class Recovery:
         while (participant.replica.cluster_id, participant.replica.pair) != wanted:
             if not arrived:
                 yield from self._wait_for_more(channel, arrived)
-            message, size = arrived.popleft()
+            message, body = arrived.popleft()
             if isinstance(message, Entry):
-                participant.apply(message, size)
+                participant.apply(message, body)
                 entries.append(message)
             elif isinstance(message, SnapshotChunk):
                 participant.install(message)
@@ -238,8 +238,8 @@ class Recovery:
                 raise ProtocolError(f"a source does not send {type(message).__name__}")
         participant.publish(entries)
 
-    def _wait_for_more(self, channel: Channel, arrived: deque[tuple[object, int]]) -> Task[None]:
-        """Append at least one message that arrives, with its size on the wire."""
+    def _wait_for_more(self, channel: Channel, arrived: deque[tuple[object, bytes]]) -> Task[None]:
+        """Append at least one message that arrives, with the body of its frame."""
         patience = self._platform.monotonic() + self._ctx.timing.fetch
         while not arrived:
             left = patience - self._platform.monotonic()
@@ -249,4 +249,4 @@ class Recovery:
             channel.flush()
             if (yield Readable(channel, min(left, self._ctx.timing.fetch_check))):
                 patience = self._platform.monotonic() + self._ctx.timing.fetch
-                arrived.extend((parse(b), len(b) + HEADER) for b in channel.receive())
+                arrived.extend((parse(b), bytes(b)) for b in channel.receive())
