@@ -4,6 +4,9 @@ An engine carries these between peers, beside messages of its own. Each type is 
 whose first element is the number of the type (see `codec`). An `Entry` is the unit of the log, the
 message to every replica, and the answer to the peer that proposed it. A `Decision` is the answer to
 a proposal that made no entry: a refusal, an update that changed nothing, a duplicate.
+
+They die young in great numbers, and hold only JSON values, so no cycle leads through them. With
+``gc=False`` the garbage collector does not visit them.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import msgspec
 from ..document import PathWrite
 
 
-class Propose(msgspec.Struct, array_like=True, tag=7):
+class Propose(msgspec.Struct, array_like=True, tag=7, gc=False):
     """An update on its way to the host."""
 
     number: int  # position among the peer's own proposals, from 1, without gaps
@@ -31,7 +34,7 @@ class Propose(msgspec.Struct, array_like=True, tag=7):
     journal: bool = False
 
 
-class Entry(msgspec.Struct, array_like=True, tag=8):
+class Entry(msgspec.Struct, array_like=True, tag=8, gc=False):
     """An accepted proposal, ordered and compiled."""
 
     epoch: int
@@ -46,7 +49,7 @@ class Entry(msgspec.Struct, array_like=True, tag=8):
     written: list[PathWrite] = []  # the paths that the update names, for the conflict rule
 
 
-class Decision(msgspec.Struct, array_like=True, tag=9):
+class Decision(msgspec.Struct, array_like=True, tag=9, gc=False):
     """The outcome of a proposal: a version, or the error that refuses it."""
 
     number: int
@@ -55,7 +58,7 @@ class Decision(msgspec.Struct, array_like=True, tag=9):
     made_entry: bool = False  # there is an entry, which the peer may not have received
 
 
-class SnapshotChunk(msgspec.Struct, array_like=True, tag=6):
+class SnapshotChunk(msgspec.Struct, array_like=True, tag=6, gc=False):
     """A piece of an encoded snapshot."""
 
     data: bytes

@@ -43,13 +43,15 @@ class Log:
 
     def append(self, entry: Entry, body: bytes) -> None:
         """Add the next entry, encoded as `body`; drops the oldest over a limit."""
-        assert entry.version == self.version + 1, (entry.version, self.version)
+        version = self.version + 1
+        assert entry.version == version, (entry.version, self.version)
         if entry.epoch != self._epochs[-1][0]:
-            self._epochs.append((entry.epoch, entry.version))
-        self.version += 1
-        self._bodies.append(body)
+            self._epochs.append((entry.epoch, version))
+        bodies = self._bodies
+        bodies.append(body)
+        self.version = version
         self._bytes += len(body)
-        while len(self._bodies) > self.max_entries or self._bytes > self.max_bytes:
+        while len(bodies) > self.max_entries or self._bytes > self.max_bytes:
             self._drop_oldest()
 
     def epoch_at(self, version: int) -> int | None:
@@ -77,6 +79,6 @@ class Log:
 
     def _drop_oldest(self) -> None:
         self._bytes -= len(self._bodies.popleft())
-        base = self.base_version
-        while len(self._epochs) > 1 and self._epochs[1][1] <= base:
-            self._epochs.popleft()
+        epochs = self._epochs
+        while len(epochs) > 1 and epochs[1][1] <= self.base_version:
+            epochs.popleft()

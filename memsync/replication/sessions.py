@@ -6,6 +6,7 @@ not have read yet. A proposal that is sent again gets its outcome again and is n
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 from .entries import Entry
@@ -25,10 +26,14 @@ class WriterSession:
 
     def record(self, entry: Entry) -> None:
         """Add the outcomes in an entry; drop those that the writer has read."""
-        outcomes = self.outcomes
-        for number, version, error in entry.decided:
-            outcomes[number] = [version, error, False]
-        self.last = entry.number
-        outcomes[entry.number] = [entry.version, None, True]
-        if next(iter(outcomes)) < entry.acked_below:
-            self.outcomes = {n: o for n, o in outcomes.items() if n >= entry.acked_below}
+        number, acked_below, outcomes = entry.number, entry.acked_below, self.outcomes
+        if number == acked_below:  # a writer that waits for each of its writes
+            outcomes.clear()
+        else:
+            for decided, version, error in entry.decided:
+                outcomes[decided] = [version, error, False]
+            # Numbers are added in rising order, so those that go stand in front.
+            for known in list(takewhile(acked_below.__gt__, outcomes)):
+                del outcomes[known]
+        outcomes[number] = [entry.version, None, True]
+        self.last = number

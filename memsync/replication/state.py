@@ -150,7 +150,8 @@ class State:
         Raises `ProtocolError` when the entry is not the next one, is of a lower epoch, or is of a
         kind that this version of memsync does not know.
         """
-        if entry.version != self.version + 1 or entry.epoch < self.epoch:
+        version = entry.version
+        if version != self.version + 1 or entry.epoch < self.epoch:
             raise ProtocolError(
                 f"entry ({entry.epoch}, {entry.version}) does not follow "
                 f"({self.epoch}, {self.version})"
@@ -165,7 +166,7 @@ class State:
                     session = self.sessions[entry.peer] = WriterSession()
                 session.record(entry)
             self.epoch = entry.epoch
-            self.version = entry.version
+            self.version = version
             self.torn = False
 
     def tear(self) -> None:
