@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 from .accounting import busy_share
@@ -33,7 +34,7 @@ def run(
         except Skipped as reason:
             bench.skipped[workload.name] = str(reason)
             taken = []
-        except (AssertionError, OSError, WorkerFailed) as error:
+        except (AssertionError, OSError, SubprocessError, WorkerFailed) as error:
             bench.skipped[workload.name] = f"{FAILED}: {error}"
             taken = []
     result = summary(workload, taken, bench.skipped, time.monotonic() - begin)
