@@ -17,9 +17,9 @@ from .awaited_write import AwaitedWrite
 
 
 class AckWaiters:
-    """The waiting writes of one peer, by number; `ended` is called with each resolved write."""
+    """The waiting writes of one peer, by number; `ended` is called with resolved writes."""
 
-    def __init__(self, guard: Any, ended: Callable[[AwaitedWrite], None]) -> None:
+    def __init__(self, guard: Any, ended: Callable[[list[AwaitedWrite]], None]) -> None:
         self._guard = guard
         self._ended = ended
         self._writes: dict[int, AwaitedWrite] = {}
@@ -90,7 +90,7 @@ class AckWaiters:
             if self._writes.pop(write.proposal.number, None) is None:
                 return  # resolved already, or taken out
             write.resolve(write.accepted, error)
-        self._ended(write)
+        self._ended([write])
 
 
 def _unmet(write: AwaitedWrite, why: str) -> WriteConcernError:

@@ -22,8 +22,6 @@ from ..engine import Uplink
 from ..errors import (
     ConflictError,
     MemSyncError,
-    NotStartedError,
-    QueueFullError,
     UsageError,
     WriteTimeoutError,
 )
@@ -38,6 +36,7 @@ from .awaited_write import AwaitedWrite
 from .call import Call
 from .check_write import check_size, check_write
 from .trace import Trace
+from .window import Window
 
 log = logging.getLogger("memsync.writes")
 
@@ -69,15 +68,14 @@ class Writer:
         self.wake: Callable[[], None] = lambda: None  # the engine's driver
         self.describe_host: Callable[[], str] = lambda: "this peer has no engine"
         self._trace = trace
-        self._room = threading.Condition(self._guard)
-        self._open: dict[int, AwaitedWrite] = {}  # no outcome was reported to the caller
+        window = options.network.window
+        self._window = Window(guard, window, replica.writes, lambda: self.uplink)
         self._ack_waiters = AckWaiters(guard, self._close)
         self.uplink: Uplink | None = None  # where writes go now; None between two hosts
         self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not reported yet
         self._unconfirmed: Outcomes = []  # unreported when the epoch ended; the next host decides
         self._has_left = False
         self._holds_back = False  # outcomes may come from a host that was replaced already
-        self._ended = False
         self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
 
     @property
@@ -87,8 +85,8 @@ class Writer:
 
     @property
     def pending(self) -> int:
-        """The number of writes without an outcome; needs no guard, each copy is one step."""
-        return len({*self._open, *self._replica.writes.pending})
+        """The number of writes without an outcome; needs no guard."""
+        return self._window.pending
 
     def patch(self, update: Any, call: Call, timeout: float) -> int:
         """Write, and wait for the outcome; returns the version that has the change.
@@ -165,7 +163,7 @@ class Writer:
     def _send(self, body: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
         replica = self._replica
         with self._guard:
-            self._wait_for_room(call.deadline)
+            self._window.wait_for_room(call.deadline)
             epoch, version = replica.view_pair
             proposal = Propose(
                 replica.writes.next_number,
@@ -185,7 +183,7 @@ class Writer:
             uplink = self.uplink
             check_size(len(encoded), self.max_frame)
             replica.show(write)
-            self._open[proposal.number] = write
+            self._window.add(write)
             if uplink is not None:
                 uplink.queue_write(write, encoded)
         if self._trace is not None:
@@ -206,24 +204,6 @@ class Writer:
                     raise
             write.wait(deadline)
 
-    def _wait_for_room(self, deadline: float) -> None:
-        """Wait until the window has room; the guard is held."""
-        window = self._options.network.window
-        while True:
-            if self._ended:
-                raise NotStartedError("this peer has stopped: call start() again")
-            if self.pending < window:
-                return
-            uplink = self.uplink
-            if uplink is not None:
-                uplink.kick()
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._room.wait(left):
-                raise QueueFullError(
-                    f"{window} writes are under way or wait for their write concern "
-                    "(network.window), and none was acknowledged in time"
-                )
-
     # -- outcomes (the thread that plays the role) -----------------------------------------------
 
     def complete_all(
@@ -241,12 +221,14 @@ class Writer:
         self._replica.advance(published)
 
     def _complete_or_hold(self, outcomes: Outcomes, holds_accepted: bool) -> None:
-        holds = holds_accepted or self._holds_back
+        if not (holds_accepted or self._holds_back):
+            self.complete(outcomes)
+            return
         for outcome in outcomes:
-            if holds and outcome.error is None and not outcome.write.has_write_concern:
+            if outcome.error is None and not outcome.write.has_write_concern:
                 self._held[outcome.write.proposal.number] = outcome
             else:
-                self.complete(outcome)
+                self.complete([outcome])
 
     def pop_held(self) -> Outcomes:
         """The held outcomes; the caller completes them or gives them to `recheck_later`."""
@@ -276,8 +258,14 @@ class Writer:
                 log.error("%s", error)
                 self._rolled_back(error)
 
-    def complete(self, outcome: Outcome[AwaitedWrite]) -> None:
-        """Resolve a write, or have it wait for its write concern."""
+    def complete(self, outcomes: Outcomes) -> None:
+        """Resolve writes, or have them wait for their write concern."""
+        resolved = [outcome.write for outcome in outcomes if self._resolve(outcome)]
+        if resolved:
+            self._close(resolved)
+
+    def _resolve(self, outcome: Outcome[AwaitedWrite]) -> bool:
+        """Report an outcome; False if the write waits for its write concern instead."""
         write, version, error, rolled_back, _ = outcome
         if error is not None and (rolled_back or write.done):
             self._rolled_back(error)  # it was visible, or even acknowledged by a lost host
@@ -285,9 +273,9 @@ class Writer:
             self._ack_waiters.add(write, version)
             if write.future is not None:
                 self.wake()  # the driver ends the waiting in time
-            return
+            return False
         write.resolve(version, error)
-        self._close(write)
+        return True
 
     def reached(self, progress: ConcernProgress) -> None:
         """Note the progress of a write concern, as the host reports it."""
@@ -305,11 +293,11 @@ class Writer:
         """End the waiting for concerns whose time is over (monotonic seconds)."""
         self._ack_waiters.give_up_late(now)
 
-    def _close(self, write: AwaitedWrite) -> None:
-        with self._guard:
-            self._open.pop(write.proposal.number, None)
-            self._room.notify()
-        if self._trace is not None:
+    def _close(self, writes: list[AwaitedWrite]) -> None:
+        self._window.close(writes)
+        if self._trace is None:
+            return
+        for write in writes:
             error = type(write.error).__name__ if write.error is not None else None
             self._trace(
                 "resolved", number=write.proposal.number, version=write.version, error=error
@@ -352,6 +340,7 @@ class Writer:
         self.complete_all(self._replica.publish(), holds_accepted=holds_accepted)
         self._complete_or_hold(self._recheck(), holds_accepted)
         with self._guard:
+            self._window.recount()
             for write in self._replica.writes.after(last):
                 uplink.queue_write(write, frame(write.proposal))
             for message in self._ack_waiters.resumes():
@@ -377,23 +366,17 @@ class Writer:
 
     def flush(self, deadline: float) -> None:
         """Wait until all writes have an outcome, or until the deadline (monotonic seconds)."""
-        with self._guard:
-            waiting = list(self._open.values())
-        for write in waiting:
+        for write in self._window.open_writes():
             self.wait(write, deadline)
 
     def end(self) -> None:
         """The peer has stopped: undecided writes get an error, new ones are refused."""
         self.complete_all(self._replica.published())
-        with self._guard:
-            self._ended = True
-            orphans = list(self._open.values())
-            self._room.notify_all()
-        for write in orphans:
+        for write in self._window.end():
             if self._has_left:  # else the host was lost, and perhaps the write as well
                 self._ack_waiters.give_up(write)
             if write.done:
                 continue
             error = WriteTimeoutError("the peer stopped before the write was acknowledged")
             write.resolve(self._replica.state.version, error)
-            self._close(write)
+            self._close([write])

@@ -33,7 +33,7 @@ MET = ConcernProgress(1, 2, 2, True)
 @pytest.mark.parametrize("first", ["the host", "the caller"])
 def test_a_write_is_resolved_once(first: str) -> None:
     ended: list[AwaitedWrite] = []
-    waiters, write = AckWaiters(threading.RLock(), ended.append), new_write()
+    waiters, write = AckWaiters(threading.RLock(), ended.extend), new_write()
     waiters.add(write, 7)
     if first == "the host":
         waiters.reached(MET)
@@ -57,7 +57,7 @@ def test_a_write_that_was_taken_back_is_not_given_up() -> None:
 def test_two_threads_that_end_a_write_at_one_moment_resolve_it_once() -> None:
     for _ in range(300):
         ended: list[AwaitedWrite] = []
-        waiters, write = AckWaiters(threading.RLock(), ended.append), new_write()
+        waiters, write = AckWaiters(threading.RLock(), ended.extend), new_write()
         waiters.add(write, 7)
         barrier = threading.Barrier(2, timeout=10)
 

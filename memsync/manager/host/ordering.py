@@ -51,7 +51,7 @@ class Ordering:
         self.concerns = WriteConcerns(ctx.id)
         self.inbox: deque[PendingWrite] = deque()  # own writes, from any thread
         self.resumes: deque[ResumeConcern] = deque()  # own accepted writes, from any thread
-        self.unpushed: deque[tuple[Outcome[AwaitedWrite], dict[str, Mark]]] = deque()
+        self.unpushed: deque[tuple[list[Outcome[AwaitedWrite]], dict[str, Mark]]] = deque()
         self.reached: deque[ConcernProgress] = deque()  # of own writes, until `report_reached`
         self._ctx = ctx
         self._participant = participant
@@ -184,12 +184,15 @@ class Ordering:
             participant.announce_entries(batch)
         if published.forgotten or published.replaced:
             writer.report_lost(published)
+        accepted = []
         for outcome in (*writer.pop_held(), *published.outcomes):
             if outcome.error is not None or outcome.write.has_write_concern:
-                writer.complete(outcome)  # a concern does not depend on the push
+                writer.complete([outcome])  # a concern does not depend on the push
             else:
-                self.unpushed.append((outcome, self._fanout.marks()))
-                self._fanout.flush_one_soon()
+                accepted.append(outcome)
+        if accepted:
+            self.unpushed.append((accepted, self._fanout.marks()))
+            self._fanout.flush_one_soon()
         participant.replica.advance(published)
 
     def report_reached(self) -> None:
@@ -200,14 +203,14 @@ class Ordering:
     def acknowledge(self) -> None:
         """Complete the own writes that some client's kernel has."""
         while self.unpushed:
-            outcome, marks = self.unpushed[0]
+            accepted, marks = self.unpushed[0]
             if not self._fanout.is_pushed(marks):
                 self._fanout.flush_all_soon()
                 return
             self.unpushed.popleft()
-            self._participant.writer.complete(outcome)
+            self._participant.writer.complete(accepted)
 
     def take_back(self) -> list[Outcome[AwaitedWrite]]:
         """The own writes that were ordered but not acknowledged before the epoch ended."""
         held = self._participant.writer.stop_holding_back()
-        return [*(outcome for outcome, _ in self.unpushed), *held]
+        return [*(outcome for accepted, _ in self.unpushed for outcome in accepted), *held]

@@ -1,0 +1,96 @@
+"""The window: the writes of one peer that are under way, and the threads that wait for room.
+
+A thread that found the window full waits until a quarter of it is free. Waking it for each single
+place would switch threads for each write.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..engine import Uplink
+from ..errors import NotStartedError, QueueFullError
+from ..replication.pending import PendingWrites
+from .awaited_write import AwaitedWrite
+
+
+class Window:
+    """At most `size` writes without an outcome; all methods but `pending` take the guard."""
+
+    def __init__(
+        self,
+        guard: Any,
+        size: int,
+        writes: PendingWrites[AwaitedWrite],
+        uplink: Callable[[], Uplink | None],
+    ) -> None:
+        self.ended = False
+        self._guard = guard
+        self._size = size
+        self._writes = writes
+        self._uplink = uplink
+        self._open: dict[int, AwaitedWrite] = {}  # no outcome was reported to the caller
+        self._changed = threading.Condition(guard)
+        self._free = 0  # places that are free for certain; counting them costs a set
+        self._enough = size - max(size // 4, 1)  # open writes, when waiting threads go on
+
+    @property
+    def pending(self) -> int:
+        """The number of writes without an outcome; needs no guard, each copy is one step."""
+        return len({*self._open, *self._writes.pending})
+
+    def add(self, write: AwaitedWrite) -> None:
+        """A write is under way, for which `wait_for_room` was called; the guard is held."""
+        self._free -= 1
+        self._open[write.proposal.number] = write
+
+    def wait_for_room(self, deadline: float) -> None:
+        """Wait for a free place, until the deadline (monotonic seconds); the guard is held.
+
+        Has the uplink send what is queued. Raises `QueueFullError` at the deadline, and
+        `NotStartedError` when the peer has stopped.
+        """
+        while True:
+            if self.ended:
+                raise NotStartedError("this peer has stopped: call start() again")
+            if self._free <= 0:
+                self._free = self._size - self.pending
+            if self._free > 0:
+                return
+            uplink = self._uplink()
+            if uplink is not None:
+                uplink.kick()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise QueueFullError(
+                    f"{self._size} writes are under way or wait for their write concern "
+                    "(network.window), and none was acknowledged in time"
+                )
+            self._changed.wait(left)
+
+    def recount(self) -> None:
+        """Accepted writes may be pending again; the guard is held."""
+        self._free = 0
+
+    def close(self, writes: Iterable[AwaitedWrite]) -> None:
+        """Take out writes that have their outcome."""
+        with self._guard:
+            for write in writes:
+                self._open.pop(write.proposal.number, None)
+            if len(self._open) <= self._enough:
+                self._changed.notify_all()
+
+    def open_writes(self) -> list[AwaitedWrite]:
+        """The writes whose outcome was not reported yet."""
+        with self._guard:
+            return list(self._open.values())
+
+    def end(self) -> list[AwaitedWrite]:
+        """The peer has stopped: refuse new writes; returns the open ones."""
+        with self._guard:
+            self.ended = True
+            self._changed.notify_all()
+            return list(self._open.values())
