@@ -57,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.keep and chosen.quick:
+        parser.error("a quick run is not worth keeping: leave out --quick or --keep")
     if chosen.list:
         for name, workload in ALL.items():
             print(f"{name:18} {workload.title}")
@@ -82,13 +85,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = any(map(has_failed, result.workloads))
     older = kept(KEPT)
     if chosen.keep:
-        save(result, KEPT / f"{chosen.keep}.json")
-        (KEPT / "history.svg").write_text(charts.history(kept(KEPT)))
+        failed |= not keep(result, chosen.keep)
     worse = list(behind(result, older[-1])) if older and not chosen.quick else []
     for line in worse:
         say(f"behind: {line}")
     say(f"the report is in {chosen.out}")
     return 1 if failed or (worse and chosen.check) else 0
+
+
+def keep(result: Run, release: str) -> bool:
+    """Put a complete result to those of the other releases."""
+    missing = ALL.keys() - {workload.name for workload in result.workloads}
+    if missing:
+        say(f"not kept, because these workloads are missing: {', '.join(sorted(missing))}")
+        return False
+    save(result, KEPT / f"{release}.json")
+    (KEPT / "history.svg").write_text(charts.history(kept(KEPT)))
+    return True
 
 
 def in_order(found: list[WorkloadResult]) -> list[WorkloadResult]:

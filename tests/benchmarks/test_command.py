@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import cli
 from benchmarks.cli import in_order, main
-from benchmarks.results import WorkloadResult, load
+from benchmarks.results import Run, WorkloadResult, load
 from benchmarks.workloads import ALL
 from tests.chaos.leftovers import below, process
 
@@ -29,7 +30,10 @@ def test_the_list_names_all_workloads(capsys: pytest.CaptureFixture[str]) -> Non
     assert [line.split()[0] for line in lines] == list(ALL)
 
 
-@pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--rounds", "0"], ["--rounds", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--only", "nothing"], ["--rounds", "0"], ["--rounds", "x"], ["--quick", "--keep", "1.0"]],
+)
 def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
@@ -50,6 +54,19 @@ def test_a_result_replaces_an_older_one_of_its_workload() -> None:
 
     found = in_order([result("read", "new"), result("spin"), result("read", "old")])
     assert [(each.name, each.unit) for each in found] == [("read", "new"), ("spin", "us")]
+
+
+def test_only_a_complete_result_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "KEPT", tmp_path)
+    results = [WorkloadResult(name, name, "us", False, {}, {}, [], {}, [], 1.0) for name in ALL]
+    run = Run("1.0", "2026-01-01", quick=False, machine={}, workloads=results[1:])
+    assert not cli.keep(run, "1.0")
+    assert results[0].name in capsys.readouterr().err
+    run.workloads = results
+    assert cli.keep(run, "1.0")
+    assert {path.name for path in tmp_path.iterdir()} == {"1.0.json", "history.svg"}
 
 
 @pytest.mark.process
