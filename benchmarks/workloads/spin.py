@@ -30,25 +30,25 @@ class Spin(Workload):
     )
     rounds = 15
     notes = (
-        "The time of the group for one write: with `network.spin` at its default, and at 0. The "
-        "must means that spinning never costs more than 3 %.",
+        "The time for one write in a group of a host and that many clients, which all write and "
+        "wait: with `network.spin` at its default, and at 0. The must means that spinning never "
+        "costs more than 3 %.",
     )
 
     def open(self, bench: Bench) -> list[Measure]:
         if OPTION not in schema():
             raise Skipped(f"memsync has no option {OPTION}")
         bench.base = None  # the group without spinning is the base
-        spinning = open_groups(bench, [SharedObject()], max(WRITERS))
-        others = open_groups(bench, [SharedObject({"network": {"spin": 0}})], max(WRITERS))
         return [
-            partial(measure, group, writers, series(writers, spins), bench.count(WRITES))
+            partial(measure, group, series(writers, spins), bench.count(WRITES))
             for writers in WRITERS
-            for group, spins in ((spinning[0], True), (others[0], False))
+            for spins, options in ((True, None), (False, {"network": {"spin": 0}}))
+            for group in open_groups(bench, [SharedObject(options)], writers)
         ]
 
 
-def measure(group: Group, writers: int, name: str, writes: int) -> dict[str, float]:
-    each = writes // writers
+def measure(group: Group, name: str, writes: int) -> dict[str, float]:
+    each = writes // len(group.workers)
     begin = time.perf_counter()
-    run_all(group.workers[:writers], "write", each)
-    return {name: (time.perf_counter() - begin) / (each * writers) * 1e6}
+    run_all(group.workers, "write", each)
+    return {name: (time.perf_counter() - begin) / (each * len(group.workers)) * 1e6}
