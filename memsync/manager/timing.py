@@ -142,6 +142,8 @@ class Timing(msgspec.Struct, frozen=True):
     """The buffer of a link; one read takes no more."""
     large_bytes: int = 1 << 22
     """The buffer of a larger frame, which doubles as often as bytes come for it."""
+    socket_bytes: int = 1 << 20
+    """What the kernel may hold for a link. With less, a large value takes several wakes of both."""
     send_bytes: int = 1 << 18
     """The most bytes that one write to a link gathers."""
     descriptors: float = 1.0

@@ -302,7 +302,7 @@ def test_g14_a_frozen_reader_does_not_stop_the_writes_of_the_host(cluster: Clust
 
     def write(mem: MemSync[Any]) -> None:
         for i in range(400):
-            mem.patch({"$inc": {"n": 1}, "$set": {"pad": "x" * 1000 + str(i)}}, timeout=15)
+            mem.patch({"$inc": {"n": 1}, "$set": {"pad": "x" * 10_000 + str(i)}}, timeout=15)
 
     host.run(write)
     reader.resume()

@@ -403,8 +403,12 @@ def test_g3_more_writes_than_fit_the_window_come_back_and_what_cannot_is_told(
     def write(mem: MemSync[Any]) -> int:
         told = mem.__dict__["told"] = []
         mem.on("rolled_back", told.append)
+        # The texts make it more than the kernel keeps for a frozen peer.
         futures = [
-            mem.submit({"$inc": {"n": 1}, "$push": {"list": number}}) for number in range(writes)
+            mem.submit(
+                {"$inc": {"n": 1}, "$push": {"list": number}, "$set": {"text": f"{number:1000}"}}
+            )
+            for number in range(writes)
         ]
         return len([future.result(60) for future in futures])
 

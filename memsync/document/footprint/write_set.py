@@ -18,7 +18,7 @@ write may create the element.
 from __future__ import annotations
 
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import sha1
 from typing import Any, NamedTuple
 
 from msgspec import msgpack
@@ -185,7 +185,11 @@ _encode = msgpack.Encoder().encode
 
 def _tag(value: Any) -> bytes:
     encoded = _encode(value)
-    return encoded if len(encoded) < _DIGEST else blake2b(encoded, digest_size=_DIGEST).digest()
+    if len(encoded) < _DIGEST:
+        return encoded
+    # Twice as fast as BLAKE2 where the processor knows it. Peers trust each other, so nobody makes
+    # two values with one digest.
+    return sha1(encoded, usedforsecurity=False).digest()[:_DIGEST]
 
 
 _Varying = tuple[int, str, str, _End]  # index in the result, operator, field, end of the path

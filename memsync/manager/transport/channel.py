@@ -44,7 +44,7 @@ class Channel:
         self._large_end = 0  # of the bytes that have arrived of it
         self._large_size = 0
         self._poll: select.poll | None = None
-        self._outbound: deque[bytes] = deque()
+        self._outbound: deque[bytes | memoryview] = deque()
         self._begun = False  # the first outbound frame has been sent in part
 
     def fileno(self) -> int:
@@ -125,7 +125,7 @@ class Channel:
             self.sent_total += sent
             self._begun = sent < len(data)
             if self._begun:
-                outbound.appendleft(data[sent:])
+                outbound.appendleft(memoryview(data)[sent:])
                 return False
         return True
 
@@ -152,7 +152,7 @@ class Channel:
         forks.release(self)
         self.sock.close()
 
-    def _gather(self, first: bytes) -> bytes:
+    def _gather(self, first: bytes | memoryview) -> bytes:
         parts = [first]
         size = len(first)
         while self._outbound and size < TIMING.send_bytes:

@@ -30,9 +30,12 @@ def set_deadline(sock: socket.socket, seconds: float) -> None:
 
 
 def set_up(sock: socket.socket, seconds: float) -> None:
-    """Set the deadline of a new socket, and send its small messages at once."""
+    """Set the deadline and the buffer of a new socket, and send its small messages at once."""
     set_deadline(sock, seconds)
-    if sock.family != socket.AF_UNIX:
+    if sock.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):  # some systems refuse a large buffer
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TIMING.socket_bytes)
+    else:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
