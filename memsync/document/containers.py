@@ -263,11 +263,11 @@ def to_plain(value: Any) -> Any:
 def to_live(value: Any, guard: Guard | None) -> Any:
     """Return a copy of a JSON value in read-only containers that share `guard`."""
     if isinstance(value, dict):
-        fields = {
-            key: to_live(item, guard) if isinstance(item, (dict, list)) else item
-            for key, item in dict.items(value)
-        }
-        return _guarded(ReadOnlyDict(fields), guard)
+        fields = ReadOnlyDict(value if type(value) is dict else dict.items(value))
+        for key, item in dict.items(value):
+            if isinstance(item, (dict, list)):
+                dict.__setitem__(fields, key, to_live(item, guard))
+        return _guarded(fields, guard)
     if isinstance(value, list):
         return _guarded(ReadOnlyList(_live_items(list.__iter__(value), guard)), guard)
     return value

@@ -208,6 +208,16 @@ def test_iterating_never_raises_and_never_tears_while_another_thread_writes() ->
 
 
 class TestInstall:
+    def test_an_empty_root_gets_live_copies_in_order(self) -> None:
+        state: dict[str, Any] = {"b": {"n": [1, {"x": 2}]}, "a": 1}
+        root = make_live({}, threading.RLock())
+        replace_content(root, state)
+        assert list(root) == ["b", "a"]
+        assert root == state
+        assert type(dict.__getitem__(root, "b")) is ReadOnlyDict
+        state["b"]["n"][1]["x"] = 3
+        assert root["b"]["n"][1]["x"] == 2
+
     @pytest.mark.parametrize(
         "state",
         [
