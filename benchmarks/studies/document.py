@@ -46,7 +46,7 @@ def forget_plans() -> None:
 
 def forget_paths() -> None:
     forget_plans()
-    plan._step.cache_clear()
+    plan.step_for.cache_clear()
     paths.parse_path.cache_clear()
 
 

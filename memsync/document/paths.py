@@ -61,14 +61,16 @@ class UpdatePath(NamedTuple):
     special: bool
 
 
-@lru_cache(maxsize=4096)
-def parse_path(path: str) -> UpdatePath:
-    """Parse an update path. Raises `UpdateError` if no update may use it.
+def parse_once(path: str) -> UpdatePath:
+    """Parse an update path, for a caller that caches the result. Raises `UpdateError`.
 
-    >>> parse_path("a.$[].b").parts
+    >>> parse_once("a.$[].b").parts
     ('a', '$[]', 'b')
     """
     parts = tuple(path.split("."))
+    if are_plain((path,)):
+        ambiguous = len(parts) > 1 and any(len(part) > 1 and is_digits(part) for part in parts[1:])
+        return UpdatePath(parts, f"/{path.replace('.', '/')}", False, (), ambiguous, ambiguous)
     if "" in parts:
         raise failure("empty_field_name", f"the path {path!r} has an empty field name", path)
     if not path.isascii() or len(path) > MAX_FIELD_BYTES:
@@ -95,6 +97,12 @@ def parse_path(path: str) -> UpdatePath:
         ambiguous,
         special=dynamic or ambiguous or path[0] == "$",
     )
+
+
+@lru_cache(maxsize=4096)
+def parse_path(path: str) -> UpdatePath:
+    """Parse an update path. Raises `UpdateError` if no update may use it."""
+    return parse_once(path)
 
 
 def are_plain(paths: Collection[str]) -> bool:
@@ -164,6 +172,9 @@ def split(pointer: str) -> tuple[Parts, str | None]:
     """Split a pointer into the tokens of the parent and the last token, None at the root."""
     if not isinstance(pointer, str):
         raise TypeError
+    if "~" not in pointer and pointer.startswith("/"):
+        container, _, last = pointer.rpartition("/")
+        return parse_pointer(container), last  # many places have one container
     tokens = parse_pointer(pointer)
     return tokens[:-1], tokens[-1] if tokens else None
 

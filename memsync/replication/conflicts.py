@@ -99,6 +99,7 @@ def _verdict_on_push(recorded: str, proposed: str, where: _Where) -> _Verdict:
     return _Verdict.ELEMENT if inside else _Verdict.NEVER
 
 
+@lru_cache(maxsize=256)
 def _plain(kind: str) -> str:
     return kind.removesuffix(INSIDE).removesuffix(CREATED)
 
@@ -113,7 +114,7 @@ class _Node:
         self.token = token
         self.newest = -1
         self.kinds: dict[str, list[Mark]] = {}
-        self.children: dict[str, _Node] = {}
+        self.children = _CHILDLESS
 
     def reach(self, version: int) -> None:
         """Note a version here and in the parents."""
@@ -130,6 +131,10 @@ class _Node:
             if node.newest > base:
                 yield node
                 waiting.extend(node.children.values())
+
+
+# Most paths have none; one empty dict for all of them saves time and memory.
+_CHILDLESS: dict[str, _Node] = {}
 
 
 class _Query(NamedTuple):
@@ -202,18 +207,13 @@ class ConflictIndex:
             node = nodes.get(pointer)
             if node is None:
                 node = nodes[pointer] = self._grow(pointer)
+                node.kinds[kind] = [(version, timestamp, peer, tag)]
+                if len(nodes) > self.limit:
+                    self._drop()
             else:
                 nodes.move_to_end(pointer)
-            marks = node.kinds.get(kind)
-            if marks is None:
-                node.kinds[kind] = [(version, timestamp, peer, tag)]
-            else:
-                _add(marks, (version, timestamp, peer, tag))
-                if len(marks) > MAX_MARKS:
-                    self._raise_floor(kind, marks.pop(0))
+                self._mark(node.kinds, kind, (version, timestamp, peer, tag))
             node.reach(version)
-            if len(nodes) > self.limit:
-                self._drop()
         self.newest = version
 
     def find(
@@ -303,11 +303,24 @@ class ConflictIndex:
     def _grow(self, pointer: str) -> _Node:
         node = self._root
         for token in pointer.split("/")[1:]:
-            child = node.children.get(token)
+            children = node.children
+            child = children.get(token)
             if child is None:
-                child = node.children[token] = _Node(node, token)
+                if children is _CHILDLESS:
+                    children = node.children = {}
+                child = children[token] = _Node(node, token)
             node = child
         return node
+
+    def _mark(self, kinds: dict[str, list[Mark]], kind: str, mark: Mark) -> None:
+        """Add the latest mark of a path that has some."""
+        marks = kinds.get(kind)
+        if marks is None:
+            kinds[kind] = [mark]
+            return
+        _add(marks, mark)
+        if len(marks) > MAX_MARKS:
+            self._raise_floor(kind, marks.pop(0))
 
     def _drop(self) -> None:
         """Drop the least recently written path, and raise the floors."""
@@ -316,10 +329,10 @@ class ConflictIndex:
             for mark in marks:
                 self._raise_floor(kind, mark)
         dropped.kinds = {}
-        node: _Node = dropped
-        while node.parent is not None and not node.kinds and not node.children:
-            del node.parent.children[node.token]
-            node = node.parent
+        node = dropped
+        while not node.kinds and not node.children and (parent := node.parent) is not None:
+            del parent.children[node.token]
+            node = parent
 
     def _raise_floor(self, kind: str, mark: Mark) -> None:
         kind = _plain(kind)

@@ -32,7 +32,6 @@ from ..document import (
     Operation,
     ReadWriteSet,
     converge,
-    identical,
     make_live,
     read_write_set,
     replace_content,
@@ -40,7 +39,7 @@ from ..document import (
     value_at_pointer,
 )
 from ..errors import ConflictError, MemSyncError, from_wire
-from .codec import CHUNK_BYTES, snapshot_frames
+from .codec import CHUNK_BYTES, encode_value, snapshot_frames
 from .entries import Decision, Entry, Propose, SnapshotChunk
 from .log import Log
 from .pending import PendingWrites, W
@@ -394,4 +393,5 @@ def _same(ours: list[Operation], theirs: list[Operation]) -> bool:
     if len(ours) == len(theirs) == 1 and type(value := ours[0].get("value")) in _SCALARS:
         # Values of different types can be equal: 1, 1.0 and True.
         return ours == theirs and type(value) is type(theirs[0].get("value"))
-    return identical(ours, theirs)
+    # The encodings of 1, 1.0 and True differ, and so do those of two orders of keys.
+    return ours == theirs and encode_value(ours) == encode_value(theirs)

@@ -93,9 +93,10 @@ class Sequencer:
             return Gap(queue.next)
         if proposal.number < queue.next:
             return self._repeat(peer, queue, proposal.number)
-        queue.unreplicated_outcomes = {
-            n: o for n, o in queue.unreplicated_outcomes.items() if n >= proposal.acked_below
-        }
+        outcomes = queue.unreplicated_outcomes
+        if outcomes:
+            acked_below = proposal.acked_below
+            queue.unreplicated_outcomes = {n: o for n, o in outcomes.items() if n >= acked_below}
         queue.next = proposal.number + 1
         self._clock.merge(proposal.timestamp)
         try:
@@ -104,7 +105,8 @@ class Sequencer:
             return self._decide(queue, proposal.number, to_wire(error))
         if ordered is None:
             return self._decide(queue, proposal.number, None)
-        queue.unreplicated_outcomes = {}
+        if queue.unreplicated_outcomes:
+            queue.unreplicated_outcomes = {}
         return ordered
 
     def append_system(self, kind: str, body: Any) -> Ordered:

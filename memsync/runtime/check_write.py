@@ -28,7 +28,7 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
         array_filters = normalize(array_filters, "array_filters")
     body = KINDS[call.kind].check(update, array_filters)
     where = check_filter(call.where) if call.where is not None else None
-    return body, call._replace(where=where, array_filters=array_filters, w=w)
+    return body, Call(where, array_filters, w, call.journal, call.deadline, call.kind)
 
 
 def check_size(size: int, limit: int) -> None:
@@ -41,8 +41,9 @@ def check_size(size: int, limit: int) -> None:
 
 
 def _checked_concern(call: Call, options: Options) -> WriteConcern | None:
-    if not isinstance(call.journal, bool):
-        raise UsageError(f"journal must be True or False, not {call.journal!r:.60}")
-    if call.journal and not options.file.journal:
-        raise UsageError("journal=True needs file.journal, which this version does not have")
+    if call.journal is not False:
+        if not isinstance(call.journal, bool):
+            raise UsageError(f"journal must be True or False, not {call.journal!r:.60}")
+        if not options.file.journal:
+            raise UsageError("journal=True needs file.journal, which this version does not have")
     return check_write_concern(call.w)

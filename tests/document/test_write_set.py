@@ -346,3 +346,40 @@ def test_every_element_an_update_creates_is_told(document: Any, update: Any) -> 
         path = f"{before.pointer}/"
         if before.kind != "other" and any(path.startswith(f"{each}/") for each in added):
             assert after.kind.endswith("+") or before.kind.endswith("[]")
+
+
+@given(updates)
+def test_many_paths_are_named_as_few_are(update: Any) -> None:
+    try:
+        checked = check_update(update)
+    except MemSyncError:
+        return
+    expected = write_set(checked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MAX_CACHED_PATHS", 0)
+        assert write_set(checked) == expected
+
+
+def creates(pointer: str, added: set[str], put: set[str]) -> bool:
+    """Whether a value was added at a path that ends in digits, or written anywhere above it."""
+    tokens = parse_pointer(pointer)
+    if not tokens:
+        return False
+    above = {pointer.rsplit("/", count)[0] for count in range(1, len(tokens) + 1)}
+    return (tokens[-1].isdigit() and pointer in added) or not above.isdisjoint(put)
+
+
+@given(documents, updates)
+def test_a_write_is_refined_if_it_created_its_place(document: Any, update: Any) -> None:
+    try:
+        checked = check_update(update)
+        operations = compile_update(document, checked, now=NOW)
+    except MemSyncError:
+        return
+    writes = write_set(checked)
+    added = {each["path"] for each in operations if each["op"] == "add"}
+    put = {each["path"] for each in operations if each["op"] in ("add", "replace")}
+    for before, after in zip(writes, refine_write_set(writes, operations), strict=True):
+        is_kept = before.kind == "other" or before.kind.endswith("[]")
+        is_created = not is_kept and creates(before.pointer, added, put)
+        assert after == (before._replace(kind=f"{before.kind}+") if is_created else before)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from msgspec import msgpack
 
 from ..operations import Operation
-from ..paths import is_digits, is_filtered, parse_path, pointer_of
+from ..paths import above, are_plain, is_digits, is_filtered, parse_once, pointer_of
 
 OTHER = "other"
 INSIDE = "[]"
@@ -58,6 +58,8 @@ def write_set(body: dict[str, Any] | list[Operation]) -> list[PathWrite]:
         return [write for operation in body for write in _operation_writes(operation)]
     shape: tuple[Any, ...] = (len(body),)
     for name in body:
+        if len(body[name]) > _MAX_CACHED_PATHS and all(map(are_plain, body.values())):
+            return _plain_writes(body)
         shape = (*shape, name, *body[name])
     known = _shapes.get(shape)
     if known is None:
@@ -74,6 +76,23 @@ def write_set(body: dict[str, Any] | list[Operation]) -> list[PathWrite]:
             writes[index] = _path_write(_end(operand), OTHER)
         else:
             writes[index] = _path_write(end, _kind(name, operand))
+    return writes
+
+
+def _plain_writes(body: dict[str, Any]) -> list[PathWrite]:
+    """Return the write set of an update whose paths need no parsing."""
+    writes: list[PathWrite] = []
+    for name, fields in body.items():
+        if name == "$setOnInsert":
+            continue
+        for path, operand in fields.items():
+            pointer = f"/{path.replace('.', '/')}"
+            if name == "$set":
+                writes.append(PathWrite(pointer, name, _tag(operand)))
+                continue
+            writes.append(PathWrite(pointer, _kind(name, operand)))
+            if name == "$rename":
+                writes.append(_path_write(_end(operand), OTHER))
     return writes
 
 
@@ -106,19 +125,20 @@ def refine_write_set(writes: list[PathWrite], operations: list[Operation]) -> li
     put = {operation["path"] for operation in operations if operation["op"] == "replace"} | added
     if not put:
         return writes
-    refined = [_created(w) if _creates(w.pointer, added, put) else w for w in writes]
+    refined: list[PathWrite] = []
+    inside: dict[str, bool] = {}  # by pointer of a container: whether it lies in a written value
+    for write in writes:
+        pointer = write.pointer
+        container, _, token = pointer.rpartition("/")
+        is_inside = inside.get(container)
+        if is_inside is None:
+            is_inside = inside[container] = any(
+                place in put for place in (container, *above(container))
+            )
+        if pointer and (is_inside or (token.isdigit() and is_digits(token) and pointer in added)):
+            write = _created(write)
+        refined.append(write)
     return writes if refined == writes else refined
-
-
-def _creates(pointer: str, added: set[str], put: set[str]) -> bool:
-    """Whether a value was added at a path that ends in digits, or written anywhere above it."""
-    if pointer in added and is_digits(pointer.rpartition("/")[2]):
-        return True
-    while pointer:
-        pointer = pointer.rpartition("/")[0]
-        if pointer in put:
-            return True
-    return False
 
 
 def _created(write: PathWrite) -> PathWrite:
@@ -137,7 +157,7 @@ class _End(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _end(path: str) -> _End:
-    parsed = parse_path(path)
+    parsed = parse_once(path)
     if not parsed.special:
         return _End(parsed.pointer, "")
     parts = parsed.parts
@@ -237,9 +257,9 @@ def _operation_writes(operation: Operation) -> tuple[PathWrite, ...]:
 def _writes_by_shape(kind: str, path: str) -> tuple[PathWrite, ...]:
     if kind == "test":
         return ()
-    above, _, token = path.rpartition("/")
+    container, _, token = path.rpartition("/")
     if kind == "add" and token == "-":
-        return (PathWrite(above, "$push"),)
+        return (PathWrite(container, "$push"),)
     # Adding or removing an element moves the later ones; the value of a copy depends on its source.
     if kind == "copy" or (kind != "replace" and is_digits(token)):
         return (PathWrite(path, OTHER),)

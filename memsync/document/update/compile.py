@@ -22,7 +22,7 @@ from ..traversal import MISSING
 from ..values import explain_foreign, normalize
 from .operators import UNCHANGED, Absent, Context
 from .plain import checked_plain, plain_operations
-from .plan import RENAME, Step, build_plan, plan_for, planned
+from .plan import RENAME, Step, build_plan, plan_for, planned, single_step
 from .positional import expand
 from .resolve import create, require_viable, resolve
 from .write import PLAIN_TYPES, write_operations
@@ -53,6 +53,9 @@ def compile_update(
     """
     context = Context(now, insert) if insert or now is not None else _NO_CONTEXT
     if array_filters is None:
+        step = single_step(update)
+        if step is not None:
+            return _single_operations(document, update, step, context)
         operations = plain_operations(document, update, context)
         if operations is not None:
             return operations
@@ -70,13 +73,6 @@ def planned_operations(
     filters = _NO_FILTERS if array_filters is None else parse_array_filters(array_filters)
     plan, operands = planned(update, filters)
     try:
-        step = plan.single
-        if step is not None:
-            operand = step.operand(update) if operands is None else operands[0]
-            operations = _direct_operations(document, step, operand, context)
-            if operations is None:
-                operations, _ = resolved_operations(document, step, operand, context)
-            return operations
         if operands is None:
             # Check all operands before the first step reads the document.
             operands = [step.operand(update) for step in plan.given]
@@ -177,12 +173,27 @@ def checked_by_plan(
 _WRAPPING = 4
 
 
+def _single_operations(
+    document: dict[str, Any], update: dict[str, Any], step: Step, context: Context
+) -> list[Operation]:
+    """Compile an update that consists of one step."""
+    operand = step.operand(update)
+    try:
+        operations = _direct_operations(document, step, operand, context, is_only=True)
+        if operations is None:
+            operations, _ = resolved_operations(document, step, operand, context)
+        return operations
+    except (ForeignValueError, RecursionError):
+        explain_foreign(document)
+        raise
+
+
 def _direct_operations(
-    document: Any, step: Step, operand: Any, context: Context
+    document: Any, step: Step, operand: Any, context: Context, is_only: bool = False
 ) -> list[Operation] | None:
     """Return the operations of a step whose path leads through objects to a value, else None.
 
-    No other step of the same update can affect them.
+    No other step of the same update can affect them. The only step may also add a field.
     """
     node = document
     try:
@@ -192,10 +203,14 @@ def _direct_operations(
     except TypeError:
         return None  # a parent is missing, or is an array or a scalar
     if current is MISSING:
-        return None
+        if not is_only:
+            return None
+        if step.operator.absent is not Absent.CREATES:
+            return []
     new = step.change(current, operand, step.path, context)
     if type(new) in PLAIN_TYPES:
-        return [{"op": "replace", "path": step.pointer, "value": new}]
+        kind = "add" if current is MISSING else "replace"
+        return [{"op": kind, "path": step.pointer, "value": new}]
     return [] if new is UNCHANGED else write_operations(step.pointer, current, new, False)
 
 

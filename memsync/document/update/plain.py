@@ -16,19 +16,42 @@ from ..operations import Operation
 from ..paths import are_plain, field_order
 from ..traversal import MISSING
 from ..values import normalize
-from .operators import UNCHANGED, Absent, Context, prepare_value
-from .plan import OPERATORS, RENAME
+from .operators import UNCHANGED, Absent, Context, Prepare, prepare_value
+from .plan import OPERATORS, RENAME, single_step
 from .write import PLAIN_TYPES, write_operations
 
 
 def is_plain(update: Any) -> bool:
     """Whether all operators are known, all paths are plain, and none is or contains another one."""
-    if type(update) is not dict or not update:
+    if type(update) is not dict:
         return False
+    shape: tuple[Any, ...] = ()
+    for name, fields in update.items():
+        if type(fields) is not dict:
+            return False
+        if len(fields) > _MAX_CACHED_PATHS:
+            return _is_plain(update)
+        shape = (*shape, len(fields), name, *fields)
+    known = _shapes.get(shape)
+    if known is None:
+        known = _is_plain(update)
+        if len(_shapes) >= _MAX_SHAPES:
+            _shapes.clear()
+        _shapes[shape] = known
+    return known
+
+
+# The verdicts of `is_plain`, like the cache of plans in `plan`.
+_shapes: dict[tuple[Any, ...], bool] = {}
+_MAX_SHAPES = 2048
+_MAX_CACHED_PATHS = 32
+
+
+def _is_plain(update: dict[str, Any]) -> bool:
     for name, fields in update.items():
         if type(fields) is not dict or name not in _OPERATORS or not are_plain(fields):
             return False
-    return len(update) == len(fields) == 1 or _are_apart(list(update.values()))
+    return bool(update) and _are_apart(list(update.values()))
 
 
 # The destination of $rename is a path as well.
@@ -37,6 +60,8 @@ _OPERATORS = OPERATORS.keys() - {RENAME.name}
 
 def _are_apart(groups: list[dict[str, Any]]) -> bool:
     paths = set(groups[0]).union(*groups[1:])
+    if len(paths) != sum(map(len, groups)):
+        return False
     above = {""}
     for path in paths:
         if "." in path:
@@ -44,13 +69,17 @@ def _are_apart(groups: list[dict[str, Any]]) -> bool:
             while parent not in above:
                 above.add(parent)
                 parent = parent.rpartition(".")[0]
-    return len(paths) == sum(map(len, groups)) and above.isdisjoint(paths)
+    return above.isdisjoint(paths)
 
 
 def checked_plain(update: Any) -> dict[str, Any] | None:
     """Return a detached copy of a plain update, None if it is another one. Raises `UpdateError`."""
     if type(update) is not dict:
         return None
+    step = single_step(update)
+    if step is not None:
+        operand = update[step.name][step.path]
+        return {step.name: {step.path: _checked(step.prepare, operand, step.path, step.depth)}}
     # Another thread may change the original during the check.
     copy = {
         name: dict(fields) if type(fields) is dict else fields for name, fields in update.items()
@@ -60,11 +89,21 @@ def checked_plain(update: Any) -> dict[str, Any] | None:
     for name, fields in copy.items():
         prepare = OPERATORS[name].prepare
         for path, operand in fields.items():
-            checked = prepare(operand, path, path.count(".") + 1)
+            if type(path) is not str:
+                return None  # equal to the name in a known shape
+            checked = _checked(prepare, operand, path, path.count(".") + 1)
             if checked is not operand:
-                is_copy = prepare is prepare_value
-                fields[path] = checked if is_copy else normalize(operand, depth=-_WRAPPING)
+                fields[path] = checked
     return copy
+
+
+def _checked(prepare: Prepare, operand: Any, path: str, depth: int) -> Any:
+    """Check an operand and return a detached copy of it."""
+    prepared = prepare(operand, path, depth)
+    if prepared is operand or prepare is prepare_value:
+        return prepared
+    # The prepared form is not the operand itself, whose values have been checked by now.
+    return normalize(operand, depth=-_WRAPPING)
 
 
 # The containers around a value in an operand: modifiers, and $each.

@@ -18,6 +18,7 @@ from ..paths import (
     UpdatePath,
     field_order,
     is_filtered,
+    parse_once,
     parse_path,
     pointer_of,
     processing_order,
@@ -82,10 +83,28 @@ class Step:
 
 
 @lru_cache(maxsize=4096)
-def _step(name: str, path: str) -> Step:
+def step_for(name: str, path: str) -> Step:
     if not isinstance(path, str):
         check_field_name(path, name)
-    return Step(OPERATORS[name], path, parse_path(path), path)
+    return Step(OPERATORS[name], path, parse_once(path), path)
+
+
+def single_step(update: Any) -> Step | None:
+    """Return the step of an update with one path that does not depend on the document, else None.
+
+    Raises `UpdateError` for an invalid path.
+    """
+    if type(update) is not dict or len(update) != 1:
+        return None
+    ((name, fields),) = update.items()
+    if type(fields) is not dict or len(fields) != 1 or name not in OPERATORS:
+        return None
+    (path,) = fields
+    if type(path) is not str:
+        return None
+    step = step_for(name, path)
+    is_given = not step.special or not (step.parsed.dynamic or path[0] == "$")
+    return step if is_given and step.operator is not RENAME else None
 
 
 def _has_number(step: Step) -> bool:
@@ -133,7 +152,6 @@ class Plan:
 
     def __init__(self) -> None:
         self.given: list[Step] = []
-        self.single: Step | None = None  # the only step, unless it is $rename or dynamic
         self._first: Any = None  # path, parts and step of the first path
         self._refused: str | None = None  # the first path that starts with "$"
 
@@ -175,8 +193,6 @@ class Plan:
         if len(given) != 1:
             key = processing_order if any(map(_has_number, given)) else _as_written
             self.order = sorted(range(len(given)), key=lambda at: key(given[at].parts))
-        elif not (given[0].special and self.dynamic) and given[0].operator is not RENAME:
-            self.single = given[0]
 
     def trie(self) -> TrieNode:
         """Return the trie of all paths."""
@@ -243,7 +259,7 @@ def build_plan(update: dict[str, Any], known: IsKnown) -> tuple[Plan, list[Any]]
             if operator is RENAME:
                 operands.append(_add_rename(plan, field, operand, known))
                 continue
-            step = _step(name, field)
+            step = step_for(name, field)
             operands.append(step.prepare(operand, step.path, step.depth))
             if step.special:
                 _check_identifiers(field, step.parsed, known)
@@ -340,9 +356,7 @@ def planned(update: dict[str, Any], known: Collection[str]) -> tuple[Plan, list[
         plan = _plans.get(shape)
     except TypeError:
         pass  # the update or an operand is not an object: refused below
-    if plan is None or (
-        plan.single is None and plan.dynamic and not plan.identifiers.issubset(known)
-    ):
+    if plan is None or (plan.dynamic and not plan.identifiers.issubset(known)):
         plan, operands = build_plan(update, known.__contains__)
         # The destination of $rename is its operand, so its plan depends on more than the shape.
         if len(operands) <= _MAX_CACHED_STEPS and "$rename" not in update:

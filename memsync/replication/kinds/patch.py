@@ -91,7 +91,8 @@ class PatchKind(Kind):
 
         Raises `ReadOnlyError`, `ConflictError` and what `compile_proposal` raises.
         """
-        if "writer" not in state.members.get(peer, {}).get("roles", ()):
+        member = state.members.get(peer)
+        if member is None or "writer" not in member.get("roles", ()):
             raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
         try:
             named = write_set(proposal.body)
@@ -138,6 +139,8 @@ def _check_conflict(state: State, peer: str, proposal: Propose, named: list[Path
 
     A proposal with a condition (`where`, ``test``) is exempt: the condition decides.
     """
+    if proposal.version == state.version and proposal.epoch == state.epoch:
+        return  # it was made on the newest state
     if proposal.where is not None or is_guarded(proposal.body):
         return
     base = state.common(proposal.epoch, proposal.version)
