@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import copysign
 from typing import Any
 
@@ -151,6 +152,68 @@ def equality_key(value: Any) -> Any:
     if kind == ARRAY:
         return (ARRAY, *map(equality_key, list.__iter__(value)))
     return (BOOL, value) if kind == BOOL else value
+
+
+_TYPES = frozenset(_RANKS)
+SCALAR_TYPES = frozenset({type(None), bool, int, float, str})
+# The types whose values are their own `equality_key`.
+_OWN_KEYS = frozenset({type(None), int, float, str})
+# For a type: the types whose values Python and MongoDB compare with it alike.
+COMPARED_ALIKE: dict[type, frozenset[type]] = {
+    bool: frozenset({bool}),
+    int: frozenset({int, float}),
+    float: frozenset({int, float}),
+    str: frozenset({str}),
+}
+
+
+def equality_keys(array: list[Any]) -> Iterable[Any]:
+    """Return the `equality_key` of each element."""
+    items: Iterable[Any] = list.__iter__(array)
+    if _OWN_KEYS.issuperset(map(type, list.__iter__(array))):
+        return items
+    return map(equality_key, items)
+
+
+def equal_positions(array: list[Any], value: Any) -> list[int]:
+    """Return the indexes of the elements that are `equal` to `value`.
+
+    >>> equal_positions([1, True, 1.0, "1"], 1)
+    [0, 2]
+    """
+    types = set(map(type, list.__iter__(array)))
+    alike = COMPARED_ALIKE.get(type(value), _NO_TYPES)
+    if types <= alike:
+        return _positions(array, value)
+    items = enumerate(list.__iter__(array))
+    if alike and types <= _TYPES:
+        return [index for index, item in items if type(item) in alike and item == value]
+    if type(value) is dict and types <= _TYPES:
+        # Python's comparison ignores the order of fields, and takes 1 for true.
+        return [
+            index
+            for index, item in items
+            if isinstance(item, dict) and _have_equal_fields(item, value) and equal(item, value)
+        ]
+    return [index for index, item in items if equal(item, value)]
+
+
+_NO_TYPES: frozenset[type] = frozenset()
+
+
+def _positions(array: list[Any], value: Any) -> list[int]:
+    found: list[int] = []
+    start = 0
+    try:
+        while True:  # `index` searches in C, and raises at the end
+            found.append(list.index(array, value, start))
+            start = found[-1] + 1
+    except ValueError:
+        return found
+
+
+# `==` would copy a live object.
+_have_equal_fields = dict.__eq__
 
 
 def identical(left: Any, right: Any) -> bool:

@@ -36,6 +36,7 @@ def compile_proposal(
             array_filters=proposal.array_filters,
             filter=where,
             now=wall_time(proposal.timestamp) if is_timed else None,
+            is_json=True,
         )
     except ConflictError as error:
         error.version = version

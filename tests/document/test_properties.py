@@ -31,7 +31,13 @@ from memsync.document import (
     replace_content,
     replay,
 )
-from memsync.document.order import identical
+from memsync.document.order import (
+    equal,
+    equal_positions,
+    equality_key,
+    equality_keys,
+    identical,
+)
 from memsync.errors import ConflictError, MemSyncError, UpdateError
 
 from .document_strategies import (
@@ -341,3 +347,21 @@ def test_filters_nested_to_the_limit_of_values() -> None:
     for _ in range(97):
         nested = {"$elemMatch": nested}
     assert matches({"a": [[2]]}, {"a": nested}) is False
+
+
+@given(st.lists(values, max_size=8), values)
+@example([1, True, 1.0, "1", None, {"a": 1}, {"a": True}], 1)
+@example([{"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": True, "b": 2}], {"a": 1.0, "b": 2})
+def test_equal_elements_are_found(array: list[Any], value: Any) -> None:
+    expected = [index for index, item in enumerate(array) if equal(item, value)]
+    live = make_live({"a": array}, None)["a"]
+    assert equal_positions(array, value) == equal_positions(live, value) == expected
+    key = equality_key(value)
+    assert [at for at, each in enumerate(equality_keys(live)) if each == key] == expected
+    for update in ({"$addToSet": {"a": value}}, {"$addToSet": {"a": {"$each": [value, *array]}}}):
+        slow = compile_update({"a": array}, update)
+        assert compile_update({"a": array}, update, is_json=True) == slow
+    each_equal = {"$or": [{"a": item} for item in [value, 7]]}
+    assert matches({"a": array}, {"a": {"$in": [value, 7]}}) == matches({"a": array}, each_equal)
+    for item in array:
+        assert matches({"a": item}, {"a": {"$in": [7, value]}}) == matches({"a": item}, each_equal)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isfinite
+from operator import eq, ge, gt, le, lt
 from typing import Any, Protocol
 
 from ..failures import failure
 from ..order import (
     ARRAY,
     BOOL,
+    COMPARED_ALIKE,
     NULL,
     NUMBER,
     OBJECT,
     STRING,
     as_integer,
     compare,
+    equality_key,
     is_number,
     rank,
     type_name,
@@ -47,6 +50,13 @@ class Leaf:
         self.into_leaf = into_leaf
 
     def at(self, node: Any, parts: Parts, matched: MatchedIndexes | None) -> bool:
+        value = node
+        for part in parts:
+            if isinstance(value, list):
+                break
+            value = dict.get(value, part, MISSING) if isinstance(value, dict) else MISSING
+        if not isinstance(value, list):
+            return self.single(value)  # no array on the path
         for value, index in reach(node, parts, 0, self.into_leaf):
             if self.single(value):
                 if matched is not None and index is not None:
@@ -109,36 +119,39 @@ class Negation:
 
 def equality(operand: Any) -> Condition:
     """``$eq``, also for a plain value; null also matches a missing field."""
-    return Leaf(_comparison(operand, lambda order: order == 0, or_equal=True))
+    return Leaf(_comparison(operand, eq, or_equal=True))
 
 
 def _comparison(
-    operand: Any, wanted: Callable[[int], bool], or_equal: bool
+    operand: Any, holds: Callable[[Any, Any], bool], or_equal: bool
 ) -> Callable[[Any], bool]:
     kind = rank(operand)
+    alike = COMPARED_ALIKE.get(type(operand), frozenset())
 
     def test(value: Any) -> bool:
+        if type(value) in alike:
+            return holds(value, operand)
         if value is MISSING:
             return kind == NULL and or_equal
-        return rank(value) == kind and wanted(compare(value, operand))
+        return rank(value) == kind and holds(compare(value, operand), 0)
 
     return test
 
 
 def _greater(operand: Any) -> Condition:
-    return Leaf(_comparison(operand, lambda order: order > 0, or_equal=False))
+    return Leaf(_comparison(operand, gt, or_equal=False))
 
 
 def _at_least(operand: Any) -> Condition:
-    return Leaf(_comparison(operand, lambda order: order >= 0, or_equal=True))
+    return Leaf(_comparison(operand, ge, or_equal=True))
 
 
 def _less(operand: Any) -> Condition:
-    return Leaf(_comparison(operand, lambda order: order < 0, or_equal=False))
+    return Leaf(_comparison(operand, lt, or_equal=False))
 
 
 def _at_most(operand: Any) -> Condition:
-    return Leaf(_comparison(operand, lambda order: order <= 0, or_equal=True))
+    return Leaf(_comparison(operand, le, or_equal=True))
 
 
 def require_array(name: str, operand: Any) -> list[Any]:
@@ -153,12 +166,11 @@ def is_operator_object(value: Any) -> bool:
 
 
 def _one_of(operand: Any) -> Condition:
-    tests = []
-    for item in require_array("$in", operand):
-        if is_operator_object(item):
-            raise failure("bad_value", "$in cannot contain operators")
-        tests.append(_comparison(item, lambda order: order == 0, or_equal=True))
-    return Leaf(lambda value: any(test(value) for test in tests))
+    items = require_array("$in", operand)
+    if any(map(is_operator_object, items)):
+        raise failure("bad_value", "$in cannot contain operators")
+    keys = frozenset(map(equality_key, items))
+    return Leaf(lambda value: (None if value is MISSING else equality_key(value)) in keys)
 
 
 def _exists(operand: Any) -> Condition:

@@ -65,7 +65,7 @@ def matches(document: dict[str, Any], filter: dict[str, Any]) -> bool:
     >>> matches({"jobs": [{"n": 1}, {"n": 5}]}, {"jobs.n": {"$gt": 3}})
     True
     """
-    query = parse_query(check_filter(filter))
+    _, query = _checked(filter)
     try:
         return query(document)
     except (ForeignValueError, RecursionError):
@@ -75,13 +75,17 @@ def matches(document: dict[str, Any], filter: dict[str, Any]) -> bool:
 
 def check_filter(filter: dict[str, Any]) -> dict[str, Any]:
     """Return a detached copy of `filter` if it is valid. Raises as `matches` does."""
+    return _checked(filter)[0]
+
+
+def _checked(filter: Any) -> tuple[dict[str, Any], Query]:
     try:
         checked = normalize(filter)
     except NotSerializableError as error:
         raise NotSerializableError(f"in a filter: {error}", path=error.path) from error
-    parse_query(checked)
+    query = parse_query(checked)
     assert isinstance(checked, dict)
-    return checked
+    return checked, query
 
 
 def parse_query(filter: Any) -> Query:

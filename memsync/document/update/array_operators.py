@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 from ..failures import brief, failure
 from ..order import (
+    SCALAR_TYPES,
     as_integer,
     compare,
-    equal,
+    equal_positions,
     equality_key,
+    equality_keys,
     identical,
     is_number,
     type_name,
@@ -216,12 +218,11 @@ def _prepare_add_to_set(operand: Any, path: str, depth: int) -> list[Any]:
         )
     if len(operand) > 1:
         raise failure("bad_value", "$addToSet: nothing may follow $each", path)
-    return _without_known(values, [])
+    return _without_duplicates(values, set())
 
 
-def _without_known(values: list[Any], known: list[Any]) -> list[Any]:
-    """Return `values` without duplicates and without those in `known`."""
-    seen = set(map(equality_key, list.__iter__(known)))
+def _without_duplicates(values: list[Any], seen: set[Any]) -> list[Any]:
+    """Return the first of each of the equal values; `seen` has the keys of known ones."""
     fresh: list[Any] = []
     for value in values:
         key = equality_key(value)
@@ -231,11 +232,25 @@ def _without_known(values: list[Any], known: list[Any]) -> list[Any]:
     return fresh
 
 
+# The maximum number of values that are searched for one by one.
+_FEW = 4
+
+
+def _without_known(values: list[Any], known: list[Any], is_json: bool) -> list[Any]:
+    """Return those of `values`, which have no duplicates, that are not in `known`.
+
+    If `known` may hold foreign values, the keys find them.
+    """
+    if len(values) <= _FEW and (is_json or SCALAR_TYPES.issuperset(map(type, known))):
+        return [value for value in values if not equal_positions(known, value)]
+    return _without_duplicates(values, set(equality_keys(known)))
+
+
 def _add_to_set(current: Any, values: list[Any], path: str, context: Context) -> Any:
     if current is MISSING:
         return values
     array = _require_array("$addToSet", current, path)
-    fresh = _without_known(values, array)
+    fresh = _without_known(values, array, context.is_json)
     return Splice((), len(array), fresh) if fresh else UNCHANGED
 
 
@@ -258,18 +273,28 @@ def _pop(current: Any, end: int, path: str, context: Context) -> Any:
     return Splice((len(array) - 1 if end == 1 else 0,), 0, ())
 
 
-def _prepare_pull(operand: Any, path: str, depth: int) -> Callable[[Any], bool]:
+# Finds the indexes of the elements to remove.
+Search = Callable[[list[Any]], list[int]]
+
+
+def _search(is_unwanted: Callable[[Any], bool]) -> Search:
+    return lambda array: [
+        index for index, item in enumerate(list.__iter__(array)) if is_unwanted(item)
+    ]
+
+
+def _prepare_pull(operand: Any, path: str, depth: int) -> Search:
     wanted = normalize(operand, path)
     if not isinstance(wanted, dict):
-        return lambda item: equal(item, wanted)
+        return lambda array: equal_positions(array, wanted)
     if next(iter(wanted), None) in PULL_OPERATORS:
         condition = parse_condition(wanted)
-        return lambda item: condition.at(item, (), None)
+        return _search(lambda item: condition.at(item, (), None))
     query = parse_query(wanted)
-    return lambda item: isinstance(item, dict) and query(item)
+    return _search(lambda item: isinstance(item, dict) and query.test(item, None))
 
 
-def _prepare_pull_all(operand: Any, path: str, depth: int) -> Callable[[Any], bool]:
+def _prepare_pull_all(operand: Any, path: str, depth: int) -> Search:
     values = normalize(operand, path)
     if not isinstance(values, list):
         raise failure(
@@ -278,13 +303,14 @@ def _prepare_pull_all(operand: Any, path: str, depth: int) -> Callable[[Any], bo
             path,
         )
     unwanted = frozenset(map(equality_key, values))
-    return lambda item: equality_key(item) in unwanted
+    return lambda array: [
+        index for index, key in enumerate(equality_keys(array)) if key in unwanted
+    ]
 
 
 def _culling(name: str) -> Change:
-    def change(current: Any, unwanted: Any, path: str, context: Context) -> Any:
-        array = _require_array(name, current, path)
-        removed = [index for index, item in enumerate(list.__iter__(array)) if unwanted(item)]
+    def change(current: Any, search: Search, path: str, context: Context) -> Any:
+        removed = search(_require_array(name, current, path))
         return Splice(removed[::-1], 0, ()) if removed else UNCHANGED
 
     return change

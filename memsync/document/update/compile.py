@@ -36,12 +36,15 @@ def compile_update(
     filter: dict[str, Any] | None = None,
     now: Any = None,
     insert: bool = False,
+    is_json: bool = False,
 ) -> list[Operation]:
     """Compile an update to RFC 6902 operations for a document, which does not change.
 
     `array_filters` selects the elements for ``$[id]``. `filter` is the query that resolves the
     positional ``$``. `now` is an aware datetime for ``$currentDate``, needed only if that operator
-    is evaluated. `insert` enables ``$setOnInsert``. Semantics are those of MongoDB 8.
+    is evaluated. `insert` enables ``$setOnInsert``. With `is_json` the caller knows that the
+    document holds only JSON values, so that no operator has to look at all of them. Semantics are
+    those of MongoDB 8.
 
     The operations hold detached values; ``[]`` means that nothing changes.
 
@@ -51,7 +54,10 @@ def compile_update(
     >>> compile_update({"a": {"n": 1}}, {"$inc": {"a.n": 2}})
     [{'op': 'replace', 'path': '/a/n', 'value': 3}]
     """
-    context = Context(now, insert) if insert or now is not None else _NO_CONTEXT
+    if insert or now is not None:
+        context = Context(now, insert, is_json)
+    else:
+        context = _JSON_CONTEXT if is_json else _NO_CONTEXT
     if array_filters is None:
         step = single_step(update)
         if step is not None:
@@ -90,6 +96,7 @@ def planned_operations(
 
 _NO_FILTERS: Filters = {}
 _NO_CONTEXT = Context(None, False)
+_JSON_CONTEXT = Context(None, False, is_json=True)
 
 
 def _compile(

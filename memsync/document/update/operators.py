@@ -57,10 +57,14 @@ class Absent(Enum):
 
 
 class Context(NamedTuple):
-    """What an operator may know besides the value: the time, and whether this is an insert."""
+    """What an operator may know besides the value.
+
+    This is the time, whether it is an insert, and whether the document is known to hold only JSON.
+    """
 
     now: Any
     insert: bool
+    is_json: bool = False
 
 
 # The operand, and for messages and limits the path and its number of parts.
