@@ -62,6 +62,8 @@ class Timing(msgspec.Struct, frozen=True):
     """Between two such checks."""
     blink: float = 0.1
     """A host whose loop paused longer may have been frozen."""
+    wake: float = 0.0003
+    """Four times what a client needs to wake and take a push: pushes to all take a quarter."""
     stall: float = 1.0
     """A client that takes nothing for longer is slow."""
     stall_check: float = 0.25

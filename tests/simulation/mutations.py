@@ -235,11 +235,11 @@ def one_entry_is_dropped_for_one_peer(stack: ExitStack) -> None:
         def mutant(self: Any, encoded: bytes) -> None:
             left_out = None
             if next(count) % 100 == 0 and self.clients:
-                left_out = next(iter(self.clients))
-            for peer, session in self.clients.items():
-                if not session.is_slow and peer != left_out:
-                    session.channel.queue(encoded)
-                    self._coalesced[peer] = None
+                left_out = next(iter(self.clients.values()))
+                self._take(left_out)
+            push(self, encoded)
+            if left_out is not None:
+                left_out.taken += 1
 
         return mutant
 
@@ -256,10 +256,11 @@ def two_entries_are_swapped(stack: ExitStack) -> None:
             push(self, encoded)
             if next(count) % 20:
                 return
-            for session in self.clients.values():
-                waiting = session.channel._outbound
-                if len(waiting) > 2:
-                    waiting[-1], waiting[-2] = waiting[-2], waiting[-1]
+            waiting = self._frames
+            if len(waiting) > 2 and all(
+                each.taken < len(waiting) - 1 for each in self.clients.values()
+            ):
+                waiting[-1], waiting[-2] = waiting[-2], waiting[-1]
 
         return mutant
 

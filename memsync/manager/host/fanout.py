@@ -1,9 +1,11 @@
 """Fan-out from the host to its clients: batching, and what happens to a slow client.
 
-Each entry is queued for all clients at once, so each stream holds all entries in order. A client
+Pushed frames wait in one list for all clients. Before anything is sent to a client, or queued for
+it alone, it takes the frames that it lacks, so each stream holds all entries in order. A client
 that waits for an answer is *urgent* and flushed in the same round. Pushes to the others *linger*:
 the first goes at once, and those that follow within ``network.linger`` go together, because each
-push wakes a process. A write concern makes all clients urgent.
+push wakes a process. In a group of many they linger longer. A write concern makes all clients
+urgent.
 
 A client that takes its pushes too slowly, or none for a while, is *slow*. Its queued frames are
 dropped, and nothing more is pushed to it. Once it has taken the rest, it catches up over the same
@@ -17,6 +19,7 @@ from collections.abc import Callable
 
 from ..context import PeerContext
 from ..platform.selector import READ, WRITE, Selector
+from ..platform.spin import processors
 from ..transport.channel import Channel, ChannelLost, change_interest
 
 log = logging.getLogger("memsync.host")
@@ -37,6 +40,7 @@ class ClientSession:
         "registered",
         "round_trip",
         "stalled_since",
+        "taken",
         "times_slow",
     )
 
@@ -45,6 +49,7 @@ class ClientSession:
         self.channel = channel
         self.catch_up_bytes = 0  # the end of its catch-up, which does not make it slow
         self.registered = 0
+        self.taken = 0  # how many of the pushed frames are in the channel
         self.is_slow = False
         self.has_at_most = 0  # the version when it last became slow
         self.times_slow = 0  # how often it has become slow
@@ -80,17 +85,18 @@ class FanOut:
         self._on_lost = on_lost
         self._on_drained = on_drained
         self._trace = ctx.participant.trace
+        self._wake_time = ctx.timing.wake / processors()
         self._max_queue = ctx.options.network.max_queue
         # Dicts keep the order, so that the same input gives the same output.
         self._urgent: dict[str, None] = {}
-        self._lingering: dict[str, None] = {}
-        self._linger = ctx.options.network.linger
+        self._frames: list[bytes] = []  # pushed, and not taken by all clients yet
+        self._joined = (0, 0, b"")  # the last frames that were taken: from, to, and their bytes
         self._lingers_until = 0.0  # monotonic seconds
 
     @property
     def next_push(self) -> float:
         """When lingering pushes are due (monotonic seconds)."""
-        return self._lingers_until if self._lingering else float("inf")
+        return self._lingers_until if self._frames else float("inf")
 
     def has_work(self, now: float) -> bool:
         """Whether `flush` would send something (monotonic seconds)."""
@@ -99,6 +105,7 @@ class FanOut:
     def add(self, session: ClientSession) -> None:
         """A peer is attached; send what is queued for it."""
         self.clients[session.peer] = session
+        session.taken = len(self._frames)
         self.send(session)
 
     def drop(self, session: ClientSession, reason: str, *, loud: bool = False) -> None:
@@ -109,17 +116,15 @@ class FanOut:
         change_interest(self._selector, session.channel, session.registered, 0)
         session.channel.close()
         del self.clients[session.peer]
-        self._lingering.pop(session.peer, None)
 
     def push(self, encoded: bytes) -> None:
         """Queue a frame for all clients that are not slow."""
-        for peer, session in self.clients.items():
-            if not session.is_slow:
-                session.channel.queue(encoded)
-                self._lingering[peer] = None
+        if self.clients:
+            self._frames.append(encoded)
 
     def answer(self, session: ClientSession, encoded: bytes) -> None:
         """Queue a frame for one client and send it in this round."""
+        self._take(session)
         session.channel.queue(encoded)
         self._urgent[session.peer] = None
 
@@ -142,22 +147,47 @@ class FanOut:
         """Send to urgent clients, and then the pushes that are due (monotonic seconds)."""
         if self._urgent:
             urgent, self._urgent = self._urgent, {}
-            self._send_all(urgent)
-        if self._lingering and now >= self._lingers_until:
-            self._lingers_until = now + self._linger
+            for peer in urgent:
+                session = self.clients.get(peer)
+                if session is not None:
+                    self.send(session)
+        if self._frames and now >= self._lingers_until:
+            self._lingers_until = now + self._lingering_time()
             if not self._platform.buggify("pushes wait"):
-                lingering, self._lingering = self._lingering, {}
-                self._send_all(lingering)
+                self._send_frames()
 
-    def _send_all(self, peers: dict[str, None]) -> None:
-        for peer in peers:
-            self._lingering.pop(peer, None)
-            session = self.clients.get(peer)
-            if session is not None:
+    def _send_frames(self) -> None:
+        for session in list(self.clients.values()):
+            if session.taken < len(self._frames):
                 self.send(session)
+        # A client that was lost meanwhile may have appended entries.
+        waiting = [each.taken for each in self.clients.values()]
+        if min(waiting, default=len(self._frames)) == len(self._frames):
+            self._frames.clear()
+            self._joined = (0, 0, b"")
+            for session in self.clients.values():
+                session.taken = 0
+
+    def _lingering_time(self) -> float:
+        """Seconds; long enough that waking all clients takes but a part of the processors."""
+        linger = self._ctx.options.network.linger
+        return max(linger, len(self.clients) * self._wake_time) if linger else 0.0
+
+    def _take(self, session: ClientSession) -> None:
+        """Queue the pushed frames that a client lacks."""
+        first, last = session.taken, len(self._frames)
+        if first == last:
+            return
+        session.taken = last
+        if session.is_slow:
+            return
+        if self._joined[:2] != (first, last):
+            self._joined = (first, last, b"".join(self._frames[first:]))
+        session.channel.queue(self._joined[2])
 
     def send(self, session: ClientSession) -> None:
         """Hand what is queued for a client to the kernel."""
+        self._take(session)
         taken = session.channel.sent_total
         try:
             done = session.channel.flush()
@@ -200,6 +230,8 @@ class FanOut:
 
     def marks(self) -> dict[str, Mark]:
         """For each client that is not slow, the end of all that is queued for it now."""
+        for session in self.clients.values():
+            self._take(session)
         return {
             peer: (session, session.times_slow, session.channel.queued_total)
             for peer, session in self.clients.items()

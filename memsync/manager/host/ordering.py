@@ -95,9 +95,9 @@ class Ordering:
         if isinstance(result, Ordered):
             self._push(result)
         elif isinstance(result, Gap):
-            session.channel.queue(frame(Resend(result.first)))
+            self._fanout.answer(session, frame(Resend(result.first)))
         elif not session.is_slow:
-            session.channel.queue(frame(result))
+            self._fanout.answer(session, frame(result))
         self._watch(session.peer, proposal, result)
         self._fanout.flush_soon(session)
 
