@@ -41,6 +41,7 @@ from .live.copy_on_write import CopyOnWrite
 from .live.draft import Draft
 from .live.replace import replace_content
 from .live.replay import replay
+from .live.sharing import Sharing
 from .operations import Operation
 from .order import identical
 from .patch.rfc6902 import (
@@ -68,6 +69,7 @@ __all__ = [
     "ReadOnlyDict",
     "ReadOnlyList",
     "ReadWriteSet",
+    "Sharing",
     "apply_patch",
     "apply_update",
     "check_filter",

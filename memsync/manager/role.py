@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from ..engine import Uplink
-from ..replication.replica import Outcome
+from ..replication.outcomes import Outcome
 from ..runtime.awaited_write import AwaitedWrite
 from .platform.task import Task
 from .transport.messages import Grant

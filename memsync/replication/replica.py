@@ -4,67 +4,47 @@ Programs read the `view`, which is at any time::
 
     view  =  confirmed document  +  the pending writes, in the order of their numbers
 
-A write is *shown* in the view when it is made. Entries and decisions change the confirmed state
-first; `publish` then updates the view once for all that has arrived. In two cases that is cheap:
+A write is *shown* in the view when it is made. Entries and decisions change the confirmed state,
+with which the view shares what is equal (see `document.live.sharing`). What an entry means for the
+view is found out when it is applied:
 
 * the peer's own entry, with the very operations that are shown: nothing changes;
-* an entry that does not overlap the pending writes (see `document.footprint`): it is replayed.
+* an entry that does not overlap the pending writes (see `document.footprint`): it is replayed on
+  both documents at once.
 
-In all other cases the view is *rebased*: the pending updates are compiled again on a copy of the
-confirmed document, because their old operations may hold wrong array indexes. The view then
-converges to the copy, and each value that differs is stored once, so no reader sees a write undone
-and redone. A pending write that does not compile changes nothing here; the host still decides it.
-Only the object of another cluster may have to wait until it is shown (see `publish`).
-
-A copy reaches a given pair ``(epoch, version)`` by entries if the sender's log holds the copy's
-pair, and by a snapshot in chunks otherwise. The same functions serve a host that updates a client
-and a survivor that updates a candidate.
+In all other cases the view is *rebased* by the next `publish`: the pending updates are compiled
+again on a copy of the confirmed document, because their old operations may hold wrong array
+indexes. The view then converges to the copy, and each value that differs is stored once, so no
+reader sees a write undone and redone. A pending write that does not compile changes nothing here;
+the host still decides it. Only the object of another cluster may have to wait until it is shown
+(see `publish`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
 from ..document import (
     CopyOnWrite,
     Operation,
     ReadWriteSet,
+    Sharing,
     converge,
     make_live,
     read_write_set,
     replace_content,
     replay,
-    value_at_pointer,
 )
-from ..errors import ConflictError, MemSyncError, from_wire
-from .codec import CHUNK_BYTES, encode_value, snapshot_frames
+from ..errors import MemSyncError
+from .catch_up import CatchUp
+from .codec import CHUNK_BYTES
 from .entries import Decision, Entry, Propose, SnapshotChunk
 from .log import Log
+from .outcomes import News, Outcome, Published, complete_refusal, same_operations
 from .pending import PendingWrites, W
 from .state import State
-
-_SCALARS = frozenset({type(None), bool, int, float, str})
-_MAX_PATCHES = 1000  # in a `ConflictError`; the newest ones
-
-
-class Outcome(NamedTuple, Generic[W]):
-    """The outcome of an own write; `rolled_back`: the view showed it, and does not any more."""
-
-    write: W
-    version: int
-    error: MemSyncError | None
-    rolled_back: bool
-    made_entry: bool = True
-
-
-class Published(NamedTuple, Generic[W]):
-    """What `Replica.publish` found out about own writes."""
-
-    outcomes: list[Outcome[W]]
-    forgotten: int  # acknowledged writes that no host has and this peer no longer remembers
-    replaced: int  # acknowledged writes of a cluster that gave way to an earlier one
 
 
 class Replica(Generic[W]):
@@ -92,21 +72,25 @@ class Replica(Generic[W]):
         self.guard = guard
         self.view = make_live({}, guard)
         self.view_pair = (0, 0)  # of the confirmed document in the view
+        self.published_pair = (0, 0)  # the same, at the last `publish`
         self.view_cluster_id = ""
-        self.chunk_bytes = chunk_bytes  # bytes of a snapshot in one frame
         self._changed = changed
-        self._arrived: list[Entry | Decision] = []
+        self._sharing = Sharing(self.view)
+        state.replay = self._replay
+        self._arrived: list[Entry | Decision] = []  # the outcomes of own writes
+        self._own_arrived = 0  # own writes up to this number are in the confirmed document
+        self._shown: list[Operation] = []  # operations that `changed` has not heard of
         self._must_rebuild = False  # the view, from the confirmed document
         self._last_decided = 0  # own writes up to this number are in the state, or never will be
-        self._before: list[Operation] | None = None  # the pending operations when a rebase began
+        # Of a rebase that `publish` completes: the operations that lead to the view, and to the
+        # confirmed document.
+        self._before: list[Operation] | None = None
+        self._waiting: list[Operation] = []
         self._pending_places: ReadWriteSet | None = None
         self._chunks: list[bytes] = []
-        self._encoded: tuple[tuple[int, int], list[bytes]] | None = None
-        # Published, but the caller has not called `advance` yet.
-        self._no_news: Published[W] = Published([], 0, 0)
-        self._outcomes: list[Outcome[W]] = []
-        self._forgotten = 0
-        self._replaced = 0
+        self.chunk_bytes = chunk_bytes  # bytes of a snapshot in one frame
+        self._catch_up = CatchUp()
+        self._news: News[W] = News()
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -128,6 +112,7 @@ class Replica(Generic[W]):
     ) -> None:
         """Begin a new object."""
         self.state.bootstrap(data, options, cluster_id)
+        self._sharing.replaced()
         self._must_rebuild = True
 
     # -- own writes ------------------------------------------------------------------------------
@@ -140,7 +125,11 @@ class Replica(Generic[W]):
         if must_rebuild:
             return  # the rebuild shows it
         write.operations = self._compiled(self.view, write.proposal)
-        replay(self.view, write.operations, fit=True)
+        for operation in write.operations:
+            self.state.document = self._sharing.open_shown(self.state.document, operation)
+            replay(self.view, [operation], fit=True)
+        if self._before is not None:
+            self._before += write.operations
         if self._pending_places is not None:
             self._pending_places.add(self._places(write))
         if write.operations:
@@ -159,21 +148,27 @@ class Replica(Generic[W]):
     # -- entries and decisions -------------------------------------------------------------------
 
     def apply(self, entry: Entry, body: bytes | memoryview) -> None:
-        """Apply the next entry, which came as the frame's body `body`, to the confirmed state."""
+        """Apply the next entry, which came as the frame's body `body`."""
         self.state.apply(entry)
         self.log.append(entry, bytes(body))
-        self._arrived.append(entry)
+        self.ordered(entry)
 
     def ordered(self, entry: Entry) -> None:
-        """Note an entry that the host's sequencer has applied to the state already."""
-        self._arrived.append(entry)
+        """Note an entry that is in the state already: the host's sequencer has applied it."""
+        if entry.peer == self.peer and entry.number:
+            self._arrived.append(entry)
+            self._own_arrived = entry.number
+        if self._before is None and not self._must_rebuild:
+            self.view_pair = entry.epoch, entry.version
 
     def decide(self, decision: Decision) -> None:
         """Note the outcome of an own write that made no entry."""
-        self._arrived.append(decision)
+        with self.guard:
+            self._arrived.append(decision)
+            self._note_decided([decision.number])
 
     def publish(self) -> Published[W]:
-        """Show all that has arrived in one step; returns the news about own writes.
+        """Show all that has arrived and is not shown yet; returns the news about own writes.
 
         The same news is returned again until `advance` acknowledges it, so a thread that is
         interrupted in between loses no outcome.
@@ -181,98 +176,115 @@ class Replica(Generic[W]):
         A pair below the one in the view belongs to an object that was founded earlier and wins. It
         is shown once its next epoch has begun, so that no reader sees a version go back.
         """
-        if (self._arrived or self._must_rebuild) and self.pair >= self.view_pair:  # and not torn
+        is_behind = self._arrived or self._must_rebuild or self._before is not None
+        if is_behind and self.pair >= self.view_pair:  # and not torn
             with self.guard:
-                self._show_arrived()
+                self._catch_up_view()
+        with self.guard:
+            if self._shown:
+                shown, self._shown = self._shown, []
+                self._changed(shown)
+            is_equal = not self.writes.pending and self._before is None and not self._must_rebuild
+            if is_equal and not self.state.torn:
+                self._pending_places = None
+                self.state.document = self._sharing.rejoined(self.state.document)
+        self.published_pair = self.view_pair
         return self.published()
 
     def published(self) -> Published[W]:
         """The news that `advance` has not acknowledged yet."""
-        if not self._outcomes and not self._forgotten and not self._replaced:
-            return self._no_news
-        return Published(list(self._outcomes), self._forgotten, self._replaced)
+        return self._news.published()
 
     def advance(self, published: Published[W]) -> None:
         """Drop the news that the caller has handled."""
-        del self._outcomes[: len(published.outcomes)]
-        self._forgotten -= published.forgotten
-        self._replaced -= published.replaced
+        self._news.advance(published)
 
-    def _show_arrived(self) -> None:
-        # Stays True when an interrupt ends this early: the next call then rebuilds the view.
-        must_rebuild, self._must_rebuild = self._must_rebuild, True
-        arrived, self._arrived = self._arrived, []
-        self._before = None
-        patches = self._follow(arrived, must_rebuild)
-        if must_rebuild:
-            self._rebuild()
-        elif self._before is not None:
-            self._rebase(self._before, patches)
+    def _replay(
+        self, document: dict[str, Any], entry: Entry, operations: list[Operation], fit: bool
+    ) -> dict[str, Any]:
+        """Replay an entry on the confirmed document, and on the view unless it must wait.
+
+        The state calls it while the entry is applied.
+        """
+        sharing = self._sharing
+        if self._must_rebuild:
+            return sharing.replay_confirmed(document, operations, fit=fit)
+        self._must_rebuild = True  # an interrupt in here leaves it so
+        own = entry.number if entry.peer == self.peer else 0
+        if own:
+            self._note_decided(number for number, _, _ in entry.decided)
+        if self._before is None and not self._can_be_shown(operations, own):
+            self._begin_rebase()
+        if self._before is not None:
+            self._waiting += operations
+            document = sharing.replay_confirmed(document, operations, fit=fit)
+        elif own in self.writes.pending:
+            document = sharing.replay_confirmed(document, operations, fit=fit)
+        else:
+            document = sharing.replay_both(document, operations, fit=fit)
+            self._shown += operations
+        if self._before is None:
+            self.view_pair = entry.epoch, entry.version
         self._must_rebuild = False
-        if not self.writes.pending:
-            self._pending_places = None
-        self.view_pair = self.state.pair
+        return document
 
-    def _follow(self, arrived: list[Entry | Decision], must_rebuild: bool) -> list[Operation]:
-        """Go through the arrivals; returns the operations that wait for a rebase.
+    def _can_be_shown(self, operations: list[Operation], own: int) -> bool:
+        """Whether an entry can be shown without a rebase."""
+        pending, arrived = self.writes.pending, self._own_arrived
+        first = next((n for n in pending if n > arrived), None) if pending else None
+        if first is None:
+            return True
+        if own in pending:
+            # Only the first one was compiled on the confirmed state itself.
+            return own == first and same_operations(pending[own].operations, operations)
+        return not self._places_of_pending().overlaps(read_write_set(operations))
+
+    def _note_decided(self, numbers: Iterable[int]) -> None:
+        """Begin a rebase if the view shows a write that has made no entry."""
+        pending = self.writes.pending
+        if self._before is None and any(n in pending and pending[n].operations for n in numbers):
+            self._begin_rebase()
+
+    def _follow(self, arrived: list[Entry | Decision]) -> None:
+        """Complete the own writes that the arrivals decide.
 
         An outcome is noted before its write is completed, so that no interrupt loses it.
         """
-        waiting: list[Operation] = []
         for item in arrived:
             if type(item) is Decision:
                 self._complete_one(item)
                 continue
             assert isinstance(item, Entry)
-            own = item.number if item.peer == self.peer else 0
-            if own:
-                for number, version, error in item.decided:
-                    self._complete_one(Decision(number, version, error))
-            operations = self.state.kinds[item.kind].changes(item)
-            if operations and not must_rebuild:
-                if self._before is None and not self._show_directly(operations, own):
-                    self._begin_rebase()
-                if self._before is not None:
-                    waiting += operations
-            if own and (write := self.writes.pending.get(own)) is not None:
-                self._outcomes.append(Outcome(write, item.version, None, False))
-                self.writes.complete(own, made_entry=True)
-        return waiting
+            for number, version, error in item.decided:
+                self._complete_one(Decision(number, version, error))
+            write = self.writes.pending.get(item.number)
+            if write is not None:
+                self._news.outcomes.append(Outcome(write, item.version, None, False))
+                self.writes.complete(item.number, made_entry=True)
 
-    def _show_directly(self, operations: list[Operation], own: int) -> bool:
-        """Show an entry without a rebase; returns whether that is possible."""
-        pending = self.writes.pending
-        if own in pending:
-            # Only the first one was compiled on the confirmed state itself.
-            return own == next(iter(pending)) and _same(pending[own].operations, operations)
-        if pending and self._places_of_pending().overlaps(read_write_set(operations)):
-            return False
-        replay(self.view, operations, fit=True)
-        self._changed(operations)
-        return True
+    def _catch_up_view(self) -> None:
+        # Stays True when an interrupt ends this early: the next call then rebuilds the view.
+        must_rebuild, self._must_rebuild = self._must_rebuild, True
+        arrived, self._arrived = self._arrived, []
+        self._follow(arrived)
+        if must_rebuild:
+            self._rebuild()
+        elif self._before is not None:
+            self._rebase(self._before, self._waiting)
+        self._before, self._waiting = None, []
+        self.view_pair = self.state.pair
+        self._must_rebuild = False
 
     def _complete_one(self, decision: Decision) -> None:
         write = self.writes.pending.get(decision.number)
         if write is None:
             return  # known already
-        if write.operations and self._before is None:
-            self._begin_rebase()
-        refusal = self._refusal(decision.error, write.proposal) if decision.error else None
+        wire = decision.error
+        refusal = complete_refusal(wire, write.proposal, self.state, self.log) if wire else None
         was_rolled_back = write.was_shown and refusal is not None
         outcome = Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)
-        self._outcomes.append(outcome)
+        self._news.outcomes.append(outcome)
         self.writes.complete(decision.number, made_entry=decision.made_entry)
-
-    def _refusal(self, wire: list[Any], proposal: Propose) -> MemSyncError:
-        """The error, with the facts that the host leaves out because this copy has them."""
-        error = from_wire(wire)
-        if isinstance(error, ConflictError):
-            if error.path is not None and error.value is None:
-                error.value = value_at_pointer(self.state.document, error.path)
-            base = self.state.common(proposal.epoch, proposal.version)
-            entries = self.log.newest(base, _MAX_PATCHES)
-            error.patches = self.state.patches_of(entries)
-        return error
 
     # -- rebase ----------------------------------------------------------------------------------
 
@@ -292,11 +304,17 @@ class Replica(Generic[W]):
     def _begin_rebase(self) -> None:
         """Remember how the view differs from the state at this point."""
         self._before = [
-            operation for write in self.writes.pending.values() for operation in write.operations
+            operation
+            for number, write in self.writes.pending.items()
+            if number > self._own_arrived
+            for operation in write.operations
         ]
+        self._waiting = []
 
     def _rebase(self, before: list[Operation], arrived: list[Operation]) -> None:
-        copy, after = self._recompiled()
+        copy = self._sharing.rebased(self.state.document)
+        after = self._recompile(copy)
+        self.state.document = copy.confirmed
         converge(self.view, copy.root, before, arrived, after)
         self._changed([*before, *arrived, *after])
 
@@ -305,13 +323,17 @@ class Replica(Generic[W]):
         if self.view_cluster_id != self.state.cluster_id:
             self.writes.reset_base()
             self.view_cluster_id = self.state.cluster_id
-        copy, _ = self._recompiled()
+        sharing, state = self._sharing, self.state
+        state.document = sharing.detached(state.document)
+        copy = CopyOnWrite(state.document)
+        self._recompile(copy)
         replace_content(self.view, copy.root)
+        state.document = sharing.rebuilt(state.document, is_equal=not self.writes.pending)
+        self._shown = []
         self._changed(None)
 
-    def _recompiled(self) -> tuple[CopyOnWrite, list[Operation]]:
-        """The confirmed document with the pending writes on top, and their operations."""
-        copy = CopyOnWrite(self.state.document)
+    def _recompile(self, copy: CopyOnWrite) -> list[Operation]:
+        """Compile the pending writes on top of a copy; returns their operations."""
         operations: list[Operation] = []
         for number, write in self.writes.pending.items():
             is_decided = number <= self._last_decided
@@ -320,7 +342,7 @@ class Replica(Generic[W]):
             copy.replay(write.operations)
             operations += write.operations
         self._pending_places = None
-        return copy, operations
+        return operations
 
     # -- snapshots -------------------------------------------------------------------------------
 
@@ -337,8 +359,9 @@ class Replica(Generic[W]):
         self._chunks = []
         cluster_id = self.state.cluster_id
         self.state.restore(data)
+        self._sharing.replaced()
         if cluster_id not in ("", self.state.cluster_id):
-            self._replaced += self.writes.forget_accepted()
+            self._news.replaced += self.writes.forget_accepted()
         self._restart_from_state(decided)
         return True
 
@@ -349,9 +372,10 @@ class Replica(Generic[W]):
         session = self.state.sessions.get(self.peer)
         with self.guard:
             self._must_rebuild = True
+            self._own_arrived = 0
             # Writes decided after this snapshot arrive behind it, and are shown until then.
             self._last_decided = session.last if session else 0
-            self._forgotten += self.writes.recall(max(decided, self._last_decided))
+            self._news.forgotten += self.writes.recall(max(decided, self._last_decided))
             # The state contains the arrived entries, and the session their outcomes.
             self._arrived = [item for item in self._arrived if type(item) is Decision]
             if session:
@@ -362,36 +386,11 @@ class Replica(Generic[W]):
         self._chunks = []
 
     def catch_up(self, epoch: int, version: int, has_at_most: int = 0) -> tuple[bool, list[bytes]]:
-        """The frames that bring a peer from a pair to this copy's; the flag says "a snapshot".
-
-        One encoded snapshot, followed by the entries since, serves all peers that need one at about
-        the same time. It must not be older than the peer's pair, nor than `has_at_most`, a version
-        that the peer may have although its pair is (0, 0).
-        """
-        entries = self.log.since(epoch, version) if epoch else None
-        if entries is not None:
-            return False, entries
-        if self._encoded is not None:
-            pair, chunks = self._encoded
-            entries = self.log.since(*pair)
-            # With more entries than that, a new encoding is shorter.
-            is_shorter = self.log.size_since(pair[1]) <= sum(map(len, chunks))
-            is_new = pair[1] >= has_at_most and pair >= (epoch, version)
-            if entries is not None and is_shorter and is_new:
-                return True, [*chunks, *entries]
-        chunks = snapshot_frames(self.state.encode(), self.chunk_bytes)
-        self._encoded = (self.state.pair, chunks)
-        return True, chunks
+        """The frames that bring a peer to this copy's pair; see `CatchUp.frames`."""
+        return self._catch_up.frames(
+            self.state, self.log, (epoch, version), has_at_most, self.chunk_bytes
+        )
 
     def forget_encoding(self) -> None:
         """Free the memory of the encoded snapshot."""
-        self._encoded = None
-
-
-def _same(ours: list[Operation], theirs: list[Operation]) -> bool:
-    """Whether two patches do the same to the same document."""
-    if len(ours) == len(theirs) == 1 and type(value := ours[0].get("value")) in _SCALARS:
-        # Values of different types can be equal: 1, 1.0 and True.
-        return ours == theirs and type(value) is type(theirs[0].get("value"))
-    # The encodings of 1, 1.0 and True differ, and so do those of two orders of keys.
-    return ours == theirs and encode_value(ours) == encode_value(theirs)
+        self._catch_up.forget()

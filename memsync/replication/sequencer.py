@@ -100,7 +100,8 @@ class Sequencer:
         queue.next = proposal.number + 1
         self._clock.merge(proposal.timestamp)
         try:
-            ordered = self._accept(peer, proposal, queue)
+            with self.state.guard:  # from the compilation to the change
+                ordered = self._accept(peer, proposal, queue)
         except MemSyncError as error:
             return self._decide(queue, proposal.number, to_wire(error))
         if ordered is None:

@@ -3,8 +3,8 @@
 Every peer, the host included, applies the same entries in the same order with this class, so all
 copies are equal at equal versions. A `Kind` defines what its entries mean (see `kinds`), and owns
 one part of the state: patches own the document and the conflict index, members the list of members.
-The document here is the *confirmed* one, plain and private. Programs read the view of `replica`,
-which shows the peer's pending writes on top.
+The document here is the *confirmed* one. Programs read the view of `replica`, which shows the
+peer's pending writes on top, and shares with the confirmed document what is equal.
 
 The state also holds the writers' sessions (exactly once), the founder's options, and the *cluster
 id*, which names the founding of the object. Pairs ``(epoch, version)`` of two clusters cannot be
@@ -14,13 +14,13 @@ session ends by an entry, so at the same version everywhere, once its peer is ce
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ..document import Operation, PathWrite, normalize
+from ..document import Operation, PathWrite, normalize, replay
 from ..errors import ProtocolError
 from .codec import decode_snapshot, encode_snapshot, encode_value
 from .entries import Entry, Propose, Snapshot
@@ -91,9 +91,10 @@ Kinds = Mapping[str, Kind]
 class State:
     """One peer's copy of the object and of the system part, at ``(epoch, version)``.
 
-    It belongs to the thread that plays the peer's role. Other threads read the system part, so
-    `guard` is held while it changes. `torn` is True while a change is under way; if it stays True,
-    the change was interrupted and the copy must be replaced.
+    It belongs to the thread that plays the peer's role, and that thread holds `guard` while it
+    changes the state or reads the document: other threads read the system part, and a write that
+    they show replaces containers of the document by equal ones. `torn` is True while a change is
+    under way; if it stays True, the change was interrupted and the copy must be replaced.
     """
 
     def __init__(self, guard: AbstractContextManager[Any], kinds: Kinds) -> None:
@@ -106,6 +107,8 @@ class State:
         self.sessions: dict[str, WriterSession] = {}
         self.parts: dict[str, Any] = _new_parts(kinds, {}, {})
         self.torn = False
+        # How an entry changes the document: the replica also shows it, if it can.
+        self.replay: Replay = _replay_only
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -117,6 +120,11 @@ class State:
         """The confirmed document."""
         document: dict[str, Any] = self.parts["patch"].document
         return document
+
+    @document.setter
+    def document(self, document: dict[str, Any]) -> None:
+        """Put an equal one in its place."""
+        self.parts["patch"].document = document
 
     @property
     def members(self) -> dict[str, dict[str, Any]]:
@@ -156,7 +164,7 @@ class State:
                 f"entry ({entry.epoch}, {entry.version}) does not follow "
                 f"({self.epoch}, {self.version})"
             )
-        kind = self.kind(entry.kind)
+        kind = self.kinds.get(entry.kind) or self.kind(entry.kind)
         with self.guard:
             self.torn = True
             kind.apply(self, entry, fit=fit)
@@ -206,21 +214,17 @@ class State:
 
     def encode(self) -> bytes:
         """The whole state as a snapshot."""
+        with self.guard:
+            parts = {
+                name: msgspec.Raw(encode_value(kind.encode(self)))
+                for name, kind in self.kinds.items()
+            }
+        sessions = {
+            peer: (session.last, list(session.outcomes.items()))
+            for peer, session in self.sessions.items()
+        }
         return encode_snapshot(
-            Snapshot(
-                self.epoch,
-                self.version,
-                self.cluster_id,
-                self.options,
-                {
-                    peer: (session.last, list(session.outcomes.items()))
-                    for peer, session in self.sessions.items()
-                },
-                {
-                    name: msgspec.Raw(encode_value(kind.encode(self)))
-                    for name, kind in self.kinds.items()
-                },
-            )
+            Snapshot(self.epoch, self.version, self.cluster_id, self.options, sessions, parts)
         )
 
     def restore(self, data: bytes) -> None:
@@ -258,6 +262,16 @@ class State:
             }
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolError(f"the received data is no snapshot: {error}") from error
+
+
+Replay = Callable[[dict[str, Any], Entry, list[Operation], bool], dict[str, Any]]
+
+
+def _replay_only(
+    document: dict[str, Any], entry: Entry, operations: list[Operation], fit: bool
+) -> dict[str, Any]:
+    replay(document, operations, fit=fit)
+    return document
 
 
 def _new_parts(kinds: Kinds, data: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

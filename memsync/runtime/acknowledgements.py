@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import MemSyncError, WriteConcernError
-from ..replication.replica import Outcome
+from ..replication.outcomes import Outcome
 from ..replication.write_concern import ConcernProgress, ResumeConcern
 from .awaited_write import AwaitedWrite
 

@@ -117,7 +117,7 @@ class Participant:
         """
         replica = self.replica
         is_same = replica.view_cluster_id == self.state.cluster_id
-        seen = replica.view_pair if is_same else (0, 0)
+        seen = replica.published_pair if is_same else (0, 0)
         published = replica.publish()
         if entries and (entries[0].epoch, entries[0].version) <= seen:
             entries = [each for each in entries if (each.epoch, each.version) > seen]

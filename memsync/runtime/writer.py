@@ -29,7 +29,8 @@ from ..options import Options
 from ..replication.clock import HybridClock
 from ..replication.codec import frame
 from ..replication.entries import Propose
-from ..replication.replica import Outcome, Published, Replica
+from ..replication.outcomes import Outcome, Published
+from ..replication.replica import Replica
 from ..replication.write_concern import ConcernProgress
 from .acknowledgements import AckWaiters
 from .awaited_write import AwaitedWrite

@@ -36,8 +36,9 @@ def new_replica(peer: str = "me", **limits: int) -> Replica[PendingWrite]:
 
 def replica_of(sequencer: Sequencer) -> Replica[PendingWrite]:
     """The host's own copy; it shares state and log with the sequencer."""
-    replica = new_replica(HOST)
-    replica.state, replica.log = sequencer.state, sequencer.log
+    state, log, guard = sequencer.state, sequencer.log, sequencer.state.guard
+    replica = Replica[PendingWrite](HOST, state, log, PendingWrites(keep=1000), guard)
+    replica._must_rebuild = True  # what the state holds is not in the view
     return replica
 
 

@@ -97,7 +97,7 @@ class Reigns(RuleBasedStateMachine):
         self.clients = {name: Client(name) for name in PEERS}
         self.epoch = 0
         first = new_replica()
-        first.state.bootstrap({"text": "x"}, {})
+        first.bootstrap({"text": "x"}, {})
         self.open(first)
         for client in self.clients.values():
             client.read(BIG)
@@ -190,9 +190,10 @@ class Reigns(RuleBasedStateMachine):
         best, pair = recovery.best()
         heir = new_replica()
         if pair == (0, 0):
-            heir.state.bootstrap({"text": "x"}, {})
+            heir.bootstrap({"text": "x"}, {})
         else:
             heir.state.restore(self.clients[best].replica.state.encode())
+            heir._must_rebuild = True  # nobody reads its view
             heir.log = Log(*pair, max_entries=1000, max_bytes=BIG)
         self.open(heir)
         for client in self.clients.values():

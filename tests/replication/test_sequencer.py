@@ -20,7 +20,7 @@ from memsync.replication.entries import Decision
 from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
 
-from .builders import HOST, entry_of, hello, new_replica, new_state, proposal, reign
+from .builders import HOST, entry_of, hello, new_state, proposal, reign
 
 BAD = {"$inc": {"s": 1}}  # the field s is a string
 SAME = {"$set": {"s": "text"}}  # changes nothing
@@ -304,13 +304,13 @@ def test_entries_of_the_host_carry_no_number_and_no_row(host: Sequencer) -> None
 
 
 def test_replicas_that_apply_the_entries_equal_the_host(host: Sequencer) -> None:
-    copy = new_replica()
-    copy.state.restore(host.state.encode())
+    copy = new_state()
+    copy.restore(host.state.encode())
     for number, body in enumerate([None, BAD, SAME, {"$push": {"list": {"a": [1]}}}, None], 1):
         result = host.propose("w", proposal(number, body))
         if isinstance(result, Ordered):
-            copy.state.apply(result.entry)
-    assert copy.state.encode() == host.state.encode()
+            copy.apply(result.entry)
+    assert copy.encode() == host.state.encode()
 
 
 @pytest.mark.parametrize("body", [None, 5, "text", [5], {"$set": 5}, {5: {"a": 1}}])

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from memsync.document import CopyOnWrite, replay
+from memsync.document import CopyOnWrite, Sharing, to_plain
 from memsync.manager.client import link, stream
 from memsync.manager.election import election, recovery
 from memsync.manager.folder import folder
@@ -171,20 +171,20 @@ def a_pending_patch_is_replayed_instead_of_recompiled(stack: ExitStack) -> None:
     """Its indexes and values are those of another document."""
 
     def make(compiled: Any) -> Any:
-        def mutant(self: Any) -> Any:
-            copy, operations = CopyOnWrite(self.state.document), []
+        def mutant(self: Any, copy: Any) -> Any:
+            operations = []
             for number, write in self.writes.pending.items():
                 if number > self._last_decided:
                     try:
                         copy.replay(write.operations)
                     except Exception:
-                        return compiled(self)
+                        return compiled(self, copy)
                     operations += write.operations
-            return copy, operations
+            return operations
 
         return mutant
 
-    _replace(stack, replica.Replica, "_recompiled", make)
+    _replace(stack, replica.Replica, "_recompile", make)
 
 
 @_mutation
@@ -216,14 +216,34 @@ def entries_are_replayed_over_what_is_pending(stack: ExitStack) -> None:
             if own in self.writes.pending:
                 return True
             try:
-                replay(self.view, operations)
+                copy = CopyOnWrite(to_plain(self.view))
+                copy.replay(operations)
             except Exception:
                 return False
             return True
 
         return mutant
 
-    _replace(stack, replica.Replica, "_show_directly", make)
+    _replace(stack, replica.Replica, "_can_be_shown", make)
+
+
+@_mutation
+def a_shown_write_reaches_the_confirmed_document(stack: ExitStack) -> None:
+    """The two documents share a container that only one of them changes."""
+    _replace(stack, Sharing, "open_shown", lambda _: lambda self, confirmed, operation: confirmed)
+
+
+@_mutation
+def a_waiting_entry_is_shown_before_the_rebase(stack: ExitStack) -> None:
+    """The confirmed document is not opened for it."""
+
+    def make(_: Any) -> Any:
+        def mutant(self: Any, confirmed: Any, operation: Any) -> Any:
+            return self._opened_root(confirmed)
+
+        return mutant
+
+    _replace(stack, Sharing, "_opened", make)
 
 
 @_mutation
@@ -659,9 +679,9 @@ def a_view_is_made_of_a_torn_state(stack: ExitStack) -> None:
 
     def make(_: Any) -> Any:
         def mutant(self: Any) -> Any:
-            if (self._arrived or self._stale) and self.state.pair >= self.view_pair:
+            if self._must_rebuild and self.state.pair >= self.view_pair:
                 with self.guard:
-                    self._show_arrived()
+                    self._catch_up_view()
             return self.published()
 
         return mutant

@@ -85,8 +85,21 @@ def _each_fits(root: Any, operations: list[Operation]) -> bool:
     return named.isdisjoint(passed) and all(passed[array] == direct[array] for array in lengths)
 
 
+def check_fit(root: Any, operations: list[Operation]) -> None:
+    """Raise `UpdateError` if `replay` would."""
+    if len(operations) > 1 and not _each_fits(root, operations):
+        _converted_values(root, operations)
+
+
 def _replay_checked(root: Any, operations: list[Operation]) -> None:
     """Try all operations on an overlay, then apply them."""
+    values = _converted_values(root, operations)
+    for operation, value in zip(operations, values, strict=True):
+        write(root, operation, value)
+
+
+def _converted_values(root: Any, operations: list[Operation]) -> list[Any]:
+    """Try all operations on an overlay, and return their values as `root` is to hold them."""
     dry_run = DryRun(root)
     values = []
     for operation in operations:
@@ -95,8 +108,7 @@ def _replay_checked(root: Any, operations: list[Operation]) -> None:
         if isinstance(root, dict) and not isinstance(dry_run.root, (dict, ShadowObject)):
             raise patch_failure("bad_value", "the document must stay an object", "")
         values.append(_converted(root, operation.get("value")))
-    for operation, value in zip(operations, values, strict=True):
-        write(root, operation, value)
+    return values
 
 
 def _converted(root: Any, value: Any) -> Any:
@@ -122,8 +134,11 @@ def _malformed(operation: Any) -> UpdateError:
 _UNKNOWN: Any = object()
 
 
-def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
-    """Apply one operation, or raise and change nothing; `converted` is its value, if known."""
+def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> Any:
+    """Apply one operation, or raise and change nothing; returns the container that it changed.
+
+    `converted` is the value as `root` is to hold it, if that is known.
+    """
     try:
         kind, pointer = operation["op"], operation["path"]
         value = None if kind == "remove" else operation["value"]
@@ -145,6 +160,7 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
         node = _descend(root, parents)
     if last is None:
         _write_root(root, kind, value)
+        node = root
     elif isinstance(node, dict):
         if kind != "add" and last not in node:
             raise _impossible(pointer)
@@ -156,6 +172,7 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> None:
         _write_element(node, kind, last, value, pointer)
     else:
         raise _impossible(pointer)
+    return node
 
 
 # `node[token]` could run the code of a subclass.

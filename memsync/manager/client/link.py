@@ -15,8 +15,8 @@ from typing import Any
 from ...errors import MemSyncError, ProtocolError, RendezvousError, from_wire
 from ...replication.codec import frame
 from ...replication.entries import Decision, Entry, SnapshotChunk
+from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
-from ...replication.replica import Outcome
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext

@@ -17,8 +17,8 @@ from ...replication.entries import Propose
 from ...replication.kinds.epoch import EpochKind
 from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import Members
+from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
-from ...replication.replica import Outcome
 from ...replication.write_concern import ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext

@@ -13,8 +13,8 @@ from typing import Any
 
 from ...replication.codec import frame
 from ...replication.entries import Decision, Entry, Propose
+from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
-from ...replication.replica import Outcome
 from ...replication.sequencer import Gap, Ordered, Sequencer
 from ...replication.write_concern import ConcernProgress, ResumeConcern, WriteConcerns
 from ...runtime.awaited_write import AwaitedWrite

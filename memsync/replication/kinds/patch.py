@@ -21,7 +21,6 @@ from ...document import (
     exists_at_pointer,
     is_guarded,
     refine_write_set,
-    replay,
     to_plain,
     write_set,
 )
@@ -106,7 +105,7 @@ class PatchKind(Kind):
     def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
         """Replay the operations, and note the written paths."""
         part: PatchPart = state.parts[self.name]
-        replay(part.document, entry.body, fit=fit)
+        part.document = state.replay(part.document, entry, entry.body, fit)
         part.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
 
     def changes(self, entry: Entry) -> list[Operation]:

@@ -1,0 +1,76 @@
+"""What a peer finds out about its own writes."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, NamedTuple
+
+from ..document import Operation, value_at_pointer
+from ..errors import ConflictError, MemSyncError, from_wire
+from .codec import encode_value
+from .entries import Propose
+from .log import Log
+from .pending import W
+from .state import State
+
+_SCALARS = frozenset({type(None), bool, int, float, str})
+_MAX_PATCHES = 1000  # in a `ConflictError`; the newest ones
+
+
+class Outcome(NamedTuple, Generic[W]):
+    """The outcome of an own write; `rolled_back`: the view showed it, and does not any more."""
+
+    write: W
+    version: int
+    error: MemSyncError | None
+    rolled_back: bool
+    made_entry: bool = True
+
+
+class Published(NamedTuple, Generic[W]):
+    """What `Replica.publish` found out about own writes."""
+
+    outcomes: list[Outcome[W]]
+    forgotten: int  # acknowledged writes that no host has and this peer no longer remembers
+    replaced: int  # acknowledged writes of a cluster that gave way to an earlier one
+
+
+class News(Generic[W]):
+    """What was published and not acknowledged by `advance` yet."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome[W]] = []
+        self.forgotten = 0
+        self.replaced = 0
+        self._nothing: Published[W] = Published([], 0, 0)
+
+    def published(self) -> Published[W]:
+        """All of it."""
+        if not self.outcomes and not self.forgotten and not self.replaced:
+            return self._nothing
+        return Published(list(self.outcomes), self.forgotten, self.replaced)
+
+    def advance(self, published: Published[W]) -> None:
+        """Drop what the caller has handled."""
+        del self.outcomes[: len(published.outcomes)]
+        self.forgotten -= published.forgotten
+        self.replaced -= published.replaced
+
+
+def complete_refusal(wire: list[Any], proposal: Propose, state: State, log: Log) -> MemSyncError:
+    """The error, with the facts that the host leaves out because this copy has them."""
+    error = from_wire(wire)
+    if isinstance(error, ConflictError):
+        if error.path is not None and error.value is None:
+            error.value = value_at_pointer(state.document, error.path)
+        base = state.common(proposal.epoch, proposal.version)
+        error.patches = state.patches_of(log.newest(base, _MAX_PATCHES))
+    return error
+
+
+def same_operations(ours: list[Operation], theirs: list[Operation]) -> bool:
+    """Whether two patches do the same to the same document."""
+    if len(ours) == len(theirs) == 1 and type(value := ours[0].get("value")) in _SCALARS:
+        # Values of different types can be equal: 1, 1.0 and True.
+        return ours == theirs and type(value) is type(theirs[0].get("value"))
+    # The encodings of 1, 1.0 and True differ, and so do those of two orders of keys.
+    return ours == theirs and encode_value(ours) == encode_value(theirs)
