@@ -34,7 +34,6 @@ from ..document import (
     converge,
     make_live,
     read_write_set,
-    replace_content,
     replay,
 )
 from ..errors import MemSyncError
@@ -51,8 +50,8 @@ class Replica(Generic[W]):
     """A peer's state, log and pending writes, and its view.
 
     All methods but `show` belong to the thread that plays the peer's role. `guard` is held whenever
-    the view or the writes change. `changed` is called, under the guard, with the operations that
-    may have changed the view, or with None when anything may have changed.
+    the view or the writes change, and while `changed` is called: with the operations that may have
+    changed the view, or with None when anything may have changed.
     """
 
     def __init__(
@@ -327,8 +326,7 @@ class Replica(Generic[W]):
         state.document = sharing.detached(state.document)
         copy = CopyOnWrite(state.document)
         self._recompile(copy)
-        replace_content(self.view, copy.root)
-        state.document = sharing.rebuilt(state.document, is_equal=not self.writes.pending)
+        state.document = sharing.rebuild_view(state.document, copy.root)
         self._shown = []
         self._changed(None)
 

@@ -196,7 +196,8 @@ def test_a_container_that_grows_too_large_is_shared_no_longer(
 def test_a_rebuilt_view_shares_nothing_with_what_it_was_made_from() -> None:
     view = make_live({"a": {}}, None)
     sharing = Sharing(view)
-    confirmed = sharing.rebuilt({"a": {}}, is_equal=True)
+    document: dict[str, Any] = {"a": {}}
+    confirmed = sharing.rebuild_view(document, document)
     assert confirmed is view
     detached = sharing.detached(confirmed)
     assert (type(detached), type(detached["a"])) == (dict, dict)

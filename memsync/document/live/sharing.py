@@ -20,7 +20,9 @@ from ..containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
 from ..operations import Operation
 from ..patch.overlay import child
 from ..paths import split
+from .atomic import append_fields
 from .copy_on_write import CopyOnWrite
+from .replace import replace_content
 from .replay import check_fit, write
 
 MAX_SHARED = 1 << 17
@@ -155,18 +157,37 @@ class Sharing:
         """The confirmed document has become another one, which shares nothing."""
         self._shares = self._may_rejoin = False
 
-    def rebuilt(self, confirmed: dict[str, Any], *, is_equal: bool) -> dict[str, Any]:
-        """The view was made from a confirmed document that shares nothing: share it if equal."""
+    def rebuild_view(self, confirmed: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+        """Make the view equal to `target`, and share all if that is the confirmed document itself.
+
+        The confirmed document shares nothing before.
+        """
         view = self.view
+        if target is confirmed and not view:
+            self._fill(confirmed)
+        else:
+            replace_content(view, target)
         self._copied = self._repeated = 0
         self._may_rejoin = not _is_large(view) and not any(map(_is_large, dict.values(view)))
-        if not is_equal:
+        if target is not confirmed:
             return confirmed
         self._shares = True
         if self._may_rejoin:
             return view
         _share_inside(confirmed, view)
         return confirmed
+
+    def _fill(self, confirmed: dict[str, Any]) -> None:
+        """Fill the empty view.
+
+        A value is freed when its live copy is made, so the two need no memory at the same time.
+        """
+        shown = {}
+        for name, value in confirmed.items():
+            shown[name] = live = to_live(value, self.view._guard)
+            if not _is_large(live):
+                confirmed[name] = live
+        append_fields(self.view, list(shown), shown)
 
     def rejoined(self, confirmed: dict[str, Any]) -> dict[str, Any]:
         """The confirmed document is equal to the view: make them one, if that pays by now.
