@@ -24,7 +24,7 @@ from ...runtime.awaited_write import AwaitedWrite
 from ..context import PeerContext
 from ..folder.cleaning import clean
 from ..platform.selector import READ, WRITE, Ready
-from ..platform.spin import Spin
+from ..platform.spin import NO_SPIN, Spin
 from ..platform.task import Select, Task
 from ..transport.channel import ChannelLost
 from ..transport.messages import Applied, Leave, Ping, Pong, parse
@@ -61,6 +61,7 @@ class Host:
         self._has_unqueued = False  # see `on_interrupt`
         self._selector = self._platform.new_selector(ctx.waker)
         self._spin = Spin(ctx.spin)
+        self._serves = False  # a client has sent something in this round
         self.fanout = FanOut(
             ctx, self._selector, self._drop, lambda session: self.admission.catch_up(session)
         )
@@ -151,7 +152,8 @@ class Host:
         if ordering.unpushed:
             timeout = min(timeout, self._ctx.timing.stall_check)  # a client may have stalled
         self._step_down.lag.wait_begins()
-        events: Ready = yield Select(self._selector, timeout, self._spin)
+        spin = self._spin if self._serves else NO_SPIN
+        events: Ready = yield Select(self._selector, timeout, spin)
         self._step_down.lag.wait_ended()
         if (events or ordering.inbox) and self.claim.is_lost():
             return
@@ -175,6 +177,8 @@ class Host:
                 ordering.acknowledge()
 
     def _take_in(self, events: Ready) -> None:
+        # A loop that polled for own writes would only take the interpreter from their threads.
+        self._serves = False
         for key, mask in events:
             if key.fileobj is self._ctx.waker:
                 self._ctx.waker.clear()
@@ -188,6 +192,7 @@ class Host:
                 self._receive(session)
 
     def _receive(self, session: ClientSession) -> None:
+        self._serves = True
         self._step_down.asked()
         try:
             for body in session.channel.receive():
