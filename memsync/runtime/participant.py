@@ -28,6 +28,7 @@ from ..replication.pending import PendingWrites
 from ..replication.replica import Replica
 from ..replication.state import State
 from .awaited_write import AwaitedWrite
+from .large_object import Freezer
 from .trace import facts_of, new_trace
 from .view_waiters import ViewWaiters
 from .writer import Writer
@@ -84,6 +85,7 @@ class Participant:
         )
         self._data = data
         self._last_host: str | None = None
+        self._freezer = Freezer()
         self._mismatch = ""  # the last warning about its options
 
     # -- what programs read (any thread) ---------------------------------------------------------
@@ -126,6 +128,7 @@ class Participant:
 
     def announce_entries(self, entries: list[Entry]) -> None:
         """Announce the entries that change the document."""
+        self._freezer.look(self.replica.view)
         patches = self.state.patches_of(entries)
         if patches:
             self.announce("received_patches", patches)
@@ -140,6 +143,8 @@ class Participant:
         """Send writes to this uplink; the host has decided this peer's writes up to `last`."""
         self.adopt_group_options()
         self._compare_options()
+        with self.guard:
+            self._freezer.look_inside(self.replica.view)
         self.writer.enter(uplink, last, holds_accepted=hosts)
         old, self._last_host = self._last_host, self.state.host
         if old not in (None, self._last_host):

@@ -1,0 +1,35 @@
+"""What a large object costs the garbage collector, and how it is spared that.
+
+A full collection visits every container in the process: 20 to 100 ms at 1,000,000 keys, in which a
+write waits. The containers of the object are in no cycle and are freed without the collector. So
+once the object is large, all that lives is *frozen* (``gc.freeze``): the collector does not visit
+it any more. What the program has in cycles by then stays until the process ends, also when it has
+become garbage. That happens seldom: when the object is large, and again when it has doubled.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+LARGE = 10_000  # items of the object; a full collection visits them in less than a millisecond
+
+
+class Freezer:
+    """Freezes the process's containers when one object has become large."""
+
+    def __init__(self) -> None:
+        self._limit = LARGE
+
+    def look(self, view: dict[str, Any]) -> None:
+        """Look at the root only: it may have grown. Costs nothing otherwise."""
+        if len(view) > self._limit:
+            self.look_inside(view)
+
+    def look_inside(self, view: dict[str, Any]) -> None:
+        """Look at the root and the containers in it."""
+        size = len(view) + sum(len(v) for v in dict.values(view) if isinstance(v, (dict, list)))
+        if size > self._limit:
+            self._limit = 2 * size
+            gc.collect(1)  # what died young is not kept
+            gc.freeze()
