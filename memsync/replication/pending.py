@@ -39,6 +39,9 @@ class PendingWrite:
         self.done = True
 
 
+_NO_OPERATIONS: list[dict[str, Any]] = []
+"""Of all writes that are remembered; nobody changes it."""
+
 W = TypeVar("W", bound=PendingWrite)
 
 
@@ -93,6 +96,7 @@ class PendingWrites(Generic[W]):
         return write
 
     def _remember(self, write: W) -> None:
+        write.operations = _NO_OPERATIONS
         self._recent.append(write)
         self._recent_bytes += write.size
         while len(self._recent) > self.keep or self._recent_bytes > self._keep_bytes:

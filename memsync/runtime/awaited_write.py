@@ -37,12 +37,13 @@ class AwaitedWrite(PendingWrite):
             return
         super().resolve(version, error)
         self._decided.release()
-        if self.future is None:
+        future, self.future = self.future, None  # the write is remembered for longer
+        if future is None:
             return
         if error is not None:
-            self.future.set_exception(error)
+            future.set_exception(error)
         else:
-            self.future.set_result(version)
+            future.set_result(version)
 
     def wait(self, deadline: float) -> None:
         """Wait for the outcome, until the deadline (monotonic seconds)."""

@@ -34,15 +34,16 @@ MET = ConcernProgress(1, 2, 2, True)
 def test_a_write_is_resolved_once(first: str) -> None:
     ended: list[AwaitedWrite] = []
     waiters, write = AckWaiters(threading.RLock(), ended.extend), new_write()
+    future = future_of(write)
     waiters.add(write, 7)
     if first == "the host":
         waiters.reached(MET)
         waiters.give_up(write)
-        assert future_of(write).result() == 7
+        assert future.result() == 7
     else:
         waiters.give_up(write)
         waiters.reached(MET)
-        assert isinstance(future_of(write).exception(), WriteConcernError)
+        assert isinstance(future.exception(), WriteConcernError)
     assert ended == [write]
 
 
