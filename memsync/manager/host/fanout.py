@@ -230,13 +230,17 @@ class FanOut:
 
     def marks(self) -> dict[str, Mark]:
         """For each client that is not slow, the end of all that is queued for it now."""
-        for session in self.clients.values():
-            self._take(session)
-        return {
-            peer: (session, session.times_slow, session.channel.queued_total)
-            for peer, session in self.clients.items()
-            if not session.is_slow
-        }
+        marks = {}
+        bytes_from: dict[int, int] = {}  # of the frames from an index on
+        for peer, session in self.clients.items():
+            if session.is_slow:
+                continue
+            first = session.taken
+            if first not in bytes_from:
+                bytes_from[first] = sum(map(len, self._frames[first:]))
+            end = session.channel.queued_total + bytes_from[first]
+            marks[peer] = (session, session.times_slow, end)
+        return marks
 
     def is_pushed(self, marks: dict[str, Mark]) -> bool:
         """Whether the kernel has taken all up to the mark of some client.

@@ -166,15 +166,15 @@ class Host:
             self.admission.attach(*self._joining.take())
         if self._pings_wanted:
             self._send_pings()
+        ordering.publish()  # first: whoever has the answer to a write finds it at the host, too
         now = self._platform.monotonic()
-        if fanout.has_work(now) and not self.claim.is_lost():
-            fanout.flush(now)  # answers do not wait until this peer has shown the entries
-        ordering.publish()
-        if (ordering.unpushed or ordering.reached) and not self.claim.is_lost():
-            ordering.report_reached()
-            fanout.flush(now)
-            if ordering.unpushed and not self.claim.is_lost():
-                ordering.acknowledge()
+        has_work = fanout.has_work(now) or ordering.unpushed or ordering.reached
+        if has_work and self.claim.is_lost():
+            return
+        ordering.report_reached()
+        fanout.flush(now)
+        if ordering.unpushed and not self.claim.is_lost():
+            ordering.acknowledge()
 
     def _take_in(self, events: Ready) -> None:
         # A loop that polled for own writes would only take the interpreter from their threads.
