@@ -212,7 +212,13 @@ class ConflictIndex:
                     self._drop()
             else:
                 nodes.move_to_end(pointer)
-                self._mark(node.kinds, kind, (version, timestamp, peer, tag))
+                marks = node.kinds.get(kind)
+                if marks is None:
+                    node.kinds[kind] = [(version, timestamp, peer, tag)]
+                else:
+                    _add(marks, (version, timestamp, peer, tag))
+                    if len(marks) > MAX_MARKS:
+                        self._raise_floor(kind, marks.pop(0))
             node.reach(version)
         self.newest = version
 
@@ -294,6 +300,8 @@ class ConflictIndex:
         if query.conflicts(node, name, _Where.SAME, None):
             return True
         for token, child in node.children.items():
+            if child.newest <= base:
+                continue
             element = f"{above}/{token}" if is_digits(token) else None
             for lower in child.below(base):
                 if query.conflicts(lower, name, _Where.BELOW, element):
@@ -311,16 +319,6 @@ class ConflictIndex:
                 child = children[token] = _Node(node, token)
             node = child
         return node
-
-    def _mark(self, kinds: dict[str, list[Mark]], kind: str, mark: Mark) -> None:
-        """Add the latest mark of a path that has some."""
-        marks = kinds.get(kind)
-        if marks is None:
-            kinds[kind] = [mark]
-            return
-        _add(marks, mark)
-        if len(marks) > MAX_MARKS:
-            self._raise_floor(kind, marks.pop(0))
 
     def _drop(self) -> None:
         """Drop the least recently written path, and raise the floors."""
@@ -357,6 +355,8 @@ def _add(marks: list[Mark], mark: Mark) -> None:
     if last[1] <= timestamp and last[2] == peer and last[3] == tag:
         # It replaces the last one in every query.
         marks[-1] = mark
+        if len(marks) == 1:
+            return
         behind = 1
     else:
         marks.append(mark)

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memsync.document.footprint import write_set as module
-from memsync.document.footprint.write_set import PathWrite, is_guarded, refine_write_set, write_set
+from memsync.document.footprint.write_set import (
+    PathWrite,
+    is_guarded,
+    refine_write_set,
+    write_set,
+    written_pointers,
+)
 from memsync.document.patch.rfc6902 import check_patch
 from memsync.document.paths import parse_pointer
 from memsync.document.update.compile import check_update, compile_update
@@ -355,9 +361,12 @@ def test_many_paths_are_named_as_few_are(update: Any) -> None:
     except MemSyncError:
         return
     expected = write_set(checked)
+    pointers = [write.pointer for write in expected]
+    assert written_pointers(checked) == pointers
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_MAX_CACHED_PATHS", 0)
         assert write_set(checked) == expected
+        assert written_pointers(checked) == pointers
 
 
 def creates(pointer: str, added: set[str], put: set[str]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..operations import Operation
 from ..paths import above, is_digits, pointer_of
-from .write_set import write_set
+from .write_set import write_set, written_pointers
 
 # No pointer ends like this: "~" is always followed by 0 or 1.
 _ORDER = "/~order"
@@ -46,12 +46,13 @@ class ReadWriteSet:
     def overlaps(self, pointers: Iterable[str]) -> bool:
         """Whether one of the places equals, contains or lies within one of the set."""
         at = self._at
-        return any(
-            pointer in at
-            or pointer in self._above
-            or any(prefix in at for prefix in above(pointer))
-            for pointer in pointers
-        )
+        for pointer in pointers:
+            if pointer in at or pointer in self._above:
+                return True
+            for prefix in above(pointer):
+                if prefix in at:
+                    return True
+        return False
 
 
 def read_write_set(operations: Iterable[Operation]) -> Iterator[str]:
@@ -79,9 +80,11 @@ def compile_read_set(body: Any, where: dict[str, Any] | None) -> Iterator[str]:
     >>> list(compile_read_set({"$inc": {"a.n": 1}}, {"$or": [{"b.c": 1}]}))
     ['/a/n', '/b']
     """
-    for each in write_set(body):
-        yield each.pointer
-    if isinstance(body, list):
+    if isinstance(body, dict):
+        yield from written_pointers(body)
+    else:
+        for each in write_set(body):
+            yield each.pointer
         for operation in body:
             # A key that is removed and added again moves, unless it was the last one.
             yield from read_write_set([operation])

@@ -79,6 +79,26 @@ def write_set(body: dict[str, Any] | list[Operation]) -> list[PathWrite]:
     return writes
 
 
+def written_pointers(body: dict[str, Any]) -> list[str]:
+    """Return the pointers of the write set of a checked update, which is less work.
+
+    >>> written_pointers({"$set": {"a.b": 1}, "$rename": {"c": "d"}})
+    ['/a/b', '/c', '/d']
+    """
+    pointers: list[str] = []
+    for name, fields in body.items():
+        if name == "$setOnInsert":
+            continue
+        if len(fields) > _MAX_CACHED_PATHS and name != "$rename" and are_plain(fields):
+            pointers += [f"/{path.replace('.', '/')}" for path in fields]
+            continue
+        for field, operand in fields.items():
+            pointers.append(_end(field).pointer)
+            if name == "$rename":
+                pointers.append(_end(operand).pointer)
+    return pointers
+
+
 def _plain_writes(body: dict[str, Any]) -> list[PathWrite]:
     """Return the write set of an update whose paths need no parsing."""
     writes: list[PathWrite] = []

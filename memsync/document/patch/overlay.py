@@ -7,6 +7,7 @@ for a changed container of the document; unchanged values are read from the orig
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from ..operations import Operation
@@ -102,7 +103,8 @@ class ShadowObject:
         restored = [name for name in self.added if name in self.removed]
         if not restored or restored != list(self.added)[: len(restored)]:
             return
-        if restored == list(dict.keys(self.base))[-len(restored) :]:
+        # Only as many names as needed: an object may have a million.
+        if restored[::-1] == list(islice(dict.__reversed__(self.base), len(restored))):
             for name in restored:
                 self.changed[name] = self.added.pop(name)
                 del self.removed[name]
