@@ -120,6 +120,8 @@ class Timing(msgspec.Struct, frozen=True):
     """The limit of that pause."""
     spin_preempted: float = 0.0005
     """A longer gap between two polls means that another process had the processor."""
+    spin_preempted_pause: float = 0.016
+    """The least pause after that."""
 
     # -- connections --
     receive: float = 1.0

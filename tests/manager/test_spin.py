@@ -88,10 +88,10 @@ def test_polls_go_on_after_short_waits_again(clock: Clock) -> None:
 def test_a_poll_that_lost_the_processor_is_the_last_for_long(clock: Clock) -> None:
     spin = Spin(LIMIT)
     clock.lost_in_poll = 2 * TIMING.spin_preempted
-    assert clock.wait(spin, after=0.01)
-    clock.now += 0.9 * TIMING.spin_longest_pause
+    assert clock.wait(spin, after=3 * TIMING.spin_preempted)
+    clock.now += 0.9 * TIMING.spin_preempted_pause
     assert not clock.wait(spin, LIMIT / 2)
-    clock.now += 0.2 * TIMING.spin_longest_pause
+    clock.now += 0.2 * TIMING.spin_preempted_pause
     assert clock.wait(spin, LIMIT / 2)
 
 
@@ -99,6 +99,12 @@ def test_a_wait_polls_no_longer_than_its_own_time(clock: Clock) -> None:
     begin = clock.now
     assert clock.wait(Spin(LIMIT), after=NEVER, timeout=LIMIT / 4)
     assert clock.now - begin == pytest.approx(LIMIT / 4, abs=2 * POLL)
+
+
+def test_a_wait_that_had_little_time_was_not_in_vain(clock: Clock) -> None:
+    spin = Spin(LIMIT)
+    assert clock.wait(spin, after=NEVER, timeout=LIMIT / 4)
+    assert clock.wait(spin, LIMIT / 2)
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0])

@@ -151,6 +151,8 @@ class FanOut:
                 session = self.clients.get(peer)
                 if session is not None:
                     self.send(session)
+            if len(urgent) == len(self.clients):
+                self._drop_taken()
         if self._frames and now >= self._lingers_until:
             self._lingers_until = now + self._lingering_time()
             if not self._platform.buggify("pushes wait"):
@@ -160,7 +162,10 @@ class FanOut:
         for session in list(self.clients.values()):
             if session.taken < len(self._frames):
                 self.send(session)
-        # A client that was lost meanwhile may have appended entries.
+        self._drop_taken()
+
+    def _drop_taken(self) -> None:
+        """Drop the frames if all clients have taken them."""
         waiting = [each.taken for each in self.clients.values()]
         if min(waiting, default=len(self._frames)) == len(self._frames):
             self._frames.clear()

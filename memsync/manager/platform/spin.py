@@ -7,8 +7,8 @@ process that does not fall asleep also costs less CPU, because its caches stay w
 Polling is in vain where the answer takes longer: the writer thinks, or more processes run than
 there are processors. Then the next waits block at once for a while: for a millisecond after the
 first vain poll, and for twice as long each time, until polls succeed again. Where the system gives
-the processor to another process during a poll, this one is to sleep instead, and the next attempt
-is made after the longest pause. On a single processor nothing polls.
+the processor to another process during a poll, this one is to sleep instead, and the first pause is
+longer. On a single processor nothing polls.
 """
 
 from __future__ import annotations
@@ -44,18 +44,19 @@ class Spin:
         Returns what `ready` found, which is not true after `timeout` seconds.
         """
         start = now = time.monotonic()
-        limit = min(self._limit, timeout)
-        if limit <= 0 or now < self._resume_at:
+        if timeout <= 0 or not self._limit or now < self._resume_at:
             return ready(timeout)
-        while now - start < limit:
+        while now - start < self._limit:
             found = ready(0)
             if found:
                 self._pause = max(self._pause / 2, TIMING.spin_first_pause)
                 return found
             last, now = now, time.monotonic()
             if now - last > TIMING.spin_preempted:
-                self._pause = TIMING.spin_longest_pause
+                self._pause = max(self._pause, TIMING.spin_preempted_pause)
                 break
+            if now - start >= timeout:
+                return found  # it had no time to be in vain
         self._resume_at = now + self._pause
         self._pause = min(2 * self._pause, TIMING.spin_longest_pause)
         return ready(max(timeout - (now - start), 0))
