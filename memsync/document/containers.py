@@ -232,6 +232,7 @@ class ReadOnlyList(list[Any]):
     append = extend = insert = pop = remove = clear = sort = reverse = _refuse
 
 
+_MANY = 32  # items for which it pays to look for containers first
 _CONTAINERS: frozenset[type] = frozenset({dict, list, ReadOnlyDict, ReadOnlyList})
 
 
@@ -248,6 +249,8 @@ def to_plain(value: Any) -> Any:
     {'a': [1]}
     """
     if isinstance(value, dict):
+        if len(value) > _MANY and _CONTAINERS.isdisjoint(map(type, dict.values(value))):
+            return _copy(value)
         return {
             key: to_plain(item) if isinstance(item, (dict, list)) else item
             for key, item in dict.items(value)

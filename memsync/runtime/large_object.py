@@ -28,7 +28,7 @@ class Freezer:
 
     def look_inside(self, view: dict[str, Any]) -> None:
         """Look at the root and the containers in it."""
-        size = len(view) + sum(len(v) for v in dict.values(view) if isinstance(v, (dict, list)))
+        size = len(view) + sum([len(v) for v in dict.values(view) if isinstance(v, (dict, list))])
         if size > self._limit:
             self._limit = 2 * size
             gc.collect(1)  # what died young is not kept

@@ -20,7 +20,6 @@ from ..containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
 from ..operations import Operation
 from ..patch.overlay import child
 from ..paths import split
-from .atomic import append_fields
 from .copy_on_write import CopyOnWrite
 from .replace import replace_content
 from .replay import check_fit, write
@@ -168,7 +167,8 @@ class Sharing:
         else:
             replace_content(view, target)
         self._copied = self._repeated = 0
-        self._may_rejoin = not _is_large(view) and not any(map(_is_large, dict.values(view)))
+        inner = [value for value in dict.values(view) if type(value) in _LIVE]
+        self._may_rejoin = not _is_large(view) and not any(map(_is_large, inner))
         if target is not confirmed:
             return confirmed
         self._shares = True
@@ -182,12 +182,14 @@ class Sharing:
 
         A value is freed when its live copy is made, so the two need no memory at the same time.
         """
-        shown = {}
-        for name, value in confirmed.items():
-            shown[name] = live = to_live(value, self.view._guard)
-            if not _is_large(live):
+        large = {}
+        for name in [name for name, value in confirmed.items() if type(value) in _CONTAINERS]:
+            live = to_live(confirmed[name], self.view._guard)
+            if _is_large(live):
+                large[name] = live
+            else:
                 confirmed[name] = live
-        append_fields(self.view, list(shown), shown)
+        dict.update(self.view, {**confirmed, **large} if large else confirmed)
 
     def rejoined(self, confirmed: dict[str, Any]) -> dict[str, Any]:
         """The confirmed document is equal to the view: make them one, if that pays by now.
