@@ -12,10 +12,11 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable
+from contextlib import suppress
 from multiprocessing import get_all_start_methods, get_context
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import HostUnresponsiveError, UsageError
 from ..handle import MemSync
 from ..options import check_name
 from .conditions import until
@@ -134,13 +135,14 @@ class Cluster:
     def settled(self, peers: Iterable[Peer] | None = None) -> dict[str, Any]:
         """The object, once all active peers (or `peers`) hold the same version.
 
+        A client first takes all that its host has sent: a write of the test's own handle, too.
         No peer should write meanwhile. Raises `AssertionError` when they do not reach one version,
         and when their copies of it differ, even in the order of keys.
         """
         chosen = list(peers if peers is not None else self.active)
         if not chosen:
             raise UsageError("no peer is active, so there is no object to compare")
-        until(lambda: len({_position(peer) for peer in chosen}) == 1, message="versions differ")
+        until(lambda: len({peer.run(_position) for peer in chosen}) == 1, message="versions differ")
         objects = [peer.snapshot() for peer in chosen]
         texts = {repr(each) for each in objects}
         if len(texts) != 1:
@@ -201,6 +203,9 @@ def _status(peer: Peer) -> str | None:
     return status
 
 
-def _position(peer: Peer) -> tuple[int, int]:
-    status = peer.status()
+def _position(mem: MemSync[Any]) -> tuple[int, int]:
+    if mem.get_status()["status"] == "client":
+        with suppress(HostUnresponsiveError):  # a frozen host sends nothing either
+            mem.ping(timeout=1)
+    status = mem.get_status()
     return status["epoch"], status["version"]
