@@ -312,6 +312,7 @@ class Driver:
         ctx.place.clean_as_the_last(self.participant.state.epoch)
         ctx.stopping = True
         self.participant.writer.end()
+        self.participant.freezer.thaw()
         ctx.waker.close()
         ctx.states.on(PeerEvent.LEFT)
         if self._ready.is_set():  # otherwise start() raises the error

@@ -85,7 +85,7 @@ class Participant:
         )
         self._data = data
         self._last_host: str | None = None
-        self._freezer = Freezer()
+        self.freezer = Freezer()
         self._mismatch = ""  # the last warning about its options
 
     # -- what programs read (any thread) ---------------------------------------------------------
@@ -128,7 +128,7 @@ class Participant:
 
     def announce_entries(self, entries: list[Entry]) -> None:
         """Announce the entries that change the document."""
-        self._freezer.look(self.replica.view)
+        self.freezer.look(self.replica.view)
         patches = self.state.patches_of(entries)
         if patches:
             self.announce("received_patches", patches)
@@ -144,7 +144,7 @@ class Participant:
         self.adopt_group_options()
         self._compare_options()
         with self.guard:
-            self._freezer.look_inside(self.replica.view)
+            self.freezer.look_inside(self.replica.view)
         self.writer.enter(uplink, last, holds_accepted=hosts)
         old, self._last_host = self._last_host, self.state.host
         if old not in (None, self._last_host):
@@ -159,6 +159,7 @@ class Participant:
         """The peer has stopped: end all waiting."""
         self.view_waiters.end()
         self.writer.end()
+        self.freezer.thaw()
 
     def close_after_fork(self) -> None:
         """In a forked child: the participant belongs to the parent, but stays readable."""

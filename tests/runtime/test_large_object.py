@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memsync import MemSync
 from memsync.runtime import large_object
 from memsync.runtime.large_object import Freezer
 
@@ -36,3 +39,23 @@ def test_what_lies_in_the_root_counts(frozen: list[int]) -> None:
     assert len(frozen) == 1
     freezer.look_inside(view)
     assert len(frozen) == 1
+
+
+@pytest.mark.parametrize("engine", ["memory", "local"])
+def test_a_stopped_handle_frees_its_large_object(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: str
+) -> None:
+    monkeypatch.setenv("MEMSYNC_DIR", str(tmp_path))
+    monkeypatch.setattr(large_object, "LARGE", 10)
+    handle: MemSync[Any] = MemSync("large", {str(i): {"n": i} for i in range(100)}, engine=engine)
+    frozen = gc.get_freeze_count()
+    handle.start()
+    assert gc.get_freeze_count() > frozen
+    engine_of_handle = handle._engine
+    assert engine_of_handle is not None
+    replica = weakref.ref(engine_of_handle.participant.replica)
+    del engine_of_handle
+    handle.stop()
+    del handle
+    gc.collect()
+    assert replica() is None
