@@ -35,14 +35,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks", description="Measure memsync beside its alternatives."
     )
     parser.add_argument("--list", action="store_true", help="name the workloads and exit")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(ALL), default=list(ALL))
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        choices=list(ALL),
+        default=list(ALL),
+        help="run these workloads only (see --list)",
+    )
     parser.add_argument(
         "--rounds", type=lambda text: at_least(1, text), help="default: as the workload needs"
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, two rounds")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder for the report ({OUT})")
     parser.add_argument(
-        "--check", action="store_true", help="exit with 1 if a ratio is behind the last kept one"
+        "--check",
+        action="store_true",
+        help=f"exit with 1 if a ratio is 15 %% behind the last result in {KEPT.name}, or there is none",
     )
     parser.add_argument(
         "--add", action="store_true", help="keep the other workloads of the report that is there"
@@ -61,10 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.keep and chosen.quick:
         parser.error("a quick run is not worth keeping: leave out --quick or --keep")
+    if chosen.check and chosen.quick:
+        parser.error("a quick run proves nothing: leave out --quick or --check")
+    if chosen.base and not (chosen.base / "memsync" / "__init__.py").is_file():
+        parser.error(f"--base: {chosen.base} is no checkout, it has no memsync/__init__.py")
     if chosen.list:
         for name, workload in ALL.items():
             print(f"{name:18} {workload.title}")
         return 0
+    try:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out: {chosen.out} cannot be made ({error.strerror}): name another folder")
+    if chosen.check and not kept(KEPT):
+        parser.error(f"--check: there is no result in {KEPT}; keep one with --keep RELEASE first")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     preload()
     rounds = chosen.rounds or (2 if chosen.quick else None)

@@ -32,7 +32,15 @@ def test_the_list_names_all_workloads(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--only", "nothing"], ["--rounds", "0"], ["--rounds", "x"], ["--quick", "--keep", "1.0"]],
+    [
+        ["--only", "nothing"],
+        ["--rounds", "0"],
+        ["--rounds", "x"],
+        ["--quick", "--keep", "1.0"],
+        ["--quick", "--check"],
+        ["--base", "no/such/folder"],
+        ["--out", __file__],
+    ],
 )
 def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
@@ -67,6 +75,12 @@ def test_only_a_complete_result_is_kept(
     run.workloads = results
     assert cli.keep(run, "1.0")
     assert {path.name for path in tmp_path.iterdir()} == {"1.0.json", "history.svg"}
+
+
+def test_a_check_needs_a_kept_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "KEPT", tmp_path)
+    with pytest.raises(SystemExit):
+        main(["--check", "--out", str(tmp_path)])
 
 
 @pytest.mark.process
