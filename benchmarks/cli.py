@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check",
         action="store_true",
-        help=f"exit with 1 if a ratio is 15 %% behind the last result in {KEPT.name}, or there is none",
+        help="exit with 1 if a ratio is 15 %% behind the last kept result",
     )
     parser.add_argument(
         "--add", action="store_true", help="keep the other workloads of the report that is there"
