@@ -9,17 +9,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ...runtime import forks
 from ..timing import TIMING
-
-if TYPE_CHECKING:
-    from .observers import Observer
+from .paths import TEMPORARY
 
 log = logging.getLogger("memsync.watcher")
 
@@ -49,6 +47,7 @@ class _Watch:
         self.wakes: set[Callable[[], None]] = set()
         self.observer: _Observer | None = None  # None where nothing can watch the folder
         self.handle: Any = None
+        self.handler: Any = None
         # While the folder is open, no other folder gets its inode number.
         with forks.opening:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -71,11 +70,15 @@ class _Watch:
 
 
 class _Observer:
-    """A running observer and the number of its watches."""
+    """A running watchdog observer and the number of its watches."""
 
     def __init__(self, kind: Kind) -> None:
+        self.kind = kind
         self.watches = 0
+        self._handlers: Counter[Any] = Counter()  # watchdog has one watch per folder
         self._observer = _new_observer(kind)
+        self._observer.name = _THREADS[kind]
+        self._observer.daemon = True
         try:
             self._observer.start()
         except BaseException:  # no thread is left: free the descriptors that it has opened
@@ -83,16 +86,43 @@ class _Observer:
             raise
 
     def schedule(self, watch: _Watch) -> None:
-        watch.handle = self._observer.schedule(watch.path, watch.wake)
+        from watchdog import events
+
+        class Handler(events.FileSystemEventHandler):
+            def on_any_event(self, event: events.FileSystemEvent) -> None:
+                # A file under its temporary name may never be published.
+                is_temporary = os.path.basename(os.fsdecode(event.src_path)).startswith(TEMPORARY)
+                if event.dest_path or not is_temporary:
+                    watch.wake()
+
+        watch.handler = Handler()
+        watch.handle = self._observer.schedule(
+            watch.handler,
+            str(watch.path),
+            recursive=False,
+            event_filter=[  # without modifications, or each heartbeat would wake every peer
+                events.FileCreatedEvent,
+                events.FileDeletedEvent,
+                events.FileMovedEvent,
+                events.DirDeletedEvent,  # the folder itself
+            ],
+        )
         watch.observer = self
+        self._handlers[watch.handle] += 1
         self.watches += 1
 
     def unschedule(self, watch: _Watch) -> None:
         self.watches -= 1
+        self._handlers[watch.handle] -= 1
+        if self._handlers[watch.handle]:
+            self._observer.remove_handler_for_watch(watch.handler, watch.handle)
+            return
+        del self._handlers[watch.handle]
         self._observer.unschedule(watch.handle)
 
     def stop(self) -> None:
         self._observer.stop()
+        self._observer.join(timeout=TIMING.observer_stop)
 
 
 _lock = threading.Lock()
@@ -172,13 +202,21 @@ def _unused_observers() -> list[_Observer]:
     return [_observers.pop(kind) for kind, each in list(_observers.items()) if not each.watches]
 
 
-def _new_observer(kind: Kind) -> Observer:
-    """An observer that is not started."""
-    from .observers import Inotify, Watchdog  # here, because ctypes may be missing
+def _new_observer(kind: Kind) -> Any:
+    """A watchdog observer; the import takes a tenth of a second, so it waits for first use."""
+    if kind == "poll":
+        from watchdog.observers.polling import PollingObserver
 
-    if kind == "system" and sys.platform == "linux":
-        return Inotify(_THREADS[kind])
-    return Watchdog(_THREADS[kind], polls=kind == "poll")
+        return PollingObserver(timeout=TIMING.poll_watch)
+    from watchdog.observers import Observer
+
+    logging.getLogger("watchdog.observers.inotify").addFilter(_is_real)
+    return Observer()
+
+
+def _is_real(record: logging.LogRecord) -> bool:
+    """Watchdog logs an error for an event that arrives while a watch is being ended."""
+    return "called when the thread is inactive" not in record.getMessage()
 
 
 def _warn(path: Path, kind: Kind, error: Exception) -> None:
