@@ -30,7 +30,6 @@ def facts() -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "memsync": memsync.__version__,
-        "compiled": getattr(memsync, "compiled", None),
         "redis-server": _redis_server(),
         **{name: _version(name) for name in PACKAGES},
     }

@@ -41,7 +41,7 @@ def _refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
 # copied under its guard even if it holds no other containers.
 
 
-def _copy(view: dict[str, Any]) -> dict[str, Any]:
+def shallow_copy(view: dict[str, Any]) -> dict[str, Any]:
     """A shallow copy. `dict.copy` reads a class that defines ``__iter__`` key by key."""
     return dict(dict.items(view))
 
@@ -67,9 +67,9 @@ class ReadOnlyDict(dict[str, Any]):
 
     def _shallow(self) -> dict[str, Any]:
         if self._guard is None:
-            return _copy(self)
+            return shallow_copy(self)
         with self._guard:
-            return _copy(self)
+            return shallow_copy(self)
 
     def _copy_once(self, convert: Callable[[Any], Any]) -> dict[str, Any]:
         if self._guard is None:
@@ -78,7 +78,7 @@ class ReadOnlyDict(dict[str, Any]):
             return self._converted(convert)
 
     def _converted(self, convert: Callable[[Any], Any]) -> dict[str, Any]:
-        copied = _copy(self)
+        copied = shallow_copy(self)
         if _CONTAINERS.isdisjoint(map(type, copied.values())):
             return copied
         return {key: convert(value) for key, value in copied.items()}
@@ -250,7 +250,7 @@ def to_plain(value: Any) -> Any:
     """
     if isinstance(value, dict):
         if len(value) > _MANY and _CONTAINERS.isdisjoint(map(type, dict.values(value))):
-            return _copy(value)
+            return shallow_copy(value)
         return {
             key: to_plain(item) if isinstance(item, (dict, list)) else item
             for key, item in dict.items(value)

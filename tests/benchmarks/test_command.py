@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from benchmarks import cli
 from benchmarks.cli import in_order, main
 from benchmarks.results import Run, WorkloadResult, load
 from benchmarks.workloads import ALL
+from memsync.testing import until
 from tests.chaos.leftovers import below, process
 
 ROOT = Path(__file__).parents[2]
@@ -106,14 +106,11 @@ def test_no_process_outlives_the_benchmark(tmp_path: Path, number: signal.Signal
         arguments, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 60
-        while len(started := list(below(program.pid))) < 6 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: len(list(below(program.pid))) >= 6, 60)
+        started = list(below(program.pid))
         program.send_signal(number)
         program.wait(30)
-        while any(each.is_running() for each in started) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert [each for each in started if each.is_running()] == []
+        until(lambda: not any(each.is_running() for each in started), 60)
     finally:
         program.kill()
         program.wait()

@@ -104,6 +104,9 @@ class VirtualPlatform(Platform):
     def pid(self) -> int:
         return int(self._process.name[1:]) + 1
 
+    def processors(self) -> int:
+        return 2  # on every machine, so that a seed means the same everywhere
+
     def new_id(self) -> str:
         return f"{self._world.streams['ids'].getrandbits(64):016x}"
 

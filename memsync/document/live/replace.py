@@ -25,13 +25,6 @@ def replace_content(root: dict[str, Any], state: dict[str, Any]) -> None:
     >>> document
     {'a': {'n': 2}, 'b': 3}
     """
-    if not root:  # of a peer that has just joined
-        fields = {
-            name: converted(root, value) if isinstance(value, (dict, list)) else value
-            for name, value in dict.items(state)
-        }
-        dict.update(root, fields)
-        return
     for name in [name for name in dict.keys(root) if name not in state]:
         dict.__delitem__(root, name)
     values = {name: merged(root, dict.get(root, name), value) for name, value in dict.items(state)}

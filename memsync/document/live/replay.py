@@ -14,13 +14,13 @@ from ...errors import UpdateError
 from ..containers import ReadOnlyDict, to_live, to_plain
 from ..failures import brief, patch_failure
 from ..operations import Operation
+from ..order import SCALAR_TYPES
 from ..patch.dry_run import DryRun
 from ..patch.overlay import ShadowObject, child
 from ..paths import Parts, above, pointer_index, split
 from .replace import replace_content
 
 _KINDS = ("replace", "add", "remove")
-_SCALARS = frozenset({type(None), bool, int, float, str})
 
 
 def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None:
@@ -149,7 +149,7 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> Any:
         raise _malformed(operation)
     if converted is not _UNKNOWN:
         value = converted
-    elif type(value) not in _SCALARS:
+    elif type(value) not in SCALAR_TYPES:
         value = _converted(root, value)
     node = root
     try:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
+from ..containers import ReadOnlyDict, ReadOnlyList, shallow_copy, to_live, to_plain
 from ..operations import Operation
 from ..patch.overlay import child
 from ..paths import split
@@ -225,8 +225,7 @@ class Sharing:
         if size > MAX_SHARED:
             self._may_rejoin = False
         if isinstance(container, dict):
-            # `dict(container)` would read a class that defines ``__iter__`` key by key.
-            return dict(zip(dict.keys(container), dict.values(container), strict=True))
+            return shallow_copy(container)
         return list.copy(container)
 
     def _plain(self, value: Any) -> Any:

@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 from ..context import PeerContext
 from ..platform.selector import READ, WRITE, Selector
-from ..platform.spin import processors
 from ..transport.channel import Channel, ChannelLost, change_interest
 
 log = logging.getLogger("memsync.host")
@@ -85,7 +84,7 @@ class FanOut:
         self._on_lost = on_lost
         self._on_drained = on_drained
         self._trace = ctx.participant.trace
-        self._wake_time = ctx.timing.wake / processors()
+        self._wake_time = ctx.timing.wake / ctx.platform.processors()
         self._max_queue = ctx.options.network.max_queue
         # Dicts keep the order, so that the same input gives the same output.
         self._urgent: dict[str, None] = {}

@@ -94,12 +94,12 @@ class Ordering:
         result = self._propose(session.peer, proposal)
         if isinstance(result, Ordered):
             self._push(result)
+            self._fanout.flush_soon(session)
         elif isinstance(result, Gap):
             self._fanout.answer(session, frame(Resend(result.first)))
         elif not session.is_slow:
             self._fanout.answer(session, frame(result))
         self._watch(session.peer, proposal, result)
-        self._fanout.flush_soon(session)
 
     def order_own(self) -> None:
         """Decide the queued writes of the host itself."""

@@ -24,6 +24,7 @@ from ..manager import MemSyncManager
 from ..transport.server import MemSyncServer, ServerConfig
 from .descriptors import hint, patiently
 from .selector import READ, Selector, new_selector
+from .spin import processors
 from .waker import Waker
 
 
@@ -54,6 +55,10 @@ class Platform:
     def task_id(self) -> int:
         """The id of the running task: on a real platform the calling thread's."""
         return threading.get_ident()
+
+    def processors(self) -> int:
+        """The number of processors that this process may use."""
+        return processors()
 
     def new_id(self) -> str:
         """A random id for a peer."""
