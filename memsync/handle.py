@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .errors import OptionsError, UsageError
-from .lifecycle import DataBeforeStart, Lifecycle
+from .lifecycle import Lifecycle
 from .options import check_path, check_timeout, read_config
 from .runtime.call import Call
 from .runtime.dispatcher import EVENTS, Subscription
@@ -57,10 +57,7 @@ class MemSync(Lifecycle, Generic[TState]):
     2
     """
 
-    if TYPE_CHECKING:
-        data: TState
-    else:
-        data = DataBeforeStart()  # start() puts the live document in front of it
+    data: TState
 
     def __init__(
         self,

@@ -14,6 +14,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
@@ -44,21 +46,25 @@ def engine_factory(name: str) -> EngineFactory:
     return Driver
 
 
-class DataBeforeStart:
-    """``mem.data`` while the handle holds no object: joins the group, or raises.
-
-    It has no ``__set__``, so the handle's own attribute hides it and reading costs no call.
-    """
-
-    def __get__(self, handle: Any, owner: Any = None) -> Any:
-        if handle is None:
-            return self
-        handle._participating()
-        return handle.__dict__["data"]
-
-
 class Lifecycle(forks.Forkable):
     """The part of a handle that starts and stops; `MemSync` adds reading and writing."""
+
+    # A slot is read without a call, although the class has `__getattr__`, which is for the empty
+    # one. With all attributes in slots the handle's dict stays empty, which makes calls fast.
+    __slots__ = {
+        "_dispatcher": None,
+        "_editor": None,
+        "_engine": None,
+        "_factory": None,
+        "_founding": None,
+        "_joining": None,
+        "_joins_at_use": None,
+        "_options": None,
+        "_starting": None,
+        "_where": None,
+        "data": "The live object, read-only. Raises `NotStartedError` before the first `start`.",
+        "name": "The name of the object.",
+    }
 
     def _setup(
         self,
@@ -96,7 +102,8 @@ class Lifecycle(forks.Forkable):
         self._starting = threading.RLock()  # a signal handler may stop what start() starts
         self._dispatcher = Dispatcher()
         self._editor = Editor()
-        self.__dict__.pop("data", None)
+        with suppress(AttributeError):  # it is empty already
+            object.__delattr__(self, "data")
 
     def start(self) -> str:
         """Join the group, or found it; returns ``"host"`` or ``"client"``. Idempotent.
@@ -121,14 +128,14 @@ class Lifecycle(forks.Forkable):
                 self.name, self._where, self._founding, self._options, self._dispatcher.announce
             )
             # Not through `__setattr__`: an interrupt in there would leave a half-started handle.
-            attributes = self.__dict__
+            put = partial(object.__setattr__, self)
             try:
-                attributes["_joining"] = engine
+                put("_joining", engine)
                 role = engine.start(self._options.timeout)
-                attributes["_engine"] = engine
+                put("_engine", engine)
             finally:
-                attributes["_joining"] = None
-            attributes["data"] = engine.participant.replica.view
+                put("_joining", None)
+            put("data", engine.participant.replica.view)
             _leave_at_exit(engine)
             return role
 
@@ -171,6 +178,14 @@ class Lifecycle(forks.Forkable):
                 "inside 'with mem.edit() as draft:'"
             )
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts every name
+
+        def __getattr__(self, name: str) -> Any:
+            """``data`` while its slot is empty: joins the group, or raises `NotStartedError`."""
+            if name == "data":
+                return self._participating().replica.view
+            return object.__getattribute__(self, name)  # raises what led here
 
     def _running(self) -> Engine:
         """The engine, in its group."""
