@@ -160,15 +160,28 @@ def require_array(name: str, operand: Any) -> list[Any]:
     return operand
 
 
+REFERENCE_FIELDS = frozenset({"$ref", "$id", "$db"})
+"""The fields of a DBRef: beside operators, a filter may name them without a path before."""
+
+
+EQUALITY_HINT = "only $eq compares with an object whose first field starts with '$'"
+
+
 def is_operator_object(value: Any) -> bool:
-    """Whether a filter's value is an object of operators rather than a value to compare with."""
-    return isinstance(value, dict) and next(iter(value), "").startswith("$")
+    """Whether a filter's value is an object of operators rather than a value to compare with.
+
+    As in the server, only the first field is examined, and an object that also has the fields
+    ``$ref`` and ``$id`` of a DBRef is a value.
+    """
+    if not (isinstance(value, dict) and next(iter(value), "").startswith("$")):
+        return False
+    return not ("$ref" in value and "$id" in value)
 
 
 def _one_of(operand: Any) -> Condition:
     items = require_array("$in", operand)
     if any(map(is_operator_object, items)):
-        raise failure("bad_value", "$in cannot contain operators")
+        raise failure("bad_value", f"$in cannot contain operators; {EQUALITY_HINT}")
     keys = frozenset(map(equality_key, items))
     return Leaf(lambda value: (None if value is MISSING else equality_key(value)) in keys)
 

@@ -14,7 +14,9 @@ from ..order import type_name
 from ..paths import Parts
 from ..values import explain_foreign, normalize
 from .conditions import (
+    EQUALITY_HINT,
     PLAIN_PARSERS,
+    REFERENCE_FIELDS,
     AllOf,
     Condition,
     ElementMatch,
@@ -101,8 +103,11 @@ def parse_query(filter: Any) -> Query:
 def _parse_entry(name: str, operand: Any) -> Query:
     if name in _LOGICAL:
         return _LOGICAL[name](_parse_list(name, operand))
+    if name in REFERENCE_FIELDS:
+        return _field((name,), equality(operand), (_RANKS["$eq"], name))
     if name.startswith("$"):
-        raise failure("bad_value", f"unknown top-level operator in a filter: {name}")
+        message = f"unknown top-level operator in a filter: {name}; {EQUALITY_HINT}"
+        raise failure("bad_value", message)
     kind = next(iter(operand)) if is_operator_object(operand) else "$eq"
     return _field(tuple(name.split(".")), parse_condition(operand), (_RANKS[kind], name))
 
@@ -171,8 +176,9 @@ _LOGICAL: dict[str, Callable[[list[Query]], Query]] = {
 def _elem_match(operand: Any) -> Condition:
     if not isinstance(operand, dict):
         raise failure("bad_value", f"$elemMatch needs an object, not {type_name(operand)}")
-    name = next(iter(operand), "")
-    if name.startswith("$") and name not in ("$and", "$or", "$nor"):
+    # Part of a DBRef is enough: such an object is a filter on the fields of the elements.
+    is_filter = next(iter(operand), "") in _LOGICAL or not REFERENCE_FIELDS.isdisjoint(operand)
+    if is_operator_object(operand) and not is_filter:
         return ElementMatch(parse_operators(operand).single)
     query = parse_query(operand)
     return ElementMatch(lambda item: isinstance(item, (dict, list)) and query(_as_object(item)))
@@ -199,7 +205,7 @@ def _all(operand: Any) -> Condition:
         if not all(map(_is_elem_match, items)):
             raise failure("bad_value", "$all takes $elemMatch for all of its items or for none")
         return AllOf([_elem_match(item["$elemMatch"]) for item in items])
-    if any(map(is_operator_object, items)):
+    if any(isinstance(item, dict) and next(iter(item), None) in _ALL_OPERATORS for item in items):
         raise failure("bad_value", "$all cannot contain operators other than $elemMatch")
     return AllOf([equality(item) for item in items])
 
@@ -218,6 +224,12 @@ FIELD_OPERATORS = frozenset(_PARSERS) | {"$regex", "$options"}
 # If the operand of $pull starts with one of these, it is a condition on elements. The server's
 # parser accepts $not only below a field.
 PULL_OPERATORS = FIELD_OPERATORS - {"$not"}
+# Where ``$all`` is an array of values, only a name that the server knows is an operator. memsync
+# has no geometry and no bit tests.
+_ALL_OPERATORS = FIELD_OPERATORS | {
+    "$bitsAllClear", "$bitsAllSet", "$bitsAnyClear", "$bitsAnySet", "$geoIntersects", "$geoNear",
+    "$geoWithin", "$near", "$nearSphere", "$within",
+}  # fmt: skip
 
 
 def parse_operators(operators: dict[str, Any]) -> Condition:
@@ -233,7 +245,7 @@ def parse_operators(operators: dict[str, Any]) -> Condition:
         elif name in _PARSERS:
             conditions.append(_PARSERS[name](operand))
         else:
-            raise failure("bad_value", f"unknown operator in a filter: {name}")
+            raise failure("bad_value", f"unknown operator in a filter: {name}; {EQUALITY_HINT}")
     return conditions[0] if len(conditions) == 1 else AllOf(conditions)
 
 
