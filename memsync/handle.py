@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .clocks import monotonic
 from .errors import OptionsError, UsageError
 from .lifecycle import Lifecycle
 from .options import check_path, check_timeout, read_config
@@ -179,7 +179,7 @@ class MemSync(Lifecycle, Generic[TState]):
         'mine'
         """
         seconds = self._seconds(timeout)
-        call = Call(where, array_filters, w, journal, time.monotonic() + seconds)
+        call = Call(where, array_filters, w, journal, monotonic() + seconds)
         return self._participating().writer.patch(update, call, seconds)
 
     def submit(
@@ -209,7 +209,7 @@ class MemSync(Lifecycle, Generic[TState]):
         ...     mem.snapshot("lines")
         [0, 1, 2]
         """
-        call = Call(where, array_filters, w, journal, time.monotonic() + self._seconds(timeout))
+        call = Call(where, array_filters, w, journal, monotonic() + self._seconds(timeout))
         future = WriteFuture(self._dispatcher)
         self._participating().writer.submit(update, call, future)
         return future
@@ -250,11 +250,11 @@ class MemSync(Lifecycle, Generic[TState]):
         """
         if not callable(function):
             raise UsageError(f"transact() needs a function of the draft, not {function!r:.60}")
-        deadline = time.monotonic() + self._seconds(timeout)
+        deadline = monotonic() + self._seconds(timeout)
 
         def send(operations: list[dict[str, Any]]) -> int:
             # The last try needs a moment, or its outcome would be unknown instead of a conflict.
-            left = max(deadline - time.monotonic(), _LAST_TRY)
+            left = max(deadline - monotonic(), _LAST_TRY)
             return self.patch(operations, timeout=left)
 
         return self._editor.transact(self._participating().replica.view, send, function, deadline)

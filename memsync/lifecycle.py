@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
+from .clocks import monotonic
 from .errors import NotStartedError, OptionsError, UsageError
 from .options import check_name, load_options, stated, unavailable
 from .runtime import forks
@@ -245,7 +245,7 @@ def stop_all_in(where: str) -> None:
 
 
 def _leave_all() -> None:
-    deadline = time.monotonic() + _EXIT_PATIENCE
+    deadline = monotonic() + _EXIT_PATIENCE
     for engine in list(_engines):
         if engine.pid == os.getpid() and not engine.is_ended:
-            engine.stop(max(deadline - time.monotonic(), 0.1))
+            engine.stop(max(deadline - monotonic(), 0.1))

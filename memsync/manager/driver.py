@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..clocks import monotonic
 from ..engine import Announce, EngineStatus
 from ..errors import HostUnresponsiveError, MemSyncError, RendezvousError
 from ..options import Options
@@ -128,7 +128,7 @@ class Driver:
 
     def stop(self, timeout: float) -> None:
         """Leave the group; waits for pending writes, at most `timeout` seconds."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         role, writer, ctx = self.role, self.participant.writer, self.ctx
         if writer.is_inside() and role is not None:
             # In a signal handler: the interrupted write cannot end before the handler.
@@ -141,7 +141,7 @@ class Driver:
             writer.flush(deadline)
         ctx.stopping = True
         ctx.waker.wake()
-        self._thread.join(max(deadline - time.monotonic(), self._timing.driver_stop))
+        self._thread.join(max(deadline - monotonic(), self._timing.driver_stop))
 
     def close_after_fork(self) -> None:
         """In a forked child: the driver belongs to the parent, only its last state may be read."""

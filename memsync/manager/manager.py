@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
-import time
 from multiprocessing.managers import BaseManager
 from typing import Any
 
+from ..clocks import monotonic
 from ..errors import UsageError
 from ..options import check_name, check_path, check_timeout
 from ..runtime.call import Call
@@ -46,7 +46,7 @@ class DocumentProxy:
     def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
         """Write as `MemSync.patch` does, as the host."""
         seconds = check_timeout(timeout, self._participant.options.timeout)
-        call = Call(where, deadline=time.monotonic() + seconds)
+        call = Call(where, deadline=monotonic() + seconds)
         return self._participant.writer.patch(update, call, seconds)
 
 

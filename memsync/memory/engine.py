@@ -23,7 +23,6 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +30,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ..clocks import monotonic, wall, wall_ms
 from ..engine import Announce, EngineStatus
 from ..errors import NotStartedError, UsageError
 from ..options import Options, stated
@@ -210,7 +210,7 @@ class MemoryEngine:
         self.is_ended = False
         self.is_leaving = False
         self._group = _Group()  # `start` puts the shared one in its place
-        self.since = time.time()
+        self.since = wall()
         self._has_left: SimpleQueue[None] = SimpleQueue()  # unlike an Event, safe to interrupt
 
     @staticmethod
@@ -281,12 +281,12 @@ class MemoryEngine:
 
     def begin_hosting(self) -> None:
         """Note and announce that this engine has become the host."""
-        self.since = time.time()
+        self.since = wall()
         self.participant.announce("connected", "host")
 
     def stop(self, timeout: float) -> None:
         """Leave the group; the handle that joined next becomes host."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         # A signal handler must not wait for the write that it interrupts.
         is_inside = self.participant.writer.is_inside()
         if not is_inside:
@@ -294,7 +294,7 @@ class MemoryEngine:
         self._end_membership()
         if not is_inside:
             with suppress(Empty):
-                self._has_left.get(timeout=max(deadline - time.monotonic(), 0))
+                self._has_left.get(timeout=max(deadline - monotonic(), 0))
                 self._has_left.put(None)  # for the next call
 
     def _end_membership(self) -> None:
@@ -310,7 +310,7 @@ class MemoryEngine:
             return
         if not self.is_ended:
             self.is_ended = True
-            self.since = time.time()
+            self.since = wall()
             participant.announce("disconnected", "stopped")
         participant.leave_role(for_good=True, holds_back=False)
         participant.end()
@@ -378,4 +378,4 @@ class MemoryEngine:
 
 
 def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
+    return wall_ms()

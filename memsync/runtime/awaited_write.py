@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future
 
+from ..clocks import monotonic
 from ..errors import MemSyncError
 from ..replication.entries import Propose
 from ..replication.pending import PendingWrite
@@ -47,5 +47,5 @@ class AwaitedWrite(PendingWrite):
 
     def wait(self, deadline: float) -> None:
         """Wait for the outcome, until the deadline (monotonic seconds)."""
-        if not self.done and self._decided.acquire(timeout=max(deadline - time.monotonic(), 0)):
+        if not self.done and self._decided.acquire(timeout=max(deadline - monotonic(), 0)):
             self._decided.release()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ..clocks import monotonic
 from ..document import Draft
 from ..errors import ConflictError, UsageError
 
@@ -39,7 +39,7 @@ class Editor:
                     result = function(draft)
                 return result
             except ConflictError:
-                if time.monotonic() >= deadline:
+                if monotonic() >= deadline:
                     raise
 
 

@@ -8,11 +8,11 @@ costs one test of an empty list.
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Iterable
 from typing import Any
 
+from ..clocks import monotonic
 from ..document import Operation, ReadWriteSet, read_write_set
 
 
@@ -78,7 +78,7 @@ class ViewWaiters:
         while not waiter.due:
             if self.ended or waiter.closed:
                 return False
-            left = None if deadline is None else deadline - time.monotonic()
+            left = None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
                 return False
             self._changed.wait(left)

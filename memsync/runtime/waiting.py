@@ -5,10 +5,10 @@ Both use the view of this peer, so an own write is visible to them as soon as it
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ..clocks import monotonic
 from ..document import check_filter, filter_read_set, identical, matches, pointer_of, to_plain
 from ..errors import NotStartedError, UsageError, WaitTimeoutError
 from ..options import check_path
@@ -20,7 +20,7 @@ def wait_for(
     participant: Participant, condition: Mapping[str, Any] | Callable[[Any], Any], seconds: float
 ) -> Any:
     """The first snapshot that satisfies a filter or a function; see `MemSync.wait_for`."""
-    deadline = time.monotonic() + seconds
+    deadline = monotonic() + seconds
     if callable(condition):
         check, places = _function_check(participant, condition), [""]
     elif isinstance(condition, dict):

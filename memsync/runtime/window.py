@@ -7,10 +7,10 @@ place would switch threads for each write.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..clocks import monotonic
 from ..engine import Uplink
 from ..errors import NotStartedError, QueueFullError
 from ..replication.pending import PendingWrites
@@ -63,7 +63,7 @@ class Window:
             uplink = self._uplink()
             if uplink is not None:
                 uplink.kick()
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if left <= 0:
                 raise QueueFullError(
                     f"{self._size} writes are under way or wait for their write concern "

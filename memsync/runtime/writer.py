@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from ..clocks import monotonic
 from ..engine import Uplink
 from ..errors import (
     ConflictError,
@@ -195,7 +195,7 @@ class Writer:
 
     def wait(self, write: AwaitedWrite, deadline: float) -> None:
         """Wait until a write has its outcome, or until the deadline (monotonic seconds)."""
-        while not write.done and time.monotonic() < deadline:
+        while not write.done and monotonic() < deadline:
             uplink = self.uplink
             if uplink is not None:
                 try:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from ..clocks import monotonic
+
 TValue = TypeVar("TValue")
 
 PATIENCE = 20.0  # seconds until a wait fails the test
@@ -25,12 +27,12 @@ def until(
     >>> until(lambda: next(answers), timeout=5)
     7
     """
-    deadline = time.monotonic() + timeout
+    deadline = monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if monotonic() > deadline:
             text = message() if callable(message) else message
             raise AssertionError(f"after {timeout:g} s: {text}")
         time.sleep(_POLL)

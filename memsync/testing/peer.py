@@ -7,7 +7,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -19,6 +18,7 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped] # it has no types
 
+from ..clocks import monotonic
 from ..errors import UsageError
 from ..handle import MemSync
 from .conditions import PATIENCE, until
@@ -96,9 +96,9 @@ class Peer:
 
     def result(self, ticket: int, timeout: float = PATIENCE) -> Any:
         """The result of the function of a ticket; waits at most `timeout` seconds."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         while ticket not in self._answers:
-            if not self._connection.poll(max(deadline - time.monotonic(), 0)):
+            if not self._connection.poll(max(deadline - monotonic(), 0)):
                 why = ": it is paused, resume() it" if self.paused else ""
                 raise AssertionError(f"{self!r} did not answer within {timeout:g} s{why}")
             try:

@@ -47,7 +47,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(spins, "time", clock)
+    monkeypatch.setattr(spins, "monotonic", clock.monotonic)
     monkeypatch.setattr(spins, "processors", lambda: 2)
     return clock
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+from ...clocks import monotonic
 from ...errors import MemSyncError
 from ...testing import Cluster, Peer, PeerDied, private_folder, until
 from .worker import Tally, add, join
@@ -66,7 +66,7 @@ def _run(cluster: Cluster, folder: Path, workers: int, writes: int) -> bool:
     team = [Worker(peer, number, folder) for number, peer in enumerate(started)]
     _say(f"{workers} worker processes share one counter; each adds 1 to it {writes} times")
     timeout = TIMEOUT + workers * writes / SLOWEST_RATE
-    begin = time.monotonic()
+    begin = monotonic()
     for worker in team:
         worker.begin(writes)
     _wait_for_half(team, workers * writes // 2, timeout)
@@ -74,7 +74,7 @@ def _run(cluster: Cluster, folder: Path, workers: int, writes: int) -> bool:
     survivors = [worker for worker in team if worker.peer is not victim]
     for worker in survivors:
         worker.finish(timeout)
-    seconds = time.monotonic() - begin
+    seconds = monotonic() - begin
     data = cluster.settled()
     is_complete = _compare(team, victim, data["by_worker"], data["counter"])
     _say(f"writes per second: {data['counter'] / seconds:.0f}")
@@ -107,10 +107,10 @@ def _kill_host(cluster: Cluster) -> Peer:
     """Kill the host, wait for its successor, and report both."""
     host = cluster.host()
     _say(f"process {host.pid} is host (epoch {host.status()['epoch']}): killing it with SIGKILL")
-    begin = time.monotonic()
+    begin = monotonic()
     host.kill()
     successor = cluster.host()
-    milliseconds = (time.monotonic() - begin) * 1000
+    milliseconds = (monotonic() - begin) * 1000
     epoch = successor.status()["epoch"]
     _say(f"process {successor.pid} is host (epoch {epoch}), {milliseconds:.0f} ms after the kill")
     return host

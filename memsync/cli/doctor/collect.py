@@ -11,12 +11,12 @@ import os
 import platform
 import re
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ...clocks import monotonic, wall
 from ...errors import MemSyncError
 from ...manager.folder.held_file import Files, check_folder, check_local, check_root
 from ...manager.folder.key import KEY_BYTES
@@ -223,12 +223,12 @@ class ObjectReader:
     def _ask(self, lock: Facts) -> Facts | None:
         if self._key is None or not lock["held"] or lock["address"] is None:
             return None
-        begin = time.monotonic()
+        begin = monotonic()
         try:
             knock(lock["address"], self._key, timeout=self._timeout)
         except (MemSyncError, ChannelLost, OSError) as error:
             return {"error": str(error), "seconds": None}
-        return {"error": None, "seconds": time.monotonic() - begin}
+        return {"error": None, "seconds": monotonic() - begin}
 
 
 _RENDEZVOUS = ("id", "memsync", "python")
@@ -282,7 +282,7 @@ def _is_name_of(path: Path, name: object) -> bool:
 def _age(path: Path) -> float:
     """Seconds since the last change of a file; 0 if unknown."""
     with suppress(OSError):
-        return max(time.time() - path.lstat().st_mtime, 0.0)
+        return max(wall() - path.lstat().st_mtime, 0.0)
     return 0.0
 
 

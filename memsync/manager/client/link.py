@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import Any
 
+from ...clocks import monotonic
 from ...errors import MemSyncError, ProtocolError, RendezvousError, from_wire
 from ...replication.codec import frame
 from ...replication.entries import Decision, Entry, SnapshotChunk
@@ -36,7 +36,7 @@ class _RoundTrip:
     """A ping that a thread waits for; a bare lock, because a Condition is not interruptible."""
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
+        self._start = monotonic()
         self._end: float | None = None
         self._done = threading.Lock()
         self._done.acquire()
@@ -328,7 +328,7 @@ class Link:
                 self._watch.answered(message.token)
                 trip = self._pings.get(message.token)
                 if trip is not None:
-                    trip.end(time.monotonic())
+                    trip.end(monotonic())
             case messages.Resend():
                 self._resend(message.number)
             case messages.Confirm():

@@ -17,9 +17,9 @@ import logging
 import os
 import secrets
 import stat
-import time
 from pathlib import Path
 
+from ...clocks import wall
 from ...errors import RendezvousError
 from ...runtime import forks
 from ..platform.descriptors import hint, patiently
@@ -273,7 +273,7 @@ class Files:
                 continue
             path = folder / name
             made_at = self.last_heartbeat(path) / 1e9
-            if made_at and time.time() - made_at > TIMING.temporary_age:
+            if made_at and wall() - made_at > TIMING.temporary_age:
                 self.remove(path)
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import Any
 
+from ...clocks import monotonic
 from ...errors import ProtocolError, RendezvousError
 from ...replication.codec import chunk_size, frame
 from ...replication.entries import Propose
@@ -271,12 +271,12 @@ class Host:
             session.round_trip = None
         self._pings_wanted = True
         self._ctx.waker.wake()
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         with self._ponged:
             while True:
                 clients = list(self.clients.values())
                 times = [{"id": each.peer, "time": each.round_trip} for each in clients]
-                left = deadline - time.monotonic()
+                left = deadline - monotonic()
                 if left <= 0 or not times or all(each["time"] is not None for each in times):
                     return {"connection": "host", "host": {"time": 0.0}, "clients": times}
                 self._ponged.wait(min(left, self._ctx.timing.pong_check))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from ...clocks import monotonic
 from ..timing import TIMING
 
 P = ParamSpec("P")
@@ -30,12 +31,12 @@ def patiently(patience: float, call: Callable[P, T], /, *args: P.args, **kwargs:
 
     Raises what the function raises. The caller must not hold a lock.
     """
-    deadline = time.monotonic() + patience
+    deadline = monotonic() + patience
     while True:
         try:
             return call(*args, **kwargs)
         except OSError as error:
-            if not is_shortage(error) or time.monotonic() > deadline:
+            if not is_shortage(error) or monotonic() > deadline:
                 raise
         time.sleep(TIMING.descriptor_retry)
 

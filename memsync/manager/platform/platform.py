@@ -11,10 +11,10 @@ import resource
 import secrets
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ...clocks import monotonic, wall_ms
 from ...errors import RendezvousError
 from ...runtime import forks
 from ..folder import watcher
@@ -43,11 +43,11 @@ class Platform:
 
     def monotonic(self) -> float:
         """Seconds on a clock that is never set."""
-        return time.monotonic()
+        return monotonic()
 
     def wall_ms(self) -> int:
         """The time of day in milliseconds since 1970."""
-        return time.time_ns() // 1_000_000
+        return wall_ms()
 
     def pid(self) -> int:
         return os.getpid()

@@ -14,10 +14,10 @@ longer. On a single processor nothing polls.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from ...clocks import monotonic
 from ..timing import TIMING
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Spin:
 
         Returns what `ready` found, which is not true after `timeout` seconds.
         """
-        start = now = time.monotonic()
+        start = now = monotonic()
         if timeout <= 0 or not self._limit or now < self._resume_at:
             return ready(timeout)
         while now - start < self._limit:
@@ -51,7 +51,7 @@ class Spin:
             if found:
                 self._pause = max(self._pause / 2, TIMING.spin_first_pause)
                 return found
-            last, now = now, time.monotonic()
+            last, now = now, monotonic()
             if now - last > TIMING.spin_preempted:
                 self._pause = max(self._pause, TIMING.spin_preempted_pause)
                 break

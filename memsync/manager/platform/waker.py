@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import time
 
+from ...clocks import monotonic
 from ...runtime import forks
 
 
@@ -42,11 +42,11 @@ class Waker:
 
     def pause(self, seconds: float) -> None:
         """Wait to be woken, at most `seconds`."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         # poll() needs no descriptor, and the process may have none left.
         with selectors.PollSelector() as selector:
             selector.register(self._reading, selectors.EVENT_READ)
-            selector.select(max(deadline - time.monotonic(), 0))
+            selector.select(max(deadline - monotonic(), 0))
         self.clear()
 
     def close(self) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from multiprocessing.connection import Connection
 
+from ...clocks import monotonic
 from ..timing import TIMING
 
 
@@ -28,12 +28,12 @@ class Handshakes:
         with self._lock:
             if not self._has_room():
                 oldest = next(iter(self._open))
-                left = self._open[oldest] + TIMING.handshake_grace - time.monotonic()
+                left = self._open[oldest] + TIMING.handshake_grace - monotonic()
                 if not self._lock.wait_for(self._has_room, max(left, 0)):
                     shut_down(oldest)
                     if not self._lock.wait_for(self._has_room, TIMING.cut_notice):
                         return False
-            self._open[connection] = time.monotonic()
+            self._open[connection] = monotonic()
         return True
 
     def _has_room(self) -> bool:
@@ -47,7 +47,7 @@ class Handshakes:
 
     def cut_off(self, patience: float) -> None:
         """Cut the handshakes that have lasted longer than `patience` seconds."""
-        late = time.monotonic() - patience
+        late = monotonic() - patience
         with self._lock:
             for connection in [each for each, since in self._open.items() if since < late]:
                 shut_down(connection)

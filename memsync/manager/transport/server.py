@@ -19,12 +19,12 @@ import os
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing import AuthenticationError, managers
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any, ClassVar, NamedTuple
 
+from ...clocks import monotonic
 from ...errors import MemSyncError, ProtocolError, UsageError
 from ...replication.codec import HEADER
 from ...runtime import forks
@@ -60,7 +60,7 @@ class _Refusals:
 
     def log(self, level: int, why: object, *, trace: bool = False) -> None:
         """Log one more refusal; `trace` adds the traceback of the error that is handled."""
-        now = time.monotonic()
+        now = monotonic()
         with self._lock:
             is_due, more = now >= self._next_line, self._unlogged
             self._next_line = now + TIMING.refusal_lines if is_due else self._next_line
