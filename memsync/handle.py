@@ -6,28 +6,32 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from .clocks import monotonic
 from .errors import OptionsError, UsageError
-from .lifecycle import Lifecycle
-from .options import check_path, check_timeout, read_config
+from .group import GroupMember
+from .options import check_path, read_config
 from .runtime.call import Call
-from .runtime.dispatcher import EVENTS, Subscription
 from .runtime.futures import WriteFuture
-from .status import other_members, status_of
 
 if TYPE_CHECKING:
-    from .runtime.edits import Edit, Send
+    from contextlib import AbstractContextManager
+
+    from typing_extensions import TypeVar as DefaultTypeVar  # type checkers have it built in
+
+    from .runtime.edits import Send
     from .runtime.waiting import Changes
 
-TState = TypeVar("TState")
+    TState = DefaultTypeVar("TState", default=dict[str, Any])
+else:
+    TState = TypeVar("TState")  # with a default from Python 3.13 on
 TResult = TypeVar("TResult")
 
 _LAST_TRY = 0.1  # seconds that `transact` gives its last try
 
 
-class MemSync(Lifecycle, Generic[TState]):
+class MemSync(GroupMember, Generic[TState]):
     """One JSON-like object, shared by processes; each process holds a live copy.
 
     Parameters:
@@ -109,6 +113,10 @@ class MemSync(Lifecycle, Generic[TState]):
 
     # -- reading ---------------------------------------------------------------------------------
 
+    @overload
+    def snapshot(self, path: Literal[""] | None = None) -> TState: ...
+    @overload
+    def snapshot(self, path: str) -> Any: ...
     def snapshot(self, path: str | None = None) -> Any:
         """A detached plain copy of one version.
 
@@ -144,7 +152,7 @@ class MemSync(Lifecycle, Generic[TState]):
         *,
         where: Mapping[str, Any] | None = None,
         array_filters: list[Any] | None = None,
-        w: int | str = 1,
+        w: int | Literal["majority", "all"] = 1,
         journal: bool = False,
         timeout: float | None = None,
     ) -> int:
@@ -188,7 +196,7 @@ class MemSync(Lifecycle, Generic[TState]):
         *,
         where: Mapping[str, Any] | None = None,
         array_filters: list[Any] | None = None,
-        w: int | str = 1,
+        w: int | Literal["majority", "all"] = 1,
         journal: bool = False,
         timeout: float | None = None,
     ) -> Future[int]:
@@ -214,7 +222,7 @@ class MemSync(Lifecycle, Generic[TState]):
         self._participating().writer.submit(update, call, future)
         return future
 
-    def edit(self, timeout: float | None = None) -> Edit:
+    def edit(self, timeout: float | None = None) -> AbstractContextManager[TState, None]:
         """A context manager around a draft; at its end the changes are sent as one patch.
 
         The draft is a plain, editable copy of the object. The patch tests every old value that the
@@ -236,7 +244,9 @@ class MemSync(Lifecycle, Generic[TState]):
         send: Send = functools.partial(self.patch, timeout=seconds)
         return self._editor.edit(self._participating().replica.view, send)
 
-    def transact(self, function: Callable[[Any], TResult], timeout: float | None = None) -> TResult:
+    def transact(
+        self, function: Callable[[TState], TResult], timeout: float | None = None
+    ) -> TResult:
         """Run ``function(draft)`` as an `edit` until it is accepted; returns the function's result.
 
         The function may run several times, so it must only read and change the draft. `timeout` is
@@ -263,9 +273,9 @@ class MemSync(Lifecycle, Generic[TState]):
 
     def wait_for(
         self,
-        condition: Mapping[str, Any] | Callable[[Any], Any],
+        condition: Mapping[str, Any] | Callable[[TState], object],
         timeout: float | None = None,
-    ) -> Any:
+    ) -> TState:
         """Wait until the object satisfies `condition`; returns the snapshot that satisfies it.
 
         Parameters:
@@ -292,7 +302,8 @@ class MemSync(Lifecycle, Generic[TState]):
                 "wait_for() inside a callback would block the callbacks after it: start a thread "
                 "for it, or read mem.data in the callback"
             )
-        return wait_for(self._participating(), condition, seconds)
+        snapshot: TState = wait_for(self._participating(), condition, seconds)
+        return snapshot
 
     def changes(self, path: str = "") -> Changes:
         """An iterator over ``(value, version)``: the value at a dotted path after each change.
@@ -314,80 +325,3 @@ class MemSync(Lifecycle, Generic[TState]):
         from .runtime.waiting import Changes
 
         return Changes(self._participating(), path)
-
-    # -- the group -------------------------------------------------------------------------------
-
-    @property
-    def peers(self) -> list[dict[str, Any]]:
-        """The other members: ``{"id", "pid", "roles", "methods", "host"}`` each."""
-        return other_members(self._started().participant)
-
-    def has_peers(self) -> bool:
-        """Whether the group has other members."""
-        return bool(self.peers)
-
-    def get_status(self) -> dict[str, Any]:
-        """The status of this peer, as a dict; never blocks and never raises.
-
-        * ``status``: ``"host"``, ``"client"``, ``"starting"`` (looking for a host, the first one or
-          the next) or ``"stopped"``
-        * ``since``: the start of this status, in seconds since 1970
-        * ``reason``: why the last role ended, or why there is no host; or None
-        * ``id``, ``epoch``, ``version``: as the properties
-        * ``pending``: the number of own writes without an outcome
-        * ``peers``: the number of other members
-        * ``host``: None, or a dict: ``id``, ``pid`` and ``address``, the number of its
-          ``connections``, and ``since``, the start of its epoch
-        * ``handing_over``: this peer has stopped ordering, because another peer becomes host
-
-        >>> from memsync import MemSync
-        >>> MemSync("idle", engine="memory").get_status()["status"]
-        'stopped'
-        """
-        return status_of(self._joining or self._engine)
-
-    def ping(self, timeout: float | None = None) -> dict[str, Any]:
-        """Round trips in seconds: to the host, or on the host to each client.
-
-        Returns ``{"connection", "host": {"time"}}``, on the host also ``"clients"``, a list of
-        ``{"id", "time"}`` with None for a client that did not answer. Raises
-        `HostUnresponsiveError` if the host does not answer within `timeout` seconds.
-
-        >>> from memsync import MemSync
-        >>> with MemSync("idle", engine="memory") as mem:
-        ...     mem.ping(timeout=5)
-        {'connection': 'host', 'host': {'time': 0.0}, 'clients': []}
-        """
-        return self._running().ping(self._seconds(timeout))
-
-    def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
-        """Call `callback` for each event, on the dispatcher thread; returns a `Subscription`.
-
-        The events, with the arguments of the callback:
-
-        * ``connected(role)`` and ``disconnected(reason)``: this peer has found or lost a role
-        * ``received_patches([{version, epoch, peer, patch}])``: entries changed the object
-        * ``host_changed({old, new, epoch})``: another peer is host
-        * ``rolled_back(error)``: a visible write of this peer was refused or lost
-        * ``gap(count)``: callbacks were too slow, and `count` calls were dropped
-
-        Raises `UsageError` for an unknown event.
-
-        >>> from memsync import MemSync
-        >>> with MemSync("chat", {"n": 0}, engine="memory") as mem:
-        ...     with mem.on("received_patches", lambda patches: print(patches[0]["patch"])):
-        ...         _ = mem.patch({"$set": {"n": 1}})
-        [{'op': 'replace', 'path': '/n', 'value': 1}]
-        """
-        if name not in EVENTS:
-            raise UsageError(f"unknown event {name!r}: choose one of {', '.join(EVENTS)}")
-        if not callable(callback):
-            raise UsageError(f"the callback of {name!r} must be callable, not {callback!r:.60}")
-        return self._dispatcher.on(name, callback)
-
-    def __repr__(self) -> str:
-        status = self.get_status()
-        return f"<MemSync {self.name!r} {status['status']} version={status['version']}>"
-
-    def _seconds(self, timeout: float | None) -> float:
-        return check_timeout(timeout, self._options.timeout)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,8 +184,12 @@ def test_patches_are_announced_to_every_handle(new: New) -> None:
     host, client = new({"n": 0}), new()
     settled(host, client)
     heard: list[tuple[MemSync[Any], Any]] = []
+
+    def note(mem: MemSync[Any], patches: list[Any]) -> None:
+        heard.append((mem, patches))
+
     for mem in (host, client):
-        mem.on("received_patches", lambda patches, mem=mem: heard.append((mem, patches)))
+        mem.on("received_patches", partial(note, mem))
     version = client.patch({"$inc": {"n": 1}})
     until(lambda: len(heard) == 2)
     for _, ((patch,)) in heard:

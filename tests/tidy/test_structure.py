@@ -41,7 +41,7 @@ LAYERS = [
     {"engine"},
     {"runtime"},
     {"manager", "memory"},
-    {"handle", "status", "lifecycle"},
+    {"group", "handle", "lifecycle", "status"},
     {""},  # memsync/__init__.py
     {"cli", "testing"},
 ]

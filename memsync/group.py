@@ -1,0 +1,118 @@
+"""The group, as a handle sees it: the other members, its own status, round trips and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from .errors import UsageError
+from .lifecycle import Lifecycle
+from .options import check_timeout
+from .runtime.dispatcher import EVENTS, Subscription
+from .status import other_members, status_of
+
+if TYPE_CHECKING:
+    from .errors import MemSyncError
+
+
+class GroupMember(Lifecycle):
+    """The part of a handle that knows its group."""
+
+    __slots__ = ()
+
+    @property
+    def peers(self) -> list[dict[str, Any]]:
+        """The other members: ``{"id", "pid", "roles", "methods", "host"}`` each."""
+        return other_members(self._started().participant)
+
+    def has_peers(self) -> bool:
+        """Whether the group has other members."""
+        return bool(self.peers)
+
+    def get_status(self) -> dict[str, Any]:
+        """The status of this peer, as a dict; never blocks and never raises.
+
+        * ``status``: ``"host"``, ``"client"``, ``"starting"`` (looking for a host, the first one or
+          the next) or ``"stopped"``
+        * ``since``: the start of this status, in seconds since 1970
+        * ``reason``: why the last role ended, or why there is no host; or None
+        * ``id``, ``epoch``, ``version``: as the properties
+        * ``pending``: the number of own writes without an outcome
+        * ``peers``: the number of other members
+        * ``host``: None, or a dict: ``id``, ``pid`` and ``address``, the number of its
+          ``connections``, and ``since``, the start of its epoch
+        * ``handing_over``: this peer has stopped ordering, because another peer becomes host
+
+        >>> from memsync import MemSync
+        >>> MemSync("idle", engine="memory").get_status()["status"]
+        'stopped'
+        """
+        return status_of(self._joining or self._engine)
+
+    def ping(self, timeout: float | None = None) -> dict[str, Any]:
+        """Round trips in seconds: to the host, or on the host to each client.
+
+        Returns ``{"connection", "host": {"time"}}``, on the host also ``"clients"``, a list of
+        ``{"id", "time"}`` with None for a client that did not answer. Raises
+        `HostUnresponsiveError` if the host does not answer within `timeout` seconds.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("idle", engine="memory") as mem:
+        ...     mem.ping(timeout=5)
+        {'connection': 'host', 'host': {'time': 0.0}, 'clients': []}
+        """
+        return self._running().ping(self._seconds(timeout))
+
+    @overload
+    def on(
+        self, name: Literal["connected"], callback: Callable[[Literal["host", "client"]], object]
+    ) -> Subscription: ...
+    @overload
+    def on(
+        self, name: Literal["disconnected"], callback: Callable[[str], object]
+    ) -> Subscription: ...
+    @overload
+    def on(
+        self, name: Literal["received_patches"], callback: Callable[[list[dict[str, Any]]], object]
+    ) -> Subscription: ...
+    @overload
+    def on(
+        self, name: Literal["host_changed"], callback: Callable[[dict[str, Any]], object]
+    ) -> Subscription: ...
+    @overload
+    def on(
+        self, name: Literal["rolled_back"], callback: Callable[[MemSyncError], object]
+    ) -> Subscription: ...
+    @overload
+    def on(self, name: Literal["gap"], callback: Callable[[int], object]) -> Subscription: ...
+    def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
+        """Call `callback` for each event, on the dispatcher thread; returns a `Subscription`.
+
+        The events, with the arguments of the callback:
+
+        * ``connected(role)`` and ``disconnected(reason)``: this peer has found or lost a role
+        * ``received_patches([{version, epoch, peer, patch}])``: entries changed the object
+        * ``host_changed({old, new, epoch})``: another peer is host
+        * ``rolled_back(error)``: a visible write of this peer was refused or lost
+        * ``gap(count)``: callbacks were too slow, and `count` calls were dropped
+
+        Raises `UsageError` for an unknown event.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("chat", {"n": 0}, engine="memory") as mem:
+        ...     with mem.on("received_patches", lambda patches: print(patches[0]["patch"])):
+        ...         _ = mem.patch({"$set": {"n": 1}})
+        [{'op': 'replace', 'path': '/n', 'value': 1}]
+        """
+        if name not in EVENTS:
+            raise UsageError(f"unknown event {name!r}: choose one of {', '.join(EVENTS)}")
+        if not callable(callback):
+            raise UsageError(f"the callback of {name!r} must be callable, not {callback!r:.60}")
+        return self._dispatcher.on(name, callback)
+
+    def __repr__(self) -> str:
+        status = self.get_status()
+        return f"<MemSync {self.name!r} {status['status']} version={status['version']}>"
+
+    def _seconds(self, timeout: float | None) -> float:
+        return check_timeout(timeout, self._options.timeout)
