@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from .clocks import monotonic
 from .errors import OptionsError, UsageError
 from .group import GroupMember
-from .options import check_path, read_config
+from .options import check_path, names_options, read_config
 from .runtime.call import Call
 from .runtime.futures import WriteFuture
 
@@ -63,6 +63,7 @@ class MemSync(GroupMember, Generic[TState]):
 
     data: TState
 
+    @names_options
     def __init__(
         self,
         name: str,
@@ -75,6 +76,7 @@ class MemSync(GroupMember, Generic[TState]):
         self._setup(name, data, options, engine=engine, rpc=rpc)
 
     @classmethod
+    @names_options
     def from_config(
         cls,
         path: str | os.PathLike[str],

@@ -105,7 +105,9 @@ class TestUnknownKeys:
             ({"port": 80}, "port", "server.port"),
             ({"network": {"timeout": 1}}, "network.timeout", "timeout"),
             ({"MAXWRITERS": 1}, "MAXWRITERS", "network.maxWriters"),
-            ({"network.window": 1}, "network.window", "network.window"),
+            ({"network.maxWriter": 1}, "network.maxWriter", "network.maxWriters"),
+            ({"role": []}, "role", "peer.roles"),
+            ({"server": {"max_writers": 1}}, "server.max_writers", "network.maxWriters"),
         ],
     )
     def test_named_with_the_nearest(self, options: Any, key: str, nearest: str) -> None:
@@ -114,6 +116,33 @@ class TestUnknownKeys:
         assert caught.value.fields == {"key": key, "nearest": nearest, "source": "options"}
         assert repr(key) in str(caught.value)
         assert repr(nearest) in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "key", ["network.maxWriters", "network.max_writers", "peer.roles", "server.port"]
+    )
+    @pytest.mark.parametrize("group", [None, "network", "peer"])
+    def test_a_dotted_key_is_shown_nested(self, group: str | None, key: str) -> None:
+        with pytest.raises(OptionsError) as caught:
+            load({key: 1} if group is None else {group: {key: 1}})
+        outer, _, inner = key.partition(".")
+        inner = "maxWriters" if inner == "max_writers" else inner
+        assert f"write it as {{'{outer}': {{'{inner}': ...}}}}" in str(caught.value)
+        assert "did you mean" not in str(caught.value)
+        assert caught.value.fields["nearest"] is None
+
+    @pytest.mark.parametrize("key", ["dir", "lock", "name", "data", "x", "", "öl", "token.dir"])
+    def test_without_a_near_one_the_options_are_listed(self, key: str) -> None:
+        message = refusal({key: 1})
+        assert repr(key) in message
+        assert "did you mean" not in message
+        assert "the options are clientOnly, conflict, engine" in message
+        assert "the options of 'manager' are proxies" in refusal({"manager": {key: 1}})
+        assert "'rpc' has no options yet" in refusal({"rpc": {key: 1}})
+
+    def test_a_hint_into_another_group_is_shown_nested(self) -> None:
+        hint = "did you mean 'network.maxWriters', written as {'network': {'maxWriters': ...}}?"
+        assert refusal({"maxWriters": 1}).endswith(hint)
+        assert refusal({"network": {"maxWriter": 1}}).endswith("'network.maxWriters'?")
 
     def test_the_file_is_named(self) -> None:
         message = refusal(yaml_options={"timeot": 3}, source="conf/a.yaml")
@@ -278,8 +307,8 @@ class TestEnvironment:
             assert load(environ=environ) == Options()
         (warning,) = caught
         message = str(warning.message)
-        assert "MEMSYNC_TIMOUT, MEMSYNC_WINDOWS" in message
-        assert "did you mean MEMSYNC_TIMEOUT?" in message
+        assert "MEMSYNC_TIMOUT (did you mean MEMSYNC_TIMEOUT?)" in message
+        assert "MEMSYNC_WINDOWS (did you mean MEMSYNC_NETWORK_WINDOW?)" in message
 
 
 STATED = {

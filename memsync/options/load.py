@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from ..errors import OptionsError, UsageError
+from .hints import unknown_key, warn_of_roles, warn_of_variables
 from .schema import (
     ENV_PREFIX,
     Options,
@@ -20,8 +21,6 @@ from .schema import (
     alternatives,
     camel,
     checked,
-    closest,
-    dotted,
     groups,
     schema,
 )
@@ -30,6 +29,7 @@ from .yaml_file import parse_yaml
 NAME_RULE = "a name is 1 to 300 characters of A-Z a-z 0-9 . _ -"
 # The rendezvous folder is no option of one object: all objects of the folder share it.
 ENV_RESERVED = frozenset({"MEMSYNC_DIR"})
+_HANDLE = 5  # calls from `load_options` to the line that creates the handle
 
 
 def load_options(
@@ -44,7 +44,7 @@ def load_options(
     Keys may be camelCase or snake_case. `source` is the file of `yaml_options`, for messages.
     Raises `OptionsError` for an unknown key, a wrong type, a value out of bounds, and a key in both
     spellings. Warns about a ``timeout`` that looks like milliseconds, and about unknown
-    ``MEMSYNC_...`` variables.
+    ``MEMSYNC_...`` variables and roles that are nearly ``writer``.
 
     >>> load_options({"timeout": 5}, yaml_options={"timeout": 9}, environ={}).timeout
     5.0
@@ -58,7 +58,8 @@ def load_options(
     timeout = values.get("timeout", 0)
     if timeout > 600 and timeout % 1000 == 0:
         message = f"timeout is in seconds: {timeout:g} looks like milliseconds"
-        warnings.warn(message, stacklevel=4)  # the line that creates the handle
+        warnings.warn(message, stacklevel=_HANDLE)
+    warn_of_roles(values.get("peer.roles", ()), _HANDLE)
     if values.get("server_only") and values.get("client_only"):
         server, client = (
             [name for name, layer in layers.items() if key in layer][-1]
@@ -172,26 +173,15 @@ def _path(key: Any, group: str | None, source: str) -> str:
     for path, spec in schema().items():
         if spec.group == group and key in (spec.name, camel(spec.name)):
             return path
-    unknown, nearest = dotted(group, key), _nearest(key)
-    raise OptionsError(
-        f"{source}: unknown option {unknown!r}; did you mean {nearest!r}?",
-        key=unknown,
-        nearest=nearest,
-        source=source,
-    )
+    raise unknown_key(key, group, source)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     by_env = {spec.env: (path, spec) for path, spec in schema().items()}
     # An empty variable counts as unset, because a shell cannot always unset an exported one.
     given = {key: text for key, text in environ.items() if key.startswith(ENV_PREFIX) and text}
-    unknown = sorted(given.keys() - by_env.keys() - ENV_RESERVED)
-    if unknown:
-        similar = closest(unknown[0], by_env)
-        warnings.warn(
-            f"ignored, not an option of memsync: {', '.join(unknown)}; did you mean {similar}?",
-            stacklevel=4,
-        )
+    known = by_env.keys() | ENV_RESERVED
+    warn_of_variables(sorted(given.keys() - known), known, _HANDLE + 1)
     values = {}
     for name in sorted(given.keys() & by_env.keys()):
         path, spec = by_env[name]
@@ -215,11 +205,3 @@ def _build(values: dict[str, Any]) -> Options:
     for group, stated_there in grouped.items():
         top[group] = type(getattr(Options, group))(**stated_there)
     return Options(**top, _stated=values)
-
-
-def _nearest(key: str) -> str:
-    """The known key, of any group, that is most similar to an unknown one."""
-    known = {group: group for group in groups()}
-    known |= {camel(spec.name).lower(): spec.key for spec in schema().values()}
-    plain = key.rpartition(".")[2].replace("_", "").lower()
-    return known[closest(plain, known)]

@@ -8,7 +8,7 @@ environment variables, checks and messages are derived from them. `load` reads t
 import functools
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast, dataclass_transform
 
 from ..errors import OptionsError
@@ -269,13 +269,6 @@ def camel(name: str) -> str:
 def dotted(group: str | None, name: str) -> str:
     """The path of an option: ``network.maxWriters``; without a group, its name."""
     return name if group is None else f"{group}.{name}"
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """The one of the known words that is most similar to an unknown one."""
-    import difflib  # here, because only messages need it
-
-    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
 
 
 def alternatives(kind: Any) -> tuple[Any, ...]:

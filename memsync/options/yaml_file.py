@@ -11,7 +11,7 @@ import os
 from typing import Any, NamedTuple
 
 from ..errors import OptionsError
-from .schema import closest
+from .hints import similar
 
 KEYS = ("name", "data", "options")
 DEPTH_MAX = 100
@@ -103,10 +103,10 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def _unknown_key(key: Any, source: str) -> OptionsError:
-    nearest = closest(str(key).lower(), KEYS)
+    nearest = similar(str(key).lower(), KEYS)
+    hint = f"; did you mean {nearest!r}? (" if nearest else " ("
     return OptionsError(
-        f"{source}: unknown key {key!r}; did you mean {nearest!r}? "
-        "(a file has name, data and options)",
+        f"{source}: unknown key {key!r}{hint}a file has name, data and options)",
         key=str(key),
         nearest=nearest,
         source=source,
