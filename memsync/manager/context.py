@@ -5,6 +5,7 @@ All fields are fixed when the peer starts, except those in `MUTABLE`, which name
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from ..options import stated
@@ -13,6 +14,7 @@ from ..replication.lease import Lease
 from ..runtime.participant import Participant
 from .folder.peer_file import PeerPlace
 from .folder.records import EpochRecord
+from .folder.stamps import FolderStamps
 from .platform.platform import Platform
 from .platform.waker import Waker
 from .states import PeerStates
@@ -62,20 +64,32 @@ class PeerContext:
             raise AttributeError(f"{name} is fixed when the peer starts")
         super().__setattr__(name, value)
 
-    def watch(self) -> None:
-        """Let changes in the folder wake the driver; repeated, as the folder may be replaced."""
+    def watch(self) -> bool:
+        """Let changes in the folder wake the driver; repeated, as the folder may be replaced.
+
+        Returns False where a later attempt may do more.
+        """
         way = self.options.network.watch
-        self.platform.watch(self.place.folder.path, self.waker.wake, way)
+        return self.platform.watch(self.place.folder.path, self.waker.wake, way)
 
     def unwatch(self) -> None:
         way = self.options.network.watch
         self.platform.unwatch(self.place.folder.path, self.waker.wake, way)
 
-    def repair(self) -> None:
-        """Restore what somebody deleted of this peer's place, and watch the folder."""
+    def repair(self) -> bool:
+        """Restore what somebody deleted of this peer's place, and watch the folder.
+
+        Returns whether all is in order.
+        """
         self.place.repair()
-        self.watch()
+        is_watched = self.watch()
         self.place.repair_key()
+        return is_watched and self.place.is_whole()
+
+    def stamps(self, *others: Path) -> FolderStamps:
+        """The stamps of this peer's place, of the locks' folder and of other paths."""
+        paths = [*self.place.paths(), *others]
+        return FolderStamps(self.platform.files, paths, self.timing.settling)
 
     def check_stop(self) -> None:
         """Raise `Stopped` if the peer stops; called by waits of the driver."""
@@ -92,7 +106,10 @@ class PeerContext:
 
     def host_hangs(self, epoch: int) -> bool:
         """Whether the host of an epoch, whose lock is held, has been silent for a whole lease."""
-        heartbeat = self.place.folder.last_heartbeat(epoch)
+        return self.is_silent(epoch, self.place.folder.last_heartbeat(epoch))
+
+    def is_silent(self, epoch: int, heartbeat: int) -> bool:
+        """Whether the host of an epoch has sent no heartbeat after this one for a whole lease."""
         return self.lease.observe(epoch, heartbeat, self.platform.monotonic())
 
     def hello(self) -> Hello:

@@ -128,6 +128,8 @@ class Timing(msgspec.Struct, frozen=True):
     """The limit of a blocking read of a link."""
     accept_poll: float = 1.0
     """The accept loop checks its stop event at least this often."""
+    accept_idle: float = 4.0
+    """The same, where a stop wakes the loop and no handshake is under way."""
     accept_pause: float = 0.1
     """After a system error in the accept loop."""
     thread_stop: float = 5.0
@@ -166,6 +168,8 @@ class Timing(msgspec.Struct, frozen=True):
     """How often a lock is read that disappears between listing and reading."""
     file_bytes: int = 1 << 16
     """The most bytes that are read of a file in the folder."""
+    settling: float = 2.0
+    """Longer than a tick of any file system's clock; until then a stamp proves nothing."""
     temporary_age: float = 60.0
     """An older temporary file was left by a killed process."""
 
@@ -193,6 +197,7 @@ class Timing(msgspec.Struct, frozen=True):
             (self.handshake_grace <= self.dial / 10, "a crowd does not keep a dialling peer out"),
             (self.fetch_check < self.fetch, "a candidate notices a later epoch in time"),
             (self.stall_check < self.stall, "a client that takes nothing is noticed in time"),
+            (self.accept_idle < self.thread_stop, "an accept loop ends in time in any case"),
             (self.close_check < self.close, "the last bytes are noticed in time"),
             (self.late_moments < self.lag_moments, "a busy process can be late often enough"),
             (self.fence_check < self.fence, "the exit of a reader is noticed"),

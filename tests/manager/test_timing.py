@@ -25,6 +25,7 @@ BREAKING: list[dict[str, float]] = [
     {"handshake_grace": TIMING.dial / 10 + 0.001},
     {"fetch_check": TIMING.fetch},
     {"stall_check": TIMING.stall},
+    {"accept_idle": TIMING.thread_stop},
     {"close_check": TIMING.close},
     {"late_moments": TIMING.lag_moments},
     {"fence_check": TIMING.fence},

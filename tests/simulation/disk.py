@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from memsync.manager.folder.held_file import Files, HeldFile
+from memsync.manager.folder.held_file import Files, HeldFile, Stamp
 
 if TYPE_CHECKING:
     from .process import Process
@@ -14,24 +15,56 @@ if TYPE_CHECKING:
 
 ROOT = Path("/sim")
 WITNESSES = Path("/witnesses")
+TICK = 0.01  # seconds; what changes within one tick of the disk's clock has one stamp
 
 
 class File:
     """A file; held while its holder has it open."""
 
-    __slots__ = ("data", "heartbeat", "holder")
+    __slots__ = ("changed_at", "data", "heartbeat", "holder", "inode")
+
+    inodes = itertools.count(1)
 
     def __init__(self, data: bytes, holder: Process | None) -> None:
         self.heartbeat = 1
+        self.inode = next(self.inodes)
+        self.changed_at = 0.0  # virtual seconds
         self.data = data
         self.holder = holder
+
+
+class Names(dict[str, File]):
+    """The files by their path, and when the names in each folder changed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.changed_at: dict[str, float] = {}  # virtual seconds, by folder
+
+    def __setitem__(self, path: str, file: File) -> None:
+        file.changed_at = self._world.now
+        self._changes(path)
+        super().__setitem__(path, file)
+
+    def __delitem__(self, path: str) -> None:
+        self._changes(path)
+        super().__delitem__(path)
+
+    def pop(self, path: str, default: Any = None) -> Any:
+        if path not in self:
+            return default
+        file = self[path]
+        del self[path]
+        return file
+
+    def _changes(self, path: str) -> None:
+        self.changed_at[path.rpartition("/")[0]] = self._world.now
 
 
 class Disk:
     """All files, by their path."""
 
     def __init__(self, world: World) -> None:
-        self.files: dict[str, File] = {}  # by path
+        self.files = Names(world)
         self._world = world
         self._wakes: list[tuple[Process, Callable[[], None]]] = []
         self.observed = True
@@ -41,6 +74,14 @@ class Disk:
         start = f"{folder}/"
         found = [path.removeprefix(start) for path in self.files if path.startswith(start)]
         return [name for name in found if "/" not in name]
+
+    def stamp(self, path: str) -> Stamp | None:
+        """The stamp of a file or a folder."""
+        file = self.files.get(path)
+        if file is not None:
+            return 0, file.inode, int(file.changed_at / TICK)
+        changed_at = self.files.changed_at.get(path)
+        return None if changed_at is None else (0, 0, int(changed_at / TICK))
 
     def changed(self) -> None:
         """A file appeared or went: the watching processes are woken some time later."""
@@ -70,6 +111,7 @@ class Held(HeldFile):
     def rewrite(self, data: bytes) -> None:
         self._process.call("rewrite")
         self._file.data = self.data = data
+        self._file.changed_at = self._process.world.now
 
     def is_in_place(self) -> bool:
         self._process.call("lstat")
@@ -78,9 +120,9 @@ class Held(HeldFile):
     def restore(self) -> None:
         """No file is overwritten here."""
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, when: int) -> None:
         self._process.call("utime")
-        self._file.heartbeat += 1
+        self._file.heartbeat = when
 
     def close(self, *, remove: bool) -> None:
         self._process.call("release")
@@ -132,12 +174,21 @@ class ProcessFiles(Files):
     def identity(self, path: Path) -> tuple[int, int] | None:
         self._process.call("lstat")
         file = self._disk.files.get(str(path))
-        return (0, id(file)) if file is not None else None
+        return (0, file.inode) if file is not None else None
+
+    def stamp(self, path: str) -> Stamp | None:
+        self._process.call("stat")
+        return self._disk.stamp(path)
 
     def last_heartbeat(self, path: Path) -> int:
         self._process.call("stat")
         file = self._disk.files.get(str(path))
         return file.heartbeat if file is not None else 0
+
+    def living_heartbeat(self, path: Path) -> int | None:
+        self._process.call("inspect")
+        file = self._disk.files.get(str(path))
+        return file.heartbeat if file is not None and file.holder is not None else None
 
     def replace(self, path: Path, data: bytes) -> None:
         self._process.call("replace")

@@ -119,8 +119,9 @@ class VirtualPlatform(Platform):
     def drop_selector(self, selector: Any) -> None:
         self._process.call("close")
 
-    def watch(self, path: Path, wake: Callable[[], None], way: Way) -> None:
+    def watch(self, path: Path, wake: Callable[[], None], way: Way) -> bool:
         self._process.disk.watch(self._process, wake)
+        return True
 
     def unwatch(self, path: Path, wake: Callable[[], None], way: Way) -> None:
         self._process.disk.unwatch(self._process)

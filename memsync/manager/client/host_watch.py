@@ -22,6 +22,7 @@ class HostWatch:
         self._asked: float | None = None  # when the silent host was asked (monotonic seconds)
         self._answers = False
         self._checked_at = ctx.platform.monotonic()
+        self._stamps = ctx.stamps()
 
     @property
     def rhythm(self) -> float:
@@ -35,12 +36,16 @@ class HostWatch:
     def check(self, now: float) -> None:
         """Check whether the host still hosts and lives (driver; monotonic seconds)."""
         self._checked_at = now
-        if not self._ctx.still_hosts(self._record):
+        ctx, record = self._ctx, self._record
+        is_in_order = self._stamps.are_in_order(now)
+        # The lock is the one that it was, and the last one; but its holder may have died.
+        heartbeat = ctx.place.folder.living_heartbeat(record.epoch) if is_in_order else None
+        if heartbeat is None and not ctx.still_hosts(record):
             self._stream.lose("the host's lock is free, or a newer one exists")
-        elif self._is_silent(now):
+        elif self._is_silent(now, heartbeat):
             self._stream.lose("the host hangs")
-        else:
-            self._ctx.place.repair_or_log(self._ctx.repair)
+        elif not is_in_order and ctx.place.repair_or_log(ctx.repair):
+            self._stamps.found_in_order()
 
     def answered(self, token: int) -> None:
         """The host has answered a ping."""
@@ -66,9 +71,11 @@ class HostWatch:
         self._stream.lose(reason)
         return True
 
-    def _is_silent(self, now: float) -> bool:
+    def _is_silent(self, now: float, heartbeat: int | None) -> bool:
         """Whether the lease has run out and the host does not answer a ping either."""
-        if not self._ctx.host_hangs(self._record.epoch):
+        if heartbeat is None:
+            heartbeat = self._ctx.place.folder.last_heartbeat(self._record.epoch)
+        if not self._ctx.is_silent(self._record.epoch, heartbeat):
             self._asked = None
             return False
         if self._asked is None or self._answers:

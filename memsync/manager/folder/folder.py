@@ -50,10 +50,10 @@ class EpochLock:
         self._held = files
         self._content = content
 
-    def heartbeat(self) -> None:
-        """Touch the files (see `ObjectFolder.last_heartbeat`)."""
+    def heartbeat(self, when: int) -> None:
+        """Give the files one time of change (see `ObjectFolder.last_heartbeat`)."""
         for held in self._held:
-            held.heartbeat()
+            held.heartbeat(when)
 
     def mark(self, *, is_open: bool) -> None:
         """Record whether the epoch's host may have survivors that hold the object.
@@ -67,7 +67,15 @@ class EpochLock:
     def repair(self, repaired: Callable[[HeldFile], HeldFile]) -> bool:
         """Restore deleted files; False when another process holds the epoch now."""
         self._held = [repaired(held) for held in self._held]
+        return self.is_in_place()
+
+    def is_in_place(self) -> bool:
         return all(held.is_in_place() for held in self._held)
+
+    def restore(self) -> None:
+        """Write the content of files that are in place again if somebody has overwritten it."""
+        for held in self._held:
+            held.restore()
 
     def close(self) -> None:
         """Free the lock; its files stay, because they show which numbers were used."""
@@ -163,6 +171,13 @@ class ObjectFolder:
     def last_heartbeat(self, epoch: int) -> int:
         """A number that changes with each heartbeat of the epoch's host."""
         return max(self.files.last_heartbeat(lock_in(f, epoch)) for f in self.lock_folders())
+
+    def living_heartbeat(self, epoch: int) -> int | None:
+        """`last_heartbeat` while the lock is in its place; None where nobody is known to hold it.
+
+        It reads one file only, and leaves all errors to those who read more.
+        """
+        return self.files.living_heartbeat(lock_in(self.path, epoch))
 
     def is_over(self, epoch: int) -> bool:
         """Whether a later epoch has been taken."""

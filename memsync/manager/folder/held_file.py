@@ -31,6 +31,7 @@ log = logging.getLogger("memsync.folder")
 
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
 _MISSING = FileNotFoundError, NotADirectoryError  # or a file stands where the folder was
+Stamp = tuple[int, int, int]  # device, inode, time of the last change (nanoseconds)
 _ADVICE = "set MEMSYNC_DIR to a folder of your own"
 
 
@@ -114,9 +115,9 @@ class HeldFile:
             log.warning("restored the content of %s, which was overwritten", self.path)
             self.rewrite(self.data)
 
-    def heartbeat(self) -> None:
-        """Set the time of change, which other processes read with `Files.last_heartbeat`."""
-        os.utime(self.fd)
+    def heartbeat(self, when: int) -> None:
+        """Set the time of change (ns), which other processes read with `Files.last_heartbeat`."""
+        os.utime(self.fd, ns=(when, when))
 
     def close(self, *, remove: bool) -> None:
         """Free the lock; with `remove` the name goes first, so no process sees the file free."""
@@ -238,13 +239,35 @@ class Files:
             return None
         return found.st_dev, found.st_ino
 
+    def stamp(self, path: str) -> Stamp | None:
+        """What another file, new content, or another name in a folder changes; None without one.
+
+        It is the time of the last change of the inode, which no process can set.
+        """
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_ctime_ns
+
     def last_heartbeat(self, path: Path) -> int:
         """A number that changes with each heartbeat; 0 where the file cannot be read."""
         try:
-            return path.lstat().st_mtime_ns
+            return os.lstat(path).st_mtime_ns
         except OSError as error:
             log.debug("no heartbeat can be read from %s: %s", path, error)
             return 0
+
+    def living_heartbeat(self, path: Path) -> int | None:
+        """`last_heartbeat` of a held file; None for any other."""
+        try:
+            fd = _open_to_read(path)
+        except OSError:
+            return None
+        try:
+            return os.fstat(fd).st_mtime_ns if _is_held(fd) else None
+        finally:
+            os.close(fd)
 
     def replace(self, path: Path, data: bytes) -> None:
         """Make or replace, in one step, a file that is not held."""

@@ -22,7 +22,7 @@ class AuthKey:
 
     def __init__(self, files: Files, root: Path, scratch: Path) -> None:
         self._files = files
-        self._path = root / "authkey"
+        self.path = root / "authkey"
         self._scratch = scratch
 
     def read(self) -> bytes:
@@ -32,7 +32,7 @@ class AuthKey:
         """
         fresh = secrets.token_bytes(KEY_BYTES)
         self._read_or_make(fresh)
-        self._files.check_secret(self._path)
+        self._files.check_secret(self.path)
         return self.keep(fresh)
 
     def keep(self, own: bytes) -> bytes:
@@ -43,16 +43,16 @@ class AuthKey:
         """
         key = self._read_or_make(own)
         if len(key) != KEY_BYTES:
-            self._files.replace(self._path, own)
-            log.warning("restored the damaged key file %s", self._path)
+            self._files.replace(self.path, own)
+            log.warning("restored the damaged key file %s", self.path)
             return own
         return key
 
     def _read_or_make(self, if_missing: bytes) -> bytes:
-        found = self._files.inspect(self._path)
+        found = self._files.inspect(self.path)
         if found is None:
-            held = self._files.publish(self._path, if_missing, self._scratch)
+            held = self._files.publish(self.path, if_missing, self._scratch)
             if held is not None:
                 held.close(remove=False)
-            found = self._files.inspect(self._path)
+            found = self._files.inspect(self.path)
         return found[1] if found is not None else b""

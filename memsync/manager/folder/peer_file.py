@@ -51,22 +51,32 @@ class PeerPlace:
         """Restore the peer's file if somebody deleted it, perhaps with the folder."""
         self._file = self.folder.repaired(self._file)
 
+    def is_whole(self) -> bool:
+        """Whether the peer's file is in its place; not while another process holds its name."""
+        return self._file.is_in_place()
+
+    def paths(self) -> list[Path]:
+        """What a change of this place, or a later lock, gives another stamp."""
+        return [self.folder.path, self._file.path, self.folder.key.path]
+
     def repair_key(self) -> None:
         """Restore the key if somebody deleted it."""
         self.authkey = self.folder.key.keep(self.authkey)
 
-    def repair_or_log(self, repair: Callable[[], None]) -> None:
+    def repair_or_log(self, repair: Callable[[], bool]) -> bool:
         """Call `repair`; an error is logged once, and a later call tries again.
 
-        A connected peer does not need the missing files.
+        Returns whether all is in order. A connected peer does not need the missing files.
         """
         try:
-            repair()
+            is_whole = repair()
             self._reported = ""
+            return is_whole
         except MemSyncError as error:
             if str(error) != self._reported:
                 log.error("cannot repair the rendezvous folder: %s", error)
             self._reported = str(error)
+            return False
 
     def key(self) -> bytes:
         """The folder's current key, for a handshake (on its thread)."""

@@ -131,25 +131,26 @@ _watches: dict[tuple[Path, Way], _Watch] = {}
 _warned: set[Kind] = set()
 
 
-def watch(path: Path, wake: Callable[[], None], way: Way = "auto") -> None:
+def watch(path: Path, wake: Callable[[], None], way: Way = "auto") -> bool:
     """Call `wake`, on an observer's thread, when a file there appears, goes or is renamed.
 
     Callers repeat this at each check: a folder that was deleted and recreated is another folder,
     about which the old watch reports nothing. Where the system's observer fails, the folder is
-    polled, and a warning is logged once per process.
+    polled, and a warning is logged once per process. Returns False where the folder cannot be
+    opened now.
     """
     if way == "none":
-        return
+        return True
     with _lock:
         found = _watches.get((path, way))
         if found is not None and found.is_in_place():
             found.wakes.add(wake)
-            return
+            return True
         try:
             renewed = _Watch(path)
         except OSError as error:  # it is missing: the next check watches it
             log.debug("%s cannot be opened: %s", path, error)
-            return
+            return False
         renewed.wakes.add(wake)
         if found is not None:
             log.info("watching %s again: it was deleted and recreated", path)
@@ -162,6 +163,7 @@ def watch(path: Path, wake: Callable[[], None], way: Way = "auto") -> None:
         renewed.wake()  # something may have changed before the folder was watched
     for observer in ended:
         observer.stop()
+    return True
 
 
 def unwatch(path: Path, wake: Callable[[], None], way: Way = "auto") -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from ...errors import RendezvousError
 from ...version import __version__
 from ..context import PeerContext
 from ..folder.folder import EpochLock
 from ..folder.records import Address
+from ..folder.stamps import FolderStamps
 from ..transport.messages import PROTOCOL
 from ..transport.server import MemSyncServer
 
@@ -48,6 +50,7 @@ class EpochClaim:
         self._socket = self._folder.socket_identity(server.endpoint)
         self._platform = ctx.platform
         self._heartbeat_at = self._awake_at = ctx.platform.monotonic()
+        self._stamps = self._new_stamps()
 
     def is_lost(self) -> bool:
         """Whether another peer has taken a later epoch, so that this host's work is void.
@@ -60,8 +63,12 @@ class EpochClaim:
         now = self._platform.monotonic()
         away, self._awake_at = now - self._awake_at, now
         if not self.deposed and (self._is_silent(now) or away > self._ctx.timing.blink):
-            self.check()
+            self._check_what_changed(now)
         return self.deposed
+
+    def _check_what_changed(self, now: float) -> None:
+        if not self._stamps.are_in_order(now):
+            self.check()
 
     def check(self) -> None:
         """Read the folder: is there a later epoch, or another holder of this one?"""
@@ -93,8 +100,28 @@ class EpochClaim:
     def heartbeat(self, now: float) -> None:
         """Send a heartbeat if it is due (monotonic seconds)."""
         if now >= self.next_heartbeat:
-            self.lock.heartbeat()
+            self._touch()
+            self._check_what_changed(now)
+            self._heartbeat_at = now
+
+    def _touch(self) -> None:
+        self.lock.heartbeat(self._platform.wall_ms() * 1_000_000)
+
+    def tend(self, now: float) -> None:
+        """Restore what has changed in the folder of a host (monotonic seconds).
+
+        A heartbeat that is due soon is sent along, so that it needs no wake of its own.
+        """
+        is_due_soon = now >= self.next_heartbeat - self._ctx.lease.rhythm / 2
+        if is_due_soon:
+            self._touch()
+        if self._stamps.are_in_order(now):
+            self.lock.restore()  # each heartbeat changes the stamps of the lock
+        else:
             self.check()
+            if not self.deposed and self._ctx.place.repair_or_log(self.repair_as_host):
+                self._stamps.found_in_order()
+        if is_due_soon:
             self._heartbeat_at = now
 
     def write_rendezvous(self) -> None:
@@ -113,22 +140,33 @@ class EpochClaim:
             }
         )
 
-    def repair(self) -> None:
-        """Restore the files of a host or candidate: lock, peer file, key, socket."""
+    def repair(self) -> bool:
+        """Restore the files of a host or candidate: lock, peer file, key, socket.
+
+        Returns whether all is in order.
+        """
         if not self.lock.repair(self._folder.repaired):
             log.warning("deposed %s: another process holds this epoch", self._ctx)
             self.depose()
-            return
-        self._ctx.repair()
+            return False
+        is_whole = self._ctx.repair()
         if self._is_socket_gone():
             self._listen_again()
+        return is_whole
 
-    def repair_as_host(self) -> None:
+    def repair_as_host(self) -> bool:
         """`repair`, and write the rendezvous file if it is missing or damaged."""
-        self.repair()
+        is_whole = self.repair()
         if not self.deposed and not self._folder.rendezvous_names(self._ctx.id):
             self.write_rendezvous()
             log.warning("restored the rendezvous file, which was missing or damaged")
+        return is_whole
+
+    def _new_stamps(self) -> FolderStamps:
+        endpoint = self.server.endpoint
+        sockets = [Path(endpoint)] if isinstance(endpoint, str) else []
+        witnesses = self._folder.lock_folders()[1:]
+        return self._ctx.stamps(*witnesses, self._folder.rendezvous, *sockets)
 
     def _is_socket_gone(self) -> bool:
         """Whether the socket's file was deleted or replaced; a TCP port cannot be."""
@@ -146,6 +184,7 @@ class EpochClaim:
         # This also restores the short folder, if the socket has one.
         self.server = self._listen(self._folder.socket_address(self.epoch, self._ctx.id))
         self._socket = self._folder.socket_identity(self.server.endpoint)
+        self._stamps = self._new_stamps()
         self.server.start()
         log.warning("restored the socket %s, which was deleted", old)
 

@@ -111,10 +111,9 @@ class Host:
     def run(self) -> Task[str]:
         """Serve until the peer stops, is deposed or steps down; returns the reason."""
         ctx = self._ctx
-        poll = ctx.options.network.poll
         writer = self._participant.writer
         now = self._platform.monotonic()
-        next_check = next_repair = now + poll
+        next_check = next_repair = now + self._rhythm
         while not ctx.stopping:
             next_event = min(next_check, next_repair, self.claim.next_heartbeat)
             next_event = min(next_event, writer.next_deadline(), self._step_down.next_check)
@@ -123,20 +122,25 @@ class Host:
                 return "deposed"
             now = self._platform.monotonic()
             writer.give_up_late(now)
-            if now >= next_check:
-                next_check = now + poll
-                self._liveness.remove_dead()
-                self._liveness.forget_the_gone()
+            if now >= next_repair:
+                next_check = next_repair = now + self._rhythm
+                self._participant.replica.forget_encoding()
+                self.claim.tend(now)
+                self._liveness.check()
+            elif now >= next_check:
+                next_check = now + self._rhythm
+                self._liveness.check()
             elif now < self._suspicious_until:
                 next_check = min(next_check, now + ctx.timing.suspicious_check)
-            if now >= next_repair:
-                next_repair = now + poll
-                self._participant.replica.forget_encoding()
-                ctx.place.repair_or_log(self.claim.repair_as_host)
             self._step_down.check(now)
             if self._step_down.successor is not None:
                 return self._step_down.reason
         return "stopped"
+
+    @property
+    def _rhythm(self) -> float:
+        """Seconds between two checks of the folder."""
+        return min(self._ctx.options.network.poll, self._ctx.lease.rhythm)
 
     def round(self, timeout: float) -> Task[None]:
         """Read what arrives within `timeout` seconds, order it, show it and send it."""

@@ -76,6 +76,11 @@ class MemberLiveness:
         else:
             check_room({**self._unreported, **members}, newcomer)
 
+    def check(self) -> None:
+        """Take out the dead, and remove the files of those that have gone."""
+        self.remove_dead()
+        self._forget_the_gone()
+
     def remove_dead(self) -> None:
         members = self._state.members
         absent = [p for p in members if p not in self._clients and p != self._ctx.id]
@@ -98,7 +103,7 @@ class MemberLiveness:
         if now - self._missing.setdefault(peer, now) > self._ctx.timing.missing_grace:
             self._leave(peer, True)
 
-    def forget_the_gone(self) -> None:
+    def _forget_the_gone(self) -> None:
         """Remove the files of former members once they are free."""
         for peer in [p for p in self._gone if self._folder.is_alive(p) is not True]:
             self._folder.forget_peer(peer)

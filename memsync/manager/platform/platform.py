@@ -87,8 +87,8 @@ class Platform:
         forks.release(selector)
         selector.close()
 
-    def watch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> None:
-        watcher.watch(path, wake, way)
+    def watch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> bool:
+        return watcher.watch(path, wake, way)
 
     def unwatch(self, path: Path, wake: Callable[[], None], way: watcher.Way) -> None:
         watcher.unwatch(path, wake, way)

@@ -45,12 +45,16 @@ class Handshakes:
             self._open.pop(connection, None)
             self._lock.notify()
 
-    def cut_off(self, patience: float) -> None:
-        """Cut the handshakes that have lasted longer than `patience` seconds."""
+    def cut_off(self, patience: float) -> bool:
+        """Cut the handshakes that have lasted longer than `patience` seconds.
+
+        Returns whether any is under way.
+        """
         late = monotonic() - patience
         with self._lock:
             for connection in [each for each, since in self._open.items() if since < late]:
                 shut_down(connection)
+            return bool(self._open)
 
 
 def shut_down(connection: Connection) -> None:

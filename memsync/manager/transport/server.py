@@ -18,6 +18,7 @@ import logging
 import os
 import select
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import AuthenticationError, managers
@@ -37,6 +38,9 @@ from .handshakes import Handshakes, shut_down
 from .messages import Hello, parse
 
 log = logging.getLogger("memsync.server")
+
+# Whether a poll of a listening socket ends when the socket is shut down.
+_STOP_WAKES = sys.platform == "linux"
 
 
 class ServerConfig(NamedTuple):
@@ -154,8 +158,9 @@ class MemSyncServer(managers.Server):
         poll.register(self._socket, select.POLLIN)
         patience = self._config.handshake_timeout
         while not self.stop_event.is_set():
-            self._handshakes.cut_off(patience)
-            if not poll.poll(TIMING.accept_poll * 1000) or self.stop_event.is_set():
+            is_idle = not self._handshakes.cut_off(patience) and _STOP_WAKES
+            seconds = TIMING.accept_idle if is_idle else TIMING.accept_poll
+            if not poll.poll(seconds * 1000) or self.stop_event.is_set():
                 continue
             try:
                 connection = self._accept()
