@@ -96,6 +96,8 @@ class Timing(msgspec.Struct, frozen=True):
     """A busy process answers later: its messages wait at least 5 ms for the GIL."""
     interest: float = 5.0
     """How long a host measures its lag after a peer has sent something."""
+    others_share: float = 0.1
+    """Of a processor: other threads that use less do not keep the loop from the interpreter."""
     lag_step: float = 0.02
     """Between two moments at which the host measures its lag."""
     lag_moments: int = 12

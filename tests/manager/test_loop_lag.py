@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from memsync.manager.host.loop_lag import LoopLag
+from memsync.manager.host.loop_lag import LoopLag, OtherThreads
 from memsync.manager.platform.platform import Platform
 from memsync.manager.timing import TIMING
 from memsync.testing import until
@@ -55,6 +55,29 @@ def test_waiting_for_the_interpreter_is_lag(work: float) -> None:
     finally:
         is_over.set()
         busy.join()
+
+
+def are_others_busy() -> bool:
+    platform = Platform()
+    others = OtherThreads(platform, TIMING)
+    time.sleep(0.1)
+    return others.are_busy(platform.monotonic())
+
+
+def test_other_threads_that_compute_are_found_and_those_that_wait_are_not() -> None:
+    is_over = threading.Event()
+    threads = [threading.Thread(target=is_over.wait) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: not are_others_busy())
+        threads.append(threading.Thread(target=burn, args=(is_over,), name="busy"))
+        threads[-1].start()
+        until(are_others_busy)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
 
 
 def burn(is_over: threading.Event) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from memsync.manager.host.fanout import ClientSession
 from memsync.manager.host.step_down import StepDown
 from memsync.manager.timing import TIMING
@@ -17,6 +19,7 @@ class Group:
 
     def __init__(self, **own: bool) -> None:
         self.now = 0.0
+        self.others_cpu: float | None = None
         self.trips: dict[str, float] = {}
         self.pinged: list[str] = []
         members = {
@@ -26,7 +29,11 @@ class Group:
         self.ctx = SimpleNamespace(
             id="host",
             options=SimpleNamespace(server_only=own.get("server_only", False)),
-            platform=SimpleNamespace(monotonic=lambda: self.now, waits=lambda: None),
+            platform=SimpleNamespace(
+                monotonic=lambda: self.now,
+                waits=lambda: None,
+                other_threads_cpu=lambda: self.others_cpu,
+            ),
             participant=SimpleNamespace(state=SimpleNamespace(members=members)),
             timing=TIMING,
             no_step_down_before=0.0,
@@ -81,6 +88,30 @@ def test_an_idle_host_and_a_host_without_requests_ping_nobody() -> None:
     assert not group.go_on(20)
     assert not group.go_on(10, asked=False)
     assert not group.go_on(20, lag=0.005, asked=False)
+    assert group.step_down.next_check == float("inf")
+
+
+def test_a_host_whose_other_threads_rest_is_not_woken_to_measure() -> None:
+    group = Group()
+    group.attach(*EVERYBODY)
+    group.others_cpu = 0.0
+    assert not group.go_on(5)
+    assert group.step_down.next_check == float("inf")
+
+
+@pytest.mark.parametrize("works", [0.02, 0.1, 0.2])
+def test_a_host_whose_other_threads_work_by_turns_is_measured(works: float) -> None:
+    """They rest as long as they work; to the measurement they are busy all the time."""
+    group = Group()
+    group.attach(*EVERYBODY)
+    group.others_cpu = 0.0
+    pinged: set[str] = set()
+    while group.now < 3:
+        pinged |= group.go_on(works)
+        group.others_cpu += works
+        pinged |= group.go_on(works, lag=0.005)
+    assert pinged == {"one", "two"}
+    group.go_on(1)
     assert group.step_down.next_check == float("inf")
 
 

@@ -136,5 +136,8 @@ class VirtualPlatform(Platform):
     def waits(self) -> int | None:
         return None
 
+    def other_threads_cpu(self) -> float | None:
+        return None
+
     def buggify(self, point: str) -> bool:
         return self._world.buggify(point)

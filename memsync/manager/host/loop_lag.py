@@ -12,6 +12,34 @@ from ..platform.platform import Platform
 from ..timing import Timing
 
 
+class OtherThreads:
+    """Whether other threads of this process use the processor (the loop's thread only).
+
+    Only then can the loop be late for long, and its lag is worth the wakes that measuring it costs.
+    """
+
+    def __init__(self, platform: Platform, timing: Timing) -> None:
+        self._platform = platform
+        self._timing = timing
+        self._are_busy = False
+        self._since = platform.monotonic()
+        self._cpu = platform.other_threads_cpu()
+
+    def are_busy(self, now: float) -> bool:
+        """Whether they were since the last step (monotonic seconds).
+
+        Once they are, they must rest for a whole measurement, because they may work by turns.
+        """
+        step = self._timing.lag_step * (self._timing.lag_moments if self._are_busy else 1)
+        passed = now - self._since
+        if passed >= step:
+            before, cpu = self._cpu, self._platform.other_threads_cpu()
+            limit = passed * self._timing.others_share
+            self._are_busy = before is None or cpu is None or cpu - before > limit
+            self._since, self._cpu = now, cpu
+        return self._are_busy
+
+
 class LoopLag:
     """The lag of one loop (its thread only)."""
 

@@ -15,7 +15,7 @@ from ...replication.membership import Members
 from ..context import PeerContext
 from ..transport.messages import Ping
 from .fanout import ClientSession, FanOut
-from .loop_lag import LoopLag
+from .loop_lag import LoopLag, OtherThreads
 
 
 class StepDown:
@@ -25,6 +25,7 @@ class StepDown:
         self.successor: str | None = None
         self.reason = ""
         self.lag = LoopLag(ctx.platform, ctx.timing)  # of the host's loop
+        self._others = OtherThreads(ctx.platform, ctx.timing)
         self._ctx = ctx
         self._timing = ctx.timing
         self._state = ctx.participant.state
@@ -51,7 +52,8 @@ class StepDown:
     def check(self, now: float) -> None:
         """Search for a successor if the host needs one (monotonic seconds)."""
         # Measuring costs an idle process its sleep, and no peer would benefit.
-        if self._ctx.no_step_down_before <= now < self._interest_until:
+        are_busy = self._others.are_busy(now)
+        if are_busy and self._ctx.no_step_down_before <= now < self._interest_until:
             self.lag.watch(now)
         else:
             self.lag.rest()

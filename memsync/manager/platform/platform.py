@@ -11,6 +11,7 @@ import resource
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,11 @@ class Platform:
         if sys.platform == "linux":
             return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
         return None
+
+    def other_threads_cpu(self) -> float | None:
+        """The CPU seconds of the other threads of this process so far; None where unknown."""
+        in_all = time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID)
+        return in_all - time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
 
     def buggify(self, point: str) -> bool:
         """Whether the simulation wants something rare, but allowed, to happen here."""
