@@ -20,7 +20,7 @@ Other packages import from `memsync.document`, never from its subfolders.
 {'tags': ['a', 'b']}
 """
 
-from .containers import Guard, ReadOnlyDict, ReadOnlyList, make_live, to_plain
+from .containers import Guard, ReadOnlyDict, ReadOnlyList, containers_in, make_live, to_plain
 from .footprint.read_write_set import (
     ReadWriteSet,
     compile_read_set,
@@ -78,6 +78,7 @@ __all__ = [
     "compile_patch",
     "compile_read_set",
     "compile_update",
+    "containers_in",
     "converge",
     "exists_at_pointer",
     "filter_read_set",

@@ -236,6 +236,18 @@ _MANY = 32  # items for which it pays to look for containers first
 _CONTAINERS: frozenset[type] = frozenset({dict, list, ReadOnlyDict, ReadOnlyList})
 
 
+def holds_containers(value: dict[str, Any]) -> bool:
+    """Whether a value of a dict is a container: one loop in C, which ends at the first."""
+    return not _CONTAINERS.isdisjoint(map(type, dict.values(value)))
+
+
+def containers_in(value: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a dict that are containers, plain or live."""
+    if not holds_containers(value):
+        return {}
+    return {name: item for name, item in dict.items(value) if type(item) in _CONTAINERS}
+
+
 def _unwrap(value: Any) -> Any:
     return value._plain() if isinstance(value, (ReadOnlyDict, ReadOnlyList)) else value
 
@@ -249,7 +261,7 @@ def to_plain(value: Any) -> Any:
     {'a': [1]}
     """
     if isinstance(value, dict):
-        if len(value) > _MANY and _CONTAINERS.isdisjoint(map(type, dict.values(value))):
+        if len(value) > _MANY and not holds_containers(value):
             return shallow_copy(value)
         return {
             key: to_plain(item) if isinstance(item, (dict, list)) else item

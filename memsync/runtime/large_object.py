@@ -13,6 +13,8 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+from ..document import containers_in
+
 LARGE = 10_000  # items of the object; a full collection visits them in less than a millisecond
 
 
@@ -30,7 +32,7 @@ class Freezer:
 
     def look_inside(self, view: dict[str, Any]) -> None:
         """Look at the root and the containers in it."""
-        size = len(view) + sum([len(v) for v in dict.values(view) if isinstance(v, (dict, list))])
+        size = len(view) + sum(map(len, containers_in(view).values()))
         if size > self._limit:
             self._limit = 2 * size
             gc.collect(1)  # what died young is not kept

@@ -13,6 +13,7 @@ import pytest
 from memsync.document import (
     ReadOnlyDict,
     ReadOnlyList,
+    containers_in,
     make_live,
     replace_content,
     replay,
@@ -265,3 +266,13 @@ class TestInstall:
         reader.join()
         assert seen
         assert root["b"] == {"n": 1999}
+
+
+@pytest.mark.parametrize("at", [0, 50, 99])
+@pytest.mark.parametrize("value", [{}, [], {"a": 1}, [1]])
+def test_containers_are_found_wherever_they_are_plain_and_live(at: int, value: Any) -> None:
+    plain = {str(i): value if i == at else i for i in range(100)}
+    live = make_live(plain, None)
+    assert containers_in(plain) == containers_in(live) == {str(at): value}
+    assert containers_in(live)[str(at)] is live[str(at)]
+    assert containers_in(dict.fromkeys("abc")) == {}

@@ -16,7 +16,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..containers import ReadOnlyDict, ReadOnlyList, shallow_copy, to_live, to_plain
+from ..containers import (
+    ReadOnlyDict,
+    ReadOnlyList,
+    containers_in,
+    shallow_copy,
+    to_live,
+    to_plain,
+)
 from ..operations import Operation
 from ..patch.overlay import child
 from ..paths import split
@@ -163,11 +170,11 @@ class Sharing:
         """
         view = self.view
         if target is confirmed and not view:
-            self._fill(confirmed)
+            inner = self._fill(confirmed)
         else:
             replace_content(view, target)
+            inner = list(containers_in(view).values())
         self._copied = self._repeated = 0
-        inner = [value for value in dict.values(view) if type(value) in _LIVE]
         self._may_rejoin = not _is_large(view) and not any(map(_is_large, inner))
         if target is not confirmed:
             return confirmed
@@ -177,19 +184,21 @@ class Sharing:
         _share_inside(confirmed, view)
         return confirmed
 
-    def _fill(self, confirmed: dict[str, Any]) -> None:
-        """Fill the empty view.
+    def _fill(self, confirmed: dict[str, Any]) -> list[Any]:
+        """Fill the empty view; returns the containers in it.
 
         A value is freed when its live copy is made, so the two need no memory at the same time.
         """
-        large = {}
-        for name in [name for name, value in confirmed.items() if type(value) in _CONTAINERS]:
+        large, inner = {}, []
+        for name in list(containers_in(confirmed)):
             live = to_live(confirmed[name], self.view._guard)
+            inner.append(live)
             if _is_large(live):
                 large[name] = live
             else:
                 confirmed[name] = live
         dict.update(self.view, {**confirmed, **large} if large else confirmed)
+        return inner
 
     def rejoined(self, confirmed: dict[str, Any]) -> dict[str, Any]:
         """The confirmed document is equal to the view: make them one, if that pays by now.
