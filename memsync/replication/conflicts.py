@@ -39,7 +39,7 @@ _Some = msgspec.Meta(min_length=1)
 _Kind = tuple[str, Annotated[list[Mark], _Some]]
 _Path = tuple[str, Annotated[list[_Kind], _Some]]  # pointer, the marks of each kind
 _Floors = dict[str, tuple[int, int]]  # by kind: the latest version, the greatest timestamp
-_Encoded = tuple[int, _Floors, list[_Path]]  # newest version, floors, paths
+_decoder = msgspec.msgpack.Decoder(tuple[int, _Floors, list[_Path]])  # newest version first
 
 # Whether the host's document has an array element at a pointer.
 Exists = Callable[[str], bool]
@@ -263,22 +263,23 @@ class ConflictIndex:
         return [self.newest, {kind: list(floor) for kind, floor in self.floors.items()}, paths]
 
     @classmethod
-    def decode(cls, limit: int, encoded: Any) -> ConflictIndex:
-        """Undo `encode`; raises `ProtocolError` for other data.
+    def decode(cls, limit: int, data: bytes | msgspec.Raw) -> ConflictIndex:
+        """Undo `encode` from MessagePack; raises `ProtocolError` for other data.
 
-        >>> ConflictIndex.decode(100, [7, {"$inc": [2, 500]}, []]).floors
+        >>> encoded = msgspec.msgpack.encode([7, {"$inc": [2, 500]}, []])
+        >>> ConflictIndex.decode(100, encoded).floors
         {'$inc': (2, 500)}
         """
         try:
-            newest, floors, paths = msgspec.convert(encoded, _Encoded)
-        except msgspec.ValidationError as error:
+            newest, floors, paths = _decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolError(f"the received data is no conflict index: {error}") from error
         index = cls(limit)
         index.newest, index.floors = newest, floors
         for pointer, kinds in paths:
             node = index._nodes[pointer] = index._grow(pointer)
             node.kinds = dict(kinds)
-            node.reach(max(marks[-1][0] for marks in node.kinds.values()))
+            node.reach(max([marks[-1][0] for marks in node.kinds.values()]))
         return index
 
     def _conflicts(self, query: _Query, name: PathWrite) -> bool:

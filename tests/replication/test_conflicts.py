@@ -513,7 +513,7 @@ class TestSnapshots:
         index = ConflictIndex(limit)
         version = fill(index, before)
         packed = msgspec.msgpack.encode(index.encode())
-        copy = ConflictIndex.decode(limit, msgspec.msgpack.decode(packed))
+        copy = ConflictIndex.decode(limit, packed)
         assert copy.encode() == index.encode()
         for asked in questions:
             assert asked.of(copy, only_zero) == asked.of(index, only_zero)
@@ -539,7 +539,7 @@ class TestSnapshots:
         ]
 
     def test_an_empty_one_is_like_new(self) -> None:
-        index = ConflictIndex.decode(3, ConflictIndex(3).encode())
+        index = ConflictIndex.decode(3, msgspec.msgpack.encode(ConflictIndex(3).encode()))
         assert index.encode() == [-1, {}, []]
         assert index.limit == 3
 
@@ -558,7 +558,12 @@ class TestSnapshots:
     )
     def test_what_is_none_is_refused(self, encoded: Any) -> None:
         with pytest.raises(ProtocolError):
-            ConflictIndex.decode(3, encoded)
+            ConflictIndex.decode(3, msgspec.msgpack.encode(encoded))
+
+    @pytest.mark.parametrize("damage", [b"", b"\xc1", b"\x93\x01\x80", b"\x91" * 5000])
+    def test_bytes_that_are_no_message_are_refused(self, damage: bytes) -> None:
+        with pytest.raises(ProtocolError):
+            ConflictIndex.decode(3, damage)
 
 
 # Which operators act on which documents, so that few updates fail.

@@ -25,6 +25,7 @@ from ...document import (
     write_set,
 )
 from ...errors import ConflictError, ReadOnlyError, UpdateError
+from ..codec import encode_value
 from ..compile_proposal import bug, compile_proposal
 from ..conflicts import ConflictIndex
 from ..entries import Entry, Propose
@@ -47,7 +48,7 @@ class PatchPart:
 
 class _Encoded(msgspec.Struct):
     document: dict[str, Any]
-    index: list[Any]  # see `ConflictIndex.encode`
+    index: msgspec.Raw  # see `ConflictIndex.encode`
 
 
 _decoder = msgspec.msgpack.Decoder(_Encoded)
@@ -124,7 +125,7 @@ class PatchKind(Kind):
     def encode(self, state: State) -> _Encoded:
         """Document and index."""
         part: PatchPart = state.parts[self.name]
-        return _Encoded(part.document, part.index.encode())
+        return _Encoded(part.document, msgspec.Raw(encode_value(part.index.encode())))
 
     def decode(self, data: msgspec.Raw, options: Mapping[str, Any]) -> PatchPart:
         """The part of a snapshot."""
