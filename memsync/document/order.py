@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from math import copysign
 from typing import Any
 
+from msgspec import msgpack
+
 from .containers import ReadOnlyDict, ReadOnlyList
 from .failures import ForeignValueError, brief
 
@@ -212,6 +214,8 @@ def _positions(array: list[Any], value: Any) -> list[int]:
         return found
 
 
+_encode = msgpack.Encoder().encode
+
 # `==` would copy a live object.
 _have_equal_fields = dict.__eq__
 
@@ -222,23 +226,14 @@ def identical(left: Any, right: Any) -> bool:
     >>> identical({"a": 1}, {"a": 1}), identical(1, 1.0), identical(0.0, -0.0)
     (True, False, False)
     """
-    if isinstance(left, dict):
-        return (
-            isinstance(right, dict)
-            and len(left) == len(right)
-            and all(
-                name == other_name and identical(value, other)
-                for (name, value), (other_name, other) in zip(
-                    dict.items(left), dict.items(right), strict=True
-                )
+    for kind in (dict, list):
+        if isinstance(left, kind):
+            # The encoding keeps types and the order of keys, and is compared in C.
+            return (
+                isinstance(right, kind)
+                and len(left) == len(right)
+                and _encode(left) == _encode(right)
             )
-        )
-    if isinstance(left, list):
-        return (
-            isinstance(right, list)
-            and len(left) == len(right)
-            and all(map(identical, list.__iter__(left), list.__iter__(right)))
-        )
     if type(left) is not type(right) or left != right:
         return False
     return type(left) is not float or copysign(1, left) == copysign(1, right)

@@ -109,8 +109,27 @@ class PeerContext:
         return self.is_silent(epoch, self.place.folder.last_heartbeat(epoch))
 
     def is_silent(self, epoch: int, heartbeat: int) -> bool:
-        """Whether the host of an epoch has sent no heartbeat after this one for a whole lease."""
-        return self.lease.observe(epoch, heartbeat, self.platform.monotonic())
+        """Whether the host of an epoch has sent no heartbeat after this one for a whole lease.
+
+        A host that states a long step may be silent for that much longer.
+        """
+        now, lease = self.platform.monotonic(), self.lease
+        if not lease.observe(epoch, heartbeat, now):
+            return False
+        return lease.silence(now) >= lease.seconds + self.place.folder.long_step_of_host(epoch)
+
+    def begin_step(self, size: int) -> None:
+        """State that this peer handles `size` bytes of writes at once, if they are many.
+
+        Until `end_step`, the others do not take its silence for a suspension (any thread).
+        """
+        if size >= self.timing.step_bytes:
+            self.place.begin_step(min(size * self.timing.step_per_byte, self.timing.longest_step))
+
+    def end_step(self, size: int) -> None:
+        """The step of the calling thread is over."""
+        if size >= self.timing.step_bytes:
+            self.place.end_step()
 
     def hello(self) -> Hello:
         """This peer and its state, as it asks to be attached."""

@@ -121,6 +121,8 @@ class Driver:
             undo.callback(place.close, remove=True)
             self._ctx = PeerContext(participant, platform, place, waker, lease, self._timing)
             self.election = Election(self._ctx)
+            self.participant.writer.begin_step = self._ctx.begin_step
+            self.participant.writer.end_step = self._ctx.end_step
             self._ctx.watch()
             undo.callback(self._ctx.unwatch)
             yield

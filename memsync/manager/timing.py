@@ -109,11 +109,19 @@ class Timing(msgspec.Struct, frozen=True):
 
     # -- the client --
     fence: float = 5.0
-    """For a woken reader to leave its role."""
+    """For a woken reader to leave its role, unless it handles what it has read."""
     fence_check: float = 0.1
     """Between two checks for whether the reader has left."""
     packet: int = 1 << 14
     """Bytes of coalesced writes that are sent at once."""
+
+    # -- long steps --
+    step_bytes: int = 1 << 18
+    """A peer states in its file that it handles at least this many bytes of writes at once."""
+    step_per_byte: float = 1e-5
+    """Seconds; ten times what a large write of small objects takes on a quiet machine."""
+    longest_step: float = 60.0
+    """The limit of what a peer states, and of what the others believe."""
 
     # -- waiting --
     spin_first_pause: float = 0.001

@@ -39,4 +39,8 @@ class Lease:
         if has_slept or self._seen != (epoch, heartbeat):
             self._since = now
         self._seen, self._observed_at = (epoch, heartbeat), now
-        return now - self._since >= self.seconds
+        return self.silence(now) >= self.seconds
+
+    def silence(self, now: float) -> float:
+        """Seconds since the last heartbeat that differed from the one before."""
+        return now - self._since

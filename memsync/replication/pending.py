@@ -50,6 +50,7 @@ class PendingWrites(Generic[W]):
 
     def __init__(self, keep: int, keep_bytes: int = 1 << 26) -> None:
         self.pending: dict[int, W] = {}
+        self.pending_bytes = 0
         self.keep = keep
         self._keep_bytes = keep_bytes
         self._recent: deque[W] = deque()
@@ -76,6 +77,7 @@ class PendingWrites(Generic[W]):
         number = write.proposal.number
         assert number >= self._next
         self.pending[number] = write
+        self.pending_bytes += write.size
         self._next = number + 1
         self._find_first_open()
 
@@ -90,6 +92,8 @@ class PendingWrites(Generic[W]):
         # First, because after an interrupt a missing number must not look like a gap.
         self.first_unknown = max(self.first_unknown, number + 1)
         self.pending.pop(number, None)
+        # An interrupt between these lines must not leave a wrong sum for ever.
+        self.pending_bytes = self.pending_bytes - write.size if self.pending else 0
         self._find_first_open()
         if made_entry:
             self._remember(write)
@@ -120,6 +124,7 @@ class PendingWrites(Generic[W]):
             write.proposal.number: write
             for write in sorted(waiting, key=lambda write: write.proposal.number)
         }
+        self.pending_bytes = sum(write.size for write in waiting)
         self._find_first_open()
         for write in self.pending.values():  # the recalled writes have no outcome any more
             write.proposal.acked_below = min(write.proposal.acked_below, self.first_open)

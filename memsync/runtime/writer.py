@@ -67,6 +67,8 @@ class Writer:
         self._rolled_back = rolled_back
         self._wall_ms = wall_ms
         self.wake: Callable[[], None] = lambda: None  # the engine's driver
+        self.begin_step: Callable[[int], None] = lambda size: None  # before a write is shown
+        self.end_step: Callable[[int], None] = lambda size: None
         self.describe_host: Callable[[], str] = lambda: "this peer has no engine"
         self._trace = trace
         window = options.network.window
@@ -183,7 +185,7 @@ class Writer:
             write = AwaitedWrite(proposal, call.deadline, future, len(encoded))
             uplink = self.uplink
             check_size(len(encoded), self.max_frame)
-            replica.show(write)
+            self._show(write)
             self._window.add(write)
             if uplink is not None:
                 uplink.queue_write(write, encoded)
@@ -192,6 +194,14 @@ class Writer:
         if uplink is not None:
             uplink.kick(coalesced=future is not None)
         return write
+
+    def _show(self, write: AwaitedWrite) -> None:
+        """Show a write; the engine's driver, which needs the guard, waits meanwhile."""
+        self.begin_step(write.size)
+        try:
+            self._replica.show(write)
+        finally:
+            self.end_step(write.size)
 
     def wait(self, write: AwaitedWrite, deadline: float) -> None:
         """Wait until a write has its outcome, or until the deadline (monotonic seconds)."""

@@ -286,6 +286,17 @@ class Link:
         self._stream.lose(str(error))
 
     def _handle_all(self, bodies: list[memoryview]) -> None:
+        stream, ctx = self._stream, self._ctx
+        size = sum(map(len, bodies)) + self._participant.replica.writes.pending_bytes
+        try:
+            stream.is_handling = True
+            ctx.begin_step(size)
+            self._take_in(bodies)
+        finally:
+            stream.is_handling = False
+            ctx.end_step(size)
+
+    def _take_in(self, bodies: list[memoryview]) -> None:
         entries: list[Entry] = []
         self._must_confirm = False
         try:

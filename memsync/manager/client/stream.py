@@ -41,6 +41,7 @@ class SharedStream:
         self.channel = channel
         self.reason: str | None = None  # why the stream has ended
         self.interrupted = False  # a thread was interrupted while it used the stream
+        self.is_handling = False  # its reader handles what it has read
         self.selector = ctx.platform.new_selector(ctx.waker)
         self.selector.register(channel, READ)
         self.interest = READ  # what the driver's selector looks for
@@ -158,10 +159,15 @@ class SharedStream:
         return was_reader
 
     def fence(self) -> Task[None]:
-        """Let nothing new arrive, and make the driver the reader of what has arrived."""
+        """Let nothing new arrive, and make the driver the reader of what has arrived.
+
+        A reader that is handling what it has read is waited for: two would tear the copy.
+        """
         self.channel.shut_reading()  # wakes a blocked reader
         patience = self._platform.monotonic() + self._timing.fence
-        while not self._take_over() and self._platform.monotonic() < patience:
+        while not self._take_over():
+            if not self.is_handling and self._platform.monotonic() >= patience:
+                return
             yield Pause(self._waker, self._timing.fence_check)
 
     def _take_over(self) -> bool:

@@ -48,6 +48,9 @@ class Recovery:
         holders |= {peer for peer in members if folder.is_alive(peer) is None}
         self._reports = RecoveryReports(ctx.id, replica.pair, holders, replica.cluster_id)
         self._patience = ctx.options.network.recovery  # seconds left to wait for the unreported
+        self._long_steps = 0.0  # seconds that it has waited for long steps beyond its patience
+        self._renewals = 0  # how often the end of a long step renewed its patience
+        self._in_step = False
         self._next_repair = self._platform.monotonic() + ctx.timing.repair_check
         self._has_waited = False  # for survivors of a later epoch; once is enough
         self._broke_off: Counter[str] = Counter()  # failures, by source
@@ -151,11 +154,30 @@ class Recovery:
             if self._survivors_patience > 0:
                 self._survivors_patience -= awake
                 self._expect_survivors()
-            elif not self._reports.unreported or self._patience <= 0:
+            elif not self._reports.unreported:
                 return
-            else:
+            elif self._patience > 0:
                 self._patience -= awake
+            elif not self._wait_for_long_steps(awake):
+                return
             yield Pause(self._ctx.waker, timing.report_check)
+
+    def _wait_for_long_steps(self, awake: float) -> bool:
+        """Whether to wait for peers that could not report yet, because they apply large writes.
+
+        Their silence does not mean that they are suspended (see `PeerPlace.begin_step`).
+        """
+        folder, timing = self._ctx.place.folder, self._ctx.timing
+        stated = max(map(folder.long_step, self._reports.unreported))
+        was_in_step, self._in_step = self._in_step, stated > self._long_steps
+        if self._in_step:
+            self._long_steps += awake
+            return True
+        if was_in_step and not stated and self._renewals < timing.breaks:
+            self._renewals += 1
+            self._patience = self._ctx.options.network.recovery
+            return True
+        return False
 
     def _expect_survivors(self) -> None:
         for peer, content in self._ctx.place.folder.living_peers().items():

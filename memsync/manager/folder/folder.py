@@ -246,6 +246,18 @@ class ObjectFolder:
         found = self.files.inspect(peer_file(self.path, peer))
         return None if found is None else found[0]
 
+    def long_step(self, peer: str) -> float:
+        """Seconds for which a peer may be silent, by its file: it applies a large write."""
+        found = self.files.inspect(peer_file(self.path, peer))
+        seconds = (decode(found[1]) or {}).get("longStep") if found is not None else 0
+        return min(seconds, TIMING.longest_step) if isinstance(seconds, int | float) else 0.0
+
+    def long_step_of_host(self, epoch: int) -> float:
+        """`long_step` of the holder of an epoch's lock."""
+        found = self.inspect_lock(epoch)
+        holder = (decode(found[1]) or {}).get("id") if found is not None else None
+        return self.long_step(holder) if isinstance(holder, str) else 0.0
+
     def living_peers(self) -> dict[str, dict[str, Any]]:
         """The content of every held peer file, by peer id."""
         living = {}

@@ -7,6 +7,7 @@ deletes.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ class PeerPlace:
         self._options = options
         self._epoch = 0
         self._reported = ""  # the last error that `repair_or_log` logged
+        self._lock = threading.Lock()  # of the file: any thread may begin a long step
+        self._is_closed = False
+        self._steps: dict[int, float] = {}  # seconds that each thread's long step may take
         self.blocked_reason: str | None = None  # why there is no host for long
         self.folder: ObjectFolder
         self.authkey: bytes
@@ -49,7 +53,8 @@ class PeerPlace:
 
     def repair(self) -> None:
         """Restore the peer's file if somebody deleted it, perhaps with the folder."""
-        self._file = self.folder.repaired(self._file)
+        with self._lock:
+            self._file = self.folder.repaired(self._file)
 
     def is_whole(self) -> bool:
         """Whether the peer's file is in its place; not while another process holds its name."""
@@ -89,17 +94,33 @@ class PeerPlace:
     def state_epoch(self, epoch: int) -> None:
         """Record in the file that this peer may hold a state, before it does."""
         self._epoch = epoch
-        self._file.rewrite(encode(self._facts()))
+        self._rewrite()
+
+    def begin_step(self, seconds: float) -> None:
+        """Record that this peer may be silent for some seconds, because it applies a large write.
+
+        The others then do not take it for suspended (any thread; see `ObjectFolder.long_step`).
+        """
+        me = threading.get_ident()
+        self._steps[me] = self._steps.get(me, 0.0) + seconds
+        self._rewrite()
+
+    def end_step(self) -> None:
+        """The calling thread has ended its long step, if it had begun one."""
+        if self._steps.pop(threading.get_ident(), None) is not None:
+            self._rewrite()
 
     def publish_blocked_reason(self, blocked_reason: str | None) -> None:
         """Record why this peer has no host, in its status and its file; None when it has one."""
         if blocked_reason != self.blocked_reason:
             self.blocked_reason = blocked_reason
-            self._file.rewrite(encode(self._facts()))
+            self._rewrite()
 
     def close(self, *, remove: bool) -> None:
         """Free the file; a file that stays and is free shows that the peer has gone."""
-        self._file.close(remove=remove)
+        with self._lock:
+            self._is_closed = True
+            self._file.close(remove=remove)
 
     def clean_as_the_last(self, epoch: int) -> None:
         """Remove the files of all peers if this was the last one."""
@@ -107,6 +128,11 @@ class PeerPlace:
             clean_if_deserted(self.folder, epoch)
         except (MemSyncError, OSError) as error:  # the next host cleans
             log.debug("cannot clean the folder: %s", error)
+
+    def _rewrite(self) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._file.rewrite(encode(self._facts()))
 
     def _facts(self) -> dict[str, Any]:
         options = self._options
@@ -119,6 +145,7 @@ class PeerPlace:
             "serverOnly": options.server_only,
             "epoch": self._epoch,
             "obstacle": self.blocked_reason,
+            "longStep": sum(list(self._steps.values())),
         }
 
 

@@ -228,7 +228,8 @@ class FanOut:
             session.stalled_since = now
             if self._platform.buggify("a peer lags"):
                 return True
-        return now - session.stalled_since > self._ctx.timing.stall
+        stalled = now - session.stalled_since - self._ctx.timing.stall
+        return stalled > 0 and stalled > self._ctx.place.folder.long_step(session.peer)
 
     # -- which client has what -------------------------------------------------------------------
 

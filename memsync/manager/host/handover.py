@@ -68,7 +68,7 @@ class Handover:
             elif self._is_anybody_left(asked):
                 yield from self._wait()
             else:
-                self.leaves_file = False
+                self.leaves_file = not self.is_last()  # it shows the others that this peer has gone
                 return
 
     def has_left(self, peer: str) -> None:

@@ -61,6 +61,7 @@ class Host:
         self._has_unqueued = False  # see `on_interrupt`
         self._selector = self._platform.new_selector(ctx.waker)
         self._spin = Spin(ctx.spin)
+        self._step = 0  # bytes of a long step
         self._serves = False  # a client has sent something in this round
         self.fanout = FanOut(
             ctx, self._selector, self._drop, lambda session: self.admission.catch_up(session)
@@ -161,6 +162,7 @@ class Host:
         self._step_down.lag.wait_ended()
         if (events or ordering.inbox) and self.claim.is_lost():
             return
+        self._begin_step(self._participant.replica.writes.pending_bytes)
         self._take_in(events)
         if self._has_unqueued:
             self._has_unqueued = False
@@ -179,6 +181,20 @@ class Host:
         fanout.flush(now)
         if ordering.unpushed and not self.claim.is_lost():
             ordering.acknowledge()
+        self._end_step()
+
+    def _begin_step(self, size: int) -> None:
+        """State a long step before `size` bytes of writes are handled, if that will take long."""
+        if size >= self._ctx.timing.step_bytes:
+            self.claim.heartbeat(self._platform.monotonic())
+            self._ctx.begin_step(size)
+            self._step = size
+
+    def _end_step(self) -> None:
+        if self._step:
+            self.claim.heartbeat(self._platform.monotonic())
+            self._ctx.end_step(self._step)
+            self._step = 0
 
     def _take_in(self, events: Ready) -> None:
         # A loop that polled for own writes would only take the interpreter from their threads.
@@ -200,6 +216,7 @@ class Host:
         self._step_down.asked()
         try:
             for body in session.channel.receive():
+                self._begin_step(len(body))
                 self._handle(session, parse(body))
                 if session.peer not in self.clients:
                     return
@@ -340,6 +357,7 @@ class Host:
 
     def release(self) -> None:
         """Drop all clients and joining peers; the claim's owner closes the claim."""
+        self._ctx.end_step(self._step)
         for session in list(self.clients.values()):
             session.channel.shut_writing()
             self.fanout.drop(session, "the epoch is over")
