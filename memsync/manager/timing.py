@@ -64,6 +64,10 @@ class Timing(msgspec.Struct, frozen=True):
     """A host whose loop paused longer may have been frozen."""
     wake: float = 0.0003
     """Four times what a client needs to wake and take a push: pushes to all take a quarter."""
+    flood: int = 4
+    """Entries in one push that begin a flood."""
+    flood_lingers: int = 4
+    """How many times as long pushes linger in a flood; a wake costs as much as 20 entries."""
     stall: float = 1.0
     """A client that takes nothing for longer is slow."""
     stall_check: float = 0.25

@@ -4,8 +4,9 @@ Pushed frames wait in one list for all clients. Before anything is sent to a cli
 it alone, it takes the frames that it lacks, so each stream holds all entries in order. A client
 that waits for an answer is *urgent* and flushed in the same round. Pushes to the others *linger*:
 the first goes at once, and those that follow within ``network.linger`` go together, because each
-push wakes a process. In a group of many they linger longer. A write concern makes all clients
-urgent.
+push wakes a process. In a group of many they linger longer, and in a *flood* too: while each push
+carries several entries, which two peers that wait for each other in turn never cause. A write
+concern makes all clients urgent.
 
 A client that takes its pushes too slowly, or none for a while, is *slow*. Its queued frames are
 dropped, and nothing more is pushed to it. Once it has taken the rest, it catches up over the same
@@ -153,7 +154,7 @@ class FanOut:
             if len(urgent) == len(self.clients):
                 self._drop_taken()
         if self._frames and now >= self._lingers_until:
-            self._lingers_until = now + self._lingering_time()
+            self._lingers_until = now + self._lingering_time(len(self._frames))
             if not self._platform.buggify("pushes wait"):
                 self._send_frames()
 
@@ -172,10 +173,18 @@ class FanOut:
             for session in self.clients.values():
                 session.taken = 0
 
-    def _lingering_time(self) -> float:
-        """Seconds; long enough that waking all clients takes but a part of the processors."""
+    def _lingering_time(self, pushed: int) -> float:
+        """Seconds after a push of that many entries.
+
+        Long enough that waking all clients takes but a part of the processors.
+        """
         linger = self._ctx.options.network.linger
-        return max(linger, len(self.clients) * self._wake_time) if linger else 0.0
+        if not linger:
+            return 0.0
+        timing = self._ctx.timing
+        if pushed >= timing.flood:
+            linger *= timing.flood_lingers
+        return max(linger, len(self.clients) * self._wake_time)
 
     def _take(self, session: ClientSession) -> None:
         """Queue the pushed frames that a client lacks."""
