@@ -74,3 +74,8 @@ def same_operations(ours: list[Operation], theirs: list[Operation]) -> bool:
         return ours == theirs and type(value) is type(theirs[0].get("value"))
     # The encodings of 1, 1.0 and True differ, and so do those of two orders of keys.
     return ours == theirs and encode_value(ours) == encode_value(theirs)
+
+
+def shares_path(ours: list[Operation], theirs: list[Operation]) -> bool:
+    """Whether two patches name one place; looks at the first operations only."""
+    return bool(ours and theirs) and ours[0]["path"] == theirs[0]["path"]

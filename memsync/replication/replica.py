@@ -41,7 +41,7 @@ from .catch_up import CatchUp
 from .codec import CHUNK_BYTES
 from .entries import Decision, Entry, Propose, SnapshotChunk
 from .log import Log
-from .outcomes import News, Outcome, Published, complete_refusal, same_operations
+from .outcomes import News, Outcome, Published, complete_refusal, same_operations, shares_path
 from .pending import PendingWrites, W
 from .state import State
 
@@ -236,6 +236,8 @@ class Replica(Generic[W]):
         if own in pending:
             # Only the first one was compiled on the confirmed state itself.
             return own == first and same_operations(pending[own].operations, operations)
+        if shares_path(pending[first].operations, operations):
+            return False  # often, and found without the places of all
         return not self._places_of_pending().overlaps(read_write_set(operations))
 
     def _note_decided(self, numbers: Iterable[int]) -> None:

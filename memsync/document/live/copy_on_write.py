@@ -52,11 +52,10 @@ class CopyOnWrite:
                 write(fresh, operation)
                 self.root = self._own(fresh)
             else:
-                self._open(parents)
-                write(self.root, operation)
+                write(self.root, operation, node=self._open(parents))
 
-    def _open(self, tokens: Parts) -> None:
-        """Own the container at `tokens` and all containers on the path to it."""
+    def _open(self, tokens: Parts) -> Any:
+        """Own the container at `tokens` and all containers on the path to it; returns it."""
         owned = self._owned
         node: Any = self.root
         if id(node) not in owned:
@@ -66,6 +65,7 @@ class CopyOnWrite:
             if id(inner) not in owned:
                 inner = self._replaced(node, token, inner)
             node = inner
+        return node
 
     def _replaced(self, node: Any, token: str, inner: Any) -> Any:
         """Replace `inner` in `node` with an owned copy and return it; leave a scalar alone."""

@@ -134,10 +134,11 @@ def _malformed(operation: Any) -> UpdateError:
 _UNKNOWN: Any = object()
 
 
-def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> Any:
+def write(root: Any, operation: Operation, converted: Any = _UNKNOWN, node: Any = None) -> Any:
     """Apply one operation, or raise and change nothing; returns the container that it changed.
 
-    `converted` is the value as `root` is to hold it, if that is known.
+    `converted` is the value as `root` is to hold it, if that is known, and `node` the container to
+    which the parents of the path lead.
     """
     try:
         kind, pointer = operation["op"], operation["path"]
@@ -151,13 +152,14 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN) -> Any:
         value = converted
     elif type(value) not in SCALAR_TYPES:
         value = _converted(root, value)
-    node = root
-    try:
-        for token in parents:
-            node = _get(node, token)
-    except TypeError:
-        # The path leads through an array or a scalar, which `_descend` handles.
-        node = _descend(root, parents)
+    if node is None:
+        node = root
+        try:
+            for token in parents:
+                node = _get(node, token)
+        except TypeError:
+            # The path leads through an array or a scalar, which `_descend` handles.
+            node = _descend(root, parents)
     if last is None:
         _write_root(root, kind, value)
         node = root

@@ -284,20 +284,20 @@ class RebasedCopy(CopyOnWrite):
             parents, last = split(operation["path"])
             if last is None:
                 self.confirmed = self._sharing.detached(self.confirmed)
-            else:
-                self._open(parents)
-                node: Any = self.root
-                for token in parents:
-                    node = child(node, token)
-                if operation["op"] != "add" or isinstance(node, dict):
-                    self._detach(self._origins.get(id(node)), last, child(node, last))
-            super().replay([operation])
+                super().replay([operation])
+                continue
+            node = self._open(parents)
+            if operation["op"] != "add" or isinstance(node, dict):
+                value = child(node, last)
+                if type(value) in _CONTAINERS:
+                    self._detach(self._origins.get(id(node)), last, value)
+            write(self.root, operation, node=node)
 
-    def _open(self, tokens: tuple[str, ...]) -> None:
+    def _open(self, tokens: tuple[str, ...]) -> Any:
         if self.root is self.confirmed:
             self.root = self._own(dict(self.confirmed))
             self._origins[id(self.root)] = self.confirmed
-        super()._open(tokens)
+        return super()._open(tokens)
 
     def _replaced(self, node: Any, token: str, inner: Any) -> Any:
         origin = self._origins.get(id(node))
@@ -310,7 +310,7 @@ class RebasedCopy(CopyOnWrite):
 
     def _detach(self, origin: Any, token: str, value: Any) -> None:
         """Detach a value that the next operation replaces or removes."""
-        if origin is None or type(value) not in _CONTAINERS:
+        if origin is None:
             return
         value = self._origins.get(id(value), value)
         at = _token_of(origin, token, value)
