@@ -94,7 +94,10 @@ class PendingWrites(Generic[W]):
         self.pending.pop(number, None)
         # An interrupt between these lines must not leave a wrong sum for ever.
         self.pending_bytes = self.pending_bytes - write.size if self.pending else 0
-        self._find_first_open()
+        if number == self.first_open and number + 1 in self.pending:
+            self.first_open = number + 1
+        else:
+            self._find_first_open()
         if made_entry:
             self._remember(write)
         return write
@@ -151,6 +154,18 @@ class PendingWrites(Generic[W]):
     def after(self, last: int) -> list[W]:
         """The pending writes above `last`, in the order of their numbers."""
         return [write for number, write in self.pending.items() if number > last]
+
+    def first_after(self, last: int) -> int | None:
+        """The lowest pending number above `last`, if there is one.
+
+        Numbers have few gaps, so the writes below are seldom passed over one by one.
+        """
+        pending = self.pending
+        if last + 1 in pending:
+            return last + 1
+        if next(reversed(pending), 0) <= last:
+            return None
+        return next(number for number in pending if number > last)
 
     def _find_first_open(self) -> None:
         self.first_open = next(iter(self.pending), 0) or max(self._next, self.first_unknown)

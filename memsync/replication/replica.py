@@ -229,8 +229,8 @@ class Replica(Generic[W]):
 
     def _can_be_shown(self, operations: list[Operation], own: int) -> bool:
         """Whether an entry can be shown without a rebase."""
-        pending, arrived = self.writes.pending, self._own_arrived
-        first = next((n for n in pending if n > arrived), None) if pending else None
+        pending = self.writes.pending
+        first = self.writes.first_after(self._own_arrived) if pending else None
         if first is None:
             return True
         if own in pending:

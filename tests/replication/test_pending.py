@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,3 +165,32 @@ def test_what_was_accepted_in_a_network_that_gives_up_is_not_brought_back() -> N
     writes.reset_base()
     proposal = writes.pending[5].proposal
     assert (proposal.epoch, proposal.version) == (0, 0)
+
+
+class _CountingDict(dict[int, PendingWrite]):
+    """A dict that counts the keys that are passed over one by one."""
+
+    passed = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for key in super().__iter__():
+            self.passed += 1
+            yield key
+
+
+@given(st.sets(st.integers(1, 40)), st.integers(0, 45))
+def test_the_next_pending_number_is_found_with_and_without_gaps(
+    decided: set[int], last: int
+) -> None:
+    writes = filled(40)
+    for number in decided:
+        writes.complete(number, made_entry=number % 3 > 0)
+        assert writes.first_open == min(writes.pending, default=41)
+    assert writes.first_after(last) == min((n for n in writes.pending if n > last), default=None)
+
+
+def test_the_next_pending_number_is_found_without_passing_those_below() -> None:
+    writes = filled(1000)
+    writes.pending = counting = _CountingDict(writes.pending)
+    assert [writes.first_after(last) for last in range(1001)] == [*range(1, 1001), None]
+    assert not counting.passed
