@@ -21,6 +21,13 @@ Other packages import from `memsync.document`, never from its subfolders.
 """
 
 from .containers import Guard, ReadOnlyDict, ReadOnlyList, containers_in, make_live, to_plain
+from .footprint.moved_elements import (
+    MOVED,
+    may_move,
+    move_one,
+    moved_elements,
+    named_elements,
+)
 from .footprint.read_write_set import (
     ReadWriteSet,
     compile_read_set,
@@ -52,7 +59,7 @@ from .patch.rfc6902 import (
     invert,
     value_at_pointer,
 )
-from .paths import is_digits, pointer_of
+from .paths import above, is_digits, pointer_of
 from .query.query import check_filter, matches
 from .update.compile import apply_update, check_update, compile_update
 from .values import normalize
@@ -60,6 +67,7 @@ from .values import normalize
 __all__ = [
     "CREATED",
     "INSIDE",
+    "MOVED",
     "OTHER",
     "CopyOnWrite",
     "Draft",
@@ -70,6 +78,7 @@ __all__ = [
     "ReadOnlyList",
     "ReadWriteSet",
     "Sharing",
+    "above",
     "apply_patch",
     "apply_update",
     "check_filter",
@@ -88,6 +97,10 @@ __all__ = [
     "is_guarded",
     "make_live",
     "matches",
+    "may_move",
+    "move_one",
+    "moved_elements",
+    "named_elements",
     "normalize",
     "pointer_of",
     "read_write_set",

@@ -192,7 +192,7 @@ class Options(_Group):
     log_events: bool = _option(False, "trace each write on the logger memsync.trace")
     server_only: bool = _option(False, "a dedicated host, preferred in elections")
     client_only: bool = _option(False, "never become host")
-    conflict: Literal["timestamp", "strict"] = _option(
+    conflict: Literal["timestamp", "strict", "last"] = _option(
         "timestamp", "how writes that have not seen each other are decided"
     )
     on_max_writers: Literal["error", "wait"] = _option(

@@ -18,6 +18,10 @@ of a path with too many marks, which disagreeing clocks can cause. A dropped mar
 of its kind: the latest version and the newest time ever dropped. A proposal older than both may
 overlap a dropped mark, and is refused unless its kind commutes with the dropped one.
 
+Notes that elements of an array have moved (`MOVED`) are marks as well. Their "timestamp" is the
+negative of the lowest index that moved, and 1 for a whole container, so a mark replaces another one
+as above. Only `find_moved` asks for them.
+
 The index is part of the replicated state and of snapshots, so a new host decides as the old one.
 """
 
@@ -25,14 +29,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
-from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from ..document import CREATED, INSIDE, OTHER, PathWrite, is_digits
+from ..document import MOVED, PathWrite, above, is_digits
 from ..errors import ProtocolError
+from .commuting import ANYWHERE, REPLACING, Verdict, Where, plain_kind, replaces
+from .commuting import verdict as verdict_on
 
 Mark = tuple[int, int, str, bytes | None]  # version, timestamp, peer, tag
 _Some = msgspec.Meta(min_length=1)
@@ -45,63 +49,9 @@ _decoder = msgspec.msgpack.Decoder(tuple[int, _Floors, list[_Path]])  # newest v
 Exists = Callable[[str], bool]
 
 
-# Two of one such kind commute or fail, wherever their paths lie; a $min above another may not.
-_ANYWHERE = ("$inc", "$mul", "$bit", "$unset")
-
 MAX_MARKS = 64
 """The maximum number of marks of one path and kind."""
-
-
-class _Where(Enum):
-    """The position of a recorded path relative to the proposal's."""
-
-    ABOVE = 1
-    SAME = 2
-    BELOW = 3
-
-
-class _Verdict(Enum):
-    """When two kinds of overlapping writes commute."""
-
-    NEVER = 1
-    ALWAYS = 2
-    EQUAL = 3  # if their tags are equal
-    ELEMENT = 4  # if the lower one lies inside an existing element of the pushed array
-
-
-@lru_cache(maxsize=4096)
-def _verdict(recorded: str, proposed: str, where: _Where) -> _Verdict:
-    """Whether a recorded kind commutes with a proposed one."""
-    if OTHER in (recorded, proposed):
-        return _Verdict.NEVER
-    kind = _plain(recorded)
-    if kind == _plain(proposed) != OTHER:
-        if kind == "$set":
-            return _Verdict.EQUAL if where is _Where.SAME else _Verdict.NEVER
-        upper = recorded if where is _Where.ABOVE else proposed
-        # A value contains the values below it, so only removals commute. A path that is cut at a
-        # positional part is in truth longer.
-        if where is _Where.SAME or kind == "$unset" or upper.endswith(INSIDE):
-            return _Verdict.ALWAYS
-    return _verdict_on_push(recorded, proposed, where)
-
-
-def _verdict_on_push(recorded: str, proposed: str, where: _Where) -> _Verdict:
-    """A push commutes with a write inside an existing element of its array."""
-    pushed = {"$push", "$push" + CREATED}
-    if where is _Where.SAME:
-        inside = (recorded in pushed and proposed.endswith(INSIDE)) or (
-            proposed in pushed and recorded.endswith(INSIDE)
-        )
-        return _Verdict.ALWAYS if inside else _Verdict.NEVER
-    upper, lower = (recorded, proposed) if where is _Where.ABOVE else (proposed, recorded)
-    inside = upper in pushed and not lower.endswith(CREATED)
-    return _Verdict.ELEMENT if inside else _Verdict.NEVER
-
-
-@lru_cache(maxsize=256)
-def _plain(kind: str) -> str:
-    return kind.removesuffix(INSIDE).removesuffix(CREATED)
+_WHOLE = 1  # the "timestamp" of a note on a whole container
 
 
 class _Node:
@@ -146,7 +96,7 @@ class _Query(NamedTuple):
     strict: bool
     exists: Exists
 
-    def conflicts(self, node: _Node, name: PathWrite, where: _Where, element: str | None) -> bool:
+    def conflicts(self, node: _Node, name: PathWrite, where: Where, element: str | None) -> bool:
         """Whether a mark of the node conflicts.
 
         `element` is the element through which the lower path leads, if the upper path is an array.
@@ -154,17 +104,17 @@ class _Query(NamedTuple):
         for kind, marks in node.kinds.items():
             if marks[-1][0] <= self.base:
                 continue
-            verdict = _verdict(kind, name.kind, where)
-            if verdict is _Verdict.ALWAYS:
+            verdict = verdict_on(kind, name.kind, where)
+            if verdict is Verdict.ALWAYS:
                 continue
             # A recorded write below without `CREATED` was inside an existing element.
             if (
-                verdict is _Verdict.ELEMENT
+                verdict is Verdict.ELEMENT
                 and element is not None
-                and (where is _Where.BELOW or self.exists(element))
+                and (where is Where.BELOW or self.exists(element))
             ):
                 continue
-            if self._any(marks, verdict is _Verdict.EQUAL, name.tag):
+            if self._any(marks, verdict is Verdict.EQUAL, name.tag):
                 return True
         return False
 
@@ -204,19 +154,23 @@ class ConflictIndex:
         """Add the writes of an accepted entry; versions only grow."""
         nodes = self._nodes
         for pointer, kind, tag in written:
+            if kind == MOVED:
+                mark = version, -int(tag) if tag else _WHOLE, peer, None
+            else:
+                mark = version, timestamp, peer, tag
             node = nodes.get(pointer)
             if node is None:
                 node = nodes[pointer] = self._grow(pointer)
-                node.kinds[kind] = [(version, timestamp, peer, tag)]
+                node.kinds[kind] = [mark]
                 if len(nodes) > self.limit:
                     self._drop()
             else:
                 nodes.move_to_end(pointer)
                 marks = node.kinds.get(kind)
                 if marks is None:
-                    node.kinds[kind] = [(version, timestamp, peer, tag)]
+                    node.kinds[kind] = [mark]
                 else:
-                    _add(marks, (version, timestamp, peer, tag))
+                    _add(marks, mark)
                     if len(marks) > MAX_MARKS:
                         self._raise_floor(kind, marks.pop(0))
             node.reach(version)
@@ -247,6 +201,31 @@ class ConflictIndex:
             if self._conflicts(query, name):
                 return name.pointer
         return None
+
+    def find_moved(self, base: int, peer: str, reaches: dict[str, int]) -> bool:
+        """Whether an element that a peer names by its index may be another one since `base`.
+
+        `reaches` has the arrays on the way of one pointer, from the outside in, each with the
+        index that is used in it.
+
+        >>> index = ConflictIndex(100)
+        >>> index.note(1, 500, "A", [PathWrite("/a", "moved", b"3")])
+        >>> index.find_moved(0, "B", {"/a": 2}), index.find_moved(0, "B", {"/a": 3})
+        (False, True)
+        """
+        if base >= self.newest:
+            return False
+        for kind, (version, _) in self.floors.items():
+            if base < version and (kind == MOVED or kind in REPLACING):
+                return True
+        array = next(reversed(reaches))
+        for pointer in (array, *above(array)):
+            node = self._nodes.get(pointer)
+            if node is None or node.newest <= base:
+                continue
+            if _has_moved(node, base, peer, -reaches.get(pointer, -_WHOLE)):
+                return True
+        return False
 
     def encode(self) -> list[Any]:
         """The index as plain lists, with the paths in the order in which they are dropped.
@@ -292,20 +271,20 @@ class ConflictIndex:
             path = f"{above}/{token}"
             if node.kinds:
                 element = path if is_digits(token) else None
-                if query.conflicts(node, name, _Where.ABOVE, element):
+                if query.conflicts(node, name, Where.ABOVE, element):
                     return True
             child = node.children.get(token)
             if child is None:
                 return False
             node, above = child, path
-        if query.conflicts(node, name, _Where.SAME, None):
+        if query.conflicts(node, name, Where.SAME, None):
             return True
         for token, child in node.children.items():
             if child.newest <= base:
                 continue
             element = f"{above}/{token}" if is_digits(token) else None
             for lower in child.below(base):
-                if query.conflicts(lower, name, _Where.BELOW, element):
+                if query.conflicts(lower, name, Where.BELOW, element):
                     return True
         return False
 
@@ -334,19 +313,31 @@ class ConflictIndex:
             node = parent
 
     def _raise_floor(self, kind: str, mark: Mark) -> None:
-        kind = _plain(kind)
+        kind = plain_kind(kind)
         version, timestamp = self.floors.get(kind, (-1, -1))
         self.floors[kind] = max(version, mark[0]), max(timestamp, mark[1])
 
     def _is_below_floor(self, base: int, timestamp: int, kind: str, strict: bool) -> bool:
         """Whether a write may conflict with a dropped one."""
-        plain = _plain(kind)
+        plain = plain_kind(kind)
         return any(
             base < version
             and (strict or timestamp < time)
-            and (plain != forgotten or not plain.startswith(_ANYWHERE))
+            and (plain != forgotten or not plain.startswith(ANYWHERE))
+            and forgotten != MOVED
             for forgotten, (version, time) in self.floors.items()
         )
+
+
+def _has_moved(node: _Node, base: int, peer: str, least: int) -> bool:
+    """Whether a later mark of another peer says so; `least` is the least "timestamp" that does."""
+    for kind, marks in node.kinds.items():
+        if marks[-1][0] <= base or not (kind == MOVED or replaces(kind)):
+            continue
+        for version, time, author, _ in marks:
+            if version > base and author != peer and (kind != MOVED or time >= least):
+                return True
+    return False
 
 
 def _add(marks: list[Mark], mark: Mark) -> None:

@@ -32,6 +32,9 @@ class Propose(msgspec.Struct, array_like=True, tag=7, gc=False):
     array_filters: list[Any] | None = None
     w: int | str | None = None  # write concern; None: the default, 1
     journal: bool = False
+    # The lowest number of an own write, pending when this one was made, that moved elements which
+    # this one names by their index; 0: none. See `moved_indexes`.
+    relies_on: int = 0
 
 
 class Entry(msgspec.Struct, array_like=True, tag=8, gc=False):
@@ -46,7 +49,8 @@ class Entry(msgspec.Struct, array_like=True, tag=8, gc=False):
     body: Any  # its kind defines it (see `kinds`)
     acked_below: int = 0
     decided: list[list[Any]] = []  # [number, version, error] of this peer's that made no entry
-    written: list[PathWrite] = []  # the paths that the update names, for the conflict rule
+    written: list[PathWrite] = []  # for the conflict rule: the paths that the update names, and
+    # the arrays in which it has moved elements
 
 
 class Decision(msgspec.Struct, array_like=True, tag=9, gc=False):

@@ -29,6 +29,7 @@ from ..options import Options
 from ..replication.clock import HybridClock
 from ..replication.codec import frame
 from ..replication.entries import Propose
+from ..replication.moved_indexes import first_relied_on
 from ..replication.outcomes import Outcome, Published
 from ..replication.replica import Replica
 from ..replication.write_concern import ConcernProgress
@@ -180,6 +181,7 @@ class Writer:
                 call.array_filters,
                 call.w,
                 call.journal,
+                first_relied_on(replica.view, body, replica.writes.pending),
             )
             encoded = frame(proposal)
             write = AwaitedWrite(proposal, call.deadline, future, len(encoded))

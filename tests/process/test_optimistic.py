@@ -22,6 +22,7 @@ from memsync import (
     UpdateError,
     WriteTimeoutError,
 )
+from memsync.document import apply_update
 from memsync.testing import Cluster, Peer, until
 
 from ..process_helpers import read_line, write_line
@@ -205,6 +206,87 @@ def test_a_joiner_that_states_another_conflict_rule_is_refused_by_name(cluster: 
     with pytest.raises(OptionsError, match="conflict is 'strict'"):
         cluster.peer(options={"conflict": "timestamp"})
     assert cluster.peer().status()["status"] == "client"
+
+
+@pytest.mark.parametrize("pair", ["set set", "set unset", "set inc", "inner outer"])
+def test_with_the_rule_last_the_order_decides_and_nothing_is_refused(
+    cluster: Cluster, pair: str
+) -> None:
+    pairs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "set set": ({"$set": {"a.n": 1}}, {"$set": {"a.n": 2}}),
+        "set unset": ({"$set": {"a.n": 1}}, {"$unset": {"a.n": ""}}),
+        "set inc": ({"$set": {"a.n": 1}}, {"$inc": {"a.n": 5}}),
+        "inner outer": ({"$set": {"a.n": 1}}, {"$set": {"a": {"m": 2}}}),
+    }
+    older, newer = pairs[pair]
+    _, one, two = cluster.start(3, {"a": {"n": 0}}, {"conflict": "last"})
+    for _ in range(5):
+        first, second = meet(cluster, one, two, newer, older)
+        assert isinstance(first, int)
+        assert isinstance(second, int)
+        expected: dict[str, Any] = {"a": {"n": 0}}
+        for update in [older, newer] if second < first else [newer, older]:
+            expected = apply_update(expected, update)
+        assert cluster.settled() == expected
+        one.patch({"$set": {"a": {"n": 0}}})
+        cluster.settled()
+
+
+# -- indexes ---------------------------------------------------------------------------------------
+
+RULES = ["timestamp", "strict", "last"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("role", ["host", "client"])
+def test_a_list_never_changes_another_element_than_its_writer_saw(
+    cluster: Cluster, role: str, rule: str
+) -> None:
+    """Both remove an element; whoever comes second is refused, also on the host."""
+    host, one, two = cluster.start(3, {"l": ["a", "b", "c", "d"]}, {"conflict": rule})
+    first = one if role == "client" else host
+    for _ in range(3):
+        if role == "client":
+            front = [{"op": "remove", "path": "/l/0"}]
+            back = [{"op": "replace", "path": "/l/2", "value": "C"}]
+            outcomes = meet(cluster, first, two, front, back)
+        else:
+            outcomes = host.run(remove_and_be_overtaken), None
+        found = cluster.settled()["l"]
+        if isinstance(outcomes[1], ConflictError):
+            assert found == ["b", "c", "d"]
+            assert outcomes[1].path == "/l/2"
+        else:
+            assert found in (["b", "C", "d"], ["b", "c", "d"])
+        one.patch({"$set": {"l": ["a", "b", "c", "d"]}})
+        cluster.settled()
+
+
+def remove_and_be_overtaken(mem: MemSync[Any]) -> None:
+    """The host has seen all that it has ordered, so its own lists are always accepted."""
+    mem.patch([{"op": "remove", "path": "/l/0"}])
+    assert mem.snapshot("l") == ["b", "c", "d"]
+    mem.submit([{"op": "remove", "path": "/l/0"}])
+    mem.patch([{"op": "replace", "path": "/l/1", "value": "D"}])
+    assert mem.snapshot("l") == ["c", "D"]
+    mem.patch({"$set": {"l": ["b", "c", "d"]}})
+
+
+def test_a_list_counts_on_own_writes_that_are_pending(cluster: Cluster) -> None:
+    host, one = cluster.start(2, {"l": ["a", "b", "c"]})
+    host.pause()
+    pending = one.begin(_pop_and_replace)
+    until(lambda: one.status()["pending"] == 2)
+    host.resume()
+    one.result(pending)
+    assert cluster.settled()["l"] == ["b", "C"]
+
+
+def _pop_and_replace(mem: MemSync[Any]) -> None:
+    pop = mem.submit({"$pop": {"l": -1}})
+    assert mem.data["l"] == ["b", "c"]
+    change = mem.submit([{"op": "replace", "path": "/l/1", "value": "C"}])
+    assert pop.result(20) < change.result(20)
 
 
 # -- all of it together ----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from memsync.replication.codec import HEADER, frame
 from memsync.replication.codec import decode as parse
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
 from memsync.replication.log import Log
+from memsync.replication.moved_indexes import first_relied_on
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
@@ -75,6 +76,7 @@ class Peer:
             body,
             where,
             filters_of(body),
+            relies_on=first_relied_on(self.replica.view, body, self.writes.pending),
         )
         sent = parse(frame(proposal)[HEADER:])
         assert isinstance(sent, Propose)
@@ -251,6 +253,9 @@ class Interleavings(RuleBasedStateMachine):
             fate[name, proposal.number] = (result.version, error and type(error), False)
             if error is None:
                 assert repr(after) == repr(self.model), "an update was lost"
+            elif "may name another element" in str(error):  # guarded or not
+                assert type(error) is ConflictError
+                assert isinstance(proposal.body, list)
             elif isinstance(after, MemSyncError):
                 if not (type(error) is ConflictError and not is_guarded(proposal.body)):
                     assert type(error) is type(after)

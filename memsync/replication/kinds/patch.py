@@ -20,6 +20,8 @@ from ...document import (
     compile_read_set,
     exists_at_pointer,
     is_guarded,
+    may_move,
+    moved_elements,
     refine_write_set,
     to_plain,
     write_set,
@@ -30,20 +32,21 @@ from ..compile_proposal import bug, compile_proposal
 from ..conflicts import ConflictIndex
 from ..entries import Entry, Propose
 from ..group_options import group_value
+from ..moved_indexes import check_indexes
 from ..state import Kind, Order, State
 
 
 class PatchPart:
     """The document and its conflict index."""
 
-    __slots__ = ("document", "index", "is_strict")
+    __slots__ = ("document", "index", "rule")
 
     def __init__(
         self, document: dict[str, Any], index: ConflictIndex, options: Mapping[str, Any]
     ) -> None:
         self.document = document
         self.index = index
-        self.is_strict = group_value(options, "conflict") == "strict"
+        self.rule = group_value(options, "conflict")
 
 
 class _Encoded(msgspec.Struct):
@@ -99,9 +102,17 @@ class PatchKind(Kind):
         except Exception as error:  # not an update: the compiler says why
             compile_proposal(state.document, proposal, state.version)
             raise bug(error) from error
+        part: PatchPart = state.parts[self.name]
+        if isinstance(proposal.body, list):
+            check_indexes(state, part.index, peer, proposal)
         _check_conflict(state, peer, proposal, named)
         operations = compile_proposal(state.document, proposal, state.version)
-        return Order(operations, refine_write_set(named, operations)) if operations else None
+        if not operations:
+            return None
+        written = refine_write_set(named, operations)
+        if may_move(named):
+            written = written + moved_elements(state.document, proposal.body, named, operations)
+        return Order(operations, written)
 
     def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
         """Replay the operations, and note the written paths."""
@@ -137,8 +148,12 @@ class PatchKind(Kind):
 def _check_conflict(state: State, peer: str, proposal: Propose, named: list[PathWrite]) -> None:
     """Raise `ConflictError` when a proposal loses against an entry that it had not seen.
 
-    A proposal with a condition (`where`, ``test``) is exempt: the condition decides.
+    A proposal with a condition (`where`, ``test``) is exempt: the condition decides. With the rule
+    ``last`` the order decides.
     """
+    part: PatchPart = state.parts["patch"]
+    if part.rule == "last":
+        return
     if proposal.version == state.version and proposal.epoch == state.epoch:
         return  # it was made on the newest state
     if proposal.where is not None or is_guarded(proposal.body):
@@ -146,17 +161,17 @@ def _check_conflict(state: State, peer: str, proposal: Propose, named: list[Path
     base = state.common(proposal.epoch, proposal.version)
     if base >= state.version:
         return
-    part: PatchPart = state.parts["patch"]
+    is_strict = part.rule == "strict"
     path = part.index.find(
         base,
         proposal.timestamp,
         peer,
         named,
-        strict=part.is_strict,
+        strict=is_strict,
         exists=partial(exists_at_pointer, part.document),
     )
     if path is not None:
-        later = "" if part.is_strict else ", with a later timestamp"
+        later = "" if is_strict else ", with a later timestamp"
         raise ConflictError(
             f"another peer has written {path!r} after version {base}, on which this update was "
             f"made{later}: read the new value and repeat the update if it still applies; "
