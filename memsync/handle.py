@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar  # type checkers have it built in
 
     from .runtime.edits import Send
+    from .runtime.moved_watch import MovedWatch
     from .runtime.waiting import Changes
 
     TState = DefaultTypeVar("TState", default=dict[str, Any])
@@ -243,8 +244,11 @@ class MemSync(GroupMember, Generic[TState]):
         2
         """
         seconds = self._seconds(timeout)
-        send: Send = functools.partial(self.patch, timeout=seconds)
-        return self._editor.edit(self._participating().replica.view, send)
+        participant = self._participating()
+        view = participant.replica.view
+        watch = participant.view_waiters.watch(view)
+        send: Send = functools.partial(self._send_draft, watch, seconds)
+        return self._editor.edit(view, send)
 
     def transact(
         self, function: Callable[[TState], TResult], timeout: float | None = None
@@ -263,13 +267,26 @@ class MemSync(GroupMember, Generic[TState]):
         if not callable(function):
             raise UsageError(f"transact() needs a function of the draft, not {function!r:.60}")
         deadline = monotonic() + self._seconds(timeout)
+        participant = self._participating()
+        view = participant.replica.view
+        watch = participant.view_waiters.watch(view)
 
         def send(operations: list[dict[str, Any]]) -> int:
             # The last try needs a moment, or its outcome would be unknown instead of a conflict.
             left = max(deadline - monotonic(), _LAST_TRY)
-            return self.patch(operations, timeout=left)
+            return self._send_draft(watch, left, operations)
 
-        return self._editor.transact(self._participating().replica.view, send, function, deadline)
+        return self._editor.transact(view, send, function, deadline)
+
+    def _send_draft(
+        self, watch: MovedWatch, seconds: float, operations: list[dict[str, Any]]
+    ) -> int:
+        """Send the patch of a draft; `watch` is then for the next one."""
+        call = Call(deadline=monotonic() + seconds, watch=watch)
+        try:
+            return self._participating().writer.patch(operations, call, seconds)
+        finally:
+            watch.restart()
 
     # -- waiting ---------------------------------------------------------------------------------
 

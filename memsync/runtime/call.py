@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:  # it imports what a handle needs at its start only
+    from .moved_watch import MovedWatch
 
 
 class Call(NamedTuple):
@@ -14,3 +17,4 @@ class Call(NamedTuple):
     journal: bool = False
     deadline: float = 0.0
     kind: str = "patch"
+    watch: MovedWatch | None = None  # of the draft whose patch this is

@@ -28,7 +28,8 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
         array_filters = normalize(array_filters, "array_filters")
     body = KINDS[call.kind].check(update, array_filters)
     where = check_filter(call.where) if call.where is not None else None
-    return body, Call(where, array_filters, w, call.journal, call.deadline, call.kind)
+    checked = Call(where, array_filters, w, call.journal, call.deadline, call.kind, call.watch)
+    return body, checked
 
 
 def check_size(size: int, limit: int) -> None:

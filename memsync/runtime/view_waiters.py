@@ -14,6 +14,7 @@ from typing import Any
 
 from ..clocks import monotonic
 from ..document import Operation, ReadWriteSet, read_write_set
+from .moved_watch import MovedWatch
 
 
 class ViewWaiter:
@@ -38,6 +39,7 @@ class ViewWaiters:
         self._guard = guard
         self._changed = threading.Condition(guard)
         self._waiters: list[weakref.ref[ViewWaiter]] = []
+        self._watches: list[weakref.ref[MovedWatch]] = []
         self.ended = False
 
     def add(self, pointers: Iterable[str]) -> ViewWaiter:
@@ -46,6 +48,14 @@ class ViewWaiters:
         with self._guard:
             self._waiters = [*self._living(), weakref.ref(waiter)]
         return waiter
+
+    def watch(self, view: Any) -> MovedWatch:
+        """A watch of the elements that move from now on; it ends with its last reference."""
+        watch = MovedWatch(view)
+        with self._guard:
+            living = [each for each in self._watches if each() is not None]
+            self._watches = [*living, weakref.ref(watch)]
+        return watch
 
     def close(self, waiter: ViewWaiter) -> None:
         """End a waiter and wake its thread; may be called twice."""
@@ -56,6 +66,11 @@ class ViewWaiters:
 
     def changed(self, operations: list[Operation] | None) -> None:
         """Wake the waiters that the operations concern; None concerns all. The guard is held."""
+        if self._watches:
+            for reference in self._watches:
+                watch = reference()
+                if watch is not None:
+                    watch.add(operations)
         if not self._waiters:
             return
         touched = None if operations is None else list(read_write_set(operations))

@@ -168,6 +168,8 @@ class Writer:
         replica = self._replica
         with self._guard:
             self._window.wait_for_room(call.deadline)
+            if call.watch is not None:
+                call.watch.check(replica.view, body)
             epoch, version = replica.view_pair
             proposal = Propose(
                 replica.writes.next_number,
