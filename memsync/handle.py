@@ -162,7 +162,11 @@ class MemSync(GroupMember, Generic[TState]):
         """Apply an update and wait until it is acknowledged; returns the version that contains it.
 
         The update is visible in ``mem.data`` at once. An update that changes nothing returns the
-        current version.
+        current version, ``$setOnInsert`` for example, because the shared object exists.
+
+        What is read afterwards may contain writes of others: after ``$inc`` the counter has this
+        increment, but is not this writer's number. A number that nobody else gets is read and
+        counted up by `transact` (docs/conflicts.md).
 
         Parameters:
             update: MongoDB update operators
