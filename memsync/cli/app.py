@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,10 +18,13 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text at all
+        sys.stdout.reconfigure(errors="backslashreplace")
     parsed = _parser().parse_args(arguments)
     try:
         is_well: bool = parsed.command(parsed)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as in a program that was started with `>&-`
+            sys.stdout.flush()
     except UsageError as error:
         return _fail(str(error), BAD_INPUT)
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,11 +23,12 @@ from ..replication.lease import Lease
 from ..runtime.participant import Participant
 from .context import PeerContext, Stopped
 from .election.election import Election
-from .folder.paths import root_folder
+from .folder.paths import relative_root, root_folder
 from .folder.peer_file import PeerPlace, was_deleted
 from .platform.descriptors import hint, is_shortage
 from .platform.platform import Platform
 from .platform.task import Pause, Task, run_task
+from .platform.threads import start_thread
 from .role import Role
 from .states import PeerEvent
 from .timing import TIMING, Timing
@@ -72,8 +74,16 @@ class Driver:
 
     @staticmethod
     def place() -> str:
-        """The rendezvous folder, as the environment names it now."""
-        return str(root_folder())
+        """The rendezvous folder, as the environment names it now; raises `RendezvousError`."""
+        root = root_folder()
+        relative = relative_root()
+        if relative is not None:
+            warnings.warn(
+                f"MEMSYNC_DIR is the relative path {relative!r}: only processes that start in "
+                f"{Path.cwd()} meet in {root}, so set it to an absolute path",
+                stacklevel=5,  # the line that creates the handle
+            )
+        return str(root)
 
     # -- starting and stopping (any thread) ------------------------------------------------------
 
@@ -84,7 +94,7 @@ class Driver:
         """
         try:
             with self.in_folder(timeout):
-                self._thread.start()
+                start_thread(self._thread)
         except OSError as error:
             advice = hint(error, "see what the system says")
             raise RendezvousError(f"the peer cannot start ({error.strerror}): {advice}") from error

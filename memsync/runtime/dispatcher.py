@@ -46,6 +46,7 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._dropped = 0
+        self._has_failed = False  # a run of failed starts is logged once
 
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
         """Call `callback` with the arguments of each later `announce` of this name."""
@@ -72,11 +73,7 @@ class Dispatcher:
         """Queue one call that is never dropped; the program itself bounds their number."""
         with self._lock:
             self._queue.append((callback, args))
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="memsync-dispatch", daemon=True
-                )
-                self._thread.start()
+            self._start_if_needed()
             self._wake.notify()
 
     def open(self) -> None:
@@ -91,11 +88,35 @@ class Dispatcher:
     def stop(self, timeout: float) -> None:
         """Run the queued calls and end the thread; waits, except on the thread itself."""
         with self._lock:
+            self._start_if_needed()
             thread = self._thread
             self._stopping = True
             self._wake.notify()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
+
+    def _start_if_needed(self) -> None:
+        """Start the thread if calls wait; the lock is held.
+
+        A call comes from a thread that must go on, so where the system has no thread left the calls
+        wait for the next attempt.
+        """
+        if self._thread is not None or not self._queue:
+            return
+        thread = threading.Thread(target=self._run, name="memsync-dispatch", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._has_failed:
+                log.error(
+                    "callbacks wait, their thread cannot be started (%s): end what is not needed, "
+                    "or raise the limit on threads (ulimit -u)",
+                    error,
+                )
+            self._has_failed = True
+            return
+        self._has_failed = False
+        self._thread = thread
 
     def _remove(self, name: str, callback: Callable[..., Any]) -> None:
         with self._lock:

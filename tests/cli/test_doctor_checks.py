@@ -18,6 +18,7 @@ FACTS: Facts = {
         "exists": True,
         "problem": None,
         "others": {},
+        "relative": None,
     },
     "key_problem": None,
     "asked_for": None,

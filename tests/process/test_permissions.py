@@ -100,6 +100,11 @@ def test_a_folder_that_is_open_to_others_is_refused(
     place.chmod(0o755)
     own(place)
     peer = nobody(place)
+    message = refusal(peer, place)
+    assert f"choose a folder of its own, for example {place / 'memsync-x'}" in message
+    assert "chmod" not in message  # memsync has not made it
+    (place / "authkey").touch(mode=0o600)
+    own(place / "authkey")
     assert f"chmod 700 {place}" in refusal(peer, place)
 
 

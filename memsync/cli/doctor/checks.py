@@ -60,6 +60,9 @@ def folder(facts: Facts) -> Findings:
     else:
         state = "is usable" if seen["exists"] else "does not exist yet: the first peer creates it"
         yield ok(f"{seen['path']} ({seen['reason']}) {state}")
+    if seen["relative"] is not None:
+        text = f"MEMSYNC_DIR is the relative path {seen['relative']!r}"
+        yield note(text, f"processes meet from every folder with MEMSYNC_DIR={seen['path']}")
     for path, names in seen["others"].items():
         text = f"{path} is another rendezvous folder of this user, with {_listed(names)}"
         yield note(text, "processes meet only in one folder: set MEMSYNC_DIR to examine that one")

@@ -20,12 +20,15 @@ from ...clocks import monotonic, wall
 from ...errors import MemSyncError
 from ...manager.folder.held_file import Files, check_folder, check_local, check_root
 from ...manager.folder.key import KEY_BYTES
+from ...manager.folder.own_folder import is_shared
 from ...manager.folder.paths import (
     LOCK_NAME,
     PEER_NAME,
     SOCKET_NAME,
+    TEMP_VARIABLES,
     TEMPORARY,
     folder_name,
+    relative_root,
     root_folder,
     short_folder,
 )
@@ -40,7 +43,6 @@ from ...version import __version__
 Facts = dict[str, Any]
 
 TIMEOUT = 2.0  # seconds for each step of a handshake with a host
-_TEMP_VARIABLES = ("TMPDIR", "TEMP", "TMP")  # in the order in which `tempfile` reads them
 _PROC = Path("/proc")
 _PROGRAM_MAX = 80  # characters
 
@@ -56,14 +58,15 @@ def collect(name: str | None = None, *, timeout: float = TIMEOUT) -> Facts:
             failures.append(f"{what}: {error}")
             return default
 
-    root = root_folder()
-    key, key_problem = attempt("the key", lambda: read_key(root), (None, None))
-    folder = attempt("the folder", lambda: folder_facts(root), None)
+    root = attempt("the folder", root_folder, None)
+    folder, key, key_problem, paths = None, None, None, []
+    if root is not None:
+        key, key_problem = attempt("the key", lambda: read_key(root), (None, None))
+        folder = attempt("the folder", lambda: folder_facts(root), None)
+        paths = attempt("the list of objects", lambda: _object_folders(root, name), [])
     if folder is None or folder["problem"]:
         key = None
-    objects = []
-    for path in attempt("the list of objects", lambda: _object_folders(root, name), []):
-        objects.append(attempt(str(path), ObjectReader(path, key, timeout).facts, None))
+    objects = [attempt(str(path), ObjectReader(path, key, timeout).facts, None) for path in paths]
     return {
         "versions": {
             "memsync": __version__,
@@ -87,13 +90,14 @@ def folder_facts(root: Path) -> Facts:
     """The folder, the reason for its choice, and the problem with it, if any."""
     exists = root.is_symlink() or root.exists()
     others = {}  # folders of this user's processes that have another TMPDIR
-    for base in ("/tmp", "/var/tmp", os.path.abspath(tempfile.gettempdir())):
+    for base in dict.fromkeys(("/tmp", "/var/tmp", *_temp_folder())):
         other = Path(base) / f"memsync-{os.getuid()}"
         if other != root and (names := [path.stem for path in sorted(other.glob("*.d"))]):
             others[str(other)] = names
     return {
         "path": str(root),
         "reason": reason_for_folder(os.environ),
+        "relative": relative_root(),
         "exists": exists,
         "problem": _complaint(check_root, root) if exists else _problem_of_missing(root),
         "others": others,
@@ -104,12 +108,19 @@ def reason_for_folder(environ: Mapping[str, str]) -> str:
     """The variable that names the folder, or the reason for the default."""
     if environ.get("MEMSYNC_DIR"):
         return "named by MEMSYNC_DIR"
-    variable = next((each for each in _TEMP_VARIABLES if environ.get(each)), None)
+    variable = next((each for each in TEMP_VARIABLES if environ.get(each)), None)
     if variable is None:
         return "the default"
-    if os.path.abspath(environ[variable]) == os.path.abspath(tempfile.gettempdir()):
+    if os.path.abspath(environ[variable]) in _temp_folder():
         return f"named by {variable}"
     return f"the default, because {variable}={environ[variable]} is not writable"
+
+
+def _temp_folder() -> list[str]:
+    try:
+        return [os.path.abspath(tempfile.gettempdir())]
+    except FileNotFoundError:  # there is none; MEMSYNC_DIR names another folder
+        return []
 
 
 def read_key(root: Path) -> tuple[bytes | None, str | None]:
@@ -140,6 +151,8 @@ def _problem_of_missing(root: Path) -> str | None:
 
 
 def _object_folders(root: Path, name: str | None) -> list[Path]:
+    if is_shared(root):
+        return []  # what ends with ".d" there belongs to others
     if name is None:
         return sorted(root.glob("*.d"))
     path = root / folder_name(name)

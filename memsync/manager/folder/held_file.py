@@ -25,6 +25,7 @@ from ...runtime import forks
 from ..platform.descriptors import hint, patiently
 from ..timing import TIMING
 from .mounts import network_file_system
+from .own_folder import advice_on_own, check_own, is_made_by_memsync
 from .paths import TEMPORARY
 
 log = logging.getLogger("memsync.folder")
@@ -36,9 +37,10 @@ _ADVICE = "set MEMSYNC_DIR to a folder of your own"
 
 
 def check_root(root: Path) -> None:
-    """Raise `RendezvousError` for a rendezvous folder that is not private or not local."""
+    """Raise `RendezvousError` for a rendezvous folder that is not own, private and local."""
+    check_own(root)
     check_local(root)
-    _check_private(root, f"the rendezvous folder {root}")
+    _check_private(root, f"the rendezvous folder {root}", is_root=True)
 
 
 def check_folder(path: Path) -> None:
@@ -56,18 +58,18 @@ def check_local(root: Path) -> None:
         )
 
 
-def _open_private(path: Path, what: str, *, parents: bool = False) -> Path:
+def _open_private(path: Path, what: str, *, is_root: bool = False) -> Path:
     """Make a folder where it is missing, and check that only this user has access to it."""
     try:
         with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700, parents=parents)
+            path.mkdir(mode=0o700, parents=is_root)
     except OSError as error:
         raise RendezvousError(f"{what} cannot be made ({error.strerror}): {_ADVICE}") from error
-    _check_private(path, what)
+    _check_private(path, what, is_root=is_root)
     return path
 
 
-def _check_private(path: Path, what: str) -> None:
+def _check_private(path: Path, what: str, *, is_root: bool = False) -> None:
     try:
         info = path.lstat()
     except OSError as error:
@@ -79,7 +81,10 @@ def _check_private(path: Path, what: str) -> None:
         problem = f"belongs to user {info.st_uid}, not to user {os.getuid()}"
     elif info.st_mode & 0o077:
         problem = f"is open to other users (mode {stat.S_IMODE(info.st_mode):04o})"
-        advice = f"run 'chmod 700 {path}', or {_ADVICE}"
+        if is_root and not is_made_by_memsync(path):
+            advice = advice_on_own(path)
+        else:
+            advice = f"run 'chmod 700 {path}', or {_ADVICE}"
     elif not os.access(path, os.W_OK | os.X_OK):
         problem = "cannot be written to"
     else:
@@ -134,9 +139,10 @@ class Files:
     patience = TIMING.descriptors
 
     def open_root(self, root: Path) -> Path:
-        """Make a rendezvous folder where it is missing, and check that it is private and local."""
+        """Make a rendezvous folder where it is missing, and check it as `check_root` does."""
+        check_own(root)
         check_local(root)
-        return _open_private(root, f"the rendezvous folder {root}", parents=True)
+        return _open_private(root, f"the rendezvous folder {root}", is_root=True)
 
     def witness_folder(self, folder: Path) -> list[Path]:
         """A folder outside the temp folder for the witnesses of a folder, if one can be made."""
@@ -228,7 +234,7 @@ class Files:
             if info.st_mode & 0o077:
                 raise RendezvousError(
                     f"{path} may be read by others (mode {stat.S_IMODE(info.st_mode):o}): run "
-                    f"chmod 600, or delete it when no peer of this folder runs"
+                    f"'chmod 600 {path}', or delete it when no peer of this folder runs"
                 )
 
     def identity(self, path: Path) -> tuple[int, int] | None:

@@ -9,19 +9,75 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+from ...errors import RendezvousError
+
 _SOCKET_PATH_MAX = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
 LOCK_NAME = re.compile(r"epoch-([1-9]\d{0,17})\.lock")
 PEER_NAME = re.compile(r"peer-([0-9a-f]+)\.json")
 TEMPORARY = "tmp-"  # the prefix of a file that is being made
+TEMP_VARIABLES = ("TMPDIR", "TEMP", "TMP")  # in the order in which `tempfile` reads them
+_TEMP_FOLDERS = ("/tmp", "/var/tmp", "/usr/tmp")  # what it tries after them
 SOCKET_NAME = re.compile(r"(\d+)-([0-9a-f]+)\.sock")
 
 
 def root_folder() -> Path:
-    """The folder that ``MEMSYNC_DIR`` names, else one per user in the temp folder."""
+    """The folder that ``MEMSYNC_DIR`` names, else one per user in the temp folder.
+
+    Raises `RendezvousError` where there is none, and for a name that is not UTF-8, which the files
+    in it could not hold.
+    """
     stated = os.environ.get("MEMSYNC_DIR")
-    if stated:
+    root = _stated_folder(stated) if stated else _temp_folder() / f"memsync-{os.getuid()}"
+    try:
+        str(root).encode()
+    except UnicodeEncodeError as error:
+        raise RendezvousError(
+            f"the rendezvous folder {os.fsencode(root)!r} has a name that is not UTF-8: set "
+            "MEMSYNC_DIR to a folder with another name, for example /tmp/memsync-x"
+        ) from error
+    return root
+
+
+def relative_root() -> str | None:
+    """The value of ``MEMSYNC_DIR`` if it names another folder for each current folder."""
+    stated = os.environ.get("MEMSYNC_DIR", "")
+    return stated if stated and not os.path.isabs(os.path.expanduser(stated)) else None
+
+
+def _stated_folder(stated: str) -> Path:
+    try:
         return Path(stated).expanduser().absolute()
-    return Path(tempfile.gettempdir()).absolute() / f"memsync-{os.getuid()}"
+    except (RuntimeError, FileNotFoundError) as error:
+        problem = "the home folder that it begins with is not known"
+        if isinstance(error, FileNotFoundError):
+            problem = "it is relative to the current folder, which has been deleted"
+        raise RendezvousError(
+            f"MEMSYNC_DIR is {stated!r}, but {problem}: set it to an absolute path, for example "
+            "/tmp/memsync-x"
+        ) from error
+
+
+def _temp_folder() -> Path:
+    """The temp folder of this process; the current folder, Python's last resort, is none."""
+    try:
+        found = tempfile.gettempdir()
+    except FileNotFoundError:
+        found = ""
+    stated = [os.environ.get(variable, "") for variable in TEMP_VARIABLES]
+    usual = {os.path.abspath(each) for each in (*stated, *_TEMP_FOLDERS) if each}
+    if found and (found in usual or not _is_current(found)):
+        return Path(found).absolute()
+    raise RendezvousError(
+        f"no temp folder can be written to (of {', '.join(sorted(usual))}), so processes cannot "
+        "meet there: set MEMSYNC_DIR to a folder that all of them can write to"
+    )
+
+
+def _is_current(folder: str) -> bool:
+    try:
+        return os.path.samefile(folder, os.curdir)
+    except OSError:
+        return not os.path.isabs(folder)
 
 
 def folder_name(name: str) -> str:

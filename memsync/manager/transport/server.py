@@ -31,6 +31,7 @@ from ...replication.codec import HEADER
 from ...runtime import forks
 from ..folder.records import Address
 from ..platform.descriptors import hint
+from ..platform.threads import start_thread
 from ..timing import TIMING
 from .channel import Channel
 from .dial import set_deadline, set_up, to_channel
@@ -118,8 +119,8 @@ class MemSyncServer(managers.Server):
         )
 
     def start(self) -> None:
-        """Accept connections on a new thread."""
-        self._accepter.start()
+        """Accept connections on a new thread; raises `RendezvousError` where there is none left."""
+        start_thread(self._accepter)
 
     def stop(self) -> None:
         """Stop listening and cut the proxies' connections; the host closes attached ones."""
