@@ -106,7 +106,7 @@ class Participant:
         self.replica.apply(entry, body)
         self.clock.merge(entry.timestamp)
         if self.trace is not None:
-            self.trace("applied", **facts_of(entry))
+            self.trace("applied", **facts_of(entry, self.state.members))
 
     def install(self, chunk: SnapshotChunk, decided: int = 0) -> bool:
         """Add a chunk of a snapshot (see `Replica.add_chunk`); True when it was the last."""

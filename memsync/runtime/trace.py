@@ -7,12 +7,17 @@ applied or resolved. When tracing is off the callable is None, so it costs one a
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 
 from ..replication.entries import Decision, Entry, Propose
+from ..replication.kinds import KINDS
+from ..replication.membership import Members
 from ..replication.sequencer import Gap
 
 log = logging.getLogger("memsync.trace")
+
+_PATHS_MAX = 5  # that one line names
 
 Trace = Callable[..., None]
 """Called with the event, and with its facts as keyword arguments."""
@@ -32,25 +37,41 @@ def new_trace(name: str, peer: str, *, wanted: bool) -> Trace | None:
     def trace(what: str, **facts: object) -> None:
         if log.isEnabledFor(logging.DEBUG):
             text = " ".join(f"{fact}={value}" for fact, value in facts.items())
-            log.debug("%s name=%s peer=%s %s", what, name, peer, text)
+            log.debug("%s name=%s peer=%s pid=%s %s", what, name, peer, os.getpid(), text)
 
     return trace
 
 
-def facts_of(entry: Entry) -> dict[str, object]:
-    """The facts about an entry."""
-    return {
+def facts_of(entry: Entry, members: Members) -> dict[str, object]:
+    """The facts about an entry: its writer, and the paths that it changes."""
+    facts: dict[str, object] = {
         "epoch": entry.epoch,
         "version": entry.version,
         "kind": entry.kind,
-        "writer": entry.peer,
+        **_writer(entry.peer, members),
         "number": entry.number,
     }
+    operations = KINDS[entry.kind].changes(entry) if entry.kind in KINDS else []
+    if operations:
+        paths = [operation["path"] for operation in operations]
+        more = f" and {len(paths) - _PATHS_MAX} more" if len(paths) > _PATHS_MAX else ""
+        facts["paths"] = f"{paths[:_PATHS_MAX]}{more}"
+    return facts
 
 
-def refusal(proposal: Propose, result: Decision | Gap) -> dict[str, object]:
+def refusal(
+    peer: str, proposal: Propose, result: Decision | Gap, members: Members
+) -> dict[str, object]:
     """The facts about a proposal that made no entry; never values of the object."""
+    facts = {**_writer(peer, members), "number": proposal.number}
     if isinstance(result, Gap):
-        return {"number": proposal.number, "why": f"number {result.first} comes first"}
-    why = result.error[0] if result.error is not None else "nothing changes, or decided before"
-    return {"number": proposal.number, "why": why}
+        return {**facts, "why": f"number {result.first} comes first"}
+    if result.error is None:
+        return {**facts, "why": "nothing changes, or decided before"}
+    code, _, fields = result.error
+    place = {"path": fields["path"]} if fields.get("path") is not None else {}
+    return {**facts, "why": code, **place}
+
+
+def _writer(peer: str, members: Members) -> dict[str, object]:
+    return {"writer": peer, "writer_pid": members.get(peer, {}).get("pid")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from memsync import ConditionError, MemSync, RendezvousError
+from memsync import ConditionError, ConflictError, MemSync, RendezvousError
 from memsync.manager.folder.folder import ObjectFolder
 from memsync.manager.timing import TIMING
 from memsync.manager.transport import server
@@ -123,6 +124,32 @@ def test_the_option_turns_the_trace_on_and_no_handler(caplog: pytest.LogCaptureF
     assert all_handlers() == handlers
 
 
+def test_the_trace_names_who_wrote_where(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.setLevel(logging.NOTSET)
+    with MemSync[Any](NAME, {"n": 0, "l": []}, {"logEvents": True}) as mem:
+        peer = cluster.peer()
+        peer.patch({"$set": {"a.b": "secret"}, "$push": {"l": "secret"}})
+        peer.patch({"$set": {f"k{number}": 0 for number in range(9)}})
+        with pytest.raises(ConflictError):
+            peer.patch([{"op": "test", "path": "/n", "value": 7}])
+        mem.patch({"$inc": {"n": 1}})
+        writer = peer.run(lambda mem: mem.id)
+        me = mem.id
+    traced = [record.getMessage() for record in caplog.records if record.name == TRACE]
+    assert all(f" pid={os.getpid()} " in line for line in traced)
+    theirs = f"writer={writer} writer_pid={peer.pid}"
+    first, many = [line for line in traced if line.startswith("ordered") and theirs in line][-2:]
+    assert "'/a'" in first
+    assert "'/l/0'" in first or "'/l/-'" in first
+    assert "and 4 more" in many
+    assert f"{theirs} number=3 why=ERR_CONFLICT path=/n" in only(traced, "not ordered")
+    own = f"writer={me} writer_pid={os.getpid()}"
+    assert only([line for line in traced if own in line and "kind=patch" in line], "ordered")
+    assert "secret" not in "".join(traced)
+
+
 def test_a_client_traces_what_it_applies(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -135,6 +162,8 @@ def test_a_client_traces_what_it_applies(
     traced = [record.getMessage() for record in caplog.records if record.name == TRACE]
     applied = [line for line in traced if line.startswith("applied") and "kind=patch" in line]
     assert len(applied) == 1
+    assert f"writer_pid={host.pid}" in applied[0]
+    assert applied[0].endswith("paths=['/n']")
     assert f"writer={writer}" in applied[0]
 
 

@@ -74,7 +74,8 @@ class Candidate:
         undo_server.pop_all()
         undo.callback(claim.close)
         undo.callback(self._joining.close)
-        log.info("campaigning %s next_epoch=%s granted=%s", ctx, epoch, self._grant is not None)
+        reason = "no host answers" if self._grant is None else "the host hands over to this peer"
+        log.info("campaigning %s next_epoch=%s reason=%r", ctx, epoch, reason)
         return claim
 
     def _listen(self, address: Address) -> MemSyncServer:

@@ -78,7 +78,7 @@ class Ordering:
 
     def _push(self, ordered: Ordered) -> None:
         if self._trace is not None:
-            self._trace("ordered", **facts_of(ordered.entry))
+            self._trace("ordered", **facts_of(ordered.entry, self._participant.state.members))
         self._fanout.push(ordered.frame)
         self._batch.append(ordered.entry)
         self._participant.replica.ordered(ordered.entry)
@@ -136,7 +136,8 @@ class Ordering:
             self._remove_dead()
         result = self.sequencer.propose(peer, proposal)
         if self._trace is not None and not isinstance(result, Ordered):
-            self._trace("not ordered", writer=peer, **refusal(proposal, result))
+            members = self._participant.state.members
+            self._trace("not ordered", **refusal(peer, proposal, result, members))
         return result
 
     # -- write concerns --------------------------------------------------------------------------
