@@ -191,7 +191,11 @@ class Lifecycle(forks.Forkable):
         """The engine, in its group."""
         engine = self._started()
         if engine.is_ended:
-            raise NotStartedError(f"MemSync({self.name!r}) has stopped: call start() again")
+            reason = engine.status().reason
+            because = "" if reason in (None, "stopped") else f" ({reason})"
+            raise NotStartedError(
+                f"MemSync({self.name!r}) has stopped{because}: call start() again"
+            )
         return engine
 
     def _participating(self) -> Participant:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class Driver:
         self.where = where
         self.platform = platform or Platform()
         self.pid = self.platform.pid()
+        self._users = self.platform.users()
         self.participant = Participant(
             self.platform.new_id(), name, data, options, announce, self.platform.wall_ms
         )
@@ -187,16 +189,21 @@ class Driver:
 
         Raises `HostUnresponsiveError` when the host does not answer within `timeout` seconds.
         """
-        role = self.role
-        try:
-            if role is None:
-                raise TimeoutError
-            return role.ping(timeout)
-        except TimeoutError:
-            raise HostUnresponsiveError(
-                f"the host of {self.participant.name!r} did not answer within {timeout:g} s",
-                pid=role.host_facts()["pid"] if role is not None else None,
-            ) from None
+        deadline = monotonic() + timeout
+        while True:
+            role, left = self.role, max(deadline - monotonic(), 0)
+            if role is not None:
+                with suppress(TimeoutError):
+                    return role.ping(left)
+            left = deadline - monotonic()
+            if left <= 0 or self.is_ended:
+                break
+            time.sleep(min(left, self._timing.pong_check))  # the link was lost: the next role may
+        raise HostUnresponsiveError(
+            f"the host of {self.participant.name!r} did not answer within {timeout:g} s: "
+            f"{self._describe_host()}",
+            pid=role.host_facts()["pid"] if role is not None else None,
+        )
 
     def _describe_host(self) -> str:
         role = self.role
@@ -227,7 +234,8 @@ class Driver:
             self.failure = error
             if self._ready.is_set():
                 self._status_changes(f"{type(error).__name__}: {error}")
-                log.critical("failed %s", self.ctx, exc_info=True)
+                is_known = isinstance(error, MemSyncError)
+                log.critical("failed %s: %s", self.ctx, error, exc_info=not is_known)
         finally:
             self._end()
             self._ready.set()
@@ -263,6 +271,7 @@ class Driver:
             try:
                 return (yield from self.election.find_role(deadline))
             except (MemSyncError, OSError) as error:
+                self._check_user(error)
                 is_late = ctx.platform.monotonic() > deadline
                 if not running and (is_late or not was_deleted(error)):
                     raise
@@ -294,6 +303,7 @@ class Driver:
             reason = yield from role.run()
         except (RendezvousError, OSError) as error:  # the error may pass
             reason = str(error)
+            self._check_user(error)
             is_known = isinstance(error, RendezvousError) or is_shortage(error)
             log.error("%s is given up %s: %s", role.status, ctx, error, exc_info=not is_known)
             was_unfit = True
@@ -310,6 +320,20 @@ class Driver:
             self.participant.announce("disconnected", reason)
             ctx.states.on(PeerEvent.STOP if ctx.stopping else PeerEvent.ROLE_OVER)
         return was_unfit
+
+    def _check_user(self, error: Exception) -> None:
+        """Raise `RendezvousError` if this process has given up its user, whose folder is private.
+
+        A process that only lends itself another user for a while (`os.seteuid`) tries again.
+        """
+        users = self.platform.users()
+        if self._users & users:
+            return
+        raise RendezvousError(
+            f"this process has changed its user from {min(self._users)} to {min(users)} after "
+            f"start(), and the rendezvous folder {self.where} belongs to the former: create the "
+            "handle and start it after the change, with a MEMSYNC_DIR that belongs to the latter"
+        ) from error
 
     def _status_changes(self, reason: str | None) -> None:
         self._since = self.ctx.platform.wall_ms() / 1000

@@ -53,6 +53,7 @@ ALLOWED_NUMBERS = {
     "KEY_BYTES",  # the size of a key file
     "LIFE",  # a token of the protocol
     "PROTOCOL",  # the version of the messages
+    "_LAST_STANDARD",  # the descriptor of the output for errors
     "_SOCKET_PATH_MAX",  # sun_path of the kernel
 }
 

@@ -122,7 +122,10 @@ class HeldFile:
 
     def heartbeat(self, when: int) -> None:
         """Set the time of change (ns), which other processes read with `Files.last_heartbeat`."""
-        os.utime(self.fd, ns=(when, when))
+        try:
+            os.utime(self.fd, ns=(when, when))
+        except PermissionError:  # the process has changed its user; an open file can be written
+            os.pwrite(self.fd, self.data[:1], 0)
 
     def close(self, *, remove: bool) -> None:
         """Free the lock; with `remove` the name goes first, so no process sees the file free."""

@@ -7,6 +7,7 @@ waits is like a frozen process: the group goes on without it where it can, and t
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from ..timing import TIMING
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_LAST_STANDARD = 2  # 0 is the input, 1 the output, 2 the output for errors
 _ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -39,6 +41,24 @@ def patiently(patience: float, call: Callable[P, T], /, *args: P.args, **kwargs:
             if not is_shortage(error) or monotonic() > deadline:
                 raise
         time.sleep(TIMING.descriptor_retry)
+
+
+def occupy_standard_descriptors() -> None:
+    """Open /dev/null as each of the descriptors 0 to 2 that is closed, and leave it open.
+
+    A program may be started without them (`>&-`). A lock or a socket with such a number would get
+    what the program, a library or a child writes to its output, and would be closed when the
+    program gets an output later (`os.dup2`). Children inherit them as they inherit an output.
+    """
+    while True:
+        try:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        except OSError:  # none is free, or a bare root folder has no /dev/null
+            return
+        if descriptor > _LAST_STANDARD:
+            os.close(descriptor)
+            return
+        os.set_inheritable(descriptor, True)
 
 
 def hint(error: OSError, otherwise: str) -> str:

@@ -23,7 +23,7 @@ from ..folder.held_file import Files
 from ..folder.records import Address
 from ..manager import MemSyncManager
 from ..transport.server import MemSyncServer, ServerConfig
-from .descriptors import hint, patiently
+from .descriptors import hint, occupy_standard_descriptors, patiently
 from .selector import READ, Selector, new_selector
 from .spin import processors
 from .waker import Waker
@@ -40,6 +40,7 @@ class Platform:
     """The system on which this process runs."""
 
     def __init__(self) -> None:
+        occupy_standard_descriptors()
         self.files = Files()
 
     def monotonic(self) -> float:
@@ -52,6 +53,11 @@ class Platform:
 
     def pid(self) -> int:
         return os.getpid()
+
+    def users(self) -> set[int]:
+        """The users whose rights this process has, or can get back (it is root or uses setuid)."""
+        ids = os.getresuid() if hasattr(os, "getresuid") else (os.getuid(), os.geteuid())
+        return set(ids)
 
     def task_id(self) -> int:
         """The id of the running task: on a real platform the calling thread's."""
