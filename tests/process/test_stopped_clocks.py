@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import freezegun
@@ -84,6 +85,18 @@ def test_a_host_that_dies_is_replaced_while_the_clock_stands(
         cluster.kill_host()
         mem.patch({"$inc": {"n": 1}}, timeout=20)
         assert mem.get_status()["status"] == "host"
+
+
+def test_the_heart_of_a_host_does_not_stop(folder: Path, stopped: Stopped) -> None:
+    with stopped(), MemSync[Any](NAME, {"n": 0}, {"network": {"lease": 0.5}}) as mem:
+        lock = folder / f"{NAME}.d" / f"epoch-{mem.epoch}.lock"
+        beats = {lock.stat().st_mtime_ns}
+
+        def has_beaten() -> bool:
+            beats.add(lock.stat().st_mtime_ns)
+            return len(beats) >= 4
+
+        until(has_beaten)
 
 
 def test_a_clock_that_stood_before_the_import_stops_nothing() -> None:

@@ -50,6 +50,7 @@ class EpochClaim:
         self._socket = self._folder.socket_identity(server.endpoint)
         self._platform = ctx.platform
         self._heartbeat_at = self._awake_at = ctx.platform.monotonic()
+        self._beat = 0  # the last heartbeat, in milliseconds of the wall clock or later
         self._stamps = self._new_stamps()
 
     def is_lost(self) -> bool:
@@ -105,7 +106,9 @@ class EpochClaim:
             self._heartbeat_at = now
 
     def _touch(self) -> None:
-        self.lock.heartbeat(self._platform.wall_ms() * 1_000_000)
+        # A wall clock that a test has stopped, or that was set back, does not stop the heart.
+        self._beat = max(self._platform.wall_ms(), self._beat + 1)
+        self.lock.heartbeat(self._beat * 1_000_000)
 
     def tend(self, now: float) -> None:
         """Restore what has changed in the folder of a host (monotonic seconds).
