@@ -25,11 +25,10 @@ def private_folder() -> Iterator[Path]:
     """A new folder for ``MEMSYNC_DIR`` with a path short enough for sockets; removed at the end.
 
     First, the handles of this process in it are stopped. Raises `AssertionError` when another
-    process stays in it, because that process would create its files again.
+    process stays in it, because that process would create its files again, and `RendezvousError`
+    where no folder can be made.
     """
-    base = tempfile.gettempdir()
-    is_short = len(os.fsencode(base)) <= _BASE_MAX
-    folder = Path(tempfile.mkdtemp(prefix="ms-", dir=base if is_short else "/tmp"))
+    folder = _new_folder()
     try:
         yield folder
     finally:
@@ -45,6 +44,18 @@ def private_folder() -> Iterator[Path]:
             )
         finally:
             remove(folder)
+
+
+def _new_folder() -> Path:
+    try:
+        base = tempfile.gettempdir()
+        is_short = len(os.fsencode(base)) <= _BASE_MAX
+        return Path(tempfile.mkdtemp(prefix="ms-", dir=base if is_short else "/tmp"))
+    except OSError as error:
+        raise RendezvousError(
+            f"no temporary folder can be made ({error.strerror}): set TMPDIR to a folder that this "
+            "process can write to"
+        ) from error
 
 
 def _holders(folder: Path) -> list[int]:

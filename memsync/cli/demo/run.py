@@ -53,7 +53,7 @@ def run(workers: int, writes: int) -> bool:
     try:
         with private_folder() as folder, Cluster("demo") as cluster:
             return _run(cluster, folder, workers, writes)
-    except (AssertionError, MemSyncError, PeerDied) as error:
+    except (AssertionError, MemSyncError, OSError, PeerDied, RuntimeError) as error:
         raise DemoError(str(error)) from error
 
 
