@@ -2,7 +2,7 @@
 
 Reading one field must cost no more than in a plain dict, so ``[]``, ``get`` and ``len`` are the
 inherited C methods and always show the newest state. Operations that take more than one step
-(iteration, ``items``, ``==``, ``repr``, ``json.dumps``, ``+``) work on an atomic copy, so they
+(iteration, ``items``, ``==``, ``json.dumps``, ``+``, ``{**view}``) work on an atomic copy, so they
 neither raise nor show half of a change while another thread applies entries.
 
 A *live* container has a guard: a context manager that the writer holds while it applies a patch,
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, Protocol, SupportsIndex
+
+from .live_keys import LiveKeys
 
 _ABSENT: Any = object()
 
@@ -96,7 +98,7 @@ class ReadOnlyDict(dict[str, Any]):
         return reversed(self._shallow())
 
     def keys(self) -> Any:
-        return self._shallow().keys()
+        return LiveKeys(self)
 
     def values(self) -> Any:
         return self._detached().values()
