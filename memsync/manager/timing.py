@@ -158,6 +158,8 @@ class Timing(msgspec.Struct, frozen=True):
     """For a handshake's thread to notice that its connection was cut."""
     handshake_grace: float = 0.1
     """A handshake takes milliseconds, and is not cut sooner."""
+    silence: float = 0.25
+    """A TCP connection from which nothing came meanwhile has been drained."""
     receive_bytes: int = 1 << 16
     """The buffer of a link; one read takes no more."""
     large_bytes: int = 1 << 22

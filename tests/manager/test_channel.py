@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from memsync.errors import ProtocolError
 from memsync.manager.timing import TIMING
 from memsync.manager.transport import channel as channels
 from memsync.manager.transport.channel import Channel
+from memsync.manager.transport.dial import set_up
 from memsync.manager.transport.messages import Ping, parse
 from memsync.replication.codec import frame
 from memsync.replication.entries import SnapshotChunk
@@ -46,6 +48,62 @@ def test_g3_a_drain_takes_all_whole_frames_also_behind_one_that_comes_in_pieces(
     bodies += map(bytes, channel.drain())
     assert sent == len(data)
     assert [type(parse(body)).__name__ for body in bodies] == ["SnapshotChunk", "Ping", "Ping"]
+
+
+@pytest.fixture
+def tcp() -> Iterator[tuple[Channel, Channel]]:
+    """The two ends of a connection over loopback TCP: who sends, and who reads."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reading = socket.create_connection(server.getsockname())
+        writing, _ = server.accept()
+    ends = Channel(writing), Channel(reading)
+    for end in ends:
+        set_up(end.sock, TIMING.receive)
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def filled(sender: Channel, size: int) -> int:
+    """Send messages until the other side has no room; returns their number."""
+    data = frame(SnapshotChunk(b"x" * size, False))
+    number = 0
+    while sender.flush():
+        sender.queue(data)
+        number += 1
+    return number
+
+
+@pytest.mark.parametrize("size", [100, 10_000, TIMING.receive_bytes + 10])
+def test_g3_a_drain_over_tcp_takes_what_the_kernel_of_the_sender_still_has(
+    tcp: tuple[Channel, Channel], size: int
+) -> None:
+    sender, reader = tcp
+    number = filled(sender, size)
+    assert sender.delivered_total < sender.queued_total
+    whole = sender.sent_total // (sender.queued_total // number)
+    sender.close()
+    reader.shut_reading()
+    assert sum(1 for _ in reader.drain()) == whole
+
+
+def test_over_tcp_a_frame_is_flushed_when_the_other_side_can_read_it(
+    tcp: tuple[Channel, Channel],
+) -> None:
+    sender, reader = tcp
+    filled(sender, 1000)
+    assert not select.select([], [sender], [], 0)[1]  # it waits until the reader makes room
+    while not sender.flush():
+        list(reader.receive())
+    assert sender.delivered_total == sender.sent_total == sender.queued_total
+    assert select.select([], [sender], [], 0)[1]
+
+
+def test_a_drain_of_a_sender_that_is_silent_ends(tcp: tuple[Channel, Channel]) -> None:
+    sender, reader = tcp
+    sender.queue(frame(Ping(1)))
+    assert sender.flush()
+    assert [parse(body) for body in reader.drain()] == [Ping(1)]
 
 
 def test_a_drain_of_nothing_is_nothing(pair: tuple[socket.socket, Channel]) -> None:

@@ -48,6 +48,8 @@ class Pipe:
 class Socket:
     """One end of a connection, with what `Channel` needs of a socket."""
 
+    family = socket.AF_UNIX
+
     def __init__(self, process: Process, inbound: Pipe, outbound: Pipe) -> None:
         self.process = process
         self.inbound = inbound

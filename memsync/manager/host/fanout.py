@@ -267,7 +267,7 @@ class FanOut:
             marks.update(self.marks())
         if not marks:
             return True
-        return any(one.channel.sent_total >= total for one, _, total in marks.values())
+        return any(one.channel.delivered_total >= total for one, _, total in marks.values())
 
     def _is_valid(self, mark: Mark) -> bool:
         session, times_slow, _ = mark

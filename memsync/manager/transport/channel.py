@@ -10,8 +10,10 @@ writes.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import socket
+import sys
 from collections import deque
 from collections.abc import Iterator
 
@@ -24,6 +26,10 @@ from ..timing import TIMING
 FRAME_MAX = 2**31 - 1  # bytes; the limit for a host, and for a peer that is not attached yet
 
 
+_UNSENT = 0x894B if sys.platform == "linux" else None
+"""SIOCOUTQNSD: how many bytes of a TCP connection its kernel has not sent yet."""
+
+
 class ChannelLost(Exception):
     """The connection has ended, with the reason. Never leaves the package."""
 
@@ -33,6 +39,8 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        # Over TCP the kernel of the sender keeps what the receiver has no room for.
+        self._is_tcp = sock.family != socket.AF_UNIX
         self.max_frame = FRAME_MAX
         self.queued_total = 0  # bytes ever queued
         self.sent_total = 0  # bytes the kernel has taken
@@ -60,6 +68,17 @@ class Channel:
         return self.queued_total - self.sent_total
 
     @property
+    def delivered_total(self) -> int:
+        """Bytes that the other side can read, even if this process dies now."""
+        return self.sent_total - self._unsent()
+
+    def _unsent(self) -> int:
+        """Bytes that the kernel of this side keeps, because the other side has no room for them."""
+        if not self._is_tcp or _UNSENT is None:
+            return 0
+        return int.from_bytes(fcntl.ioctl(self.sock, _UNSENT, bytes(4)), sys.byteorder)
+
+    @property
     def incomplete(self) -> bytes:
         """What has arrived of a frame that is not whole yet."""
         if self._large is not None:
@@ -82,10 +101,17 @@ class Channel:
         return self._cut(count)
 
     def drain(self) -> Iterator[memoryview]:
-        """The bodies of all whole frames that have arrived, up to the end or the last byte."""
+        """The bodies of all whole frames that the other side has left, up to the end.
+
+        Over TCP more comes while this side reads. A frozen sender has no end; silence is one.
+        """
         while True:
             try:
                 count = self.sock.recv_into(self._room(), 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                if self._is_tcp and self.wait_readable(TIMING.silence):
+                    continue
+                return
             except OSError:
                 return
             if not count:
@@ -108,7 +134,10 @@ class Channel:
         self.queued_total += len(frame)
 
     def flush(self) -> bool:
-        """Hand queued frames to the kernel; True when it took them all. Raises `ChannelLost`."""
+        """Hand queued frames to the kernel; True when it took them all. Raises `ChannelLost`.
+
+        Over TCP they must be in the kernel of the other side, as they are over a Unix socket.
+        """
         outbound = self._outbound
         while outbound:
             data = outbound.popleft()
@@ -127,7 +156,7 @@ class Channel:
             if self._begun:
                 outbound.appendleft(memoryview(data)[sent:])
                 return False
-        return True
+        return not self._unsent()
 
     def drop_unsent(self, keep: int) -> None:
         """Drop the frames that the kernel has not begun to take, from the byte `keep` on.
@@ -139,7 +168,12 @@ class Channel:
             self.queued_total -= len(outbound.pop())
 
     def shut_reading(self) -> None:
-        """End the incoming stream and wake a blocked reader; bytes that have come stay readable."""
+        """End the incoming stream and wake a blocked reader; bytes that have come stay readable.
+
+        Not over TCP: what is still on its way would be lost. A blocked reader wakes by itself.
+        """
+        if self._is_tcp:
+            return
         with contextlib.suppress(OSError):  # the other side may have closed already
             self.sock.shutdown(socket.SHUT_RD)
 

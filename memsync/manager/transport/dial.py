@@ -37,6 +37,9 @@ def set_up(sock: socket.socket, seconds: float) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TIMING.socket_bytes)
     else:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(AttributeError, OSError):  # a system without it
+            # The socket is writable when all has been sent, not when there is room for more.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 1)
 
 
 def to_channel(connection: Connection) -> Channel:
