@@ -58,6 +58,11 @@ def moved_elements(
     >>> moved_elements({"a": [1, 2]}, update, [], [{"op": "remove", "path": "/a/0"}])
     [PathWrite(pointer='/a', kind='moved', tag=b'0')]
     """
+    is_one = len(operations) == 1 and (isinstance(body, dict) or len(body) == 1)
+    if is_one and operations[0]["op"] == "remove":  # as a queue is consumed
+        array, _, token = operations[0]["path"].rpartition("/")
+        if is_digits(token) and isinstance(_at(document, array), list):
+            return [PathWrite(array, MOVED, token.encode())]
     if isinstance(body, list):
         notes = _Notes(document)
         notes.add_list(body)
@@ -152,11 +157,17 @@ class _Notes:
 
     def _length(self, pointer: str) -> int | None:
         if pointer not in self._lengths:
-            node: Any = self._document
-            for token in parse_pointer(pointer):
-                node = _inside(node, token)
+            node = _at(self._document, pointer)
             self._lengths[pointer] = len(node) if isinstance(node, list) else None
         return self._lengths[pointer]
+
+
+def _at(document: Any, pointer: str) -> Any:
+    """The value at a pointer, or None."""
+    node = document
+    for token in parse_pointer(pointer):
+        node = _inside(node, token)
+    return node
 
 
 def _inside(node: Any, token: str) -> Any:
@@ -213,7 +224,7 @@ _Step = tuple[str, str, int | None, bool]  # container, token, index, whether it
 
 @lru_cache(maxsize=4096)
 def _steps(pointer: str) -> tuple[_Step, ...]:
-    """The way of a pointer; empty if no part of it can be an index."""
+    """The way of a pointer as far as its last part that can be an index."""
     steps: list[_Step] = []
     at = ""
     tokens = pointer.split("/")[1:]
@@ -221,9 +232,9 @@ def _steps(pointer: str) -> tuple[_Step, ...]:
         name = token.replace("~1", "/").replace("~0", "~")
         steps.append((at, name, pointer_index(name), depth == len(tokens)))
         at = f"{at}/{token}"
-    if tokens and (tokens[-1] == "-" or any(index is not None for _, _, index, _ in steps)):
-        return tuple(steps)
-    return ()
+    while steps and steps[-1][2] is None and steps[-1][1] != "-":
+        del steps[-1]
+    return tuple(steps)
 
 
 class _OwnChanges:
