@@ -120,7 +120,7 @@ class NetworkOptions(_Group):
     )
     linger: float = _option(
         0.001,
-        "how long the host collects entries for peers that do not wait for an answer",
+        "how long the host collects entries for peers that await no answer; 4 x in a flood",
         unit="s",
         low=0,
         high=1,
