@@ -336,3 +336,39 @@ class TestInvert:
         assert invert(document, patch) == inverse
         after = jsonpatch.apply_patch(document, patch)
         assert text(jsonpatch.apply_patch(after, inverse)) == text(document)
+
+
+def test_a_test_of_the_type_says_what_a_container_is() -> None:
+    document = {"o": {}, "a": [1], "n": 1}
+    kinds = {"/o": "object", "/a": "array", "": "object"}
+    for path in ("/o", "/a", "/n", "/missing", "/a/0", ""):
+        for kind in ("object", "array"):
+            patch = [
+                {"op": "test", "path": path, "type": kind, "comment": 1},
+                {"op": "replace", "path": "/n", "value": 2},
+            ]
+            assert check_patch(patch)[0] == {"op": "test", "path": path, "type": kind}
+            if kinds.get(path) == kind:
+                assert compile_patch(document, patch) == patch[1:]
+            else:
+                with pytest.raises(ConflictError) as caught:
+                    compile_patch(document, patch)
+                assert caught.value.path == path
+
+
+def test_a_test_of_a_type_sees_the_operations_before_it() -> None:
+    patch = [
+        {"op": "add", "path": "/a/-", "value": []},
+        {"op": "add", "path": "/a/0/x", "value": 1},
+        {"op": "test", "path": "/a", "type": "array"},
+        {"op": "test", "path": "/a/0", "type": "object"},
+        {"op": "test", "path": "/a/1", "type": "array"},
+    ]
+    assert apply_patch({"a": [{}]}, patch) == {"a": [{"x": 1}, []]}
+
+
+def test_a_test_with_a_value_ignores_a_type_as_the_standard_says() -> None:
+    patch = [{"op": "test", "path": "/n", "value": 1, "type": "array"}]
+    assert compile_patch({"n": 1}, patch) == []
+    with pytest.raises(UpdateError):
+        check_patch([{"op": "test", "path": "/n", "type": "number"}])

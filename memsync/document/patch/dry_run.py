@@ -20,6 +20,7 @@ from .overlay import (
     ShadowArray,
     ShadowObject,
     child,
+    is_array,
     is_shadow,
     plain,
     value_inverse,
@@ -142,17 +143,25 @@ class DryRun:
 
     def _test(self, tokens: Parts, operation: Operation) -> None:
         value = self.lookup(tokens)
-        actual = None if value is MISSING else plain(value)
-        if "absent" in operation:
-            holds = operation["absent"] is (value is MISSING)
-        else:
-            holds = value is not MISSING and json_equal(actual, operation["value"])
-        if not holds:
+        if not _holds(value, operation):
+            actual = None if value is MISSING else plain(value)
             path = pointer_of(tokens)
             state = "there is nothing" if value is MISSING else f"there is {brief(actual)}"
             raise ConflictError(
                 f"the test of {_named(path)} failed: {state}", path=path, value=actual
             )
+
+
+def _holds(value: Any, test: Operation) -> bool:
+    """Whether a ``test`` holds for a value. Copies it only if it must be compared."""
+    if "absent" in test:
+        return bool(test["absent"] is (value is MISSING))
+    if "type" in test:
+        return is_array(value) if test["type"] == "array" else isinstance(value, _OBJECTS)
+    return value is not MISSING and json_equal(plain(value), test["value"])
+
+
+_OBJECTS = (dict, ShadowObject)
 
 
 def _size(value: Any) -> int:

@@ -24,6 +24,9 @@ _MEMBERS = {
     "test": "value",
 }
 
+# What the extension of ``test`` calls the containers.
+_TYPES = ("object", "array")
+
 
 def check_patch(patch: Any) -> list[Operation]:
     """Return a detached copy of an RFC 6902 patch if it is well-formed.
@@ -31,7 +34,8 @@ def check_patch(patch: Any) -> list[Operation]:
     `patch` is a list of operations, or an object whose ``patch`` attribute is such a list, for
     example a `jsonpatch.JsonPatch`. As an extension of the standard, a ``test`` with ``"absent":
     True`` instead of a value tests that there is no value, and with ``False`` that there is one.
-    Raises `UpdateError`, or `NotSerializableError` for values that are not JSON.
+    With ``"type": "object"`` or ``"array"`` instead it tests that the value is one. Raises
+    `UpdateError`, or `NotSerializableError` for values that are not JSON.
 
     >>> check_patch([{"op": "remove", "path": "/a", "comment": "why"}])
     [{'op': 'remove', 'path': '/a'}]
@@ -52,6 +56,8 @@ def _check_operation(operation: Any) -> Operation:
     member = _MEMBERS[kind]
     if kind == "test" and isinstance(dict.get(operation, "absent"), bool):
         checked["absent"] = operation["absent"]
+    elif kind == "test" and "value" not in operation and dict.get(operation, "type") in _TYPES:
+        checked["type"] = str(operation["type"])
     elif member == "from":
         checked["from"] = _check_pointer(operation, "from")
     elif member == "value":
