@@ -31,6 +31,16 @@ class Guard(Protocol):
     def __exit__(self, *exc_info: Any) -> Any: ...
 
 
+class Tracked:
+    """A dict or list that is read by `_content`, because its storage may be incomplete."""
+
+    __slots__ = ()
+
+    def _content(self) -> Any:
+        """The current value; the containers in it may be tracked as well."""
+        raise NotImplementedError
+
+
 def _refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
     raise TypeError(
         "this is a read-only view of shared data: change it with patch({'$set': {...}}), or edit "

@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, NoReturn
 
 from ..errors import NotSerializableError
-from .containers import ReadOnlyDict, ReadOnlyList, to_plain
+from .containers import ReadOnlyDict, ReadOnlyList, Tracked, to_plain
 from .failures import ForeignValueError
 from .order import INT64_MAX, INT64_MIN
 
@@ -107,6 +107,8 @@ def _base(value: Any) -> Any:
     """Return `value` as the allowed type that its class extends."""
     if isinstance(value, (ReadOnlyDict, ReadOnlyList)):
         return value.copy()  # takes the guard
+    if isinstance(value, Tracked):
+        return value._content()
     if isinstance(value, dict):
         return dict(dict.items(value))
     if isinstance(value, list):
