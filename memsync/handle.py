@@ -232,13 +232,13 @@ class MemSync(GroupMember, Generic[TState]):
     def edit(self, timeout: float | None = None) -> AbstractContextManager[TState, None]:
         """A context manager around a draft; at its end the changes are sent as one patch.
 
-        The draft is a plain, editable copy of the object. The patch tests every old value that the
-        block has read or changed (RFC 6902 ``test``). If another peer has changed one of them,
-        leaving the block raises `ConflictError` with ``path`` and ``value``, and changes nothing.
-        An exception inside the block sends nothing.
+        The draft is an editable copy of the object, of dicts and lists (docs/conflicts.md#drafts).
+        The patch tests every old value that the block has read or changed (RFC 6902 ``test``). If
+        another peer has changed one of them, leaving the block raises `ConflictError` with ``path``
+        and ``value``, and changes nothing. An exception inside the block sends nothing.
 
         `timeout`, in seconds, starts at the end of the block. Raises what `patch` raises, and
-        `UsageError` for a draft inside a draft of the same object.
+        `UsageError` inside of the block of another draft of the same object.
 
         >>> from memsync import MemSync
         >>> with MemSync("cart", {"cart": {"n": 1}}, engine="memory") as mem:
@@ -258,6 +258,8 @@ class MemSync(GroupMember, Generic[TState]):
         self, function: Callable[[TState], TResult], timeout: float | None = None
     ) -> TResult:
         """Run ``function(draft)`` as an `edit` until it is accepted; returns the function's result.
+
+        In the result, plain detached copies are in the place of parts of the draft.
 
         The function may run several times, so it must only read and change the draft. `timeout` is
         in seconds; after it the last `ConflictError` is raised. Other errors of `patch`, and those

@@ -46,6 +46,7 @@ from .footprint.write_set import (
 from .live.converge import converge
 from .live.copy_on_write import CopyOnWrite
 from .live.draft import Draft
+from .live.draft_results import without_drafts
 from .live.replace import replace_content
 from .live.replay import replay
 from .live.sharing import Sharing
@@ -109,5 +110,6 @@ __all__ = [
     "replay",
     "to_plain",
     "value_at_pointer",
+    "without_drafts",
     "write_set",
 ]
