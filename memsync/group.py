@@ -47,7 +47,7 @@ class GroupMember(Lifecycle):
         >>> MemSync("idle", engine="memory").get_status()["status"]
         'stopped'
         """
-        return status_of(self._joining or self._engine)
+        return status_of(self._peer.joining or self._engine)
 
     def ping(self, timeout: float | None = None) -> dict[str, Any]:
         """Round trips in seconds: to the host, or on the host to each client.

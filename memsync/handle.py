@@ -349,4 +349,4 @@ class MemSync(GroupMember, Generic[TState]):
         """
         from .runtime.waiting import Changes
 
-        return Changes(self._participating(), path)
+        return Changes(self._participating(), path, self)

@@ -1,8 +1,8 @@
 """The life of a handle: start, stop, fork, pickle and the end of the process.
 
-Each start creates an engine with a new participant, because a peer's id is never used again. A
-forked or unpickled handle joins as a peer of its own at its first use. When the process ends, every
-engine leaves its group within two seconds.
+Each start of a peer creates an engine with a new participant, because a peer's id is never used
+again. A forked or unpickled handle joins at its first use. `shared_peer` says which handles of a
+process use one peer. When the process ends, every engine leaves its group within two seconds.
 
 This module and `handle` import at first use what a program may never use: the engine, the document
 language and what waits. That takes tens of milliseconds.
@@ -11,18 +11,19 @@ language and what waits. That takes tens of milliseconds.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
-from .clocks import monotonic
+from .clocks import monotonic, wall
 from .errors import NotStartedError, OptionsError, UsageError
+from .leaver import Leaver
 from .options import check_name, load_options, stated, unavailable
 from .runtime import forks
 from .runtime.dispatcher import Dispatcher
+from .shared_peer import LeftEngine, SharedPeer, Use, find, name_in_pickles
 
 if TYPE_CHECKING:
     from .engine import Engine, EngineFactory
@@ -57,10 +58,11 @@ class Lifecycle(forks.Forkable):
         "_engine": None,
         "_factory": None,
         "_founding": None,
-        "_joining": None,
+        "_is_copy": None,
         "_joins_at_use": None,
         "_options": None,
-        "_starting": None,
+        "_peer": None,
+        "_use": None,
         "_where": None,
         "data": "The live object, read-only. Raises `NotStartedError` before the first `start`.",
         "name": "The name of the object.",
@@ -91,6 +93,8 @@ class Lifecycle(forks.Forkable):
         self._factory = engine_factory(self._options.engine)
         self._where = self._factory.place()
         self._joins_at_use = False
+        self._is_copy = False  # whether it was unpickled
+        self._peer = SharedPeer()
         self._reset()
         forks.track(self)
 
@@ -98,8 +102,7 @@ class Lifecycle(forks.Forkable):
         from .runtime.edits import Editor
 
         self._engine: Engine | None = None
-        self._joining: Engine | None = None  # while start() is under way
-        self._starting = threading.RLock()  # a signal handler may stop what start() starts
+        self._use: Use | None = None
         self._dispatcher = Dispatcher()
         self._editor = Editor()
         with suppress(AttributeError):  # it is empty already
@@ -112,9 +115,10 @@ class Lifecycle(forks.Forkable):
         `OptionsError`, and `HostUnresponsiveError` after the option ``timeout`` (seconds). A failed
         start leaves nothing behind and may be repeated.
         """
-        with self._starting:
+        peer = self._peer
+        with peer.lock:
             engine = self._engine
-            if self._joining is not None:
+            if peer.joining is not None:
                 raise UsageError("a signal handler cannot call start() while it interrupts start()")
             if engine is not None and not engine.is_ended:
                 return engine.status().status
@@ -124,50 +128,72 @@ class Lifecycle(forks.Forkable):
                     f"not available in this version of memsync: {', '.join(missing)}"
                 )
             self._dispatcher.open()
-            engine = self._factory(
-                self.name, self._where, self._founding, self._options, self._dispatcher.announce
-            )
+            copy = _leaver.reference(self, peer) if self._is_copy else None
+            use = Use(self._dispatcher, copy)
             # Not through `__setattr__`: an interrupt in there would leave a half-started handle.
             put = partial(object.__setattr__, self)
             try:
-                put("_joining", engine)
-                role = engine.start(self._options.timeout)
+                engine, role = peer.add(use, self._new_engine, self._options.timeout)
                 put("_engine", engine)
-            finally:
-                put("_joining", None)
-            put("data", engine.participant.replica.view)
-            _leave_at_exit(engine)
-            return role
+                put("_use", use)
+                put("data", engine.participant.replica.view)
+                _leave_at_exit(engine)
+            except BaseException:
+                peer.remove(use)
+                _leave(peer)
+                raise
+        if self._is_copy:
+            self._dispatcher.on_last_cancel = partial(_leaver.watch, peer)
+            _leaver.watch(peer)
+        return role
+
+    def _new_engine(self) -> Engine:
+        return self._factory(
+            self.name, self._where, self._founding, self._options, self._peer.announce
+        )
 
     def stop(self) -> None:
         """Leave the group, after pending writes are acknowledged (at most 5 s). Idempotent.
 
-        The last state stays readable. A later `start` joins as a new peer.
+        The last state stays readable. A later `start` joins as a new peer. While other handles of
+        the process use the peer (copies by pickle), only this handle stops: its callbacks end, and
+        what it shows goes on.
         """
-        with self._starting:
+        with self._peer.lock:
             engine = self._engine
             if engine is None:
                 return
-            engine.stop(_STOP_PATIENCE)
-            _engines.discard(engine)
+            if self._peer.is_shared(self._use) and engine is self._peer.engine:
+                self._stop_use(engine)
+            else:
+                engine.stop(_STOP_PATIENCE)
+                _engines.discard(engine)
+            self._peer.remove(self._use)
             self._dispatcher.stop(timeout=1)
+        if self._is_copy:
+            _leaver.watch(self._peer)
+
+    def _stop_use(self, engine: Engine) -> None:
+        """Stop this handle, while other handles use the engine."""
+        writer = engine.participant.writer
+        if not writer.is_inside():  # a signal handler must not wait for what it interrupts
+            writer.flush(monotonic() + _STOP_PATIENCE)
+        self._engine = LeftEngine(engine, wall())
+        self._dispatcher.announce("disconnected", "stopped")
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle name, data, options and folder, never the key; see `_rejoin`."""
-        options = stated(self._options)
-        return _rejoin, (type(self), self.name, self._founding, options, self._where)
+        """Pickle name, data, options, folder and the token of the peer, never the key."""
+        options, token = stated(self._options), name_in_pickles(self._peer)
+        return _rejoin, (type(self), self.name, self._founding, options, self._where, token)
 
     def after_fork(self) -> None:
-        """In a forked child, the handle joins as a peer of its own at its first use."""
-        self._starting = threading.RLock()
-        self._joining = None  # the thread that starts it exists in the parent only
-        engine = self._engine
-        if engine is None or engine.is_ended:
+        """In a forked child, the handle joins at its first use, as a peer of the child."""
+        self._peer.after_fork()
+        if self._engine is None or self._engine is not self._peer.of_parent:
             return
-        engine.close_after_fork()
         self._joins_at_use = True
         self._reset()
 
@@ -219,12 +245,18 @@ class Lifecycle(forks.Forkable):
 
 
 def _rejoin(
-    cls: type[Any], name: str, data: dict[str, Any], options: dict[str, Any], where: str
+    cls: type[Any],
+    name: str,
+    data: dict[str, Any],
+    options: dict[str, Any],
+    where: str,
+    token: str,
 ) -> Any:
-    """Unpickle a handle, which joins as a peer of its own at its first use."""
+    """Unpickle a handle, which joins at its first use; see `shared_peer`."""
     handle = cls(name, data, options)
     handle._where = where
-    handle._joins_at_use = True
+    handle._joins_at_use = handle._is_copy = True
+    handle._peer = find(token, (name, where, repr(sorted(handle._options._stated.items()))))
     return handle
 
 
@@ -235,6 +267,21 @@ def _leave_at_exit(engine: Engine) -> None:
     if _registered_in != os.getpid():
         _registered_in = os.getpid()
         util.Finalize(None, _leave_all, exitpriority=100)
+
+
+def _leave(peer: SharedPeer) -> None:
+    """Stop a peer that no handle uses; for `Leaver`."""
+    with peer.lock:
+        engine = peer.engine
+        if engine is None or not peer.is_unused():
+            return
+        peer.engine = None
+        engine.stop(_STOP_PATIENCE)
+        _engines.discard(engine)
+
+
+_leaver = Leaver(_leave)
+os.register_at_fork(after_in_child=_leaver.after_fork)
 
 
 def stop_all_in(where: str) -> None:

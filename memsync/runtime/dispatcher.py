@@ -47,12 +47,17 @@ class Dispatcher:
         self._stopping = False
         self._dropped = 0
         self._has_failed = False  # a run of failed starts is logged once
+        self.on_last_cancel: Callable[[], None] = lambda: None  # after it there is no callback
 
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
         """Call `callback` with the arguments of each later `announce` of this name."""
         with self._lock:
             self._callbacks.setdefault(name, []).append(callback)
         return Subscription(lambda: self._remove(name, callback))
+
+    def has_callbacks(self) -> bool:
+        """Whether a callback is registered."""
+        return any(self._callbacks.values())
 
     def announce(self, name: str, *args: Any) -> None:
         """Queue a call of all callbacks of a name; never blocks."""
@@ -120,8 +125,11 @@ class Dispatcher:
 
     def _remove(self, name: str, callback: Callable[..., Any]) -> None:
         with self._lock:
-            if callback in self._callbacks.get(name, ()):
-                self._callbacks[name].remove(callback)
+            if callback not in self._callbacks.get(name, ()):
+                return
+            self._callbacks[name].remove(callback)
+        if not self.has_callbacks():
+            self.on_last_cancel()
 
     def _run(self) -> None:
         while True:

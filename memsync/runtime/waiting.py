@@ -74,8 +74,9 @@ def _function_check(participant: Participant, condition: Callable[[Any], Any]) -
 class Changes(Iterator[tuple[Any, int]]):
     """The iterator that `MemSync.changes` returns; not to be shared by several threads."""
 
-    def __init__(self, participant: Participant, path: str) -> None:
+    def __init__(self, participant: Participant, path: str, handle: object = None) -> None:
         parts = check_path(path) if path != "" else ()
+        self._handle = handle  # a copy by pickle must not be gone before the iterator
         self._participant = participant
         self._path = path
         self._waiter = participant.view_waiters.add([pointer_of(parts)])

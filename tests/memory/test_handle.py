@@ -60,7 +60,7 @@ def test_an_unpickled_handle_joins_when_its_data_is_read_first() -> None:
         copy = pickle.loads(pickle.dumps(mem))
         assert copy.get_status()["status"] == "stopped"
         assert copy.data == {"n": 1}
-        assert copy.get_status()["status"] == "client"
+        assert copy.get_status()["status"] == "host"  # the peer of the original
         copy.stop()
 
 

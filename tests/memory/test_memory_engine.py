@@ -330,12 +330,13 @@ def test_many_threads_lose_no_increment(new: New) -> None:
     assert settled(*handles) == {"n": 600}
 
 
-def test_a_pickled_handle_joins_as_a_peer_of_its_own(new: New) -> None:
+def test_a_pickled_handle_shares_the_peer_of_its_original(new: New) -> None:
     mem = new({"n": 0})
     mem.patch({"$inc": {"n": 1}})
     copy = pickle.loads(pickle.dumps(mem))
     with copy:
-        assert copy.id != mem.id
+        assert copy.id == mem.id
+        assert copy.data is mem.data
         copy.patch({"$inc": {"n": 1}})
         assert settled(mem, copy) == {"n": 2}
 

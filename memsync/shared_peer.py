@@ -1,0 +1,168 @@
+"""One peer of this process, and the handles that use it.
+
+A handle that a program creates has a peer of its own. The handle's copies by pickle share that peer
+in its process and in forked children. In another process, all handles that came by pickle with one
+name, folder and options share one peer.
+
+The use of a handle lasts from its `start` to its `stop`. The use of a copy also ends when the
+garbage collector takes the copy, unless callbacks are registered at it. The peer leaves its group
+with its last use (see `leaver`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any
+from weakref import WeakValueDictionary
+
+from .engine import Engine, EngineStatus
+from .runtime.dispatcher import Dispatcher
+
+
+class Use:
+    """That one handle uses its peer; its callbacks get the events of the peer."""
+
+    def __init__(self, dispatcher: Dispatcher, copy: Callable[[], object] | None = None) -> None:
+        self.dispatcher = dispatcher
+        self.copy = copy
+        """A weak reference to the handle if it is a copy; others are stopped by the program."""
+
+    def is_over(self) -> bool:
+        """Whether the handle is gone, and nobody waits for its callbacks."""
+        is_gone = self.copy is not None and self.copy() is None
+        return is_gone and not self.dispatcher.has_callbacks()
+
+
+class SharedPeer:
+    """One peer and its uses. `lock` is held while it starts and stops, and while uses change."""
+
+    def __init__(self, token: str | None = None) -> None:
+        self.token = token or secrets.token_hex(8)
+        """Names the peer in the pickles of its handles; survives a fork."""
+        self.of_parent: Engine | None = None
+        """In a forked child: the engine that ran in the parent."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self.lock = threading.RLock()  # a signal handler may stop what start() starts
+        self.engine: Engine | None = None
+        self.joining: Engine | None = None  # while it starts
+        self.uses: tuple[Use, ...] = ()  # replaced, never changed
+
+    def after_fork(self) -> None:
+        """In a forked child: the engine, the uses and a start under way are the parent's.
+
+        Called by each handle. Like `Engine.close_after_fork`, it neither blocks nor does I/O.
+        """
+        if self._pid == os.getpid():
+            return
+        engine = self.engine
+        self.of_parent = None
+        if engine is not None and not engine.is_ended:
+            engine.close_after_fork()
+            self.of_parent = engine
+        self._begin()
+
+    def announce(self, name: str, argument: Any) -> None:
+        """Queue the callbacks of all handles for an event; never blocks."""
+        for use in self.uses:
+            use.dispatcher.announce(name, argument)
+
+    def add(self, use: Use, new_engine: Callable[[], Engine], timeout: float) -> tuple[Engine, str]:
+        """Begin a use; starts the engine unless it runs. Returns the engine and the role."""
+        engine = self.engine
+        if engine is not None and not engine.is_ended:
+            self.uses += (use,)
+            role = engine.status().status
+            use.dispatcher.announce("connected", role)
+            return engine, role
+        engine = new_engine()
+        try:
+            self.joining, self.uses = engine, (use,)  # those of other handles ended with it
+            role = engine.start(timeout)
+            self.engine = engine
+        except BaseException:
+            self.uses = ()
+            raise
+        finally:
+            self.joining = None
+        return engine, role
+
+    def is_shared(self, use: Use | None) -> bool:
+        """Whether other handles use the peer."""
+        return any(other is not use and not other.is_over() for other in self.uses)
+
+    def remove(self, use: Use | None) -> None:
+        """End a use."""
+        self.uses = tuple(other for other in self.uses if other is not use)
+
+    def remove_gone(self) -> None:
+        """End the uses of the copies that are gone."""
+        with self.lock:
+            for use in self.uses:
+                if use.is_over():
+                    self.remove(use)
+                    use.dispatcher.stop(timeout=0)
+
+    def has_copies(self) -> bool:
+        """Whether copies use the peer."""
+        return any(use.copy is not None for use in self.uses)
+
+    def is_unused(self) -> bool:
+        """Whether the peer runs without any use."""
+        return self.engine is not None and not self.uses
+
+
+class LeftEngine:
+    """The engine of a handle that has stopped while other handles use its peer; see `Engine`."""
+
+    is_ended = True
+
+    def __init__(self, engine: Engine, since: float) -> None:
+        self.where = engine.where
+        self.pid = engine.pid
+        self.participant = engine.participant
+        self._since = since
+
+    def start(self, timeout: float) -> str:
+        raise AssertionError("an engine is started once")
+
+    def stop(self, timeout: float) -> None:
+        pass
+
+    def status(self) -> EngineStatus:
+        return EngineStatus("stopped", self._since, "stopped", None)
+
+    def ping(self, timeout: float) -> dict[str, Any]:
+        raise AssertionError("the handle has stopped")
+
+    def close_after_fork(self) -> None:
+        pass
+
+
+_lock = threading.RLock()  # reentrant, because a finalizer may unpickle a handle
+_peers: WeakValueDictionary[Hashable, SharedPeer] = WeakValueDictionary()
+
+
+def name_in_pickles(peer: SharedPeer) -> str:
+    """The token of a peer, by which `find` finds it."""
+    with _lock:
+        _peers[peer.token] = peer
+    return peer.token
+
+
+def find(token: str, place: Hashable) -> SharedPeer:
+    """The peer of a handle that was unpickled.
+
+    It is the peer with this token; else the one of other unpickled handles with the same `place`:
+    name, folder and options; else a new one.
+    """
+    with _lock:
+        peer = _peers.get(token) or _peers.get(place) or SharedPeer(token)
+        _peers.setdefault(token, peer)
+        _peers.setdefault(place, peer)
+    return peer
