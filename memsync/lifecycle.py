@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 _STOP_PATIENCE = 5.0  # seconds that stop() waits for pending writes and for the engine
 _EXIT_PATIENCE = 2.0  # seconds that the end of the process waits for all engines
 
-_engines: set[Engine] = set()  # they leave their groups when this process ends
-_registered_in = 0  # the pid of the process whose exit handler is registered
+if "_engines" not in globals():  # `importlib.reload` keeps them
+    _engines: set[Engine] = set()  # they leave their groups when this process ends
+    _registered_in = 0  # the pid of the process whose exit handler is registered
 
 
 def engine_factory(name: str) -> EngineFactory:

@@ -237,8 +237,10 @@ class Driver:
                 is_known = isinstance(error, MemSyncError)
                 log.critical("failed %s: %s", self.ctx, error, exc_info=not is_known)
         finally:
-            self._end()
-            self._ready.set()
+            try:
+                self._end()
+            finally:  # whatever fails, nobody waits for this peer
+                self._ready.set()
 
     def _play_roles(self) -> Task[None]:
         ctx, pause = self.ctx, 0.0
@@ -341,15 +343,17 @@ class Driver:
 
     def _end(self) -> None:
         ctx = self.ctx
-        ctx.states.on(PeerEvent.STOP)
         self.participant.view_waiters.end()
-        ctx.unwatch()
-        ctx.place.close(remove=not self._leaves_file)
-        ctx.place.clean_as_the_last(self.participant.state.epoch)
-        ctx.stopping = True
-        self.participant.writer.end()
-        self.participant.freezer.thaw()
-        ctx.waker.close()
+        try:
+            ctx.states.on(PeerEvent.STOP)
+            ctx.unwatch()
+            ctx.place.close(remove=not self._leaves_file)
+            ctx.place.clean_as_the_last(self.participant.state.epoch)
+        finally:  # whatever fails, nobody waits for this peer
+            ctx.stopping = True
+            self.participant.writer.end()
+            self.participant.freezer.thaw()
+            ctx.waker.close()
         ctx.states.on(PeerEvent.LEFT)
         if self._ready.is_set():  # otherwise start() raises the error
             log.info("stopped %s", ctx)

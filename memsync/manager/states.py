@@ -16,10 +16,10 @@ it. Otherwise it *campaigns*: it tries to take the next epoch's lock. The holder
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class PeerState(Enum):
+class PeerState(StrEnum):
     """A state of a peer."""
 
     SEARCHING = "searching"
@@ -32,7 +32,7 @@ class PeerState(Enum):
     STOPPED = "stopped"
 
 
-class PeerEvent(Enum):
+class PeerEvent(StrEnum):
     """An event that leads a peer from one state to another."""
 
     HOST_FOUND = "host found"

@@ -191,8 +191,9 @@ class _Group:
         engine.participant.writer.reached(progress)
 
 
-_groups: dict[str, _Group] = {}
-os.register_at_fork(after_in_child=_groups.clear)
+if "_groups" not in globals():  # `importlib.reload` keeps them
+    _groups: dict[str, _Group] = {}
+    os.register_at_fork(after_in_child=_groups.clear)
 
 
 class MemoryEngine:

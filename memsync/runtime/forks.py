@@ -5,6 +5,9 @@ peers would see no end of file, its locks would stay held, its port would stay i
 descriptor is opened and registered under one lock (`opening`), which a fork takes as well, and the
 child closes all of them before it runs anything else. Closing a copy neither shuts down the
 parent's socket nor unlocks its file.
+
+`importlib.reload` runs a module again in its old namespace. What is locked and registered here, and
+the hooks themselves, must then stay: two hooks that take one lock would hang each fork.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ import threading
 from collections.abc import Callable
 from weakref import WeakSet
 
-opening = threading.Lock()
-"""Held while a descriptor is opened and registered, and while the process forks."""
+_IS_RELOADED = "opening" in globals()
 
-_closers: dict[int, Callable[[], None]] = {}
-_handles: WeakSet[Forkable] = WeakSet()
+if not _IS_RELOADED:
+    opening = threading.Lock()
+    """Held while a descriptor is opened and registered, and while the process forks."""
+
+    _closers: dict[int, Callable[[], None]] = {}
+    _handles: WeakSet[Forkable] = WeakSet()
 
 
 class Forkable:
@@ -69,4 +75,5 @@ def _in_child() -> None:
         handle.after_fork()
 
 
-os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+if not _IS_RELOADED:
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

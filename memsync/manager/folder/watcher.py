@@ -125,10 +125,13 @@ class _Observer:
         self._observer.join(timeout=TIMING.observer_stop)
 
 
-_lock = threading.Lock()
-_observers: dict[Kind, _Observer] = {}
-_watches: dict[tuple[Path, Way], _Watch] = {}
-_warned: set[Kind] = set()
+_IS_RELOADED = "_observers" in globals()  # `importlib.reload` keeps what runs
+
+if not _IS_RELOADED:
+    _lock = threading.Lock()
+    _observers: dict[Kind, _Observer] = {}
+    _watches: dict[tuple[Path, Way], _Watch] = {}
+    _warned: set[Kind] = set()
 
 
 def watch(path: Path, wake: Callable[[], None], way: Way = "auto") -> bool:
@@ -238,4 +241,5 @@ def _after_fork() -> None:
     _watches.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if not _IS_RELOADED:
+    os.register_at_fork(after_in_child=_after_fork)
