@@ -65,9 +65,12 @@ class _Group:
 
     def drain(self) -> None:
         """Run the queued steps; returns at once while another thread runs them."""
+        had_lock = self.lock._is_owned()  # type: ignore[attr-defined]
         try:
             self._drain()
         except BaseException:  # for example KeyboardInterrupt
+            while not had_lock and self.lock._is_owned():  # type: ignore[attr-defined]
+                self.lock.release()
             self._drain()  # other threads wait for the rest of the queue
             raise
 

@@ -43,6 +43,12 @@ class News(Generic[W]):
         self.replaced = 0
         self._nothing: Published[W] = Published([], 0, 0)
 
+    def add(self, outcome: Outcome[W]) -> None:
+        """Note an outcome; twice in a row it is the same one, found again after an interrupt."""
+        outcomes = self.outcomes
+        if not outcomes or outcomes[-1].write is not outcome.write:
+            outcomes.append(outcome)
+
     def published(self) -> Published[W]:
         """All of it."""
         if not self.outcomes and not self.forgotten and not self.replaced:

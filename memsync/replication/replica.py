@@ -80,6 +80,7 @@ class Replica(Generic[W]):
         self._own_arrived = 0  # own writes up to this number are in the confirmed document
         self._shown: list[Operation] = []  # operations that `changed` has not heard of
         self._must_rebuild = False  # the view, from the confirmed document
+        self.is_half_changed = False  # the view: an exception has ended a change early
         self._last_decided = 0  # own writes up to this number are in the state, or never will be
         # Of a rebase that `publish` completes: the operations that lead to the view, and to the
         # confirmed document.
@@ -123,6 +124,7 @@ class Replica(Generic[W]):
         self.writes.add(write)
         if must_rebuild:
             return  # the rebuild shows it
+        self.is_half_changed = True
         write.operations = self._compiled(self.view, write.proposal)
         for operation in write.operations:
             self.state.document = self._sharing.open_shown(self.state.document, operation)
@@ -134,7 +136,7 @@ class Replica(Generic[W]):
         if write.operations:
             write.was_shown = True
             self._changed(write.operations)
-        self._must_rebuild = False
+        self._must_rebuild = self.is_half_changed = False
 
     def _compiled(self, document: dict[str, Any], proposal: Propose) -> list[Operation]:
         """The operations of a pending write; none where it does not apply, the host decides."""
@@ -208,7 +210,7 @@ class Replica(Generic[W]):
         sharing = self._sharing
         if self._must_rebuild:
             return sharing.replay_confirmed(document, operations, fit=fit)
-        self._must_rebuild = True  # an interrupt in here leaves it so
+        self._must_rebuild = self.is_half_changed = True  # an interrupt in here leaves it so
         own = entry.number if entry.peer == self.peer else 0
         if own:
             self._note_decided(number for number, _, _ in entry.decided)
@@ -224,7 +226,7 @@ class Replica(Generic[W]):
             self._shown += operations
         if self._before is None:
             self.view_pair = entry.epoch, entry.version
-        self._must_rebuild = False
+        self._must_rebuild = self.is_half_changed = False
         return document
 
     def _can_be_shown(self, operations: list[Operation], own: int) -> bool:
@@ -260,21 +262,22 @@ class Replica(Generic[W]):
                 self._complete_one(Decision(number, version, error))
             write = self.writes.pending.get(item.number)
             if write is not None:
-                self._news.outcomes.append(Outcome(write, item.version, None, False))
+                self._news.add(Outcome(write, item.version, None, False))
                 self.writes.complete(item.number, made_entry=True)
 
     def _catch_up_view(self) -> None:
         # Stays True when an interrupt ends this early: the next call then rebuilds the view.
         must_rebuild, self._must_rebuild = self._must_rebuild, True
-        arrived, self._arrived = self._arrived, []
-        self._follow(arrived)
+        self.is_half_changed = True
+        self._follow(self._arrived)
+        self._arrived = []  # not before: an interrupt in `_follow` must not lose the rest
         if must_rebuild:
             self._rebuild()
         elif self._before is not None:
             self._rebase(self._before, self._waiting)
         self._before, self._waiting = None, []
         self.view_pair = self.state.pair
-        self._must_rebuild = False
+        self._must_rebuild = self.is_half_changed = False
 
     def _complete_one(self, decision: Decision) -> None:
         write = self.writes.pending.get(decision.number)
@@ -284,7 +287,7 @@ class Replica(Generic[W]):
         refusal = complete_refusal(wire, write.proposal, self.state, self.log) if wire else None
         was_rolled_back = write.was_shown and refusal is not None
         outcome = Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)
-        self._news.outcomes.append(outcome)
+        self._news.add(outcome)
         self.writes.complete(decision.number, made_entry=decision.made_entry)
 
     # -- rebase ----------------------------------------------------------------------------------

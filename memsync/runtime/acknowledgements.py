@@ -87,9 +87,10 @@ class AckWaiters:
     def _end(self, write: AwaitedWrite, error: MemSyncError | None) -> None:
         # Under the guard: the engine's thread and the thread that gives up may both come here.
         with self._guard:
-            if self._writes.pop(write.proposal.number, None) is None:
+            if write.proposal.number not in self._writes:
                 return  # resolved already, or taken out
             write.resolve(write.accepted, error)
+            del self._writes[write.proposal.number]  # last, so that an interrupt loses no outcome
         self._ended([write])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import Future
 
 from ..clocks import monotonic
@@ -10,6 +9,8 @@ from ..errors import MemSyncError
 from ..replication.entries import Propose
 from ..replication.pending import PendingWrite
 from ..replication.write_concern import ConcernProgress
+from .futures import finish
+from .wakeup import Wakeup
 
 
 class AwaitedWrite(PendingWrite):
@@ -23,8 +24,7 @@ class AwaitedWrite(PendingWrite):
         self.future = future
         self.accepted = 0  # its version, while only its concern is not met
         self.progress: ConcernProgress | None = None
-        self._decided = threading.Lock()
-        self._decided.acquire()
+        self._decided = Wakeup()
 
     @property
     def has_write_concern(self) -> bool:
@@ -32,20 +32,20 @@ class AwaitedWrite(PendingWrite):
         return self.proposal.w is not None or self.proposal.journal
 
     def resolve(self, version: int, error: MemSyncError | None) -> None:
-        """Set the outcome and wake the waiting threads; a second call has no effect."""
-        if self.done:
-            return
-        super().resolve(version, error)
-        self._decided.release()
-        future, self.future = self.future, None  # the write is remembered for longer
-        if future is None:
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(version)
+        """Set the outcome and wake the waiting threads; only the first outcome counts.
+
+        A call that an exception ended early is completed by the next one.
+        """
+        if not self.done:
+            super().resolve(version, error)
+        self._decided.set()
+        future = self.future
+        if future is not None:
+            assert self.version is not None
+            finish(future, self.version, self.error)
+            self.future = None  # last; the write is remembered for longer
 
     def wait(self, deadline: float) -> None:
         """Wait for the outcome, until the deadline (monotonic seconds)."""
-        if not self.done and self._decided.acquire(timeout=max(deadline - monotonic(), 0)):
-            self._decided.release()
+        if not self.done and self._decided.wait(deadline - monotonic()):
+            self._decided.set()  # for another thread

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from ..errors import WriteTimeoutError
+from ..errors import MemSyncError, WriteTimeoutError
 from .dispatcher import Dispatcher
 
 
@@ -40,3 +40,29 @@ class WriteFuture(Future[int]):
                 "this future was created before a fork: only the parent process learns the outcome "
                 "of its write"
             )
+
+
+def finish(future: Future[int], version: int, error: MemSyncError | None) -> None:
+    """Set the outcome. A call that an exception ended early is completed by the next one."""
+    try:
+        if future.done():
+            _tell_again(future)
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(version)
+    except BaseException:  # for example KeyboardInterrupt, where a `with` begins
+        condition: Any = future._condition
+        while condition._is_owned():
+            condition.release()
+        raise
+
+
+def _tell_again(future: Any) -> None:
+    """Wake those that wait, and make the calls, once more: some may not know the outcome."""
+    with future._condition:
+        for waiter in future._waiters:
+            if future not in waiter.finished_futures:
+                waiter.add_result(future)
+        future._condition.notify_all()
+    future._invoke_callbacks()

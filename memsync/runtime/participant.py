@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from ..clocks import monotonic
 from ..engine import Announce, Uplink
 from ..errors import MemSyncError
 from ..options import Options, stated
@@ -32,6 +33,8 @@ from .large_object import Freezer
 from .trace import facts_of, new_trace
 from .view_waiters import ViewWaiters
 from .writer import Writer
+
+TResult = TypeVar("TResult")
 
 log = logging.getLogger("memsync.node")
 
@@ -92,8 +95,25 @@ class Participant:
 
     def value(self, path: str | None = None) -> Any:
         """A detached copy of the value at a dotted path, None where there is none."""
-        with self.guard:
-            return value_at(self.replica.view, path or "")
+        return self.read(lambda view: value_at(view, path or ""))
+
+    def read(self, look: Callable[[Any], TResult]) -> TResult:
+        """Call ``look(view)`` while no thread changes the view, and return the result.
+
+        A view that an exception has left half changed is repaired first, by the thread that plays
+        the role; the wait for that ends after the option ``timeout``.
+        """
+        guard, replica = self.guard, self.replica
+        is_nested = guard._is_owned()  # type: ignore[attr-defined]  # a signal handler reads
+        with guard:
+            if not replica.is_half_changed or is_nested or self.view_waiters.ended:
+                return look(replica.view)
+        waiter = self.view_waiters.add([""])
+        deadline = monotonic() + self.options.timeout
+        while replica.is_half_changed and self.view_waiters.wait(waiter, deadline):
+            pass
+        with guard:
+            return look(replica.view)
 
     # -- entries and snapshots (the thread that plays the role) ----------------------------------
 

@@ -7,7 +7,6 @@ costs one test of an empty list.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -15,18 +14,20 @@ from typing import Any
 from ..clocks import monotonic
 from ..document import Operation, ReadWriteSet, read_write_set
 from .moved_watch import MovedWatch
+from .wakeup import Wakeup
 
 
 class ViewWaiter:
     """The places (RFC 6901 pointers) that a thread waits for; `due` when one may have changed."""
 
-    __slots__ = ("__weakref__", "closed", "due", "places")
+    __slots__ = ("__weakref__", "closed", "due", "places", "wakeup")
 
     def __init__(self, pointers: Iterable[str]) -> None:
         self.places = ReadWriteSet()
         self.places.add(pointers)
         self.due = False
         self.closed = False
+        self.wakeup = Wakeup()
 
 
 class ViewWaiters:
@@ -37,7 +38,6 @@ class ViewWaiters:
 
     def __init__(self, guard: Any) -> None:
         self._guard = guard
-        self._changed = threading.Condition(guard)
         self._waiters: list[weakref.ref[ViewWaiter]] = []
         self._watches: list[weakref.ref[MovedWatch]] = []
         self.ended = False
@@ -62,7 +62,7 @@ class ViewWaiters:
         with self._guard:
             waiter.closed = True
             self._waiters = [each for each in self._living() if each() is not waiter]
-            self._changed.notify_all()
+            waiter.wakeup.set()
 
     def changed(self, operations: list[Operation] | None) -> None:
         """Wake the waiters that the operations concern; None concerns all. The guard is held."""
@@ -74,18 +74,16 @@ class ViewWaiters:
         if not self._waiters:
             return
         touched = None if operations is None else list(read_write_set(operations))
-        woken = False
         for each in self._waiters:
             waiter = each()
-            if waiter is None or waiter.due:
+            if waiter is None:
                 continue
-            if touched is None or waiter.places.overlaps(touched):
-                waiter.due = woken = True
-        if woken:
-            self._changed.notify_all()
+            if waiter.due or touched is None or waiter.places.overlaps(touched):
+                waiter.due = True
+                waiter.wakeup.set()  # also when it is due: an interrupt may have prevented that
 
     def wait(self, waiter: ViewWaiter, deadline: float | None) -> bool:
-        """Wait until a waiter is due, and reset it; the guard is held.
+        """Wait until a waiter is due, and reset it; the guard is not held.
 
         Returns False at the deadline (monotonic seconds; None: never), when the peer has ended, and
         when the waiter was closed.
@@ -96,7 +94,7 @@ class ViewWaiters:
             left = None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
                 return False
-            self._changed.wait(left)
+            waiter.wakeup.wait(left)
         waiter.due = False
         return True
 
@@ -104,7 +102,10 @@ class ViewWaiters:
         """Wake all threads: the peer has stopped."""
         with self._guard:
             self.ended = True
-            self._changed.notify_all()
+            for each in self._waiters:
+                waiter = each()
+                if waiter is not None:
+                    waiter.wakeup.set()
 
     def _living(self) -> list[weakref.ref[ViewWaiter]]:
         return [each for each in self._waiters if each() is not None]

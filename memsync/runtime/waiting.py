@@ -6,6 +6,7 @@ Both use the view of this peer, so an own write is visible to them as soon as it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ..clocks import monotonic
@@ -38,9 +39,8 @@ def wait_for(
             snapshot = check()
             if snapshot is not None:
                 return snapshot
-            with participant.guard:
-                if waiters.wait(waiter, deadline):
-                    continue
+            if waiters.wait(waiter, deadline):
+                continue
             if waiters.ended:
                 raise NotStartedError("this peer stopped during wait_for(): call start() again")
             raise WaitTimeoutError(
@@ -51,12 +51,10 @@ def wait_for(
 
 
 def _filter_check(participant: Participant, filter: dict[str, Any]) -> Callable[[], Any]:
-    def check() -> Any:
-        with participant.guard:
-            view = participant.replica.view
-            return to_plain(view) if matches(view, filter) else None
+    def check(view: Any) -> Any:
+        return to_plain(view) if matches(view, filter) else None
 
-    return check
+    return partial(participant.read, check)
 
 
 def _function_check(participant: Participant, condition: Callable[[Any], Any]) -> Callable[[], Any]:
@@ -64,8 +62,7 @@ def _function_check(participant: Participant, condition: Callable[[Any], Any]) -
         # The user's function runs without a lock, so the snapshot is tested again.
         if not condition(participant.replica.view):
             return None
-        with participant.guard:
-            snapshot = to_plain(participant.replica.view)
+        snapshot = participant.read(to_plain)
         return snapshot if condition(snapshot) else None
 
     return check
@@ -80,19 +77,23 @@ class Changes(Iterator[tuple[Any, int]]):
         self._participant = participant
         self._path = path
         self._waiter = participant.view_waiters.add([pointer_of(parts)])
-        with participant.guard:
-            self._last = value_at(participant.replica.view, path)
+        self._must_read = False  # an exception came before the last change was read
+        self._last = participant.value(path)
 
     def __next__(self) -> tuple[Any, int]:
-        participant = self._participant
-        with participant.guard:
-            while participant.view_waiters.wait(self._waiter, None):
-                value = value_at(participant.replica.view, self._path)
-                if not identical(value, self._last):
-                    self._last = value
-                    return to_plain(value), participant.replica.view_pair[1]
+        waiters = self._participant.view_waiters
+        while self._must_read or waiters.wait(self._waiter, None):
+            self._must_read = True
+            value, version = self._participant.read(self._look)
+            is_new = not identical(value, self._last)
+            self._last, self._must_read = value, False
+            if is_new:
+                return to_plain(value), version
         self.close()
         raise StopIteration
+
+    def _look(self, view: Any) -> tuple[Any, int]:
+        return value_at(view, self._path), self._participant.replica.view_pair[1]
 
     def close(self) -> None:
         """End the iteration and wake a thread that waits in it; may be called twice."""

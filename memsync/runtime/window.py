@@ -6,7 +6,6 @@ place would switch threads for each write.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..engine import Uplink
 from ..errors import NotStartedError, QueueFullError
 from ..replication.pending import PendingWrites
 from .awaited_write import AwaitedWrite
+from .wakeup import Wakeup
 
 
 class Window:
@@ -33,7 +33,7 @@ class Window:
         self._writes = writes
         self._uplink = uplink
         self._open: dict[int, AwaitedWrite] = {}  # no outcome was reported to the caller
-        self._changed = threading.Condition(guard)
+        self._turns: list[Wakeup] = []  # of the threads that wait for room
         self._free = 0  # places that are free for certain; counting them costs a set
         self._enough = size - max(size // 4, 1)  # open writes, when waiting threads go on
 
@@ -43,33 +43,42 @@ class Window:
         return len({*self._open, *self._writes.pending})
 
     def add(self, write: AwaitedWrite) -> None:
-        """A write is under way, for which `wait_for_room` was called; the guard is held."""
+        """A write is under way, for which `turn` has found room; the guard is held."""
         self._free -= 1
         self._open[write.proposal.number] = write
 
-    def wait_for_room(self, deadline: float) -> None:
-        """Wait for a free place, until the deadline (monotonic seconds); the guard is held.
+    def turn(self, deadline: float) -> Wakeup | None:
+        """None when there is a free place; otherwise what to wait for, and to call this again.
 
-        Has the uplink send what is queued. Raises `QueueFullError` at the deadline, and
-        `NotStartedError` when the peer has stopped.
+        The guard is held, but not while the caller waits. Has the uplink send what is queued.
+        Raises `QueueFullError` after the deadline (monotonic seconds), and `NotStartedError` when
+        the peer has stopped.
         """
-        while True:
-            if self.ended:
-                raise NotStartedError("this peer has stopped: call start() again")
-            if self._free <= 0:
-                self._free = self._size - self.pending
+        if self.ended:
+            raise NotStartedError("this peer has stopped: call start() again")
+        if self._free <= 0:
+            self._free = self._size - self.pending
+        if self._free > 0:
+            return None
+        uplink = self._uplink()
+        if uplink is not None:
+            uplink.kick()
+            self._free = self._size - self.pending
             if self._free > 0:
-                return
-            uplink = self._uplink()
-            if uplink is not None:
-                uplink.kick()
-            left = deadline - monotonic()
-            if left <= 0:
-                raise QueueFullError(
-                    f"{self._size} writes are under way or wait for their write concern "
-                    "(network.window), and none was acknowledged in time"
-                )
-            self._changed.wait(left)
+                return None
+        if deadline <= monotonic():
+            raise QueueFullError(
+                f"{self._size} writes are under way or wait for their write concern "
+                "(network.window), and none was acknowledged in time"
+            )
+        turn = Wakeup()
+        self._turns.append(turn)
+        return turn
+
+    def _wake(self) -> None:
+        for turn in self._turns:
+            turn.set()
+        self._turns = []
 
     def recount(self) -> None:
         """Accepted writes may be pending again; the guard is held."""
@@ -80,8 +89,8 @@ class Window:
         with self._guard:
             for write in writes:
                 self._open.pop(write.proposal.number, None)
-            if len(self._open) <= self._enough:
-                self._changed.notify_all()
+            if self._turns and len(self._open) <= self._enough:
+                self._wake()
 
     def open_writes(self) -> list[AwaitedWrite]:
         """The writes whose outcome was not reported yet."""
@@ -92,5 +101,5 @@ class Window:
         """The peer has stopped: refuse new writes; returns the open ones."""
         with self._guard:
             self.ended = True
-            self._changed.notify_all()
+            self._wake()
             return list(self._open.values())

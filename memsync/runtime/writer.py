@@ -12,19 +12,16 @@ until the concern is met or its time is over.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from types import FrameType
 from typing import Any
 
 from ..clocks import monotonic
 from ..engine import Uplink
-from ..errors import (
-    ConflictError,
-    MemSyncError,
-    UsageError,
-    WriteTimeoutError,
-)
+from ..errors import ConflictError, MemSyncError, UsageError, WriteTimeoutError
 from ..options import Options
 from ..replication.clock import HybridClock
 from ..replication.codec import frame
@@ -37,6 +34,8 @@ from .acknowledgements import AckWaiters
 from .awaited_write import AwaitedWrite
 from .call import Call
 from .check_write import check_size, check_write
+from .lost_writes import losses
+from .nesting import is_called_below
 from .trace import Trace
 from .window import Window
 
@@ -80,7 +79,7 @@ class Writer:
         self._unconfirmed: Outcomes = []  # unreported when the epoch ended; the next host decides
         self._has_left = False
         self._holds_back = False  # outcomes may come from a host that was replaced already
-        self._inside: set[int] = set()  # the threads that are in `patch` or `submit`
+        self._inside: set[int] = set()  # threads that may be in `patch` or `submit`
 
     @property
     def first_open(self) -> int:
@@ -137,10 +136,11 @@ class Writer:
 
     def is_inside(self) -> bool:
         """Whether the calling thread is writing, so that the caller is a signal handler."""
-        return threading.get_ident() in self._inside
+        return threading.get_ident() in self._inside and _is_writing(self, sys._getframe(1))
 
     def _refuse_nested(self) -> None:
-        if self.is_inside():
+        is_marked = threading.get_ident() in self._inside
+        if is_marked and _is_writing(self, sys._getframe(2)):  # below `patch` or `submit`
             raise UsageError(
                 "a signal handler cannot write while it interrupts a write of the same thread: "
                 "have the handler set a flag, or start a thread that writes"
@@ -165,47 +165,55 @@ class Writer:
             raise
 
     def _send(self, body: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
-        replica = self._replica
-        with self._guard:
-            self._window.wait_for_room(call.deadline)
-            if call.watch is not None:
-                call.watch.check(replica.view, body)
-            epoch, version = replica.view_pair
-            proposal = Propose(
-                replica.writes.next_number,
-                replica.writes.first_open,
-                self._clock.tick(self._wall_ms()),
-                epoch,
-                version,
-                call.kind,
-                body,
-                call.where,
-                call.array_filters,
-                call.w,
-                call.journal,
-                first_relied_on(replica.view, body, replica.writes.pending),
-            )
-            encoded = frame(proposal)
-            write = AwaitedWrite(proposal, call.deadline, future, len(encoded))
-            uplink = self.uplink
-            check_size(len(encoded), self.max_frame)
-            self._show(write)
-            self._window.add(write)
-            if uplink is not None:
-                uplink.queue_write(write, encoded)
+        while True:
+            with self._guard:
+                turn = self._window.turn(call.deadline)
+                if turn is None:
+                    write, uplink = self._queue(body, call, future)
+                    break
+            turn.wait(call.deadline - monotonic())
         if self._trace is not None:
-            self._trace("proposed", number=proposal.number, epoch=epoch, version=version)
+            sent = write.proposal
+            self._trace("proposed", number=sent.number, epoch=sent.epoch, version=sent.version)
         if uplink is not None:
             uplink.kick(coalesced=future is not None)
         return write
 
-    def _show(self, write: AwaitedWrite) -> None:
-        """Show a write; the engine's driver, which needs the guard, waits meanwhile."""
-        self.begin_step(write.size)
+    def _queue(
+        self, body: Any, call: Call, future: Future[int] | None
+    ) -> tuple[AwaitedWrite, Uplink | None]:
+        """Number a write, show it, and queue it at the uplink; the guard is held."""
+        replica = self._replica
+        if call.watch is not None:
+            call.watch.check(replica.view, body)
+        epoch, version = replica.view_pair
+        proposal = Propose(
+            replica.writes.next_number,
+            replica.writes.first_open,
+            self._clock.tick(self._wall_ms()),
+            epoch,
+            version,
+            call.kind,
+            body,
+            call.where,
+            call.array_filters,
+            call.w,
+            call.journal,
+            first_relied_on(replica.view, body, replica.writes.pending),
+        )
+        encoded = frame(proposal)
+        write = AwaitedWrite(proposal, call.deadline, future, len(encoded))
+        uplink = self.uplink
+        check_size(len(encoded), self.max_frame)
+        self.begin_step(write.size)  # the engine's driver, which needs the guard, waits meanwhile
         try:
-            self._replica.show(write)
+            replica.show(write)
         finally:
             self.end_step(write.size)
+        self._window.add(write)
+        if uplink is not None:
+            uplink.queue_write(write, encoded)
+        return write, uplink
 
     def wait(self, write: AwaitedWrite, deadline: float) -> None:
         """Wait until a write has its outcome, or until the deadline (monotonic seconds)."""
@@ -252,26 +260,9 @@ class Writer:
 
     def report_lost(self, published: Published[AwaitedWrite]) -> None:
         """Log and announce acknowledged writes of this peer that are lost."""
-        losses = (
-            (
-                published.forgotten,
-                "this peer was frozen while its host died and the others went on, and it keeps no "
-                f"more than network.maxLog ({self._replica.writes.keep}) of its own writes to send "
-                "them again",
-            ),
-            (
-                published.replaced,
-                "the files of the object were deleted, the object was founded a second time, and "
-                "the object that was founded first wins",
-            ),
-        )
-        for count, why in losses:
-            if count:
-                error = ConflictError(
-                    f"{count} or more acknowledged writes of this peer are lost: {why}"
-                )
-                log.error("%s", error)
-                self._rolled_back(error)
+        for error in losses(published, self._replica.writes.keep):
+            log.error("%s", error)
+            self._rolled_back(error)
 
     def complete(self, outcomes: Outcomes) -> None:
         """Resolve writes, or have them wait for their write concern."""
@@ -395,3 +386,8 @@ class Writer:
             error = WriteTimeoutError("the peer stopped before the write was acknowledged")
             write.resolve(self._replica.state.version, error)
             self._close([write])
+
+
+def _is_writing(writer: Writer, frame: FrameType | None) -> bool:
+    """Whether a frame, or one that has called it, is in `patch` or `submit` of a writer."""
+    return is_called_below(frame, writer, (Writer.patch.__code__, Writer.submit.__code__))

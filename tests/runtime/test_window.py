@@ -31,13 +31,17 @@ class Writes:
 
     def write(self, seconds: float = 0) -> AwaitedWrite:
         """One more write; waits for room for `seconds`."""
-        with self.guard:
-            self.window.wait_for_room(time.monotonic() + seconds)
-            number = self.pending.next_number
-            write = AwaitedWrite(Propose(number, 1, 0, 1, 1, "patch", {}), 0, None, 0)
-            self.pending.add(write)
-            self.window.add(write)
-        return write
+        deadline = time.monotonic() + seconds
+        while True:
+            with self.guard:
+                turn = self.window.turn(deadline)
+                if turn is None:
+                    number = self.pending.next_number
+                    write = AwaitedWrite(Propose(number, 1, 0, 1, 1, "patch", {}), 0, None, 0)
+                    self.pending.add(write)
+                    self.window.add(write)
+                    return write
+            turn.wait(deadline - time.monotonic())
 
     def close(self, *writes: AwaitedWrite) -> None:
         for write in writes:

@@ -8,7 +8,6 @@ fenced: nothing new arrives, and what has arrived is still taken in.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Any
 
 from ...clocks import monotonic
@@ -19,6 +18,7 @@ from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
+from ...runtime.wakeup import Wakeup
 from ..context import PeerContext
 from ..folder.records import EpochRecord
 from ..platform.selector import READ, WRITE, Ready
@@ -33,23 +33,23 @@ log = logging.getLogger("memsync.link")
 
 
 class _RoundTrip:
-    """A ping that a thread waits for; a bare lock, because a Condition is not interruptible."""
+    """A ping that a thread waits for."""
 
     def __init__(self) -> None:
         self._start = monotonic()
         self._end: float | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._done = Wakeup()
+        self._is_over = False
 
     def end(self, when: float | None) -> None:
         """The answer has come at a time, or (None) never will."""
-        if self._done.locked():
-            self._end = when
-            self._done.release()
+        if not self._is_over:
+            self._end, self._is_over = when, True
+        self._done.set()
 
     def wait(self, timeout: float, *, is_over: bool) -> float:
         """The seconds it took; raises `TimeoutError` when there is no answer in time."""
-        if is_over or not self._done.acquire(timeout=timeout) or self._end is None:
+        if is_over or not self._done.wait(timeout) or self._end is None:
             raise TimeoutError
         return self._end - self._start
 

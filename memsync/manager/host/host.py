@@ -7,7 +7,7 @@ A round of its loop reads what has arrived, orders it (see `ordering`), shows it
 from __future__ import annotations
 
 import logging
-import threading
+from collections import deque
 from typing import Any
 
 from ...clocks import monotonic
@@ -21,6 +21,7 @@ from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
 from ...replication.write_concern import ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
+from ...runtime.wakeup import Wakeup
 from ..context import PeerContext
 from ..folder.cleaning import clean
 from ..platform.selector import READ, WRITE, Ready
@@ -57,7 +58,7 @@ class Host:
         self._platform = ctx.platform
         self._suspicious_until = 0.0
         self._pings_wanted = False
-        self._ponged = threading.Condition(threading.Lock())
+        self._pinging: deque[Wakeup] = deque()  # of the threads in `ping`
         self._has_unqueued = False  # see `on_interrupt`
         self._selector = self._platform.new_selector(ctx.waker)
         self._spin = Spin(ctx.spin)
@@ -239,8 +240,8 @@ class Host:
                 self._step_down.answered(session.peer, message.token)
             case Pong():
                 session.round_trip = self._platform.monotonic() - session.ping_at
-                with self._ponged:
-                    self._ponged.notify_all()
+                while self._pinging:
+                    self._pinging.popleft().set()
             case Applied():
                 self.ordering.applied(session.peer, message.version)
             case ResumeConcern():
@@ -293,14 +294,15 @@ class Host:
         self._pings_wanted = True
         self._ctx.waker.wake()
         deadline = monotonic() + timeout
-        with self._ponged:
-            while True:
-                clients = list(self.clients.values())
-                times = [{"id": each.peer, "time": each.round_trip} for each in clients]
-                left = deadline - monotonic()
-                if left <= 0 or not times or all(each["time"] is not None for each in times):
-                    return {"connection": "host", "host": {"time": 0.0}, "clients": times}
-                self._ponged.wait(min(left, self._ctx.timing.pong_check))
+        while True:
+            answer = Wakeup()
+            self._pinging.append(answer)
+            clients = list(self.clients.values())
+            times = [{"id": each.peer, "time": each.round_trip} for each in clients]
+            left = deadline - monotonic()
+            if left <= 0 or not times or all(each["time"] is not None for each in times):
+                return {"connection": "host", "host": {"time": 0.0}, "clients": times}
+            answer.wait(min(left, self._ctx.timing.pong_check))
 
     def _send_pings(self) -> None:
         self._pings_wanted = False

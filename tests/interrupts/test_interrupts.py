@@ -1,0 +1,31 @@
+"""An exception at any place of a call leaves handle, group and process usable.
+
+Each test interrupts a sample of the places of one call; ``python -m tests.interrupts`` takes all.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ..process_helpers import start_helpers
+from .sample import sample
+from .scenarios import CALLS, GROUPS, interrupt_calls
+
+PLACES = 12  # of each call
+
+
+@pytest.fixture(autouse=True, scope="module")
+def helpers() -> None:
+    """Start what multiprocessing keeps until the end before any test looks for leaks."""
+    start_helpers()
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "group",
+    [pytest.param(each, marks=[] if "memory" in each else pytest.mark.process) for each in GROUPS],
+)
+def test_an_interrupted_call(group: str, call: str) -> None:
+    report = interrupt_calls(group, call, sample(PLACES, seed=len(group + call)))
+    assert not report.broken
+    assert report.reached
