@@ -9,6 +9,7 @@ from .errors import UsageError
 from .lifecycle import Lifecycle
 from .options import check_timeout
 from .runtime.dispatcher import EVENTS, Subscription
+from .runtime.own_threads import refuse_waiting
 from .status import other_members, status_of
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class GroupMember(Lifecycle):
         ...     mem.ping(timeout=5)
         {'connection': 'host', 'host': {'time': 0.0}, 'clients': []}
         """
+        refuse_waiting("ping()")
         return self._running().ping(self._seconds(timeout))
 
     @overload

@@ -14,6 +14,7 @@ from .group import GroupMember
 from .options import check_path, names_options, read_config
 from .runtime.call import Call
 from .runtime.futures import WriteFuture
+from .runtime.own_threads import is_own_thread, refuse_waiting
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -193,6 +194,7 @@ class MemSync(GroupMember, Generic[TState]):
         ...     mem.snapshot("job.state")
         'mine'
         """
+        refuse_waiting("patch()")
         seconds = self._seconds(timeout)
         call = Call(where, array_filters, w, journal, monotonic() + seconds)
         return self._participating().writer.patch(update, call, seconds)
@@ -224,7 +226,8 @@ class MemSync(GroupMember, Generic[TState]):
         ...     mem.snapshot("lines")
         [0, 1, 2]
         """
-        call = Call(where, array_filters, w, journal, monotonic() + self._seconds(timeout))
+        patience = 0.0 if is_own_thread() else self._seconds(timeout)
+        call = Call(where, array_filters, w, journal, monotonic() + patience)
         future = WriteFuture(self._dispatcher)
         self._participating().writer.submit(update, call, future)
         return future
@@ -247,6 +250,7 @@ class MemSync(GroupMember, Generic[TState]):
         ...     mem.snapshot("cart.n")
         2
         """
+        refuse_waiting("edit()")
         seconds = self._seconds(timeout)
         participant = self._participating()
         view = participant.replica.view
@@ -272,6 +276,7 @@ class MemSync(GroupMember, Generic[TState]):
         """
         if not callable(function):
             raise UsageError(f"transact() needs a function of the draft, not {function!r:.60}")
+        refuse_waiting("transact()")
         deadline = monotonic() + self._seconds(timeout)
         participant = self._participating()
         view = participant.replica.view
@@ -321,6 +326,7 @@ class MemSync(GroupMember, Generic[TState]):
         """
         from .runtime.waiting import wait_for
 
+        refuse_waiting("wait_for()")
         seconds = self._seconds(timeout)
         if self._dispatcher.is_current():
             raise UsageError(

@@ -10,7 +10,6 @@ next copy.
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,11 +17,13 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from .clocks import monotonic
+from .runtime.logs import Logger
+from .runtime.own_threads import OwnThread
 from .shared_peer import SharedPeer
 
 LINGER = 2.0  # seconds that a peer stays after its last copy is gone
 
-log = logging.getLogger("memsync.node")
+log = Logger("memsync.node")
 
 
 class Leaver:
@@ -54,7 +55,7 @@ class Leaver:
                 return
             self._changed.put(peer)
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="memsync-leave", daemon=True)
+                thread = OwnThread(self._run, "memsync-leave")
                 try:
                     thread.start()
                 except RuntimeError as error:

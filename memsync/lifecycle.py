@@ -23,6 +23,7 @@ from .leaver import Leaver
 from .options import check_name, load_options, stated, unavailable
 from .runtime import forks
 from .runtime.dispatcher import Dispatcher
+from .runtime.own_threads import refuse_waiting
 from .shared_peer import LeftEngine, SharedPeer, Use, find, name_in_pickles
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Lifecycle(forks.Forkable):
         `OptionsError`, and `HostUnresponsiveError` after the option ``timeout`` (seconds). A failed
         start leaves nothing behind and may be repeated.
         """
+        refuse_waiting("start()")
         peer = self._peer
         with peer.lock:
             engine = self._engine
@@ -160,6 +162,7 @@ class Lifecycle(forks.Forkable):
         the process use the peer (copies by pickle), only this handle stops: its callbacks end, and
         what it shows goes on.
         """
+        refuse_waiting("stop()")
         with self._peer.lock:
             engine = self._engine
             if engine is None:

@@ -7,7 +7,6 @@ writer keeps all writes for the next host.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import warnings
@@ -21,6 +20,8 @@ from ..engine import Announce, EngineStatus
 from ..errors import HostUnresponsiveError, MemSyncError, RendezvousError
 from ..options import Options
 from ..replication.lease import Lease
+from ..runtime.logs import Logger
+from ..runtime.own_threads import OwnThread
 from ..runtime.participant import Participant
 from .context import PeerContext, Stopped
 from .election.election import Election
@@ -34,7 +35,7 @@ from .role import Role
 from .states import PeerEvent
 from .timing import TIMING, Timing
 
-log = logging.getLogger("memsync.node")
+log = Logger("memsync.node")
 
 
 class Driver:
@@ -72,7 +73,7 @@ class Driver:
         self._ready = threading.Event()
         self._first_status = "stopped"  # the role that start() led to; it may be over already
         self._ident = 0
-        self._thread = threading.Thread(target=self._drive, name="memsync-driver", daemon=True)
+        self._thread = OwnThread(self._drive, "memsync-driver")
 
     @staticmethod
     def place() -> str:

@@ -6,13 +6,14 @@ and counted, and the event ``gap`` reports their number once there is room again
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-log = logging.getLogger("memsync.dispatcher")
+from .logs import Logger
+
+log = Logger("memsync.dispatcher")
 
 EVENTS = ("connected", "disconnected", "received_patches", "host_changed", "rolled_back", "gap")
 QUEUE_MAX = 10_000  # calls waiting for the dispatcher

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import MemSyncError, WriteTimeoutError
 from .dispatcher import Dispatcher
+from .own_threads import refuse_waiting
 
 
 class WriteFuture(Future[int]):
@@ -27,11 +28,13 @@ class WriteFuture(Future[int]):
     def result(self, timeout: float | None = None) -> int:
         """The version; waits for it, at most `timeout` seconds."""
         self._check_process()
+        self._check_thread()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The error or None; waits for the outcome, at most `timeout` seconds."""
         self._check_process()
+        self._check_thread()
         return super().exception(timeout)
 
     def _check_process(self) -> None:
@@ -40,6 +43,10 @@ class WriteFuture(Future[int]):
                 "this future was created before a fork: only the parent process learns the outcome "
                 "of its write"
             )
+
+    def _check_thread(self) -> None:
+        if not self.done():
+            refuse_waiting("waiting for a write's outcome")
 
 
 def finish(future: Future[int], version: int, error: MemSyncError | None) -> None:

@@ -10,7 +10,6 @@ The participant's `guard` is held for no callback and for no call that blocks.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -30,13 +29,14 @@ from ..replication.replica import Replica
 from ..replication.state import State
 from .awaited_write import AwaitedWrite
 from .large_object import Freezer
+from .logs import Logger
 from .trace import facts_of, new_trace
 from .view_waiters import ViewWaiters
 from .writer import Writer
 
 TResult = TypeVar("TResult")
 
-log = logging.getLogger("memsync.node")
+log = Logger("memsync.node")
 
 
 class Participant:

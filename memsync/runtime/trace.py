@@ -14,8 +14,9 @@ from ..replication.entries import Decision, Entry, Propose
 from ..replication.kinds import KINDS
 from ..replication.membership import Members
 from ..replication.sequencer import Gap
+from .logs import Logger
 
-log = logging.getLogger("memsync.trace")
+log = Logger("memsync.trace")
 
 _PATHS_MAX = 5  # that one line names
 
@@ -31,11 +32,11 @@ def new_trace(name: str, peer: str, *, wanted: bool) -> Trace | None:
     """
     if not wanted:
         return None
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.DEBUG)
+    if log.logger.level == logging.NOTSET:
+        log.logger.setLevel(logging.DEBUG)
 
     def trace(what: str, **facts: object) -> None:
-        if log.isEnabledFor(logging.DEBUG):
+        if log.is_on(logging.DEBUG):
             text = " ".join(f"{fact}={value}" for fact, value in facts.items())
             log.debug("%s name=%s peer=%s pid=%s %s", what, name, peer, os.getpid(), text)
 

@@ -14,6 +14,7 @@ from ..document import check_filter, filter_read_set, identical, matches, pointe
 from ..errors import NotStartedError, UsageError, WaitTimeoutError
 from ..options import check_path
 from ..replication.compile_proposal import value_at
+from .own_threads import refuse_waiting
 from .participant import Participant
 
 
@@ -81,6 +82,7 @@ class Changes(Iterator[tuple[Any, int]]):
         self._last = participant.value(path)
 
     def __next__(self) -> tuple[Any, int]:
+        refuse_waiting("iterating over changes()")
         waiters = self._participant.view_waiters
         while self._must_read or waiters.wait(self._waiter, None):
             self._must_read = True

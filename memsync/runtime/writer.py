@@ -11,7 +11,6 @@ until the concern is met or its time is over.
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -34,12 +33,13 @@ from .acknowledgements import AckWaiters
 from .awaited_write import AwaitedWrite
 from .call import Call
 from .check_write import check_size, check_write
+from .logs import Logger
 from .lost_writes import losses
 from .nesting import is_called_below
 from .trace import Trace
 from .window import Window
 
-log = logging.getLogger("memsync.writes")
+log = Logger("memsync.writes")
 
 Outcomes = list[Outcome[AwaitedWrite]]
 

@@ -7,7 +7,6 @@ fenced: nothing new arrives, and what has arrived is still taken in.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from ...clocks import monotonic
@@ -18,6 +17,7 @@ from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
+from ...runtime.logs import Logger
 from ...runtime.wakeup import Wakeup
 from ..context import PeerContext
 from ..folder.records import EpochRecord
@@ -29,7 +29,7 @@ from ..transport.messages import Grant, Welcome, parse
 from .host_watch import HostWatch
 from .stream import SharedStream
 
-log = logging.getLogger("memsync.link")
+log = Logger("memsync.link")
 
 
 class _RoundTrip:

@@ -16,17 +16,17 @@ Tasks hold the roles; on a real platform the id of a task is that of its thread.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
+from ...runtime.logs import Logger
 from ..context import PeerContext
 from ..platform.selector import READ, WRITE
 from ..platform.spin import Spin
 from ..platform.task import Pause, Task
 from ..transport.channel import Channel, ChannelLost
 
-log = logging.getLogger("memsync.link")
+log = Logger("memsync.link")
 
 
 class SharedStream:

@@ -6,10 +6,10 @@ connections of the peers that reported.
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 
 from ...errors import RendezvousError
+from ...runtime.logs import Logger
 from ..context import PeerContext
 from ..folder.records import Address
 from ..host.admission import JoiningPeers
@@ -23,7 +23,7 @@ from ..transport.messages import Grant
 from ..transport.server import MemSyncServer, ServerConfig
 from .recovery import Recovery
 
-log = logging.getLogger("memsync.election")
+log = Logger("memsync.election")
 
 
 class Candidate:

@@ -9,8 +9,6 @@ peers. So at least one of the two sees the other.
 
 from __future__ import annotations
 
-import logging
-
 from ...errors import (
     AuthenticationFailedError,
     HostUnresponsiveError,
@@ -19,6 +17,7 @@ from ...errors import (
 )
 from ...replication.codec import frame
 from ...replication.membership import Members
+from ...runtime.logs import Logger
 from ..client.link import Link
 from ..context import PeerContext
 from ..folder.paths import lock_in
@@ -30,7 +29,7 @@ from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Grant
 from .candidate import Candidate
 
-log = logging.getLogger("memsync.election")
+log = Logger("memsync.election")
 
 
 class Election:

@@ -8,7 +8,6 @@ reports.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, deque
 
 from ...errors import HostUnresponsiveError, ProtocolError
@@ -16,6 +15,7 @@ from ...replication.codec import frame
 from ...replication.entries import Entry, SnapshotChunk
 from ...replication.membership import Members, member_in_file
 from ...replication.recovery_reports import Pair, RecoveryReports
+from ...runtime.logs import Logger
 from ..context import PeerContext
 from ..host.admission import JoiningPeers
 from ..host.claim import Deposed, EpochClaim
@@ -23,7 +23,7 @@ from ..platform.task import Pause, Readable, Task
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Fetch, Hello, Source, parse
 
-log = logging.getLogger("memsync.election")
+log = Logger("memsync.election")
 
 
 class Recovery:

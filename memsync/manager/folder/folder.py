@@ -18,12 +18,12 @@ others from taking the epoch; it is in a folder that the cleaners of the temp fo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...errors import ProtocolError, RendezvousError
+from ...runtime.logs import Logger
 from ..timing import TIMING
 from ..transport.messages import PROTOCOL
 from .held_file import Files, HeldFile
@@ -40,7 +40,7 @@ from .paths import (
 )
 from .records import Address, EpochRecord, decode, encode, parse_epoch_record, parse_rendezvous
 
-log = logging.getLogger("memsync.folder")
+log = Logger("memsync.folder")
 
 
 class EpochLock:

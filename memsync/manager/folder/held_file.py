@@ -13,7 +13,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import logging
 import os
 import secrets
 import stat
@@ -22,13 +21,14 @@ from pathlib import Path
 from ...clocks import wall
 from ...errors import RendezvousError
 from ...runtime import forks
+from ...runtime.logs import Logger
 from ..platform.descriptors import hint, patiently
 from ..timing import TIMING
 from .mounts import network_file_system
 from .own_folder import advice_on_own, check_own, is_made_by_memsync
 from .paths import TEMPORARY
 
-log = logging.getLogger("memsync.folder")
+log = Logger("memsync.folder")
 
 WITNESS_ROOTS = ("/dev/shm", "/var/tmp")
 _MISSING = FileNotFoundError, NotADirectoryError  # or a file stands where the folder was

@@ -6,13 +6,13 @@ is missing or damaged.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from pathlib import Path
 
+from ...runtime.logs import Logger
 from .held_file import Files
 
-log = logging.getLogger("memsync.folder")
+log = Logger("memsync.folder")
 
 KEY_BYTES = 32
 

@@ -6,7 +6,6 @@ deletes.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import Any
 
 from ...errors import MemSyncError, RendezvousError
 from ...options import Options
+from ...runtime.logs import Logger
 from ..timing import TIMING
 from .cleaning import clean_if_deserted
 from .folder import ObjectFolder
 from .held_file import Files, HeldFile
 from .records import encode
 
-log = logging.getLogger("memsync.node")
+log = Logger("memsync.node")
 
 
 class PeerPlace:

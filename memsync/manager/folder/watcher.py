@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...runtime import forks
+from ...runtime.logs import Logger
 from ..timing import TIMING
 from .paths import TEMPORARY
 
-log = logging.getLogger("memsync.watcher")
+log = Logger("memsync.watcher")
 
 Way = Literal["auto", "poll", "none"]
 """The values of the option ``network.watch``."""

@@ -6,7 +6,6 @@ Handshakes end on their own threads, and the driver's thread takes the peers fro
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ from ...replication.codec import frame
 from ...replication.group_options import check_group_options
 from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import check_peer_id
+from ...runtime.logs import Logger
 from ..context import PeerContext
 from ..platform.waker import Waker
 from ..transport.channel import Channel, ChannelLost
@@ -24,7 +24,7 @@ from .fanout import ClientSession, FanOut
 from .liveness import MemberLiveness
 from .ordering import Ordering
 
-log = logging.getLogger("memsync.host")
+log = Logger("memsync.host")
 
 
 class JoiningPeers:

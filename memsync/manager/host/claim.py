@@ -5,12 +5,12 @@ Somebody may delete the files, and while this process is frozen another peer may
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import RendezvousError
+from ...runtime.logs import Logger
 from ...version import __version__
 from ..context import PeerContext
 from ..folder.folder import EpochLock
@@ -19,7 +19,7 @@ from ..folder.stamps import FolderStamps
 from ..transport.messages import PROTOCOL
 from ..transport.server import MemSyncServer
 
-log = logging.getLogger("memsync.host")
+log = Logger("memsync.host")
 
 
 class Deposed(Exception):

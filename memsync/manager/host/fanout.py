@@ -18,11 +18,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from ...runtime.logs import Logger
 from ..context import PeerContext
 from ..platform.selector import READ, WRITE, Selector
 from ..transport.channel import Channel, ChannelLost, change_interest
 
-log = logging.getLogger("memsync.host")
+log = Logger("memsync.host")
 
 Mark = tuple["ClientSession", int, int]  # its `times_slow` and the bytes queued for it
 

@@ -7,10 +7,10 @@ stops asks another one; a host that steps down frees its epoch, and an election 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from ...replication.codec import frame
+from ...runtime.logs import Logger
 from ..context import PeerContext
 from ..platform.task import Task
 from ..transport.messages import Grant
@@ -19,7 +19,7 @@ from .fanout import ClientSession, FanOut
 from .ordering import Ordering
 from .step_down import able_to_host, is_dedicated
 
-log = logging.getLogger("memsync.host")
+log = Logger("memsync.host")
 
 
 class Handover:

@@ -6,7 +6,6 @@ A round of its loop reads what has arrived, orders it (see `ordering`), shows it
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import Any
 
@@ -21,6 +20,7 @@ from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
 from ...replication.write_concern import ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
+from ...runtime.logs import Logger
 from ...runtime.wakeup import Wakeup
 from ..context import PeerContext
 from ..folder.cleaning import clean
@@ -37,7 +37,7 @@ from .liveness import MemberLiveness
 from .ordering import Ordering
 from .step_down import StepDown
 
-log = logging.getLogger("memsync.host")
+log = Logger("memsync.host")
 
 
 class Host:

@@ -29,6 +29,8 @@ from ...clocks import monotonic
 from ...errors import MemSyncError, ProtocolError, UsageError
 from ...replication.codec import HEADER
 from ...runtime import forks
+from ...runtime.logs import Logger
+from ...runtime.own_threads import OwnThread
 from ..folder.records import Address
 from ..platform.descriptors import hint
 from ..platform.threads import start_thread
@@ -38,7 +40,7 @@ from .dial import set_deadline, set_up, to_channel
 from .handshakes import Handshakes, shut_down
 from .messages import Hello, parse
 
-log = logging.getLogger("memsync.server")
+log = Logger("memsync.server")
 
 # Whether a poll of a listening socket ends when the socket is shut down.
 _STOP_WAKES = sys.platform == "linux"
@@ -114,9 +116,7 @@ class MemSyncServer(managers.Server):
         self._has_failed = False  # a run of failed accepts is logged once
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
-        self._accepter = threading.Thread(
-            target=self._accept_loop, name="memsync-accept", daemon=True
-        )
+        self._accepter = OwnThread(self._accept_loop, "memsync-accept")
 
     def start(self) -> None:
         """Accept connections on a new thread; raises `RendezvousError` where there is none left."""
@@ -188,9 +188,7 @@ class MemSyncServer(managers.Server):
             self._refusals.log(logging.INFO, "all handshake slots are taken")
             self.stop_event.wait(TIMING.crowded_pause)
             return
-        thread = threading.Thread(
-            target=self._serve, args=(connection,), name="memsync-handshake", daemon=True
-        )
+        thread = OwnThread(self._serve, "memsync-handshake", (connection,))
         try:
             thread.start()
         except RuntimeError as error:  # no thread is left
