@@ -12,14 +12,14 @@ with its last use (see `leaver`).
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from .engine import Engine, EngineStatus
-from .runtime.dispatcher import Dispatcher
+if TYPE_CHECKING:  # they import what a program may never use
+    from .engine import Engine, EngineStatus
+    from .runtime.dispatcher import Dispatcher
 
 
 class Use:
@@ -40,7 +40,7 @@ class SharedPeer:
     """One peer and its uses. `lock` is held while it starts and stops, and while uses change."""
 
     def __init__(self, token: str | None = None) -> None:
-        self.token = token or secrets.token_hex(8)
+        self.token = token or os.urandom(8).hex()
         """Names the peer in the pickles of its handles; survives a fork."""
         self.of_parent: Engine | None = None
         """In a forked child: the engine that ran in the parent."""
@@ -135,6 +135,8 @@ class LeftEngine:
         pass
 
     def status(self) -> EngineStatus:
+        from .engine import EngineStatus
+
         return EngineStatus("stopped", self._since, "stopped", None)
 
     def ping(self, timeout: float) -> dict[str, Any]:
