@@ -21,7 +21,7 @@ from .clocks import monotonic, wall
 from .errors import NotStartedError, OptionsError, UsageError
 from .leaver import Leaver
 from .options import check_name, load_options, stated, unavailable
-from .runtime import forks
+from .runtime import forks, native
 from .runtime.dispatcher import Dispatcher
 from .runtime.own_threads import refuse_waiting
 from .shared_peer import LeftEngine, SharedPeer, Use, find, name_in_pickles
@@ -81,6 +81,7 @@ class Lifecycle(forks.Forkable):
         source: str | None = None,
         engine: str | None = None,
     ) -> None:
+        native.check_patches()
         from .document import normalize
 
         self.name = check_name(name)
@@ -118,6 +119,7 @@ class Lifecycle(forks.Forkable):
         start leaves nothing behind and may be repeated.
         """
         refuse_waiting("start()")
+        native.check_patches()
         peer = self._peer
         with peer.lock:
             engine = self._engine

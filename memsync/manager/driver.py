@@ -7,7 +7,6 @@ writer keeps all writes for the next host.
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from ..errors import HostUnresponsiveError, MemSyncError, RendezvousError
 from ..options import Options
 from ..replication.lease import Lease
 from ..runtime.logs import Logger
+from ..runtime.native import Event, get_ident
 from ..runtime.own_threads import OwnThread
 from ..runtime.participant import Participant
 from .context import PeerContext, Stopped
@@ -70,7 +70,7 @@ class Driver:
         self._since = self.platform.wall_ms() / 1000  # seconds since 1970
         self._reason: str | None = None  # why the last role ended, or why there is none
         self._leaves_file = False
-        self._ready = threading.Event()
+        self._ready = Event()
         self._first_status = "stopped"  # the role that start() led to; it may be over already
         self._ident = 0
         self._thread = OwnThread(self._drive, "memsync-driver")
@@ -149,7 +149,7 @@ class Driver:
             # In a signal handler: the interrupted write cannot end before the handler.
             ctx.stopping = True
             role.on_interrupt()
-        elif threading.get_ident() != self._ident:
+        elif get_ident() != self._ident:
             if writer.pending:
                 wait = f"pending={writer.pending} timeout={timeout:g}s"
                 log.info("stopping %s %s: %s", ctx, wait, self._describe_host())
@@ -222,7 +222,7 @@ class Driver:
     # -- the driver's thread ---------------------------------------------------------------------
 
     def _drive(self) -> None:
-        self._ident = threading.get_ident()
+        self._ident = get_ident()
         run_task(self.task())
 
     def task(self) -> Task[None]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .logs import Logger
+from .native import LIBRARY, Condition, Lock
 
 log = Logger("memsync.dispatcher")
 
@@ -40,8 +41,8 @@ class Dispatcher:
     """The thread and its queue; the thread starts with the first call and ends with `stop`."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wake = threading.Condition(self._lock)
+        self._lock = Lock()
+        self._wake = Condition(self._lock)
         self._queue: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._callbacks: dict[str, list[Callable[..., Any]]] = {}
         self._thread: threading.Thread | None = None
@@ -86,6 +87,8 @@ class Dispatcher:
         """Undo `stop`: the thread waits for calls when the queue is empty."""
         with self._lock:
             self._stopping = False
+        if LIBRARY:  # its greenlet belongs to the hub of the program, and starts at once
+            self._start()
 
     def is_current(self) -> bool:
         """Whether the calling thread is the dispatcher's own."""
@@ -107,7 +110,11 @@ class Dispatcher:
         A call comes from a thread that must go on, so where the system has no thread left the calls
         wait for the next attempt.
         """
-        if self._thread is not None or not self._queue:
+        if self._queue and not LIBRARY:
+            self._start()
+
+    def _start(self) -> None:
+        if self._thread is not None:
             return
         thread = threading.Thread(target=self._run, name="memsync-dispatch", daemon=True)
         try:

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable
 from weakref import WeakSet
+
+from .native import Lock
 
 _IS_RELOADED = "opening" in globals()
 
 if not _IS_RELOADED:
-    opening = threading.Lock()
+    opening = Lock()
     """Held while a descriptor is opened and registered, and while the process forks."""
 
     _closers: dict[int, Callable[[], None]] = {}

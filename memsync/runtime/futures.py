@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import MemSyncError, WriteTimeoutError
 from .dispatcher import Dispatcher
+from .native import LIBRARY, Condition
 from .own_threads import refuse_waiting
 
 
@@ -17,6 +18,8 @@ class WriteFuture(Future[int]):
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
+        if LIBRARY:
+            self._condition = Condition()  # a thread sets the result, greenlets wait for it
         self._dispatcher = dispatcher
         self._pid = os.getpid()
         self.set_running_or_notify_cancel()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import UsageError
+from .native import Thread
 
 
 class _Here(threading.local):
@@ -21,7 +22,7 @@ class _Here(threading.local):
 _here = _Here()
 
 
-class OwnThread(threading.Thread):
+class OwnThread(Thread):
     """A daemon thread of memsync that must not wait for memsync."""
 
     def __init__(self, target: Callable[..., None], name: str, args: tuple[Any, ...] = ()) -> None:

@@ -10,7 +10,6 @@ The participant's `guard` is held for no callback and for no call that blocks.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -30,6 +29,7 @@ from ..replication.state import State
 from .awaited_write import AwaitedWrite
 from .large_object import Freezer
 from .logs import Logger
+from .native import RLock
 from .trace import facts_of, new_trace
 from .view_waiters import ViewWaiters
 from .writer import Writer
@@ -61,7 +61,7 @@ class Participant:
         self.announce = announce
         # Not wrapped in a Python class: an interrupt after such an __enter__ and before the block
         # would leave it locked. Reentrant, because a signal handler may read.
-        self.guard = threading.RLock()
+        self.guard = RLock()
         self.state = State(self.guard, KINDS)
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)

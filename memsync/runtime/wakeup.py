@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import threading
+from .native import Latch
 
 
 class Wakeup:
@@ -15,7 +15,7 @@ class Wakeup:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Latch()
         self._lock.acquire()
 
     def set(self) -> None:

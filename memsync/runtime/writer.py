@@ -35,6 +35,7 @@ from .call import Call
 from .check_write import check_size, check_write
 from .logs import Logger
 from .lost_writes import losses
+from .native import LIBRARY
 from .nesting import is_called_below
 from .trace import Trace
 from .window import Window
@@ -219,7 +220,7 @@ class Writer:
         """Wait until a write has its outcome, or until the deadline (monotonic seconds)."""
         while not write.done and monotonic() < deadline:
             uplink = self.uplink
-            if uplink is not None:
+            if uplink is not None and not LIBRARY:  # a greenlet must not block in there
                 try:
                     uplink.wait_for(write, deadline)
                 except BaseException:  # for example KeyboardInterrupt

@@ -16,10 +16,10 @@ Tasks hold the roles; on a real platform the id of a task is that of its thread.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from ...runtime.logs import Logger
+from ...runtime.native import Lock
 from ..context import PeerContext
 from ..platform.selector import READ, WRITE
 from ..platform.spin import Spin
@@ -50,7 +50,7 @@ class SharedStream:
         self._timing = ctx.timing
         self._waker = ctx.waker
         self._is_answer_due = is_answer_due
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._driver = ctx.platform.task_id()
         self._reader: int | None = None
         self._sender: int | None = None

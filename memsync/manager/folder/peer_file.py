@@ -6,7 +6,6 @@ deletes.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from ...errors import MemSyncError, RendezvousError
 from ...options import Options
 from ...runtime.logs import Logger
+from ...runtime.native import Lock, get_ident
 from ..timing import TIMING
 from .cleaning import clean_if_deserted
 from .folder import ObjectFolder
@@ -34,7 +34,7 @@ class PeerPlace:
         self._options = options
         self._epoch = 0
         self._reported = ""  # the last error that `repair_or_log` logged
-        self._lock = threading.Lock()  # of the file: any thread may begin a long step
+        self._lock = Lock()  # of the file: any thread may begin a long step
         self._is_closed = False
         self._steps: dict[int, float] = {}  # seconds that each thread's long step may take
         self.blocked_reason: str | None = None  # why there is no host for long
@@ -101,13 +101,13 @@ class PeerPlace:
 
         The others then do not take it for suspended (any thread; see `ObjectFolder.long_step`).
         """
-        me = threading.get_ident()
+        me = get_ident()
         self._steps[me] = self._steps.get(me, 0.0) + seconds
         self._rewrite()
 
     def end_step(self) -> None:
         """The calling thread has ended its long step, if it had begun one."""
-        if self._steps.pop(threading.get_ident(), None) is not None:
+        if self._steps.pop(get_ident(), None) is not None:
             self._rewrite()
 
     def publish_blocked_reason(self, blocked_reason: str | None) -> None:

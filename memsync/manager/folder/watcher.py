@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 from ...runtime import forks
 from ...runtime.logs import Logger
+from ...runtime.native import LIBRARY, Lock
 from ..timing import TIMING
 from .paths import TEMPORARY
 
@@ -129,7 +129,7 @@ class _Observer:
 _IS_RELOADED = "_observers" in globals()  # `importlib.reload` keeps what runs
 
 if not _IS_RELOADED:
-    _lock = threading.Lock()
+    _lock = Lock()
     _observers: dict[Kind, _Observer] = {}
     _watches: dict[tuple[Path, Way], _Watch] = {}
     _warned: set[Kind] = set()
@@ -187,6 +187,8 @@ def unwatch(path: Path, wake: Callable[[], None], way: Way = "auto") -> None:
 
 
 def _begin(watch: _Watch, way: Way) -> None:
+    if LIBRARY:  # the threads of watchdog would be greenlets of whichever thread calls this
+        return
     for kind in _KINDS[way]:
         try:
             if kind not in _observers:
@@ -237,7 +239,7 @@ def _warn(path: Path, kind: Kind, error: Exception) -> None:
 def _after_fork() -> None:
     """The child has no observer threads."""
     global _lock
-    _lock = threading.Lock()
+    _lock = Lock()
     _observers.clear()
     _watches.clear()
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from ...clocks import monotonic
 from ..timing import TIMING
+from .sockets import sleep
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def patiently(patience: float, call: Callable[P, T], /, *args: P.args, **kwargs:
         except OSError as error:
             if not is_shortage(error) or monotonic() > deadline:
                 raise
-        time.sleep(TIMING.descriptor_retry)
+        sleep(TIMING.descriptor_retry)
 
 
 def occupy_standard_descriptors() -> None:

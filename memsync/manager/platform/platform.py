@@ -10,7 +10,6 @@ import os
 import resource
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from ...clocks import monotonic, wall_ms
 from ...errors import RendezvousError
 from ...runtime import forks
+from ...runtime.native import get_ident
 from ..folder import watcher
 from ..folder.held_file import Files
 from ..folder.records import Address
@@ -61,7 +61,7 @@ class Platform:
 
     def task_id(self) -> int:
         """The id of the running task: on a real platform the calling thread's."""
-        return threading.get_ident()
+        return get_ident()
 
     def processors(self) -> int:
         """The number of processors that this process may use."""

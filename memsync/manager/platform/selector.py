@@ -12,6 +12,8 @@ import selectors
 import sys
 from typing import Protocol
 
+from .sockets import epoll
+
 Ready = list[tuple[selectors.SelectorKey, int]]
 """The result of a selector: keys, and the events for which each is ready."""
 
@@ -83,7 +85,7 @@ if sys.platform == "linux":
         """A `Selector` over epoll."""
 
         def __init__(self) -> None:
-            self._epoll = select.epoll()
+            self._epoll = epoll()
             self._keys: dict[int, selectors.SelectorKey] = {}
 
         def register(self, fileobj: HasFileno, events: int, data: object = None) -> None:

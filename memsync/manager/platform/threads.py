@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import resource
-import threading
 
 from ...errors import RendezvousError
+from ...runtime.native import Thread
 
 
-def start_thread(thread: threading.Thread) -> None:
+def start_thread(thread: Thread) -> None:
     """Start a thread; raises `RendezvousError` when the system, or this user, has none left."""
     try:
         thread.start()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import selectors
-import socket
+import select
 
-from ...clocks import monotonic
 from ...runtime import forks
+from .sockets import poll, socketpair
 
 
 class Waker:
@@ -15,7 +14,7 @@ class Waker:
 
     def __init__(self) -> None:
         with forks.opening:
-            self._reading, self._writing = socket.socketpair()
+            self._reading, self._writing = socketpair()
             forks.register(self, self._close_ends)
         self._reading.setblocking(False)
         self._writing.setblocking(False)
@@ -42,11 +41,9 @@ class Waker:
 
     def pause(self, seconds: float) -> None:
         """Wait to be woken, at most `seconds`."""
-        deadline = monotonic() + seconds
-        # poll() needs no descriptor, and the process may have none left.
-        with selectors.PollSelector() as selector:
-            selector.register(self._reading, selectors.EVENT_READ)
-            selector.select(max(deadline - monotonic(), 0))
+        waiting = poll()  # needs no descriptor, and the process may have none left
+        waiting.register(self._reading, select.POLLIN)
+        waiting.poll(max(seconds, 0) * 1000)
         self.clear()
 
     def close(self) -> None:

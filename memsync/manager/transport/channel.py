@@ -21,6 +21,7 @@ from ...errors import ProtocolError
 from ...replication.codec import HEADER, body_length
 from ...runtime import forks
 from ..platform.selector import Selector
+from ..platform.sockets import poll
 from ..timing import TIMING
 
 FRAME_MAX = 2**31 - 1  # bytes; the limit for a host, and for a peer that is not attached yet
@@ -124,7 +125,7 @@ class Channel:
         A blocking ``recv`` on a Unix socket would also wake when the other side reads a request.
         """
         if self._poll is None:
-            self._poll = select.poll()
+            self._poll = poll()
             self._poll.register(self.sock, select.POLLIN)
         return bool(self._poll.poll(seconds * 1000))
 

@@ -12,11 +12,13 @@ import socket
 import struct
 from collections.abc import Iterator
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from multiprocessing.connection import answer_challenge, deliver_challenge
 
 from ...errors import AuthenticationFailedError
 from ...runtime import forks
 from ..folder.records import Address
+from ..platform import sockets
+from ..platform.sockets import Connection
 from ..timing import TIMING
 from .channel import Channel, ChannelLost
 
@@ -45,7 +47,7 @@ def set_up(sock: socket.socket, seconds: float) -> None:
 def to_channel(connection: Connection) -> Channel:
     """Turn an authenticated connection into a channel."""
     with forks.opening:
-        sock = socket.socket(fileno=os.dup(connection.fileno()))
+        sock = sockets.socket(fileno=os.dup(connection.fileno()))
         channel = Channel(sock)
         forks.register(channel, sock.close)
         forks.release(connection)
@@ -102,7 +104,7 @@ def _connect(address: Address, timeout: float) -> Connection:
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     try:
         with forks.opening:
-            sock = socket.socket(family)
+            sock = sockets.socket(family)
             forks.register(sock, sock.close)
     except OSError as error:
         raise ChannelLost(f"connecting to {address}: {error}") from error

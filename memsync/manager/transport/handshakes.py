@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
-from multiprocessing.connection import Connection
 
 from ...clocks import monotonic
+from ...runtime.native import Condition
+from ..platform import sockets
+from ..platform.sockets import Connection
 from ..timing import TIMING
 
 
@@ -20,7 +21,7 @@ class Handshakes:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._lock = threading.Condition()
+        self._lock = Condition()
         self._open: dict[Connection, float] = {}  # start (monotonic seconds), oldest first
 
     def begin(self, connection: Connection) -> bool:
@@ -60,7 +61,7 @@ class Handshakes:
 def shut_down(connection: Connection) -> None:
     """End a connection, so that a thread that waits for it wakes up."""
     with contextlib.suppress(OSError):
-        sock = socket.socket(fileno=connection.fileno())  # needs no further descriptor
+        sock = sockets.socket(fileno=connection.fileno())  # needs no further descriptor
         try:
             sock.shutdown(socket.SHUT_RDWR)
         finally:

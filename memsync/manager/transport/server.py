@@ -19,10 +19,9 @@ import os
 import select
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from multiprocessing import AuthenticationError, managers
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from multiprocessing.connection import answer_challenge, deliver_challenge
 from typing import Any, ClassVar, NamedTuple
 
 from ...clocks import monotonic
@@ -30,9 +29,12 @@ from ...errors import MemSyncError, ProtocolError, UsageError
 from ...replication.codec import HEADER
 from ...runtime import forks
 from ...runtime.logs import Logger
+from ...runtime.native import Event, Lock
 from ...runtime.own_threads import OwnThread
 from ..folder.records import Address
+from ..platform import sockets
 from ..platform.descriptors import hint
+from ..platform.sockets import Connection
 from ..platform.threads import start_thread
 from ..timing import TIMING
 from .channel import Channel
@@ -61,7 +63,7 @@ class _Refusals:
     """Logs refused connections, with few lines however many a stranger makes."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._unlogged = 0  # since the last line
         self._next_line = 0.0  # monotonic seconds
 
@@ -101,20 +103,21 @@ class MemSyncServer(managers.Server):
     ) -> None:
         _, *registration = registry["document"]
         registry = {"document": (lambda: config.document, *registration)}
-        with forks.opening:
+        with forks.opening, sockets.listeners():
             super().__init__(registry, address, authkey, serializer)
             # The stdlib has no public access to the listening socket.
             self._socket: socket.socket = self.listener._listener._socket
             forks.register(self, self._socket.close)
+        self.mutex = Lock()
         self.endpoint: Address = self.listener.address
         self._socket.listen(TIMING.backlog)
         self._socket.setblocking(False)
-        self.stop_event = threading.Event()
+        self.stop_event = Event()
         self._config = config
         self._refusals = _Refusals()
         self._handshakes = Handshakes(config.max_handshakes)
         self._has_failed = False  # a run of failed accepts is logged once
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._connections: set[Connection] = set()
         self._accepter = OwnThread(self._accept_loop, "memsync-accept")
 
@@ -155,7 +158,7 @@ class MemSyncServer(managers.Server):
     # -- accepting -------------------------------------------------------------------------------
 
     def _accept_loop(self) -> None:
-        poll = select.poll()
+        poll = sockets.poll()
         poll.register(self._socket, select.POLLIN)
         patience = self._config.handshake_timeout
         while not self.stop_event.is_set():
@@ -172,7 +175,7 @@ class MemSyncServer(managers.Server):
 
     def _accept(self) -> Connection:
         with forks.opening:
-            sock, _ = self._socket.accept()
+            sock = sockets.accept(self._socket)
             sock.setblocking(True)
             set_up(sock, self._config.handshake_timeout)
             connection = Connection(sock.detach())
@@ -236,7 +239,7 @@ class MemSyncServer(managers.Server):
             return self.attach, args, kwds
         if not self._config.proxies and name != "dummy":  # the stdlib's ping
             raise ProtocolError(f"{name!r} was called, but the option manager.proxies is false")
-        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        with sockets.socket(fileno=os.dup(connection.fileno())) as sock:
             set_deadline(sock, 0)  # a proxy may be silent for any time
         return self._answer(name), args, kwds
 
