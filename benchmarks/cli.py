@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import time
@@ -14,8 +15,8 @@ import memsync
 from . import machine
 from .processes import preload
 from .report import charts, markdown
-from .results import Run, WorkloadResult, behind, kept, load, save
-from .runner import has_failed, run, say
+from .results import Run, WorkloadResult, behind, has_failed, kept, load, save
+from .runner import DATE, run, say
 from .workloads import ALL
 
 KEPT = Path(__file__).parent / "results"
@@ -28,6 +29,13 @@ def at_least(low: int, text: str) -> int:
     if int(text) < low:
         raise argparse.ArgumentTypeError(f"{text} is too low: give a number from {low} on")
     return int(text)
+
+
+def release_name(text: str) -> str:
+    """The name of a release, which becomes that of a file."""
+    if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.+_-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a release: give one like 1.2.0")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +68,10 @@ def _parser() -> argparse.ArgumentParser:
         "--base", type=Path, metavar="DIR", help="another checkout of memsync to compare with"
     )
     parser.add_argument(
-        "--keep", metavar="RELEASE", help="keep the result as that of a release, for comparison"
+        "--keep",
+        type=release_name,
+        metavar="RELEASE",
+        help="keep the result as that of a release, for comparison",
     )
     return parser
 
@@ -89,13 +100,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rounds = chosen.rounds or (2 if chosen.quick else None)
     result = Run(
         release=chosen.keep or memsync.__version__,
-        date=time.strftime("%Y-%m-%d %H:%M:%S"),
+        date=time.strftime(DATE),
         quick=chosen.quick,
         machine=machine.facts(),
         workloads=[],
     )
     if chosen.add and (chosen.out / RESULT).exists():
-        result.workloads = load(chosen.out / RESULT).workloads
+        earlier = load(chosen.out / RESULT)
+        if reason := cannot_join(result, earlier):
+            parser.error(
+                f"--add: {chosen.out / RESULT} {reason}: leave out --add, or name another --out"
+            )
+        result.workloads = earlier.workloads
     for name in chosen.only:
         measured = run(ALL[name], rounds, chosen.quick, chosen.base)
         result.workloads = in_order([measured, *result.workloads])
@@ -112,15 +128,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed or (worse and chosen.check) else 0
 
 
+def cannot_join(result: Run, earlier: Run) -> str:
+    """Why a result is not of the same kind as an earlier one; empty if it is."""
+    if result.quick != earlier.quick:
+        return f"is of a {'quick' if earlier.quick else 'full'} run"
+    names = result.machine.keys() | earlier.machine.keys()
+    changed = [name for name in names if result.machine.get(name) != earlier.machine.get(name)]
+    return f"was measured with another {', '.join(sorted(changed))}" if changed else ""
+
+
 def keep(result: Run, release: str) -> bool:
     """Put a complete result to those of the other releases."""
-    missing = ALL.keys() - {workload.name for workload in result.workloads}
-    if missing:
-        say(f"not kept, because these workloads are missing: {', '.join(sorted(missing))}")
+    if reason := not_worth_keeping(result):
+        say(f"not kept, because {reason}")
         return False
-    save(result, KEPT / f"{release}.json")
+    path = KEPT / f"{release}.json"
+    if path.exists():
+        say(f"this replaces the result of {release} in {path}")
+    save(result, path)
     (KEPT / "history.svg").write_text(charts.history(kept(KEPT)))
     return True
+
+
+def not_worth_keeping(result: Run) -> str:
+    """Why later runs cannot be compared with a result; empty if they can."""
+    if result.quick:
+        return "it is of a quick run"
+    missing = ALL.keys() - {workload.name for workload in result.workloads}
+    if missing:
+        return f"these workloads are missing: {', '.join(sorted(missing))}"
+    failed = [workload.name for workload in result.workloads if has_failed(workload)]
+    return f"these workloads failed: {', '.join(failed)}" if failed else ""
 
 
 def in_order(found: list[WorkloadResult]) -> list[WorkloadResult]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 BEHIND = 1.15  # how much worse a ratio may get before it is reported
+FAILED = "failed"  # what the reason begins with if an error broke off a workload
 
 
 @dataclass
@@ -41,6 +42,7 @@ class WorkloadResult:
     notes: list[str]
     seconds: float
     busy_before: float | None = None  # the share of the CPUs that other programs used
+    date: str = ""  # when it was measured; older files lack it
 
 
 @dataclass
@@ -52,6 +54,11 @@ class Run:
     quick: bool
     machine: dict[str, Any]
     workloads: list[WorkloadResult]
+
+
+def has_failed(result: WorkloadResult) -> bool:
+    """Whether it was broken off by an error."""
+    return result.skipped.get(result.name, "").startswith(FAILED)
 
 
 def save(run: Run, path: Path) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 from .accounting import busy_share
 from .model import Bench, Goal, Measure, Skipped, Values, Workload
 from .processes import WorkerFailed
-from .results import GoalResult, WorkloadResult
+from .results import FAILED, GoalResult, WorkloadResult
 
-FAILED = "failed"
+DATE = "%Y-%m-%d %H:%M:%S"
 SAMPLE = 0.5  # seconds for which the CPUs are watched before a workload
 
 
@@ -25,6 +25,7 @@ def run(
     workload: Workload, rounds: int | None, quick: bool, base: Path | None = None
 ) -> WorkloadResult:
     """Run one workload in a folder of its own."""
+    date = time.strftime(DATE)
     busy = busy_share(SAMPLE)
     begin = time.monotonic()
     with folder_for_sockets() as folder, ExitStack() as stack:
@@ -38,7 +39,7 @@ def run(
             bench.skipped[workload.name] = f"{FAILED}: {error}"
             taken = []
     result = summary(workload, taken, bench.skipped, time.monotonic() - begin)
-    result.busy_before = busy
+    result.busy_before, result.date = busy, date
     return result
 
 
@@ -116,8 +117,3 @@ def judge(goal: Goal, taken: Sequence[Values], middle: Any, higher_is_better: bo
 def say(text: str) -> None:
     """A line for whoever waits."""
     print(text, file=sys.stderr, flush=True)
-
-
-def has_failed(result: WorkloadResult) -> bool:
-    """Whether it was broken off by an error."""
-    return result.skipped.get(result.name, "").startswith(FAILED)

@@ -81,7 +81,7 @@ def report(run: Run) -> str:
     lines = [f"# memsync beside its alternatives: {run.release}", ""]
     if run.quick:
         lines += ["**A quick run: the numbers only show that the benchmark works.**", ""]
-    lines += [f"Measured on {run.date}. Each ratio is the median of the ratios of the rounds.", ""]
+    lines += [f"Run on {run.date}. Each ratio is the median of the ratios of the rounds.", ""]
     lines += [
         "| workload | goal | measured | must | aim | |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -108,7 +108,8 @@ def report(run: Run) -> str:
             span = f"{number(min(rounds))} to {number(max(rounds))}"
             lines.append(f"| {name} | {number(value)} | {span} |")
         lines += [f"| {name} | left out: {why} | |" for name, why in workload.skipped.items()]
-        lines += ["", *workload.notes, "", busy(workload), ""]
+        measured = f"Measured on {workload.date}." if workload.date else ""
+        lines += ["", *workload.notes, "", f"{measured} {busy(workload)}".strip(), ""]
     lines += ["## The machine", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in run.machine.items()]
     return "\n".join(lines) + "\n"

@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import cli
+from benchmarks import cli, machine
 from benchmarks.cli import in_order, main
-from benchmarks.results import Run, WorkloadResult, load
+from benchmarks.results import Run, WorkloadResult, load, save
 from benchmarks.workloads import ALL
 from memsync.testing import until
 from tests.chaos.leftovers import below, process
@@ -30,6 +32,26 @@ def test_the_list_names_all_workloads(capsys: pytest.CaptureFixture[str]) -> Non
     assert [line.split()[0] for line in lines] == list(ALL)
 
 
+def complete(quick: bool = False) -> Run:
+    """A result of each workload, in which nothing was measured."""
+    results = [WorkloadResult(name, name, "us", False, {}, {}, [], {}, [], 1.0) for name in ALL]
+    return Run("1.0", "2026-01-01", quick, machine.facts(), results)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where kept results are; a run measures nothing."""
+    monkeypatch.setattr(cli, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(cli, "preload", lambda: None)
+    monkeypatch.setattr(cli, "run", lambda workload, *_: nothing_of(workload.name))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return tmp_path / "kept"
+
+
+def nothing_of(name: str) -> WorkloadResult:
+    return WorkloadResult(name, name, "us", False, {}, {}, [], {}, [], 1.0)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -40,6 +62,7 @@ def test_the_list_names_all_workloads(capsys: pytest.CaptureFixture[str]) -> Non
         ["--quick", "--check"],
         ["--base", "no/such/folder"],
         ["--out", __file__],
+        *(["--keep", name] for name in ("../esc", "a/b", "", ".", "..", "-x", "a b", ".hidden")),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
@@ -68,13 +91,73 @@ def test_only_a_complete_result_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "KEPT", tmp_path)
-    results = [WorkloadResult(name, name, "us", False, {}, {}, [], {}, [], 1.0) for name in ALL]
-    run = Run("1.0", "2026-01-01", quick=False, machine={}, workloads=results[1:])
+    run = complete()
+    results = run.workloads
+    run.workloads = results[1:]
     assert not cli.keep(run, "1.0")
     assert results[0].name in capsys.readouterr().err
     run.workloads = results
     assert cli.keep(run, "1.0")
     assert {path.name for path in tmp_path.iterdir()} == {"1.0.json", "history.svg"}
+
+
+def test_neither_quick_nor_failed_results_are_kept(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = complete()
+    failed.workloads[1].skipped = {failed.workloads[1].name: "failed: it broke"}
+    for run, reason in ((failed, failed.workloads[1].name), (complete(quick=True), "quick")):
+        assert not cli.keep(run, "1.0")
+        assert reason in capsys.readouterr().err
+    assert not folder.exists()
+
+
+def test_a_kept_result_is_not_replaced_in_silence(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.keep(complete(), "1.0")
+    assert "replaces" not in capsys.readouterr().err
+    assert cli.keep(complete(), "1.0")
+    assert f"replaces the result of 1.0 in {folder / '1.0.json'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("earlier", "arguments", "reason"),
+    [
+        ({"quick": True}, [], "is of a quick run"),
+        ({}, ["--quick"], "is of a full run"),
+        ({"machine": {**machine.facts(), "cpus": 999}}, [], "was measured with another cpus"),
+    ],
+)
+def test_only_results_of_one_kind_are_put_together(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    earlier: dict[str, Any],
+    arguments: list[str],
+    reason: str,
+) -> None:
+    save(replace(complete(), **earlier), tmp_path / "result.json")
+    before = (tmp_path / "result.json").read_bytes()
+    with pytest.raises(SystemExit):
+        main(["--add", "--only", "read", "--out", str(tmp_path), *arguments])
+    error = capsys.readouterr().err
+    assert str(tmp_path / "result.json") in error
+    assert reason in error
+    assert (tmp_path / "result.json").read_bytes() == before
+
+
+def test_parts_of_one_kind_are_put_together_and_keep_their_dates(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = complete()
+    for workload in run.workloads:
+        workload.date = "2026-01-01"
+    save(run, tmp_path / "result.json")
+    assert main(["--add", "--only", "read", "--out", str(tmp_path)]) == 0
+    found = load(tmp_path / "result.json").workloads
+    assert [each.date for each in found if each.name != "read"] == ["2026-01-01"] * (len(ALL) - 1)
+    assert "Measured on 2026-01-01" in (tmp_path / "result.md").read_text()
 
 
 def test_a_check_needs_a_kept_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

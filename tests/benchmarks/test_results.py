@@ -11,8 +11,8 @@ import pytest
 from benchmarks.accounting import ON_LINUX, busy_share, cpu_seconds, pss_bytes
 from benchmarks.model import Bench, Goal, Measure, Skipped, Values, Workload
 from benchmarks.processes import WorkerFailed
-from benchmarks.results import Run, WorkloadResult, behind, kept, load, save
-from benchmarks.runner import has_failed, measure, run, summary
+from benchmarks.results import Run, WorkloadResult, behind, has_failed, kept, load, save
+from benchmarks.runner import measure, run, summary
 
 
 class Fake(Workload):
@@ -126,6 +126,7 @@ def test_what_cannot_run_is_named_and_what_breaks_fails() -> None:
     assert missing.skipped == {"fake": "not here"}
     assert not has_failed(missing)
     assert has_failed(broken)
+    assert broken.date
     assert "has ended" in broken.skipped["fake"]
     assert not has_failed(run(Fake(), 1, quick=True))
 
