@@ -1,0 +1,200 @@
+"""Web servers whose workers share an object: each is started for real, and loses a worker."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from memsync.testing import Cluster, until
+
+PATIENCE = 40.0  # seconds that a server has to start or to replace a worker
+NEEDED = ("fastapi", "uvicorn", "gunicorn", "gevent")
+MISSING = [each for each in NEEDED if importlib.util.find_spec(each) is None]
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installable on {sys.version}: {MISSING}"),
+]
+
+WSGI = """
+import os
+from memsync import MemSync
+
+mem = MemSync("obj", {"count": 0})
+mem.start()
+
+def app(environ, start_response):
+    if environ["REQUEST_METHOD"] == "POST":
+        mem.patch({"$inc": {"count": 1}})
+    body = f"{os.getpid()} {mem.snapshot('count')}".encode()
+    start_response("200 OK", [("Content-Length", str(len(body))), ("Connection", "close")])
+    return [body]
+"""
+
+FASTAPI = """
+import os
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from memsync import MemSync
+
+mem = MemSync("obj", {"count": 0})
+
+@asynccontextmanager
+async def lifespan(app):
+    with mem:
+        yield
+
+app = FastAPI(lifespan=lifespan)
+
+@app.get("/", response_class=PlainTextResponse)
+async def read():
+    return f"{os.getpid()} {mem.data['count']}"
+
+@app.post("/", response_class=PlainTextResponse)
+def write():
+    mem.patch({"$inc": {"count": 1}})
+    return f"{os.getpid()} {mem.data['count']}"
+"""
+
+PATCHED = "from gevent import monkey\nmonkey.patch_all()\n"
+"""The configuration of a gunicorn that imports the program before it makes workers."""
+
+
+class Server:
+    """A running server, and what it has answered."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process = process
+        self.workers: set[int] = set()
+        self.acknowledged = 0
+        self.attempted = 0
+        self._port = port
+
+    def request(self, method: str) -> tuple[int, int] | None:
+        """The pid of the worker that answers and the count; None without an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        with closing(connection), suppress(OSError, http.client.HTTPException):
+            self.attempted += method == "POST"
+            connection.request(method, "/", headers={"Connection": "close"})
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status == 200:
+                self.acknowledged += method == "POST"
+                pid, count = map(int, body.split())
+                self.workers.add(pid)
+                return pid, count
+        return None
+
+    def write(self, times: int) -> None:
+        for _ in range(times):
+            self.request("POST")
+
+    def check(self) -> None:
+        """No acknowledged write is lost or counted twice, in whichever worker answers."""
+
+        def is_right() -> bool:
+            answer = self.request("GET")
+            return answer is not None and self.acknowledged <= answer[1] <= self.attempted
+
+        until(is_right, PATIENCE, lambda: f"{self.acknowledged} {self.request('GET')}")
+
+
+@contextmanager
+def serving(folder: Path, program: str, *command: str) -> Iterator[Server]:
+    (folder / "app.py").write_text(program)
+    (folder / "patched.py").write_text(PATCHED)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *[part.format(port=port) for part in command]],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([p for p in sys.path if p])},
+            start_new_session=True,
+        )
+    server = Server(process, port)
+    try:
+        until(lambda: server.request("GET"), PATIENCE, (folder / "log").read_text)
+        yield server
+        process.terminate()
+        process.wait(PATIENCE)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def check_server(server: Server, log: Path) -> None:
+    """Write, kill a worker, write on; each acknowledged write is there once."""
+    server.write(10)
+    until(
+        lambda: server.request("GET") and len(server.workers) >= 2,
+        PATIENCE,
+        lambda: f"{server.workers}\n{log.read_text()}",
+    )
+    assert server.acknowledged == 10, log.read_text()
+    server.check()
+
+    victim = min(server.workers)
+    os.kill(victim, signal.SIGKILL)
+    server.workers.clear()
+    server.write(10)
+    until(
+        lambda: server.request("GET") and len(server.workers - {victim}) >= 2,
+        PATIENCE,
+        log.read_text,
+    )
+    assert server.acknowledged >= 15, log.read_text()
+    server.check()
+
+
+GUNICORN = {
+    "sync": ("-k", "sync"),
+    "sync preload": ("-k", "sync", "--preload"),
+    "gthread": ("-k", "gthread", "--threads", "3"),
+    "gthread preload": ("-k", "gthread", "--threads", "3", "--preload"),
+    "gevent": ("-k", "gevent"),
+    "gevent preload": ("-k", "gevent", "--preload", "-c", "patched.py"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", GUNICORN)
+def test_gunicorn(cluster: Cluster, tmp_path: Path, kind: str) -> None:
+    if "preload" not in kind:
+        cluster.peer({"count": 0})  # a reload may end all old workers before a new one joins
+    command = ("gunicorn", "app:app", "-w", "2", "-b", "127.0.0.1:{port}", *GUNICORN[kind])
+    log = tmp_path / "log"
+    with serving(tmp_path, WSGI, *command) as server:
+        check_server(server, log)
+
+        old = set(server.workers)
+        server.process.send_signal(signal.SIGHUP)
+        until(
+            lambda: (answer := server.request("POST")) is not None and answer[0] not in old,
+            PATIENCE,
+            log.read_text,
+        )
+        server.check()
+
+
+@pytest.mark.slow
+def test_fastapi(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.peer({"count": 0})
+    command = ("uvicorn", "app:app", "--workers", "2", "--port", "{port}")
+    with serving(tmp_path, FASTAPI, *command) as server:
+        check_server(server, tmp_path / "log")
