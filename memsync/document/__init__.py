@@ -43,6 +43,7 @@ from .footprint.write_set import (
     refine_write_set,
     write_set,
 )
+from .foreign_writes import check_first_untouched, foreign_places
 from .live.converge import converge
 from .live.copy_on_write import CopyOnWrite
 from .live.draft import Draft
@@ -83,6 +84,7 @@ __all__ = [
     "apply_patch",
     "apply_update",
     "check_filter",
+    "check_first_untouched",
     "check_patch",
     "check_update",
     "compile_patch",
@@ -92,6 +94,7 @@ __all__ = [
     "converge",
     "exists_at_pointer",
     "filter_read_set",
+    "foreign_places",
     "identical",
     "invert",
     "is_digits",

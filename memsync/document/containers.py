@@ -8,6 +8,10 @@ neither raise nor show half of a change while another thread applies entries.
 A *live* container has a guard: a context manager that the writer holds while it applies a patch,
 and that a reader holds while it copies the container. A *detached* container has no guard and never
 changes.
+
+C code can write to them all the same: ``heapq.heappush(view, x)`` and ``list.append(view, x)`` ask
+no method of a subclass. So a live container notes its number of items after each change by memsync,
+and the next change finds the difference (see `foreign_writes.py`).
 """
 
 from __future__ import annotations
@@ -66,12 +70,14 @@ class ReadOnlyDict(dict[str, Any]):
     (1, 1, {'foo': 1})
     """
 
-    __slots__ = ("_guard",)
+    __slots__ = ("_guard", "_size")
     __hash__ = None
 
     def __getattr__(self, name: str) -> Any:
         if name == "_guard":
             return None  # never set: a detached container
+        if name == "_size":
+            return len(self)
         value = _ABSENT if name[:1] == "_" else dict.get(self, name, _ABSENT)
         if value is _ABSENT:
             raise AttributeError(f"no field or method {name!r}")
@@ -155,12 +161,14 @@ class ReadOnlyList(list[Any]):
     ('one', ['one', 'two'])
     """
 
-    __slots__ = ("_guard",)
+    __slots__ = ("_guard", "_size")
     __hash__ = None
 
     def __getattr__(self, name: str) -> Any:
         if name == "_guard":
             return None
+        if name == "_size":
+            return len(self)
         raise AttributeError(f"no attribute {name!r}")
 
     def _copy_once(self, convert: Callable[[Any], Any]) -> list[Any]:
@@ -294,9 +302,14 @@ def to_live(value: Any, guard: Guard | None) -> Any:
         for key, item in dict.items(value):
             if isinstance(item, (dict, list)):
                 dict.__setitem__(fields, key, to_live(item, guard))
-        return _guarded(fields, guard)
+        _set_dict_guard(fields, guard)
+        _set_dict_size(fields, len(fields))
+        return fields
     if isinstance(value, list):
-        return _guarded(ReadOnlyList(_live_items(list.__iter__(value), guard)), guard)
+        items = ReadOnlyList(_live_items(list.__iter__(value), guard))
+        _set_list_guard(items, guard)
+        _set_list_size(items, len(items))
+        return items
     return value
 
 
@@ -304,10 +317,28 @@ def _live_items(items: Iterable[Any], guard: Guard | None) -> list[Any]:
     return [to_live(item, guard) if isinstance(item, (dict, list)) else item for item in items]
 
 
-def _guarded(container: Any, guard: Guard | None) -> Any:
-    # Bypasses __setattr__, which refuses. No other code sets a guard.
-    object.__setattr__(container, "_guard", guard)
-    return container
+def _setters(kind: type) -> tuple[Callable[[Any, Any], None], ...]:
+    return vars(kind)["_guard"].__set__, vars(kind)["_size"].__set__
+
+
+# They bypass __setattr__, which refuses.
+_set_dict_guard, _set_dict_size = _setters(ReadOnlyDict)
+_set_list_guard, _set_list_size = _setters(ReadOnlyList)
+LIVE: frozenset[type] = frozenset({ReadOnlyDict, ReadOnlyList})
+
+
+def note_size(container: Any) -> None:
+    """Note the number of items of a live container, after a change by memsync."""
+    kind = type(container)
+    if kind is ReadOnlyDict:
+        _set_dict_size(container, len(container))
+    elif kind is ReadOnlyList:
+        _set_list_size(container, len(container))
+
+
+def is_touched(container: Any) -> bool:
+    """Whether code other than memsync's has added items to a live container, or removed some."""
+    return type(container) in LIVE and len(container) != container._size
 
 
 def detach(value: Any) -> Any:

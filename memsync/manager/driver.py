@@ -19,6 +19,7 @@ from ..engine import Announce, EngineStatus
 from ..errors import HostUnresponsiveError, MemSyncError, RendezvousError
 from ..options import Options
 from ..replication.lease import Lease
+from ..replication.state import TornCopyError
 from ..runtime.logs import Logger
 from ..runtime.native import Event, get_ident
 from ..runtime.own_threads import OwnThread
@@ -273,6 +274,9 @@ class Driver:
             deadline = float("inf") if running else self._deadline
             try:
                 return (yield from self.election.find_role(deadline))
+            except TornCopyError as error:
+                self.participant.tear(error)
+                ctx.states.on(PeerEvent.FAILED)
             except (MemSyncError, OSError) as error:
                 self._check_user(error)
                 is_late = ctx.platform.monotonic() > deadline
@@ -310,6 +314,9 @@ class Driver:
             is_known = isinstance(error, RendezvousError) or is_shortage(error)
             log.error("%s is given up %s: %s", role.status, ctx, error, exc_info=not is_known)
             was_unfit = True
+        except TornCopyError as error:
+            self.participant.tear(error)
+            reason = "this copy is torn"
         finally:
             self.participant.leave_role(for_good=ctx.stopping, holds_back=role.lost)
             self.role, self._closing = None, role

@@ -42,6 +42,7 @@ from ..replication.kinds.member import MemberKind, joining
 from ..replication.membership import check_room, new_member
 from ..replication.pending import PendingWrite
 from ..replication.sequencer import Gap, Ordered, Sequencer
+from ..replication.state import TornCopyError
 from ..replication.write_concern import ConcernProgress, ResumeConcern, wanted_members
 from ..runtime.participant import Participant
 
@@ -102,11 +103,20 @@ class _Group:
             self._is_whole = False
             step()
             self._is_whole = True
+        except TornCopyError as error:
+            self._replace_torn(error)
         finally:
             self._is_running = False
 
+    def _replace_torn(self, error: TornCopyError) -> None:
+        for engine in self.engines:
+            if engine.participant.state.torn:
+                engine.participant.tear(error)
+        self._heal()
+        self._is_whole = True
+
     def _heal(self) -> None:
-        """After an interrupted step: make all copies whole and equal, and queue what is undone."""
+        """After an interrupted or failed step: make all copies equal, and queue what is undone."""
         if not self.engines:
             return
         best = max(self.engines, key=lambda engine: engine.participant.replica.pair)  # not torn
@@ -249,7 +259,7 @@ class MemoryEngine:
                 check_group_options(host.state.options, group_part(stated(options)))
                 check_room(host.state.members, member)
             group.run(partial(self._join, group, member))
-            return True
+            return self in group.engines  # not yet, if a torn copy was replaced first
 
     def _join(self, group: _Group, member: dict[str, Any]) -> None:
         participant = self.participant

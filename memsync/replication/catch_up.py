@@ -7,8 +7,29 @@ pair, and by a snapshot in chunks otherwise.
 from __future__ import annotations
 
 from .codec import snapshot_frames
+from .entries import SnapshotChunk
 from .log import Log
 from .state import State
+
+
+class Chunks:
+    """The chunks of a snapshot that is arriving."""
+
+    def __init__(self) -> None:
+        self._data: list[bytes] = []
+
+    def add(self, chunk: SnapshotChunk) -> bytes | None:
+        """Add the next chunk; returns the snapshot with the last one."""
+        self._data.append(chunk.data)
+        if not chunk.last:
+            return None
+        data = b"".join(self._data)
+        self._data = []
+        return data
+
+    def drop(self) -> None:
+        """Forget an incomplete snapshot."""
+        self._data = []
 
 
 class CatchUp:

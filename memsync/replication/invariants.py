@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..document import CopyOnWrite, ReadOnlyDict, ReadOnlyList, identical, to_plain
+from ..document import (
+    CopyOnWrite,
+    ReadOnlyDict,
+    ReadOnlyList,
+    foreign_places,
+    identical,
+    to_plain,
+)
 from .replica import Replica
 
 
@@ -21,6 +28,7 @@ def check_invariants(replica: Replica[Any]) -> None:
         return
     assert replica.view_pair == state.pair, f"view {replica.view_pair}, state {state.pair}"
     _check_sharing(state.document, replica.view)
+    assert not foreign_places(replica.view), "a size of the view is not noted"
     expected = CopyOnWrite(to_plain(state.document))
     for number, write in replica.writes.pending.items():
         if number > replica._last_decided:

@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple
 from ..document import Operation, value_at_pointer
 from ..errors import ConflictError, MemSyncError, from_wire
 from .codec import encode_value
-from .entries import Propose
+from .entries import Decision, Propose
 from .log import Log
 from .pending import W
 from .state import State
@@ -60,6 +60,14 @@ class News(Generic[W]):
         del self.outcomes[: len(published.outcomes)]
         self.forgotten -= published.forgotten
         self.replaced -= published.replaced
+
+
+def outcome_of(write: W, decision: Decision, state: State, log: Log) -> Outcome[W]:
+    """The outcome of a pending write that made no entry that this peer has seen."""
+    wire = decision.error
+    refusal = complete_refusal(wire, write.proposal, state, log) if wire else None
+    was_rolled_back = write.was_shown and refusal is not None
+    return Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)
 
 
 def complete_refusal(wire: list[Any], proposal: Propose, state: State, log: Log) -> MemSyncError:

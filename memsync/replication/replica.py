@@ -16,8 +16,7 @@ In all other cases the view is *rebased* by the next `publish`: the pending upda
 again on a copy of the confirmed document, because their old operations may hold wrong array
 indexes. The view then converges to the copy, and each value that differs is stored once, so no
 reader sees a write undone and redone. A pending write that does not compile changes nothing here;
-the host still decides it. Only the object of another cluster may have to wait until it is shown
-(see `publish`).
+the host still decides it.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ from ..document import (
     replay,
 )
 from ..errors import MemSyncError
-from .catch_up import CatchUp
+from .catch_up import CatchUp, Chunks
 from .codec import CHUNK_BYTES
 from .entries import Decision, Entry, Propose, SnapshotChunk
 from .log import Log
-from .outcomes import News, Outcome, Published, complete_refusal, same_operations, shares_path
+from .outcomes import News, Outcome, Published, outcome_of, same_operations, shares_path
 from .pending import PendingWrites, W
-from .state import State
+from .state import State, TornCopyError
 
 
 class Replica(Generic[W]):
@@ -81,13 +80,13 @@ class Replica(Generic[W]):
         self._shown: list[Operation] = []  # operations that `changed` has not heard of
         self._must_rebuild = False  # the view, from the confirmed document
         self.is_half_changed = False  # the view: an exception has ended a change early
+        self._failure: Exception | None = None  # of the view, when a write was shown
         self._last_decided = 0  # own writes up to this number are in the state, or never will be
-        # Of a rebase that `publish` completes: the operations that lead to the view, and to the
-        # confirmed document.
+        # Of a rebase: the operations that lead to the view, and to the confirmed document.
         self._before: list[Operation] | None = None
         self._waiting: list[Operation] = []
         self._pending_places: ReadWriteSet | None = None
-        self._chunks: list[bytes] = []
+        self._chunks = Chunks()
         self.chunk_bytes = chunk_bytes  # bytes of a snapshot in one frame
         self._catch_up = CatchUp()
         self._news: News[W] = News()
@@ -103,7 +102,9 @@ class Replica(Generic[W]):
         return self.state.cluster_id if self.pair != (0, 0) else ""
 
     def accept_torn(self) -> None:
-        """Go on with this copy although a change to it was interrupted: there is no better one."""
+        """Go on with what can be kept of this torn copy: there is no better one."""
+        with self.guard:
+            self.state.document = self._sharing.salvaged(self.state.document)
         self.state.torn = False
         self._restart_from_state(0)
 
@@ -125,10 +126,14 @@ class Replica(Generic[W]):
         if must_rebuild:
             return  # the rebuild shows it
         self.is_half_changed = True
-        write.operations = self._compiled(self.view, write.proposal)
-        for operation in write.operations:
-            self.state.document = self._sharing.open_shown(self.state.document, operation)
-            replay(self.view, [operation], fit=True)
+        try:
+            write.operations = self._compiled(self.view, write.proposal)
+            for operation in write.operations:
+                self.state.document = self._sharing.open_shown(self.state.document, operation)
+                replay(self.view, [operation], fit=True)
+        except Exception as error:
+            self._failure = error  # of the copy: `publish` raises it
+            return
         if self._before is not None:
             self._before += write.operations
         if self._pending_places is not None:
@@ -172,7 +177,7 @@ class Replica(Generic[W]):
         """Show all that has arrived and is not shown yet; returns the news about own writes.
 
         The same news is returned again until `advance` acknowledges it, so a thread that is
-        interrupted in between loses no outcome.
+        interrupted in between loses no outcome. Raises `TornCopyError` if the view cannot follow.
 
         A pair below the one in the view belongs to an object that was founded earlier and wins. It
         is shown once its next epoch has begun, so that no reader sees a version go back.
@@ -180,7 +185,13 @@ class Replica(Generic[W]):
         is_behind = self._arrived or self._must_rebuild or self._before is not None
         if is_behind and self.pair >= self.view_pair:  # and not torn
             with self.guard:
-                self._catch_up_view()
+                try:
+                    if self._failure is not None:
+                        raise self._failure
+                    self._catch_up_view()
+                except Exception as error:
+                    self.state.tear()
+                    raise TornCopyError("the view cannot follow") from error
         with self.guard:
             if self._shown:
                 shown, self._shown = self._shown, []
@@ -190,7 +201,7 @@ class Replica(Generic[W]):
                 self._pending_places = None
                 self.state.document = self._sharing.rejoined(self.state.document)
         self.published_pair = self.view_pair
-        return self.published()
+        return self._news.published()
 
     def published(self) -> Published[W]:
         """The news that `advance` has not acknowledged yet."""
@@ -283,11 +294,7 @@ class Replica(Generic[W]):
         write = self.writes.pending.get(decision.number)
         if write is None:
             return  # known already
-        wire = decision.error
-        refusal = complete_refusal(wire, write.proposal, self.state, self.log) if wire else None
-        was_rolled_back = write.was_shown and refusal is not None
-        outcome = Outcome(write, decision.version, refusal, was_rolled_back, decision.made_entry)
-        self._news.add(outcome)
+        self._news.add(outcome_of(write, decision, self.state, self.log))
         self.writes.complete(decision.number, made_entry=decision.made_entry)
 
     # -- rebase ----------------------------------------------------------------------------------
@@ -301,8 +308,7 @@ class Replica(Generic[W]):
 
     def _places(self, write: W) -> set[str]:
         """The places that a pending write changes, and those that its operations depend on."""
-        proposal = write.proposal
-        reads = self.state.kind(proposal.kind).reads(proposal)
+        reads = self.state.kind(write.proposal.kind).reads(write.proposal)
         return {*read_write_set(write.operations), *reads}
 
     def _begin_rebase(self) -> None:
@@ -355,11 +361,8 @@ class Replica(Generic[W]):
         The sender has decided own writes up to the number `decided`. Later ones that the snapshot
         lacks are pending again. If the snapshot is of another cluster, accepted writes are lost.
         """
-        self._chunks.append(chunk.data)
-        if not chunk.last:
+        if (data := self._chunks.add(chunk)) is None:
             return False
-        data = b"".join(self._chunks)
-        self._chunks = []
         cluster_id = self.state.cluster_id
         self.state.restore(data)
         self._sharing.replaced()
@@ -374,19 +377,17 @@ class Replica(Generic[W]):
         self.forget_encoding()  # it may be of another cluster
         session = self.state.sessions.get(self.peer)
         with self.guard:
-            self._must_rebuild = True
-            self._own_arrived = 0
+            self._must_rebuild, self._failure, self._own_arrived = True, None, 0
             # Writes decided after this snapshot arrive behind it, and are shown until then.
             self._last_decided = session.last if session else 0
             self._news.forgotten += self.writes.recall(max(decided, self._last_decided))
-            # The state contains the arrived entries, and the session their outcomes.
             self._arrived = [item for item in self._arrived if type(item) is Decision]
             if session:
                 self._arrived += [Decision(n, *outcome) for n, outcome in session.outcomes.items()]
 
     def drop_chunks(self) -> None:
         """Forget an incomplete snapshot: its connection is gone."""
-        self._chunks = []
+        self._chunks.drop()
 
     def catch_up(self, epoch: int, version: int, has_at_most: int = 0) -> tuple[bool, list[bytes]]:
         """The frames that bring a peer to this copy's pair; see `CatchUp.frames`."""

@@ -27,6 +27,14 @@ from .entries import Entry, Propose, Snapshot
 from .sessions import WriterSession
 
 
+class TornCopyError(Exception):
+    """A change of this copy failed in the middle, so the copy must be replaced by another peer's.
+
+    Other code may have changed the containers of ``mem.data`` (see `document.foreign_writes`), or
+    there was no memory. It is no `MemSyncError`, which would refuse a single write.
+    """
+
+
 class Order(NamedTuple):
     """An accepted proposal: the body of its entry, and the paths that it writes."""
 
@@ -156,8 +164,10 @@ class State:
         """Advance by one version; with `fit` the entry was ordered on exactly this state.
 
         Raises `ProtocolError` when the entry is not the next one, is of a lower epoch, or is of a
-        kind that this version of memsync does not know.
+        kind that this version of memsync does not know, and `TornCopyError` when its change fails.
         """
+        if self.torn:
+            raise TornCopyError("an earlier change failed")
         version = entry.version
         if version != self.version + 1 or entry.epoch < self.epoch:
             raise ProtocolError(
@@ -167,7 +177,10 @@ class State:
         kind = self.kinds.get(entry.kind) or self.kind(entry.kind)
         with self.guard:
             self.torn = True
-            kind.apply(self, entry, fit=fit)
+            try:
+                kind.apply(self, entry, fit=fit)
+            except Exception as error:
+                raise TornCopyError(f"version {version} cannot be applied") from error
             if entry.number:
                 session = self.sessions.get(entry.peer)
                 if session is None:
@@ -213,12 +226,16 @@ class State:
         return version
 
     def encode(self) -> bytes:
-        """The whole state as a snapshot."""
+        """The whole state as a snapshot; raises `TornCopyError` if other code has changed it."""
         with self.guard:
-            parts = {
-                name: msgspec.Raw(encode_value(kind.encode(self)))
-                for name, kind in self.kinds.items()
-            }
+            try:
+                parts = {
+                    name: msgspec.Raw(encode_value(kind.encode(self)))
+                    for name, kind in self.kinds.items()
+                }
+            except Exception as error:
+                self.torn = True
+                raise TornCopyError("it cannot be encoded") from error
         sessions = {
             peer: (session.last, list(session.outcomes.items()))
             for peer, session in self.sessions.items()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..clocks import monotonic
+from ..document import foreign_places
 from ..engine import Announce, Uplink
 from ..errors import MemSyncError
 from ..options import Options, stated
@@ -154,6 +155,21 @@ class Participant:
             self.announce("received_patches", patches)
 
     # -- roles (driver) --------------------------------------------------------------------------
+
+    def tear(self, error: Exception) -> None:
+        """This copy is torn: the engine replaces it by another peer's, if there is one."""
+        self.state.tear()
+        with self.guard:
+            places = ", ".join(map(repr, foreign_places(self.replica.view)))
+        if places:
+            log.warning(
+                "mem.data was changed at %s by other code, past memsync's containers %s: it is "
+                "fetched again; change it with patch(), or copy it first",
+                places,
+                self,
+            )
+        else:
+            log.error("this copy is torn %s: %s", self, error, exc_info=error)
 
     def adopt_group_options(self) -> None:
         """Apply the founder's options, once the state is known."""

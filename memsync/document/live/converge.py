@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from itertools import chain, islice, takewhile
 from typing import Any, NamedTuple
 
+from ..containers import note_size
+from ..foreign_writes import check_untouched
 from ..operations import Operation
 from ..order import identical
 from ..paths import Parts, parse_pointer
@@ -113,6 +115,7 @@ def _converge_value(container: Any, old: Any, new: Any, changes: _Changes, depth
 def _converge_object(
     view: dict[str, Any], target: dict[str, Any], sides: _Sides, depth: int
 ) -> None:
+    check_untouched(view)
     changes: dict[str, _Changes] = {}
     moved: set[str] = set()
     for side, steps in enumerate(sides):
@@ -135,6 +138,7 @@ def _converge_object(
                 dict.__setitem__(view, name, value)
     if moved:
         _arrange(view, target, moved, added)
+    note_size(view)
 
 
 def _arrange(
@@ -156,6 +160,7 @@ def _arrange(
 
 
 def _converge_array(view: list[Any], target: list[Any], sides: _Sides, depth: int) -> None:
+    check_untouched(view)
     size = len(view) - sum(growth for tokens, growth in sides.view if len(tokens) == depth + 1)
     changes: dict[int, _Changes] = {}
     alignments = [_align(size, side, steps, depth, changes) for side, steps in enumerate(sides)]
@@ -175,6 +180,7 @@ def _converge_array(view: list[Any], target: list[Any], sides: _Sides, depth: in
                 edits.append(_Edit(index, index + 1, [value]))
         at, target_at = left + length, right + length
     _apply_edits(view, edits)
+    note_size(view)
 
 
 def _align(

@@ -6,11 +6,22 @@ Containers that keep their type also keep their identity, so references that pro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from ..containers import ReadOnlyDict, ReadOnlyList, to_live, to_plain
-from ..order import identical
+from ..containers import (
+    LIVE,
+    ReadOnlyDict,
+    ReadOnlyList,
+    is_touched,
+    note_size,
+    to_live,
+    to_plain,
+)
+from ..order import SCALAR_TYPES, identical
 from .atomic import append_fields, assign_slice, count_in_order
+
+_LEAVES = LIVE | SCALAR_TYPES
 
 
 def replace_content(root: dict[str, Any], state: dict[str, Any]) -> None:
@@ -25,9 +36,10 @@ def replace_content(root: dict[str, Any], state: dict[str, Any]) -> None:
     >>> document
     {'a': {'n': 2}, 'b': 3}
     """
+    put = _taken_over(root)
     for name in [name for name in dict.keys(root) if name not in state]:
         dict.__delitem__(root, name)
-    values = {name: merged(root, dict.get(root, name), value) for name, value in dict.items(state)}
+    values = {name: put(root, dict.get(root, name), value) for name, value in dict.items(state)}
     names = list(values)
     kept = count_in_order(root, names)
     for name in names[:kept]:
@@ -35,19 +47,30 @@ def replace_content(root: dict[str, Any], state: dict[str, Any]) -> None:
             dict.__setitem__(root, name, values[name])
     if kept < len(names):
         append_fields(root, names[kept:], values)
+    note_size(root)
 
 
 def _replace_items(array: list[Any], state: list[Any]) -> None:
-    common = min(len(array), len(state))
-    values = [
-        merged(array, array[index], list.__getitem__(state, index)) for index in range(common)
-    ]
+    common, put = min(len(array), len(state)), _taken_over(array)
+    values = [put(array, array[index], list.__getitem__(state, index)) for index in range(common)]
     values += [converted(array, value) for value in state[common:]]
     assign_slice(array, 0, len(array), values)
+    note_size(array)
+
+
+def _taken_over(container: Any) -> Callable[[Any, Any, Any], Any]:
+    """How a container keeps what is in it: not at all if other code may have put it there."""
+    return _converted_anew if is_touched(container) else merged
+
+
+def _converted_anew(container: Any, old: Any, new: Any) -> Any:
+    return converted(container, new)
 
 
 def merged(container: Any, old: Any, new: Any) -> Any:
     """Return what `container` must hold in place of `old`: `old` itself if it changed in place."""
+    if type(container) in LIVE and type(old) not in _LEAVES:
+        return converted(container, new)  # other code has put it there
     if isinstance(old, dict) and isinstance(new, dict):
         replace_content(old, new)
         return old

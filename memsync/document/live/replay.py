@@ -11,8 +11,9 @@ from collections import Counter
 from typing import Any
 
 from ...errors import UpdateError
-from ..containers import ReadOnlyDict, to_live, to_plain
+from ..containers import LIVE, ReadOnlyDict, note_size, to_live, to_plain
 from ..failures import brief, patch_failure
+from ..foreign_writes import ForeignWriteError
 from ..operations import Operation
 from ..order import SCALAR_TYPES
 from ..patch.dry_run import DryRun
@@ -138,7 +139,8 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN, node: Any 
     """Apply one operation, or raise and change nothing; returns the container that it changed.
 
     `converted` is the value as `root` is to hold it, if that is known, and `node` the container to
-    which the parents of the path lead.
+    which the parents of the path lead. Raises `ForeignWriteError` if other code than memsync's has
+    changed that container.
     """
     try:
         kind, pointer = operation["op"], operation["path"]
@@ -160,6 +162,9 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN, node: Any 
         except TypeError:
             # The path leads through an array or a scalar, which `_descend` handles.
             node = _descend(root, parents)
+    is_live = type(node) in LIVE
+    if is_live and len(node) != node._size:
+        raise ForeignWriteError
     if last is None:
         _write_root(root, kind, value)
         node = root
@@ -174,6 +179,8 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN, node: Any 
         _write_element(node, kind, last, value, pointer)
     else:
         raise _impossible(pointer)
+    if is_live and kind != "replace":
+        note_size(node)
     return node
 
 

@@ -20,10 +20,12 @@ from ..containers import (
     ReadOnlyDict,
     ReadOnlyList,
     containers_in,
+    note_size,
     shallow_copy,
     to_live,
     to_plain,
 )
+from ..foreign_writes import check_all_untouched, check_untouched, salvage
 from ..operations import Operation
 from ..patch.overlay import child
 from ..paths import split
@@ -153,6 +155,11 @@ class Sharing:
             self._shares = False
         return confirmed
 
+    def salvaged(self, confirmed: dict[str, Any]) -> dict[str, Any]:
+        """What can be kept of a confirmed document that other code has changed."""
+        self.replaced()
+        return salvage(confirmed)
+
     def rebased(self, confirmed: dict[str, Any]) -> RebasedCopy:
         """A copy for the pending writes, to which the view then converges."""
         return RebasedCopy(self._opened_root(confirmed), self)
@@ -198,6 +205,7 @@ class Sharing:
             else:
                 confirmed[name] = live
         dict.update(self.view, {**confirmed, **large} if large else confirmed)
+        note_size(self.view)
         return inner
 
     def rejoined(self, confirmed: dict[str, Any]) -> dict[str, Any]:
@@ -229,6 +237,7 @@ class Sharing:
         return inner
 
     def _shallow(self, container: Any) -> Any:
+        check_untouched(container)  # the copy would not show it
         size = len(container)
         self._copied += size
         if size > MAX_SHARED:
@@ -238,6 +247,7 @@ class Sharing:
         return list.copy(container)
 
     def _plain(self, value: Any) -> Any:
+        check_all_untouched(value)
         self._copied += len(value)
         return to_plain(value)
 

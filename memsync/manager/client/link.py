@@ -15,6 +15,7 @@ from ...replication.codec import frame
 from ...replication.entries import Decision, Entry, SnapshotChunk
 from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
+from ...replication.state import TornCopyError
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.logs import Logger
@@ -177,6 +178,8 @@ class Link:
                 self._handle_all([body])
         except MemSyncError as ended:
             log.debug("drained: %s", ended)
+        except TornCopyError as error:
+            self._participant.tear(error)
 
     def host_survived(self) -> bool:
         """Whether the link broke although the host lives and no thread here was interrupted."""
@@ -218,7 +221,7 @@ class Link:
                 continue
             try:
                 self._handle_all((yield Receive(self._stream.channel, left, self._stream.spin)))
-            except (ChannelLost, ProtocolError) as error:
+            except (ChannelLost, ProtocolError, TornCopyError) as error:
                 self._fail(error)
         self._stream.leave_role()
         if self.lost:
@@ -273,7 +276,7 @@ class Link:
             return
         try:
             self._handle_all(self._stream.channel.receive())
-        except (ChannelLost, ProtocolError) as error:
+        except (ChannelLost, ProtocolError, TornCopyError) as error:
             self._fail(error)
 
     def _was_away(self) -> bool:
@@ -281,6 +284,10 @@ class Link:
         return self._is_joined and self._watch.was_away()
 
     def _fail(self, error: Exception) -> None:
+        if isinstance(error, TornCopyError):
+            self._participant.tear(error)
+            self._stream.break_off("this copy is torn")
+            return
         if isinstance(error, ProtocolError):
             log.error("the link to the host is given up %s: %s", self._ctx, error)
         self._stream.lose(str(error))

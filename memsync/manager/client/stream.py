@@ -67,6 +67,11 @@ class SharedStream:
         with self._lock:
             self.reason = self.reason or reason
 
+    def break_off(self, reason: str) -> None:
+        """End the stream in the middle: what has arrived must not be handled any more."""
+        self.interrupted = True
+        self.lose(reason)
+
     # -- sending (any thread) --------------------------------------------------------------------
 
     def queue(self, frames: list[bytes], number: int | None = None) -> None:

@@ -15,6 +15,7 @@ from ...replication.codec import frame
 from ...replication.entries import Entry, SnapshotChunk
 from ...replication.membership import Members, member_in_file
 from ...replication.recovery_reports import Pair, RecoveryReports
+from ...replication.state import TornCopyError
 from ...runtime.logs import Logger
 from ..context import PeerContext
 from ..host.admission import JoiningPeers
@@ -234,6 +235,9 @@ class Recovery:
             channel.queue(frame(Fetch(epoch, version)))
             yield from self._take(channel, hello.cluster_id)
             return True
+        except TornCopyError as error:  # of this copy: the next try fetches all
+            self._participant.tear(error)
+            return False
         except (ChannelLost, ProtocolError) as error:
             log.warning("cannot fetch the state of peer %s: %s", peer, error)
             return False

@@ -14,6 +14,7 @@ from ...replication.codec import frame
 from ...replication.group_options import check_group_options
 from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import check_peer_id
+from ...replication.state import TornCopyError
 from ...runtime.logs import Logger
 from ..context import PeerContext
 from ..platform.waker import Waker
@@ -95,11 +96,15 @@ class Admission:
         old = self._fanout.clients.get(peer)
         if old is not None:
             self._fanout.drop(old, "it attached again")
-        if peer not in self._participant.state.members:
-            self._ordering.append(MemberKind.name, joining(hello.member()))
-        channel.max_frame = self._participant.writer.max_frame
-        log.info("attached name=%s peer=%s pid=%s", name, peer, hello.pid)
-        self._attach(channel, hello)
+        try:
+            if peer not in self._participant.state.members:
+                self._ordering.append(MemberKind.name, joining(hello.member()))
+            channel.max_frame = self._participant.writer.max_frame
+            log.info("attached name=%s peer=%s pid=%s", name, peer, hello.pid)
+            self._attach(channel, hello)
+        except TornCopyError:  # the role ends, and the peer asks the next host
+            channel.close()
+            raise
 
     def _gives_way_to(self, hello: Hello) -> bool:
         """Whether a peer's state has precedence over this host's, so that an election must follow.

@@ -54,6 +54,12 @@ class Handover:
         if successor is not None and not successor.is_slow:
             yield from self._grant(successor, now + self._ctx.timing.successor, leaves=False)
 
+    def to_any_client(self) -> Task[None]:
+        """Hand over to an attached peer, if there is one, and stay in the group."""
+        successor = self._successor(set())
+        if successor is not None:
+            yield from self.to(successor.peer)
+
     def to_anybody(self) -> Task[None]:
         """Hand over to some peer and leave the group."""
         self._begin()

@@ -18,6 +18,7 @@ from ...replication.kinds.member import MemberKind, joining
 from ...replication.membership import Members
 from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
+from ...replication.state import TornCopyError
 from ...replication.write_concern import ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.logs import Logger
@@ -225,6 +226,8 @@ class Host:
             self._drop(session, str(error))
         except ProtocolError as error:
             self._drop(session, f"it broke the protocol: {error}", loud=True)
+        except TornCopyError:
+            raise  # the role ends
         except Exception:  # the host goes on for the others, whatever one peer sends
             log.exception("a message of peer %s could not be handled", session.peer)
             self._drop(session, "its message could not be handled", loud=True)
@@ -348,7 +351,7 @@ class Host:
             if clean and not self.claim.deposed:
                 yield from self._handover()
                 self.claim.remove_rendezvous()
-        except (RendezvousError, OSError) as error:  # an election follows
+        except (RendezvousError, OSError, TornCopyError) as error:  # an election follows
             log.warning("not handed over %s: %s", self._ctx, error)
         finally:
             self.claim.close()
@@ -369,6 +372,9 @@ class Host:
     def _handover(self) -> Task[None]:
         if not self._ctx.stopping and self._step_down.successor is not None:
             yield from self.handover.to(self._step_down.successor)
+            return
+        if not self._ctx.stopping and self._participant.state.torn:
+            yield from self.handover.to_any_client()
             return
         yield from self._flush_clients()
         yield from self.handover.to_anybody()

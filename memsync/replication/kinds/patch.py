@@ -15,6 +15,7 @@ import msgspec
 from ...document import (
     Operation,
     PathWrite,
+    check_first_untouched,
     check_patch,
     check_update,
     compile_read_set,
@@ -136,6 +137,7 @@ class PatchKind(Kind):
     def encode(self, state: State) -> _Encoded:
         """Document and index."""
         part: PatchPart = state.parts[self.name]
+        check_first_untouched(part.document)
         return _Encoded(part.document, msgspec.Raw(encode_value(part.index.encode())))
 
     def decode(self, data: msgspec.Raw, options: Mapping[str, Any]) -> PatchPart:
