@@ -13,6 +13,7 @@ from pathlib import Path
 import memsync
 
 from . import machine
+from .files import FileProblem, check, write
 from .processes import preload
 from .report import charts, markdown
 from .results import Run, WorkloadResult, behind, has_failed, kept, load, save
@@ -21,7 +22,7 @@ from .workloads import ALL
 
 KEPT = Path(__file__).parent / "results"
 OUT = Path("build/benchmarks")
-RESULT = "result.json"
+FILES = RESULT, TEXT, GOALS, SYSTEMS = "result.json", "result.md", "goals.svg", "systems.svg"
 
 
 def at_least(low: int, text: str) -> int:
@@ -79,25 +80,48 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_args(arguments)
-    if chosen.keep and chosen.quick:
-        parser.error("a quick run is not worth keeping: leave out --quick or --keep")
-    if chosen.check and chosen.quick:
-        parser.error("a quick run proves nothing: leave out --quick or --check")
-    if chosen.base and not (chosen.base / "memsync" / "__init__.py").is_file():
-        parser.error(f"--base: {chosen.base} is no checkout, it has no memsync/__init__.py")
     if chosen.list:
         for name, workload in ALL.items():
             print(f"{name:18} {workload.title}")
         return 0
     try:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--out: {chosen.out} cannot be made ({error.strerror}): name another folder")
-    if chosen.check and not kept(KEPT):
-        parser.error(f"--check: there is no result in {KEPT}; keep one with --keep RELEASE first")
+        refuse_what_does_not_fit(chosen)
+        older = kept(KEPT)
+        if chosen.check and not older:
+            raise Refused(
+                f"--check: there is no result in {KEPT}; keep one with --keep RELEASE first"
+            )
+        result = begin(chosen)
+    except (Refused, FileProblem) as error:
+        parser.error(str(error))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     preload()
-    rounds = chosen.rounds or (2 if chosen.quick else None)
+    try:
+        return measure_all(chosen, result, older)
+    except FileProblem as error:
+        say(str(error))
+        return 1
+
+
+class Refused(Exception):
+    """The options cannot be followed; the text says why, and what to do."""
+
+
+def refuse_what_does_not_fit(chosen: argparse.Namespace) -> None:
+    if chosen.keep and chosen.quick:
+        raise Refused("a quick run is not worth keeping: leave out --quick or --keep")
+    if chosen.check and chosen.quick:
+        raise Refused("a quick run proves nothing: leave out --quick or --check")
+    if chosen.base and not (chosen.base / "memsync" / "__init__.py").is_file():
+        raise Refused(f"--base: {chosen.base} is no checkout, it has no memsync/__init__.py")
+    for name in FILES:
+        check(chosen.out / name)
+    if chosen.keep:
+        check(KEPT / f"{chosen.keep}.json")
+
+
+def begin(chosen: argparse.Namespace) -> Run:
+    """The result before the first workload, with the earlier ones if they are to be kept."""
     result = Run(
         release=chosen.keep or memsync.__version__,
         date=time.strftime(DATE),
@@ -105,20 +129,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine=machine.facts(),
         workloads=[],
     )
-    if chosen.add and (chosen.out / RESULT).exists():
-        earlier = load(chosen.out / RESULT)
+    path = chosen.out / RESULT
+    if chosen.add and path.exists():
+        earlier = load(path)
         if reason := cannot_join(result, earlier):
-            parser.error(
-                f"--add: {chosen.out / RESULT} {reason}: leave out --add, or name another --out"
-            )
+            raise Refused(f"--add: {path} {reason}: leave out --add, or name another --out")
         result.workloads = earlier.workloads
+    return result
+
+
+def measure_all(chosen: argparse.Namespace, result: Run, older: list[Run]) -> int:
+    """Run the workloads, write the report after each, and return the exit code."""
+    rounds = chosen.rounds or (2 if chosen.quick else None)
     for name in chosen.only:
         measured = run(ALL[name], rounds, chosen.quick, chosen.base)
         result.workloads = in_order([measured, *result.workloads])
         say(markdown.terminal(measured))
-        write(result, chosen.out)
+        write_report(result, chosen.out)
     failed = any(map(has_failed, result.workloads))
-    older = kept(KEPT)
     if chosen.keep:
         failed |= not keep(result, chosen.keep)
     worse = list(behind(result, older[-1])) if older and not chosen.quick else []
@@ -146,7 +174,7 @@ def keep(result: Run, release: str) -> bool:
     if path.exists():
         say(f"this replaces the result of {release} in {path}")
     save(result, path)
-    (KEPT / "history.svg").write_text(charts.history(kept(KEPT)))
+    write(KEPT / "history.svg", charts.history(kept(KEPT)))
     return True
 
 
@@ -167,9 +195,9 @@ def in_order(found: list[WorkloadResult]) -> list[WorkloadResult]:
     return [names[name] for name in ALL if name in names]
 
 
-def write(result: Run, folder: Path) -> None:
+def write_report(result: Run, folder: Path) -> None:
     """Write the report of what was measured up to now."""
     save(result, folder / RESULT)
-    (folder / "result.md").write_text(markdown.report(result))
-    (folder / "goals.svg").write_text(charts.goals(result))
-    (folder / "systems.svg").write_text(charts.systems(result))
+    write(folder / TEXT, markdown.report(result))
+    write(folder / GOALS, charts.goals(result))
+    write(folder / SYSTEMS, charts.systems(result))

@@ -11,6 +11,7 @@ from typing import Any
 
 import memsync
 
+UNKNOWN = "unknown"
 PACKAGES = (
     "msgspec",
     "redis",
@@ -46,8 +47,11 @@ def _redis_server() -> str | None:
     if shutil.which("redis-server") is None:
         return None
     command = ["redis-server", "--version"]
-    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return next((word.removeprefix("v=") for word in words if word.startswith("v=")), "unknown")
+    try:
+        words = subprocess.run(command, capture_output=True, timeout=10).stdout.decode().split()
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return UNKNOWN  # it is optional; what uses it says why it does not run
+    return next((word.removeprefix("v=") for word in words if word.startswith("v=")), UNKNOWN)
 
 
 def _processor() -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from .files import FileProblem, write
+
 BEHIND = 1.15  # how much worse a ratio may get before it is reported
 FAILED = "failed"  # what the reason begins with if an error broke off a workload
 
@@ -63,13 +65,17 @@ def has_failed(result: WorkloadResult) -> bool:
 
 def save(run: Run, path: Path) -> None:
     """Write a run as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(asdict(run)), indent=1) + b"\n")
+    write(path, msgspec.json.format(msgspec.json.encode(asdict(run)), indent=1) + b"\n")
 
 
 def load(path: Path) -> Run:
-    """Read a run. Raises `msgspec.ValidationError` if the file does not hold one."""
-    return msgspec.json.decode(path.read_bytes(), type=Run)
+    """Read a run. Raises `FileProblem` if the file does not hold one."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Run)
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise FileProblem(
+            f"{path} holds no result of the benchmark ({error}): repair or remove it"
+        ) from None
 
 
 def kept(folder: Path) -> list[Run]:

@@ -103,6 +103,8 @@ class Server:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE
         while not socket.exists():
+            if (code := self._process.poll()) is not None:
+                raise RuntimeError(f"redis-server has ended with {code}")
             if time.monotonic() > deadline:
                 self.close()
                 raise TimeoutError("redis-server does not start")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from benchmarks import cli, machine
 from benchmarks.cli import in_order, main
 from benchmarks.results import Run, WorkloadResult, load, save
+from benchmarks.systems.redis_server import Server
 from benchmarks.workloads import ALL
 from memsync.testing import until
 from tests.chaos.leftovers import below, process
@@ -158,6 +160,88 @@ def test_parts_of_one_kind_are_put_together_and_keep_their_dates(
     found = load(tmp_path / "result.json").workloads
     assert [each.date for each in found if each.name != "read"] == ["2026-01-01"] * (len(ALL) - 1)
     assert "Measured on 2026-01-01" in (tmp_path / "result.md").read_text()
+
+
+BROKEN = [b"", b'{"release": "1.0", "workl', b"[]", b"null", b"\xff\xfe", b"{}"]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_broken_result_is_named_before_anything_is_measured(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes,
+    kept: bool,
+) -> None:
+    monkeypatch.setattr(cli, "run", lambda *_: pytest.fail("it measures"))
+    path = folder / "1.0.json" if kept else tmp_path / "result.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(SystemExit):
+        main(["--add", "--out", str(tmp_path)])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"{path} holds no result" in last
+    assert "remove it" in last
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["result.json", "result.md", "goals.svg", "kept/1.0.json"])
+def test_a_folder_in_the_place_of_a_file_is_named_before_anything_is_measured(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    monkeypatch.setattr(cli, "run", lambda *_: pytest.fail("it measures"))
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(SystemExit):
+        main(["--keep", "1.0", "--out", str(tmp_path)])
+    assert f"{tmp_path / name} is a folder" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["result.json", "systems.svg", "1.0.json", "history.svg"])
+def test_a_full_disk_leaves_the_older_file_and_is_one_line(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    older = [tmp_path / "result.json", folder / "1.0.json"]
+    save(complete(), older[0])
+    save(complete(), older[1])
+    before = [path.read_bytes() for path in older]
+    write_bytes = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if content and name in path.name:
+            write_bytes(path, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["--keep", "1.0", "--out", str(tmp_path)]) == 1
+    assert f"{name} cannot be written (No space left on device)" in capsys.readouterr().err
+    for path, content in zip(older, before, strict=True):
+        assert path.read_bytes() == content or path.name != name
+        load(path)
+    assert not list(tmp_path.rglob(".*"))
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo nothing", "printf '\\377'; kill -9 $$"])
+def test_a_broken_redis_server_does_not_end_the_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert machine.facts()["redis-server"] == "unknown"
+    with pytest.raises(RuntimeError, match="redis-server has ended"):
+        Server(tmp_path)
 
 
 def test_a_check_needs_a_kept_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
