@@ -110,6 +110,13 @@ class Sequencer:
             queue.unreplicated_outcomes = {}
         return ordered
 
+    def refuse(self, peer: str, size: int) -> Decision:
+        """Refuse the next proposal of an attached peer, which this process had no room to read."""
+        queue = self._queues[peer]
+        number = queue.next
+        queue.next += 1
+        return self._decide(queue, number, to_wire(_no_memory(size)))
+
     def append_system(self, kind: str, body: Any) -> Ordered:
         """Append an entry that the host makes itself, for a new epoch or a change of members."""
         entry = Entry(
@@ -123,7 +130,10 @@ class Sequencer:
         return self.append_system(MemberKind.name, leaving(peer, keeps_session=keeps_session))
 
     def _accept(self, peer: str, proposal: Propose, queue: _Queue) -> Ordered | None:
-        order = self.state.kind(proposal.kind).order(self.state, peer, proposal)
+        try:
+            order = self.state.kind(proposal.kind).order(self.state, peer, proposal)
+        except MemoryError as error:  # nothing has changed
+            raise _no_memory() from error
         if order is None:
             return None
         entry = Entry(
@@ -141,7 +151,10 @@ class Sequencer:
         return self._append(entry)
 
     def _append(self, entry: Entry) -> Ordered:
-        encoded = frame(entry)
+        try:
+            encoded = frame(entry)
+        except MemoryError as error:
+            raise _no_memory() from error
         if len(encoded) > self._max_frame:
             raise TooLargeError(
                 f"the compiled patch has {len(encoded)} bytes, over network.maxFrame "
@@ -164,6 +177,13 @@ class Sequencer:
         if number not in outcomes:  # the peer has read the outcome, so it does not wait for it
             return Decision(number, self.state.version)
         return Decision(number, *outcomes[number])
+
+
+def _no_memory(size: int | None = None) -> TooLargeError:
+    what = "the write" if size is None else f"a write of {size} bytes"
+    return TooLargeError(
+        f"the host has no memory for {what}: split the update, or have a process host that has more"
+    )
 
 
 def shortened(error: list[Any], limit: int) -> list[Any]:

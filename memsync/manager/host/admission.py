@@ -139,6 +139,7 @@ class Admission:
             self._liveness.make_room(hello.member())
 
     def _attach(self, channel: Channel, hello: Hello) -> None:
+        channel.may_skip = True
         session = ClientSession(hello.peer, channel)
         is_same = hello.cluster_id == self._participant.state.cluster_id
         pair = (hello.epoch, hello.version) if is_same else (0, 0)

@@ -219,9 +219,17 @@ class Host:
         try:
             for body in session.channel.receive():
                 self._begin_step(len(body))
-                self._handle(session, parse(body))
+                try:
+                    message = parse(body)
+                except MemoryError:
+                    self.ordering.refuse(session, len(body))  # nothing else is that large
+                    continue
+                self._handle(session, message)
                 if session.peer not in self.clients:
                     return
+            size = session.channel.pop_skipped()
+            if size:
+                self.ordering.refuse(session, size)
         except ChannelLost as error:
             self._drop(session, str(error))
         except ProtocolError as error:

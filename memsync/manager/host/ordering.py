@@ -101,6 +101,11 @@ class Ordering:
             self._fanout.answer(session, frame(result))
         self._watch(session.peer, proposal, result)
 
+    def refuse(self, session: ClientSession, size: int) -> None:
+        """Refuse the next proposal of an attached peer, which this process had no room to read."""
+        if not self.is_over:
+            self._fanout.answer(session, frame(self.sequencer.refuse(session.peer, size)))
+
     def order_own(self) -> None:
         """Decide the queued writes of the host itself."""
         while self.inbox:

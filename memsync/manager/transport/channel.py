@@ -52,6 +52,10 @@ class Channel:
         self._large: bytearray | None = None  # a frame that is larger than the buffer
         self._large_end = 0  # of the bytes that have arrived of it
         self._large_size = 0
+        self.may_skip = False
+        """Whether a frame for which there is no memory is skipped; see `pop_skipped`."""
+        self._skipping = 0  # bytes of such a frame that have not arrived
+        self._skipped = 0
         self._poll: select.poll | None = None
         self._outbound: deque[bytes | memoryview] = deque()
         self._begun = False  # the first outbound frame has been sent in part
@@ -196,8 +200,15 @@ class Channel:
             size += len(part)
         return b"".join(parts)
 
+    def pop_skipped(self) -> int:
+        """The size of a frame that was skipped, or 0; see `may_skip`."""
+        size, self._skipped = self._skipped, 0
+        return size
+
     def _room(self) -> memoryview:
         """Where the next bytes go."""
+        if self._skipping:
+            return self._inbound[: self._skipping]
         if self._large is not None:
             return self._large_room(self._large)
         if not self._end:
@@ -210,11 +221,22 @@ class Channel:
 
     def _large_room(self, large: bytearray) -> memoryview:
         if self._large_end == len(large):  # it grows with what arrives, not with what was announced
-            large.extend(bytes(min(len(large), self._large_size - len(large))))
+            try:
+                large.extend(bytes(min(len(large), self._large_size - len(large))))
+            except MemoryError:
+                if not self.may_skip:
+                    raise
+                self._large, self._skipping = None, self._large_size - self._large_end
+                return self._inbound[: self._skipping]
         return memoryview(large)[self._large_end :]
 
     def _cut(self, count: int) -> list[memoryview]:
         """The bodies that are whole, now that `count` more bytes have arrived."""
+        if self._skipping:
+            self._skipping -= count
+            if not self._skipping:
+                self._skipped = self._large_size
+            return []
         if self._large is not None:
             self._large_end += count
             if self._large_end < self._large_size:
