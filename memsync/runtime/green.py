@@ -7,7 +7,6 @@ one of memsync's own threads takes a lock, as in the standard library.
 
 from __future__ import annotations
 
-import _socket
 import os
 import sys
 from collections import deque
@@ -59,12 +58,6 @@ _pipes: set[_Pipe] = set()
 def is_own_thread() -> bool:
     """Whether the caller is a thread of memsync, which may block."""
     return get_ident() in _own_threads
-
-
-def socketpair() -> tuple[Any, Any]:
-    """Two connected sockets that block the thread, not the greenlet."""
-    one, other = _socket.socketpair()
-    return socket(fileno=one.detach()), socket(fileno=other.detach())
 
 
 def accept(listening: Any) -> Any:

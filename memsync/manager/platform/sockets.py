@@ -18,14 +18,13 @@ __all__ = [
     "poll",
     "sleep",
     "socket",
-    "socketpair",
 ]
 
 if TYPE_CHECKING or not LIBRARY:
     from contextlib import nullcontext as listeners
     from multiprocessing.connection import Connection
     from select import poll
-    from socket import socket, socketpair
+    from socket import socket
     from time import sleep
 
     if sys.platform == "linux":
@@ -46,5 +45,4 @@ else:
         poll,
         sleep,
         socket,
-        socketpair,
     )

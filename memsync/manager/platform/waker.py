@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
+import sys
+from io import FileIO
 
 from ...runtime import forks
-from .sockets import poll, socketpair
+from .sockets import poll
+
+# An eventfd adds it to its counter, which a read sets back. A pipe takes any bytes.
+_ONE = (1).to_bytes(8, sys.byteorder)
+
+
+def _open_ends() -> tuple[FileIO, FileIO]:
+    """The reading and the writing end, which are one where the system has eventfd."""
+    if sys.platform == "linux":
+        both = FileIO(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), "r+")
+        return both, both
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    return FileIO(reading, "r"), FileIO(writing, "w")
 
 
 class Waker:
-    """A socket pair whose reading end becomes ready with `wake`; may be called from any thread."""
+    """A descriptor that becomes readable with `wake`; may be called from any thread."""
 
     def __init__(self) -> None:
         with forks.opening:
-            self._reading, self._writing = socketpair()
+            self._reading, self._writing = _open_ends()
             forks.register(self, self._close_ends)
-        self._reading.setblocking(False)
-        self._writing.setblocking(False)
         self._set = False
 
     def fileno(self) -> int:
@@ -29,14 +44,13 @@ class Waker:
         if self._set:
             return
         self._set = True
-        # A full buffer wakes the thread anyway. A closed socket has no thread left to wake.
-        with contextlib.suppress(OSError):
-            self._writing.send(b"\0")
+        # What is full wakes the thread anyway. What is closed has no thread left to wake.
+        with contextlib.suppress(OSError, ValueError):
+            self._writing.write(_ONE)
 
     def clear(self) -> None:
         """Forget the wake-ups so far; called before the thread checks why it was woken."""
-        with contextlib.suppress(BlockingIOError):
-            self._reading.recv(4096)
+        self._reading.read(4096)  # nothing where nothing was written
         self._set = False
 
     def pause(self, seconds: float) -> None:
