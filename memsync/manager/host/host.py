@@ -227,9 +227,7 @@ class Host:
                 self._handle(session, message)
                 if session.peer not in self.clients:
                     return
-            size = session.channel.pop_skipped()
-            if size:
-                self.ordering.refuse(session, size)
+            self.ordering.refuse_skipped(session)
         except ChannelLost as error:
             self._drop(session, str(error))
         except ProtocolError as error:

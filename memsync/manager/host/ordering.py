@@ -106,6 +106,12 @@ class Ordering:
         if not self.is_over:
             self._fanout.answer(session, frame(self.sequencer.refuse(session.peer, size)))
 
+    def refuse_skipped(self, session: ClientSession) -> None:
+        """Refuse the proposal that the channel of a peer has skipped, if any."""
+        size = session.channel.pop_skipped()
+        if size:
+            self.refuse(session, size)
+
     def order_own(self) -> None:
         """Decide the queued writes of the host itself."""
         while self.inbox:
