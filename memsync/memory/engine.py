@@ -291,7 +291,7 @@ class MemoryEngine:
         writer.complete_all(replica.published())
         for write in writer.unsent(1):
             if write.done and write.error is not None:
-                replica.writes.complete(write.proposal.number, made_entry=False)
+                replica.writes.complete(write.number, made_entry=False)
 
     def begin_hosting(self) -> None:
         """Note and announce that this engine has become the host."""

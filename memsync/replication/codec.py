@@ -19,6 +19,7 @@ T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Propose | Entry | Decision | SnapshotChunk)
 _entry_decoder = msgspec.msgpack.Decoder(Entry)
+_proposal_decoder = msgspec.msgpack.Decoder(Propose)
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 _length = struct.Struct(">I")
 
@@ -64,6 +65,11 @@ def decode_with(decoder: msgspec.msgpack.Decoder[T], body: bytes | memoryview) -
 def decode_entry(body: bytes) -> Entry:
     """Decode the body of a frame that was decoded before."""
     return _entry_decoder.decode(body)
+
+
+def decode_proposal(encoded: bytes) -> Propose:
+    """Decode the frame of an own proposal."""
+    return _proposal_decoder.decode(memoryview(encoded)[HEADER:])
 
 
 def encode_value(value: Any) -> bytes:

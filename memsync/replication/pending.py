@@ -5,6 +5,10 @@ hosts. A write is *pending* until its outcome is known, and the peer shows it on
 confirmed state (see `replica`). After that, an accepted write is remembered for a while: if the
 peer was cut off while its host was replaced, the new host may lack the entry, and the peer proposes
 the write again under its old number.
+
+A remembered write is kept as the frame that carried it, which takes a tenth of the memory of the
+decoded proposal. What each takes beside its frame is counted as well, so a limit in bytes holds for
+many small writes too.
 """
 
 from __future__ import annotations
@@ -13,24 +17,63 @@ from collections import deque
 from typing import Any, Generic, TypeVar
 
 from ..errors import MemSyncError
+from .codec import decode_proposal, frame
 from .entries import Propose
+
+_RECORD_BYTES = 400
+"""What a remembered write takes beside its frame."""
+_MAX_FORGOTTEN = 10_000
 
 
 class PendingWrite:
     """One proposal; `operations` are its effect on the view of this peer.
 
     `was_shown` is True once it has changed the view. When it is `done`, it has a `version`, and an
-    `error` if it was refused.
+    `error` if it was refused. `encoded` is its frame; "" stands for one that is not known.
     """
 
-    def __init__(self, proposal: Propose, size: int = 0) -> None:
-        self.proposal = proposal
-        self.size = size  # bytes on the wire
+    __slots__ = (
+        "_encoded",
+        "_proposal",
+        "done",
+        "error",
+        "number",
+        "operations",
+        "size",
+        "version",
+        "was_shown",
+    )
+
+    def __init__(self, proposal: Propose, encoded: bytes = b"") -> None:
+        self.number = proposal.number
+        self.size = len(encoded)  # bytes on the wire
+        self._proposal: Propose | None = proposal
+        self._encoded = encoded
         self.operations: list[dict[str, Any]] = []
         self.was_shown = False
         self.version: int | None = None
         self.error: MemSyncError | None = None
         self.done = False
+
+    @property
+    def proposal(self) -> Propose:
+        """The proposal; a copy once the write is packed."""
+        proposal = self._proposal
+        return decode_proposal(self._encoded) if proposal is None else proposal
+
+    def pack(self) -> None:
+        """Keep the proposal as its frame only."""
+        if self._proposal is not None:
+            self._encoded = self._encoded or frame(self._proposal)
+            self.size = len(self._encoded)
+            self.operations = _NO_OPERATIONS
+            self._proposal = None
+
+    def unpack(self) -> Propose:
+        """The proposal, which the caller may change."""
+        self._proposal = proposal = self.proposal
+        self._encoded = b""  # it may not be its frame any more
+        return proposal
 
     def resolve(self, version: int, error: MemSyncError | None) -> None:
         """Set the outcome."""
@@ -55,7 +98,7 @@ class PendingWrites(Generic[W]):
         self._keep_bytes = keep_bytes
         self._recent: deque[W] = deque()
         self._recent_bytes = 0
-        self._forgotten: deque[int] = deque(maxlen=keep)  # numbers of accepted writes
+        self._forgotten: deque[int] = deque(maxlen=min(keep, _MAX_FORGOTTEN))  # accepted numbers
         self._next = 1
         self.first_unknown = 1
         """Every lower number had a known outcome at some time."""
@@ -74,7 +117,7 @@ class PendingWrites(Generic[W]):
 
     def add(self, write: W) -> None:
         """Add a write that carries `next_number`."""
-        number = write.proposal.number
+        number = write.number
         assert number >= self._next
         self.pending[number] = write
         self.pending_bytes += write.size
@@ -103,34 +146,34 @@ class PendingWrites(Generic[W]):
         return write
 
     def _remember(self, write: W) -> None:
-        write.operations = _NO_OPERATIONS
+        write.pack()
         self._recent.append(write)
-        self._recent_bytes += write.size
+        self._recent_bytes += write.size + _RECORD_BYTES
         while len(self._recent) > self.keep or self._recent_bytes > self._keep_bytes:
             oldest = self._recent.popleft()
-            self._recent_bytes -= oldest.size
-            self._forgotten.append(oldest.proposal.number)
+            self._recent_bytes -= oldest.size + _RECORD_BYTES
+            self._forgotten.append(oldest.number)
 
     def recall(self, last: int) -> int:
         """Make accepted writes above `last`, which a new host lacks, pending again.
 
         Returns the number of lost writes: the host lacks them and they are no longer remembered.
-        The count stops at `keep`.
+        The count stops at `keep`, and at 10,000.
         """
-        lacking = [write for write in self._recent if write.proposal.number > last]
+        lacking = [write for write in self._recent if write.number > last]
         if not lacking:
             return 0
-        self._recent = deque(write for write in self._recent if write.proposal.number <= last)
-        self._recent_bytes = sum(write.size for write in self._recent)
+        self._recent = deque(write for write in self._recent if write.number <= last)
+        self._recent_bytes = sum(write.size + _RECORD_BYTES for write in self._recent)
         waiting = [*lacking, *self.pending.values()]
         self.pending = {
-            write.proposal.number: write
-            for write in sorted(waiting, key=lambda write: write.proposal.number)
+            write.number: write for write in sorted(waiting, key=lambda write: write.number)
         }
         self.pending_bytes = sum(write.size for write in waiting)
         self._find_first_open()
         for write in self.pending.values():  # the recalled writes have no outcome any more
-            write.proposal.acked_below = min(write.proposal.acked_below, self.first_open)
+            proposal = write.unpack()
+            proposal.acked_below = min(proposal.acked_below, self.first_open)
         lost = sum(number > last for number in self._forgotten)
         self._forgotten.clear()
         return lost
@@ -149,7 +192,8 @@ class PendingWrites(Generic[W]):
     def reset_base(self) -> None:
         """Reset the base version of pending writes: the object that they saw was replaced."""
         for write in self.pending.values():
-            write.proposal.epoch = write.proposal.version = 0
+            proposal = write.unpack()
+            proposal.epoch = proposal.version = 0
 
     def after(self, last: int) -> list[W]:
         """The pending writes above `last`, in the order of their numbers."""

@@ -28,7 +28,7 @@ class AckWaiters:
         """Wait for the concern of an accepted write; the host may have reported on it already."""
         write.accepted = version
         with self._guard:
-            self._writes[write.proposal.number] = write
+            self._writes[write.number] = write
         if write.progress is not None:
             self.reached(write.progress)
 
@@ -87,10 +87,10 @@ class AckWaiters:
     def _end(self, write: AwaitedWrite, error: MemSyncError | None) -> None:
         # Under the guard: the engine's thread and the thread that gives up may both come here.
         with self._guard:
-            if write.proposal.number not in self._writes:
+            if write.number not in self._writes:
                 return  # resolved already, or taken out
             write.resolve(write.accepted, error)
-            del self._writes[write.proposal.number]  # last, so that an interrupt loses no outcome
+            del self._writes[write.number]  # last, so that an interrupt loses no outcome
         self._ended([write])
 
 

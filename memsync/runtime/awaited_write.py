@@ -17,19 +17,16 @@ class AwaitedWrite(PendingWrite):
     """A write that a thread can wait for, until `deadline` (monotonic seconds)."""
 
     def __init__(
-        self, proposal: Propose, deadline: float, future: Future[int] | None, size: int
+        self, proposal: Propose, deadline: float, future: Future[int] | None, encoded: bytes
     ) -> None:
-        super().__init__(proposal, size)
+        super().__init__(proposal, encoded)
+        # Whether it asks for more than the default write concern.
+        self.has_write_concern = proposal.w is not None or proposal.journal
         self.deadline = deadline
         self.future = future
         self.accepted = 0  # its version, while only its concern is not met
         self.progress: ConcernProgress | None = None
         self._decided = Wakeup()
-
-    @property
-    def has_write_concern(self) -> bool:
-        """Whether it asks for more than the default write concern."""
-        return self.proposal.w is not None or self.proposal.journal
 
     def resolve(self, version: int, error: MemSyncError | None) -> None:
         """Set the outcome and wake the waiting threads; only the first outcome counts.

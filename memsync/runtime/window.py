@@ -45,7 +45,7 @@ class Window:
     def add(self, write: AwaitedWrite) -> None:
         """A write is under way, for which `turn` has found room; the guard is held."""
         self._free -= 1
-        self._open[write.proposal.number] = write
+        self._open[write.number] = write
 
     def turn(self, deadline: float) -> Wakeup | None:
         """None when there is a free place; otherwise what to wait for, and to call this again.
@@ -88,7 +88,7 @@ class Window:
         """Take out writes that have their outcome."""
         with self._guard:
             for write in writes:
-                self._open.pop(write.proposal.number, None)
+                self._open.pop(write.number, None)
             if self._turns and len(self._open) <= self._enough:
                 self._wake()
 

@@ -203,7 +203,7 @@ class Writer:
             first_relied_on(replica.view, body, replica.writes.pending),
         )
         encoded = frame(proposal)
-        write = AwaitedWrite(proposal, call.deadline, future, len(encoded))
+        write = AwaitedWrite(proposal, call.deadline, future, encoded)
         uplink = self.uplink
         check_size(len(encoded), self.max_frame)
         self.begin_step(write.size)  # the engine's driver, which needs the guard, waits meanwhile
@@ -250,7 +250,7 @@ class Writer:
             return
         for outcome in outcomes:
             if outcome.error is None and not outcome.write.has_write_concern:
-                self._held[outcome.write.proposal.number] = outcome
+                self._held[outcome.write.number] = outcome
             else:
                 self.complete([outcome])
 
@@ -306,9 +306,7 @@ class Writer:
             return
         for write in writes:
             error = type(write.error).__name__ if write.error is not None else None
-            self._trace(
-                "resolved", number=write.proposal.number, version=write.version, error=error
-            )
+            self._trace("resolved", number=write.number, version=write.version, error=error)
 
     def unsent(self, number: int) -> list[AwaitedWrite]:
         """The pending writes from a number on, for a host that asks for them."""
@@ -332,7 +330,7 @@ class Writer:
         unconfirmed, self._unconfirmed = self._unconfirmed, []
         session = self._replica.state.sessions.get(self._replica.peer)
         for outcome in unconfirmed:
-            number = outcome.write.proposal.number
+            number = outcome.write.number
             if number in self._replica.writes.pending:
                 outcome.write.progress = None  # the new host counts from zero
                 continue

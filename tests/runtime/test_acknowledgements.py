@@ -19,7 +19,7 @@ from memsync.runtime.awaited_write import AwaitedWrite
 def new_write(number: int = 1) -> AwaitedWrite:
     """A write that asks for two members, and has a future."""
     proposal = Propose(number, 1, 0, 1, 0, "patch", {"$inc": {"n": 1}}, w=2)
-    return AwaitedWrite(proposal, 0.0, Future(), 10)
+    return AwaitedWrite(proposal, 0.0, Future(), b"")
 
 
 def future_of(write: AwaitedWrite) -> Future[int]:

@@ -37,7 +37,7 @@ class Writes:
                 turn = self.window.turn(deadline)
                 if turn is None:
                     number = self.pending.next_number
-                    write = AwaitedWrite(Propose(number, 1, 0, 1, 1, "patch", {}), 0, None, 0)
+                    write = AwaitedWrite(Propose(number, 1, 0, 1, 1, "patch", {}), 0, None, b"")
                     self.pending.add(write)
                     self.window.add(write)
                     return write
@@ -45,7 +45,7 @@ class Writes:
 
     def close(self, *writes: AwaitedWrite) -> None:
         for write in writes:
-            self.pending.complete(write.proposal.number, made_entry=True)
+            self.pending.complete(write.number, made_entry=True)
         self.window.close(writes)
 
 

@@ -193,7 +193,7 @@ class Link:
     # -- the uplink (any thread) -----------------------------------------------------------------
 
     def queue_write(self, write: PendingWrite, encoded: bytes) -> None:
-        self._stream.queue([encoded], write.proposal.number)
+        self._stream.queue([encoded], write.number)
 
     def queue_resume(self, message: ResumeConcern) -> None:
         self._stream.queue([frame(message)])

@@ -1,0 +1,107 @@
+"""G14: what a peer keeps takes the memory that its limit in bytes says, whatever was written."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from memsync.replication.codec import decode, frame
+from memsync.replication.entries import Entry, Propose
+from memsync.replication.log import Log
+from memsync.replication.pending import PendingWrite, PendingWrites
+
+LIMIT = 1 << 18  # bytes
+FACTOR = 3  # for the objects that hold the frames; decoded, they take ten to twenty times
+
+BODIES: dict[str, Callable[[int], Any]] = {
+    "a patch of 1,000 operations": lambda number: [
+        {"op": "replace", "path": f"/f/k{key}", "value": number * 1000 + key} for key in range(1000)
+    ],
+    "a $set of nested values": lambda number: {
+        "$set": {"big": {f"k{key}": [number, key, {"a": key / 3}] for key in range(300)}}
+    },
+    "a long string": lambda number: {"$set": {"s": "x" * 20_000 + str(number)}},
+    "a counter": lambda number: {"$inc": {f"counters.c{number % 50}": 1}},
+}
+bodies = pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+
+
+def growth(keep_some_more: Callable[[int], object], bytes_each: int) -> int:
+    """The bytes of memory that stay after three times as much as the limit was added."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(1, 3 * LIMIT // bytes_each):
+            keep_some_more(number)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def proposal(number: int, body: Any) -> Propose:
+    """A proposal as a writer makes it."""
+    return Propose(number, number, number << 20, 1, number, "patch", body)
+
+
+@bodies
+def test_g14_the_writes_that_a_writer_remembers(body: Callable[[int], Any]) -> None:
+    writes: PendingWrites[PendingWrite] = PendingWrites(keep=10**9, keep_bytes=LIMIT)
+
+    def write(number: int) -> None:
+        made = proposal(number, body(number))
+        pending = PendingWrite(made, frame(made))
+        writes.add(pending)
+        pending.operations = made.body if isinstance(made.body, list) else [made.body]
+        writes.complete(number, made_entry=True)
+        pending.resolve(number, None)
+
+    size = len(frame(proposal(1, body(1))))
+    assert growth(write, size) <= FACTOR * LIMIT
+    assert len(writes._recent) * (size + 400) > LIMIT / 2  # as much as fits, not less
+
+
+@bodies
+def test_g14_the_entries_that_the_log_holds(body: Callable[[int], Any]) -> None:
+    log = Log(1, 0, max_entries=10**9, max_bytes=LIMIT)
+
+    def append(number: int) -> None:
+        entry = Entry(1, number, "a" * 16, number, number << 20, "patch", body(number), number)
+        log.append(entry, frame(entry)[4:])
+
+    size = len(frame(Entry(1, 1, "a" * 16, 1, 1 << 20, "patch", body(1), 1)))
+    assert growth(append, size) <= FACTOR * LIMIT
+    assert len(log) * size > LIMIT / 2
+
+
+@bodies
+def test_what_is_remembered_is_proposed_again_as_it_was(body: Callable[[int], Any]) -> None:
+    writes: PendingWrites[PendingWrite] = PendingWrites(keep=10)
+    for number in (1, 2, 3):
+        made = proposal(number, body(number))
+        writes.add(PendingWrite(made, frame(made) if number != 2 else b""))
+    for number in (1, 2, 3):
+        writes.complete(number, made_entry=True)
+    for _ in range(2):  # remembered, recalled, remembered
+        writes.recall(1)
+        again = [decode(frame(write.proposal)[4:]) for write in writes.after(0)]
+        assert again == [
+            Propose(number, 2, number << 20, 1, number, "patch", body(number)) for number in (2, 3)
+        ]
+        for number in (2, 3):
+            writes.complete(number, made_entry=True)
+
+
+def test_a_base_that_was_reset_stays_so_while_a_write_is_remembered() -> None:
+    writes: PendingWrites[PendingWrite] = PendingWrites(keep=10)
+    made = proposal(1, {"$set": {"a": 1}})
+    writes.add(PendingWrite(made, frame(made)))
+    writes.reset_base()
+    writes.complete(1, made_entry=True)
+    writes.recall(0)
+    again = writes.pending[1].proposal
+    assert (again.epoch, again.version, again.body) == (0, 0, {"$set": {"a": 1}})
