@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from memsync.testing import Cluster, until
 
+from . import failures_at_once
 from .process_helpers import helper_pids
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ FOLDER_MAX = 40  # bytes; with an object's folder and a socket's name it stays b
 LEAKS = ("socket:", "pipe:", "anon_inode:")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Say what is wrong where the package was installed before it had a pytest plugin."""
+    failures_at_once.register(config)
     if "memsync.testing.pytest_plugin" not in sys.modules:
         raise pytest.UsageError(
             "memsync's pytest plugin is not installed: run pip install -e '.[all,test]' again"
