@@ -101,8 +101,15 @@ def increment(mem: MemSync[Any], own: str, times: int) -> None:
 
 
 def wait_for_share(peer: Peer, share: int) -> None:
-    """Wait until the common counter has come so far."""
-    until(lambda: peer.snapshot("n") >= share, 60)
+    """Wait until the common counter has come so far, as long as it goes on at all."""
+    reached = 0
+
+    def goes_on() -> bool:
+        return bool(peer.snapshot("n") > reached)
+
+    while reached < share:
+        until(goes_on, 60)
+        reached = peer.snapshot("n")
 
 
 def test_g2_8000_increments_survive_kills_of_hosts_that_do_not_write(

@@ -19,10 +19,12 @@ from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
 from memsync.testing import Cluster, Peer, until
 
-LEASE = 0.6  # seconds
+LEASE = 1.5  # seconds; a host that only waits for a processor is not replaced
 OPTIONS = {"network": {"lease": LEASE, "poll": 0.2, "recovery": 0.3}}
-LARGE = "x" * 2 * TIMING.step_bytes
-STEP = 4 * LEASE  # less than the peers state for a write of this size
+# A host that waits for a processor before it is killed stays the host.
+LONG_LEASE = {"network": {"lease": 20, "poll": 0.2, "recovery": 0.3}}
+LARGE = "x" * 4 * TIMING.step_bytes
+STEP = 2 * LEASE  # a third of what the peers state for a write of this size
 
 pytestmark = pytest.mark.process
 
@@ -103,7 +105,7 @@ def test_a_host_that_stays_away_after_a_large_write_is_replaced(cluster: Cluster
 def test_a_candidate_waits_for_a_peer_that_applies_a_large_write(
     cluster: Cluster, writes_itself: bool, tmp_path: Path
 ) -> None:
-    host, slow, other = cluster.start(3, {"n": 0}, OPTIONS)
+    host, slow, other = cluster.start(3, {"n": 0}, LONG_LEASE)
     sign = tmp_path / "began"
     slow.run(apply_slowly, STEP, sign)
     for peer in (slow, other):
@@ -121,9 +123,9 @@ def test_a_candidate_waits_for_a_peer_that_applies_a_large_write(
 def test_g3_a_lost_link_is_drained_after_its_reader_has_applied_a_large_write(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    host, slow, other = cluster.start(3, {"n": 0}, OPTIONS)
+    host, slow, other = cluster.start(3, {"n": 0}, LONG_LEASE)
     slow.run(shorten_the_fence)
-    host.run(order_slowly, LEASE / 2)  # so that the waiting thread is the reader
+    host.run(order_slowly, 0.3)  # so that the waiting thread is the reader
     sign = tmp_path / "began"
     slow.run(apply_slowly, STEP, sign)
     ticket = slow.begin(lambda mem: mem.patch({"$set": {"large": LARGE}}, timeout=20))
