@@ -13,10 +13,11 @@ from pathlib import Path
 import memsync
 
 from . import machine
+from .comparison import behind, warning
 from .files import FileProblem, check, write
 from .processes import preload
 from .report import charts, markdown
-from .results import Run, WorkloadResult, behind, has_failed, kept, load, save
+from .results import Run, WorkloadResult, has_failed, kept, load, save
 from .runner import DATE, run, say
 from .workloads import ALL
 
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="exit with 1 if a ratio is 15 %% behind the last kept result",
+        help="exit with 1 if a goal is 15 %% behind the last kept result",
     )
     parser.add_argument(
         "--add", action="store_true", help="keep the other workloads of the report that is there"
@@ -149,11 +150,19 @@ def measure_all(chosen: argparse.Namespace, result: Run, older: list[Run]) -> in
     failed = any(map(has_failed, result.workloads))
     if chosen.keep:
         failed |= not keep(result, chosen.keep)
-    worse = list(behind(result, older[-1])) if older and not chosen.quick else []
-    for line in worse:
-        say(f"behind: {line}")
+    worse = compare(result, older[-1]) if older and not chosen.quick else False
     say(f"the report is in {chosen.out}")
     return 1 if failed or (worse and chosen.check) else 0
+
+
+def compare(result: Run, older: Run) -> bool:
+    """Say what has fallen behind an older result; returns whether anything has."""
+    if note := warning(result, older):
+        say(f"note: {note}")
+    worse = list(behind(result, older))
+    for line in worse:
+        say(f"behind: {line}")
+    return bool(worse)
 
 
 def cannot_join(result: Run, earlier: Run) -> str:

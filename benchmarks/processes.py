@@ -21,6 +21,10 @@ class WorkerFailed(Exception):
     """A function raised in a worker, or the worker's process ended."""
 
 
+class BrokeOff(WorkerFailed):
+    """A system had started, and then failed."""
+
+
 class Worker:
     """A process that makes one object and then calls functions with it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import msgspec
 
 from .files import FileProblem, write
 
-BEHIND = 1.15  # how much worse a ratio may get before it is reported
-FAILED = "failed"  # what the reason begins with if an error broke off a workload
+FAILED = "failed"  # what the reason begins with if an error broke off a workload, or an alternative
 
 
 @dataclass
@@ -27,6 +25,7 @@ class GoalResult:
     rounds: list[float]
     must_is_met: bool | None
     aim_is_met: bool | None
+    against: str = ""  # the other series; older files lack it
 
 
 @dataclass
@@ -59,8 +58,8 @@ class Run:
 
 
 def has_failed(result: WorkloadResult) -> bool:
-    """Whether it was broken off by an error."""
-    return result.skipped.get(result.name, "").startswith(FAILED)
+    """Whether an error broke it off, or an alternative in it."""
+    return any(reason.startswith(FAILED) for reason in result.skipped.values())
 
 
 def save(run: Run, path: Path) -> None:
@@ -81,23 +80,3 @@ def load(path: Path) -> Run:
 def kept(folder: Path) -> list[Run]:
     """The runs that were kept in a folder, the oldest first."""
     return sorted((load(path) for path in folder.glob("*.json")), key=lambda run: run.date)
-
-
-def behind(new: Run, old: Run) -> Iterator[str]:
-    """The ratios that are more than 15 % worse than in an older run."""
-    before = {
-        (workload.name, goal.title): goal for workload in old.workloads for goal in workload.goals
-    }
-    for workload in new.workloads:
-        for goal in workload.goals:
-            other = before.get((workload.name, goal.title))
-            if not (goal.is_ratio and goal.value and other and other.value):
-                continue
-            factor = goal.value / other.value
-            if workload.higher_is_better:
-                factor = 1 / factor
-            if factor > BEHIND:
-                yield (
-                    f"{workload.name}: {goal.title} is {goal.value:.3g}, and was {other.value:.3g} "
-                    f"in {old.release}: {100 * (factor - 1):.0f} % worse"
-                )

@@ -111,6 +111,7 @@ def judge(goal: Goal, taken: Sequence[Values], middle: Any, higher_is_better: bo
         rounds=found,
         must_is_met=reached(goal.must),
         aim_is_met=reached(goal.aim),
+        against=goal.against,
     )
 
 

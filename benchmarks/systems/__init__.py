@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..model import Bench
-from ..processes import METHOD, WorkerFailed
+from ..processes import METHOD, BrokeOff, WorkerFailed
+from ..results import FAILED
 from .base import Client, Group, System
 from .disk_cache import DiskCache
 from .managers import ManagerDict, ManagerLock, ManagerMethod
@@ -54,7 +55,9 @@ def open_groups(
         except WorkerFailed as error:
             if isinstance(system, SharedObject):
                 raise
-            bench.skipped[system.name] = f"it does not start: {str(error).splitlines()[-1]}"
+            broke_off = isinstance(error, BrokeOff)
+            what = f"{FAILED}: it started, then broke off" if broke_off else "it does not start"
+            bench.skipped[system.name] = f"{what}: {str(error).splitlines()[-1]}"
         else:
             groups.append(group)
     return groups

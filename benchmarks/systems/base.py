@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..processes import METHOD, Worker, run_all
+from ..processes import METHOD, BrokeOff, Worker, WorkerFailed, run_all
 
 DATA = {"n": 0, "k": 1}
 POLL = 0.003  # seconds between two checks whether a process is up to date
@@ -137,8 +137,11 @@ class Group:
         self.workers = [self._start(system.connect, number) for number in range(size)]
         if system.name == "PySyncObj":
             self.server.result()
-        for worker in self.workers:
-            worker.result()
+        try:
+            for worker in self.workers:
+                worker.result()
+        except WorkerFailed as error:
+            raise BrokeOff(str(error)) from None
 
     def _start(self, make: Any, *arguments: Any) -> Worker:
         environment = self.system.environment()

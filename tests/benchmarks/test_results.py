@@ -11,7 +11,7 @@ import pytest
 from benchmarks.accounting import ON_LINUX, busy_share, cpu_seconds, pss_bytes
 from benchmarks.model import Bench, Goal, Measure, Skipped, Values, Workload
 from benchmarks.processes import WorkerFailed
-from benchmarks.results import Run, WorkloadResult, behind, has_failed, kept, load, save
+from benchmarks.results import Run, WorkloadResult, has_failed, kept, load, save
 from benchmarks.runner import measure, run, summary
 
 
@@ -129,24 +129,6 @@ def test_what_cannot_run_is_named_and_what_breaks_fails() -> None:
     assert broken.date
     assert "has ended" in broken.skipped["fake"]
     assert not has_failed(run(Fake(), 1, quick=True))
-
-
-@pytest.mark.parametrize(
-    ("workload", "new", "count"),
-    [(Fake(), 1.14, 0), (Fake(), 1.16, 1), (Fake(), 0.5, 0), (Rate(), 0.8, 1), (Rate(), 1.5, 0)],
-)
-def test_a_ratio_may_fall_behind_by_15_percent(workload: Workload, new: float, count: int) -> None:
-    before = run_of({"memsync": 1.0, "other": 1.0}, workload=workload)
-    after = run_of({"memsync": new, "other": 1.0}, workload=workload)
-    found = list(behind(after, before))
-    assert len(found) == count
-    assert all("fake: memsync to other" in line and "1.0" in line for line in found)
-
-
-def test_what_an_older_run_lacks_is_not_compared() -> None:
-    before, after = run_of({"memsync": 1.0}), run_of({"memsync": 9.0, "other": 1.0})
-    assert list(behind(after, before)) == []
-    assert list(behind(before, after)) == []
 
 
 def test_a_run_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
