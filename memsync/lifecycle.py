@@ -23,6 +23,7 @@ from .leaver import Leaver
 from .options import check_name, load_options, stated, unavailable
 from .runtime import forks, native
 from .runtime.dispatcher import Dispatcher
+from .runtime.logs import log_in_hub
 from .runtime.own_threads import refuse_waiting
 from .shared_peer import LeftEngine, SharedPeer, Use, find, name_in_pickles
 
@@ -120,6 +121,7 @@ class Lifecycle(forks.Forkable):
         """
         refuse_waiting("start()")
         native.check_patches()
+        log_in_hub()
         peer = self._peer
         with peer.lock:
             engine = self._engine

@@ -240,6 +240,29 @@ with MemSync("plain", {{"n": 0}}) as mem:
     assert output == "1\n", errors
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_lines_of_many_greenlets_and_of_memsync_mix(cluster: Cluster, library: str) -> None:
+    source = f"""
+{PATCH}
+import logging, os
+from memsync import MemSync
+logging.basicConfig(level=logging.DEBUG, stream=open(os.devnull, "w"))
+mem = MemSync("obj", {{"n": 0}}, {{"logEvents": True, "network": {{"window": 8}}}})
+mem.start()
+def work():
+    for _ in range(60):
+        future = mem.submit({{"$inc": {{"n": 1}}}})
+        logging.info("a line")
+    future.result(20)
+joinall([spawn(work) for _ in range(10)])
+print(mem.data["n"])
+mem.stop()
+"""
+    program = cluster.script(source, library)
+
+    assert finish(program) == ["600"]
+
+
 def test_programs_without_these_libraries_do_not_import_them() -> None:
     source = "import memsync.manager.driver, sys; print({'gevent', 'eventlet'} & {*sys.modules})"
     done = subprocess.run(
