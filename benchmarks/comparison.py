@@ -29,17 +29,17 @@ def behind(new: Run, old: Run) -> Iterator[str]:
         before = {goal.title: goal for goal in older[workload.name].goals}
         for goal in workload.goals:
             found = before.get(goal.title)
-            if found and (line := compared(workload, goal, found, one_machine)):
-                yield f"{workload.name}: {goal.title} {line.format(release=old.release)}"
+            if found and (line := compared(workload, goal, found, old.release, one_machine)):
+                yield f"{workload.name}: {goal.title} {line}"
 
 
 def compared(
-    workload: WorkloadResult, goal: GoalResult, before: GoalResult, one_machine: bool
+    workload: WorkloadResult, goal: GoalResult, before: GoalResult, release: str, one_machine: bool
 ) -> str:
     """How a goal has fallen behind; empty if it has not, or if that cannot be known."""
     if before.value is None:
         return ""
-    was = f"was {amount(before, workload, before.value)} in {{release}}"
+    was = f"was {amount(before, workload, before.value)} in {release}"
     if goal.value is None:
         why = workload.skipped.get(workload.name) or workload.skipped.get(goal.against, "")
         return f"is not measured{why and f' ({last_line(why)})'}, and {was}"

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import cycle
+from math import ceil
 
 from ..results import GoalResult, Run, WorkloadResult
 from .markdown import amount, number
 from .svg import BAD, FAINT, GOOD, GRID, INK, OTHER, OWN, Drawing, LogScale
 
 LINE = 22.0  # of text
+LETTER = 0.6  # the width of a letter, as a share of the size of the text; few are wider
 COLOURS = ("#0969da", "#cf222e", "#1a7f37", "#9a6700", "#8250df", "#bf3989", "#1b7c83", "#57606a")
 
 
 def cost(workload: WorkloadResult, goal: GoalResult, value: float) -> float | None:
-    """A value of a goal as a share of its limit, so that less is better and 1 just meets it."""
+    """A value of a goal as a share of its limit, so that less is better and 1 just meets it.
+
+    0 stands for everything below, too: a difference may be negative.
+    """
     limit = goal.must if goal.must is not None else goal.aim
-    if not limit or value <= 0:
+    if not limit or (workload.higher_is_better and value <= 0):
         return None
-    return limit / value if workload.higher_is_better else value / limit
+    return limit / value if workload.higher_is_better else max(value, 0) / limit
+
+
+def scale_of(shares: Iterable[float], room: float, begin: float, end: float) -> LogScale:
+    """A scale for shares that has 0.5 and 2 on it; what is not positive is at its begin."""
+    shown = [share for share in shares if share > 0] + [0.5, 2.0]
+    return LogScale(min(shown) / room, max(shown) * room, begin, end)
+
+
+def width_of(words: Iterable[str], size: float = 12) -> float:
+    """The room that the widest of some texts takes."""
+    return LETTER * size * max(map(len, words), default=0)
+
+
+def as_measured(workload: WorkloadResult, goal: GoalResult) -> str:
+    """The value of a goal beside an axis, whose "x" means another ratio."""
+    if goal.is_ratio and goal.value is not None:
+        return f"ratio {number(goal.value)}"
+    return amount(goal, workload, goal.value)
 
 
 def measured(run: Run) -> Iterator[tuple[WorkloadResult, GoalResult, float]]:
@@ -32,18 +55,21 @@ def measured(run: Run) -> Iterator[tuple[WorkloadResult, GoalResult, float]]:
 def goals(run: Run) -> str:
     """How far each goal is from its limit: a line each, the limit in the middle."""
     rows = list(measured(run))
-    left, right, top, width = 470.0, 130.0, 78.0, 1100.0
+    texts = [as_measured(workload, goal) for workload, goal, _ in rows]
+    left, right, top = 470.0, max(width_of(texts) + 24, 130.0), 78.0
+    width = 970.0 + right
     height = top + LINE * max(len(rows), 1) + 40
     drawing = Drawing(width, height, "memsync: what was measured, and what it must reach")
     drawing.write(16, 26, f"memsync {run.release}: measured to demanded", size=16, bold=True)
     drawing.write(
         16,
         46,
-        "1 x just meets the must, or the aim where there is none; left is better. | is the aim.",
+        "1 x just meets the must, or the aim where there is none; left is better. | is the aim. "
+        "What is 0 or less is at the left edge.",
         colour=FAINT,
     )
-    shares = [share for _, _, share in rows] + [0.5, 2.0]
-    scale = LogScale(min(shares) / 1.3, max(shares) * 1.3, left, width - right)
+    scale = scale_of((share for _, _, share in rows), 1.3, left, width - right)
+    drawing.write(width - right + 12, top - 14, "measured", colour=FAINT, size=11)
     bottom = top + LINE * len(rows)
     for tick in scale.ticks():
         drawing.line(scale(tick), top - 8, scale(tick), bottom, INK if tick == 1 else GRID)
@@ -58,8 +84,7 @@ def goals(run: Run) -> str:
         if goal.must is not None and goal.aim is not None:
             x = scale(cost(workload, goal, goal.aim) or 1.0)
             drawing.line(x, y - 7, x, y + 7, INK, 2)
-        found = amount(goal, workload, goal.value)
-        drawing.write(width - right + 12, y + 4, found, size=12, colour=colour)
+        drawing.write(width - right + 12, y + 4, texts[index], size=12, colour=colour)
     return drawing.text()
 
 
@@ -117,19 +142,22 @@ def history(runs: list[Run]) -> str:
     drawing.write(
         16,
         46,
-        "1 x just meets the must (or the aim where there is none); lower is better.",
+        "1 x just meets the must (or the aim where there is none); lower is better. "
+        "What is 0 or less is at the lower edge.",
         colour=FAINT,
     )
-    shares = [share for line in lines.values() for share in line.values()] + [0.5, 2.0]
-    scale = LogScale(min(shares) / 1.2, max(shares) * 1.2, bottom, top)
+    shares = [share for line in lines.values() for share in line.values()]
+    scale = scale_of(shares, 1.2, bottom, top)
     for tick in scale.ticks():
         y = scale(tick)
         drawing.line(left, y, width - right, y, INK if tick == 1 else GRID)
         drawing.write(left - 8, y + 4, f"{tick:g} x", size=11, colour=FAINT, anchor="end")
     step = (width - right - left - 80) / max(len(runs) - 1, 1)
     places = [left + 40 + step * index for index in range(len(runs))]
-    for run, x in zip(runs, places, strict=True):
-        drawing.write(x, bottom + 22, run.release, anchor="middle")
+    names = [run.release for run in runs]
+    every = ceil((width_of(names) + 8) / step)
+    for index in range(len(runs) - 1, -1, -every):  # the last one always has its name
+        drawing.write(places[index], bottom + 22, names[index], anchor="middle")
     ends: list[tuple[float, str, str]] = []
     for (label, line), colour in zip(lines.items(), cycle(COLOURS), strict=False):
         points = [(places[index], scale(share)) for index, share in line.items()]

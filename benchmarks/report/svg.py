@@ -69,13 +69,15 @@ class Drawing:
 
 
 class LogScale:
-    """Maps positive values to a length, by their logarithms."""
+    """Maps values to a length, by their logarithms; what is not positive is at the begin."""
 
     def __init__(self, low: float, high: float, begin: float, end: float) -> None:
         self.low, self.high = low, max(high, low * 1.01)
         self._begin, self._end = begin, end
 
     def __call__(self, value: float) -> float:
+        if value <= 0:
+            return self._begin
         share = math.log(value / self.low) / math.log(self.high / self.low)
         return self._begin + min(max(share, 0), 1) * (self._end - self._begin)
 
