@@ -64,6 +64,8 @@ class Timing(msgspec.Struct, frozen=True):
     """A host whose loop paused longer may have been frozen."""
     wake: float = 0.0003
     """Four times what a client needs to wake and take a push: pushes to all take a quarter."""
+    quiet: float = 0.001
+    """Lingering pushes go when no entry came for this long."""
     flood: int = 4
     """Entries in one push that begin a flood."""
     flood_lingers: int = 4
@@ -112,6 +114,8 @@ class Timing(msgspec.Struct, frozen=True):
     """A lag that counts as late; a thread that burns CPU causes five times that."""
 
     # -- the client --
+    goodbye: float = 0.2
+    """For the host to push what this peer has written, before the peer leaves."""
     fence: float = 5.0
     """For a woken reader to leave its role, unless it handles what it has read."""
     fence_check: float = 0.1

@@ -157,9 +157,16 @@ class Link:
     def close(self, *, clean: bool) -> Task[list[Outcome[AwaitedWrite]] | None]:
         """Say goodbye if the peer stops, then `release` the connection."""
         if self._ctx.stopping:
-            self._stream.send([frame(messages.Leave())])
+            yield from self._say_goodbye()
         yield from self.release()
         return self._participant.writer.stop_holding_back()
+
+    def _say_goodbye(self) -> Task[None]:
+        """Leave; the host pushes what lingers to the others and then ends the connection."""
+        self._stream.send([frame(messages.Leave())])
+        patience = self._platform.monotonic() + self._ctx.timing.goodbye
+        while not self.lost and (left := patience - self._platform.monotonic()) > 0:
+            yield from self._round(left)
 
     def release(self) -> Task[None]:
         """Fence, drain and close: nothing from this host reaches the peer after this."""

@@ -5,8 +5,8 @@ it alone, it takes the frames that it lacks, so each stream holds all entries in
 that waits for an answer is *urgent* and flushed in the same round. Pushes to the others *linger*:
 the first goes at once, and those that follow within ``network.linger`` go together, because each
 push wakes a process. In a group of many they linger longer, and in a *flood* too: while each push
-carries several entries, which two peers that wait for each other in turn never cause. A write
-concern makes all clients urgent.
+carries several entries, which two peers that wait for each other in turn never cause. They go as
+soon as it is quiet. A write concern makes all clients urgent, and a client that goes does, too.
 
 A client that takes its pushes too slowly, or none for a while, is *slow*. Its queued frames are
 dropped, and nothing more is pushed to it. Once it has taken the rest, it catches up over the same
@@ -92,12 +92,19 @@ class FanOut:
         self._urgent: dict[str, None] = {}
         self._frames: list[bytes] = []  # pushed, and not taken by all clients yet
         self._joined = (0, 0, b"")  # the last frames that were taken: from, to, and their bytes
-        self._lingers_until = 0.0  # monotonic seconds
+        # Monotonic seconds: pushes linger until the first of two moments, but in a group of many
+        # not before the third.
+        self._lingers_until = 0.0
+        self._quiet_at = 0.0  # no entry came for a while
+        self._rests_until = 0.0
+        self._noticed = 0  # frames that were there at the last flush
 
     @property
     def next_push(self) -> float:
         """When lingering pushes are due (monotonic seconds)."""
-        return self._lingers_until if self._frames else float("inf")
+        if not self._frames:
+            return float("inf")
+        return max(min(self._lingers_until, self._quiet_at), self._rests_until)
 
     def has_work(self, now: float) -> bool:
         """Whether `flush` would send something (monotonic seconds)."""
@@ -154,10 +161,17 @@ class FanOut:
                     self.send(session)
             if len(urgent) == len(self.clients):
                 self._drop_taken()
-        if self._frames and now >= self._lingers_until:
-            self._lingers_until = now + self._lingering_time(len(self._frames))
+        if len(self._frames) != self._noticed:
+            self._noticed = len(self._frames)
+            self._quiet_at = now + self._ctx.timing.quiet
+        if now >= self.next_push:
+            self._linger(now)
             if not self._platform.buggify("pushes wait"):
                 self._send_frames()
+
+    def flush_now(self) -> None:
+        """Send the pushes that linger: the only other peer that has the entries leaves."""
+        self._send_frames()
 
     def _send_frames(self) -> None:
         for session in list(self.clients.values()):
@@ -170,22 +184,19 @@ class FanOut:
         waiting = [each.taken for each in self.clients.values()]
         if min(waiting, default=len(self._frames)) == len(self._frames):
             self._frames.clear()
+            self._noticed = 0
             self._joined = (0, 0, b"")
             for session in self.clients.values():
                 session.taken = 0
 
-    def _lingering_time(self, pushed: int) -> float:
-        """Seconds after a push of that many entries.
-
-        Long enough that waking all clients takes but a part of the processors.
-        """
-        linger = self._ctx.options.network.linger
-        if not linger:
-            return 0.0
-        timing = self._ctx.timing
-        if pushed >= timing.flood:
+    def _linger(self, now: float) -> None:
+        """Set how long pushes linger after this one (monotonic seconds)."""
+        linger, timing = self._ctx.options.network.linger, self._ctx.timing
+        # Waking all clients must take but a part of the processors.
+        self._rests_until = now + len(self.clients) * self._wake_time if linger else now
+        if len(self._frames) >= timing.flood:
             linger *= timing.flood_lingers
-        return max(linger, len(self.clients) * self._wake_time)
+        self._lingers_until = now + linger
 
     def _take(self, session: ClientSession) -> None:
         """Queue the pushed frames that a client lacks."""

@@ -259,6 +259,7 @@ class Host:
                 w, journal = message.w, message.journal
                 self.ordering.begin_watch(session.peer, number, version, w, journal)
             case Leave():
+                self.fanout.flush_now()
                 self._drop(session, "it left")
                 self.handover.has_left(session.peer)
                 self._leave(session.peer)
@@ -267,6 +268,7 @@ class Host:
 
     def _drop(self, session: ClientSession, reason: str, *, loud: bool = False) -> None:
         self.fanout.drop(session, reason, loud=loud)
+        self.fanout.flush_all_soon()  # it may have been the only other one to have an entry
         self._suspicious_until = self._platform.monotonic() + self._ctx.timing.suspicion
 
     def _leave(self, peer: str, keeps_session: bool = False) -> None:
