@@ -3,9 +3,12 @@
 A full collection visits every container in the process: 20 to 100 ms at 1,000,000 keys, in which a
 write waits. The containers of the object are in no cycle and are freed without the collector. So
 once the object is large, all that lives is *frozen* (``gc.freeze``): the collector does not visit
-it any more. What the program has in cycles by then stays until the process ends, also when it has
-become garbage, or until the peer stops: then all is thawed, because a handle that is dropped is
-itself in cycles. Freezing happens seldom: when the object is large, and when it has doubled.
+it any more. That happens seldom: when the object is large, and when it has doubled.
+
+What the program has in cycles by then is frozen, too, and may become garbage. So one full
+collection in `THAWED_EVERY` seconds visits everything. When the peer stops, all is thawed, because
+a handle that is dropped is itself in cycles. A program that freezes its objects itself keeps them
+frozen.
 """
 
 from __future__ import annotations
@@ -13,9 +16,59 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+from ..clocks import monotonic
 from ..document import containers_in
 
 LARGE = 10_000  # items of the object; a full collection visits them in less than a millisecond
+THAWED_EVERY = 600.0  # seconds
+
+_FULL = 2  # the oldest generation
+
+
+class _Collector:
+    """The collector of this process, and for how many peers it is frozen."""
+
+    def __init__(self) -> None:
+        self._peers = 0
+        self._is_programs = False  # the program had frozen objects before
+        self._is_thawed = False  # for the collection that is under way
+        self._visited_all_at = 0.0  # monotonic seconds
+
+    def freeze(self, *, is_first: bool) -> None:
+        """Freeze what lives; `is_first` for a peer that has not frozen it before."""
+        if not self._peers:
+            self._is_programs = gc.get_freeze_count() > 0
+            self._visited_all_at = monotonic()
+            gc.callbacks.append(self._on_collection)
+        self._peers += is_first
+        gc.collect(1)  # what died young is not kept
+        gc.freeze()
+
+    def thaw(self) -> None:
+        """A peer that has frozen something has stopped.
+
+        Other large objects of this process are frozen again when they have doubled.
+        """
+        self._peers -= 1
+        if not self._is_programs:
+            gc.unfreeze()
+        if not self._peers:
+            gc.callbacks.remove(self._on_collection)
+
+    def _on_collection(self, phase: str, facts: dict[str, int]) -> None:
+        if facts["generation"] != _FULL or self._is_programs:
+            return
+        now = monotonic()
+        if phase == "start" and now - self._visited_all_at >= THAWED_EVERY:
+            self._is_thawed = True
+            gc.unfreeze()
+        elif phase == "stop" and self._is_thawed:
+            self._is_thawed = False
+            self._visited_all_at = now
+            gc.freeze()
+
+
+_collector = _Collector()
 
 
 class Freezer:
@@ -35,15 +88,11 @@ class Freezer:
         size = len(view) + sum(map(len, containers_in(view).values()))
         if size > self._limit:
             self._limit = 2 * size
-            gc.collect(1)  # what died young is not kept
-            self._has_frozen = True
-            gc.freeze()
+            had_frozen, self._has_frozen = self._has_frozen, True
+            _collector.freeze(is_first=not had_frozen)
 
     def thaw(self) -> None:
-        """The peer has stopped: let the collector have the object, and all else that is frozen.
-
-        Other large objects of this process are frozen again when they have doubled.
-        """
+        """The peer has stopped: let the collector have the object, and what else is frozen."""
         if self._has_frozen:
             self._has_frozen = False
-            gc.unfreeze()
+            _collector.thaw()

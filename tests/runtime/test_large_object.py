@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from memsync import MemSync
 from memsync.runtime import large_object
 from memsync.runtime.large_object import Freezer
 from memsync.testing import until
+
+
+@pytest.fixture(autouse=True)
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[large_object._Collector]:
+    """What the process knows of its collector, anew for each test."""
+    collector = large_object._Collector()
+    monkeypatch.setattr(large_object, "_collector", collector)
+    yield collector
+    if collector._on_collection in gc.callbacks:
+        gc.callbacks.remove(collector._on_collection)
 
 
 @pytest.fixture
@@ -61,3 +72,64 @@ def test_a_stopped_handle_frees_its_large_object(
         handle.stop()
     del handle
     until(lambda: gc.collect() >= 0 and replica() is None)
+
+
+class Cycle:
+    """Garbage that only the collector frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def freezer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Freezer]:
+    monkeypatch.setattr(large_object, "LARGE", 10)
+    freezer = Freezer()
+    yield freezer
+    freezer.thaw()
+    assert large_object._collector._on_collection not in gc.callbacks
+
+
+def freeze(freezer: Freezer) -> None:
+    freezer.look({str(i): i for i in range(11)})
+
+
+def test_a_full_collection_visits_what_is_frozen_now_and_then(
+    freezer: Freezer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycle = Cycle()
+    garbage = weakref.ref(cycle)
+    freeze(freezer)
+    frozen = gc.get_freeze_count()
+    del cycle
+    gc.collect()
+    assert garbage() is not None
+    monkeypatch.setattr(large_object, "THAWED_EVERY", 0.0)
+    gc.collect()
+    assert garbage() is None
+    assert gc.get_freeze_count() > frozen / 2
+
+
+def test_what_the_program_has_frozen_stays_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_object, "LARGE", 10)
+    monkeypatch.setattr(large_object, "THAWED_EVERY", 0.0)
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        freezer = Freezer()
+        freeze(freezer)
+        gc.collect()
+        freezer.thaw()
+        assert gc.get_freeze_count() > frozen / 2
+    finally:
+        gc.unfreeze()
+
+
+def test_the_first_of_two_peers_that_stops_does_not_end_the_visits(
+    freezer: Freezer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Freezer()
+    freeze(freezer)
+    freeze(other)
+    other.thaw()
+    assert large_object._collector._on_collection in gc.callbacks

@@ -124,6 +124,7 @@ class FanOut:
         change_interest(self._selector, session.channel, session.registered, 0)
         session.channel.close()
         del self.clients[session.peer]
+        self.flush_all_soon()  # it may have been the only other one to have an entry
 
     def push(self, encoded: bytes) -> None:
         """Queue a frame for all clients that are not slow."""

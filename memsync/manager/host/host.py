@@ -268,7 +268,6 @@ class Host:
 
     def _drop(self, session: ClientSession, reason: str, *, loud: bool = False) -> None:
         self.fanout.drop(session, reason, loud=loud)
-        self.fanout.flush_all_soon()  # it may have been the only other one to have an entry
         self._suspicious_until = self._platform.monotonic() + self._ctx.timing.suspicion
 
     def _leave(self, peer: str, keeps_session: bool = False) -> None:
