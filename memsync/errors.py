@@ -141,7 +141,8 @@ class ConflictError(MemSyncError):
 
     ``path`` is the place (an RFC 6901 pointer), ``value`` the value there now, ``version`` the
     version at which the write was refused. ``patches`` are the patches since the version on which
-    the write was made, the newest 1,000 at most: ``{"version", "epoch", "peer", "patch"}`` each.
+    the write was made, the newest 1,000 of 1 MiB at most; each is
+    ``{"version", "epoch", "peer", "patch"}``.
     """
 
     code = MemErrors.ERR_CONFLICT

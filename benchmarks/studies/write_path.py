@@ -85,7 +85,7 @@ def pure_steps(rounds: int) -> dict[str, float]:
     member = {"id": "client", "pid": 1, "roles": ["writer"], "methods": [], "maxWriters": None}
     sequencer.append_system("member", {"join": member})
     sequencer.attach("client", 1)
-    for entry in host.log.newest(0, 10):
+    for entry in host.log.newest(0, 10, 1 << 20):
         client.apply(entry, frame(entry)[HEADER:])
         host.ordered(entry)
     show_all(host)

@@ -70,9 +70,19 @@ class Log:
         """The bytes of the held entries above a version."""
         return sum(map(len, self._above(version)))
 
-    def newest(self, version: int, count: int) -> list[Entry]:
-        """The held entries above a version, at most the newest `count`."""
-        return [decode_entry(body) for body in self._above(max(version, self.version - count))]
+    def newest(self, version: int, count: int, max_bytes: int) -> list[Entry]:
+        """The held entries above a version, at most the newest `count` of `max_bytes` in all.
+
+        The newest one is always among them.
+        """
+        found: list[Entry] = []
+        left = max_bytes
+        for body in islice(reversed(self._bodies), min(max(self.version - version, 0), count)):
+            left -= len(body)
+            if left < 0 and found:
+                break
+            found.append(decode_entry(body))
+        return found[::-1]
 
     def _above(self, version: int) -> islice[bytes]:
         return islice(self._bodies, max(version - self.base_version, 0), None)

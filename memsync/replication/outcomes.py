@@ -13,7 +13,9 @@ from .pending import W
 from .state import State
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
-_MAX_PATCHES = 1000  # in a `ConflictError`; the newest ones
+# In a `ConflictError`; the newest ones. Decoded, the bytes take ten to twenty times as much.
+_MAX_PATCHES = 1000
+_MAX_PATCH_BYTES = 1 << 20
 
 
 class Outcome(NamedTuple, Generic[W]):
@@ -77,7 +79,7 @@ def complete_refusal(wire: list[Any], proposal: Propose, state: State, log: Log)
         if error.path is not None and error.value is None:
             error.value = value_at_pointer(state.document, error.path)
         base = state.common(proposal.epoch, proposal.version)
-        error.patches = state.patches_of(log.newest(base, _MAX_PATCHES))
+        error.patches = state.patches_of(log.newest(base, _MAX_PATCHES, _MAX_PATCH_BYTES))
     return error
 
 

@@ -12,6 +12,7 @@ import pytest
 from memsync.replication.codec import decode, frame
 from memsync.replication.entries import Entry, Propose
 from memsync.replication.log import Log
+from memsync.replication.outcomes import _MAX_PATCH_BYTES
 from memsync.replication.pending import PendingWrite, PendingWrites
 
 LIMIT = 1 << 18  # bytes
@@ -105,3 +106,32 @@ def test_a_base_that_was_reset_stays_so_while_a_write_is_remembered() -> None:
     writes.recall(0)
     again = writes.pending[1].proposal
     assert (again.epoch, again.version, again.body) == (0, 0, {"$set": {"a": 1}})
+
+
+def logged(count: int, body: Callable[[int], Any]) -> Log:
+    """A log with so many entries."""
+    log = Log(1, 0, max_entries=count, max_bytes=1 << 30)
+    for number in range(1, count + 1):
+        entry = Entry(1, number, "a" * 16, number, number << 20, "patch", body(number), number)
+        log.append(entry, frame(entry)[4:])
+    return log
+
+
+@bodies
+def test_g14_the_patches_that_an_error_tells(body: Callable[[int], Any]) -> None:
+    log = logged(40, body)
+    size = log.size_since(39)
+    for limit in (0, size, 10 * size, 10**9):
+        found = [entry.version for entry in log.newest(5, 30, limit)]
+        assert found == list(range(41 - len(found), 41))
+        assert log.size_since(40 - len(found)) <= max(limit, size)
+        assert len(found) >= min(max(1, limit // size - 1), 30)
+    assert [entry.version for entry in log.newest(38, 30, 10**9)] == [39, 40]
+    assert log.newest(40, 30, 10**9) == log.newest(41, 30, 10**9) == []
+
+
+def test_g14_the_error_of_a_write_that_a_large_patch_refuses_is_bounded() -> None:
+    body = BODIES["a patch of 1,000 operations"]
+    log = logged(100, body)
+    found = log.newest(0, 1000, _MAX_PATCH_BYTES)
+    assert 0 < len(found) * log.size_since(99) <= _MAX_PATCH_BYTES < log.size_since(0)

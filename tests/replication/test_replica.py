@@ -196,7 +196,7 @@ def test_in_another_network_a_copy_goes_on_as_if_it_held_nothing() -> None:
     assert (copy.view_cluster_id, copy.view_pair, copy.view) == ("late", (1, 4), {"n": 3})
     copy.show(PendingWrite(proposal(4, {"$set": {"late": 1}})))  # it shows with the others
     theirs = reign(state=theirs.state, epoch=7)
-    take(copy, theirs.log.newest(2, 1)[0])
+    take(copy, theirs.log.newest(2, 1, 1000)[0])
     copy.publish()
     assert (copy.view_cluster_id, copy.view_pair) == ("early", (7, 3))
     proposals = [write.proposal for write in copy.writes.pending.values()]
