@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import sys
@@ -43,10 +42,14 @@ class Waker:
         """End the wait of the thread that waits, or else its next wait."""
         if self._set:
             return
-        self._set = True
-        # What is full wakes the thread anyway. What is closed has no thread left to wake.
-        with contextlib.suppress(OSError, ValueError):
+        try:
+            self._set = True
             self._writing.write(_ONE)
+        except (OSError, ValueError):
+            pass  # what is full wakes the thread anyway, and what is closed has none left to wake
+        except BaseException:  # for example KeyboardInterrupt; nothing may have been sent
+            self._set = False
+            raise
 
     def clear(self) -> None:
         """Forget the wake-ups so far; called before the thread checks why it was woken."""
