@@ -11,6 +11,7 @@ language and what waits. That takes tens of milliseconds.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,7 @@ from .options import check_name, load_options, stated, unavailable
 from .runtime import forks, native
 from .runtime.dispatcher import Dispatcher
 from .runtime.logs import log_in_hub
+from .runtime.nesting import is_called_below
 from .runtime.own_threads import refuse_waiting
 from .shared_peer import LeftEngine, SharedPeer, Use, find, name_in_pickles
 
@@ -125,7 +127,8 @@ class Lifecycle(forks.Forkable):
         peer = self._peer
         with peer.lock:
             engine = self._engine
-            if peer.joining is not None:
+            adding = SharedPeer.add.__code__
+            if peer.joining is not None and is_called_below(sys._getframe(1), peer, (adding,)):
                 raise UsageError("a signal handler cannot call start() while it interrupts start()")
             if engine is not None and not engine.is_ended:
                 return engine.status().status
@@ -273,8 +276,8 @@ def _leave_at_exit(engine: Engine) -> None:
     global _registered_in
     _engines.add(engine)
     if _registered_in != os.getpid():
-        _registered_in = os.getpid()
         util.Finalize(None, _leave_all, exitpriority=100)
+        _registered_in = os.getpid()  # last, so that an interrupt cannot prevent the other
 
 
 def _leave(peer: SharedPeer) -> None:

@@ -87,6 +87,8 @@ class SharedPeer:
             self.engine = engine
         except BaseException:
             self.uses = ()
+            if not engine.is_ended:
+                engine.stop(0)
             raise
         finally:
             self.joining = None

@@ -21,9 +21,10 @@ from ..options import Options
 from ..replication.lease import Lease
 from ..replication.state import TornCopyError
 from ..runtime.logs import Logger
-from ..runtime.native import Event, get_ident
+from ..runtime.native import Event, Lock, get_ident
 from ..runtime.own_threads import OwnThread
 from ..runtime.participant import Participant
+from ..runtime.wakeup import Wakeup
 from .context import PeerContext, Stopped
 from .election.election import Election
 from .folder.paths import relative_root, root_folder
@@ -31,10 +32,11 @@ from .folder.peer_file import PeerPlace, was_deleted
 from .platform.descriptors import hint, is_shortage
 from .platform.platform import Platform
 from .platform.task import Pause, Task, run_task
-from .platform.threads import start_thread
+from .platform.threads import launch_thread
 from .role import Role
 from .states import PeerEvent
 from .timing import TIMING, Timing
+from .users import check_user
 
 log = Logger("memsync.node")
 
@@ -71,7 +73,11 @@ class Driver:
         self._since = self.platform.wall_ms() / 1000  # seconds since 1970
         self._reason: str | None = None  # why the last role ended, or why there is none
         self._leaves_file = False
-        self._ready = Event()
+        self._ready = Event()  # nobody waits for it: an interrupt would keep its lock
+        self._answer = Wakeup()  # of `start`
+        self._over = Wakeup()  # the driver has ended
+        self._may_begin = Lock()  # taken by the driver, or by a `start` that fails
+        self._is_abandoned = False
         self._first_status = "stopped"  # the role that start() led to; it may be over already
         self._ident = 0
         self._thread = OwnThread(self._drive, "memsync-driver")
@@ -96,21 +102,34 @@ class Driver:
 
         Raises what `Election.find_role` and the folder raise, and then leaves nothing behind.
         """
+        self._timeout = timeout
         try:
-            with self.in_folder(timeout):
-                start_thread(self._thread)
-        except OSError as error:
-            advice = hint(error, "see what the system says")
-            raise RendezvousError(f"the peer cannot start ({error.strerror}): {advice}") from error
-        try:
-            self._ready.wait()
-        except BaseException:  # interrupted: a failed start leaves nothing behind
-            self.stop(timeout=0)
+            launch_thread(self._thread, self._not_begun)
+            self._answer.wait(None)
+        except BaseException:  # for example KeyboardInterrupt
+            self._abandon()
             raise
         if self.failure is not None:
-            self._thread.join()
+            self._join(self._timing.driver_stop)
             raise self.failure
         return self._first_status
+
+    def _abandon(self) -> None:
+        """End the driver, which may be at the beginning, or never begin."""
+        if self._may_begin.acquire(blocking=False):
+            return  # it does nothing any more
+        self._is_abandoned = True  # before the driver is in the folder
+        if self._ctx is not None:
+            self.stop(timeout=0)
+        else:
+            self._join(self._timing.driver_stop)
+
+    def _join(self, timeout: float) -> None:
+        """Wait for the end of the driver (seconds)."""
+        if get_ident() != self._ident and self._over.wait(timeout):
+            self._over.set()  # for the next call
+            if self._ident:  # it has begun
+                self._thread.join()
 
     @contextmanager
     def in_folder(self, timeout: float) -> Iterator[None]:
@@ -145,7 +164,9 @@ class Driver:
     def stop(self, timeout: float) -> None:
         """Leave the group; waits for pending writes, at most `timeout` seconds."""
         deadline = monotonic() + timeout
-        role, writer, ctx = self.role, self.participant.writer, self.ctx
+        role, writer, ctx = self.role, self.participant.writer, self._ctx
+        if ctx is None:
+            return  # it has never been in the folder
         if writer.is_inside() and role is not None:
             # In a signal handler: the interrupted write cannot end before the handler.
             ctx.stopping = True
@@ -157,7 +178,7 @@ class Driver:
             writer.flush(deadline)
         ctx.stopping = True
         ctx.waker.wake()
-        self._thread.join(max(deadline - monotonic(), self._timing.driver_stop))
+        self._join(max(deadline - monotonic(), self._timing.driver_stop))
 
     def close_after_fork(self) -> None:
         """In a forked child: the driver belongs to the parent, only its last state may be read."""
@@ -224,7 +245,28 @@ class Driver:
 
     def _drive(self) -> None:
         self._ident = get_ident()
-        run_task(self.task())
+        try:
+            if not self._may_begin.acquire(blocking=False):
+                return  # start() was interrupted
+            with self.in_folder(self._timeout):
+                pass  # on this thread, where no signal is handled
+            if self._is_abandoned:
+                self.ctx.stopping = True
+            run_task(self.task())
+        except OSError as error:
+            advice = hint(error, "see what the system says")
+            self.failure = RendezvousError(f"the peer cannot start ({error.strerror}): {advice}")
+            self.failure.__cause__ = error
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self._over.set()
+            self._answer.set()
+
+    def _not_begun(self, error: BaseException) -> None:
+        self.failure = error
+        self._over.set()
+        self._answer.set()
 
     def task(self) -> Task[None]:
         """The driver's work, from the first search for a host to the end."""
@@ -243,6 +285,7 @@ class Driver:
                 self._end()
             finally:  # whatever fails, nobody waits for this peer
                 self._ready.set()
+                self._answer.set()
 
     def _play_roles(self) -> Task[None]:
         ctx, pause = self.ctx, 0.0
@@ -278,7 +321,7 @@ class Driver:
                 self.participant.tear(error)
                 ctx.states.on(PeerEvent.FAILED)
             except (MemSyncError, OSError) as error:
-                self._check_user(error)
+                check_user(self._users, ctx.platform.users(), self.where, error)
                 is_late = ctx.platform.monotonic() > deadline
                 if not running and (is_late or not was_deleted(error)):
                     raise
@@ -301,6 +344,7 @@ class Driver:
         if not self._ready.is_set():
             self._first_status = role.status
         self._ready.set()
+        self._answer.set()
         self.participant.announce("connected", role.status)
 
     def _play(self, role: Role) -> Task[bool]:
@@ -310,7 +354,7 @@ class Driver:
             reason = yield from role.run()
         except (RendezvousError, OSError) as error:  # the error may pass
             reason = str(error)
-            self._check_user(error)
+            check_user(self._users, ctx.platform.users(), self.where, error)
             is_known = isinstance(error, RendezvousError) or is_shortage(error)
             log.error("%s is given up %s: %s", role.status, ctx, error, exc_info=not is_known)
             was_unfit = True
@@ -330,20 +374,6 @@ class Driver:
             self.participant.announce("disconnected", reason)
             ctx.states.on(PeerEvent.STOP if ctx.stopping else PeerEvent.ROLE_OVER)
         return was_unfit
-
-    def _check_user(self, error: Exception) -> None:
-        """Raise `RendezvousError` if this process has given up its user, whose folder is private.
-
-        A process that only lends itself another user for a while (`os.seteuid`) tries again.
-        """
-        users = self.platform.users()
-        if self._users & users:
-            return
-        raise RendezvousError(
-            f"this process has changed its user from {min(self._users)} to {min(users)} after "
-            f"start(), and the rendezvous folder {self.where} belongs to the former: create the "
-            "handle and start it after the change, with a MEMSYNC_DIR that belongs to the latter"
-        ) from error
 
     def _status_changes(self, reason: str | None) -> None:
         self._since = self.ctx.platform.wall_ms() / 1000

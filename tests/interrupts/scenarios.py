@@ -123,7 +123,7 @@ def client_group() -> Iterator[Group]:
 def host_group() -> Iterator[Group]:
     """The handle hosts, and a peer of another process follows."""
     with Cluster() as cluster, MemSync("obj", DATA) as mem:
-        yield Group(mem, cluster.peer(DATA))
+        yield Group(mem, cluster.peer(DATA, {"clientOnly": True}))  # this process is busy
 
 
 GROUPS = {

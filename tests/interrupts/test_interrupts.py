@@ -8,10 +8,15 @@ from __future__ import annotations
 import pytest
 
 from ..process_helpers import start_helpers
+from .lifecycles import LIFE, OTHERS, interrupt_life
 from .sample import sample
 from .scenarios import CALLS, GROUPS, interrupt_calls
 
-PLACES = 12  # of each call
+PLACES = 10  # of each call
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    return [] if "memory" in name else [pytest.mark.process]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -21,11 +26,16 @@ def helpers() -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize(
-    "group",
-    [pytest.param(each, marks=[] if "memory" in each else pytest.mark.process) for each in GROUPS],
-)
+@pytest.mark.parametrize("group", [pytest.param(each, marks=_marks(each)) for each in GROUPS])
 def test_an_interrupted_call(group: str, call: str) -> None:
     report = interrupt_calls(group, call, sample(PLACES, seed=len(group + call)))
+    assert not report.broken
+    assert report.reached
+
+
+@pytest.mark.parametrize("call", LIFE)
+@pytest.mark.parametrize("others", [pytest.param(each, marks=_marks(each)) for each in OTHERS])
+def test_an_interrupted_start_or_stop(others: str, call: str) -> None:
+    report = interrupt_life(others, call, sample(PLACES, seed=len(others + call)))
     assert not report.broken
     assert report.reached
