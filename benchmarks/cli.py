@@ -23,14 +23,21 @@ from .workloads import ALL
 
 KEPT = Path(__file__).parent / "results"
 OUT = Path("build/benchmarks")
+INTERRUPTED = 130  # what shells report for Ctrl-C
 FILES = RESULT, TEXT, GOALS, SYSTEMS = "result.json", "result.md", "goals.svg", "systems.svg"
 
 
 def at_least(low: int, text: str) -> int:
     """A whole number from a lowest one on."""
-    if int(text) < low:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no whole number: give one from {low} on"
+        ) from None
+    if number < low:
         raise argparse.ArgumentTypeError(f"{text} is too low: give a number from {low} on")
-    return int(text)
+    return number
 
 
 def release_name(text: str) -> str:
@@ -97,8 +104,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     preload()
+    done: list[str] = []
     try:
-        return measure_all(chosen, result, older)
+        return measure_all(chosen, result, older, done)
+    except KeyboardInterrupt:
+        so_far = f"the report so far is in {chosen.out}" if done else "nothing was measured"
+        say(f"interrupted: {so_far}")
+        return INTERRUPTED
     except FileProblem as error:
         say(str(error))
         return 1
@@ -139,14 +151,18 @@ def begin(chosen: argparse.Namespace) -> Run:
     return result
 
 
-def measure_all(chosen: argparse.Namespace, result: Run, older: list[Run]) -> int:
-    """Run the workloads, write the report after each, and return the exit code."""
+def measure_all(chosen: argparse.Namespace, result: Run, older: list[Run], done: list[str]) -> int:
+    """Run the workloads, write the report after each, and return the exit code.
+
+    `done` gets the names of those that are in the report.
+    """
     rounds = chosen.rounds or (2 if chosen.quick else None)
     for name in chosen.only:
         measured = run(ALL[name], rounds, chosen.quick, chosen.base)
         result.workloads = in_order([measured, *result.workloads])
         say(markdown.terminal(measured))
         write_report(result, chosen.out)
+        done.append(name)
     failed = any(map(has_failed, result.workloads))
     if chosen.keep:
         failed |= not keep(result, chosen.keep)

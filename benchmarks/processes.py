@@ -15,6 +15,7 @@ from typing import Any
 
 METHOD = "forkserver"
 PATIENCE = 5.0  # seconds in which a process may end by itself
+DEADLINE = 120.0  # seconds in which a worker answers: twice what it itself waits for others
 
 
 class WorkerFailed(Exception):
@@ -57,8 +58,13 @@ class Worker:
         self._connection.send((function, arguments))
 
     def result(self) -> Any:
-        """What the oldest function that was begun returned; at first, that `make` is over."""
+        """What the oldest function that was begun returned; at first, that `make` is over.
+
+        Raises `WorkerFailed` if the function raised, or if there is no answer in time.
+        """
         try:
+            if not self._connection.poll(DEADLINE):
+                raise WorkerFailed(f"process {self.pid} has not answered for {DEADLINE:g} s")
             succeeded, value = self._connection.recv()
         except EOFError:
             raise WorkerFailed(f"process {self.pid} has ended") from None

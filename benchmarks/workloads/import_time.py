@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..model import Bench, Goal, Measure, Workload
+from ..processes import DEADLINE
 from ..systems import BASE, OWN, Group, ManagerDict, SharedObject, open_groups
 from ..systems.managers import KEY
 from ..systems.shared_object import NAME
@@ -86,6 +87,8 @@ def measure(name: str, statement: str, times: int, environment: dict[str, str]) 
     command = [sys.executable, "-P", "-c", PROGRAM.format(statement)]
     taken = []
     for _ in range(times):
-        found = subprocess.run(command, capture_output=True, check=True, env=environment)
+        found = subprocess.run(
+            command, capture_output=True, check=True, env=environment, timeout=DEADLINE
+        )
         taken.append(float(found.stdout))
     return {name: statistics.median(taken) * 1e3}

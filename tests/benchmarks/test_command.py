@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import cli, machine
 from benchmarks.cli import in_order, main
+from benchmarks.model import Workload
 from benchmarks.results import Run, WorkloadResult, load, save
 from benchmarks.systems.redis_server import Server
 from benchmarks.workloads import ALL
@@ -242,6 +243,44 @@ def test_a_broken_redis_server_does_not_end_the_benchmark(
     assert machine.facts()["redis-server"] == "unknown"
     with pytest.raises(RuntimeError, match="redis-server has ended"):
         Server(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("abc", "'abc' is no whole number: give one from 1 on"),
+        ("1.5", "'1.5' is no whole number: give one from 1 on"),
+        ("", "'' is no whole number: give one from 1 on"),
+        ("-1", "-1 is too low: give a number from 1 on"),
+    ],
+)
+def test_a_wrong_number_of_rounds_is_named(
+    capsys: pytest.CaptureFixture[str], text: str, reason: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main([f"--rounds={text}"])
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("first", ["read", "spin"])
+def test_ctrl_c_says_where_the_report_is(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    first: str,
+) -> None:
+    def interrupted(workload: Workload, *_: Any) -> WorkloadResult:
+        if workload.name == "spin":
+            raise KeyboardInterrupt
+        return nothing_of(workload.name)
+
+    monkeypatch.setattr(cli, "run", interrupted)
+    assert main(["--only", first, "spin", "--out", str(tmp_path)]) == 130
+    is_there = first == "read"
+    said = f"the report so far is in {tmp_path}" if is_there else "nothing was measured"
+    assert capsys.readouterr().err.splitlines()[-1] == f"interrupted: {said}"
+    assert (tmp_path / "result.json").exists() is is_there
 
 
 def test_a_check_needs_a_kept_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
