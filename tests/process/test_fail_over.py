@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,9 @@ def test_an_epoch_that_is_taken_while_a_peer_looks_around_is_not_passed_over(
 
     def look_late(place: ObjectFolder) -> dict[str, dict[str, Any]]:
         if next(looks) == 0:
-            faster.start()
+            starter = threading.Thread(target=faster.start)  # this is the driver of the slower one
+            starter.start()
+            starter.join()
         return look(place)
 
     monkeypatch.setattr(ObjectFolder, "living_peers", look_late)
