@@ -97,13 +97,14 @@ class Sequencer:
         if outcomes:
             acked_below = proposal.acked_below
             queue.unreplicated_outcomes = {n: o for n, o in outcomes.items() if n >= acked_below}
-        queue.next = proposal.number + 1
         self._clock.merge(proposal.timestamp)
         try:
             with self.state.guard:  # from the compilation to the change
                 ordered = self._accept(peer, proposal, queue)
         except MemSyncError as error:
+            queue.next = proposal.number + 1
             return self._decide(queue, proposal.number, to_wire(error))
+        queue.next = proposal.number + 1  # not before: after any other error it is not decided
         if ordered is None:
             return self._decide(queue, proposal.number, None)
         if queue.unreplicated_outcomes:

@@ -75,6 +75,22 @@ def test_g2_a_duplicate_gets_the_old_answer_and_does_not_run_again(host: Sequenc
     assert host.state.document["n"] == 2
 
 
+@pytest.mark.parametrize("error", [RuntimeError("of a signal handler"), KeyboardInterrupt()])
+def test_g2_a_proposal_on_which_the_host_fails_is_decided_by_its_next_try(
+    host: Sequencer, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host.state.kind("patch"), "order", fail)
+        with pytest.raises(type(error)):
+            host.propose("w", proposal(1))
+    assert host.last("w") == 0
+    assert entry_of(host.propose("w", proposal(1))).number == 1
+    assert host.state.document["n"] == 1
+
+
 def test_a_refused_proposal_is_decided_with_its_error_and_changes_nothing(host: Sequencer) -> None:
     version = host.state.version
     error = error_of(host.propose("w", proposal(1, BAD)))
