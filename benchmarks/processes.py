@@ -30,9 +30,9 @@ class Worker:
     """A process that makes one object and then calls functions with it.
 
     `make` runs in the new process; what it returns is the first argument of every function that is
-    sent with `begin` or `run`. With `path` a spawned process imports from there first. The process
-    ends when its pipe closes, so also when this process is
-    killed.
+    sent with `begin` or `run`. With `path` a spawned process imports from there first. Errors name
+    the `system` that it belongs to. The process ends when its pipe closes, so also when this
+    process is killed.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Worker:
         environment: Mapping[str, str] | None = None,
         method: str = METHOD,
         path: Path | None = None,
+        system: str = "",
     ) -> None:
         context: Any = get_context(method)  # the type of the contexts' base lacks Process
         self._connection: Connection
@@ -52,6 +53,7 @@ class Worker:
             self._process.start()
         theirs.close()
         self.pid: int = self._process.pid
+        self._name = f"process {self.pid}" + (f" of {system}" if system else "")
 
     def begin(self, function: Callable[..., Any] | str, *arguments: Any) -> None:
         """Start a function, or the method of the object that has this name; `result` waits."""
@@ -64,10 +66,10 @@ class Worker:
         """
         try:
             if not self._connection.poll(DEADLINE):
-                raise WorkerFailed(f"process {self.pid} has not answered for {DEADLINE:g} s")
+                raise WorkerFailed(f"{self._name} has not answered for {DEADLINE:g} s")
             succeeded, value = self._connection.recv()
         except EOFError:
-            raise WorkerFailed(f"process {self.pid} has ended") from None
+            raise WorkerFailed(f"{self._name} has ended") from None
         if not succeeded:
             raise WorkerFailed(value)
         return value

@@ -144,9 +144,14 @@ class Group:
             raise BrokeOff(str(error)) from None
 
     def _start(self, make: Any, *arguments: Any) -> Worker:
-        environment = self.system.environment()
-        path = self.system.path
-        worker = Worker(make, *arguments, environment=environment, method=self.method, path=path)
+        worker = Worker(
+            make,
+            *arguments,
+            environment=self.system.environment(),
+            method=self.method,
+            path=self.system.path,
+            system=self.system.name,
+        )
         self._stack.callback(worker.close)
         return worker
 

@@ -15,7 +15,7 @@ from benchmarks import processes
 from benchmarks.processes import Worker, WorkerFailed
 
 if __name__ == "__main__":
-    hung, well = Worker(os.getpid), Worker(os.getpid)
+    hung, well = Worker(os.getpid, system="Redis"), Worker(os.getpid)
     hung.result(), well.result()  # both have started
     processes.DEADLINE = processes.PATIENCE = 0.5
     hung.begin(*{call})
@@ -45,5 +45,5 @@ def test_a_worker_that_hangs_is_named_and_ended(tmp_path: Path, call: str) -> No
         timeout=60,
     )
     assert found.stdout.splitlines() == [
-        "process PID has not answered for 0.5 s", "True", "-9"
+        "process PID of Redis has not answered for 0.5 s", "True", "-9"
     ], found.stderr  # fmt: skip
