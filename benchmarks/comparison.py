@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from .report.markdown import BUSY, amount, busy
-from .results import GoalResult, Run, WorkloadResult, has_failed
+from .results import GoalResult, Run, WorkloadResult
 
 BEHIND = 1.15  # how much worse a value may get before it is reported
 SAME = ("cpus", "processor", "kernel", "python")  # where these are equal, times can be compared
@@ -20,10 +20,9 @@ def behind(new: Run, old: Run) -> Iterator[str]:
     one_machine = not changed_facts(new, old)
     older = {workload.name: workload for workload in old.workloads}
     for workload in new.workloads:
-        if workload.name not in older:
+        if workload.name not in older or not older[workload.name].series:
             continue
-        if has_failed(workload) and not workload.series:
-            reason = last_line(workload.skipped[workload.name])
+        if reason := workload.skipped.get(workload.name):  # nothing of it was measured
             yield f"{workload.name}: {reason}; it was measured in {old.release}"
             continue
         before = {goal.title: goal for goal in older[workload.name].goals}
@@ -41,8 +40,8 @@ def compared(
         return ""
     was = f"was {amount(before, workload, before.value)} in {release}"
     if goal.value is None:
-        why = workload.skipped.get(workload.name) or workload.skipped.get(goal.against, "")
-        return f"is not measured{why and f' ({last_line(why)})'}, and {was}"
+        why = workload.skipped.get(goal.against, "")
+        return f"is not measured{why and f' ({why})'}, and {was}"
     factor = worse_by(workload, goal, before.value)
     if factor <= BEHIND or not (goal.is_ratio or one_machine):
         return ""
@@ -86,7 +85,3 @@ def warning(new: Run, old: Run) -> str:
         f"{old.release} was measured elsewhere ({'; '.join(changed)}): "
         "ratios may differ for that, and only ratios are compared"
     )
-
-
-def last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2]

@@ -36,7 +36,8 @@ def run(
             bench.skipped[workload.name] = str(reason)
             taken = []
         except (AssertionError, OSError, SubprocessError, WorkerFailed) as error:
-            bench.skipped[workload.name] = f"{FAILED}: {error}"
+            say(str(error))  # the whole traceback; the report has room for a line
+            bench.skipped[workload.name] = f"{FAILED}: {last_line(error)}"
             taken = []
     result = summary(workload, taken, bench.skipped, time.monotonic() - begin)
     result.busy_before, result.date = busy, date
@@ -113,6 +114,12 @@ def judge(goal: Goal, taken: Sequence[Values], middle: Any, higher_is_better: bo
         aim_is_met=reached(goal.aim),
         against=goal.against,
     )
+
+
+def last_line(error: Exception) -> str:
+    """What an error says, without the traceback that a worker sends."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def say(text: str) -> None:

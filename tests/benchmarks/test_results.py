@@ -11,6 +11,7 @@ import pytest
 from benchmarks.accounting import ON_LINUX, busy_share, cpu_seconds, pss_bytes
 from benchmarks.model import Bench, Goal, Measure, Skipped, Values, Workload
 from benchmarks.processes import WorkerFailed
+from benchmarks.report import markdown
 from benchmarks.results import Run, WorkloadResult, has_failed, kept, load, save
 from benchmarks.runner import measure, run, summary
 
@@ -138,6 +139,29 @@ def test_a_run_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
     save(earlier, tmp_path / "b.json")
     assert load(tmp_path / "a.json") == later
     assert kept(tmp_path) == [earlier, later]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (WorkerFailed("Traceback:\n  File 'x'\nRedisError: refused\n\n"), "RedisError: refused"),
+        (TimeoutError(), "TimeoutError"),
+        (AssertionError("1 of 2"), "1 of 2"),
+    ],
+)
+def test_a_failure_is_one_line_of_the_report(
+    capsys: pytest.CaptureFixture[str], error: Exception, reason: str
+) -> None:
+    class Failing(Fake):
+        def open(self, bench: Bench) -> list[Measure]:
+            raise error
+
+    result = run(Failing(), 1, quick=True)
+    assert result.skipped == {"fake": f"failed: {reason}"}
+    assert str(error) in capsys.readouterr().err
+    whole = run_of()
+    whole.workloads = [result]
+    assert f"| fake | left out: failed: {reason} | |" in markdown.report(whole)
 
 
 @pytest.mark.skipif(not ON_LINUX, reason="only Linux reports this of other processes")
