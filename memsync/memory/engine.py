@@ -47,6 +47,10 @@ from ..replication.write_concern import ConcernProgress, ResumeConcern, wanted_m
 from ..runtime.participant import Participant
 
 
+def _nothing() -> None:
+    """A step after which all copies are whole."""
+
+
 class _Group:
     """The engines that share one object. Only `queue` and `drain` are called without the lock."""
 
@@ -72,6 +76,7 @@ class _Group:
         except BaseException:  # for example KeyboardInterrupt
             while not had_lock and self.lock._is_owned():  # type: ignore[attr-defined]
                 self.lock.release()
+            self.queue(_nothing)  # the next step heals the copies, for which readers wait
             self._drain()  # other threads wait for the rest of the queue
             raise
 

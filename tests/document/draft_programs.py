@@ -188,10 +188,11 @@ ACTIONS: dict[str, Any] = {
         t, "b" if isinstance(t, dict) else k if isinstance(k, slice) else slice(n, None), [v]
     ),
     "delete_slice": lambda t, k, v, n: delete_item(t, k if isinstance(k, slice) else slice(n)),
-    "json": lambda t, k, v, n: json.dumps(t),
+    # The encoder in C takes an empty container without a call (docs/conflicts.md, "Code in C").
+    "json": lambda t, k, v, n: json.dumps(t) if t else "",
     "deepcopy": lambda t, k, v, n: copy.deepcopy(t),
     "rebuild": lambda t, k, v, n: type(t)(t),
-    "pickled": lambda t, k, v, n: json.loads(json.dumps(t, sort_keys=True)),
+    "pickled": lambda t, k, v, n: json.loads(json.dumps(t, sort_keys=True)) if t else None,
     "match": lambda t, k, v, n: match(t),
     "unpack": lambda t, k, v, n: {**t} if isinstance(t, dict) else [*t],
 }

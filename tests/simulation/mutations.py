@@ -35,6 +35,9 @@ Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
 _INTERRUPTS = {"faults": ["interrupt_a_waiting_user", "join"], "points": []}
 FOCUS: dict[str, dict[str, Any]] = {
+    "a_missing_file_counts_as_a_free_one": {
+        "faults": ["delete_files", "cut", "freeze", "kill_host", "slow_peer"],
+    },
     "a_refusal_is_forgotten_after_an_earlier_write_was_recalled": {
         "faults": ["freeze_host_past_its_lease", "freeze_writer_and_kill_host", "cut", "slow_peer"],
         "points": ["a link breaks", "a catch-up is a snapshot", "a peer lags"],
