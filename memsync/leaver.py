@@ -21,7 +21,7 @@ from .runtime.logs import Logger
 from .runtime.own_threads import OwnThread
 from .shared_peer import SharedPeer
 
-LINGER = 2.0  # seconds that a peer stays after its last copy is gone
+STAY = 2.0  # seconds that a peer stays after its last copy is gone
 
 log = Logger("memsync.node")
 
@@ -87,7 +87,7 @@ class Leaver:
         if peer.has_copies():
             watched.add(peer)
         elif peer.is_unused():
-            unused[peer] = monotonic() + LINGER
+            unused[peer] = monotonic() + STAY
 
     def _is_over(self, waits: object) -> bool:
         with self._lock:

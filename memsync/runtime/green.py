@@ -55,7 +55,7 @@ _own_threads: set[int] = set()
 _pipes: set[_Pipe] = set()
 
 
-def is_own_thread() -> bool:
+def is_real_thread() -> bool:
     """Whether the caller is a thread of memsync, which may block."""
     return get_ident() in _own_threads
 
@@ -159,7 +159,7 @@ class Condition:
         """Wait for a `notify`, at most `timeout` seconds; returns whether one came."""
         if timeout is not None and timeout <= 0:
             return False
-        gate: Gate = _Bolt() if is_own_thread() else _Pipe()
+        gate: Gate = _Bolt() if is_real_thread() else _Pipe()
         self._gates.append(gate)
         is_reentrant = hasattr(self._lock, "_release_save")
         saved = self._lock._release_save() if is_reentrant else self._lock.release()

@@ -14,7 +14,7 @@ import traceback
 from collections import deque
 from typing import Any
 
-from .native import LIBRARY, Condition, Lock, is_own_thread
+from .native import LIBRARY, Condition, Lock, is_real_thread
 
 _CALLER = 3  # frames between the line that logs and the logger
 
@@ -93,7 +93,7 @@ class Logger:
     def _log(
         self, level: int, message: str, args: tuple[object, ...], exc_info: Any = None
     ) -> None:
-        if LIBRARY and _hub_log is not None and is_own_thread():
+        if LIBRARY and _hub_log is not None and is_real_thread():
             error = sys.exc_info() if exc_info is True else exc_info
             _hub_log.add(self, level, message, args, error)
             return

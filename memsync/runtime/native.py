@@ -24,7 +24,7 @@ __all__ = [
     "RLock",
     "Thread",
     "get_ident",
-    "is_own_thread",
+    "is_real_thread",
 ]
 
 _PATCHES = ("threading", "socket", "select")
@@ -48,14 +48,14 @@ if "LIBRARY" not in globals():  # the modules hold its primitives, also after a 
 if TYPE_CHECKING or not LIBRARY:
     from threading import Condition, Event, Lock, RLock, Thread, get_ident
 
-    def is_own_thread() -> bool:
+    def is_real_thread() -> bool:
         """Whether the caller is a real thread of memsync in a patched process."""
         return False
 
     Latch = Lock  # one thread waits until another one opens it
 
 else:
-    from .green import Condition, Event, Latch, Lock, RLock, Thread, get_ident, is_own_thread
+    from .green import Condition, Event, Latch, Lock, RLock, Thread, get_ident, is_real_thread
 
 
 def check_patches() -> None:

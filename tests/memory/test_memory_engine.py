@@ -1,7 +1,7 @@
 """The memory engine, and what every engine promises: the same calls give the same results.
 
-The first part runs with each engine; a new engine joins by one more name in `ENGINES`. The second
-part is about the memory engine alone.
+The first part runs with each engine; a new engine joins by one more name in `conftest.ENGINES`.
+The second part is about the memory engine alone.
 """
 
 from __future__ import annotations
@@ -38,15 +38,7 @@ from memsync.replication.entries import Entry
 from memsync.runtime.participant import Participant
 from memsync.testing import until
 
-ENGINES = ["local", "memory"]
-
 New = Callable[..., MemSync[Any]]
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 @pytest.fixture

@@ -16,16 +16,9 @@ import pytest
 from memsync import MaxWritersError, MemSync, NotStartedError
 from memsync.testing import until
 
-ENGINES = ["local", "memory"]
 MOMENT = 6.0  # seconds: a peer stays for two after its last copy is gone
 
 New = Callable[..., MemSync[Any]]
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 @pytest.fixture
@@ -253,7 +246,7 @@ def test_a_copy_with_callbacks_is_in_use_although_it_is_gone(
 def test_an_iterator_keeps_the_peer_of_a_copy_that_is_gone(
     host: MemSync[Any], pickled: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memsync.leaver.LINGER", 0)
+    monkeypatch.setattr("memsync.leaver.STAY", 0)
     changes = pickle.loads(pickled).changes("n")
     gc.collect()
     host.patch({"$inc": {"n": 1}})

@@ -101,17 +101,27 @@ WRITES: dict[str, tuple[Callable[[Any], object], str, dict[str, Any]]] = {
 }
 
 
+@pytest.fixture
+def expected() -> Iterator[MemSync[Any]]:
+    """An object to which nothing but the updates happens."""
+    with MemSync("copy", DATA, engine="memory") as mem:
+        yield mem
+
+
 @pytest.mark.parametrize("own", [True, False], ids=["own write", "write of the other"])
 @pytest.mark.parametrize("role", ["client", "host"])
 @pytest.mark.parametrize("name", WRITES)
 def test_the_peer_warns_and_gets_the_object_again(
-    new: New, caplog: pytest.LogCaptureFixture, name: str, role: str, own: bool
+    new: New,
+    caplog: pytest.LogCaptureFixture,
+    expected: MemSync[Any],
+    name: str,
+    role: str,
+    own: bool,
 ) -> None:
     write, place, update = WRITES[name]
     host, client = new(), new()
     victim, other = (host, client) if role == "host" else (client, host)
-    expected = MemSync("copy", DATA, engine="memory")
-    expected.start()
     references = victim.data, victim.data["d"]
     write(victim.data)
     writer = victim if own else other
@@ -132,7 +142,6 @@ def test_the_peer_warns_and_gets_the_object_again(
         until(lambda mem=mem: mem.snapshot("count") == 2)  # type: ignore[misc]
     with pytest.raises(TypeError):
         victim.data["rows"].append(1)
-    expected.stop()
 
 
 @pytest.mark.parametrize("name", WRITES)
