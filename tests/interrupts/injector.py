@@ -32,7 +32,8 @@ BESIDE = frozenset(str(module.__file__) for module in (threading, contextlib, _b
 # They move values, and can neither fail nor run a signal handler.
 SILENT = frozenset(
     {
-        *("CACHE", "COPY", "COPY_FREE_VARS", "EXTENDED_ARG", "GET_AWAITABLE", "JUMP_FORWARD"),
+        *("CACHE", "CALL_INTRINSIC_1", "COPY", "COPY_FREE_VARS", "EXTENDED_ARG", "GET_AWAITABLE"),
+        "JUMP_FORWARD",
         *("KW_NAMES", "LOAD_CLOSURE", "LOAD_CONST", "LOAD_FAST", "LOAD_FAST_AND_CLEAR"),
         *("LOAD_FAST_BORROW", "LOAD_FAST_BORROW_LOAD_FAST_BORROW", "LOAD_FAST_CHECK"),
         *("LOAD_FAST_LOAD_FAST", "LOAD_SMALL_INT", "MAKE_CELL", "NOP", "NOT_TAKEN", "POP_EXCEPT"),
@@ -126,6 +127,7 @@ def _observed(meet: Callable[[FrameType, bool], None]) -> Iterator[None]:
     observer = _Observer(meet)
     gc.disable()  # Python ignores what is raised in a callback of the garbage collector
     sys.setprofile(observer.profile)
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 looks at it in `settrace` only
     sys.settrace(observer.trace)
     try:
         yield

@@ -159,6 +159,7 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         self._previous = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 looks at it in `settrace` only
         sys.settrace(self._trace)
         return self
 
