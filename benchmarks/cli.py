@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
+import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import memsync
 
@@ -102,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = begin(chosen)
     except (Refused, FileProblem) as error:
         parser.error(str(error))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that what was started is ended
+        signal.signal(number, leave)
+    forget_options()
     preload()
     done: list[str] = []
     try:
@@ -116,6 +122,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def leave(number: int, frame: object) -> NoReturn:
+    say(f"ended by {signal.Signals(number).name}")
+    sys.exit(1)
+
+
+def forget_options() -> None:
+    """Leave out the options of memsync that the environment states: the defaults are measured."""
+    for name in [name for name in os.environ if name.startswith("MEMSYNC_")]:
+        del os.environ[name]
+        say(f"note: {name} is left out, because memsync is measured with its defaults")
+
+
 class Refused(Exception):
     """The options cannot be followed; the text says why, and what to do."""
 
@@ -123,6 +141,15 @@ class Refused(Exception):
 def refuse_what_does_not_fit(chosen: argparse.Namespace) -> None:
     if chosen.keep and chosen.quick:
         raise Refused("a quick run is not worth keeping: leave out --quick or --keep")
+    if (
+        chosen.keep
+        and not chosen.add
+        and (left := [name for name in ALL if name not in chosen.only])
+    ):
+        raise Refused(
+            f"--keep: a kept result has all workloads, and {', '.join(left)} would be missing: "
+            "leave out --only, or --keep, or add to a report with --add"
+        )
     if chosen.check and chosen.quick:
         raise Refused("a quick run proves nothing: leave out --quick or --check")
     if chosen.base and not (chosen.base / "memsync" / "__init__.py").is_file():
@@ -161,7 +188,7 @@ def measure_all(chosen: argparse.Namespace, result: Run, older: list[Run], done:
         measured = run(ALL[name], rounds, chosen.quick, chosen.base)
         result.workloads = in_order([measured, *result.workloads])
         say(markdown.terminal(measured))
-        write_report(result, chosen.out)
+        write_report(result, chosen.out, adds=chosen.add)
         done.append(name)
     failed = any(map(has_failed, result.workloads))
     if chosen.keep:
@@ -220,9 +247,27 @@ def in_order(found: list[WorkloadResult]) -> list[WorkloadResult]:
     return [names[name] for name in ALL if name in names]
 
 
-def write_report(result: Run, folder: Path) -> None:
-    """Write the report of what was measured up to now."""
-    save(result, folder / RESULT)
-    write(folder / TEXT, markdown.report(result))
-    write(folder / GOALS, charts.goals(result))
-    write(folder / SYSTEMS, charts.systems(result))
+def write_report(result: Run, folder: Path, *, adds: bool) -> None:
+    """Write the report of what was measured up to now.
+
+    A run that `adds` keeps what another one has added meanwhile.
+    """
+    with alone_in(folder):
+        if adds and (folder / RESULT).exists():
+            result.workloads = in_order(result.workloads + load(folder / RESULT).workloads)
+        save(result, folder / RESULT)
+        write(folder / TEXT, markdown.report(result))
+        write(folder / GOALS, charts.goals(result))
+        write(folder / SYSTEMS, charts.systems(result))
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let no other run of the benchmark write its report meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -30,6 +30,10 @@ def behind(new: Run, old: Run) -> Iterator[str]:
             found = before.get(goal.title)
             if found and (line := compared(workload, goal, found, old.release, one_machine)):
                 yield f"{workload.name}: {goal.title} {line}"
+        titles = {goal.title for goal in workload.goals}
+        for title, found in before.items():
+            if title not in titles and (found.must or found.aim):
+                yield f"{workload.name}: {title} is no longer measured; it was in {old.release}"
 
 
 def compared(

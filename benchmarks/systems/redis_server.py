@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -93,14 +96,23 @@ class ScriptClient(RedisClient):
             script()
 
 
+def _end_with_parent() -> None:
+    """In the child before it becomes the program: ask Linux to kill it when its parent ends."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
 class Server:
-    """The program; it ends with the process that started it."""
+    """The program; on Linux it ends with the process that started it."""
 
     def __init__(self, folder: Path) -> None:
         socket = folder / "s"
         command = ["redis-server", "--port", "0", "--unixsocket", str(socket)]
         command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, preexec_fn=_end_with_parent
+        )
         deadline = time.monotonic() + PATIENCE
         while not socket.exists():
             if (code := self._process.poll()) is not None:
@@ -122,8 +134,12 @@ class Redis(System):
 
     def serve(self) -> Server:
         server = Server(self.folder)
-        client = RedisClient(self.folder)
-        client.redis.mset({"n": 0, "k": 1})
+        try:
+            client = RedisClient(self.folder)
+            client.redis.mset({"n": 0, "k": 1})
+        except BaseException:
+            server.close()
+            raise
         return server
 
     def connect(self, number: int) -> Client:

@@ -31,19 +31,22 @@ class _Collector:
 
     def __init__(self) -> None:
         self._peers = 0
-        self._is_programs = False  # the program had frozen objects before
+        self._frozen = _INTERPRETERS  # objects, after the last freezing
+        self._is_programs = False  # the program has frozen objects as well
         self._is_thawed = False  # for the collection that is under way
         self._visited_all_at = 0.0  # monotonic seconds
 
     def freeze(self, *, is_first: bool) -> None:
         """Freeze what lives; `is_first` for a peer that has not frozen it before."""
         if not self._peers:
-            self._is_programs = gc.get_freeze_count() > _INTERPRETERS
+            self._is_programs = False
             self._visited_all_at = monotonic()
             gc.callbacks.append(self._on_collection)
+        self._look_for_programs()
         self._peers += is_first
-        gc.collect(1)  # what died young is not kept
-        gc.freeze()
+        if gc.isenabled():  # else no finalizer of the program may run on this thread
+            gc.collect(1)  # what died young is not kept
+        self._freeze()
 
     def thaw(self) -> None:
         """A peer that has frozen something has stopped.
@@ -51,22 +54,41 @@ class _Collector:
         Other large objects of this process are frozen again when they have doubled.
         """
         self._peers -= 1
+        self._look_for_programs()
         if not self._is_programs:
-            gc.unfreeze()
-        if not self._peers:
+            self._thaw()
+        if not self._peers and self._on_collection in gc.callbacks:  # a program may clear them
             gc.callbacks.remove(self._on_collection)
+
+    def _freeze(self) -> None:
+        gc.freeze()
+        self._frozen = gc.get_freeze_count()
+
+    def _thaw(self) -> None:
+        gc.unfreeze()
+        self._frozen = _INTERPRETERS
+
+    def _look_for_programs(self) -> None:
+        """Note whether the program has frozen objects since the last look: that keeps them frozen.
+
+        Without it the number only falls, because frozen objects die.
+        """
+        if gc.get_freeze_count() > self._frozen:
+            self._is_programs = True
 
     def _on_collection(self, phase: str, facts: dict[str, int]) -> None:
         if facts["generation"] != _FULL or self._is_programs:
             return
         now = monotonic()
         if phase == "start" and now - self._visited_all_at >= THAWED_EVERY:
-            self._is_thawed = True
-            gc.unfreeze()
+            self._look_for_programs()
+            if not self._is_programs:
+                self._is_thawed = True
+                self._thaw()
         elif phase == "stop" and self._is_thawed:
             self._is_thawed = False
             self._visited_all_at = now
-            gc.freeze()
+            self._freeze()
 
 
 _collector = _Collector()

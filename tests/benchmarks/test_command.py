@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def nothing_of(name: str) -> WorkloadResult:
         ["--rounds", "x"],
         ["--quick", "--keep", "1.0"],
         ["--quick", "--check"],
+        ["--keep", "1.0", "--only", "read"],
         ["--base", "no/such/folder"],
         ["--out", __file__],
         *(["--keep", name] for name in ("../esc", "a/b", "", ".", "..", "-x", "a b", ".hidden")),
@@ -304,7 +306,7 @@ def test_a_quick_run_writes_its_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_no_process_outlives_the_benchmark(tmp_path: Path, number: signal.Signals) -> None:
     arguments = command("--only", "increment", "--out", str(tmp_path))
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -321,3 +323,39 @@ def test_no_process_outlives_the_benchmark(tmp_path: Path, number: signal.Signal
         program.kill()
         program.wait()
     assert not process(program.pid).is_running()
+
+
+def test_two_runs_that_add_to_one_report_keep_each_others_workloads(tmp_path: Path) -> None:
+    first, second = complete(), complete()
+    first.workloads, second.workloads = first.workloads[:2], second.workloads[2:4]
+    cli.write_report(first, tmp_path, adds=True)
+    cli.write_report(second, tmp_path, adds=True)
+    found = [each.name for each in load(tmp_path / "result.json").workloads]
+    assert found == list(ALL)[:4]
+
+
+def test_memsync_is_measured_with_its_defaults(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MEMSYNC_NETWORK_SPIN", "0")
+    cli.forget_options()
+    assert "MEMSYNC_NETWORK_SPIN is left out" in capsys.readouterr().err
+    assert not any(name.startswith("MEMSYNC_") for name in os.environ)
+
+
+@pytest.mark.process
+def test_a_redis_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    if shutil.which("redis-server") is None or sys.platform != "linux":
+        pytest.skip("needs redis-server on Linux")
+    source = (
+        "import sys, time; from pathlib import Path\n"
+        "from benchmarks.systems.redis_server import Server\n"
+        "print(Server(Path(sys.argv[1]))._process.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", source, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        server = process(int(program.stdout.readline()))
+        program.kill()
+    until(lambda: not server.is_running(), 30)

@@ -178,3 +178,10 @@ def test_what_died_is_told_from_what_does_not_start(
         assert open_groups(bench, [system], 1) == []
     assert reason in bench.skipped[system.name]
     assert has_failed(summary(Fake(), [], bench.skipped, 1.0)) is failed
+
+
+def test_a_goal_that_is_no_longer_there_is_told() -> None:
+    after, before = pair(Value(), 8.0, 8.0)
+    after.workloads[0].goals[0].title = "renamed"
+    (line,) = behind(after, before)
+    assert "is no longer measured" in line

@@ -38,6 +38,11 @@ def write(mem: MemSync[Any]) -> None:
         mem.patch({"$inc": {"n": 1}})
 
 
+def submit(mem: MemSync[Any]) -> None:
+    for _ in range(WRITES):
+        mem.submit({"$inc": {"n": 1}})
+
+
 def write_and_stop(mem: MemSync[Any]) -> None:
     write(mem)
     mem.stop()
@@ -71,3 +76,20 @@ def test_what_lingers_goes_when_it_is_quiet(peers: list[Peer]) -> None:
     _, writer, *others = peers
     writer.run(write)
     until(lambda: all(peer.snapshot("n") == WRITES for peer in others))
+
+
+@pytest.mark.parametrize("leavers", [1, 3])
+def test_a_host_goes_on_when_the_peer_that_left_no_longer_takes_what_lingers(
+    cluster: Cluster, leavers: int
+) -> None:
+    host, writer, *others = cluster.start(2 + leavers, {"n": 0})
+    host.run(linger_for_ever)
+    host.pause()
+    writer.run(submit)
+    for other in others:  # says that it leaves, and closes before it is heard
+        other.stop()
+    host.resume()
+    writer.run(write)
+    assert host.status()["status"] == "host"
+    until(lambda: host.status()["peers"] == 1)
+    assert cluster.settled([host, writer])["n"] == 2 * WRITES

@@ -125,6 +125,44 @@ def test_what_the_program_has_frozen_stays_frozen(monkeypatch: pytest.MonkeyPatc
         gc.unfreeze()
 
 
+@pytest.mark.parametrize("collects", [False, True])
+def test_what_the_program_freezes_later_stays_frozen(
+    freezer: Freezer, monkeypatch: pytest.MonkeyPatch, collects: bool
+) -> None:
+    freeze(freezer)
+    kept: list[list[int]] = [[] for _ in range(1000)]
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        if collects:
+            monkeypatch.setattr(large_object, "THAWED_EVERY", 0.0)
+            gc.collect()
+        freezer.thaw()
+        assert gc.get_freeze_count() > frozen / 2
+        assert kept
+    finally:
+        gc.unfreeze()
+
+
+def test_a_program_that_clears_the_callbacks_of_the_collector_can_stop(freezer: Freezer) -> None:
+    freeze(freezer)
+    gc.callbacks.remove(large_object._collector._on_collection)
+    freezer.thaw()
+    assert gc.get_freeze_count() < 2000
+
+
+def test_a_disabled_collector_runs_no_finalizer(freezer: Freezer) -> None:
+    gc.disable()
+    try:
+        cycle = Cycle()
+        garbage = weakref.ref(cycle)
+        del cycle
+        freeze(freezer)
+        assert garbage() is not None
+    finally:
+        gc.enable()
+
+
 def test_the_first_of_two_peers_that_stops_does_not_end_the_visits(
     freezer: Freezer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

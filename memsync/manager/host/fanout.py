@@ -117,7 +117,9 @@ class FanOut:
         self.send(session)
 
     def drop(self, session: ClientSession, reason: str, *, loud: bool = False) -> None:
-        """Close a connection; `loud` logs a warning."""
+        """Close a connection, if that has not been done; `loud` logs a warning."""
+        if self.clients.get(session.peer) is not session:
+            return  # what was being sent to it has found its end first
         level = logging.WARNING if loud else logging.INFO
         name, peer = self._participant.name, session.peer
         log.log(level, "detached name=%s peer=%s reason=%r", name, peer, reason)
