@@ -358,9 +358,12 @@ class Driver:
             is_known = isinstance(error, RendezvousError) or is_shortage(error)
             log.error("%s is given up %s: %s", role.status, ctx, error, exc_info=not is_known)
             was_unfit = True
-        except TornCopyError as error:
+        except MemSyncError:
+            raise
+        except Exception as error:  # a `TornCopyError`, or one of which nobody knows what it tore
             self.participant.tear(error)
             reason = "this copy is torn"
+            was_unfit = not isinstance(error, TornCopyError)
         finally:
             self.participant.leave_role(for_good=ctx.stopping, holds_back=role.lost)
             self.role, self._closing = None, role

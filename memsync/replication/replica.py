@@ -381,9 +381,10 @@ class Replica(Generic[W]):
             # Writes decided after this snapshot arrive behind it, and are shown until then.
             self._last_decided = session.last if session else 0
             self._news.forgotten += self.writes.recall(max(decided, self._last_decided))
-            self._arrived = [item for item in self._arrived if type(item) is Decision]
-            if session:
-                self._arrived += [Decision(n, *outcome) for n, outcome in session.outcomes.items()]
+            # A decision that was not shown is dropped: the next host may wait for its number. A
+            # host that knows it sends it again.
+            outcomes = session.outcomes if session else {}
+            self._arrived = [Decision(n, *outcome) for n, outcome in outcomes.items()]
 
     def drop_chunks(self) -> None:
         """Forget an incomplete snapshot: its connection is gone."""

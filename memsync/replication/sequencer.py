@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 from ..errors import MemSyncError, TooLargeError, to_wire
 from .clock import HybridClock
 from .codec import HEADER, encode_value, frame
+from .compile_proposal import bug
 from .entries import Decision, Entry, Propose
 from .kinds.member import MemberKind, leaving
 from .log import Log
 from .sessions import SessionOutcome
-from .state import State
+from .state import State, TornCopyError
 
 
 class Gap(NamedTuple):
@@ -87,7 +88,11 @@ class Sequencer:
         return self._queues[peer].next - 1
 
     def propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Gap:
-        """Decide a proposal of an attached peer."""
+        """Decide a proposal of an attached peer.
+
+        Raises `TornCopyError` for an error in the middle of the change. After any other error
+        nothing has happened, and the number is not taken.
+        """
         queue = self._queues[peer]
         if proposal.number > max(queue.next, queue.first_unknown):
             return Gap(queue.next)
@@ -102,28 +107,43 @@ class Sequencer:
             with self.state.guard:  # from the compilation to the change
                 ordered = self._accept(peer, proposal, queue)
         except MemSyncError as error:
-            queue.next = proposal.number + 1
             return self._decide(queue, proposal.number, to_wire(error))
-        queue.next = proposal.number + 1  # not before: after any other error it is not decided
         if ordered is None:
             return self._decide(queue, proposal.number, None)
+        queue.next = proposal.number + 1
         if queue.unreplicated_outcomes:
             queue.unreplicated_outcomes = {}
         return ordered
 
-    def refuse(self, peer: str, size: int) -> Decision:
+    def refuse(self, peer: str, number: int, error: Exception) -> Decision:
+        """Refuse a proposal of an attached peer on which `propose` has failed with an error."""
+        queue = self._queues[peer]
+        if number < queue.next:
+            return self._repeat(peer, queue, number)
+        session = self.state.sessions.get(peer)
+        if session is not None and session.last >= number:  # its entry is in this copy only
+            raise self._torn(error)
+        return self._decide(queue, number, to_wire(bug(error)))
+
+    def refuse_unread(self, peer: str, size: int) -> Decision:
         """Refuse the next proposal of an attached peer, which this process had no room to read."""
         queue = self._queues[peer]
-        number = queue.next
-        queue.next += 1
-        return self._decide(queue, number, to_wire(_no_memory(size)))
+        return self._decide(queue, queue.next, to_wire(_no_memory(size)))
 
     def append_system(self, kind: str, body: Any) -> Ordered:
-        """Append an entry that the host makes itself, for a new epoch or a change of members."""
+        """Append an entry that the host makes itself, for a new epoch or a change of members.
+
+        Raises `TornCopyError` if that fails, and `TooLargeError` for a body over the frame limit.
+        """
         entry = Entry(
             self.epoch, self.state.version + 1, self.host, 0, self._clock.last, kind, body
         )
-        return self._append(entry)
+        try:
+            return self._append(entry)
+        except (TornCopyError, MemSyncError):
+            raise
+        except Exception as error:  # such an entry cannot be left out
+            raise self._torn(error) from error
 
     def leave(self, peer: str, *, keeps_session: bool = False) -> Ordered:
         """End a membership, and the session as well unless the peer may still live."""
@@ -133,44 +153,55 @@ class Sequencer:
     def _accept(self, peer: str, proposal: Propose, queue: _Queue) -> Ordered | None:
         try:
             order = self.state.kind(proposal.kind).order(self.state, peer, proposal)
+            if order is None:
+                return None
+            outcomes = queue.unreplicated_outcomes.items()
+            entry = Entry(
+                self.epoch,
+                self.state.version + 1,
+                peer,
+                proposal.number,
+                proposal.timestamp,
+                proposal.kind,
+                order.body,
+                proposal.acked_below,
+                [[n, version, error] for n, (version, error, _) in outcomes],
+                list(order.written),
+            )
+            return self._append(entry)
         except MemoryError as error:  # nothing has changed
             raise _no_memory() from error
-        if order is None:
-            return None
-        entry = Entry(
-            self.epoch,
-            self.state.version + 1,
-            peer,
-            proposal.number,
-            proposal.timestamp,
-            proposal.kind,
-            order.body,
-            proposal.acked_below,
-            [[n, version, error] for n, (version, error, _) in queue.unreplicated_outcomes.items()],
-            list(order.written),
-        )
-        return self._append(entry)
 
     def _append(self, entry: Entry) -> Ordered:
-        try:
-            encoded = frame(entry)
-        except MemoryError as error:
-            raise _no_memory() from error
+        encoded = frame(entry)
         if len(encoded) > self._max_frame:
             raise TooLargeError(
                 f"the compiled patch has {len(encoded)} bytes, over network.maxFrame "
                 f"({self._max_frame}): split the update, or raise the limit for the whole group"
             )
-        self.state.apply(entry, fit=True)
-        self.log.append(entry, encoded[HEADER:])
-        return Ordered(entry, encoded)
+        body, ordered = encoded[HEADER:], Ordered(entry, encoded)
+        try:
+            self.state.apply(entry, fit=True)
+            self.log.append(entry, body)
+        except TornCopyError:
+            raise
+        except Exception as error:
+            raise self._torn(error) from error
+        return ordered
+
+    def _torn(self, error: Exception) -> TornCopyError:
+        self.state.tear()
+        return TornCopyError(f"the host has failed in a step ({error!r})")
 
     def _decide(self, queue: _Queue, number: int, error: list[Any] | None) -> Decision:
+        """Take the number for an outcome that makes no entry."""
         version = self.state.version
         if error is not None:
             error = shortened(error, self._max_frame // 4)
+        decision = Decision(number, version, error)
         queue.unreplicated_outcomes[number] = [version, error, False]
-        return Decision(number, version, error)
+        queue.next = number + 1
+        return decision
 
     def _repeat(self, peer: str, queue: _Queue, number: int) -> Decision:
         session = self.state.sessions.get(peer)

@@ -179,13 +179,13 @@ class State:
             self.torn = True
             try:
                 kind.apply(self, entry, fit=fit)
+                if entry.number:
+                    session = self.sessions.get(entry.peer)
+                    if session is None:
+                        session = self.sessions[entry.peer] = WriterSession()
+                    session.record(entry)
             except Exception as error:
                 raise TornCopyError(f"version {version} cannot be applied") from error
-            if entry.number:
-                session = self.sessions.get(entry.peer)
-                if session is None:
-                    session = self.sessions[entry.peer] = WriterSession()
-                session.record(entry)
             self.epoch = entry.epoch
             self.version = version
             self.torn = False

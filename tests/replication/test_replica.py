@@ -7,7 +7,7 @@ import pytest
 from memsync.errors import ProtocolError
 from memsync.replication.codec import HEADER
 from memsync.replication.codec import decode as parse
-from memsync.replication.entries import Entry, SnapshotChunk
+from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
@@ -158,6 +158,27 @@ def test_the_only_copy_goes_on_after_an_interrupt_with_its_own_writes() -> None:
     assert [outcome.write.proposal.number for outcome in copy.published().outcomes] == [1]
     assert copy.pair == host.state.pair
     assert (copy.state.document["n"], copy.view["n"]) == (1, 2)
+
+
+def test_a_refusal_that_a_torn_copy_has_not_shown_is_left_to_the_next_host() -> None:
+    host, copy = reign({"n": 0, "s": "text"}, "w"), new_replica("w")
+    bring_up(host, copy)
+    copy.publish()
+    for number, body in ((1, {"$inc": {"s": 1}}), (2, None)):
+        copy.show(PendingWrite(proposal(number, body)))
+    refusal = host.propose("w", proposal(1, {"$inc": {"s": 1}}))
+    assert isinstance(refusal, Decision)
+    copy.decide(refusal)
+    copy.state.torn = True
+    state = new_replica()
+    bring_up(host, state)
+    new = reign(epoch=2, state=state.state)  # it has not heard of the refusal
+    new.attach("w", copy.writes.first_open, copy.writes.first_unknown)
+    bring_up(new, copy)
+    copy.publish()
+    for write in copy.writes.after(0):
+        new.propose("w", write.proposal)
+    assert new.last("w") == 2
 
 
 def test_a_write_made_while_the_copy_is_being_replaced_shows_when_it_has_been() -> None:

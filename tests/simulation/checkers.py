@@ -32,6 +32,9 @@ def nobody_fails(history: History) -> Iterator[str]:
     for who, was_up, kind, text in history.failures:
         if was_up or kind not in reasons:
             yield f"{who} has failed: {text}"
+    for line in history.logged:  # an interrupted thread tears a copy, and nothing else does
+        if "this copy is torn" in line and not line.endswith("an earlier change failed"):
+            yield line
 
 
 ALARMS = ("broke the protocol", "is given up", "could not be handled")

@@ -283,7 +283,7 @@ class Link:
             return
         try:
             self._handle_all(self._stream.channel.receive())
-        except (ChannelLost, ProtocolError, TornCopyError) as error:
+        except Exception as error:
             self._fail(error)
 
     def _was_away(self) -> bool:
@@ -291,7 +291,7 @@ class Link:
         return self._is_joined and self._watch.was_away()
 
     def _fail(self, error: Exception) -> None:
-        if isinstance(error, TornCopyError):
+        if not isinstance(error, (ChannelLost, ProtocolError)):  # this copy or its stream has a gap
             self._participant.tear(error)
             self._stream.break_off("this copy is torn")
             return

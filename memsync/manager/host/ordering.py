@@ -16,6 +16,7 @@ from ...replication.entries import Decision, Entry, Propose
 from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
 from ...replication.sequencer import Gap, Ordered, Sequencer
+from ...replication.state import TornCopyError
 from ...replication.write_concern import ConcernProgress, ResumeConcern, WriteConcerns
 from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.trace import facts_of, refusal
@@ -77,11 +78,15 @@ class Ordering:
             self._inform(writer, progress)
 
     def _push(self, ordered: Ordered) -> None:
-        if self._trace is not None:
-            self._trace("ordered", **facts_of(ordered.entry, self._participant.state.members))
-        self._fanout.push(ordered.frame)
-        self._batch.append(ordered.entry)
-        self._participant.replica.ordered(ordered.entry)
+        try:
+            if self._trace is not None:
+                self._trace("ordered", **facts_of(ordered.entry, self._participant.state.members))
+            self._fanout.push(ordered.frame)
+            self._batch.append(ordered.entry)
+            self._participant.replica.ordered(ordered.entry)
+        except Exception as error:  # the entry is in this copy, and perhaps in no other
+            self._participant.state.tear()
+            raise TornCopyError(f"version {ordered.entry.version} was not pushed") from error
 
     # -- proposals -------------------------------------------------------------------------------
 
@@ -104,7 +109,7 @@ class Ordering:
     def refuse(self, session: ClientSession, size: int) -> None:
         """Refuse the next proposal of an attached peer, which this process had no room to read."""
         if not self.is_over:
-            self._fanout.answer(session, frame(self.sequencer.refuse(session.peer, size)))
+            self._fanout.answer(session, frame(self.sequencer.refuse_unread(session.peer, size)))
 
     def refuse_skipped(self, session: ClientSession) -> None:
         """Refuse the proposal that the channel of a peer has skipped, if any."""
@@ -145,7 +150,13 @@ class Ordering:
     def _propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Gap:
         if proposal.w is not None:
             self._remove_dead()
-        result = self.sequencer.propose(peer, proposal)
+        result: Ordered | Decision | Gap
+        try:
+            result = self.sequencer.propose(peer, proposal)
+        except TornCopyError:
+            raise
+        except Exception as error:  # nothing has happened, and another try would fail as well
+            result = self.sequencer.refuse(peer, proposal.number, error)
         if self._trace is not None and not isinstance(result, Ordered):
             members = self._participant.state.members
             self._trace("not ordered", **refusal(peer, proposal, result, members))
