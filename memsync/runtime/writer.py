@@ -143,8 +143,10 @@ class Writer:
         is_marked = threading.get_ident() in self._inside
         if is_marked and _is_writing(self, sys._getframe(2)):  # below `patch` or `submit`
             raise UsageError(
-                "a signal handler cannot write while it interrupts a write of the same thread: "
-                "have the handler set a flag, or start a thread that writes"
+                "this write was made in the middle of another patch() or submit() of the same "
+                "thread, by a handler of logging, a signal handler or a finalizer: have it put "
+                "what it writes into a queue (for logging, logging.handlers.QueueHandler and "
+                "QueueListener), or start a thread that writes, and not wait for it"
             )
 
     def propose(self, update: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import memsync
-from memsync import MemSync
+from memsync import MemSync, UsageError
 from memsync.runtime.logs import Logger
 from memsync.runtime.own_threads import OwnThread
 from memsync.testing import Cluster, until
@@ -89,6 +89,53 @@ def test_a_handler_that_waits_is_refused_at_once_and_the_peer_goes_on(
     assert cluster.settled()["n"] == 2
 
 
+DATA = {"lines": 0, "all": []}
+
+
+def append(mem: MemSync[Any]) -> None:
+    with mem.edit() as draft:
+        draft["all"].append(1)
+
+
+WRITES: dict[str, Callable[[MemSync[Any]], object]] = {
+    "patch": CALLS["patch"],
+    "submit": lambda mem: mem.submit({"$inc": {"lines": 1}}),
+    "edit": append,
+    "transact": lambda mem: mem.transact(lambda draft: draft["all"].append(1)),
+}
+
+
+@pytest.mark.parametrize("engine", ["local", "memory"])
+@pytest.mark.parametrize("outer", WRITES)
+@pytest.mark.parametrize("inner", WRITES)
+def test_a_handler_that_writes_inside_of_a_write_is_told_the_way_out(
+    engine: Any, outer: str, inner: str
+) -> None:
+    with MemSync[Any]("obj", DATA, {"logEvents": True}, engine=engine) as mem:
+        found: list[str] = []
+
+        class Handler(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if threading.current_thread() is threading.main_thread() and not found:
+                    found.append("no error")
+                    try:
+                        WRITES[inner](mem)
+                    except UsageError as error:
+                        found[0] = str(error)
+
+        handler, trace = Handler(), logging.getLogger("memsync.trace")
+        trace.addHandler(handler)
+        try:
+            WRITES[outer](mem)
+        finally:
+            trace.removeHandler(handler)
+            trace.setLevel(logging.NOTSET)
+        (told,) = found
+        for part in ("in the middle of another patch() or submit()", "logging", "QueueHandler"):
+            assert part in told
+        mem.patch({"$inc": {"lines": 1}})
+
+
 def test_a_handler_may_submit(cluster: Cluster) -> None:
     host, client = cluster.start(2, {"n": 0, "lines": 0})
     client.run(handle_by, lambda mem: mem.submit({"$inc": {"lines": 1}}) and None, False)
@@ -150,7 +197,7 @@ def test_the_way_out_works(cluster: Cluster) -> None:
 
 FINALIZER = """
     import gc, threading, time
-    from memsync import MemSync
+    from memsync import MemSync, UsageError
 
     mem = MemSync("obj", {"n": 0})
     mem.start()
@@ -183,7 +230,7 @@ def test_a_finalizer_that_writes_is_refused_on_a_thread_of_memsync(cluster: Clus
 
 STARTING = """
     import logging, pickle, sys, time
-    from memsync import MemSync
+    from memsync import MemSync, UsageError
 
     copy = pickle.loads(pickle.dumps(MemSync("obj", {"n": 0}, {"timeout": 20})))
 

@@ -59,6 +59,7 @@ def test_each_change_of_state_has_one_line_and_a_write_has_none(
     found = lines(caplog)
     assert f"name={NAME} peer={peer}" in only(found, "campaigning")
     assert f"name={NAME} peer={peer} epoch=1" in only(found, "host ")
+    assert not [line for line in found if "granted" in line or "witness" in line]
     assert only(found, "attached").endswith(f"peer={other} pid={client.pid}")
     assert only(found, "handed over").endswith(f"to={other}")
     assert f"peer={peer} epoch=1" in only(found, "stopped")

@@ -47,10 +47,12 @@ def work_in_pair(pair: tuple[MemSync[Any], int]) -> Seen:
     return work(*pair)
 
 
-def by_submit(mem: MemSync[Any], method: str, limit: int | None) -> list[Seen]:
+def by_submit(
+    mem: MemSync[Any], method: str, limit: int | None, workers: int = 2, tasks: int = TASKS
+) -> list[Seen]:
     context = get_context(method)
-    with ProcessPoolExecutor(2, context, initializer=lower, initargs=(limit,)) as executor:
-        futures = [executor.submit(work, mem, number) for number in range(TASKS)]
+    with ProcessPoolExecutor(workers, context, initializer=lower, initargs=(limit,)) as executor:
+        futures = [executor.submit(work, mem, number) for number in range(tasks)]
         return [future.result(60) for future in futures]
 
 
@@ -96,6 +98,17 @@ def test_a_worker_with_few_descriptors_does_all_tasks(cluster: Cluster, method: 
     results = parent.run(by_submit, method, 64)
     assert len(results) == TASKS
     assert cluster.settled([host, parent]) == {"n": TASKS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_worker_with_256_descriptors_does_260_tasks(cluster: Cluster, method: str) -> None:
+    """One worker, and every other task keeps its handle."""
+    host, parent = cluster.start(2, {"n": 0})
+    results = parent.run(by_submit, method, 256, 1, 260)
+    assert len(results) == 260
+    assert len({(seen.pid, seen.peer) for seen in results}) == 1
+    assert max(seen.descriptors for seen in results) <= 60
+    assert cluster.settled([host, parent]) == {"n": 260}
 
 
 def ids_of(handles: Iterable[MemSync[Any]]) -> set[str]:

@@ -149,7 +149,7 @@ class ObjectFolder:
             except RendezvousError as error:
                 if not taken:
                     raise
-                log.warning("no witness epoch=%s: %s", epoch, error)
+                log.warning("epoch %s has no second lock outside the folder: %s", epoch, error)
                 continue
             if held is None:
                 return False
