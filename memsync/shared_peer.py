@@ -67,10 +67,10 @@ class SharedPeer:
             self.of_parent = engine
         self._begin()
 
-    def announce(self, name: str, argument: Any) -> None:
+    def announce(self, name: str, argument: Any, size: int = 0) -> None:
         """Queue the callbacks of all handles for an event; never blocks."""
         for use in self.uses:
-            use.dispatcher.announce(name, argument)
+            use.dispatcher.announce(name, argument, size=size)
 
     def add(self, use: Use, new_engine: Callable[[], Engine], timeout: float) -> tuple[Engine, str]:
         """Begin a use; starts the engine unless it runs. Returns the engine and the role."""

@@ -70,6 +70,10 @@ class Log:
         """The bytes of the held entries above a version."""
         return sum(map(len, self._above(version)))
 
+    def size_of_newest(self, count: int) -> int:
+        """The bytes of the newest entries, at most so many."""
+        return sum(map(len, islice(reversed(self._bodies), count)))
+
     def newest(self, version: int, count: int, max_bytes: int) -> list[Entry]:
         """The held entries above a version, at most the newest `count` of `max_bytes` in all.
 

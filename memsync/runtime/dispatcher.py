@@ -18,6 +18,8 @@ log = Logger("memsync.dispatcher")
 
 EVENTS = ("connected", "disconnected", "received_patches", "host_changed", "rolled_back", "gap")
 QUEUE_MAX = 10_000  # calls waiting for the dispatcher
+QUEUE_MAX_BYTES = 1 << 24
+"""Of the entries whose patches wait; decoded, they take ten to twenty times that."""
 
 
 class Subscription:
@@ -43,7 +45,8 @@ class Dispatcher:
     def __init__(self) -> None:
         self._lock = Lock()
         self._wake = Condition(self._lock)
-        self._queue: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._queue: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
+        self._queue_bytes = 0
         self._callbacks: dict[str, list[Callable[..., Any]]] = {}
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -61,25 +64,30 @@ class Dispatcher:
         """Whether a callback is registered."""
         return any(self._callbacks.values())
 
-    def announce(self, name: str, *args: Any) -> None:
-        """Queue a call of all callbacks of a name; never blocks."""
+    def announce(self, name: str, *args: Any, size: int = 0) -> None:
+        """Queue a call of all callbacks of a name; never blocks.
+
+        `size` is the bytes on the wire of what the arguments hold.
+        """
         callbacks = self._callbacks.get(name)
         if callbacks:
             for callback in list(callbacks):
-                self.call(callback, *args)
+                self.call(callback, *args, size=size)
 
-    def call(self, callback: Callable[..., Any], *args: Any) -> None:
+    def call(self, callback: Callable[..., Any], *args: Any, size: int = 0) -> None:
         """Queue one call; never blocks."""
         with self._lock:
-            if len(self._queue) >= QUEUE_MAX:
+            is_over = self._queue_bytes + size > QUEUE_MAX_BYTES and self._queue_bytes
+            if len(self._queue) >= QUEUE_MAX or (size and is_over):
                 self._dropped += 1
                 return
-        self.call_surely(callback, *args)
+        self.call_surely(callback, *args, size=size)
 
-    def call_surely(self, callback: Callable[..., Any], *args: Any) -> None:
+    def call_surely(self, callback: Callable[..., Any], *args: Any, size: int = 0) -> None:
         """Queue one call that is never dropped; the program itself bounds their number."""
         with self._lock:
-            self._queue.append((callback, args))
+            self._queue.append((callback, args, size))
+            self._queue_bytes += size
             self._start_if_needed()
             self._wake.notify()
 
@@ -147,7 +155,8 @@ class Dispatcher:
                 if not self._queue:
                     self._thread = None
                     return
-                callback, args = self._queue.popleft()
+                callback, args, size = self._queue.popleft()
+                self._queue_bytes -= size
                 dropped, self._dropped = self._dropped, 0
             if dropped:
                 log.warning("callbacks dropped, they are too slow: calls=%s", dropped)

@@ -152,7 +152,7 @@ class Participant:
         self.freezer.look(self.replica.view)
         patches = self.state.patches_of(entries)
         if patches:
-            self.announce("received_patches", patches)
+            self.announce("received_patches", patches, self.log.size_of_newest(len(entries)))
 
     # -- roles (driver) --------------------------------------------------------------------------
 

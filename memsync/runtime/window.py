@@ -7,6 +7,7 @@ place would switch threads for each write.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 from ..clocks import monotonic
@@ -16,25 +17,36 @@ from ..replication.pending import PendingWrites
 from .awaited_write import AwaitedWrite
 from .wakeup import Wakeup
 
+_size = attrgetter("size")
+
+DECODED = 16
+"""What a write under way takes for each byte of its frame: it is kept decoded, and compiled."""
+
 
 class Window:
-    """At most `size` writes without an outcome; all methods but `pending` take the guard."""
+    """At most `size` writes without an outcome; all methods but `pending` take the guard.
+
+    They take about `max_bytes` of memory at most, or are a single one.
+    """
 
     def __init__(
         self,
         guard: Any,
         size: int,
+        max_bytes: int,
         writes: PendingWrites[AwaitedWrite],
         uplink: Callable[[], Uplink | None],
     ) -> None:
         self.ended = False
         self._guard = guard
         self._size = size
+        self._max_frames = max_bytes // DECODED  # bytes of the frames of all
         self._writes = writes
         self._uplink = uplink
         self._open: dict[int, AwaitedWrite] = {}  # no outcome was reported to the caller
         self._turns: list[Wakeup] = []  # of the threads that wait for room
-        self._free = 0  # places that are free for certain; counting them costs a set
+        # Places and bytes that are free for certain; counting them costs a set.
+        self._free = self._free_bytes = 0
         self._enough = size - max(size // 4, 1)  # open writes, when waiting threads go on
 
     @property
@@ -45,6 +57,7 @@ class Window:
     def add(self, write: AwaitedWrite) -> None:
         """A write is under way, for which `turn` has found room; the guard is held."""
         self._free -= 1
+        self._free_bytes -= write.size
         self._open[write.number] = write
 
     def turn(self, deadline: float) -> Wakeup | None:
@@ -56,24 +69,32 @@ class Window:
         """
         if self.ended:
             raise NotStartedError("this peer has stopped: call start() again")
-        if self._free <= 0:
-            self._free = self._size - self.pending
-        if self._free > 0:
+        if self._free > 0 and self._free_bytes > 0:
+            return None
+        if self._has_room():
             return None
         uplink = self._uplink()
         if uplink is not None:
             uplink.kick()
-            self._free = self._size - self.pending
-            if self._free > 0:
+            if self._has_room():
                 return None
         if deadline <= monotonic():
+            full = f"{self._size} writes" if self._free <= 0 else "too many bytes of writes"
+            limit = "network.window" if self._free <= 0 else "network.maxLogBytes"
             raise QueueFullError(
-                f"{self._size} writes are under way or wait for their write concern "
-                "(network.window), and none was acknowledged in time"
+                f"{full} are under way or wait for their write concern ({limit}), and none was "
+                "acknowledged in time"
             )
         turn = Wakeup()
         self._turns.append(turn)
         return turn
+
+    def _has_room(self) -> bool:
+        """Count the places and bytes that are free."""
+        writes = {**self._open, **self._writes.pending}
+        self._free = self._size - len(writes)
+        self._free_bytes = self._max_frames - sum(map(_size, writes.values()))
+        return self._free > 0 and (self._free_bytes > 0 or not writes)
 
     def _wake(self) -> None:
         for turn in self._turns:
@@ -89,7 +110,7 @@ class Window:
         with self._guard:
             for write in writes:
                 self._open.pop(write.number, None)
-            if self._turns and len(self._open) <= self._enough:
+            if self._turns and (len(self._open) <= self._enough or self._free > 0):
                 self._wake()
 
     def open_writes(self) -> list[AwaitedWrite]:

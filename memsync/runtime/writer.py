@@ -72,8 +72,8 @@ class Writer:
         self.end_step: Callable[[int], None] = lambda size: None
         self.describe_host: Callable[[], str] = lambda: "this peer has no engine"
         self._trace = trace
-        window = options.network.window
-        self._window = Window(guard, window, replica.writes, lambda: self.uplink)
+        size, max_bytes = options.network.window, options.network.max_log_bytes
+        self._window = Window(guard, size, max_bytes, replica.writes, lambda: self.uplink)
         self._ack_waiters = AckWaiters(guard, self._close)
         self.uplink: Uplink | None = None  # where writes go now; None between two hosts
         self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not reported yet

@@ -21,9 +21,7 @@ def new_context(folder: Path, peer: str = "me", timing: Timing = TIMING) -> Iter
     """The context of a peer that has a place in the folder and no role yet."""
     options = load_options({}, environ={})
     platform = Platform()
-    participant = Participant(
-        peer, NAME, {"n": 0}, options, lambda event, argument: None, platform.wall_ms
-    )
+    participant = Participant(peer, NAME, {"n": 0}, options, lambda *event: None, platform.wall_ms)
     with ExitStack() as undo:
         waker = platform.new_waker()
         undo.callback(waker.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from memsync.replication.entries import Entry, Propose
 from memsync.replication.log import Log
 from memsync.replication.outcomes import _MAX_PATCH_BYTES
 from memsync.replication.pending import PendingWrite, PendingWrites
+from memsync.runtime.awaited_write import AwaitedWrite
+from memsync.runtime.window import Window
 
 LIMIT = 1 << 18  # bytes
 FACTOR = 3  # for the objects that hold the frames; decoded, they take ten to twenty times
@@ -135,3 +138,32 @@ def test_g14_the_error_of_a_write_that_a_large_patch_refuses_is_bounded() -> Non
     log = logged(100, body)
     found = log.newest(0, 1000, _MAX_PATCH_BYTES)
     assert 0 < len(found) * log.size_since(99) <= _MAX_PATCH_BYTES < log.size_since(0)
+
+
+WINDOW_LIMIT = 1 << 22  # bytes
+PLACES = 1 << 20  # more than the bytes allow
+
+
+@bodies
+def test_g14_the_writes_under_way(body: Callable[[int], Any]) -> None:
+    writes: PendingWrites[AwaitedWrite] = PendingWrites(keep=10)
+    window = Window(threading.RLock(), PLACES, WINDOW_LIMIT, writes, lambda: None)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        while window._free_bytes > 0 or window._has_room():
+            number = writes.next_number
+            proposal = Propose(number, 1, number << 20, 1, number, "patch", body(number))
+            encoded = frame(proposal)
+            write = AwaitedWrite(proposal, 0, None, encoded)
+            again = decode(encoded[4:])
+            assert isinstance(again, Propose)
+            write.operations = again.body if isinstance(again.body, list) else [again.body]
+            writes.add(write)
+            window.add(write)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken <= FACTOR * WINDOW_LIMIT
+    assert len(writes.pending) > 2

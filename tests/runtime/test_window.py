@@ -12,32 +12,32 @@ from memsync.errors import NotStartedError, QueueFullError
 from memsync.replication.entries import Propose
 from memsync.replication.pending import PendingWrites
 from memsync.runtime.awaited_write import AwaitedWrite
-from memsync.runtime.window import Window
+from memsync.runtime.window import DECODED, Window
 from memsync.testing import PATIENCE, until
 
 
 class Writes:
     """A window of a size, and the writes in it."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, max_bytes: int = 1 << 20) -> None:
         self.guard = threading.RLock()
         self.pending: PendingWrites[AwaitedWrite] = PendingWrites(keep=100)
         uplink: Any = self
-        self.window = Window(self.guard, size, self.pending, lambda: uplink)
+        self.window = Window(self.guard, size, max_bytes, self.pending, lambda: uplink)
         self.kicks = 0
 
     def kick(self) -> None:
         self.kicks += 1
 
-    def write(self, seconds: float = 0) -> AwaitedWrite:
-        """One more write; waits for room for `seconds`."""
+    def write(self, seconds: float = 0, frame: bytes = b"") -> AwaitedWrite:
+        """One more write with a frame; waits for room for `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             with self.guard:
                 turn = self.window.turn(deadline)
                 if turn is None:
                     number = self.pending.next_number
-                    write = AwaitedWrite(Propose(number, 1, 0, 1, 1, "patch", {}), 0, None, b"")
+                    write = AwaitedWrite(Propose(number, 1, 0, 1, 1, "patch", {}), 0, None, frame)
                     self.pending.add(write)
                     self.window.add(write)
                     return write
@@ -120,3 +120,45 @@ def test_the_end_wakes_and_refuses() -> None:
     assert len(errors) == 1
     with pytest.raises(NotStartedError):
         writes.write()
+
+
+def test_the_bytes_of_the_writes_are_limited_too() -> None:
+    writes = Writes(1000, max_bytes=DECODED * 1000)
+    made = [writes.write(frame=bytes(300)) for _ in range(4)]  # the last one goes over the limit
+    with pytest.raises(QueueFullError, match=r"bytes of writes .*maxLogBytes"):
+        writes.write(frame=bytes(1))
+    writes.close(made[0])
+    writes.write(frame=bytes(50))
+    writes.write(frame=bytes(60))
+    with pytest.raises(QueueFullError):
+        writes.write(0.01)
+    writes.close(*made[1:])
+    writes.write(frame=bytes(5000))
+    with pytest.raises(QueueFullError):
+        writes.write(frame=bytes(1))
+
+
+@pytest.mark.parametrize("max_bytes", [0, 1, DECODED, DECODED * 1000])
+def test_a_write_that_is_larger_than_the_limit_goes_alone(max_bytes: int) -> None:
+    writes = Writes(1000, max_bytes=max_bytes)
+    for _ in range(3):
+        made = writes.write(frame=bytes(100_000))
+        with pytest.raises(QueueFullError):
+            writes.write(frame=bytes(100_000))
+        writes.close(made)
+
+
+def test_a_thread_that_waits_for_bytes_goes_on_when_there_are_some() -> None:
+    writes = Writes(8, max_bytes=DECODED * 1000)
+    made = [writes.write(frame=bytes(600)) for _ in range(2)]
+    waiting = threading.Thread(target=writes.write, args=(PATIENCE,))
+    waiting.start()
+    try:
+        until(lambda: writes.kicks == 1)
+        writes.close(made[1])
+        waiting.join(1)
+        assert not waiting.is_alive()
+        assert writes.window.pending == 2
+    finally:
+        writes.close(made[0])
+        waiting.join(PATIENCE)

@@ -396,5 +396,5 @@ class Process:
         elif isinstance(thread.wait, Receive):
             self.world.fired["a waiting user holds the reader role"] += 1
 
-    def _announced(self, event: str, payload: Any) -> None:
+    def _announced(self, event: str, payload: Any, size: int = 0) -> None:
         self.history.announced(self, event, payload)
