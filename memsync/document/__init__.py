@@ -21,6 +21,7 @@ Other packages import from `memsync.document`, never from its subfolders.
 """
 
 from .containers import Guard, ReadOnlyDict, ReadOnlyList, containers_in, make_live, to_plain
+from .encoding import encoded
 from .footprint.moved_elements import (
     MOVED,
     may_move,
@@ -92,6 +93,7 @@ __all__ = [
     "compile_update",
     "containers_in",
     "converge",
+    "encoded",
     "exists_at_pointer",
     "filter_read_set",
     "foreign_places",

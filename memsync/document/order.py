@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from math import copysign
 from typing import Any
 
-from msgspec import msgpack
-
 from .containers import ReadOnlyDict, ReadOnlyList
+from .encoding import encoded
 from .failures import ForeignValueError, brief
 
 NULL, NUMBER, STRING, OBJECT, ARRAY, BOOL = range(6)
@@ -214,8 +213,6 @@ def _positions(array: list[Any], value: Any) -> list[int]:
         return found
 
 
-_encode = msgpack.Encoder().encode
-
 # `==` would copy a live object.
 _have_equal_fields = dict.__eq__
 
@@ -232,7 +229,7 @@ def identical(left: Any, right: Any) -> bool:
             return (
                 isinstance(right, kind)
                 and len(left) == len(right)
-                and _encode(left) == _encode(right)
+                and encoded(left) == encoded(right)
             )
     if type(left) is not type(right) or left != right:
         return False

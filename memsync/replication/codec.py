@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..document import encoded
 from ..errors import ProtocolError
 from .entries import Decision, Entry, Propose, Snapshot, SnapshotChunk
 
 T = TypeVar("T")
 
-_encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Propose | Entry | Decision | SnapshotChunk)
 _entry_decoder = msgspec.msgpack.Decoder(Entry)
 _proposal_decoder = msgspec.msgpack.Decoder(Propose)
@@ -31,7 +31,8 @@ _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 def frame(message: msgspec.Struct) -> bytes:
     """A message as a frame."""
-    return frame_of(_encoder.encode(message))
+    body = encoded(message)
+    return _length.pack(len(body)) + body
 
 
 def frame_of(body: bytes) -> bytes:
@@ -74,12 +75,12 @@ def decode_proposal(encoded: bytes) -> Propose:
 
 def encode_value(value: Any) -> bytes:
     """Any JSON value as MessagePack."""
-    return _encoder.encode(value)
+    return bytes(encoded(value))
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """A snapshot as MessagePack."""
-    return _encoder.encode(snapshot)
+    return bytes(encoded(snapshot))
 
 
 def decode_snapshot(data: bytes) -> Snapshot:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..document import compile_patch, compile_update, matches, to_plain
-from ..errors import ConditionError, ConflictError, MemSyncError, UpdateError
+from ..errors import ConditionError, ConflictError, MemSyncError, TooLargeError, UpdateError
 from .clock import wall_time
 from .entries import Propose
 
@@ -47,9 +47,19 @@ def compile_proposal(
         raise bug(error) from error
 
 
-def bug(error: Exception) -> UpdateError:
-    """The refusal of an update on which memsync fails."""
+def bug(error: Exception) -> MemSyncError:
+    """The refusal of an update on which memsync fails, which may be for want of memory."""
+    if isinstance(error, MemoryError):
+        return no_memory()
     return UpdateError(f"memsync failed on this update, which is a bug in memsync: {error!r}")
+
+
+def no_memory(size: int | None = None) -> TooLargeError:
+    """The refusal of a write, of so many bytes, for which the host has no memory."""
+    what = "the write" if size is None else f"a write of {size} bytes"
+    return TooLargeError(
+        f"the host has no memory for {what}: split the update, or have a process host that has more"
+    )
 
 
 def _unmet(document: dict[str, Any], where: dict[str, Any], version: int) -> ConditionError:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from ..errors import MemSyncError, TooLargeError, to_wire
 from .clock import HybridClock
 from .codec import HEADER, encode_value, frame
-from .compile_proposal import bug
+from .compile_proposal import bug, no_memory
 from .entries import Decision, Entry, Propose
 from .kinds.member import MemberKind, leaving
 from .log import Log
@@ -128,7 +128,7 @@ class Sequencer:
     def refuse_unread(self, peer: str, size: int) -> Decision:
         """Refuse the next proposal of an attached peer, which this process had no room to read."""
         queue = self._queues[peer]
-        return self._decide(queue, queue.next, to_wire(_no_memory(size)))
+        return self._decide(queue, queue.next, to_wire(no_memory(size)))
 
     def append_system(self, kind: str, body: Any) -> Ordered:
         """Append an entry that the host makes itself, for a new epoch or a change of members.
@@ -170,7 +170,7 @@ class Sequencer:
             )
             return self._append(entry)
         except MemoryError as error:  # nothing has changed
-            raise _no_memory() from error
+            raise no_memory() from error
 
     def _append(self, entry: Entry) -> Ordered:
         encoded = frame(entry)
@@ -209,13 +209,6 @@ class Sequencer:
         if number not in outcomes:  # the peer has read the outcome, so it does not wait for it
             return Decision(number, self.state.version)
         return Decision(number, *outcomes[number])
-
-
-def _no_memory(size: int | None = None) -> TooLargeError:
-    what = "the write" if size is None else f"a write of {size} bytes"
-    return TooLargeError(
-        f"the host has no memory for {what}: split the update, or have a process host that has more"
-    )
 
 
 def shortened(error: list[Any], limit: int) -> list[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +88,41 @@ def test_a_write_for_which_the_host_has_no_memory_is_refused_once(
     until(lambda: third.status()["host"] and third.status()["status"] != "starting", 5)
     client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=10))
     assert cluster.settled() == {"n": 9}
+
+
+MEBIBYTE = 2**20
+
+
+def have_free(mem: MemSync[Any], size: int) -> None:
+    """Limit the address space of this process to what it has by now, and so many bytes."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + size, resource.RLIM_INFINITY))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs the size of a process")
+@pytest.mark.parametrize("free", [20, 60, 110, 160, 210])
+@pytest.mark.parametrize("own", [True, False], ids=["own write", "write of another"])
+def test_a_host_near_its_limit_of_memory_does_not_crash(
+    cluster: Cluster, own: bool, free: int
+) -> None:
+    """A host needs several times 50 MB for it, and finds none at one place or another."""
+
+    def write(mem: MemSync[Any]) -> str:
+        try:
+            mem.patch({"$set": {"text": "x" * (50 * 10**6)}}, timeout=15)
+        except (MemoryError, TooLargeError) as error:
+            return type(error).__name__
+        return ""
+
+    peers = host, client, third = cluster.start(3, {"n": 0})
+    host.run(have_free, free * MEBIBYTE)
+    outcome = (host if own else client).run(write)
+    for peer in peers:
+        assert peer.alive
+        peer.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=15))
+    for peer in (client, third):
+        until(lambda peer=peer: peer.snapshot("n") == 3)  # type: ignore[misc]
+        assert peer.run(lambda mem: "text" in mem.data) is not bool(outcome)
 
 
 @pytest.mark.parametrize("place", [at_compilation, at_encoding])

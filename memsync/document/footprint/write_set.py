@@ -21,8 +21,7 @@ from functools import lru_cache
 from hashlib import sha1
 from typing import Any, NamedTuple
 
-from msgspec import msgpack
-
+from ..encoding import encoded
 from ..operations import Operation
 from ..paths import above, are_plain, is_digits, is_filtered, parse_once, pointer_of
 
@@ -220,16 +219,15 @@ def _kind(name: str, operand: Any) -> str:
 
 # Shorter values are encoded as they are, so a digest never equals the encoding of a value.
 _DIGEST = 16  # bytes
-_encode = msgpack.Encoder().encode
 
 
 def _tag(value: Any) -> bytes:
-    encoded = _encode(value)
-    if len(encoded) < _DIGEST:
-        return encoded
+    content = encoded(value)
+    if len(content) < _DIGEST:
+        return bytes(content)
     # Twice as fast as BLAKE2 where the processor knows it. Peers trust each other, so nobody makes
     # two values with one digest.
-    return sha1(encoded, usedforsecurity=False).digest()[:_DIGEST]
+    return sha1(content, usedforsecurity=False).digest()[:_DIGEST]
 
 
 _Varying = tuple[int, str, str, _End]  # index in the result, operator, field, end of the path
