@@ -55,7 +55,7 @@ def bug(error: Exception) -> MemSyncError:
 
 
 def no_memory(size: int | None = None) -> TooLargeError:
-    """The refusal of a write, of so many bytes, for which the host has no memory."""
+    """The refusal of a write, of `size` bytes, for which the host has no memory."""
     what = "the write" if size is None else f"a write of {size} bytes"
     return TooLargeError(
         f"the host has no memory for {what}: split the update, or have a process host that has more"

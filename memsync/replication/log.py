@@ -71,7 +71,7 @@ class Log:
         return sum(map(len, self._above(version)))
 
     def size_of_newest(self, count: int) -> int:
-        """The bytes of the newest entries, at most so many."""
+        """The bytes of the newest `count` entries."""
         return sum(map(len, islice(reversed(self._bodies), count)))
 
     def newest(self, version: int, count: int, max_bytes: int) -> list[Entry]:

@@ -381,8 +381,7 @@ class Replica(Generic[W]):
             # Writes decided after this snapshot arrive behind it, and are shown until then.
             self._last_decided = session.last if session else 0
             self._news.forgotten += self.writes.recall(max(decided, self._last_decided))
-            # A decision that was not shown is dropped: the next host may wait for its number. A
-            # host that knows it sends it again.
+            # Not those that arrived: the next host may not know them, and wait for their numbers.
             outcomes = session.outcomes if session else {}
             self._arrived = [Decision(n, *outcome) for n, outcome in outcomes.items()]
 
