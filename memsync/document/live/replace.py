@@ -37,6 +37,14 @@ def replace_content(root: dict[str, Any], state: dict[str, Any]) -> None:
     {'a': {'n': 2}, 'b': 3}
     """
     put = _taken_over(root)
+    if [*dict.keys(root)] == [*dict.keys(state)]:  # mostly, and then it is faster
+        for name, value in dict.items(state):
+            old = dict.__getitem__(root, name)
+            new = put(root, old, value)
+            if new is not old:
+                dict.__setitem__(root, name, new)
+        note_size(root)
+        return
     for name in [name for name in dict.keys(root) if name not in state]:
         dict.__delitem__(root, name)
     values = {name: put(root, dict.get(root, name), value) for name, value in dict.items(state)}
