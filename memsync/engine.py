@@ -97,9 +97,19 @@ class EngineFactory(Protocol):
     """An engine's class, as the handle uses it."""
 
     def __call__(
-        self, name: str, where: str, data: dict[str, Any], options: Options, announce: Announce
+        self,
+        name: str,
+        where: str,
+        data: dict[str, Any],
+        options: Options,
+        announce: Announce,
+        *,
+        inherited: Any = None,
     ) -> Engine:
-        """An engine that is not started; `data` is the object if this peer founds it."""
+        """An engine that is not started; `data` is the object if this peer founds it.
+
+        `inherited` is in a forked child the participant of the parent whose view is taken over.
+        """
 
     def place(self) -> str:
         """The meeting place of handles that are created now; part of their pickles."""

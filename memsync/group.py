@@ -48,7 +48,8 @@ class GroupMember(Lifecycle):
         >>> MemSync("idle", engine="memory").get_status()["status"]
         'stopped'
         """
-        return status_of(self._peer.joining or self._engine)
+        peer = self._peer
+        return status_of(peer.joining or self._engine or peer.engine_of(self._use))
 
     def ping(self, timeout: float | None = None) -> dict[str, Any]:
         """Round trips in seconds: to the host, or on the host to each client.

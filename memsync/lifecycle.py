@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
+from .at_exit import engines, leave_at_exit
 from .clocks import monotonic, wall
 from .errors import NotStartedError, OptionsError, UsageError
 from .leaver import Leaver
@@ -27,18 +27,13 @@ from .runtime.dispatcher import Dispatcher
 from .runtime.logs import log_in_hub
 from .runtime.nesting import is_called_below
 from .runtime.own_threads import refuse_waiting
-from .shared_peer import LeftEngine, SharedPeer, Use, find, name_in_pickles
+from .shared_peer import LeftEngine, NewEngine, SharedPeer, Use, find, name_in_pickles
 
 if TYPE_CHECKING:
     from .engine import Engine, EngineFactory
     from .runtime.participant import Participant
 
 _STOP_PATIENCE = 5.0  # seconds that stop() waits for pending writes and for the engine
-_EXIT_PATIENCE = 2.0  # seconds that the end of the process waits for all engines
-
-if "_engines" not in globals():  # `importlib.reload` keeps them
-    _engines: set[Engine] = set()  # they leave their groups when this process ends
-    _registered_in = 0  # the pid of the process whose exit handler is registered
 
 
 def engine_factory(name: str) -> EngineFactory:
@@ -111,6 +106,9 @@ class Lifecycle(forks.Forkable):
         self._use: Use | None = None
         self._dispatcher = Dispatcher()
         self._editor = Editor()
+        self._forget_data()
+
+    def _forget_data(self) -> None:
         with suppress(AttributeError):  # it is empty already
             object.__delattr__(self, "data")
 
@@ -138,18 +136,21 @@ class Lifecycle(forks.Forkable):
                     f"not available in this version of memsync: {', '.join(missing)}"
                 )
             self._dispatcher.open()
-            copy = _leaver.reference(self, peer) if self._is_copy else None
-            use = Use(self._dispatcher, copy)
+            use, is_inherited = self._use, self._use in peer.uses  # in a forked child
+            if use is None or not is_inherited:
+                use = Use(self._dispatcher)
+            use.copy = _leaver.reference(self, peer) if self._is_copy else None
             # Not through `__setattr__`: an interrupt in there would leave a half-started handle.
             put = partial(object.__setattr__, self)
             try:
-                engine, role = peer.add(use, self._new_engine, self._options.timeout)
+                engine, role = peer.add(use, self._new_engine(), self._options.timeout)
                 put("_engine", engine)
                 put("_use", use)
                 put("data", engine.participant.replica.view)
-                _leave_at_exit(engine)
+                leave_at_exit(engine)
             except BaseException:
-                peer.remove(use)
+                if not is_inherited:
+                    peer.remove(use)
                 _leave(peer)
                 raise
         if self._is_copy:
@@ -157,10 +158,8 @@ class Lifecycle(forks.Forkable):
             _leaver.watch(peer)
         return role
 
-    def _new_engine(self) -> Engine:
-        return self._factory(
-            self.name, self._where, self._founding, self._options, self._peer.announce
-        )
+    def _new_engine(self) -> NewEngine:
+        return partial(self._factory, self.name, self._where, self._founding, self._options)
 
     def stop(self) -> None:
         """Leave the group, after pending writes are acknowledged (at most 5 s). Idempotent.
@@ -171,6 +170,8 @@ class Lifecycle(forks.Forkable):
         """
         refuse_waiting("stop()")
         with self._peer.lock:
+            if self._engine is None and self._peer.engine_of(self._use) is not None:
+                self.start()  # an inherited container was read, which has started the peer
             engine = self._engine
             if engine is None:
                 return
@@ -178,7 +179,7 @@ class Lifecycle(forks.Forkable):
                 self._stop_use(engine)
             else:
                 engine.stop(_STOP_PATIENCE)
-                _engines.discard(engine)
+                engines.discard(engine)
             self._peer.remove(self._use)
             self._dispatcher.stop(timeout=1)
         if self._is_copy:
@@ -203,10 +204,12 @@ class Lifecycle(forks.Forkable):
     def after_fork(self) -> None:
         """In a forked child, the handle joins at its first use, as a peer of the child."""
         self._peer.after_fork()
+        self._dispatcher.after_fork()
         if self._engine is None or self._engine is not self._peer.of_parent:
             return
         self._joins_at_use = True
-        self._reset()
+        self._engine = None
+        self._forget_data()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "data":
@@ -271,15 +274,6 @@ def _rejoin(
     return handle
 
 
-def _leave_at_exit(engine: Engine) -> None:
-    """Stop an engine when this process ends, also in a child of multiprocessing."""
-    global _registered_in
-    _engines.add(engine)
-    if _registered_in != os.getpid():
-        util.Finalize(None, _leave_all, exitpriority=100)
-        _registered_in = os.getpid()  # last, so that an interrupt cannot prevent the other
-
-
 def _leave(peer: SharedPeer) -> None:
     """Stop a peer that no handle uses; for `Leaver`."""
     with peer.lock:
@@ -288,7 +282,7 @@ def _leave(peer: SharedPeer) -> None:
             return
         peer.engine = None
         engine.stop(_STOP_PATIENCE)
-        _engines.discard(engine)
+        engines.discard(engine)
 
 
 _leaver = Leaver(_leave)
@@ -300,14 +294,7 @@ def stop_all_in(where: str) -> None:
     for handle in forks.tracked():
         if isinstance(handle, Lifecycle) and handle._where == where:
             handle.stop()
-    for engine in list(_engines):  # those whose handles are gone
+    for engine in list(engines):  # those whose handles are gone
         if engine.where == where and engine.pid == os.getpid():
             engine.stop(_STOP_PATIENCE)
-            _engines.discard(engine)
-
-
-def _leave_all() -> None:
-    deadline = monotonic() + _EXIT_PATIENCE
-    for engine in list(_engines):
-        if engine.pid == os.getpid() and not engine.is_ended:
-            engine.stop(max(deadline - monotonic(), 0.1))
+            engines.discard(engine)

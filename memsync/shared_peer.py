@@ -7,19 +7,29 @@ name, folder and options share one peer.
 The use of a handle lasts from its `start` to its `stop`. The use of a copy also ends when the
 garbage collector takes the copy, unless callbacks are registered at it. The peer leaves its group
 with its last use (see `leaver`).
+
+A forked child inherits the uses and the view of the parent's peer. Its own peer joins at the first
+use of a handle or of a container of the view, and shows the object in the same containers.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
+from .at_exit import leave_at_exit
+from .runtime import forks, native
+from .runtime.logs import log_in_hub
+from .runtime.nesting import is_called_below
+
 if TYPE_CHECKING:  # they import what a program may never use
-    from .engine import Engine, EngineStatus
+    from .engine import Announce, Engine, EngineStatus
     from .runtime.dispatcher import Dispatcher
+    from .runtime.inherited import InheritedView
 
 
 class Use:
@@ -36,7 +46,13 @@ class Use:
         return is_gone and not self.dispatcher.has_callbacks()
 
 
-class SharedPeer:
+class NewEngine(Protocol):
+    """Creates the engine of a peer; see `engine.EngineFactory`."""
+
+    def __call__(self, *, announce: Announce, inherited: Any) -> Engine: ...
+
+
+class SharedPeer(forks.Forkable):
     """One peer and its uses. `lock` is held while it starts and stops, and while uses change."""
 
     def __init__(self, token: str | None = None) -> None:
@@ -44,7 +60,12 @@ class SharedPeer:
         """Names the peer in the pickles of its handles; survives a fork."""
         self.of_parent: Engine | None = None
         """In a forked child: the engine that ran in the parent."""
+        self.inherited: InheritedView | None = None
+        """In a forked child until its own peer has joined: the view of the parent's peer."""
+        self._new_engine: NewEngine | None = None
+        self._timeout = 0.0  # seconds
         self._begin()
+        forks.track(self)
 
     def _begin(self) -> None:
         self._pid = os.getpid()
@@ -54,45 +75,106 @@ class SharedPeer:
         self.uses: tuple[Use, ...] = ()  # replaced, never changed
 
     def after_fork(self) -> None:
-        """In a forked child: the engine, the uses and a start under way are the parent's.
+        """In a forked child: the engine and a start under way are the parent's, uses wait.
 
-        Called by each handle. Like `Engine.close_after_fork`, it neither blocks nor does I/O.
+        Also called by each handle. Like `Engine.close_after_fork`, it neither blocks nor does I/O.
         """
         if self._pid == os.getpid():
             return
-        engine = self.engine
+        if self.engine is None and self.inherited is None:
+            self._begin()
+            return
+        from .runtime.inherited import InheritedView  # the parent has imported it
+
+        was_waiting, engine, uses = self.is_waiting(), self.engine, self.uses
         self.of_parent = None
+        self._begin()
         if engine is not None and not engine.is_ended:
             engine.close_after_fork()
             self.of_parent = engine
-        self._begin()
+            self.inherited = InheritedView(engine.participant, self)
+        elif not was_waiting:
+            self.inherited = None
+        if self.inherited is not None:
+            self.inherited.after_fork()
+            self.uses = uses
+            for use in uses:
+                use.dispatcher.after_fork()
 
     def announce(self, name: str, argument: Any, size: int = 0) -> None:
         """Queue the callbacks of all handles for an event; never blocks."""
         for use in self.uses:
             use.dispatcher.announce(name, argument, size=size)
 
-    def add(self, use: Use, new_engine: Callable[[], Engine], timeout: float) -> tuple[Engine, str]:
+    def add(self, use: Use, new_engine: NewEngine, timeout: float) -> tuple[Engine, str]:
         """Begin a use; starts the engine unless it runs. Returns the engine and the role."""
         engine = self.engine
-        if engine is not None and not engine.is_ended:
+        if engine is None or engine.is_ended:
+            self._new_engine, self._timeout = new_engine, timeout
+            return self._start((use,))
+        role = engine.status().status
+        if use not in self.uses:
             self.uses += (use,)
-            role = engine.status().status
             use.dispatcher.announce("connected", role)
-            return engine, role
-        engine = new_engine()
+        return engine, role
+
+    def join(self) -> None:
+        """In a forked child, before a read of an inherited container: join, if that is to be done.
+
+        Returns at once where it interrupts the join, or is called by it.
+        """
+        native.check_patches()
+        log_in_hub()
+        with self.lock:
+            starting = SharedPeer._start.__code__
+            if not self.is_waiting() or is_called_below(sys._getframe(1), self, (starting,)):
+                return
+            for use in self.uses:
+                use.dispatcher.open()
+            engine, _ = self._start(())
+            leave_at_exit(engine)
+
+    def is_waiting(self) -> bool:
+        """Whether this peer of a forked child has not joined yet."""
+        return self.inherited is not None and self.engine is None
+
+    def _start(self, added: tuple[Use, ...]) -> tuple[Engine, str]:
+        from .runtime.inherited import has_started
+
+        assert self._new_engine is not None
+        inherited, waiting = (self.inherited, self.uses) if self.is_waiting() else (None, ())
+        engine = None
         try:
-            self.joining, self.uses = engine, (use,)  # those of other handles ended with it
-            role = engine.start(timeout)
-            self.engine = engine
+            participant = None
+            if inherited is not None:
+                inherited.begin()
+                participant = inherited.participant
+            engine = self._new_engine(announce=self.announce, inherited=participant)
+            if inherited is not None:
+                inherited.participant = engine.participant
+            # The uses of other handles ended with the last engine; only a fork does not end them.
+            others = tuple(use for use in waiting if use not in added and not use.is_over())
+            self.joining, self.uses = engine, others + added
+            role = engine.start(self._timeout)
+            self.engine = engine  # from here on it has joined
         except BaseException:
-            self.uses = ()
-            if not engine.is_ended:
+            self.uses = waiting
+            if inherited is not None:
+                self.engine = None
+            if engine is not None and not engine.is_ended:
                 engine.stop(0)
             raise
         finally:
             self.joining = None
+            if inherited is not None:
+                inherited.end()
+        self.inherited = None
+        has_started()
         return engine, role
+
+    def engine_of(self, use: Use | None) -> Engine | None:
+        """The engine, if it runs for this use."""
+        return self.engine if use in self.uses else None
 
     def is_shared(self, use: Use | None) -> bool:
         """Whether other handles use the peer."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
+import signal
 import subprocess
+import traceback
 from collections.abc import Callable
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.managers import BaseManager
@@ -85,3 +88,40 @@ class PlainManager(BaseManager):
 
 
 PlainManager.register("document")
+
+
+class Child:
+    """A forked child that runs `task` when the parent says so, and sends what it returns."""
+
+    def __init__(self, task: Callable[[], Any]) -> None:
+        self._go = os.pipe()
+        self._result = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            self._run(task)
+
+    def _run(self, task: Callable[[], Any]) -> None:
+        signal.alarm(30)  # ends a child that hangs, which is the failure
+        try:
+            os.read(self._go[0], 1)
+            result = True, task()
+        except BaseException:
+            result = False, traceback.format_exc()
+        os.write(self._result[1], pickle.dumps(result))
+        os._exit(0)
+
+    def begin(self) -> None:
+        """Let it begin."""
+        os.write(self._go[1], b"g")
+
+    def result(self) -> Any:
+        """What the task returns; it begins now, unless it has begun."""
+        self.begin()
+        os.close(self._result[1])
+        with os.fdopen(self._result[0], "rb") as pipe:  # later children hold its other end, too
+            succeeded, value = pickle.load(pipe)
+        os.waitpid(self.pid, 0)
+        for descriptor in self._go:
+            os.close(descriptor)
+        assert succeeded, value
+        return value

@@ -45,6 +45,7 @@ from .footprint.write_set import (
     write_set,
 )
 from .foreign_writes import check_first_untouched, foreign_places
+from .inherited import hook_reads, note_sizes, set_aside, take_back, unhook_reads
 from .live.converge import converge
 from .live.copy_on_write import CopyOnWrite
 from .live.draft import Draft
@@ -97,6 +98,7 @@ __all__ = [
     "exists_at_pointer",
     "filter_read_set",
     "foreign_places",
+    "hook_reads",
     "identical",
     "invert",
     "is_digits",
@@ -108,12 +110,16 @@ __all__ = [
     "moved_elements",
     "named_elements",
     "normalize",
+    "note_sizes",
     "pointer_of",
     "read_write_set",
     "refine_write_set",
     "replace_content",
     "replay",
+    "set_aside",
+    "take_back",
     "to_plain",
+    "unhook_reads",
     "value_at_pointer",
     "without_drafts",
     "write_set",

@@ -32,6 +32,7 @@ class LiveKeys(KeysView[str]):
     def __iter__(self) -> Iterator[str]:
         """The keys as they are when the first one is asked for."""
         view = self._mapping
+        len(view)  # what C reads below has no hook (see `inherited`)
         keys: Any = map(list, (dict.keys(view),))
         guard = view._guard
         if guard is not None:

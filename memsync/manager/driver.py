@@ -52,6 +52,7 @@ class Driver:
         options: Options,
         announce: Announce,
         *,
+        inherited: Participant | None = None,
         platform: Platform | None = None,
         timing: Timing = TIMING,
     ) -> None:
@@ -60,7 +61,7 @@ class Driver:
         self.pid = self.platform.pid()
         self._users = self.platform.users()
         self.participant = Participant(
-            self.platform.new_id(), name, data, options, announce, self.platform.wall_ms
+            self.platform.new_id(), name, data, options, announce, self.platform.wall_ms, inherited
         )
         self.participant.writer.wake = self._wake
         self.participant.writer.describe_host = self._describe_host
@@ -72,12 +73,11 @@ class Driver:
         self._ctx: PeerContext | None = None
         self._since = self.platform.wall_ms() / 1000  # seconds since 1970
         self._reason: str | None = None  # why the last role ended, or why there is none
-        self._leaves_file = False
+        self._leaves_file = self._is_abandoned = False
         self._ready = Event()  # nobody waits for it: an interrupt would keep its lock
         self._answer = Wakeup()  # of `start`
         self._over = Wakeup()  # the driver has ended
         self._may_begin = Lock()  # taken by the driver, or by a `start` that fails
-        self._is_abandoned = False
         self._first_status = "stopped"  # the role that start() led to; it may be over already
         self._ident = 0
         self._thread = OwnThread(self._drive, "memsync-driver")

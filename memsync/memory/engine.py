@@ -155,8 +155,7 @@ class _Group:
         body = {"host": participant.id, "pid": host.pid, "address": ""}
         self.spread(self.sequencer.append_system(EpochKind.name, body))
         for engine in self.engines:
-            writes = engine.participant.replica.writes
-            peer = engine.participant.id
+            peer, writes = engine.participant.id, engine.participant.replica.writes
             self.sequencer.attach(peer, writes.first_open, writes.first_unknown)
 
     def resume(self) -> None:
@@ -187,7 +186,7 @@ class _Group:
             return
         participant, proposal = engine.participant, write.proposal
         clock = self.engines[0].participant.clock
-        proposal.timestamp = clock.admit(proposal.timestamp, _wall_ms())
+        proposal.timestamp = clock.admit(proposal.timestamp, wall_ms())
         result = self.sequencer.propose(participant.id, proposal)
         if isinstance(result, Gap):  # a thread was interrupted before it queued its write
             for missing in participant.writer.unsent(result.first):
@@ -218,16 +217,21 @@ class MemoryEngine:
     """See `engine.Engine`; also the `engine.Uplink` of its participant."""
 
     def __init__(
-        self, name: str, where: str, data: dict[str, Any], options: Options, announce: Announce
+        self,
+        name: str,
+        where: str,
+        data: dict[str, Any],
+        options: Options,
+        announce: Announce,
+        inherited: Participant | None = None,
     ) -> None:
         self.where = where
         self.pid = os.getpid()
         self.participant = Participant(
-            secrets.token_hex(8), name, data, options, announce, _wall_ms
+            secrets.token_hex(8), name, data, options, announce, wall_ms, inherited
         )
         self.participant.writer.describe_host = lambda: "the host is in this process: is it stuck?"
-        self.is_ended = False
-        self.is_leaving = False
+        self.is_ended = self.is_leaving = False
         self._group = _Group()  # `start` puts the shared one in its place
         self.since = wall()
         self._has_left: SimpleQueue[None] = SimpleQueue()  # unlike an Event, safe to interrupt
@@ -273,7 +277,7 @@ class MemoryEngine:
             group.engines += (self,)
             group.sequencer.attach(participant.id, 1)
         else:
-            participant.bootstrap(f"{_wall_ms():012x}-{participant.id}")
+            participant.bootstrap(f"{wall_ms():012x}-{participant.id}")
             group.engines = (self,)
             group.open()
         group.spread(group.sequencer.append_system(MemberKind.name, joining(member)))
@@ -394,7 +398,3 @@ class MemoryEngine:
         for write in self.participant.writer.unsent(1):
             self.queue_write(write, b"")
         self._group.drain()
-
-
-def _wall_ms() -> int:
-    return wall_ms()

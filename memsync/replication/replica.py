@@ -50,7 +50,7 @@ class Replica(Generic[W]):
 
     All methods but `show` belong to the thread that plays the peer's role. `guard` is held whenever
     the view or the writes change, and while `changed` is called: with the operations that may have
-    changed the view, or with None when anything may have changed.
+    changed the view, or with None when anything may have changed. `view` is taken over.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class Replica(Generic[W]):
         guard: AbstractContextManager[Any],
         changed: Callable[[list[Operation] | None], None] = lambda operations: None,
         chunk_bytes: int = CHUNK_BYTES,
+        view: Any = None,
     ) -> None:
         self.peer = peer
         self.state = state
         self.log = log
         self.writes = writes
         self.guard = guard
-        self.view = make_live({}, guard)
-        self.view_pair = (0, 0)  # of the confirmed document in the view
-        self.published_pair = (0, 0)  # the same, at the last `publish`
+        self.view = view if view is not None else make_live({}, guard)
+        self.view_pair = self.published_pair = (0, 0)  # of the view, now and at the last `publish`
         self.view_cluster_id = ""
         self._changed = changed
         self._sharing = Sharing(self.view)

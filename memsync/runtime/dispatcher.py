@@ -54,6 +54,15 @@ class Dispatcher:
         self._has_failed = False  # a run of failed starts is logged once
         self.on_last_cancel: Callable[[], None] = lambda: None  # after it there is no callback
 
+    def after_fork(self) -> None:
+        """In a forked child: the callbacks stay, the thread and the calls are the parent's."""
+        self._lock = Lock()
+        self._wake = Condition(self._lock)
+        self._queue.clear()
+        self._queue_bytes = 0
+        self._thread = None
+        self._dropped = 0
+
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
         """Call `callback` with the arguments of each later `announce` of this name."""
         with self._lock:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..clocks import monotonic
-from ..document import foreign_places
+from ..document import ReadOnlyDict, foreign_places, note_sizes
 from ..engine import Announce, Uplink
 from ..errors import MemSyncError
 from ..options import Options, stated
@@ -45,6 +45,9 @@ class Participant:
 
     `announce` is called with the name and the argument of each event of `MemSync.on` and must not
     block. `wall_ms` returns the wall time in milliseconds since 1970.
+
+    In a forked child, a participant may take over the view of the parent's participant, which is
+    `inherited`: the containers stay the same objects, and show the new state once there is one.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Participant:
         options: Options,
         announce: Announce,
         wall_ms: Callable[[], int],
+        inherited: Participant | None = None,
     ) -> None:
         self.id = peer
         self.name = name
@@ -63,11 +67,17 @@ class Participant:
         # Not wrapped in a Python class: an interrupt after such an __enter__ and before the block
         # would leave it locked. Reentrant, because a signal handler may read.
         self.guard = RLock()
+        if inherited is not None:
+            self.guard = inherited.guard
+        self.is_of_parent = False
+        """In a forked child: whether this participant ran in the parent."""
         self.state = State(self.guard, KINDS)
         network = options.network
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
         self.clock = HybridClock()
         self.view_waiters = ViewWaiters(self.guard)
+        self.freezer = Freezer()
+        view = None if inherited is None else self._taken_over(inherited)
         self.trace = new_trace(name, peer, wanted=options.log_events)
         self.replica: Replica[AwaitedWrite] = Replica(
             peer,
@@ -76,6 +86,7 @@ class Participant:
             PendingWrites(keep=network.max_log, keep_bytes=network.max_log_bytes),
             self.guard,
             self.view_waiters.changed,
+            view=view,
         )
         self.writer = Writer(
             name,
@@ -89,8 +100,17 @@ class Participant:
         )
         self._data = data
         self._last_host: str | None = None
-        self.freezer = Freezer()
         self._mismatch = ""  # the last warning about its options
+
+    def _taken_over(self, inherited: Participant) -> ReadOnlyDict:
+        """The view of a participant of the parent, with what belongs to it."""
+        self.view_waiters, self.freezer = inherited.view_waiters, inherited.freezer
+        self.view_waiters.ended = False
+        view = inherited.replica.view
+        if inherited.replica.is_half_changed:
+            note_sizes(view)  # or what memsync was about to change would seem foreign
+            inherited.replica.is_half_changed = False
+        return view
 
     # -- what programs read (any thread) ---------------------------------------------------------
 
@@ -199,7 +219,8 @@ class Participant:
 
     def close_after_fork(self) -> None:
         """In a forked child: the participant belongs to the parent, but stays readable."""
-        self.view_waiters.ended = True
+        self.is_of_parent = True
+        self.view_waiters.after_fork()
         self.guard._at_fork_reinit()  # type: ignore[attr-defined]  # as the stdlib does it
 
     def _compare_options(self) -> None:

@@ -107,5 +107,14 @@ class ViewWaiters:
                 if waiter is not None:
                     waiter.wakeup.set()
 
+    def after_fork(self) -> None:
+        """In a forked child: the waiting threads are the parent's, and no draft is up to date."""
+        self.ended = True
+        self._waiters = []
+        for reference in self._watches:
+            watch = reference()
+            if watch is not None:
+                watch.add(None)
+
     def _living(self) -> list[weakref.ref[ViewWaiter]]:
         return [each for each in self._waiters if each() is not None]

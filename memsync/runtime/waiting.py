@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from ..clocks import monotonic
 from ..document import check_filter, filter_read_set, identical, matches, pointer_of, to_plain
@@ -69,20 +69,33 @@ def _function_check(participant: Participant, condition: Callable[[Any], Any]) -
     return check
 
 
+class Joined(Protocol):
+    """A handle."""
+
+    def _participating(self) -> Participant:
+        """The participant of its running engine."""
+
+
 class Changes(Iterator[tuple[Any, int]]):
     """The iterator that `MemSync.changes` returns; not to be shared by several threads."""
 
-    def __init__(self, participant: Participant, path: str, handle: object = None) -> None:
-        parts = check_path(path) if path != "" else ()
+    def __init__(self, participant: Participant, path: str, handle: Joined | None = None) -> None:
         self._handle = handle  # a copy by pickle must not be gone before the iterator
-        self._participant = participant
         self._path = path
-        self._waiter = participant.view_waiters.add([pointer_of(parts)])
+        self._pointer = pointer_of(check_path(path) if path != "" else ())
+        self._follow(participant)
         self._must_read = False  # an exception came before the last change was read
         self._last = participant.value(path)
 
+    def _follow(self, participant: Participant) -> None:
+        self._participant = participant
+        self._waiter = participant.view_waiters.add([self._pointer])
+
     def __next__(self) -> tuple[Any, int]:
         refuse_waiting("iterating over changes()")
+        if self._participant.is_of_parent and self._handle and not self._waiter.closed:
+            self._follow(self._handle._participating())  # in a forked child, which joins
+            self._must_read = True
         waiters = self._participant.view_waiters
         while self._must_read or waiters.wait(self._waiter, None):
             self._must_read = True

@@ -308,14 +308,14 @@ def test_an_interrupted_start_leaves_no_use_behind(
 
     first, second = unpickled(pickled, 2)
     with monkeypatch.context() as patched:
-        patched.setattr("memsync.lifecycle._leave_at_exit", interrupted)
+        patched.setattr("memsync.lifecycle.leave_at_exit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             first.start()
     until(lambda: not host.peers)
     second.start()
     first.start()
     with monkeypatch.context() as patched:
-        patched.setattr("memsync.lifecycle._leave_at_exit", interrupted)
+        patched.setattr("memsync.lifecycle.leave_at_exit", interrupted)
         third = pickle.loads(pickled)
         with pytest.raises(KeyboardInterrupt):
             third.start()

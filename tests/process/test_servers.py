@@ -41,6 +41,11 @@ def app(environ, start_response):
     return [body]
 """
 
+BOUND = WSGI.replace("mem.start()", "mem.start()\ndata = mem.data").replace(
+    "mem.snapshot('count')", "data['count']"
+)
+"""A program that binds a name to the object where the master of `--preload` imports it."""
+
 FASTAPI = """
 import os
 from contextlib import asynccontextmanager
@@ -190,6 +195,26 @@ def test_gunicorn(cluster: Cluster, tmp_path: Path, kind: str) -> None:
             log.read_text,
         )
         server.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in GUNICORN if "preload" in kind])
+def test_a_name_that_the_master_has_bound_follows_in_each_worker(
+    cluster: Cluster, tmp_path: Path, kind: str
+) -> None:
+    other = cluster.peer({"count": 0})
+    command = ("gunicorn", "app:app", "-w", "3", "-b", "127.0.0.1:{port}", *GUNICORN[kind])
+    with serving(tmp_path, BOUND, *command) as server:
+        for number in range(1, 4):
+            other.patch({"$set": {"count": number}})
+            newest: dict[int, int] = {}
+
+            def all_follow(number: int = number, newest: dict[int, int] = newest) -> bool:
+                answer = server.request("GET")
+                newest.update([answer] if answer is not None else [])
+                return len(newest) == 3 and set(newest.values()) == {number}
+
+            until(all_follow, PATIENCE)
 
 
 @pytest.mark.slow

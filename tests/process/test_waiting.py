@@ -244,6 +244,7 @@ def test_what_came_over_a_fork_does_not_wait_for_ever(cluster: Cluster) -> None:
         future = mem.submit({"$inc": {"n": 1}})
         child = os.fork()
         if not child:
+            changes.close()
             assert [value for value, _ in changes] == [1]
             try:
                 future.result()
