@@ -163,6 +163,12 @@ class Final(NamedTuple):
     document: dict[str, Any]
 
 
+def _check_rows(document: dict[str, Any]) -> None:
+    """Assert that no index has named another element than its writer saw (see `workload`)."""
+    for row in document.get("rows", ()):
+        assert row["v"][0] == row["id"], f"a write for row {row['v'][0]} is in row {row['id']}"
+
+
 class History:
     """The record of one run."""
 
@@ -182,6 +188,7 @@ class History:
         self.failures: list[tuple[str, bool, str, str]] = []  # who, whether it was up, what
         self.writer_limit: int | None = None
         self.is_strict = False
+        self.is_last = False
         self.all_peers: list[Process] = []
         self.most_writers = 0
         self.unsettled: list[str] = []  # processes that did not become quiet
@@ -325,6 +332,8 @@ class History:
         self._checked[process.name] = seen
         try:
             check_invariants(replica)
+            if not replica.state.torn:
+                _check_rows(replica.state.document)
             if isinstance(role, Host):
                 check_host_invariants(role, process.participant.state.members)
         except AssertionError as error:

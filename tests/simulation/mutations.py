@@ -29,6 +29,7 @@ from memsync.replication import (
 )
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision
+from memsync.replication.kinds import patch as patch_kind
 from memsync.runtime import participant, writer
 
 Mutation = Callable[[], Any]
@@ -705,3 +706,28 @@ def callbacks_hear_again_what_came_before_an_interrupt(stack: ExitStack) -> None
         return mutant
 
     _replace(stack, participant.Participant, "publish", make)
+
+
+@_mutation
+def an_index_may_name_another_element(stack: ExitStack) -> None:
+    """A list of operations was applied to whatever was at its index by then."""
+    _replace(stack, patch_kind, "check_indexes", lambda check: lambda *arguments: None)
+
+
+@_mutation
+def the_rule_last_refuses(stack: ExitStack) -> None:
+    """The timestamps decided in a group with ``conflict: last``, too."""
+
+    def make(check: Any) -> Any:
+        def mutant(state: Any, *rest: Any) -> None:
+            part = state.parts["patch"]
+            rule = part.rule
+            try:
+                part.rule = "timestamp" if rule == "last" else rule
+                check(state, *rest)
+            finally:
+                part.rule = rule
+
+        return mutant
+
+    _replace(stack, patch_kind, "_check_conflict", make)

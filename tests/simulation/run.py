@@ -42,8 +42,8 @@ def _options(text: str) -> Options:
     stated: dict[str, Any] = {"network": limits}
     for word in text.split():
         match word.split("="):
-            case ["strict"]:
-                stated["conflict"] = "strict"
+            case ["strict" | "last" as rule]:
+                stated["conflict"] = rule
             case ["clientOnly" | "serverOnly" as role]:
                 stated[role] = True
             case ["reader"]:
@@ -81,7 +81,11 @@ class Run:
         world.buggify_points = frozenset(enabled if points is None else points)
         is_strict = chance.random() < 0.25
         self.history.is_strict = is_strict if strict is None else strict
+        # A stream of its own: the other draws of a seed stay.
+        is_last = not self.history.is_strict and world.streams["rule"].random() < 0.2
+        self.history.is_last = is_last if strict is None else False
         group = ["strict"] if self.history.is_strict else []
+        group += ["last"] if self.history.is_last else []
         if chance.random() < 0.3:
             group.append(f"maxLog={chance.choice([1, 3, 20])}")
         if chance.random() < 0.25:
@@ -111,7 +115,8 @@ class Run:
         return [
             f"seed {world.seed}: group options {self._group or 'of the default'}",
             f"pipes of {world.pipe_capacity} bytes, watched folder {world.disk.observed}, "
-            f"strict {self.history.is_strict}, writers at most {self.history.writer_limit}",
+            f"strict {self.history.is_strict}, last {self.history.is_last}, "
+            f"writers at most {self.history.writer_limit}",
             f"faults {', '.join(self.faults)}",
             f"buggify points {', '.join(sorted(world.buggify_points)) or 'none'}",
         ]

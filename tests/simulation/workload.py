@@ -19,12 +19,26 @@ from .thread import Decided, Thread
 if TYPE_CHECKING:
     from .process import Process
 
-FOUNDING: dict[str, Any] = {"n": 0, "log": {}, "s": {}, "c": {}, "q": [], "owner": None, "same": 1}
+ROWS = [{"id": name, "v": [name, 0]} for name in ("r-1", "r-2", "r-3")]
+FOUNDING: dict[str, Any] = {
+    "n": 0,
+    "log": {},
+    "s": {},
+    "c": {},
+    "q": [],
+    "owner": None,
+    "same": 1,
+    "rows": ROWS,
+}
 FIELDS = "abc"
 KINDS = (
     *("inc", "set", "unset", "parent", "max", "queue", "pop", "names", "counter", "claim"),
     *("release", "nothing"),
+    *("row", "insert", "take"),
 )
+ROW_KINDS = frozenset({"row", "insert", "take"})
+BY_INDEX = 0.15  # share of the writes that name a row by its index
+MAX_ROWS = 6
 TIMEOUT = 20.0  # seconds
 MAX_PENDING = 40
 WAITING = 0.35  # share of the writes whose user waits
@@ -63,6 +77,24 @@ def update_of(chance: random.Random, number: int, who: str) -> tuple[str, Any, A
     return "nothing", {"$set": {"same": 1}}, None
 
 
+def by_index(chance: random.Random, rows: Sequence[Any], number: int) -> tuple[str, Any]:
+    """An RFC 6902 list that names a row of the view by its index, and its kind.
+
+    The value of a row begins with the id of the row for which it is meant.
+    """
+    choice, size = chance.randrange(3), len(rows)
+    if size < 2 or (choice == 0 and size < MAX_ROWS):
+        row = {"id": f"r{number}", "v": [f"r{number}", 0]}
+        return "insert", [
+            {"op": "add", "path": f"/rows/{chance.randrange(size + 1)}", "value": row}
+        ]
+    at = chance.randrange(size)
+    if choice == 1:
+        return "take", [{"op": "remove", "path": f"/rows/{at}"}]
+    value = [rows[at]["id"], number]
+    return "row", [{"op": "replace", "path": f"/rows/{at}/v", "value": value}]
+
+
 def write(
     process: Process,
     chance: random.Random,
@@ -90,15 +122,19 @@ def write(
         kind, update, where = update_of(chance, number, process.name)
     w: Any = "majority" if chance.random() < 0.1 else 1
     made = Write(f"<{number}>", process.name, participant.id, kind, update, w)
-    if kind == "nothing" or chance.random() < 0.1:
-        made.is_tagged = False
-    else:
+    made.is_tagged = kind != "nothing" and chance.random() >= 0.1
+    if waits is None:
+        waits = chance.random() < WAITING and len(process.waiting_users) < MAX_WAITING_USERS
+    rows = process.world.streams["rows"]  # of its own: the other draws of a seed stay
+    # A thread that waits begins later, when another one may have written: its index would be old.
+    if not waits and ROW_KINDS.issubset(kinds) and rows.random() < BY_INDEX:
+        kind, update = by_index(rows, participant.replica.view.get("rows", []), number)
+        made.kind, made.update, made.is_tagged, where = kind, update, False, None
+    elif made.is_tagged:
         push = {**update.get("$push", {}), f"log.{process.name}": made.tag}
         update = {**update, "$push": push}
     deadline = process.driver.platform.monotonic() + TIMEOUT
     call = Call(where, w=w, deadline=deadline)
-    if waits is None:
-        waits = chance.random() < WAITING and len(process.waiting_users) < MAX_WAITING_USERS
     if waits:
         process.world.note(process.name, f"writes {made.tag} {kind} and waits")
         task, on_end = _wait(process, made, update, call), partial(_end_of_wait, process, made)
