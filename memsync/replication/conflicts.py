@@ -18,6 +18,9 @@ of a path with too many marks, which disagreeing clocks can cause. A dropped mar
 of its kind: the latest version and the newest time ever dropped. A proposal older than both may
 overlap a dropped mark, and is refused unless its kind commutes with the dropped one.
 
+A path whose only write is a ``$set`` of a *wide* entry is kept as its mark, outside of the trie,
+until another write or a query needs it there. Most of these paths are dropped before that.
+
 Notes that elements of an array have moved (`MOVED`) are marks as well. Their "timestamp" is the
 negative of the lowest index that moved, and 1 for a whole container, so a mark replaces another one
 as above. Only `find_moved` asks for them.
@@ -28,7 +31,9 @@ The index is part of the replicated state and of snapshots, so a new host decide
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from operator import itemgetter
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -37,8 +42,8 @@ from ..document import MOVED, PathWrite, above, is_digits
 from ..errors import ProtocolError
 from .commuting import ANYWHERE, REPLACING, Verdict, Where, plain_kind, replaces
 from .commuting import verdict as verdict_on
+from .marks import CHILDLESS, MAX_MARKS, Mark, Node, add_mark
 
-Mark = tuple[int, int, str, bytes | None]  # version, timestamp, peer, tag
 _Some = msgspec.Meta(min_length=1)
 _Kind = tuple[str, Annotated[list[Mark], _Some]]
 _Path = tuple[str, Annotated[list[_Kind], _Some]]  # pointer, the marks of each kind
@@ -49,42 +54,9 @@ _decoder = msgspec.msgpack.Decoder(tuple[int, _Floors, list[_Path]])  # newest v
 Exists = Callable[[str], bool]
 
 
-MAX_MARKS = 64
-"""The maximum number of marks of one path and kind."""
+WIDE = 32
+"""An entry that writes more paths than these is noted by loops in C, if it can be."""
 _WHOLE = 1  # the "timestamp" of a note on a whole container
-
-
-class _Node:
-    """A path in the trie. `newest` is at least the latest version noted at or below it."""
-
-    __slots__ = ("children", "kinds", "newest", "parent", "token")
-
-    def __init__(self, parent: _Node | None, token: str) -> None:
-        self.parent = parent
-        self.token = token
-        self.newest = -1
-        self.kinds: dict[str, list[Mark]] = {}
-        self.children = _CHILDLESS
-
-    def reach(self, version: int) -> None:
-        """Note a version here and in the parents."""
-        node: _Node | None = self
-        while node is not None and node.newest < version:
-            node.newest = version
-            node = node.parent
-
-    def below(self, base: int) -> Iterator[_Node]:
-        """The nodes of this subtree, itself included, that may have marks after `base`."""
-        waiting = [self]
-        while waiting:
-            node = waiting.pop()
-            if node.newest > base:
-                yield node
-                waiting.extend(node.children.values())
-
-
-# Most paths have none; one empty dict for all of them saves time and memory.
-_CHILDLESS: dict[str, _Node] = {}
 
 
 class _Query(NamedTuple):
@@ -96,7 +68,7 @@ class _Query(NamedTuple):
     strict: bool
     exists: Exists
 
-    def conflicts(self, node: _Node, name: PathWrite, where: Where, element: str | None) -> bool:
+    def conflicts(self, node: Node, name: PathWrite, where: Where, element: str | None) -> bool:
         """Whether a mark of the node conflicts.
 
         `element` is the element through which the lower path leads, if the upper path is an array.
@@ -145,13 +117,17 @@ class ConflictIndex:
         self.limit = limit
         self.newest = -1  # the latest version noted
         self.floors: _Floors = {}  # of what fell out
-        self._root = _Node(None, "")
-        self._nodes: OrderedDict[str, _Node] = OrderedDict()  # least recently noted first
+        self._root = Node(None, "")
+        # Least recently noted first; a `Mark` stands for a path that is not in the trie.
+        self._nodes: OrderedDict[str, Node | Mark] = OrderedDict()
+        self._placed_after = -1  # no path with a later write is outside of the trie
 
     def note(
-        self, version: int, timestamp: int, peer: str, written: Iterable[tuple[str, str, Any]]
+        self, version: int, timestamp: int, peer: str, written: Sequence[tuple[str, str, Any]]
     ) -> None:
         """Add the writes of an accepted entry; versions only grow."""
+        if len(written) > WIDE and self._note_wide(version, timestamp, peer, written):
+            return
         nodes = self._nodes
         for pointer, kind, tag in written:
             if kind == MOVED:
@@ -163,18 +139,64 @@ class ConflictIndex:
                 node = nodes[pointer] = self._grow(pointer)
                 node.kinds[kind] = [mark]
                 if len(nodes) > self.limit:
-                    self._drop()
+                    self._drop(1)
             else:
                 nodes.move_to_end(pointer)
+                if isinstance(node, tuple):
+                    node = self._place(pointer, node)
                 marks = node.kinds.get(kind)
                 if marks is None:
                     node.kinds[kind] = [mark]
                 else:
-                    _add(marks, mark)
+                    add_mark(marks, mark)
                     if len(marks) > MAX_MARKS:
-                        self._raise_floor(kind, marks.pop(0))
+                        self._raise_floor(kind, *marks.pop(0)[:2])
             node.reach(version)
         self.newest = version
+
+    def _note_wide(
+        self, version: int, timestamp: int, peer: str, written: Sequence[tuple[str, str, Any]]
+    ) -> bool:
+        """Note ``$set`` of many paths, none of which is known; False if they are other writes."""
+        tags = map(_TAG, written)
+        marks = zip(repeat(version), repeat(timestamp), repeat(peer), tags, strict=False)
+        fresh = dict(zip(map(_POINTER, written), marks, strict=True))
+        nodes = self._nodes
+        if (
+            len(written) > self.limit
+            or len(fresh) < len(written)
+            or set(map(_KIND, written)) != _SET
+        ):
+            return False
+        if not nodes.keys().isdisjoint(fresh):
+            return False
+        self._drop(len(nodes) + len(fresh) - self.limit)
+        nodes.update(fresh)
+        self._placed_after = self.newest = version
+        return True
+
+    def _place_all(self, base: int) -> None:
+        """Put the paths that were written after `base` into the trie."""
+        if base >= self._placed_after:
+            return
+        waiting: list[tuple[str, Mark]] = []
+        for pointer, noted in reversed(self._nodes.items()):
+            if isinstance(noted, tuple):
+                if noted[0] <= base:
+                    break
+                waiting.append((pointer, noted))
+            elif noted.newest <= base:
+                break
+        for pointer, mark in waiting:
+            self._place(pointer, mark)
+        self._placed_after = base
+
+    def _place(self, pointer: str, mark: Mark) -> Node:
+        """Put a path that is known by its mark alone into the trie."""
+        node = self._nodes[pointer] = self._grow(pointer)
+        node.kinds["$set"] = [mark]
+        node.reach(mark[0])
+        return node
 
     def find(
         self,
@@ -196,6 +218,7 @@ class ConflictIndex:
         for name in written if self.floors else ():
             if self._is_below_floor(base, timestamp, name.kind, strict):
                 return name.pointer
+        self._place_all(base)
         query = _Query(base, timestamp, peer, strict, exists)
         for name in written:
             if self._conflicts(query, name):
@@ -218,10 +241,11 @@ class ConflictIndex:
         for kind, (version, _) in self.floors.items():
             if base < version and (kind == MOVED or kind in REPLACING):
                 return True
+        self._place_all(base)
         array = next(reversed(reaches))
         for pointer in (array, *above(array)):
             node = self._nodes.get(pointer)
-            if node is None or node.newest <= base:
+            if type(node) is not Node or node.newest <= base:
                 continue
             if _has_moved(node, base, peer, -reaches.get(pointer, -_WHOLE)):
                 return True
@@ -236,8 +260,8 @@ class ConflictIndex:
         [1, {}, [['/a', [['$inc', [[1, 500, 'A', None]]]]]]]
         """
         paths = [
-            [pointer, [[kind, [*map(list, marks)]] for kind, marks in node.kinds.items()]]
-            for pointer, node in self._nodes.items()
+            [pointer, [[kind, [*map(list, marks)]] for kind, marks in _kinds(noted).items()]]
+            for pointer, noted in self._nodes.items()
         ]
         return [self.newest, {kind: list(floor) for kind, floor in self.floors.items()}, paths]
 
@@ -288,34 +312,47 @@ class ConflictIndex:
                     return True
         return False
 
-    def _grow(self, pointer: str) -> _Node:
+    def _grow(self, pointer: str) -> Node:
         node = self._root
         for token in pointer.split("/")[1:]:
             children = node.children
             child = children.get(token)
             if child is None:
-                if children is _CHILDLESS:
+                if children is CHILDLESS:
                     children = node.children = {}
-                child = children[token] = _Node(node, token)
+                child = children[token] = Node(node, token)
             node = child
         return node
 
-    def _drop(self) -> None:
-        """Drop the least recently written path, and raise the floors."""
-        _, dropped = self._nodes.popitem(last=False)
+    def _drop(self, count: int) -> None:
+        """Drop the least recently written paths, and raise the floors."""
+        version = timestamp = -1
+        for _ in range(count):
+            dropped = self._nodes.popitem(last=False)[1]
+            if isinstance(dropped, tuple):
+                version = dropped[0]  # later than that of the one before
+                if dropped[1] > timestamp:
+                    timestamp = dropped[1]
+            else:
+                self._cut_off(dropped)
+        if version >= 0:
+            self._raise_floor("$set", version, timestamp)
+
+    def _cut_off(self, dropped: Node) -> None:
+        """Take a path out of the trie."""
         for kind, marks in dropped.kinds.items():
             for mark in marks:
-                self._raise_floor(kind, mark)
+                self._raise_floor(kind, mark[0], mark[1])
         dropped.kinds = {}
         node = dropped
         while not node.kinds and not node.children and (parent := node.parent) is not None:
             del parent.children[node.token]
             node = parent
 
-    def _raise_floor(self, kind: str, mark: Mark) -> None:
+    def _raise_floor(self, kind: str, version: int, timestamp: int) -> None:
         kind = plain_kind(kind)
-        version, timestamp = self.floors.get(kind, (-1, -1))
-        self.floors[kind] = max(version, mark[0]), max(timestamp, mark[1])
+        latest, newest = self.floors.get(kind, (-1, -1))
+        self.floors[kind] = max(latest, version), max(newest, timestamp)
 
     def _is_below_floor(self, base: int, timestamp: int, kind: str, strict: bool) -> bool:
         """Whether a write may conflict with a dropped one."""
@@ -329,7 +366,15 @@ class ConflictIndex:
         )
 
 
-def _has_moved(node: _Node, base: int, peer: str, least: int) -> bool:
+_POINTER, _KIND, _TAG = map(itemgetter, range(3))  # of a `PathWrite`
+_SET = {"$set"}
+
+
+def _kinds(noted: Node | Mark) -> dict[str, list[Mark]]:
+    return {"$set": [noted]} if isinstance(noted, tuple) else noted.kinds
+
+
+def _has_moved(node: Node, base: int, peer: str, least: int) -> bool:
     """Whether a later mark of another peer says so; `least` is the least "timestamp" that does."""
     for kind, marks in node.kinds.items():
         if marks[-1][0] <= base or not (kind == MOVED or replaces(kind)):
@@ -338,52 +383,3 @@ def _has_moved(node: _Node, base: int, peer: str, least: int) -> bool:
             if version > base and author != peer and (kind != MOVED or time >= least):
                 return True
     return False
-
-
-def _add(marks: list[Mark], mark: Mark) -> None:
-    """Append the latest mark, and drop the marks that it makes redundant."""
-    _, timestamp, peer, tag = mark
-    last = marks[-1]
-    if last[1] <= timestamp and last[2] == peer and last[3] == tag:
-        # It replaces the last one in every query.
-        marks[-1] = mark
-        if len(marks) == 1:
-            return
-        behind = 1
-    else:
-        marks.append(mark)
-        behind = 2  # alone it does not replace the last one
-    index = 0
-    while index < len(marks) - behind:
-        # The added mark changes nothing for marks that are newer.
-        if marks[index][1] <= timestamp and _is_redundant(marks, index):
-            del marks[index]
-        else:
-            index += 1
-
-
-def _is_redundant(marks: list[Mark], index: int) -> bool:
-    """Whether later marks replace the one at `index` in every query.
-
-    The last mark must be as new as it. It is still needed if there are a peer and a tag, not its
-    own, such that each later and newer mark is of that peer or has that tag. Either the peer is
-    that of the last mark: then those of other peers must all have one tag. Or the tag is that of
-    the last mark: then those with other tags must all be of one peer.
-    """
-    _, timestamp, peer, tag = marks[index]
-    _, _, one_peer, one_tag = marks[-1]
-    open_by_peer, open_by_tag = one_peer != peer, one_tag != tag
-    sole_tag, sole_peer = tag, peer  # its own values mean "none so far"
-    for at in range(len(marks) - 2, index, -1):
-        if not (open_by_peer or open_by_tag):
-            return True
-        _, time, author, value = marks[at]
-        if time < timestamp:
-            continue
-        if open_by_peer and author != one_peer:
-            open_by_peer = value != tag and sole_tag in (tag, value)
-            sole_tag = value
-        if open_by_tag and value != one_tag:
-            open_by_tag = author != peer and sole_peer in (peer, author)
-            sole_peer = author
-    return not (open_by_peer or open_by_tag)

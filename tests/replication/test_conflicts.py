@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Iterator
+from itertools import chain, cycle
 from typing import Any, NamedTuple
+from unittest import mock
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from memsync.document import PathWrite, apply_update, compile_update, refine_write_set, write_set
 from memsync.errors import MemSyncError, ProtocolError
-from memsync.replication.conflicts import MAX_MARKS, ConflictIndex
+from memsync.replication import conflicts
+from memsync.replication.conflicts import ConflictIndex
+from memsync.replication.marks import MAX_MARKS
 
 PEERS = ["A", "B", "C"]
 MANY = 1000
@@ -394,9 +397,18 @@ _names = st.lists(st.one_of(_sets, _others), min_size=1, max_size=3)
 _crowded = st.builds(PathWrite, st.sampled_from(["/a", "/a/0"]), st.just("$set"), _tags).map(
     lambda name: [name]
 )
+# Entries that write several places, as wide updates do.
+_several = st.lists(
+    st.builds(PathWrite, st.sampled_from(_pointers), st.just("$set"), _tags),
+    min_size=2,
+    max_size=4,
+    unique_by=lambda name: name.pointer,
+)
 _times = st.integers(0, 9)
 _entries = st.lists(
-    st.tuples(st.integers(1, 2), _times, st.sampled_from(PEERS), st.one_of(_names, _crowded)),
+    st.tuples(
+        st.integers(1, 2), _times, st.sampled_from(PEERS), st.one_of(_names, _crowded, _several)
+    ),
     max_size=14,
 )
 _questions = st.lists(
@@ -426,28 +438,41 @@ def fill(index: ConflictIndex | Model, entries: Any, version: int = 0) -> int:
     return version
 
 
-@settings(max_examples=200)
+@pytest.fixture(params=["narrow", "wide"])
+def road(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Entries of few paths are noted one by one, or as those of many paths."""
+    with mock.patch.object(conflicts, "WIDE", 0 if request.param == "wide" else conflicts.WIDE):
+        yield
+
+
+@pytest.mark.usefixtures("road")
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_entries, _questions)
 def test_it_answers_as_who_remembers_everything(entries: Any, questions: list[Asked]) -> None:
-    index, model = ConflictIndex(MANY), Model(MANY)
-    fill(index, entries)
-    fill(model, entries)
+    compare(ConflictIndex(MANY), Model(MANY), entries, questions)
+
+
+def compare(index: ConflictIndex, model: Model, entries: Any, questions: list[Asked]) -> None:
+    """Ask a question after each entry, and all of them at the end."""
+    version = 0
+    for entry, asked in zip(entries, cycle(questions), strict=False):
+        fill(model, [entry], version)
+        version = fill(index, [entry], version)
+        assert asked.of(index, only_zero) == asked.of(model, only_zero)
     for asked in questions:
         assert asked.of(index, only_zero) == asked.of(model, only_zero)
 
 
-@settings(max_examples=200)
+@pytest.mark.usefixtures("road")
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 4), _entries, _questions)
 def test_with_few_paths_what_fell_out_is_answered_for_by_the_floor(
     limit: int, entries: Any, questions: list[Asked]
 ) -> None:
     index, model = ConflictIndex(limit), Model(limit)
-    fill(index, entries)
-    fill(model, entries)
+    compare(index, model, entries, questions)
     assert index.floors == model.floors
     assert [path[0] for path in index.encode()[2]] == list(model.paths)
-    for asked in questions:
-        assert asked.of(index, only_zero) == asked.of(model, only_zero)
 
 
 @settings(max_examples=100)
@@ -505,7 +530,9 @@ def test_operations_of_one_entry_at_one_path_are_all_remembered() -> None:
     assert [(kind, len(marks)) for kind, marks in kinds] == [("$set", 2), ("$inc[]", 1)]
 
 
+@pytest.mark.usefixtures("road")
 class TestSnapshots:
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.integers(1, 5), _entries, _entries, _questions)
     def test_a_decoded_index_goes_on_as_the_original(
         self, limit: int, before: Any, after: Any, questions: list[Asked]
