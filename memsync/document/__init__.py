@@ -51,7 +51,7 @@ from .live.copy_on_write import CopyOnWrite
 from .live.draft import Draft
 from .live.draft_results import without_drafts
 from .live.replace import replace_content
-from .live.replay import replay
+from .live.replay import in_parts, replay
 from .live.sharing import Sharing
 from .operations import Operation
 from .order import identical
@@ -100,6 +100,7 @@ __all__ = [
     "foreign_places",
     "hook_reads",
     "identical",
+    "in_parts",
     "invert",
     "is_digits",
     "is_guarded",

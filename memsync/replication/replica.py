@@ -31,6 +31,7 @@ from ..document import (
     ReadWriteSet,
     Sharing,
     converge,
+    in_parts,
     make_live,
     read_write_set,
     replay,
@@ -128,9 +129,9 @@ class Replica(Generic[W]):
         self.is_half_changed = True
         try:
             write.operations = self._compiled(self.view, write.proposal)
-            for operation in write.operations:
-                self.state.document = self._sharing.open_shown(self.state.document, operation)
-                replay(self.view, [operation], fit=True)
+            for part in in_parts(write.operations, self.view):
+                self.state.document = self._sharing.open_shown(self.state.document, part[0])
+                replay(self.view, part, fit=True)
         except Exception as error:
             self._failure = error  # of the copy: `publish` raises it
             return
@@ -265,10 +266,9 @@ class Replica(Generic[W]):
         An outcome is noted before its write is completed, so that no interrupt loses it.
         """
         for item in arrived:
-            if type(item) is Decision:
+            if isinstance(item, Decision):
                 self._complete_one(item)
                 continue
-            assert isinstance(item, Entry)
             for number, version, error in item.decided:
                 self._complete_one(Decision(number, version, error))
             write = self.writes.pending.get(item.number)

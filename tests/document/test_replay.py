@@ -6,14 +6,18 @@ That must never let something pass which trying them all on an overlay would ref
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memsync.document import replay, to_plain
+from memsync.document import make_live, replay, to_plain
+from memsync.document.foreign_writes import ForeignWriteError
 from memsync.document.live import replay as module
+from memsync.document.live import run
 from memsync.errors import MemSyncError
 
 from .document_strategies import documents
@@ -42,6 +46,21 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return document, draw(st.lists(operation, min_size=2, max_size=5))
 
 
+@st.composite
+def siblings(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Operations on the fields of one container, mostly."""
+    document = draw(documents)
+    pointers = places(document)
+    parent = draw(st.sampled_from(pointers)).rpartition("/")[0]
+    names = [each for each in pointers if each.rpartition("/")[0] == parent]
+    names += [f"{parent}/{name}" for name in "xyz"]
+    pointer = st.one_of(st.sampled_from(names), st.sampled_from([*names, *pointers, "", "x", 1]))
+    kind = st.sampled_from(["add", "add", "replace", "replace", "remove"])
+    value = st.sampled_from([1, "1", None, {}, [], {"x": [1]}])
+    operation = st.fixed_dictionaries({"op": kind, "path": pointer, "value": value})
+    return document, draw(st.lists(operation, min_size=2, max_size=4))
+
+
 def outcome(function: Any, document: Any, operations: Any) -> tuple[str, str]:
     """The document afterwards, in order, and whether it was refused."""
     try:
@@ -49,6 +68,39 @@ def outcome(function: Any, document: Any, operations: Any) -> tuple[str, str]:
     except MemSyncError as error:
         return json.dumps(document), type(error).__name__
     return json.dumps(document), ""
+
+
+@given(siblings())
+def test_a_run_does_what_trying_all_of_it_first_does(case: Any) -> None:
+    document, operations = case
+    with mock.patch.object(run, "SHORTEST", 2):
+        for convert in (to_plain, lambda value: make_live(value, nullcontext())):
+            tried = outcome(module._replay_checked, convert(document), operations)
+            assert outcome(replay, convert(document), operations) == tried
+
+
+@pytest.mark.parametrize(
+    "last",
+    [{}, {"op": "add"}, {"op": "add", "path": "/x"}, {"op": [], "path": "/x", "value": 1}, 1, "op"],
+)
+def test_a_malformed_operation_ends_no_run(last: Any) -> None:
+    document: dict[str, Any] = {}
+    operations = [{"op": "add", "path": f"/{n}", "value": n} for n in range(2 * run.SHORTEST)]
+    replay(document, operations)
+    assert list(document) == [str(n) for n in range(2 * run.SHORTEST)]
+    before = dict(document)
+    with pytest.raises(MemSyncError):
+        replay(document, [*operations, last])
+    assert document == before
+
+
+def test_a_run_in_a_container_that_other_code_has_changed_is_refused() -> None:
+    view = make_live({"a": {}}, nullcontext())
+    dict.__setitem__(view["a"], "x", 1)
+    operations = [{"op": "add", "path": f"/a/{n}", "value": n} for n in range(run.SHORTEST)]
+    with pytest.raises(ForeignWriteError):
+        replay(view, operations)
+    assert len(view["a"]) == 1
 
 
 @given(cases())

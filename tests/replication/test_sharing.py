@@ -16,7 +16,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from memsync.document import Operation, ReadOnlyDict, Sharing, make_live, to_plain
-from memsync.document.live import sharing as module
+from memsync.document.live import run, sharing
 from memsync.replication.entries import Entry
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
@@ -45,12 +45,18 @@ REJOINED = Sharing.rejoined
 
 @pytest.mark.parametrize("limit", [0, 1, 2])
 def test_large_containers_are_not_shared_and_all_stays_equal(limit: int) -> None:
-    with replaced(module, "MAX_SHARED", limit):
+    with replaced(sharing, "MAX_SHARED", limit):
         run_state_machine_as_test(Interleavings, settings=BRIEF)
 
 
 def test_documents_that_are_joined_again_at_once_stay_equal() -> None:
     with replaced(Sharing, "rejoined", at_once):
+        run_state_machine_as_test(Interleavings, settings=BRIEF)
+
+
+@pytest.mark.parametrize("limit", [1, sharing.MAX_SHARED])
+def test_where_all_that_can_be_is_done_in_runs_all_stays_equal(limit: int) -> None:
+    with replaced(sharing, "MAX_SHARED", limit), replaced(run, "SHORTEST", 1):
         run_state_machine_as_test(Interleavings, settings=BRIEF)
 
 
@@ -181,7 +187,7 @@ def test_the_documents_are_joined_again_after_as_many_changes_as_the_copy_has_it
 def test_a_container_that_grows_too_large_is_shared_no_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MAX_SHARED", 3)
+    monkeypatch.setattr(sharing, "MAX_SHARED", 3)
     host, copy = settled({"big": {"a": {}, "b": {}, "c": {}}})
     arrive(host, copy, 1, {"$set": {"big.d": {}}})
     confirmed = copy.state.document

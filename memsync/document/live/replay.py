@@ -11,15 +11,16 @@ from collections import Counter
 from typing import Any
 
 from ...errors import UpdateError
-from ..containers import LIVE, ReadOnlyDict, note_size, to_live, to_plain
+from ..containers import LIVE, note_size
 from ..failures import brief, patch_failure
 from ..foreign_writes import ForeignWriteError
 from ..operations import Operation
 from ..order import SCALAR_TYPES
 from ..patch.dry_run import DryRun
-from ..patch.overlay import ShadowObject, child
-from ..paths import Parts, above, pointer_index, split
+from ..patch.overlay import ShadowObject
+from ..paths import above, pointer_index, split
 from .replace import replace_content
+from .run import as_held, descend, run_of
 
 _KINDS = ("replace", "add", "remove")
 
@@ -37,11 +38,23 @@ def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None
     >>> document
     {'a': {'n': 2}}
     """
+    run = run_of(operations)
+    if run is not None and run.fits(root):
+        run.write(root)
+        return
     if len(operations) > 1 and not fit and not _each_fits(root, operations):
         _replay_checked(root, operations)
         return
     for operation in operations:
         write(root, operation)
+
+
+def in_parts(operations: list[Operation], root: Any) -> list[list[Operation]]:
+    """Divide operations into parts, each of which changes one container of `root` in one step."""
+    run = run_of(operations)
+    if run is not None and run.fits(root):
+        return [operations]
+    return [[operation] for operation in operations]
 
 
 def _each_fits(root: Any, operations: list[Operation]) -> bool:
@@ -62,7 +75,7 @@ def _each_fits(root: Any, operations: list[Operation]) -> bool:
             complete = kind == "remove" or ("value" in operation and kind in _KINDS)
         except (KeyError, TypeError, UpdateError):
             return False  # the dry run raises the error
-        container = _descend(root, parents)
+        container = descend(root, parents)
         if not complete or last is None or pointer in named:
             return False
         if isinstance(container, dict):
@@ -108,12 +121,8 @@ def _converted_values(root: Any, operations: list[Operation]) -> list[Any]:
         dry_run.apply(operation)
         if isinstance(root, dict) and not isinstance(dry_run.root, (dict, ShadowObject)):
             raise patch_failure("bad_value", "the document must stay an object", "")
-        values.append(_converted(root, operation.get("value")))
+        values.append(as_held(root, operation.get("value")))
     return values
-
-
-def _converted(root: Any, value: Any) -> Any:
-    return to_live(value, root._guard) if isinstance(root, ReadOnlyDict) else to_plain(value)
 
 
 def _check(operation: Any) -> None:
@@ -153,15 +162,15 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN, node: Any 
     if converted is not _UNKNOWN:
         value = converted
     elif type(value) not in SCALAR_TYPES:
-        value = _converted(root, value)
+        value = as_held(root, value)
     if node is None:
         node = root
         try:
             for token in parents:
                 node = _get(node, token)
         except TypeError:
-            # The path leads through an array or a scalar, which `_descend` handles.
-            node = _descend(root, parents)
+            # The path leads through an array or a scalar, which `descend` handles.
+            node = descend(root, parents)
     is_live = type(node) in LIVE
     if is_live and len(node) != node._size:
         raise ForeignWriteError
@@ -192,13 +201,6 @@ def _write_root(root: Any, kind: str, value: Any) -> None:
     if kind == "remove" or not isinstance(value, dict):
         raise patch_failure("bad_value", "the document must stay an object", "")
     replace_content(root, value)
-
-
-def _descend(root: Any, tokens: Parts) -> Any:
-    node = root
-    for token in tokens:
-        node = child(node, token)
-    return node
 
 
 def _write_element(array: list[Any], kind: str, token: str, value: Any, pointer: str) -> None:

@@ -32,6 +32,7 @@ from ..paths import split
 from .copy_on_write import CopyOnWrite
 from .replace import replace_content
 from .replay import check_fit, write
+from .run import Run, descend, run_of
 
 MAX_SHARED = 1 << 17
 """Containers with more items are not shared: copying one would delay a write by over 10 ms."""
@@ -62,8 +63,29 @@ class Sharing:
         self, confirmed: dict[str, Any], operations: list[Operation], *, fit: bool
     ) -> dict[str, Any]:
         """Apply operations to both documents, which are equal at the places that they concern."""
+        run = run_of(operations)
+        if run is not None and run.fits(confirmed):
+            return self._run_both(confirmed, run, operations)
         if not fit and len(operations) > 1:
             check_fit(confirmed, operations)
+        return self._each_both(confirmed, operations)
+
+    def _run_both(
+        self, confirmed: dict[str, Any], run: Run, operations: list[Operation]
+    ) -> dict[str, Any]:
+        if descend(confirmed, run.parents) is descend(self.view, run.parents):
+            if len(run.write(self.view)) > MAX_SHARED:
+                confirmed = self._split(confirmed, operations[0])
+        elif run.is_scalar:
+            confirmed = self._opened(confirmed, operations[0])
+            run.write(confirmed)
+            run.write(self.view)
+            self._repeated += len(operations)
+        else:
+            confirmed = self._each_both(confirmed, operations)
+        return confirmed
+
+    def _each_both(self, confirmed: dict[str, Any], operations: list[Operation]) -> dict[str, Any]:
         for operation in operations:
             if confirmed is not self.view:
                 confirmed = self._write_both(confirmed, operation)
@@ -108,6 +130,12 @@ class Sharing:
         self, confirmed: dict[str, Any], operations: list[Operation], *, fit: bool
     ) -> dict[str, Any]:
         """Apply operations to the confirmed document only."""
+        run = run_of(operations)
+        if run is not None and run.fits(confirmed):
+            confirmed = self._opened(confirmed, operations[0])
+            run.write(confirmed)
+            self._repeated += len(operations)
+            return confirmed
         if not fit:
             check_fit(confirmed, operations)
         for operation in operations:

@@ -1,0 +1,109 @@
+"""A *run*: operations that set many fields of one object, done by one loop in C.
+
+``dict.update`` sets the fields in the order of the operations, and no other thread sees a part of
+them. A run needs no overlay: its fields differ, so it fits if the fields that it replaces exist.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from ..containers import LIVE, ReadOnlyDict, note_size, to_live, to_plain
+from ..foreign_writes import check_untouched
+from ..operations import Operation
+from ..order import SCALAR_TYPES
+from ..patch.overlay import child
+from ..paths import Parts, parse_pointer
+
+SHORTEST = 32
+"""Fewer operations than these are done one by one."""
+
+_KINDS = ({"add"}, {"replace"}, {"add", "replace"})
+_TYPES = {str}
+_KIND, _PATH, _VALUE = itemgetter("op"), itemgetter("path"), itemgetter("value")
+
+
+class Run(NamedTuple):
+    """The tokens of the object, the new values by name, and which of these must exist before."""
+
+    parents: Parts
+    fields: dict[str, Any]
+    replaced: list[str]
+
+    def fits(self, root: Any) -> bool:
+        """Whether it can be written to `root`."""
+        node = descend(root, self.parents)
+        return isinstance(node, dict) and set(self.replaced) <= dict.keys(node)
+
+    def write(self, root: Any) -> dict[str, Any]:
+        """Write it to `root`, which it fits; returns the object that has changed.
+
+        Raises `ForeignWriteError` if other code than memsync's has changed that object.
+        """
+        node: dict[str, Any] = descend(root, self.parents)
+        check_untouched(node)
+        dict.update(node, self.fields if self.is_scalar else self._converted(root))
+        if type(node) in LIVE:
+            note_size(node)
+        return node
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether no value is a container."""
+        return SCALAR_TYPES.issuperset(map(type, self.fields.values()))
+
+    def _converted(self, root: Any) -> dict[str, Any]:
+        return {
+            name: value if type(value) in SCALAR_TYPES else as_held(root, value)
+            for name, value in self.fields.items()
+        }
+
+
+def run_of(operations: list[Operation]) -> Run | None:
+    """The operations as a run; None if they are few or other ones, also malformed ones.
+
+    >>> run = run_of([{"op": "add", "path": f"/a/{n}", "value": n} for n in range(100)])
+    >>> run.parents, run.fields["99"], run.fits({"a": {}}), run.fits({"a": []})
+    (('a',), 99, True, False)
+    """
+    count = len(operations)
+    if count < SHORTEST:
+        return None
+    try:
+        kinds = set(map(_KIND, operations))
+        paths = list(map(_PATH, operations))
+        values = list(map(_VALUE, operations))
+    except (KeyError, TypeError):
+        return None
+    if kinds not in _KINDS or not _TYPES.issuperset(map(type, paths)):
+        return None
+    parent = paths[0].rpartition("/")[0]
+    prefix = f"{parent}/"
+    text = "".join(paths)
+    if "~" in text or text.count("/") != count * prefix.count("/"):
+        return None  # not all of them lie directly in that object
+    if not all(map(str.startswith, paths, repeat(prefix))):
+        return None
+    begin = len(prefix)
+    fields = dict(zip([path[begin:] for path in paths], values, strict=True))
+    if len(fields) != count:
+        return None
+    replaced = []
+    if "replace" in kinds:
+        replaced = [each["path"][begin:] for each in operations if each["op"] == "replace"]
+    return Run(parse_pointer(parent), fields, replaced)
+
+
+def as_held(root: Any, value: Any) -> Any:
+    """A copy of a value, as the document `root` is to hold it."""
+    return to_live(value, root._guard) if isinstance(root, ReadOnlyDict) else to_plain(value)
+
+
+def descend(root: Any, tokens: Parts) -> Any:
+    """The value to which tokens lead in a document, or `MISSING`."""
+    node = root
+    for token in tokens:
+        node = child(node, token)
+    return node
