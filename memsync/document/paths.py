@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from ..errors import NotSerializableError
@@ -133,6 +134,22 @@ def are_plain(paths: Collection[str]) -> bool:
 _PLAIN_TYPES = frozenset({str})
 # The number of characters of a path that certainly is within all limits.
 _MAX_PLAIN = 150
+
+
+def common_prefix(paths: Collection[str], separator: str) -> str | None:
+    """Return what stands before the last part of all paths; None if that differs.
+
+    It consists of loops in C, so that it costs little for a thousand paths.
+
+    >>> common_prefix(["/a/b", "/a/c"], "/"), common_prefix(["b", "c"], ".")
+    ('/a/', '')
+    >>> common_prefix(["/a/b", "/a/c/d"], "/")
+    """
+    first = next(iter(paths))
+    prefix = first[: first.rfind(separator) + 1]
+    if "".join(paths).count(separator) != len(paths) * prefix.count(separator):
+        return None
+    return prefix if all(map(str.startswith, paths, repeat(prefix))) else None
 
 
 def pointer_of(parts: Parts) -> str:

@@ -6,13 +6,14 @@ slower walk find the path, so that the error can name it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import isfinite
 from typing import Any, NoReturn
 
 from ..errors import NotSerializableError
 from .containers import ReadOnlyDict, ReadOnlyList, Tracked, to_plain
 from .failures import ForeignValueError
-from .order import INT64_MAX, INT64_MIN
+from .order import INT64_MAX, INT64_MIN, SCALAR_TYPES
 
 MAX_DEPTH = 100
 MAX_FIELD_BYTES = 1024
@@ -38,6 +39,27 @@ def normalize(value: Any, path: str = "", depth: int = 0) -> Any:
         _explain(value, path, depth, ())
         # The value is valid now, so another thread changed it between the two walks.
         _refuse(path, "the value changed while it was read")
+
+
+def are_scalars(values: Collection[Any]) -> bool:
+    """Whether `normalize` returns each of these values as it is; False for containers.
+
+    It consists of loops in C, so that it costs little for a thousand values.
+    """
+    kinds = set(map(type, values))
+    if not kinds <= SCALAR_TYPES:
+        return False
+    if int in kinds:
+        numbers = _of_type(int, values, kinds)
+        if min(numbers) < INT64_MIN or max(numbers) > INT64_MAX:
+            return False
+    if float in kinds and not all(map(isfinite, _of_type(float, values, kinds))):
+        return False
+    return str not in kinds or _encodable("".join(_of_type(str, values, kinds)))
+
+
+def _of_type(kind: type, values: Collection[Any], kinds: set[type]) -> Collection[Any]:
+    return values if len(kinds) == 1 else [value for value in values if type(value) is kind]
 
 
 def detached(value: Any) -> Any:

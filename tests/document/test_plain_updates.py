@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from memsync.document import apply_patch, compile_update
 from memsync.document.paths import are_plain, field_order
+from memsync.document.update import plain
 from memsync.document.update.compile import checked_by_plan, planned_operations
 from memsync.document.update.operators import Context
 from memsync.document.update.plain import checked_plain, plain_operations
@@ -47,8 +50,24 @@ def in_any_order(operations: list[dict[str, Any]]) -> list[str]:
     return sorted(map(text, operations))
 
 
-@settings(deadline=None, max_examples=400)
-@given(st.one_of(documents, any_documents), st.one_of(plain_updates, updates))
+@pytest.fixture(params=[0, 32])
+def wide(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Updates of few fields are treated as those of many, or as usual."""
+    with mock.patch.object(plain, "_MAX_CACHED_PATHS", request.param):
+        yield
+
+
+_several = st.sampled_from(["", "a.", "b.", "a.b."]).flatmap(
+    lambda above: st.dictionaries(_names.map(lambda name: above + name), values, min_size=1)
+)
+wide_updates = _several.map(lambda fields: {"$set": fields})
+
+
+@pytest.mark.usefixtures("wide")
+@settings(
+    deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.one_of(documents, any_documents), st.one_of(plain_updates, updates, wide_updates))
 @example({"a": 1}, {"$set": {"b": {}, "a": 1, "2": 0, "10": []}})
 @example({"a": {"b": 1}}, {"$inc": {"a.b": 1, "c": 1}, "$set": {"a.10": 1, "a.9": 2}})
 @example({"a": "s"}, {"$inc": {"a": 1}, "$set": {"b": float("nan")}})
@@ -61,8 +80,11 @@ def test_both_ways_compile_an_update_to_the_same(document: Any, update: Any) -> 
     assert text(apply_patch(document, short)) == text(apply_patch(document, general))
 
 
-@settings(deadline=None, max_examples=400)
-@given(st.one_of(plain_updates, updates))
+@pytest.mark.usefixtures("wide")
+@settings(
+    deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.one_of(plain_updates, updates, wide_updates))
 @example({"$set": {"a": 1, "b": float("nan")}, "$inc": {"c": "x"}})
 @example({"$set": {"a": 1}, "$inc": {"a.b": 1}})
 def test_both_ways_check_an_update_alike(update: Any) -> None:

@@ -6,6 +6,7 @@ That must never let something pass which trying them all on an overlay would ref
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 from unittest import mock
@@ -56,7 +57,7 @@ def siblings(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     names += [f"{parent}/{name}" for name in "xyz"]
     pointer = st.one_of(st.sampled_from(names), st.sampled_from([*names, *pointers, "", "x", 1]))
     kind = st.sampled_from(["add", "add", "replace", "replace", "remove"])
-    value = st.sampled_from([1, "1", None, {}, [], {"x": [1]}])
+    value: st.SearchStrategy[Any] = st.sampled_from([1, "1", None, {}, [], {"x": [1]}])
     operation = st.fixed_dictionaries({"op": kind, "path": pointer, "value": value})
     return document, draw(st.lists(operation, min_size=2, max_size=4))
 
@@ -70,11 +71,19 @@ def outcome(function: Any, document: Any, operations: Any) -> tuple[str, str]:
     return json.dumps(document), ""
 
 
+def live(document: dict[str, Any]) -> Any:
+    """The document as a peer shows it."""
+    return make_live(document, nullcontext())
+
+
+CONVERSIONS: list[Callable[[dict[str, Any]], Any]] = [to_plain, live]
+
+
 @given(siblings())
 def test_a_run_does_what_trying_all_of_it_first_does(case: Any) -> None:
     document, operations = case
     with mock.patch.object(run, "SHORTEST", 2):
-        for convert in (to_plain, lambda value: make_live(value, nullcontext())):
+        for convert in CONVERSIONS:
             tried = outcome(module._replay_checked, convert(document), operations)
             assert outcome(replay, convert(document), operations) == tried
 
@@ -95,7 +104,7 @@ def test_a_malformed_operation_ends_no_run(last: Any) -> None:
 
 
 def test_a_run_in_a_container_that_other_code_has_changed_is_refused() -> None:
-    view = make_live({"a": {}}, nullcontext())
+    view = live({"a": {}})
     dict.__setitem__(view["a"], "x", 1)
     operations = [{"op": "add", "path": f"/a/{n}", "value": n} for n in range(run.SHORTEST)]
     with pytest.raises(ForeignWriteError):

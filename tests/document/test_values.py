@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memsync.document import make_live, normalize
 from memsync.document.failures import ForeignValueError
 from memsync.document.order import compare, equal, identical, json_equal, type_name
 from memsync.document.paths import parse_pointer, pointer_of
+from memsync.document.values import are_scalars
 from memsync.errors import NotSerializableError, UpdateError
 
 from .document_strategies import text, values
@@ -175,3 +177,21 @@ def test_pointers_there_and_back(parts: tuple[str, ...]) -> None:
 def test_what_is_no_pointer(pointer: str) -> None:
     with pytest.raises(UpdateError, match="no JSON pointer"):
         parse_pointer(pointer)
+
+
+_numbers = [0, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 1.5, float("nan"), float("inf")]
+_others: list[Any] = [None, True, "", "Größe", "\ud83d", "\ude00", [], {}, b"", (1,)]
+_scalars: st.SearchStrategy[Any] = st.sampled_from(
+    [*_numbers, *_others, Number.SEVEN, Name("n"), Float(1)]
+)
+
+
+@given(st.lists(_scalars, max_size=4))
+def test_many_values_are_scalars_exactly_when_each_of_them_is(found: list[Any]) -> None:
+    def is_scalar(value: Any) -> bool:
+        try:
+            return normalize(value) is value and not isinstance(value, (dict, list))
+        except NotSerializableError:
+            return False
+
+    assert are_scalars(found) == all(map(is_scalar, found))

@@ -386,6 +386,10 @@ def test_a_write_is_refined_if_it_created_its_place(document: Any, update: Any) 
     except MemSyncError:
         return
     writes = write_set(checked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MAX_CACHED_PATHS", 0)
+        as_many = refine_write_set(writes, operations)
+    assert as_many == refine_write_set(writes, operations)
     added = {each["path"] for each in operations if each["op"] == "add"}
     put = {each["path"] for each in operations if each["op"] in ("add", "replace")}
     for before, after in zip(writes, refine_write_set(writes, operations), strict=True):

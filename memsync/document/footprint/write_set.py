@@ -17,13 +17,18 @@ write may create the element.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from hashlib import sha1
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
+
+from msgspec import msgpack
 
 from ..encoding import encoded
 from ..operations import Operation
-from ..paths import above, are_plain, is_digits, is_filtered, parse_once, pointer_of
+from ..paths import above, are_plain, common_prefix, is_digits, is_filtered, parse_once, pointer_of
 
 OTHER = "other"
 INSIDE = "[]"
@@ -104,15 +109,26 @@ def _plain_writes(body: dict[str, Any]) -> list[PathWrite]:
     for name, fields in body.items():
         if name == "$setOnInsert":
             continue
+        if name == "$set" and fields:
+            writes += _plain_set(fields)
+            continue
         for path, operand in fields.items():
             pointer = f"/{path.replace('.', '/')}"
-            if name == "$set":
-                writes.append(PathWrite(pointer, name, _tag(operand)))
-                continue
             writes.append(PathWrite(pointer, _kind(name, operand)))
             if name == "$rename":
                 writes.append(_path_write(_end(operand), OTHER))
     return writes
+
+
+def _plain_set(fields: dict[str, Any]) -> Iterator[PathWrite]:
+    if _NUMBERS.issuperset(map(type, fields.values())):
+        tags = list(map(_encode, fields.values()))
+    else:
+        tags = list(map(_tag, fields.values()))
+    pointers = [f"/{path.replace('.', '/')}" for path in fields]
+    # As PathWrite does it, by a loop in C.
+    new = partial(tuple.__new__, PathWrite)
+    return map(new, zip(pointers, repeat("$set"), tags, strict=False))
 
 
 def is_guarded(body: dict[str, Any] | list[Operation]) -> bool:
@@ -140,6 +156,8 @@ def refine_write_set(writes: list[PathWrite], operations: list[Operation]) -> li
         operation = operations[0]
         if operation["op"] == "replace" and operation["path"] == writes[0].pointer:
             return writes
+    if len(writes) > _MAX_CACHED_PATHS and _are_apart(writes, operations):
+        return writes
     added = {operation["path"] for operation in operations if operation["op"] == "add"}
     put = {operation["path"] for operation in operations if operation["op"] == "replace"} | added
     if not put:
@@ -158,6 +176,18 @@ def refine_write_set(writes: list[PathWrite], operations: list[Operation]) -> li
             write = _created(write)
         refined.append(write)
     return writes if refined == writes else refined
+
+
+def _are_apart(writes: list[PathWrite], operations: list[Operation]) -> bool:
+    """Whether the writes are names in one container, which the operations do not put there."""
+    pointers = list(map(_POINTER, writes))
+    prefix = common_prefix(pointers, "/")
+    if not prefix or any(map(str.isdigit, [pointer[len(prefix) :] for pointer in pointers])):
+        return False
+    return {prefix[:-1], *above(prefix[:-1])}.isdisjoint(map(_PATH, operations))
+
+
+_POINTER, _PATH = itemgetter(0), itemgetter("path")
 
 
 def _created(write: PathWrite) -> PathWrite:
@@ -219,6 +249,9 @@ def _kind(name: str, operand: Any) -> str:
 
 # Shorter values are encoded as they are, so a digest never equals the encoding of a value.
 _DIGEST = 16  # bytes
+# `encode` grows no buffer for these, so it does not crash where `encoded` raises `MemoryError`.
+_NUMBERS = frozenset({int, float, bool, type(None)})
+_encode = msgpack.Encoder().encode
 
 
 def _tag(value: Any) -> bytes:

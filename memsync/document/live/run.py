@@ -6,7 +6,6 @@ them. A run needs no overlay: its fields differ, so it fits if the fields that i
 
 from __future__ import annotations
 
-from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from ..foreign_writes import check_untouched
 from ..operations import Operation
 from ..order import SCALAR_TYPES
 from ..patch.overlay import child
-from ..paths import Parts, parse_pointer
+from ..paths import Parts, common_prefix, parse_pointer
 
 SHORTEST = 32
 """Fewer operations than these are done one by one."""
@@ -79,12 +78,8 @@ def run_of(operations: list[Operation]) -> Run | None:
         return None
     if kinds not in _KINDS or not _TYPES.issuperset(map(type, paths)):
         return None
-    parent = paths[0].rpartition("/")[0]
-    prefix = f"{parent}/"
-    text = "".join(paths)
-    if "~" in text or text.count("/") != count * prefix.count("/"):
-        return None  # not all of them lie directly in that object
-    if not all(map(str.startswith, paths, repeat(prefix))):
+    prefix = common_prefix(paths, "/")
+    if not prefix or prefix[0] != "/" or "~" in "".join(paths):
         return None
     begin = len(prefix)
     fields = dict(zip([path[begin:] for path in paths], values, strict=True))
@@ -93,7 +88,7 @@ def run_of(operations: list[Operation]) -> Run | None:
     replaced = []
     if "replace" in kinds:
         replaced = [each["path"][begin:] for each in operations if each["op"] == "replace"]
-    return Run(parse_pointer(parent), fields, replaced)
+    return Run(parse_pointer(prefix[:-1]), fields, replaced)
 
 
 def as_held(root: Any, value: Any) -> Any:

@@ -13,9 +13,9 @@ from typing import Any
 from ...errors import MemSyncError
 from ..failures import ForeignValueError
 from ..operations import Operation
-from ..paths import are_plain, field_order
+from ..paths import are_plain, common_prefix, field_order
 from ..traversal import MISSING
-from ..values import normalize
+from ..values import are_scalars, normalize
 from .operators import UNCHANGED, Absent, Context, Prepare, prepare_value
 from .plan import OPERATORS, RENAME, single_step
 from .write import PLAIN_TYPES, write_operations
@@ -62,6 +62,8 @@ def _are_apart(groups: list[dict[str, Any]]) -> bool:
     paths = set(groups[0]).union(*groups[1:])
     if len(paths) != sum(map(len, groups)):
         return False
+    if "." not in "".join(paths):
+        return True
     above = {""}
     for path in paths:
         if "." in path:
@@ -88,6 +90,9 @@ def checked_plain(update: Any) -> dict[str, Any] | None:
         return None
     for name, fields in copy.items():
         prepare = OPERATORS[name].prepare
+        is_wide = len(fields) > _MAX_CACHED_PATHS
+        if is_wide and prepare is prepare_value and are_scalars(fields.values()):
+            continue
         for path, operand in fields.items():
             if type(path) is not str:
                 return None  # equal to the name in a known shape
@@ -117,9 +122,32 @@ def plain_operations(
     if not is_plain(update) or not isinstance(document, dict):
         return None
     try:
+        if len(update) == 1 and len(update.get("$set", ())) > _MAX_CACHED_PATHS:
+            operations = _additions(document, update["$set"])
+            if operations is not None:
+                return operations
         return _operations(document, update, context)
     except (MemSyncError, ForeignValueError, RecursionError):
         return None
+
+
+def _additions(document: dict[str, Any], fields: dict[str, Any]) -> list[Operation] | None:
+    """Compile a ``$set`` that adds many fields to one object; None if it does anything else."""
+    prefix = common_prefix(fields, ".")
+    container = None if prefix is None else _object_at(document, prefix[:-1])
+    if prefix is None or container is None:
+        return None
+    named = {path[len(prefix) :]: value for path, value in fields.items()} if prefix else fields
+    if not dict.keys(container).isdisjoint(named):
+        return None
+    if not are_scalars(named.values()):
+        depth = prefix.count(".") + 1
+        named = {name: prepare_value(value, prefix + name, depth) for name, value in named.items()}
+    names = sorted(named)
+    if names[0][0] <= "9":
+        names.sort(key=field_order)
+    pointer = f"/{prefix.replace('.', '/')}"
+    return [{"op": "add", "path": pointer + name, "value": named[name]} for name in names]
 
 
 def _operations(
