@@ -89,7 +89,7 @@ def same_operations(ours: list[Operation], theirs: list[Operation]) -> bool:
         # Values of different types can be equal: 1, 1.0 and True.
         return ours == theirs and type(value) is type(theirs[0].get("value"))
     # The encodings of 1, 1.0 and True differ, and so do those of two orders of keys.
-    return ours == theirs and encode_value(ours) == encode_value(theirs)
+    return len(ours) == len(theirs) and encode_value(ours) == encode_value(theirs)
 
 
 def shares_path(ours: list[Operation], theirs: list[Operation]) -> bool:

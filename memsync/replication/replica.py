@@ -231,8 +231,8 @@ class Replica(Generic[W]):
         if self._before is not None:
             self._waiting += operations
             document = sharing.replay_confirmed(document, operations, fit=fit)
-        elif own in self.writes.pending:
-            document = sharing.replay_confirmed(document, operations, fit=fit)
+        elif (write := self.writes.pending.get(own)) is not None:  # with the same operations
+            document = sharing.replay_confirmed(document, write.operations, fit=fit)
         else:
             document = sharing.replay_both(document, operations, fit=fit)
             self._shown += operations

@@ -60,6 +60,16 @@ class Run(NamedTuple):
         }
 
 
+class RunOperations(list[Operation]):
+    """Operations that are known to be a run; nobody changes the list."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, operations: list[Operation], run: Run) -> None:
+        super().__init__(operations)
+        self.run = run
+
+
 def run_of(operations: list[Operation]) -> Run | None:
     """The operations as a run; None if they are few or other ones, also malformed ones.
 
@@ -67,6 +77,8 @@ def run_of(operations: list[Operation]) -> Run | None:
     >>> run.parents, run.fields["99"], run.fits({"a": {}}), run.fits({"a": []})
     (('a',), 99, True, False)
     """
+    if isinstance(operations, RunOperations):
+        return operations.run
     count = len(operations)
     if count < SHORTEST:
         return None

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import MemSyncError
 from ..failures import ForeignValueError
+from ..live.run import Run, RunOperations
 from ..operations import Operation
 from ..paths import are_plain, common_prefix, field_order
 from ..traversal import MISSING
@@ -146,8 +147,13 @@ def _additions(document: dict[str, Any], fields: dict[str, Any]) -> list[Operati
     names = sorted(named)
     if names[0][0] <= "9":
         names.sort(key=field_order)
+    if names != list(named):
+        named = {name: named[name] for name in names}
     pointer = f"/{prefix.replace('.', '/')}"
-    return [{"op": "add", "path": pointer + name, "value": named[name]} for name in names]
+    operations: list[Operation] = [
+        {"op": "add", "path": pointer + name, "value": value} for name, value in named.items()
+    ]
+    return RunOperations(operations, Run(tuple(prefix.split(".")[:-1]), named, []))
 
 
 def _operations(
