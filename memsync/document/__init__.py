@@ -42,6 +42,7 @@ from .footprint.write_set import (
     PathWrite,
     is_guarded,
     refine_write_set,
+    tags_of,
     write_set,
 )
 from .foreign_writes import check_first_untouched, foreign_places
@@ -52,6 +53,7 @@ from .live.draft import Draft
 from .live.draft_results import without_drafts
 from .live.replace import replace_content
 from .live.replay import in_parts, replay
+from .live.run import tells_write_set
 from .live.sharing import Sharing
 from .operations import Operation
 from .order import identical
@@ -118,7 +120,9 @@ __all__ = [
     "replace_content",
     "replay",
     "set_aside",
+    "tags_of",
     "take_back",
+    "tells_write_set",
     "to_plain",
     "unhook_reads",
     "value_at_pointer",

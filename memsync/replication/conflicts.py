@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from itertools import repeat
+from itertools import repeat, starmap
 from operator import itemgetter
 from typing import Annotated, Any, NamedTuple
 
@@ -126,8 +126,10 @@ class ConflictIndex:
         self, version: int, timestamp: int, peer: str, written: Sequence[tuple[str, str, Any]]
     ) -> None:
         """Add the writes of an accepted entry; versions only grow."""
-        if len(written) > WIDE and self._note_wide(version, timestamp, peer, written):
-            return
+        if len(written) > WIDE and set(map(_KIND, written)) == _SET:
+            pointers, tags = list(map(_POINTER, written)), list(map(_TAG, written))
+            if self._note_fresh(version, timestamp, peer, pointers, tags):
+                return
         nodes = self._nodes
         for pointer, kind, tag in written:
             if kind == MOVED:
@@ -139,7 +141,7 @@ class ConflictIndex:
                 node = nodes[pointer] = self._grow(pointer)
                 node.kinds[kind] = [mark]
                 if len(nodes) > self.limit:
-                    self._drop(1)
+                    self._drop()
             else:
                 nodes.move_to_end(pointer)
                 if isinstance(node, tuple):
@@ -154,26 +156,28 @@ class ConflictIndex:
             node.reach(version)
         self.newest = version
 
-    def _note_wide(
-        self, version: int, timestamp: int, peer: str, written: Sequence[tuple[str, str, Any]]
+    def note_sets(
+        self, version: int, timestamp: int, peer: str, pointers: list[str], tags: list[bytes]
+    ) -> None:
+        """Add a ``$set`` of each path, with its tag."""
+        if not self._note_fresh(version, timestamp, peer, pointers, tags):
+            self.note(
+                version, timestamp, peer, list(zip(pointers, repeat("$set"), tags, strict=False))
+            )
+
+    def _note_fresh(
+        self, version: int, timestamp: int, peer: str, pointers: list[str], tags: list[Any]
     ) -> bool:
-        """Note ``$set`` of many paths, none of which is known; False if they are other writes."""
-        tags = map(_TAG, written)
+        """The same, if all paths are new; False if not."""
         marks = zip(repeat(version), repeat(timestamp), repeat(peer), tags, strict=False)
-        fresh = dict(zip(map(_POINTER, written), marks, strict=True))
+        fresh = dict(zip(pointers, marks, strict=True))
         nodes = self._nodes
-        if (
-            len(written) > self.limit
-            or len(fresh) < len(written)
-            or set(map(_KIND, written)) != _SET
-        ):
-            return False
-        if not nodes.keys().isdisjoint(fresh):
-            return False
-        self._drop(len(nodes) + len(fresh) - self.limit)
-        nodes.update(fresh)
-        self._placed_after = self.newest = version
-        return True
+        is_fresh = len(fresh) == len(pointers) <= self.limit and nodes.keys().isdisjoint(fresh)
+        if is_fresh:
+            self._drop_many(len(nodes) + len(fresh) - self.limit)
+            nodes.update(fresh)
+            self._placed_after = self.newest = version
+        return is_fresh
 
     def _place_all(self, base: int) -> None:
         """Put the paths that were written after `base` into the trie."""
@@ -324,19 +328,24 @@ class ConflictIndex:
             node = child
         return node
 
-    def _drop(self, count: int) -> None:
-        """Drop the least recently written paths, and raise the floors."""
-        version = timestamp = -1
-        for _ in range(count):
-            dropped = self._nodes.popitem(last=False)[1]
-            if isinstance(dropped, tuple):
-                version = dropped[0]  # later than that of the one before
-                if dropped[1] > timestamp:
-                    timestamp = dropped[1]
-            else:
-                self._cut_off(dropped)
-        if version >= 0:
-            self._raise_floor("$set", version, timestamp)
+    def _drop(self) -> None:
+        """Drop the least recently written path, and raise the floors."""
+        dropped = self._nodes.popitem(last=False)[1]
+        if isinstance(dropped, tuple):
+            self._raise_floor("$set", dropped[0], dropped[1])
+        else:
+            self._cut_off(dropped)
+
+    def _drop_many(self, count: int) -> None:
+        """Do the same several times, by loops in C."""
+        dropped = list(map(_NOTED, starmap(self._nodes.popitem, repeat(_FIRST, max(count, 0)))))
+        marks = [noted for noted in dropped if isinstance(noted, tuple)]
+        if marks:  # the last one is of the latest version
+            self._raise_floor("$set", marks[-1][0], max(map(_TIMESTAMP, marks)))
+        if len(marks) < len(dropped):
+            for noted in dropped:
+                if isinstance(noted, Node):
+                    self._cut_off(noted)
 
     def _cut_off(self, dropped: Node) -> None:
         """Take a path out of the trie."""
@@ -368,6 +377,8 @@ class ConflictIndex:
 
 _POINTER, _KIND, _TAG = map(itemgetter, range(3))  # of a `PathWrite`
 _SET = {"$set"}
+_NOTED = _TIMESTAMP = itemgetter(1)  # of an item of the index, of a mark
+_FIRST = (False,)  # the argument of `OrderedDict.popitem`
 
 
 def _kinds(noted: Node | Mark) -> dict[str, list[Mark]]:

@@ -49,8 +49,9 @@ class Entry(msgspec.Struct, array_like=True, tag=8, gc=False):
     body: Any  # its kind defines it (see `kinds`)
     acked_below: int = 0
     decided: list[list[Any]] = []  # [number, version, error] of this peer's that made no entry
-    written: list[PathWrite] = []  # for the conflict rule: the paths that the update names, and
-    # the arrays in which it has moved elements
+    # For the conflict rule: the paths that the update names, and the arrays in which it has moved
+    # elements. None: those of a ``$set`` to which each operation belongs.
+    written: list[PathWrite] | None = []
 
 
 class Decision(msgspec.Struct, array_like=True, tag=9, gc=False):

@@ -166,7 +166,7 @@ class Sequencer:
                 order.body,
                 proposal.acked_below,
                 [[n, version, error] for n, (version, error, _) in outcomes],
-                list(order.written),
+                None if order.written is None else list(order.written),
             )
             return self._append(entry)
         except MemoryError as error:  # nothing has changed

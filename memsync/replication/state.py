@@ -36,10 +36,10 @@ class TornCopyError(Exception):
 
 
 class Order(NamedTuple):
-    """An accepted proposal: the body of its entry, and the paths that it writes."""
+    """An accepted proposal: the body of its entry, and the paths that it writes (see `Entry`)."""
 
     body: Any
-    written: Sequence[PathWrite] = ()
+    written: Sequence[PathWrite] | None = ()
 
 
 class Kind:

@@ -15,11 +15,14 @@ from memsync.document.footprint.write_set import (
     PathWrite,
     is_guarded,
     refine_write_set,
+    tags_of,
     write_set,
     written_pointers,
 )
+from memsync.document.live.run import tells_write_set
 from memsync.document.patch.rfc6902 import check_patch
 from memsync.document.paths import parse_pointer
+from memsync.document.update import plain
 from memsync.document.update.compile import check_update, compile_update
 from memsync.errors import MemSyncError
 
@@ -396,3 +399,21 @@ def test_a_write_is_refined_if_it_created_its_place(document: Any, update: Any) 
         is_kept = before.kind == "other" or before.kind.endswith("[]")
         is_created = not is_kept and creates(before.pointer, added, put)
         assert after == (before._replace(kind=f"{before.kind}+") if is_created else before)
+
+
+@given(documents, updates)
+def test_what_tells_its_write_set_has_that_one(document: Any, update: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "_MAX_CACHED_PATHS", 0)
+        try:
+            checked = check_update(update)
+            operations = compile_update(document, checked, now=NOW)
+        except MemSyncError:
+            return
+    if tells_write_set(operations):
+        tags = tags_of([each["value"] for each in operations])
+        told = [
+            PathWrite(each["path"], "$set", tag) for each, tag in zip(operations, tags, strict=True)
+        ]
+        written = refine_write_set(write_set(checked), operations)
+        assert sorted(told) == sorted(written)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
+from memsync.document.footprint import write_set
+from memsync.document.live import run
+from memsync.document.update import plain
 from memsync.manager.transport.messages import Hello
+from memsync.replication import conflicts
 from memsync.replication.clock import HybridClock
 from memsync.replication.codec import HEADER, decode, frame
 from memsync.replication.entries import Entry, Propose, SnapshotChunk
@@ -98,3 +105,17 @@ def entry_of(result: object) -> Entry:
     """The entry of an accepted proposal."""
     assert isinstance(result, Ordered), result
     return result.entry
+
+
+@contextmanager
+def few_as_many() -> Iterator[None]:
+    """Updates of few paths take the road of those that name a thousand."""
+    with ExitStack() as stack:
+        for module, name, limit in (
+            (plain, "_MAX_CACHED_PATHS", 0),
+            (write_set, "_MAX_CACHED_PATHS", 0),
+            (run, "SHORTEST", 1),
+            (conflicts, "WIDE", 0),
+        ):
+            stack.enter_context(mock.patch.object(module, name, limit))
+        yield

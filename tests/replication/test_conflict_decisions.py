@@ -24,7 +24,7 @@ from memsync.replication.log import Log
 from memsync.replication.sequencer import Gap, Ordered, Sequencer
 from memsync.replication.state import State
 
-from .builders import BIG, HOST, proposal, reign
+from .builders import BIG, HOST, few_as_many, proposal, reign
 
 PEERS = ["A", "B", "C"]
 START = {"n": 4, "o": {"n": 1, "m": {"k": 2}}, "list": [1, {"n": 1, "s": [1]}, 3]}
@@ -43,6 +43,10 @@ UPDATES: list[dict[str, Any]] = [
     {"$set": {"o.m.k": 5}},
     {"$set": {"o.m.k": 5}, "$inc": {"o.n": 2}},
     {"$set": {"o": {"n": 2, "m": {"k": 5}}}},
+    {"$set": {"y": {"n": 1}, "x": 2}},
+    {"$set": {"y": {"n": 1}, "2": 1, "10": 2}},
+    {"$set": {"o.y": 1, "o.x": []}},
+    {"$set": {"o.0": 1, "o.x": {"0": "a text that is longer than its digest"}}},
     {"$unset": {"o": ""}},
     {"$unset": {"o.m": ""}},
     {"$min": {"o.m.k": 1}},
@@ -399,6 +403,14 @@ def test_g7_what_it_has_forgotten_it_refuses_rather_than_let_a_conflict_pass(
     check_against_the_model(mode, steps, max_index)
 
 
+@pytest.mark.parametrize("max_index", [1, 2, 4, 4096])
+@settings(max_examples=150, deadline=None)
+@given(steps=_steps)
+def test_g7_many_paths_are_decided_on_as_few_are(max_index: int, steps: list[Step]) -> None:
+    with few_as_many():
+        check_against_the_model("timestamp", steps, max_index)
+
+
 PAIRS = list(product([*UPDATES, *LISTS], repeat=2))
 
 
@@ -416,6 +428,13 @@ def test_an_older_update_that_meets_a_forgotten_one() -> None:
             Step("B", second, 1, 2, None),
         ]
         check_against_the_model("timestamp", steps, max_index=1)
+
+
+def test_any_two_updates_on_the_road_of_those_with_many_paths() -> None:
+    with few_as_many():
+        for first, second in PAIRS:
+            steps = [Step("A", first, 2, 0, None), Step("B", second, 1, 1, None)]
+            check_against_the_model("timestamp", steps)
 
 
 def successor(old: Sequencer, numbers: Numbers) -> Sequencer:

@@ -16,12 +16,12 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from memsync.document import Operation, ReadOnlyDict, Sharing, make_live, to_plain
-from memsync.document.live import run, sharing
+from memsync.document.live import sharing
 from memsync.replication.entries import Entry
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 
-from .builders import entry_of, new_replica, proposal, reign, take
+from .builders import entry_of, few_as_many, new_replica, proposal, reign, take
 from .test_interleavings import Interleavings
 
 BRIEF = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -56,7 +56,7 @@ def test_documents_that_are_joined_again_at_once_stay_equal() -> None:
 
 @pytest.mark.parametrize("limit", [1, sharing.MAX_SHARED])
 def test_where_all_that_can_be_is_done_in_runs_all_stays_equal(limit: int) -> None:
-    with replaced(sharing, "MAX_SHARED", limit), replaced(run, "SHORTEST", 1):
+    with replaced(sharing, "MAX_SHARED", limit), few_as_many():
         run_state_machine_as_test(Interleavings, settings=BRIEF)
 
 

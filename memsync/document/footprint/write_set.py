@@ -17,7 +17,7 @@ write may create the element.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache, partial
 from hashlib import sha1
 from itertools import repeat
@@ -121,14 +121,19 @@ def _plain_writes(body: dict[str, Any]) -> list[PathWrite]:
 
 
 def _plain_set(fields: dict[str, Any]) -> Iterator[PathWrite]:
-    if _NUMBERS.issuperset(map(type, fields.values())):
-        tags = list(map(_encode, fields.values()))
-    else:
-        tags = list(map(_tag, fields.values()))
     pointers = [f"/{path.replace('.', '/')}" for path in fields]
-    # As PathWrite does it, by a loop in C.
-    new = partial(tuple.__new__, PathWrite)
-    return map(new, zip(pointers, repeat("$set"), tags, strict=False))
+    new = partial(tuple.__new__, PathWrite)  # as the class does it, by a loop in C
+    return map(new, zip(pointers, repeat("$set"), tags_of(fields.values()), strict=False))
+
+
+def tags_of(values: Collection[Any]) -> list[bytes]:
+    """Return the tags of some ``$set``, by their values.
+
+    >>> tags_of([1, None])
+    [b'\\x01', b'\\xc0']
+    """
+    numbers = _NUMBERS.issuperset(map(type, values))
+    return list(map(_encode if numbers else _tag, values))
 
 
 def is_guarded(body: dict[str, Any] | list[Operation]) -> bool:

@@ -61,13 +61,23 @@ class Run(NamedTuple):
 
 
 class RunOperations(list[Operation]):
-    """Operations that are known to be a run; nobody changes the list."""
+    """What a ``$set`` of many new fields has compiled to, a run; nobody changes the list."""
 
     __slots__ = ("run",)
 
     def __init__(self, operations: list[Operation], run: Run) -> None:
         super().__init__(operations)
         self.run = run
+
+
+def tells_write_set(operations: list[Operation]) -> bool:
+    """Whether the update's write set is a ``$set`` of the place and the value of each of these.
+
+    That is so where it sets new fields, unless a name may be the index of a new element.
+    """
+    return isinstance(operations, RunOperations) and not any(
+        map(str.isdigit, operations.run.fields)
+    )
 
 
 def run_of(operations: list[Operation]) -> Run | None:

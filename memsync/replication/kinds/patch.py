@@ -24,6 +24,8 @@ from ...document import (
     may_move,
     moved_elements,
     refine_write_set,
+    tags_of,
+    tells_write_set,
     to_plain,
     write_set,
 )
@@ -98,18 +100,20 @@ class PatchKind(Kind):
         member = state.members.get(peer)
         if member is None or "writer" not in member.get("roles", ()):
             raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
-        try:
-            named = write_set(proposal.body)
-        except Exception as error:  # not an update: the compiler says why
-            compile_proposal(state.document, proposal, state.version)
-            raise bug(error) from error
         part: PatchPart = state.parts[self.name]
+        named = None
         if isinstance(proposal.body, list):
+            named = _named(state, proposal)
             check_indexes(state, part.index, peer, proposal)
-        _check_conflict(state, peer, proposal, named)
+        if not _saw_all(state, proposal):
+            named = named or _named(state, proposal)
+            _check_conflict(state, peer, proposal, named)
         operations = compile_proposal(state.document, proposal, state.version)
         if not operations:
             return None
+        if tells_write_set(operations):
+            return Order(operations, None)
+        named = named or _named(state, proposal)
         written = refine_write_set(named, operations)
         if may_move(named):
             written = written + moved_elements(state.document, proposal.body, named, operations)
@@ -119,7 +123,12 @@ class PatchKind(Kind):
         """Replay the operations, and note the written paths."""
         part: PatchPart = state.parts[self.name]
         part.document = state.replay(part.document, entry, entry.body, fit)
-        part.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
+        if entry.written is not None:
+            part.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
+            return
+        pointers = [operation["path"] for operation in entry.body]
+        tags = tags_of([operation["value"] for operation in entry.body])
+        part.index.note_sets(entry.version, entry.timestamp, entry.peer, pointers, tags)
 
     def changes(self, entry: Entry) -> list[Operation]:
         """The body of the entry."""
@@ -147,6 +156,19 @@ class PatchKind(Kind):
         return PatchPart(encoded.document, index, options)
 
 
+def _named(state: State, proposal: Propose) -> list[PathWrite]:
+    try:
+        return write_set(proposal.body)
+    except Exception as error:  # not an update: the compiler says why
+        compile_proposal(state.document, proposal, state.version)
+        raise bug(error) from error
+
+
+def _saw_all(state: State, proposal: Propose) -> bool:
+    """Whether a proposal was made on the newest state."""
+    return proposal.version == state.version and proposal.epoch == state.epoch
+
+
 def _check_conflict(state: State, peer: str, proposal: Propose, named: list[PathWrite]) -> None:
     """Raise `ConflictError` when a proposal loses against an entry that it had not seen.
 
@@ -156,8 +178,6 @@ def _check_conflict(state: State, peer: str, proposal: Propose, named: list[Path
     part: PatchPart = state.parts["patch"]
     if part.rule == "last":
         return
-    if proposal.version == state.version and proposal.epoch == state.epoch:
-        return  # it was made on the newest state
     if proposal.where is not None or is_guarded(proposal.body):
         return
     base = state.common(proposal.epoch, proposal.version)
