@@ -7,6 +7,7 @@ other updates and reports all errors.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from operator import itemgetter
 from typing import Any
 
@@ -60,9 +61,11 @@ _OPERATORS = OPERATORS.keys() - {RENAME.name}
 
 
 def _are_apart(groups: list[dict[str, Any]]) -> bool:
-    paths = set(groups[0]).union(*groups[1:])
-    if len(paths) != sum(map(len, groups)):
-        return False
+    paths: Collection[str] = groups[0]
+    if len(groups) > 1:
+        paths = set(paths).union(*groups[1:])
+        if len(paths) != sum(map(len, groups)):
+            return False
     if "." not in "".join(paths):
         return True
     above = {""}
