@@ -197,9 +197,10 @@ class ConflictIndex:
 
     def _place(self, pointer: str, mark: Mark) -> Node:
         """Put a path that is known by its mark alone into the trie."""
-        node = self._nodes[pointer] = self._grow(pointer)
+        node = self._grow(pointer)
         node.kinds["$set"] = [mark]
         node.reach(mark[0])
+        self._nodes[pointer] = node  # last, so that an interrupted query loses no mark
         return node
 
     def find(
