@@ -18,8 +18,9 @@ of a path with too many marks, which disagreeing clocks can cause. A dropped mar
 of its kind: the latest version and the newest time ever dropped. A proposal older than both may
 overlap a dropped mark, and is refused unless its kind commutes with the dropped one.
 
-A path whose only write is a ``$set`` of a *wide* entry is kept as its mark, outside of the trie,
-until another write or a query needs it there. Most of these paths are dropped before that.
+A path whose only mark is a ``$set`` of a *wide* entry, or came with a snapshot, is kept as this
+mark, outside of the trie, until another write or a query needs it there. Most of these paths are
+dropped before that.
 
 Notes that elements of an array have moved (`MOVED`) are marks as well. Their "timestamp" is the
 negative of the lowest index that moved, and 1 for a whole container, so a mark replaces another one
@@ -40,9 +41,9 @@ import msgspec
 
 from ..document import MOVED, PathWrite, above, is_digits
 from ..errors import ProtocolError
-from .commuting import ANYWHERE, REPLACING, Verdict, Where, plain_kind, replaces
+from .commuting import ANYWHERE, REPLACING, Verdict, Where, plain_kind
 from .commuting import verdict as verdict_on
-from .marks import CHILDLESS, MAX_MARKS, Mark, Node, add_mark
+from .marks import CHILDLESS, MAX_MARKS, Mark, Node, add_mark, has_moved
 
 _Some = msgspec.Meta(min_length=1)
 _Kind = tuple[str, Annotated[list[Mark], _Some]]
@@ -252,7 +253,7 @@ class ConflictIndex:
             node = self._nodes.get(pointer)
             if type(node) is not Node or node.newest <= base:
                 continue
-            if _has_moved(node, base, peer, -reaches.get(pointer, -_WHOLE)):
+            if has_moved(node, base, peer, -reaches.get(pointer, -_WHOLE)):
                 return True
         return False
 
@@ -284,7 +285,12 @@ class ConflictIndex:
             raise ProtocolError(f"the received data is no conflict index: {error}") from error
         index = cls(limit)
         index.newest, index.floors = newest, floors
+        index._placed_after = newest
         for pointer, kinds in paths:
+            kind, marks = kinds[0]
+            if kind == "$set" and len(kinds) == len(marks) == 1:
+                index._nodes[pointer] = marks[0]
+                continue
             node = index._nodes[pointer] = index._grow(pointer)
             node.kinds = dict(kinds)
             node.reach(max([marks[-1][0] for marks in node.kinds.values()]))
@@ -384,14 +390,3 @@ _FIRST = (False,)  # the argument of `OrderedDict.popitem`
 
 def _kinds(noted: Node | Mark) -> dict[str, list[Mark]]:
     return {"$set": [noted]} if isinstance(noted, tuple) else noted.kinds
-
-
-def _has_moved(node: Node, base: int, peer: str, least: int) -> bool:
-    """Whether a later mark of another peer says so; `least` is the least "timestamp" that does."""
-    for kind, marks in node.kinds.items():
-        if marks[-1][0] <= base or not (kind == MOVED or replaces(kind)):
-            continue
-        for version, time, author, _ in marks:
-            if version > base and author != peer and (kind != MOVED or time >= least):
-                return True
-    return False

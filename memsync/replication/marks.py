@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..document import MOVED
+from .commuting import replaces
+
 Mark = tuple[int, int, str, bytes | None]  # version, timestamp, peer, tag
 
 MAX_MARKS = 64
@@ -93,3 +96,14 @@ def _is_redundant(marks: list[Mark], index: int) -> bool:
             open_by_tag = author != peer and sole_peer in (peer, author)
             sole_peer = author
     return not (open_by_peer or open_by_tag)
+
+
+def has_moved(node: Node, base: int, peer: str, least: int) -> bool:
+    """Whether a later mark of another peer says so; `least` is the least "timestamp" that does."""
+    for kind, marks in node.kinds.items():
+        if marks[-1][0] <= base or not (kind == MOVED or replaces(kind)):
+            continue
+        for version, time, author, _ in marks:
+            if version > base and author != peer and (kind != MOVED or time >= least):
+                return True
+    return False
