@@ -38,23 +38,25 @@ def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None
     >>> document
     {'a': {'n': 2}}
     """
-    run = run_of(operations)
-    if run is not None and run.fits(root):
-        run.write(root)
-        return
-    if len(operations) > 1 and not fit and not _each_fits(root, operations):
-        _replay_checked(root, operations)
-        return
+    if len(operations) > 1:
+        run = run_of(operations)
+        if run is not None and run.fits(root):
+            run.write(root)
+            return
+        if not fit and not _each_fits(root, operations):
+            _replay_checked(root, operations)
+            return
     for operation in operations:
         write(root, operation)
 
 
 def in_parts(operations: list[Operation], root: Any) -> list[list[Operation]]:
     """Divide operations into parts, each of which changes one container of `root` in one step."""
-    run = run_of(operations)
-    if run is not None and run.fits(root):
-        return [operations]
-    return [[operation] for operation in operations]
+    if len(operations) > 1:
+        run = run_of(operations)
+        if run is None or not run.fits(root):
+            return [[operation] for operation in operations]
+    return [operations] if operations else []
 
 
 def _each_fits(root: Any, operations: list[Operation]) -> bool:

@@ -63,12 +63,18 @@ class Sharing:
         self, confirmed: dict[str, Any], operations: list[Operation], *, fit: bool
     ) -> dict[str, Any]:
         """Apply operations to both documents, which are equal at the places that they concern."""
-        run = run_of(operations)
-        if run is not None and run.fits(confirmed):
-            return self._run_both(confirmed, run, operations)
-        if not fit and len(operations) > 1:
-            check_fit(confirmed, operations)
-        return self._each_both(confirmed, operations)
+        if len(operations) > 1:
+            run = run_of(operations)
+            if run is not None and run.fits(confirmed):
+                return self._run_both(confirmed, run, operations)
+            if not fit:
+                check_fit(confirmed, operations)
+        for operation in operations:
+            if confirmed is not self.view:
+                confirmed = self._write_both(confirmed, operation)
+            elif len(write(confirmed, operation)) > MAX_SHARED:
+                confirmed = self._split(confirmed, operation)
+        return confirmed
 
     def _run_both(
         self, confirmed: dict[str, Any], run: Run, operations: list[Operation]
@@ -82,15 +88,8 @@ class Sharing:
             run.write(self.view)
             self._repeated += len(operations)
         else:
-            confirmed = self._each_both(confirmed, operations)
-        return confirmed
-
-    def _each_both(self, confirmed: dict[str, Any], operations: list[Operation]) -> dict[str, Any]:
-        for operation in operations:
-            if confirmed is not self.view:
+            for operation in operations:
                 confirmed = self._write_both(confirmed, operation)
-            elif len(write(confirmed, operation)) > MAX_SHARED:
-                confirmed = self._split(confirmed, operation)
         return confirmed
 
     def _write_both(self, confirmed: dict[str, Any], operation: Operation) -> dict[str, Any]:
@@ -130,14 +129,15 @@ class Sharing:
         self, confirmed: dict[str, Any], operations: list[Operation], *, fit: bool
     ) -> dict[str, Any]:
         """Apply operations to the confirmed document only."""
-        run = run_of(operations)
-        if run is not None and run.fits(confirmed):
-            confirmed = self._opened(confirmed, operations[0])
-            run.write(confirmed)
-            self._repeated += len(operations)
-            return confirmed
-        if not fit:
-            check_fit(confirmed, operations)
+        if len(operations) > 1:
+            run = run_of(operations)
+            if run is not None and run.fits(confirmed):
+                confirmed = self._opened(confirmed, operations[0])
+                run.write(confirmed)
+                self._repeated += len(operations)
+                return confirmed
+            if not fit:
+                check_fit(confirmed, operations)
         for operation in operations:
             confirmed = self._opened(confirmed, operation)
             write(confirmed, operation)

@@ -105,15 +105,16 @@ class PatchKind(Kind):
         if isinstance(proposal.body, list):
             named = _named(state, proposal)
             check_indexes(state, part.index, peer, proposal)
-        if not _saw_all(state, proposal):
+        if proposal.version != state.version or proposal.epoch != state.epoch:
             named = named or _named(state, proposal)
             _check_conflict(state, peer, proposal, named)
         operations = compile_proposal(state.document, proposal, state.version)
         if not operations:
             return None
-        if tells_write_set(operations):
+        if len(operations) > 1 and tells_write_set(operations):
             return Order(operations, None)
-        named = named or _named(state, proposal)
+        if named is None:
+            named = _named(state, proposal)
         written = refine_write_set(named, operations)
         if may_move(named):
             written = written + moved_elements(state.document, proposal.body, named, operations)
@@ -162,11 +163,6 @@ def _named(state: State, proposal: Propose) -> list[PathWrite]:
     except Exception as error:  # not an update: the compiler says why
         compile_proposal(state.document, proposal, state.version)
         raise bug(error) from error
-
-
-def _saw_all(state: State, proposal: Propose) -> bool:
-    """Whether a proposal was made on the newest state."""
-    return proposal.version == state.version and proposal.epoch == state.epoch
 
 
 def _check_conflict(state: State, peer: str, proposal: Propose, named: list[PathWrite]) -> None:
