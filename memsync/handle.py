@@ -253,10 +253,9 @@ class MemSync(GroupMember, Generic[TState]):
         refuse_waiting("edit()")
         seconds = self._seconds(timeout)
         participant = self._participating()
-        view = participant.replica.view
-        watch = participant.view_waiters.watch(view)
+        watch = participant.view_waiters.watch(participant.replica.view)
         send: Send = functools.partial(self._send_draft, watch, seconds)
-        return self._editor.edit(view, send)
+        return self._editor.edit(watch, send)
 
     def transact(
         self, function: Callable[[TState], TResult], timeout: float | None = None
@@ -279,15 +278,14 @@ class MemSync(GroupMember, Generic[TState]):
         refuse_waiting("transact()")
         deadline = monotonic() + self._seconds(timeout)
         participant = self._participating()
-        view = participant.replica.view
-        watch = participant.view_waiters.watch(view)
+        watch = participant.view_waiters.watch(participant.replica.view)
 
         def send(operations: list[dict[str, Any]]) -> int:
             # The last try needs a moment, or its outcome would be unknown instead of a conflict.
             left = max(deadline - monotonic(), _LAST_TRY)
             return self._send_draft(watch, left, operations)
 
-        return self._editor.transact(view, send, function, deadline)
+        return self._editor.transact(watch, send, function, deadline)
 
     def _send_draft(
         self, watch: MovedWatch, seconds: float, operations: list[dict[str, Any]]

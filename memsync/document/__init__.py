@@ -47,6 +47,7 @@ from .footprint.write_set import (
 )
 from .foreign_writes import check_first_untouched, foreign_places
 from .inherited import hook_reads, note_sizes, set_aside, take_back, unhook_reads
+from .live.changed_places import ChangedPlaces
 from .live.converge import converge
 from .live.copy_on_write import CopyOnWrite
 from .live.draft import Draft
@@ -75,6 +76,7 @@ __all__ = [
     "INSIDE",
     "MOVED",
     "OTHER",
+    "ChangedPlaces",
     "CopyOnWrite",
     "Draft",
     "Guard",

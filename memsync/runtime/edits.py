@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ..clocks import monotonic
 from ..document import Draft, without_drafts
 from ..errors import ConflictError, UsageError
+from .moved_watch import MovedWatch
 
 TResult = TypeVar("TResult")
 Send = Callable[[list[dict[str, Any]]], int]  # operations -> version
@@ -24,12 +25,12 @@ class Editor:
         # reference.
         self._open: dict[int, weakref.ref[Edit]] = {}
 
-    def edit(self, root: Any, send: Send) -> Edit:
-        """A ``with`` block around a draft of `root`."""
-        return Edit(self, root, send)
+    def edit(self, watch: MovedWatch, send: Send) -> Edit:
+        """A ``with`` block around a draft of the watched view."""
+        return Edit(self, watch, send)
 
     def transact(
-        self, root: Any, send: Send, function: Callable[[Any], TResult], deadline: float
+        self, watch: MovedWatch, send: Send, function: Callable[[Any], TResult], deadline: float
     ) -> TResult:
         """Repeat an edit with `function` until it is accepted.
 
@@ -38,7 +39,7 @@ class Editor:
         """
         while True:
             try:
-                with self.edit(root, send) as draft:
+                with self.edit(watch, send) as draft:
                     # Before the patch is made: what the result holds was read.
                     result: TResult = without_drafts(function(draft))
                 return result
@@ -82,9 +83,9 @@ class Edit:
 
     block: FrameType | None = None
 
-    def __init__(self, editor: Editor, root: Any, send: Send) -> None:
+    def __init__(self, editor: Editor, watch: MovedWatch, send: Send) -> None:
         self._editor = editor
-        self._root = root
+        self._watch = watch
         self._send = send
         self._draft: Draft | None = None
 
@@ -103,7 +104,7 @@ class Edit:
         if self.is_used:
             raise UsageError("this edit() has a draft already: call edit() for each block")
         self._editor.refuse_inside(caller)
-        self._draft = Draft(self._root)
+        self._draft = Draft(self._watch.view, self._watch.places)
         self.block = caller
         self._editor.add(self)
         return self._draft.root

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..document import Operation, move_one, named_elements, value_at_pointer
+from ..document import ChangedPlaces, Operation, move_one, named_elements, value_at_pointer
 from ..errors import ConflictError
 
 _MAX_OPERATIONS = 1000
@@ -21,10 +21,11 @@ class MovedWatch:
     All methods need the guard of the view.
     """
 
-    __slots__ = ("__weakref__", "_is_lost", "_operations", "_view")
+    __slots__ = ("__weakref__", "_is_lost", "_operations", "places", "view")
 
     def __init__(self, view: Any) -> None:
-        self._view = view
+        self.view = view
+        self.places = ChangedPlaces()  # for the parts that C code may have read
         self.restart()
 
     def restart(self) -> None:
@@ -34,6 +35,7 @@ class MovedWatch:
 
     def add(self, operations: list[Operation] | None) -> None:
         """Add a change of the view; None: all of it may have changed."""
+        self.places.add(operations)
         if operations is None or len(self._operations) > _MAX_OPERATIONS:
             self._is_lost = True
             self._operations = []
@@ -46,7 +48,7 @@ class MovedWatch:
 
     def check(self, view: Any, body: list[Operation]) -> None:
         """Raise `ConflictError` if the patch of the draft names an element that may have moved."""
-        is_lost = self._is_lost or view is not self._view
+        is_lost = self._is_lost or view is not self.view
         if not is_lost and not self._operations:
             return
         for pointer, elements in named_elements(view, body):

@@ -40,6 +40,8 @@ class DraftDict(DraftPart, dict[str, Any]):
         "_filled",
         "_gone",
         "_old",
+        "_places",
+        "_since",
         "_suspect",
         "_tested",
         "_whole",
@@ -224,7 +226,7 @@ class DraftDict(DraftPart, dict[str, Any]):
         return {name: self._old_plain(name, old) for name, old in self._old.items()}
 
     def _deep(self, memo: dict[int, Any]) -> dict[str, Any]:
-        self._cover()
+        self._test_whole()
         return {
             name: to_plain(value) if self._old.get(name) is value else copy.deepcopy(value, memo)
             for name, value in dict.items(self)

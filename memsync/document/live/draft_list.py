@@ -47,8 +47,10 @@ class DraftList(DraftPart, list[Any]):
         "_covered",
         "_drafted",
         "_filled",
+        "_indexes",
         "_old",
         "_places",
+        "_since",
         "_size",
         "_suspect",
         "_tested",
@@ -67,7 +69,7 @@ class DraftList(DraftPart, list[Any]):
         # Until it is filled: the current values of the elements that were read, and the new ones.
         self._cells: dict[int, Any] = {}
         self._added: list[Any] = []
-        self._places: dict[int, int] | None = None
+        self._indexes: dict[int, int] | None = None
         super()._begin(base, covered)
         if covered:
             list.extend(self, base)
@@ -136,11 +138,11 @@ class DraftList(DraftPart, list[Any]):
         """Return the old index of a container of the object; None for one of the program."""
         if not self._covered:
             return index if index >= 0 and self._old[index] is value else None
-        if self._places is None:
-            self._places = {
+        if self._indexes is None:
+            self._indexes = {
                 id(old): place for place, old in enumerate(self._old) if is_container(old)
             }
-        return self._places.get(id(value))
+        return self._indexes.get(id(value))
 
     def __getitem__(self, index: Any) -> Any:
         single = self._single(index)
@@ -272,7 +274,7 @@ class DraftList(DraftPart, list[Any]):
         return [self._old_plain(index, old) for index, old in enumerate(self._old)]
 
     def _deep(self, memo: dict[int, Any]) -> list[Any]:
-        self._cover()
+        self._test_whole()
         return [
             value
             if type(value) in SCALAR_TYPES

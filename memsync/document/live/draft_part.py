@@ -7,7 +7,8 @@ handed out (a *child*), and whatever the program has put there, by reference.
 
 The methods record what was read. What C code does is found out afterwards: a changed storage that
 no method explains means that the whole container is tested, and so does a part that was handed out
-without a call of any of its methods.
+without a call of any of its methods. C code that goes deeper reads containers of the view, whose
+old values nobody keeps. So such a part is out of date once its place in the view has changed.
 
 A container of more than `FILLED_MAX` items is not copied when it is handed out. Until a method
 needs the whole container, its storage holds `LargeDraftNeedsCopy` objects, which no encoder takes.
@@ -15,7 +16,7 @@ needs the whole container, its storage holds `LargeDraftNeedsCopy` objects, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +26,7 @@ from ..operations import Operation
 from ..order import identical
 from ..paths import Parts, is_digits, pointer_of
 from ..values import normalize
+from .changed_places import ChangedPlaces
 
 FILLED_MAX = 256
 """The maximum number of items that are copied when a container is handed out."""
@@ -49,6 +51,7 @@ class LargeDraftNeedsCopy:
 
 
 UNREAD: Any = LargeDraftNeedsCopy()
+_NEVER = 1 << 62  # no change matters: its inner containers are private copies
 
 
 def is_container(value: Any) -> bool:
@@ -105,6 +108,8 @@ class DraftPart(Tracked):
         _filled: bool
         _blind: bool  # no method was called since it was handed out: perhaps C code has read it
         _suspect: bool  # it was handed out once without a call of a method
+        _since: int  # the count of changes of the view since when C code may have read it
+        _places: ChangedPlaces
         _drafted: bool  # it is covered, and each container in it is a draft
         _old: Any
         _tested: dict[Any, None]  # the keys that were read
@@ -154,7 +159,7 @@ class DraftPart(Tracked):
         raise NotImplementedError
 
     def _deep(self, memo: dict[int, Any]) -> Any:
-        """An independent plain copy of the current value."""
+        """An independent plain copy of the current value; it is tested as a whole."""
         raise NotImplementedError
 
     # -- reading ---------------------------------------------------------------------------------
@@ -166,8 +171,12 @@ class DraftPart(Tracked):
             self._filled = True
 
     def _cover(self) -> None:
-        """Test the whole old value from now on."""
+        """Test the whole old value from now on, because a method is called."""
         self._blind = False
+        self._test_whole()
+
+    def _test_whole(self) -> None:
+        """Test the whole old value from now on; C code may have read the part before."""
         if not self._covered:
             self._capture()
             self._whole = True
@@ -200,7 +209,7 @@ class DraftPart(Tracked):
 
     def _content(self) -> Any:
         """The current value, to be read at once: its inner containers are not copied."""
-        self._cover()
+        self._test_whole()
         return self._shallow_copy()
 
     def _shallow_copy(self) -> Any:
@@ -211,7 +220,7 @@ class DraftPart(Tracked):
         child = self._children.get(key)
         if child is None:
             old = self._old[key]
-            child = self._children[key] = part_of(old, self._covered)
+            child = self._children[key] = part_of(old, self._places, self._covered)
             if self._now(key) is old:
                 self._set_now(key, child)
         return child
@@ -228,7 +237,7 @@ class DraftPart(Tracked):
 
     def _changes(self, path: Parts) -> list[Operation]:
         if not self._covered and self._is_written_by_others():
-            self._cover()
+            self._test_whole()
         return self._operations(path)
 
     def _inner_changes(self, key: Any, now: Any, path: Parts) -> list[Operation]:
@@ -247,7 +256,7 @@ class DraftPart(Tracked):
 
     def _guards(self, path: Parts) -> list[Operation]:
         if path and (self._blind or self._suspect):
-            self._cover()
+            self._test_whole()
         if self._whole:
             return [{"op": "test", "path": pointer_of(path), "value": self._old_value()}]
         if self._covered:
@@ -262,6 +271,14 @@ class DraftPart(Tracked):
             return guards
         kind = "object" if isinstance(self, dict) else "array"
         return [{"op": "test", "path": pointer_of(path), "type": kind}, *guards]
+
+    def _blind_reads(self, path: Parts) -> Iterator[tuple[str, int]]:
+        """The pointers of the parts inside that C code may have read, and since which change."""
+        for key, child in self._children.items():
+            inner_path = (*path, token_of(key))
+            if child._blind or child._suspect:
+                yield pointer_of(inner_path), child._since
+            yield from child._blind_reads(inner_path)
 
     def _guards_at(self, key: Any, path: Parts) -> list[Operation]:
         if key not in self._old_keys():
@@ -300,15 +317,20 @@ class DraftPart(Tracked):
 
 def hand_out(part: DraftPart) -> DraftPart:
     """Note that a program gets a part; it may pass it to C code."""
-    part._suspect = part._suspect or part._blind
+    if part._blind:
+        part._suspect = True
+    elif not part._suspect:
+        part._since = _NEVER if part._covered else part._places.count
     part._blind = True
     return part
 
 
-def part_of(base: Any, covered: bool = False) -> DraftPart:
+def part_of(base: Any, places: ChangedPlaces, covered: bool = False) -> DraftPart:
     """Return a new draft of a container of the object."""
     kind = dict if isinstance(base, dict) else list
     part: DraftPart = kind.__new__(DraftPart._kinds[kind])
+    part._places = places
+    part._since = _NEVER
     part._begin(base, covered)
     return part
 
