@@ -228,7 +228,7 @@ class MemSync(GroupMember, Generic[TState]):
         """
         patience = 0.0 if is_own_thread() else self._seconds(timeout)
         call = Call(where, array_filters, w, journal, monotonic() + patience)
-        future = WriteFuture(self._dispatcher)
+        future = WriteFuture(self._dispatcher.call_surely)
         self._participating().writer.submit(update, call, future)
         return future
 

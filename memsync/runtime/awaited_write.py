@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-
 from ..clocks import monotonic
 from ..errors import MemSyncError
 from ..replication.entries import Propose
 from ..replication.pending import PendingWrite
 from ..replication.write_concern import ConcernProgress
-from .futures import finish
+from .futures import WriteFuture
 from .wakeup import Wakeup
 
 
@@ -17,7 +15,7 @@ class AwaitedWrite(PendingWrite):
     """A write that a thread can wait for, until `deadline` (monotonic seconds)."""
 
     def __init__(
-        self, proposal: Propose, deadline: float, future: Future[int] | None, encoded: bytes
+        self, proposal: Propose, deadline: float, future: WriteFuture | None, encoded: bytes
     ) -> None:
         super().__init__(proposal, encoded)
         # Whether it asks for more than the default write concern.
@@ -39,7 +37,7 @@ class AwaitedWrite(PendingWrite):
         future = self.future
         if future is not None:
             assert self.version is not None
-            finish(future, self.version, self.error)
+            future.finish(self.version, self.error)
             self.future = None  # last; the write is remembered for longer
 
     def wait(self, deadline: float) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .logs import Logger
-from .native import LIBRARY, Condition, Lock
+from .native import LIBRARY, Lock
+from .wakeup import Wakeup
 
 log = Logger("memsync.dispatcher")
 
@@ -44,7 +45,7 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._wake = Condition(self._lock)
+        self._wake = Wakeup()
         self._queue: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
         self._queue_bytes = 0
         self._callbacks: dict[str, list[Callable[..., Any]]] = {}
@@ -57,7 +58,7 @@ class Dispatcher:
     def after_fork(self) -> None:
         """In a forked child: the callbacks stay, the thread and the calls are the parent's."""
         self._lock = Lock()
-        self._wake = Condition(self._lock)
+        self._wake = Wakeup()
         self._queue.clear()
         self._queue_bytes = 0
         self._thread = None
@@ -98,7 +99,7 @@ class Dispatcher:
             self._queue.append((callback, args, size))
             self._queue_bytes += size
             self._start_if_needed()
-            self._wake.notify()
+        self._wake.set()
 
     def open(self) -> None:
         """Undo `stop`: the thread waits for calls when the queue is empty."""
@@ -117,7 +118,7 @@ class Dispatcher:
             self._start_if_needed()
             thread = self._thread
             self._stopping = True
-            self._wake.notify()
+        self._wake.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
@@ -148,6 +149,13 @@ class Dispatcher:
         self._has_failed = False
         self._thread = thread
 
+    def _is_current_run(self) -> bool:
+        """Whether the calling thread is the one; an interrupted `_start` may begin a second one."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.current_thread()
+            return self.is_current()
+
     def _remove(self, name: str, callback: Callable[..., Any]) -> None:
         with self._lock:
             if callback not in self._callbacks.get(name, ()):
@@ -157,16 +165,19 @@ class Dispatcher:
             self.on_last_cancel()
 
     def _run(self) -> None:
+        if not self._is_current_run():
+            return
         while True:
             with self._lock:
-                while not self._queue and not self._stopping:
-                    self._wake.wait()
-                if not self._queue:
+                if self._stopping and not self._queue:
                     self._thread = None
                     return
-                callback, args, size = self._queue.popleft()
+                callback, args, size = self._queue.popleft() if self._queue else (None, (), 0)
                 self._queue_bytes -= size
                 dropped, self._dropped = self._dropped, 0
+            if callback is None:
+                self._wake.wait(None)
+                continue
             if dropped:
                 log.warning("callbacks dropped, they are too slow: calls=%s", dropped)
                 self.announce("gap", dropped)

@@ -1,78 +1,270 @@
-"""The future that `MemSync.submit` returns."""
+"""The future that `MemSync.submit` returns.
+
+An exception out of a signal handler (Ctrl-C) may end a call of a future at any instruction. It must
+not keep a lock for which another thread waits, least of all the thread that sets the outcome. So a
+future has no lock. Each step that threads share is one call of a C function: an append to a list,
+or an assignment. Whoever waits first says so and then looks for the outcome; `finish` first sets
+the outcome and then looks for those that wait. A step that comes twice does no harm.
+
+`concurrent.futures.wait` and `as_completed` use attributes of a future directly. `_Inspection`,
+`_Waiters` and `_Event` are what they find there.
+"""
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from threading import get_ident  # that of the greenlet, in a patched process
 from typing import Any
 
-from ..errors import MemSyncError, WriteTimeoutError
-from .dispatcher import Dispatcher
-from .native import LIBRARY, Condition
+from ..clocks import monotonic
+from ..errors import WriteTimeoutError
 from .own_threads import refuse_waiting
+from .wakeup import Wakeup
+
+_RUNNING, _FINISHED = "RUNNING", "FINISHED"  # as `concurrent.futures` names the states
 
 
 class WriteFuture(Future[int]):
-    """A future that cannot be cancelled and runs its callbacks on the dispatcher thread."""
+    """A future that cannot be cancelled.
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        super().__init__()
-        if LIBRARY:
-            self._condition = Condition()  # a thread sets the result, greenlets wait for it
-        self._dispatcher = dispatcher
+    `call_surely` queues a call of a callback, with the future, and does not wait for it.
+    """
+
+    def __init__(self, call_surely: Callable[..., None]) -> None:
+        # Without `super().__init__`, which makes a lock.
+        self._result: int | None = None
+        self._exception: BaseException | None = None
+        self._is_done = False
+        self._call_surely = call_surely
         self._pid = os.getpid()
-        self.set_running_or_notify_cancel()
+        self._callbacks: list[_Callback] = []  # not queued yet
+        self._listeners: list[Callable[[WriteFuture], None]] = []
+        self._seen: dict[int, str] = {}  # the state that a thread inspects, by its id
+
+    def done(self) -> bool:
+        """Whether the outcome is known."""
+        return self._is_done
 
     def add_done_callback(self, fn: Callable[[Future[int]], Any]) -> None:
         """Call `fn` with the future once it is done, on the dispatcher thread."""
-        super().add_done_callback(lambda future: self._dispatcher.call_surely(fn, future))
+        self._callbacks.append(_Callback(fn))
+        if self._is_done:
+            self._queue_callbacks()
 
     def result(self, timeout: float | None = None) -> int:
         """The version; waits for it, at most `timeout` seconds."""
-        self._check_process()
-        self._check_thread()
-        return super().result(timeout)
+        self._wait(timeout)
+        if self._exception is not None:
+            try:
+                raise self._exception
+            finally:
+                del self  # which the traceback would keep
+        assert self._result is not None
+        return self._result
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The error or None; waits for the outcome, at most `timeout` seconds."""
-        self._check_process()
-        self._check_thread()
-        return super().exception(timeout)
+        self._wait(timeout)
+        return self._exception
 
-    def _check_process(self) -> None:
-        if self._pid != os.getpid() and not self.done():
+    def _wait(self, timeout: float | None) -> None:
+        if self._is_done:
+            return
+        self.check_wait()
+        wakeup = Wakeup()
+
+        def listener(_: WriteFuture) -> None:
+            wakeup.set()
+
+        try:
+            self.listen(listener)
+            wakeup.wait(timeout)
+        finally:
+            self.unlisten(listener)
+        if not self._is_done:
+            raise TimeoutError
+
+    def check_wait(self) -> None:
+        """Raise if waiting would not end: in a forked child, or on a thread of memsync."""
+        if self._pid != os.getpid():
             raise WriteTimeoutError(
                 "this future was created before a fork: only the parent process learns the outcome "
                 "of its write"
             )
+        refuse_waiting("waiting for a write's outcome")
 
-    def _check_thread(self) -> None:
-        if not self.done():
-            refuse_waiting("waiting for a write's outcome")
+    def listen(self, listener: Callable[[WriteFuture], None]) -> None:
+        """Call `listener` at least once when the outcome is there; it must not block."""
+        self._listeners.append(listener)
+        if self._is_done:
+            listener(self)
+
+    def unlisten(self, listener: Callable[[WriteFuture], None]) -> None:
+        """End `listen`."""
+        with suppress(ValueError):
+            self._listeners.remove(listener)
+
+    # -- setting the outcome ---------------------------------------------------------------------
+
+    def finish(self, version: int, error: BaseException | None) -> None:
+        """Set the outcome; only the first one counts.
+
+        A call that an exception ended early is completed by the next one.
+        """
+        if not self._is_done:
+            self._result, self._exception = version, error
+            self._is_done = True
+        if self._listeners:
+            for listener in list(self._listeners):
+                listener(self)
+        if self._callbacks:
+            self._queue_callbacks()
+
+    def _queue_callbacks(self) -> None:
+        for callback in list(self._callbacks):
+            self._call_surely(callback, self)
+            with suppress(ValueError):  # another thread has queued it as well
+                self._callbacks.remove(callback)
+
+    def set_result(self, result: int) -> None:
+        """For tests; as in `concurrent.futures`."""
+        self._refuse_second()
+        self.finish(result, None)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """For tests; as in `concurrent.futures`."""
+        self._refuse_second()
+        self.finish(0, exception)
+
+    def _refuse_second(self) -> None:
+        if self._is_done:
+            raise InvalidStateError(f"{_FINISHED}: {self!r}")
+
+    # -- what `concurrent.futures` uses ----------------------------------------------------------
+
+    @property
+    def _state(self) -> str:  # type: ignore[override]
+        return self._seen.get(get_ident()) or (_FINISHED if self._is_done else _RUNNING)
+
+    @property
+    def _condition(self) -> _Inspection:  # type: ignore[override]
+        return _Inspection(self)
+
+    @property
+    def _waiters(self) -> _Waiters:  # type: ignore[override]
+        return _Waiters(self)
 
 
-def finish(future: Future[int], version: int, error: MemSyncError | None) -> None:
-    """Set the outcome. A call that an exception ended early is completed by the next one."""
-    try:
-        if future.done():
-            _tell_again(future)
-        elif error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(version)
-    except BaseException:  # for example KeyboardInterrupt, where a `with` begins
-        condition: Any = future._condition
-        while condition._is_owned():
-            condition.release()
-        raise
+class _Callback:
+    """A callback that runs once, although an interrupted step may queue it twice."""
+
+    def __init__(self, function: Callable[[Future[int]], Any]) -> None:
+        self._function = function
+        self._has_run = False
+
+    def __call__(self, future: WriteFuture) -> None:
+        if not self._has_run:  # one thread runs all callbacks
+            self._has_run = True
+            self._function(future)
+
+    def __repr__(self) -> str:
+        return repr(self._function)
 
 
-def _tell_again(future: Any) -> None:
-    """Wake those that wait, and make the calls, once more: some may not know the outcome."""
-    with future._condition:
-        for waiter in future._waiters:
-            if future not in waiter.finished_futures:
-                waiter.add_result(future)
-        future._condition.notify_all()
-    future._invoke_callbacks()
+class _Inspection:
+    """In the place of a future's lock: a thread sees one state from `acquire` to `release`.
+
+    A thread that never comes to `release` does no harm: its next `acquire` begins anew.
+    """
+
+    def __init__(self, future: WriteFuture) -> None:
+        self._future = future
+
+    def acquire(self) -> bool:
+        self._future._seen[get_ident()] = _FINISHED if self._future.done() else _RUNNING
+        return True
+
+    __enter__ = acquire
+
+    def release(self) -> None:
+        self._future._seen.pop(get_ident(), None)
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+
+class _Waiters:
+    """In the place of the list of those that wait in `wait` and `as_completed`."""
+
+    def __init__(self, future: WriteFuture) -> None:
+        self._future = future
+
+    def append(self, waiter: Any) -> None:
+        if self._future._state == _FINISHED:
+            return  # the calling thread has counted it among the finished ones
+        if not isinstance(waiter.event, _Event):
+            waiter.event = _Event(waiter)
+        waiter.event.add(self._future)
+
+    def remove(self, waiter: Any) -> None:
+        if isinstance(waiter.event, _Event):
+            waiter.event.remove(self._future)
+
+
+class _Event:
+    """In the place of the `threading.Event` of a waiter, whose lock an interrupt may keep.
+
+    The thread that sets an outcome only wakes the waiting thread. That one itself tells the waiter,
+    which is written in Python as well. Futures of other executors tell it on their own threads.
+    """
+
+    def __init__(self, waiter: Any) -> None:
+        self._waiter = waiter
+        self._is_set = False
+        self._wakeup = Wakeup()
+        self._pending: set[WriteFuture] = set()
+        self._finished: deque[WriteFuture] = deque()  # of these, some perhaps twice
+
+    def add(self, future: WriteFuture) -> None:
+        self._pending.add(future)
+        future.listen(self._note)
+
+    def remove(self, future: WriteFuture) -> None:
+        self._pending.discard(future)
+        future.unlisten(self._note)
+
+    def _note(self, future: WriteFuture) -> None:
+        self._finished.append(future)
+        self._wakeup.set()
+
+    def set(self) -> None:
+        self._is_set = True
+        self._wakeup.set()
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            self._tell_waiter()
+            left = None if deadline is None else deadline - monotonic()
+            if self._is_set or (left is not None and left <= 0):
+                return self._is_set
+            for future in self._pending:
+                future.check_wait()
+                break
+            self._wakeup.wait(left)
+
+    def _tell_waiter(self) -> None:
+        while self._finished:
+            future = self._finished.popleft()
+            if future in self._pending:
+                self._pending.discard(future)
+                is_error = future.exception() is not None
+                tell = self._waiter.add_exception if is_error else self._waiter.add_result
+                tell(future)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from types import FrameType
 from typing import Any
 
@@ -33,6 +32,7 @@ from .acknowledgements import AckWaiters
 from .awaited_write import AwaitedWrite
 from .call import Call
 from .check_write import check_size, check_write
+from .futures import WriteFuture
 from .logs import Logger
 from .lost_writes import losses
 from .native import LIBRARY
@@ -125,7 +125,7 @@ class Writer:
         assert write.version is not None
         return write.version
 
-    def submit(self, update: Any, call: Call, future: Future[int]) -> None:
+    def submit(self, update: Any, call: Call, future: WriteFuture) -> None:
         """Write without waiting; the future gets the outcome. Raises as `propose`."""
         self._refuse_nested()
         thread = threading.get_ident()  # not in the `finally`, where an interrupt may come after it
@@ -149,7 +149,7 @@ class Writer:
                 "QueueListener), or start a thread that writes, and not wait for it"
             )
 
-    def propose(self, update: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
+    def propose(self, update: Any, call: Call, future: WriteFuture | None) -> AwaitedWrite:
         """Check a write, number it, show it and send it.
 
         Raises `UpdateError`, `NotSerializableError`, `UsageError`, `ReadOnlyError`,
@@ -167,7 +167,7 @@ class Writer:
                 uplink.on_interrupt()
             raise
 
-    def _send(self, body: Any, call: Call, future: Future[int] | None) -> AwaitedWrite:
+    def _send(self, body: Any, call: Call, future: WriteFuture | None) -> AwaitedWrite:
         while True:
             with self._guard:
                 turn = self._window.turn(call.deadline)
@@ -183,7 +183,7 @@ class Writer:
         return write
 
     def _queue(
-        self, body: Any, call: Call, future: Future[int] | None
+        self, body: Any, call: Call, future: WriteFuture | None
     ) -> tuple[AwaitedWrite, Uplink | None]:
         """Number a write, show it, and queue it at the uplink; the guard is held."""
         replica = self._replica

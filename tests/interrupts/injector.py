@@ -26,6 +26,7 @@ import memsync
 from memsync import UpdateError
 
 OURS = str(Path(memsync.__file__).parent)
+HERE = str(Path(__file__).parent)
 # What memsync calls there is written in Python as well, and can be interrupted.
 BESIDE = frozenset(str(module.__file__) for module in (threading, contextlib, _base))
 
@@ -56,6 +57,9 @@ class Place(NamedTuple):
 
     frames: tuple[tuple[CodeType, int], ...]
     is_after_call: bool  # of a C function
+
+    def is_in(self, function: Callable[..., Any]) -> bool:
+        return any(code is function.__code__ for code, _ in self.frames)
 
     def __str__(self) -> str:
         parts = []
@@ -88,9 +92,14 @@ class _Observer:
 
 
 def _is_ours(frame: FrameType | None) -> bool:
+    file = ""
     while frame is not None and frame.f_code.co_filename in BESIDE:
-        frame = frame.f_back
-    return frame is not None and frame.f_code.co_filename.startswith(OURS)
+        file, frame = frame.f_code.co_filename, frame.f_back
+    if frame is None:
+        return False
+    caller = frame.f_code.co_filename
+    # A program hands memsync's futures to `concurrent.futures.wait`.
+    return caller.startswith(OURS) or (file == _base.__file__ and caller.startswith(HERE))
 
 
 @cache

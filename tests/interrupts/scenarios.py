@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -169,15 +170,54 @@ def changes(group: Group, token: str) -> None:
         next(found)
 
 
+def result(group: Group, token: str) -> None:
+    submit(group, token).result(PATIENCE)
+
+
+def done(group: Group, token: str) -> Future[int]:
+    future = submit(group, token)
+    while not future.done():
+        pass
+    return future
+
+
+def add_done_callback(group: Group, token: str) -> Future[int]:
+    future, called = submit(group, token), threading.Event()
+    in_thread(lambda: future.add_done_callback(lambda _: None))  # the dispatcher runs from here on
+    future.result(PATIENCE)
+    future.add_done_callback(lambda _: called.set())
+    demand(called.wait(2 * PATIENCE), "the callback of a future was not called")
+    return future
+
+
+def wait(group: Group, token: str) -> Future[int]:
+    return next(iter(futures.wait([submit(group, token)], PATIENCE).done))
+
+
+def as_completed(group: Group, token: str) -> None:
+    for future in futures.as_completed([submit(group, token)], PATIENCE):
+        future.result()
+
+
+USES: dict[str, Callable[[Group, str], Future[int] | None]] = {
+    "result": result,
+    "done": done,
+    "add_done_callback": add_done_callback,
+    "wait": wait,
+    "as_completed": as_completed,
+}
+"""Uses of the future of a write."""
+
 CALLS: dict[str, Callable[[Group, str], Future[int] | None]] = {
     "patch": patch,
     "submit": submit,
+    **USES,
     "edit": edit,
     "transact": transact,
     "ping": ping,
     "changes": changes,
 }
-WRITES = ("patch", "submit", "edit", "transact")
+WRITES = (*CALLS.keys() - {"ping", "changes"},)
 
 
 def attempt(group: Group, name: str, place: Place, error: BaseException) -> bool:
@@ -233,4 +273,6 @@ def _places(group_name: str, name: str) -> list[Place]:
         for _ in range(ROUNDS):
             group.mem.patch({"$set": {"last": ""}})
             found.update(places_of(partial(CALLS[name], group, next(group.tokens))))
+    if name in USES:  # `submit` itself is a call of its own
+        return [place for place in found if not place.is_in(MemSync.submit)]
     return list(found)

@@ -64,6 +64,8 @@ def finish(program: subprocess.Popen[str]) -> list[str]:
 
 
 ALL_CALLS = """
+from concurrent.futures import as_completed, wait
+
 ticks = patches = 0
 def tick():
     global ticks
@@ -91,6 +93,8 @@ futures = [mem.submit({"$inc": {"n": 1}}) for _ in range(50)]
 done = []
 futures[-1].add_done_callback(done.append)
 assert len({each.result(10) for each in futures}) == 50
+waited = [mem.submit({"$inc": {"m": 0}}) for _ in range(20)]
+assert wait(waited, 10).done == set(waited) == set(as_completed(waited, 10))
 with mem.edit() as draft:
     draft["m"] = draft["n"]
 def move(draft):

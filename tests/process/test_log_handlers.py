@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import as_completed, wait
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ CALLS: dict[str, Callable[[MemSync[Any]], object]] = {
     "ping": lambda mem: mem.ping(),
     "outcome": lambda mem: mem.submit({"$inc": {"lines": 1}}).result(),
     "error": lambda mem: mem.submit({"$inc": {"lines": 1}}).exception(),
+    "outcomes": lambda mem: wait([mem.submit({"$inc": {"lines": 1}})], 9),
+    "next outcome": lambda mem: next(as_completed([mem.submit({"$inc": {"lines": 1}})], 9)),
     "start": lambda mem: mem.start(),
     "stop": lambda mem: mem.stop(),
 }

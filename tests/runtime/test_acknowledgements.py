@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,15 +14,20 @@ from memsync.replication.entries import Propose
 from memsync.replication.write_concern import ConcernProgress
 from memsync.runtime.acknowledgements import AckWaiters
 from memsync.runtime.awaited_write import AwaitedWrite
+from memsync.runtime.futures import WriteFuture
+
+
+def call_at_once(function: Callable[..., Any], *arguments: Any) -> None:
+    function(*arguments)
 
 
 def new_write(number: int = 1) -> AwaitedWrite:
     """A write that asks for two members, and has a future."""
     proposal = Propose(number, 1, 0, 1, 0, "patch", {"$inc": {"n": 1}}, w=2)
-    return AwaitedWrite(proposal, 0.0, Future(), b"")
+    return AwaitedWrite(proposal, 0.0, WriteFuture(call_at_once), b"")
 
 
-def future_of(write: AwaitedWrite) -> Future[int]:
+def future_of(write: AwaitedWrite) -> WriteFuture:
     assert write.future is not None
     return write.future
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from memsync.errors import MemSyncError
 from memsync.manager.client.link import Link
 from memsync.manager.platform.task import Task
 from memsync.runtime.call import Call
+from memsync.runtime.futures import WriteFuture
 
 from .history import Write
 from .thread import Decided, Thread
@@ -139,7 +139,7 @@ def write(
         process.world.note(process.name, f"writes {made.tag} {kind} and waits")
         task, on_end = _wait(process, made, update, call), partial(_end_of_wait, process, made)
         return process.spawn(task, on_end, interrupted_after)
-    future: Future[int] = Future()
+    future = WriteFuture(lambda callback, done: callback(done))
     process.world.note(process.name, f"writes {made.tag} {kind}")
     process.history.invoked(process, made, future)
     made.number = participant.replica.writes.next_number
