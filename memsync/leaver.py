@@ -12,18 +12,40 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from .clocks import monotonic
+from .runtime import native
 from .runtime.logs import Logger
 from .runtime.own_threads import OwnThread
+from .runtime.wakeup import Wakeup
 from .shared_peer import SharedPeer
 
 STAY = 2.0  # seconds that a peer stays after its last copy is gone
 
 log = Logger("memsync.node")
+
+
+class _Changed:
+    """A queue for one thread of the system; `put` is safe in a finalizer, as it takes no lock."""
+
+    def __init__(self) -> None:
+        self._peers: deque[SharedPeer] = deque()
+        self._wakeup = Wakeup(native.Lock())
+
+    def __bool__(self) -> bool:
+        return bool(self._peers)
+
+    def put(self, peer: SharedPeer) -> None:
+        self._peers.append(peer)
+        self._wakeup.set()
+
+    def get(self, timeout: float | None) -> SharedPeer | None:
+        """The next peer; None after so many seconds, and now and then before."""
+        if not self._peers:
+            self._wakeup.wait(timeout)
+        return self._peers.popleft() if self._peers else None
 
 
 class Leaver:
@@ -35,8 +57,8 @@ class Leaver:
 
     def after_fork(self) -> None:
         """In a forked child there is no thread, and what it waited for is the parent's."""
-        self._lock = threading.RLock()  # reentrant, because a finalizer may start a handle
-        self._changed: SimpleQueue[SharedPeer] = SimpleQueue()  # its put() is safe in a finalizer
+        self._lock = native.RLock()  # reentrant, because a finalizer may start a handle
+        self._changed = _Changed()
         self._thread: threading.Thread | None = None
 
     def reference(self, handle: object, peer: SharedPeer) -> Callable[[], object]:
@@ -68,8 +90,9 @@ class Leaver:
         unused: dict[SharedPeer, float] = {}  # and when they leave (monotonic seconds)
         while not self._is_over(watched or unused):
             wait = max(min(unused.values()) - monotonic(), 0) if unused else None
-            with suppress(Empty):
-                self._look(self._changed.get(timeout=wait), watched, unused)
+            peer = self._changed.get(wait)
+            if peer is not None:
+                self._look(peer, watched, unused)
             for peer in [peer for peer, late in unused.items() if late <= monotonic()]:
                 del unused[peer]
                 try:
@@ -91,7 +114,7 @@ class Leaver:
 
     def _is_over(self, waits: object) -> bool:
         with self._lock:
-            if waits or not self._changed.empty():
+            if waits or self._changed:
                 return False
             self._thread = None
             return True

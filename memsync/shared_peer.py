@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
@@ -69,7 +68,7 @@ class SharedPeer(forks.Forkable):
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self.lock = threading.RLock()  # a signal handler may stop what start() starts
+        self.lock = native.Mutex()  # reentrant: a signal handler may stop what start() starts
         self.engine: Engine | None = None
         self.joining: Engine | None = None  # while it starts
         self.uses: tuple[Use, ...] = ()  # replaced, never changed
@@ -230,7 +229,7 @@ class LeftEngine:
         pass
 
 
-_lock = threading.RLock()  # reentrant, because a finalizer may unpickle a handle
+_lock = native.RLock()  # reentrant, because a finalizer may unpickle a handle
 _peers: WeakValueDictionary[Hashable, SharedPeer] = WeakValueDictionary()
 
 

@@ -22,12 +22,9 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from ..clocks import monotonic, wall, wall_ms
@@ -44,7 +41,9 @@ from ..replication.pending import PendingWrite
 from ..replication.sequencer import Gap, Ordered, Sequencer
 from ..replication.state import TornCopyError
 from ..replication.write_concern import ConcernProgress, ResumeConcern, wanted_members
+from ..runtime import native
 from ..runtime.participant import Participant
+from ..runtime.wakeup import Wakeup
 
 
 def _nothing() -> None:
@@ -58,7 +57,7 @@ class _Group:
 
     def __init__(self) -> None:
         # Reentrant, so that a release is right whether or not an interrupt prevented the acquire.
-        self.lock = threading.RLock()
+        self.lock = native.RLock()
         self.engines: tuple[MemoryEngine, ...] = ()  # the first one hosts
         self._steps: deque[Callable[[], None]] = deque()
         self._is_running = False  # seen by the thread that has the lock, so by a signal handler
@@ -234,7 +233,7 @@ class MemoryEngine:
         self.is_ended = self.is_leaving = False
         self._group = _Group()  # `start` puts the shared one in its place
         self.since = wall()
-        self._has_left: SimpleQueue[None] = SimpleQueue()  # unlike an Event, safe to interrupt
+        self._has_left = Wakeup()
 
     @staticmethod
     def place() -> str:
@@ -315,10 +314,8 @@ class MemoryEngine:
         if not is_inside:
             self.participant.writer.flush(deadline)
         self._end_membership()
-        if not is_inside:
-            with suppress(Empty):
-                self._has_left.get(timeout=max(deadline - monotonic(), 0))
-                self._has_left.put(None)  # for the next call
+        if not is_inside and self._has_left.wait(deadline - monotonic()):
+            self._has_left.set()  # for the next call
 
     def _end_membership(self) -> None:
         self.is_leaving = True
@@ -329,7 +326,7 @@ class MemoryEngine:
         """The step that ends the membership; may be repeated after an interrupt."""
         group, participant = self._group, self.participant
         if self not in group.engines:
-            self._has_left.put(None)
+            self._has_left.set()
             return
         if not self.is_ended:
             self.is_ended = True
@@ -347,7 +344,7 @@ class MemoryEngine:
                 group.resume()
             group.spread(group.sequencer.leave(participant.id))
         finally:
-            self._has_left.put(None)
+            self._has_left.set()
 
     def status(self) -> EngineStatus:
         engines = self._group.engines

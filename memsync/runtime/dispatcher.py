@@ -119,7 +119,7 @@ class Dispatcher:
             thread = self._thread
             self._stopping = True
         self._wake.set()
-        if thread is not None and thread is not threading.current_thread():
+        if timeout and thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
     def _start_if_needed(self) -> None:

@@ -21,6 +21,7 @@ from ..clocks import monotonic
 Gate = Any  # what one wait waits for
 
 if "gevent.monkey" in sys.modules and sys.modules["gevent.monkey"].is_module_patched("socket"):
+    from gevent import getcurrent
     from gevent import socket as _green_socket
     from gevent.monkey import get_original as _original
 
@@ -29,7 +30,7 @@ if "gevent.monkey" in sys.modules and sys.modules["gevent.monkey"].is_module_pat
             _green_socket.wait_read(fd, timeout)
 
 else:
-    from eventlet import hubs, patcher
+    from eventlet import getcurrent, hubs, patcher
     from eventlet.timeout import Timeout
 
     def _original(module: str, name: str) -> Any:
@@ -239,6 +240,28 @@ class Latch:
         with self._changed:
             self._is_locked = False
             self._changed.notify()
+
+
+class Mutex:
+    """A reentrant lock of greenlets and threads; its holder may wait."""
+
+    def __init__(self) -> None:
+        self._latch = Latch()
+        self._holder: Any = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        me = getcurrent()
+        if self._holder is not me:
+            self._latch.acquire()
+            self._holder = me
+        self._depth += 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._holder = None
+            self._latch.release()
 
 
 class Thread:

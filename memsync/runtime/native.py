@@ -3,7 +3,8 @@
 A patched process runs greenlets on one thread, its hub, which must never block. memsync's own
 threads cannot be greenlets: they block in system calls. So they are real threads with real locks
 and sockets (`manager/platform/sockets.py`). Only the waits of a program (`Condition`, `Event`,
-`Latch`, the end of a `Thread`) know greenlets: they let the hub run others meanwhile (`green`).
+`Latch`, `Mutex`, the end of a `Thread`) know greenlets: they let the hub run others meanwhile
+(`green`).
 
 Without such a library these names are those of the standard library.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "Event",
     "Latch",
     "Lock",
+    "Mutex",
     "RLock",
     "Thread",
     "get_ident",
@@ -53,9 +55,20 @@ if TYPE_CHECKING or not LIBRARY:
         return False
 
     Latch = Lock  # one thread waits until another one opens it
+    Mutex = RLock  # a reentrant lock, which may be held during a wait
 
 else:
-    from .green import Condition, Event, Latch, Lock, RLock, Thread, get_ident, is_real_thread
+    from .green import (
+        Condition,
+        Event,
+        Latch,
+        Lock,
+        Mutex,
+        RLock,
+        Thread,
+        get_ident,
+        is_real_thread,
+    )
 
 
 def check_patches() -> None:

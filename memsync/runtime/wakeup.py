@@ -10,12 +10,15 @@ from .native import Latch
 
 
 class Wakeup:
-    """Set by any thread, and waited for by one; a wait clears it."""
+    """Set by any thread, and waited for by one; a wait clears it.
+
+    If only a thread of the system waits, `lock` may be one of `native`.
+    """
 
     __slots__ = ("_lock",)
 
-    def __init__(self) -> None:
-        self._lock = Latch()
+    def __init__(self, lock: Latch | None = None) -> None:
+        self._lock = lock or Latch()
         self._lock.acquire()
 
     def set(self) -> None:

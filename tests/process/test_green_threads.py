@@ -125,6 +125,43 @@ def test_every_call_lets_other_greenlets_run(cluster: Cluster, library: str, rol
     assert finish(program) == [role, "250 255", "stopped"]
 
 
+COPIES = """
+import gc, pickle
+from memsync import MemSync
+engine = sys.argv[2]
+
+def task():
+    copy = pickle.loads(raw)
+    copy.patch({"$inc": {"n": 1}})
+    sleep(0.01)
+
+raw = pickle.dumps(MemSync("obj", {"n": 0}, {"timeout": 9}, engine=engine))
+with MemSync("obj", {"n": 0}, engine=engine) as mem:
+    for _ in range(3):
+        joinall([spawn(task) for _ in range(10)])
+        gc.collect()
+        print(len(mem.peers), flush=True)
+    copy = pickle.loads(raw)
+    copy.start()
+    copy.stop()
+    for _ in range(1000):
+        if not mem.peers:
+            break
+        sleep(0.01)
+    print(len(mem.peers), mem.data["n"])
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("engine", ["local", "memory"])
+def test_copies_by_pickle_share_a_peer_that_leaves(
+    cluster: Cluster, library: str, engine: str
+) -> None:
+    program = cluster.script(PATCH + COPIES, library, engine)
+
+    assert finish(program) == ["1", "1", "1", "0 30"]
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_threads_join_a_patched_host(cluster: Cluster, library: str) -> None:
     program = run(cluster, library, "spawn(count, 50)\nmem.wait_for({'stop': 1})\nmem.stop()")
