@@ -331,7 +331,7 @@ class MemSync(GroupMember, Generic[TState]):
                 "wait_for() inside a callback would block the callbacks after it: start a thread "
                 "for it, or read mem.data in the callback"
             )
-        snapshot: TState = wait_for(self._participating(), condition, seconds)
+        snapshot: TState = wait_for(self._participating(), condition, seconds, self._use)
         return snapshot
 
     def changes(self, path: str = "") -> Changes:

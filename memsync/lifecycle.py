@@ -165,8 +165,8 @@ class Lifecycle(forks.Forkable):
         """Leave the group, after pending writes are acknowledged (at most 5 s). Idempotent.
 
         The last state stays readable. A later `start` joins as a new peer. While other handles of
-        the process use the peer (copies by pickle), only this handle stops: its callbacks end, and
-        what it shows goes on.
+        the process use the peer (copies by pickle), only this handle stops: its callbacks and
+        waits end, and what it shows goes on.
         """
         refuse_waiting("stop()")
         with self._peer.lock:
@@ -180,6 +180,9 @@ class Lifecycle(forks.Forkable):
             else:
                 engine.stop(_STOP_PATIENCE)
                 engines.discard(engine)
+            if self._use is not None:
+                self._use.has_stopped = True
+                engine.participant.view_waiters.wake_all()
             self._peer.remove(self._use)
             self._dispatcher.stop(timeout=1)
         if self._is_copy:

@@ -38,6 +38,7 @@ class Use:
         self.dispatcher = dispatcher
         self.copy = copy
         """A weak reference to the handle if it is a copy; others are stopped by the program."""
+        self.has_stopped = False  # so the waits of the handle end
 
     def is_over(self) -> bool:
         """Whether the handle is gone, and nobody waits for its callbacks."""

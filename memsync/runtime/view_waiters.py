@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from ..clocks import monotonic
 from ..document import Operation, ReadWriteSet, read_write_set
@@ -17,16 +17,23 @@ from .moved_watch import MovedWatch
 from .wakeup import Wakeup
 
 
+class User(Protocol):
+    """One of the handles that use a peer."""
+
+    has_stopped: bool
+
+
 class ViewWaiter:
     """The places (RFC 6901 pointers) that a thread waits for; `due` when one may have changed."""
 
-    __slots__ = ("__weakref__", "closed", "due", "places", "wakeup")
+    __slots__ = ("__weakref__", "closed", "due", "places", "user", "wakeup")
 
-    def __init__(self, pointers: Iterable[str]) -> None:
+    def __init__(self, pointers: Iterable[str], user: User | None) -> None:
         self.places = ReadWriteSet()
         self.places.add(pointers)
         self.due = False
         self.closed = False
+        self.user = user
         self.wakeup = Wakeup()
 
 
@@ -42,9 +49,9 @@ class ViewWaiters:
         self._watches: list[weakref.ref[MovedWatch]] = []
         self.ended = False
 
-    def add(self, pointers: Iterable[str]) -> ViewWaiter:
+    def add(self, pointers: Iterable[str], user: User | None = None) -> ViewWaiter:
         """A waiter for places; changes before this call do not make it due."""
-        waiter = ViewWaiter(pointers)
+        waiter = ViewWaiter(pointers, user)
         with self._guard:
             self._waiters = [*self._living(), weakref.ref(waiter)]
         return waiter
@@ -85,11 +92,11 @@ class ViewWaiters:
     def wait(self, waiter: ViewWaiter, deadline: float | None) -> bool:
         """Wait until a waiter is due, and reset it; the guard is not held.
 
-        Returns False at the deadline (monotonic seconds; None: never), when the peer has ended, and
-        when the waiter was closed.
+        Returns False at the deadline (monotonic seconds; None: never), when the peer or its user
+        has stopped, and when the waiter was closed.
         """
         while not waiter.due:
-            if self.ended or waiter.closed:
+            if waiter.closed or self.has_ended(waiter):
                 return False
             left = None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
@@ -98,10 +105,18 @@ class ViewWaiters:
         waiter.due = False
         return True
 
+    def has_ended(self, waiter: ViewWaiter) -> bool:
+        """Whether the peer, or the user that waits, has stopped."""
+        return self.ended or (waiter.user is not None and waiter.user.has_stopped)
+
     def end(self) -> None:
         """Wake all threads: the peer has stopped."""
+        self.ended = True
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Have all threads look whether their waits have ended."""
         with self._guard:
-            self.ended = True
             for each in self._waiters:
                 waiter = each()
                 if waiter is not None:

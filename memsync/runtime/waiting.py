@@ -16,10 +16,14 @@ from ..options import check_path
 from ..replication.compile_proposal import value_at
 from .own_threads import refuse_waiting
 from .participant import Participant
+from .view_waiters import User
 
 
 def wait_for(
-    participant: Participant, condition: Mapping[str, Any] | Callable[[Any], Any], seconds: float
+    participant: Participant,
+    condition: Mapping[str, Any] | Callable[[Any], Any],
+    seconds: float,
+    user: User | None = None,
 ) -> Any:
     """The first snapshot that satisfies a filter or a function; see `MemSync.wait_for`."""
     deadline = monotonic() + seconds
@@ -34,7 +38,7 @@ def wait_for(
             f"{condition!r:.60}"
         )
     waiters = participant.view_waiters
-    waiter = waiters.add(places)
+    waiter = waiters.add(places, user)
     try:
         while True:
             snapshot = check()
@@ -42,7 +46,7 @@ def wait_for(
                 return snapshot
             if waiters.wait(waiter, deadline):
                 continue
-            if waiters.ended:
+            if waiters.has_ended(waiter):
                 raise NotStartedError("this peer stopped during wait_for(): call start() again")
             raise WaitTimeoutError(
                 f"{participant.name!r} did not satisfy {condition!r:.200} within {seconds:g} s"
@@ -72,6 +76,8 @@ def _function_check(participant: Participant, condition: Callable[[Any], Any]) -
 class Joined(Protocol):
     """A handle."""
 
+    _use: Any  # the `User` that it is
+
     def _participating(self) -> Participant:
         """The participant of its running engine."""
 
@@ -89,7 +95,8 @@ class Changes(Iterator[tuple[Any, int]]):
 
     def _follow(self, participant: Participant) -> None:
         self._participant = participant
-        self._waiter = participant.view_waiters.add([self._pointer])
+        user = self._handle._use if self._handle else None
+        self._waiter = participant.view_waiters.add([self._pointer], user)
 
     def __next__(self) -> tuple[Any, int]:
         refuse_waiting("iterating over changes()")

@@ -74,6 +74,41 @@ def test_stop_ends_the_use_of_one_copy_and_the_last_one_the_peer(
     first.stop()
 
 
+@pytest.mark.parametrize("shared_with", ["another copy", "its original"])
+def test_stop_ends_the_waits_of_one_handle(
+    host: MemSync[Any], pickled: bytes, shared_with: str
+) -> None:
+    """`changes` ends and `wait_for` raises, as at a handle of its own peer; the others go on."""
+    if shared_with == "its original":
+        first, second = repickled(host), host
+    else:
+        first, second = unpickled(pickled, 2)
+    first.start()
+    second.start()
+    ended = [first.changes("n"), second.changes("n")]
+    with ThreadPoolExecutor(4) as pool:
+        lists = [pool.submit(list, each) for each in ended]
+        waits = [pool.submit(mem.wait_for, {"n": 2}, timeout=20) for mem in (first, second)]
+        host.patch({"$set": {"n": 1}})
+        until(lambda: first.data["n"] == second.data["n"] == 1, 5)
+        first.stop()
+        assert [value for value, _ in lists[0].result(5)] in ([], [1])
+        with pytest.raises(NotStartedError):
+            waits[0].result(5)
+        host.patch({"$set": {"n": 2}})
+        assert waits[1].result(5) == {"n": 2}
+        ended[1].close()
+        assert [value for value, _ in lists[1].result(5)][-1] in (1, 2)
+    with pytest.raises(StopIteration):
+        next(ended[0])
+    first.start()
+    again = first.changes("n")
+    host.patch({"$set": {"n": 3}})
+    assert next(again)[0] == 3
+    assert first.wait_for({"n": 3}, timeout=5) == {"n": 3}
+    first.stop()
+
+
 def test_the_peer_leaves_when_the_last_copy_is_collected(
     host: MemSync[Any], pickled: bytes
 ) -> None:
