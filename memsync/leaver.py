@@ -42,7 +42,7 @@ class _Changed:
         self._wakeup.set()
 
     def get(self, timeout: float | None) -> SharedPeer | None:
-        """The next peer; None after so many seconds, and now and then before."""
+        """The next peer; None after `timeout` seconds, and now and then before."""
         if not self._peers:
             self._wakeup.wait(timeout)
         return self._peers.popleft() if self._peers else None

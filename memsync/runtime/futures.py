@@ -178,7 +178,7 @@ class _Callback:
 class _Inspection:
     """In the place of a future's lock: a thread sees one state from `acquire` to `release`.
 
-    A thread that never comes to `release` does no harm: its next `acquire` begins anew.
+    A thread that never comes to `release` does no harm: its next `acquire` replaces the state.
     """
 
     def __init__(self, future: WriteFuture) -> None:
@@ -218,8 +218,8 @@ class _Waiters:
 class _Event:
     """In the place of the `threading.Event` of a waiter, whose lock an interrupt may keep.
 
-    The thread that sets an outcome only wakes the waiting thread. That one itself tells the waiter,
-    which is written in Python as well. Futures of other executors tell it on their own threads.
+    The thread that sets an outcome only wakes the waiting thread. That one itself calls the waiter,
+    which is written in Python as well. Futures of other executors call it on their own threads.
     """
 
     def __init__(self, waiter: Any) -> None:
@@ -251,7 +251,7 @@ class _Event:
     def wait(self, timeout: float | None = None) -> bool:
         deadline = None if timeout is None else monotonic() + timeout
         while True:
-            self._tell_waiter()
+            self._call_waiter()
             left = None if deadline is None else deadline - monotonic()
             if self._is_set or (left is not None and left <= 0):
                 return self._is_set
@@ -260,11 +260,11 @@ class _Event:
                 break
             self._wakeup.wait(left)
 
-    def _tell_waiter(self) -> None:
+    def _call_waiter(self) -> None:
         while self._finished:
             future = self._finished.popleft()
             if future in self._pending:
                 self._pending.discard(future)
                 is_error = future.exception() is not None
-                tell = self._waiter.add_exception if is_error else self._waiter.add_result
-                tell(future)
+                add = self._waiter.add_exception if is_error else self._waiter.add_result
+                add(future)
