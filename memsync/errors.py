@@ -261,9 +261,14 @@ class StorageError(MemSyncError, OSError):
     code = MemErrors.ERR_STORAGE
 
 
-_BY_CODE: dict[str, type[MemSyncError]] = {
-    cls.code.value: cls for cls in MemSyncError.__subclasses__()
-}
+# `importlib.reload` keeps the classes, so that a program's `except` catches what is raised then.
+if "_BY_CODE" not in globals():
+    _BY_CODE: dict[str, type[MemSyncError]] = {
+        cls.code.value: cls for cls in MemSyncError.__subclasses__()
+    }
+    _CODES, _BASE = MemErrors, MemSyncError
+globals().update({cls.__name__: cls for cls in _BY_CODE.values()})
+globals().update(MemErrors=_CODES, MemSyncError=_BASE)
 
 
 def to_wire(error: MemSyncError) -> list[Any]:

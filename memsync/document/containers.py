@@ -19,9 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, Protocol, SupportsIndex
 
+from ..lasting import lasting
 from .live_keys import LiveKeys
 
-_ABSENT: Any = object()
+_ABSENT: Any = globals().get("_ABSENT") or object()  # `importlib.reload` keeps it
 
 
 class Guard(Protocol):
@@ -35,6 +36,7 @@ class Guard(Protocol):
     def __exit__(self, *exc_info: Any) -> Any: ...
 
 
+@lasting
 class Tracked:
     """A dict or list that is read by `_content`, because its storage may be incomplete."""
 
@@ -62,6 +64,7 @@ def shallow_copy(view: dict[str, Any]) -> dict[str, Any]:
     return dict(dict.items(view))
 
 
+@lasting
 class ReadOnlyDict(dict[str, Any]):
     """A read-only dict. Fields that do not clash with a dict method are attributes, too.
 
@@ -153,6 +156,7 @@ class ReadOnlyDict(dict[str, Any]):
     clear = pop = popitem = setdefault = update = _refuse
 
 
+@lasting
 class ReadOnlyList(list[Any]):
     """A read-only list.
 

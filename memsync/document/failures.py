@@ -6,8 +6,10 @@ from reprlib import Repr
 from typing import Any
 
 from ..errors import UpdateError
+from ..lasting import lasting
 
 
+@lasting
 class ForeignValueError(Exception):
     """A document holds a value that JSON cannot represent; the caller finds out where.
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from ..lasting import lasting
 from .containers import ReadOnlyDict, ReadOnlyList, containers_in, is_touched
 from .failures import ForeignValueError
 from .paths import pointer_of
@@ -19,6 +20,7 @@ MANY = 1000
 _CONTAINERS = frozenset({dict, list, ReadOnlyDict, ReadOnlyList})
 
 
+@lasting
 class ForeignWriteError(Exception):
     """Other code has added items to a live container, or has removed some."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..lasting import lasting
 from .containers import LIVE, ReadOnlyDict, ReadOnlyList, note_size
 
 if "unhook_reads" in globals():  # `importlib.reload`: what follows takes the methods as they are
@@ -33,6 +34,7 @@ def _hooked(read: Callable[..., Any]) -> Callable[..., Any]:
 _field = ReadOnlyDict.__getattr__
 
 
+@lasting
 class InheritedDict(ReadOnlyDict):
     """A dict that is set aside."""
 
@@ -50,6 +52,7 @@ class InheritedDict(ReadOnlyDict):
         return _field(self, name)
 
 
+@lasting
 class InheritedList(ReadOnlyList):
     """A list that is set aside."""
 

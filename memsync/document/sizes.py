@@ -9,7 +9,7 @@ from typing import Any
 OPERATION_BYTES = 34
 
 
-_END: Any = object()
+_END: Any = globals().get("_END") or object()  # `importlib.reload` keeps it
 
 
 def estimated_size(values: Iterable[Any], limit: int) -> int:

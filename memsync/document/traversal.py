@@ -12,7 +12,8 @@ from typing import Any
 
 from .paths import Parts
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
+if "MISSING" not in globals():  # `importlib.reload` keeps it
+    MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 
 # A value, and the index of the outermost array element through which the path led to it.
 ConcernProgress = tuple[Any, int | None]

@@ -6,6 +6,7 @@ from enum import Enum
 from functools import lru_cache
 
 from ..document import CREATED, INSIDE, MOVED, OTHER
+from ..lasting import lasting
 
 # Two of one such kind commute or fail, wherever their paths lie; a $min above another may not.
 ANYWHERE = ("$inc", "$mul", "$bit", "$unset")
@@ -14,6 +15,7 @@ REPLACING = ("$set", "$unset", "$min", "$max")
 """The kinds of writes after which a container may be another one."""
 
 
+@lasting
 class Where(Enum):
     """The position of a recorded path relative to the proposal's."""
 
@@ -22,6 +24,7 @@ class Where(Enum):
     BELOW = 3
 
 
+@lasting
 class Verdict(Enum):
     """When two kinds of overlapping writes commute."""
 

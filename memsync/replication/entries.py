@@ -16,8 +16,10 @@ from typing import Any
 import msgspec
 
 from ..document import PathWrite
+from ..lasting import lasting
 
 
+@lasting
 class Propose(msgspec.Struct, array_like=True, tag=7, gc=False):
     """An update on its way to the host."""
 
@@ -37,6 +39,7 @@ class Propose(msgspec.Struct, array_like=True, tag=7, gc=False):
     relies_on: int = 0
 
 
+@lasting
 class Entry(msgspec.Struct, array_like=True, tag=8, gc=False):
     """An accepted proposal, ordered and compiled."""
 
@@ -54,6 +57,7 @@ class Entry(msgspec.Struct, array_like=True, tag=8, gc=False):
     written: list[PathWrite] | None = []
 
 
+@lasting
 class Decision(msgspec.Struct, array_like=True, tag=9, gc=False):
     """The outcome of a proposal: a version, or the error that refuses it."""
 
@@ -63,6 +67,7 @@ class Decision(msgspec.Struct, array_like=True, tag=9, gc=False):
     made_entry: bool = False  # there is an entry, which the peer may not have received
 
 
+@lasting
 class SnapshotChunk(msgspec.Struct, array_like=True, tag=6, gc=False):
     """A piece of an encoded snapshot."""
 
@@ -70,6 +75,7 @@ class SnapshotChunk(msgspec.Struct, array_like=True, tag=6, gc=False):
     last: bool
 
 
+@lasting
 class Snapshot(msgspec.Struct):
     """A whole state at ``(epoch, version)``; travels in `SnapshotChunk`s."""
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..errors import MemSyncError, TooLargeError, to_wire
+from ..lasting import lasting
 from .clock import HybridClock
 from .codec import HEADER, encode_value, frame
 from .compile_proposal import bug, no_memory
@@ -28,12 +29,14 @@ from .sessions import SessionOutcome
 from .state import State, TornCopyError
 
 
+@lasting
 class Gap(NamedTuple):
     """A proposal came too early: the peer's proposals from `first` on are missing."""
 
     first: int
 
 
+@lasting
 class Ordered:
     """An entry and its frame, encoded once for all receivers."""
 

@@ -22,11 +22,13 @@ import msgspec
 
 from ..document import Operation, PathWrite, normalize, replay
 from ..errors import ProtocolError
+from ..lasting import lasting
 from .codec import decode_snapshot, encode_snapshot, encode_value
 from .entries import Entry, Propose, Snapshot
 from .sessions import WriterSession
 
 
+@lasting
 class TornCopyError(Exception):
     """A change of this copy failed in the middle, so the copy must be replaced by another peer's.
 

@@ -19,11 +19,13 @@ from typing import Any
 import msgspec
 
 from ..errors import UsageError
+from ..lasting import lasting
 
 MAX_MEMBERS = 65_535
 """More than any group has."""
 
 
+@lasting
 class ResumeConcern(msgspec.Struct, array_like=True, tag=16):
     """A writer asks a new host to track the concern of an accepted write."""
 
@@ -33,6 +35,7 @@ class ResumeConcern(msgspec.Struct, array_like=True, tag=16):
     journal: bool
 
 
+@lasting
 class ConcernProgress(msgspec.Struct, array_like=True, tag=17):
     """The progress of a write's concern; it is met when `reached` equals `wanted`."""
 

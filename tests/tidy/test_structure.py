@@ -34,7 +34,7 @@ METHODS_MAX = 30  # of a class
 
 # A part may import from its own layer and from those before it in this list.
 LAYERS = [
-    {"clocks", "errors", "lazy", "version"},
+    {"clocks", "errors", "lasting", "lazy", "version"},
     {"options"},
     {"document"},
     {"replication"},

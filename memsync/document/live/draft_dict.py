@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from operator import is_, is_not
 from typing import Any
 
+from ...lasting import lasting
 from ..containers import to_plain
 from ..operations import Operation
 from ..paths import Parts, pointer_of
@@ -25,6 +26,7 @@ from .draft_part import (
 )
 
 
+@lasting
 class DraftDict(DraftPart, dict[str, Any]):
     """The draft of an object; it works like a dict.
 

@@ -10,6 +10,7 @@ from operator import is_, is_not
 from typing import Any, SupportsIndex
 
 from ...errors import UsageError
+from ...lasting import lasting
 from ..containers import to_plain
 from ..operations import Operation
 from ..order import SCALAR_TYPES, identical
@@ -30,6 +31,7 @@ from .draft_part import (
 _UNREAD_ITEMS = 3  # `heapq.heappop` compares two of three, which fails
 
 
+@lasting
 class DraftList(DraftPart, list[Any]):
     """The draft of an array; it works like a list.
 

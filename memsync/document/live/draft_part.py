@@ -21,6 +21,7 @@ from contextlib import nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...lasting import lasting
 from ..containers import ReadOnlyDict, ReadOnlyList, Tracked, to_plain
 from ..operations import Operation
 from ..order import identical
@@ -50,7 +51,7 @@ class LargeDraftNeedsCopy:
     __gt__ = __le__ = __ge__ = __lt__
 
 
-UNREAD: Any = LargeDraftNeedsCopy()
+UNREAD: Any = globals().get("UNREAD") or LargeDraftNeedsCopy()  # `importlib.reload` keeps it
 _NEVER = 1 << 62  # no change matters: its inner containers are private copies
 
 
@@ -89,6 +90,7 @@ def known(value: Any) -> Any:
     return value.copy() if isinstance(value, (ReadOnlyDict, ReadOnlyList)) else value
 
 
+@lasting
 class DraftPart(Tracked):
     """The base of drafts of objects and arrays: it records what was read and what it was.
 

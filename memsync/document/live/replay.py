@@ -143,7 +143,7 @@ def _malformed(operation: Any) -> UpdateError:
     return patch_failure("bad_operand", f"no operation that can be replayed: {brief(operation)}")
 
 
-_UNKNOWN: Any = object()
+_UNKNOWN: Any = globals().get("_UNKNOWN") or object()  # `importlib.reload` keeps it
 
 
 def write(root: Any, operation: Operation, converted: Any = _UNKNOWN, node: Any = None) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from ...lasting import lasting
 from ..containers import LIVE, ReadOnlyDict, note_size, to_live, to_plain
 from ..foreign_writes import check_untouched
 from ..operations import Operation
@@ -24,6 +25,7 @@ _TYPES = {str}
 _KIND, _PATH, _VALUE = itemgetter("op"), itemgetter("path"), itemgetter("value")
 
 
+@lasting
 class Run(NamedTuple):
     """The tokens of the object, the new values by name, and which of these must exist before."""
 
@@ -60,6 +62,7 @@ class Run(NamedTuple):
         }
 
 
+@lasting
 class RunOperations(list[Operation]):
     """What a ``$set`` of many new fields has compiled to, a run; nobody changes the list."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from ...lasting import lasting
 from ..operations import Operation
 from ..order import identical
 from ..paths import pointer_index, pointer_of
@@ -19,6 +20,7 @@ from ..values import detached, field_name
 from .array_diff import array_operations
 
 
+@lasting
 class ShadowObject:
     """A changed object. A field that is removed and set again moves to the end, as in a dict."""
 
@@ -118,6 +120,7 @@ class ShadowObject:
         return dict.fromkeys(map(field_name, names[first:]))
 
 
+@lasting
 class ShadowArray:
     """A changed array. Its first change of length makes a shallow copy of the original."""
 

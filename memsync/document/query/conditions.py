@@ -11,6 +11,7 @@ from math import isfinite
 from operator import eq, ge, gt, le, lt
 from typing import Any, Protocol
 
+from ...lasting import lasting
 from ..failures import failure
 from ..order import (
     ARRAY,
@@ -42,6 +43,7 @@ class Condition(Protocol):
     def single(self, value: Any) -> bool: ...
 
 
+@lasting
 class Leaf:
     """True if one of the reached values passes `test`."""
 
@@ -65,6 +67,7 @@ class Leaf:
         return False
 
 
+@lasting
 class ElementMatch:
     """``$elemMatch``: true for an array with an element that passes `test`."""
 
@@ -91,6 +94,7 @@ class ElementMatch:
         return self._index(value) is not None
 
 
+@lasting
 class AllOf:
     """True if all conditions are; true if there are none."""
 
@@ -104,6 +108,7 @@ class AllOf:
         return all(condition.single(value) for condition in self.conditions)
 
 
+@lasting
 class Negation:
     """True if the condition is false; reports no matched indexes."""
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 
+from ...lasting import lasting
 
+
+@lasting
 class UnsupportedError(Exception):
     """A PCRE construct that has no counterpart in `re`."""
 

@@ -16,6 +16,7 @@ from operator import add, and_, mul, or_, xor
 from typing import Any, NamedTuple
 
 from ...errors import UsageError
+from ...lasting import lasting
 from ..failures import brief, failure
 from ..order import (
     INT64_MAX,
@@ -30,10 +31,12 @@ from ..order import (
 from ..traversal import MISSING
 from ..values import normalize
 
-UNCHANGED: Any = type("Unchanged", (), {"__repr__": lambda self: "UNCHANGED"})()
-REMOVED: Any = type("Removed", (), {"__repr__": lambda self: "REMOVED"})()
+if "REMOVED" not in globals():  # `importlib.reload` keeps them
+    UNCHANGED: Any = type("Unchanged", (), {"__repr__": lambda self: "UNCHANGED"})()
+    REMOVED: Any = type("Removed", (), {"__repr__": lambda self: "REMOVED"})()
 
 
+@lasting
 class Splice(NamedTuple):
     """A change of an array: remove indexes, the last one first, then insert `values` at `at`."""
 
@@ -42,12 +45,14 @@ class Splice(NamedTuple):
     values: Sequence[Any]
 
 
+@lasting
 class Rearranged(NamedTuple):
     """The new content of an array, made of old and new elements."""
 
     values: list[Any]
 
 
+@lasting
 class Absent(Enum):
     """What an operator does if its path does not exist."""
 

@@ -39,7 +39,8 @@ def _moved(current: Any, value: Any, path: str, context: Context) -> Any:
     return UNCHANGED if current is not MISSING and equal(current, value) else value
 
 
-RENAME = Operator("$rename", _prepare_rename, _moved)
+if "RENAME" not in globals():  # `importlib.reload` keeps it
+    RENAME = Operator("$rename", _prepare_rename, _moved)
 
 OPERATORS = {operator.name: operator for operator in (*VALUE_OPERATORS, *ARRAY_OPERATORS, RENAME)}
 

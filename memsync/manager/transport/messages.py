@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ...lasting import lasting
 from ...replication.codec import decode_with
 from ...replication.entries import Decision, Entry, Propose, SnapshotChunk
 from ...replication.membership import new_member
@@ -18,6 +19,7 @@ PROTOCOL = 5
 """Number of the protocol; peers with different numbers refuse each other."""
 
 
+@lasting
 class Hello(msgspec.Struct, array_like=True, tag=1):
     """A peer that has fenced its old link asks to be attached, and reports its state."""
 
@@ -50,6 +52,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
         )
 
 
+@lasting
 class Welcome(msgspec.Struct, array_like=True, tag=2):
     """The peer is attached; entries up to `version`, or a snapshot at `version`, follow."""
 
@@ -60,12 +63,14 @@ class Welcome(msgspec.Struct, array_like=True, tag=2):
     last: int  # the last own number of the peer that was decided
 
 
+@lasting
 class Refused(msgspec.Struct, array_like=True, tag=3):
     """The peer is not attached; `error` says why (see `errors.to_wire`)."""
 
     error: list[Any]
 
 
+@lasting
 class Fetch(msgspec.Struct, array_like=True, tag=4):
     """A candidate asks a survivor for everything after the candidate's own pair."""
 
@@ -73,6 +78,7 @@ class Fetch(msgspec.Struct, array_like=True, tag=4):
     version: int
 
 
+@lasting
 class Source(msgspec.Struct, array_like=True, tag=5):
     """A survivor answers `Fetch`: entries up to `version`, or a snapshot at it, follow."""
 
@@ -81,38 +87,45 @@ class Source(msgspec.Struct, array_like=True, tag=5):
     snapshot: bool
 
 
+@lasting
 class Resend(msgspec.Struct, array_like=True, tag=10):
     """The host misses proposals and asks the peer for them from `number` on."""
 
     number: int
 
 
+@lasting
 class Leave(msgspec.Struct, array_like=True, tag=11):
     """The peer stops, and its membership ends."""
 
 
+@lasting
 class Ping(msgspec.Struct, array_like=True, tag=12):
     """Asks for an immediate `Pong` with the same token."""
 
     token: int
 
 
+@lasting
 class Pong(msgspec.Struct, array_like=True, tag=13):
     """The answer to a `Ping`."""
 
     token: int
 
 
+@lasting
 class Confirm(msgspec.Struct, array_like=True, tag=14):
     """The host asks a peer to send `Applied` once it has applied everything up to here."""
 
 
+@lasting
 class Applied(msgspec.Struct, array_like=True, tag=15):
     """A peer's copy has reached this version."""
 
     version: int
 
 
+@lasting
 class Grant(msgspec.Struct, array_like=True, tag=18):
     """The host lets a peer that has all entries up to here take the next epoch."""
 
