@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memsync import MemSync, UsageError
+from memsync import MemSync, OptionsError, UsageError
 
 NEAR_VARIABLES = {
     "MEMSYNC_TIMOUT": "MEMSYNC_TIMEOUT",
@@ -17,6 +17,10 @@ NEAR_VARIABLES = {
     "MEMSYNC_NETWORK_MAXWRITERS": "MEMSYNC_NETWORK_MAX_WRITERS",
     "MEMSYNC_network_spin": "MEMSYNC_NETWORK_SPIN",
     "MEMSYNC_DIRS": "MEMSYNC_DIR",
+    "MEMSYNC_DIRECTORY": "MEMSYNC_DIR",
+    "MEMSYNC_DIR_PATH": "MEMSYNC_DIR",
+    "MEMSYNC_TIMEOUT_MS": "MEMSYNC_TIMEOUT",
+    "MEMSYNC_NETWORK_POLL_SECONDS": "MEMSYNC_NETWORK_POLL",
     "MEMSYNC_ROLES": "MEMSYNC_PEER_ROLES",
 }
 
@@ -100,3 +104,10 @@ def test_the_signature_stays_the_one_that_is_documented() -> None:
     assert list(inspect.signature(MemSync.from_config).parameters) == [
         *("path", "name", "data", "options", "engine", "rpc")
     ]
+
+
+@pytest.mark.parametrize("key", ["Network", "network", "peer", "Peers"])
+def test_a_group_is_never_meant_inside_of_a_group(key: str) -> None:
+    with pytest.raises(OptionsError, match="the options of 'network' are maxWriters") as caught:
+        MemSync("x", options={"network": {key: {}}})
+    assert caught.value.fields["nearest"] is None

@@ -30,8 +30,9 @@ def unknown_key(key: str, group: str | None, source: str) -> OptionsError:
     if stated is not None:  # a path, which needs no guess
         nearest, advice = None, f": write it as {_nested(stated)}"
     else:
-        found = similar(_plain(key.rpartition(".")[2]), _by_plain_name())
-        nearest = _by_plain_name()[found] if found is not None else None
+        known = _by_plain_name(group)
+        found = similar(_plain(key.rpartition(".")[2]), known)
+        nearest = known[found] if found is not None else None
         advice = f"; did you mean {nearest!r}{_place(nearest, group)}?" if nearest else ""
     if not advice:
         advice = f": {_choice(group)}"
@@ -47,7 +48,9 @@ def warn_of_variables(unknown: Iterable[str], known: Iterable[str], stacklevel: 
         by_name.setdefault(spec.name.replace("_", "").upper(), spec.env)
     texts = []
     for name in unknown:
-        found = similar(name.removeprefix(ENV_PREFIX).replace("_", "").upper(), by_name)
+        word = name.removeprefix(ENV_PREFIX).replace("_", "").upper()
+        begun = [each for each in by_name if word.startswith(each)]  # MEMSYNC_DIRECTORY
+        found = max(begun, key=len) if begun else similar(word, by_name)
         texts.append(f"{name} (did you mean {by_name[found]}?)" if found is not None else name)
     if texts:
         message = f"ignored, not an option of memsync: {', '.join(texts)}"
@@ -129,7 +132,10 @@ def _plain(key: str) -> str:
     return key.replace("_", "").lower()
 
 
-def _by_plain_name() -> dict[str, str]:
-    """The key of each group and option, by its name without case and underscores."""
-    known = {group: group for group in groups()}
+def _by_plain_name(group: str | None) -> dict[str, str]:
+    """The key of each option, by its name without case and underscores.
+
+    Outside of a group (None), that of each group as well: no group lies in another.
+    """
+    known = {name: name for name in groups()} if group is None else {}
     return known | {_plain(spec.name): spec.key for spec in schema().values()}

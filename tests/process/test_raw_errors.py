@@ -15,6 +15,7 @@ import pytest
 
 from memsync import MemSync, RendezvousError
 from memsync.cli import main
+from memsync.manager.folder.own_folder import advice_on_own
 
 pytestmark = pytest.mark.process
 
@@ -251,6 +252,11 @@ def test_a_folder_of_the_system_is_refused_and_left_alone(
     assert "chmod" not in output
     assert "\nobject " not in output  # what ends with ".d" in /etc is none
     assert (path.stat().st_mode, marks(path)) == before
+
+
+@pytest.mark.parametrize("place", ["/usr/local/lib", "/etc/ssl", "/lib/systemd", "/usr/share/doc"])
+def test_the_example_never_lies_in_a_folder_of_the_system(place: str) -> None:
+    assert "example /tmp/memsync-x," in advice_on_own(Path(place))
 
 
 def test_the_example_can_be_followed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

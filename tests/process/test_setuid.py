@@ -123,6 +123,18 @@ def test_a_peer_that_lends_itself_a_user_goes_on(
     assert status in ("host", "client")
 
 
+@pytest.mark.parametrize("role", ["alone", "host", "client"])
+def test_a_peer_that_keeps_the_other_user_is_told_what_it_needs(
+    cluster: Cluster, own: str, role: str
+) -> None:
+    """Not to make a file readable for the user that it is not."""
+    _, logged = end(begin(cluster, role, LENDS, "os.seteuid(65534); time.sleep(2)", own))
+    assert "make it readable for user 0" not in logged
+    for line in logged.splitlines():
+        if line.startswith("ERROR"):
+            assert "has the effective user 65534 for now (os.seteuid)" in line
+
+
 def test_the_heart_of_a_file_beats_without_its_user(own: str) -> None:
     """The time of a file can be set by its user only, but whoever has it open may write."""
     path = Path(own) / "file"

@@ -310,6 +310,13 @@ class Files:
 
 
 def _failure(what: str, error: OSError, advice: str) -> RendezvousError:
+    effective = os.geteuid()
+    if isinstance(error, PermissionError) and effective != os.getuid():
+        advice = (
+            f"this process has the effective user {effective} for now (os.seteuid): a peer needs "
+            f"that of its start, or create the handle and start it after the change, with a "
+            f"MEMSYNC_DIR that belongs to user {effective}"
+        )
     return RendezvousError(f"{what} ({error.strerror}): {hint(error, advice)}")
 
 

@@ -19,6 +19,7 @@ _SYSTEM = frozenset(
         *("/private/etc", "/private/tmp", "/private/var", "/private/var/tmp"),
     }
 )
+_TREES = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr", "/System")
 
 
 def check_own(root: Path) -> None:
@@ -51,7 +52,8 @@ def is_made_by_memsync(root: Path) -> bool:
 
 def advice_on_own(root: Path) -> str:
     """Names a folder inside this one where this user may make one, or else in the temp folder."""
-    is_fit = str(root) not in _SYSTEM or root.name in ("tmp", "shm")
+    is_system = str(root) in _SYSTEM or any(map(root.is_relative_to, _TREES))
+    is_fit = not is_system or root.name in ("tmp", "shm")
     parent = root if is_fit and os.access(root, os.W_OK | os.X_OK) else Path("/tmp")
     own = parent / "memsync-x"
     return f"choose a folder of its own, for example {own}, and set MEMSYNC_DIR to it"
