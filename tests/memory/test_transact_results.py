@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from memsync import MemSync
@@ -50,6 +51,39 @@ class Holder:
         self.job = job
 
 
+class Slotted:
+    __slots__ = ("job",)
+
+    def __init__(self, job: Any) -> None:
+        self.job = job
+
+
+class Derived(Slotted):
+    __slots__ = "__own", "unset"
+
+    def __init__(self, job: Any) -> None:
+        super().__init__(None)
+        self.__own = job
+
+    def own(self) -> Any:
+        return self.__own
+
+
+class Struct(msgspec.Struct):
+    job: Any
+    others: list[Any] = []
+
+
+class Marked:
+    """What attrs makes of a class with ``@attrs.define``."""
+
+    __slots__ = ("others",)
+    __attrs_attrs__ = ("others",)
+
+    def __init__(self, others: Any) -> None:
+        self.others = others
+
+
 WRAPPED: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "itself": (lambda job: job, lambda result: result),
     "dict": (lambda job: {"a": {"b": job}}, lambda result: result["a"]["b"]),
@@ -67,6 +101,15 @@ WRAPPED: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "frozen dataclass": (lambda job: Frozen(Record(job)), lambda result: result.job.job),
     "namespace": (lambda job: SimpleNamespace(x=[job]), lambda result: result.x[0]),
     "object": (lambda job: Holder(job), lambda result: result.job),
+    "slots": (lambda job: Slotted(job), lambda result: result.job),
+    "private slots": (lambda job: Derived(job), lambda result: result.own()),
+    "struct": (lambda job: Struct(job), lambda result: result.job),
+    "list in a struct": (lambda job: Struct(0, [job]), lambda result: result.others[0]),
+    "list in an attrs class": (lambda job: Marked([job]), lambda result: result.others[0]),
+    "chain map": (
+        lambda job: collections.ChainMap({"a": job}, {"b": [job]}),
+        lambda result: result["a"] if result["a"] is result["b"][0] else None,
+    ),
     "deque": (lambda job: collections.deque([job], 3), lambda result: result[0]),
     "view": (lambda job: {"a": job}.values(), lambda result: next(iter(result))),
     "items": (lambda job: {"a": job}.items(), lambda result: next(iter(result))[1]),

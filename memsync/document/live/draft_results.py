@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
+from collections import ChainMap, deque
 from collections.abc import ItemsView
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,8 @@ from .draft_part import DraftPart
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _EMPTY: dict[Any, Any] = {}
 _VIEWS: tuple[type, ...] = (type(_EMPTY.values()), type(_EMPTY.items()))
+_RECORDS = frozenset({SimpleNamespace, ChainMap})
+_RECORD_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__struct_fields__")
 _ITERATORS: tuple[type, ...] = (
     type(iter([0])),
     type(reversed([0])),
@@ -25,8 +28,9 @@ _ITERATORS: tuple[type, ...] = (
 def without_drafts(value: Any) -> Any:
     """Return `value` with an independent plain copy in the place of each part of a draft.
 
-    Looks into dicts, lists, tuples, sets, deques, dataclasses, namespaces, views, iterators of
-    dicts and lists. Of other objects, only attributes that are parts are replaced. Containers and
+    Looks into dicts, lists, tuples, sets, deques, dataclasses and other records (attrs, msgspec),
+    namespaces, views, iterators of dicts and lists. Of other objects, only attributes that are
+    parts are replaced, those in slots too. Containers and
     objects of the program stay themselves; a tuple with a part in it is replaced. A part that
     occurs twice becomes one copy.
 
@@ -100,11 +104,29 @@ class _Walk:
 
         An object of another class may lead anywhere.
         """
-        fields = getattr(value, "__dataclass_fields__", None)
-        names = [*(fields or ()), *getattr(value, "__dict__", ())]
-        is_record = fields is not None or isinstance(value, SimpleNamespace)
-        for name in names:
+        kind = type(value)
+        is_record = kind in _RECORDS or any(hasattr(kind, name) for name in _RECORD_MARKS)
+        for name in [*_slots(kind), *getattr(value, "__dict__", ())]:
             old = getattr(value, name, None)
             new = self.plain(old) if is_record or isinstance(old, DraftPart) else old
             if new is not old:
-                object.__setattr__(value, name, new)  # also if it is frozen
+                _set(value, name, new)
+
+
+def _slots(kind: type) -> list[str]:
+    """The names of the attributes that do not stand in the ``__dict__`` of an object."""
+    names = list(getattr(kind, "__struct_fields__", ()))  # of msgspec
+    for each in kind.__mro__:
+        slots = vars(each).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            is_private = name.startswith("__") and not name.endswith("__")
+            names.append(f"_{each.__name__.lstrip('_')}{name}" if is_private else name)
+    return names
+
+
+def _set(value: Any, name: str, new: Any) -> None:
+    try:
+        object.__setattr__(value, name, new)  # also if it is frozen
+    except (AttributeError, TypeError):  # the class has a way of its own, in C
+        with contextlib.suppress(AttributeError, TypeError):  # which may refuse
+            setattr(value, name, new)
