@@ -184,7 +184,8 @@ class Participant:
         if places:
             log.warning(
                 "mem.data was changed at %s by other code, past memsync's containers %s: it is "
-                "fetched again; change it with patch(), or copy it first",
+                "fetched again from another peer, or stays changed if there is none; change it "
+                "with patch(), or copy it first",
                 places,
                 self,
             )

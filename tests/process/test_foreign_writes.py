@@ -154,6 +154,7 @@ def test_a_peer_without_others_keeps_what_is_json(
     with suppress(UpdateError):  # it may not fit what the code has left
         mem.patch(update, timeout=10)
         assert is_warned(caplog, place) == 1
+        assert "or stays changed if there is none" in caplog.text
     mem.patch({"$set": {"after": [1]}}, timeout=10)
     again = new()
     assert again.snapshot("after") == [1]
