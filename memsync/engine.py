@@ -22,7 +22,9 @@ from .replication.write_concern import ResumeConcern
 class Announce(Protocol):
     """Called by an engine's threads with an event and its argument; never blocks.
 
-    `size` is the bytes on the wire of what the argument holds; 0 stands for little.
+    `size` is the bytes on the wire of what the argument holds; 0 stands for little. In place of the
+    argument there may be a function that returns both, and is called at once if somebody listens.
+    Where it makes an empty argument, there is no event.
     """
 
     def __call__(self, name: str, argument: Any, size: int = 0, /) -> None: ...

@@ -104,6 +104,12 @@ class SharedPeer(forks.Forkable):
     def announce(self, name: str, argument: Any, size: int = 0) -> None:
         """Queue the callbacks of all handles for an event; never blocks."""
         for use in self.uses:
+            if not use.dispatcher.listens_to(name):
+                continue
+            if callable(argument):
+                argument, size = argument()
+                if not argument:
+                    return
             use.dispatcher.announce(name, argument, size=size)
 
     def add(self, use: Use, new_engine: NewEngine, timeout: float) -> tuple[Engine, str]:

@@ -59,6 +59,8 @@ class News(Generic[W]):
 
     def advance(self, published: Published[W]) -> None:
         """Drop what the caller has handled."""
+        if published is self._nothing:
+            return
         del self.outcomes[: len(published.outcomes)]
         self.forgotten -= published.forgotten
         self.replaced -= published.replaced

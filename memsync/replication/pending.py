@@ -119,10 +119,12 @@ class PendingWrites(Generic[W]):
         """Add a write that carries `next_number`."""
         number = write.number
         assert number >= self._next
-        self.pending[number] = write
+        pending = self.pending
+        pending[number] = write
         self.pending_bytes += write.size
         self._next = number + 1
-        self._find_first_open()
+        if self.first_open not in pending:
+            self._find_first_open()
 
     def complete(self, number: int, *, made_entry: bool) -> W | None:
         """Take out a write whose outcome is known; None when it was known before.

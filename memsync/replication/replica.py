@@ -184,8 +184,8 @@ class Replica(Generic[W]):
         is shown once its next epoch has begun, so that no reader sees a version go back.
         """
         is_behind = self._arrived or self._must_rebuild or self._before is not None
-        if is_behind and self.pair >= self.view_pair:  # and not torn
-            with self.guard:
+        with self.guard:
+            if is_behind and self.pair >= self.view_pair:  # and not torn
                 try:
                     if self._failure is not None:
                         raise self._failure
@@ -193,14 +193,14 @@ class Replica(Generic[W]):
                 except Exception as error:
                     self.state.tear()
                     raise TornCopyError("the view cannot follow") from error
-        with self.guard:
             if self._shown:
                 shown, self._shown = self._shown, []
                 self._changed(shown)
             is_equal = not self.writes.pending and self._before is None and not self._must_rebuild
             if is_equal and not self.state.torn:
                 self._pending_places = None
-                self.state.document = self._sharing.rejoined(self.state.document)
+                if self.state.document is not self.view:
+                    self.state.document = self._sharing.rejoined(self.state.document)
         self.published_pair = self.view_pair
         return self._news.published()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 from ..clocks import monotonic
 from ..errors import MemSyncError
 from ..replication.entries import Propose
@@ -14,6 +17,8 @@ from .wakeup import Wakeup
 class AwaitedWrite(PendingWrite):
     """A write that a thread can wait for, until `deadline` (monotonic seconds)."""
 
+    __slots__ = ("_decided", "accepted", "deadline", "future", "has_write_concern", "progress")
+
     def __init__(
         self, proposal: Propose, deadline: float, future: WriteFuture | None, encoded: bytes
     ) -> None:
@@ -24,7 +29,7 @@ class AwaitedWrite(PendingWrite):
         self.future = future
         self.accepted = 0  # its version, while only its concern is not met
         self.progress: ConcernProgress | None = None
-        self._decided = Wakeup()
+        self._decided: Wakeup | None = None  # of the waiting threads; mostly there is none
 
     def resolve(self, version: int, error: MemSyncError | None) -> None:
         """Set the outcome and wake the waiting threads; only the first outcome counts.
@@ -33,14 +38,20 @@ class AwaitedWrite(PendingWrite):
         """
         if not self.done:
             super().resolve(version, error)
-        self._decided.set()
+        if self._decided is not None:
+            self._decided.set()
         future = self.future
         if future is not None:
             assert self.version is not None
             future.finish(self.version, self.error)
             self.future = None  # last; the write is remembered for longer
 
-    def wait(self, deadline: float) -> None:
-        """Wait for the outcome, until the deadline (monotonic seconds)."""
-        if not self.done and self._decided.wait(deadline - monotonic()):
-            self._decided.set()  # for another thread
+    def wait(self, guard: AbstractContextManager[Any], deadline: float) -> None:
+        """Wait for the outcome, until the deadline (monotonic seconds), without the guard."""
+        if self.done:
+            return
+        with guard:  # all threads that wait have one wake-up
+            decided = self._decided = self._decided or Wakeup()
+        # If `resolve` has not seen it, then the write is done by now.
+        if not self.done and decided.wait(deadline - monotonic()):
+            decided.set()  # for another thread

@@ -27,6 +27,8 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
     if array_filters is not None:
         array_filters = normalize(array_filters, "array_filters")
     body = KINDS[call.kind].check(update, array_filters)
+    if w is None and call.where is None and array_filters is None:
+        return body, call
     where = check_filter(call.where) if call.where is not None else None
     checked = Call(where, array_filters, w, call.journal, call.deadline, call.kind, call.watch)
     return body, checked

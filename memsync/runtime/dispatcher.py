@@ -74,6 +74,10 @@ class Dispatcher:
         """Whether a callback is registered."""
         return any(self._callbacks.values())
 
+    def listens_to(self, name: str) -> bool:
+        """Whether a callback of this name is registered."""
+        return bool(self._callbacks.get(name))
+
     def announce(self, name: str, *args: Any, size: int = 0) -> None:
         """Queue a call of all callbacks of a name; never blocks.
 

@@ -11,6 +11,7 @@ The participant's `guard` is held for no callback and for no call that blocks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from ..clocks import monotonic
@@ -43,8 +44,9 @@ log = Logger("memsync.node")
 class Participant:
     """One peer from `start` to `stop`; a new start is a new participant with a new id.
 
-    `announce` is called with the name and the argument of each event of `MemSync.on` and must not
-    block. `wall_ms` returns the wall time in milliseconds since 1970.
+    `announce` is called with the name and the argument of each event of `MemSync.on`, as
+    `engine.Announce` says, and must not block. `wall_ms` returns the wall time in milliseconds
+    since 1970.
 
     In a forked child, a participant may take over the view of the parent's participant, which is
     `inherited`: the containers stay the same objects, and show the new state once there is one.
@@ -170,9 +172,12 @@ class Participant:
     def announce_entries(self, entries: list[Entry]) -> None:
         """Announce the entries that change the document."""
         self.freezer.look(self.replica.view)
-        patches = self.state.patches_of(entries)
-        if patches:
-            self.announce("received_patches", patches, self.log.size_of_newest(len(entries)))
+        if entries:
+            self.announce("received_patches", partial(self._patches, entries))
+
+    def _patches(self, entries: list[Entry]) -> tuple[list[dict[str, Any]], int]:
+        """What callbacks get of the newest entries, and its bytes on the wire."""
+        return self.state.patches_of(entries), self.log.size_of_newest(len(entries))
 
     # -- roles (driver) --------------------------------------------------------------------------
 

@@ -98,8 +98,9 @@ class Writer:
         Raises what `propose` raises, the error that refuses the update, and after `timeout`
         seconds `WriteTimeoutError` or `WriteConcernError`.
         """
-        self._refuse_nested()
         thread = threading.get_ident()  # not in the `finally`, where an interrupt may come after it
+        if thread in self._inside:
+            self._refuse_nested()
         try:
             self._inside.add(thread)
             write = self.propose(update, call, None)
@@ -127,8 +128,9 @@ class Writer:
 
     def submit(self, update: Any, call: Call, future: WriteFuture) -> None:
         """Write without waiting; the future gets the outcome. Raises as `propose`."""
-        self._refuse_nested()
         thread = threading.get_ident()  # not in the `finally`, where an interrupt may come after it
+        if thread in self._inside:
+            self._refuse_nested()
         try:
             self._inside.add(thread)
             self.propose(update, call, future)
@@ -140,8 +142,7 @@ class Writer:
         return threading.get_ident() in self._inside and _is_writing(self, sys._getframe(1))
 
     def _refuse_nested(self) -> None:
-        is_marked = threading.get_ident() in self._inside
-        if is_marked and _is_writing(self, sys._getframe(2)):  # below `patch` or `submit`
+        if _is_writing(self, sys._getframe(2)):  # below `patch` or `submit`
             raise UsageError(
                 "this write was made in the middle of another patch() or submit() of the same "
                 "thread, by a handler of logging, a signal handler or a finalizer: have it put "
@@ -200,7 +201,7 @@ class Writer:
             body,
             call.where,
             call.array_filters,
-            call.w,
+            call.w if call.w != 1 else None,  # the default does not travel
             call.journal,
             first_relied_on(replica.view, body, replica.writes.pending),
         )
@@ -228,7 +229,7 @@ class Writer:
                 except BaseException:  # for example KeyboardInterrupt
                     uplink.on_interrupt()
                     raise
-            write.wait(deadline)
+            write.wait(self._guard, deadline)
 
     # -- outcomes (the thread that plays the role) -----------------------------------------------
 
@@ -258,6 +259,8 @@ class Writer:
 
     def pop_held(self) -> Outcomes:
         """The held outcomes; the caller completes them or gives them to `recheck_later`."""
+        if not self._held:
+            return []
         held, self._held = self._held, {}
         return list(held.values())
 

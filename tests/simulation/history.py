@@ -21,10 +21,9 @@ from memsync.replication.codec import HEADER, body_length
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
 from memsync.replication.invariants import check_invariants
 from memsync.replication.sequencer import Gap
+from memsync.runtime.awaited_write import AwaitedWrite
 
 if TYPE_CHECKING:
-    from memsync.runtime.awaited_write import AwaitedWrite
-
     from .network import Socket
     from .process import Process
 
@@ -428,15 +427,18 @@ class History:
         if awaited.done:
             self.decided_as(process, write, awaited.version, awaited.error)
             return
-        resolve = awaited.resolve
+        decided_as = self.decided_as
 
-        def recorded(version: int, error: MemSyncError | None) -> None:
-            was_done = awaited.done
-            resolve(version, error)
-            if not was_done and write.outcome == "pending":
-                self.decided_as(process, write, version, error)
+        class Recorded(AwaitedWrite):
+            __slots__ = ()
 
-        awaited.resolve = recorded  # type: ignore[method-assign]
+            def resolve(self, version: int, error: MemSyncError | None) -> None:
+                was_done = self.done
+                super().resolve(version, error)
+                if not was_done and write.outcome == "pending":
+                    decided_as(process, write, version, error)
+
+        awaited.__class__ = Recorded  # an instance with slots has no methods of its own
 
     def user_failed(self, process: Process, write: Write, error: BaseException) -> None:
         """A write has raised what no write raises."""

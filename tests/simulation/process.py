@@ -397,4 +397,6 @@ class Process:
             self.world.fired["a waiting user holds the reader role"] += 1
 
     def _announced(self, event: str, payload: Any, size: int = 0) -> None:
+        if callable(payload):
+            payload, size = payload()
         self.history.announced(self, event, payload)

@@ -23,6 +23,7 @@ class HostWatch:
         self._answers = False
         self._checked_at = ctx.platform.monotonic()
         self._stamps = ctx.stamps()
+        self._blink = ctx.options.network.recovery / 2  # seconds; a longer pause may cost the host
 
     @property
     def rhythm(self) -> float:
@@ -58,7 +59,7 @@ class HostWatch:
         after the next host has confirmed it.
         """
         now = self._ctx.platform.monotonic()
-        if now - self._checked_at <= self._ctx.options.network.recovery / 2:
+        if now - self._checked_at <= self._blink:
             return False
         self._checked_at = now
         reason = "the host's lock is free, or a newer one exists"

@@ -218,20 +218,21 @@ class Link:
 
     def waiting(self, write: PendingWrite, deadline: float) -> Task[None]:
         """`wait_for` as a task."""
-        if not self._stream.take_role():
+        stream = self._stream
+        if not stream.take_role():
             return
-        while not write.done and not self.lost:
+        while not write.done and stream.reason is None:
             left = deadline - self._platform.monotonic()
             if left <= 0:
                 break
             if self._was_away():
                 continue
             try:
-                self._handle_all((yield Receive(self._stream.channel, left, self._stream.spin)))
+                self._handle_all((yield Receive(stream.channel, left, stream.spin)))
             except (ChannelLost, ProtocolError, TornCopyError) as error:
                 self._fail(error)
-        self._stream.leave_role()
-        if self.lost:
+        stream.leave_role()
+        if stream.lost:
             self._ctx.waker.wake()
 
     def on_interrupt(self) -> None:
@@ -302,13 +303,16 @@ class Link:
     def _handle_all(self, bodies: list[memoryview]) -> None:
         stream, ctx = self._stream, self._ctx
         size = sum(map(len, bodies)) + self._participant.replica.writes.pending_bytes
+        is_long = size >= ctx.timing.step_bytes
         try:
             stream.is_handling = True
-            ctx.begin_step(size)
+            if is_long:
+                ctx.begin_step(size)
             self._take_in(bodies)
         finally:
             stream.is_handling = False
-            ctx.end_step(size)
+            if is_long:
+                ctx.end_step(size)
 
     def _take_in(self, bodies: list[memoryview]) -> None:
         entries: list[Entry] = []

@@ -85,7 +85,7 @@ class SharedStream:
     def kick(self, *, coalesced: bool = False) -> None:
         """Send what is queued, unless another thread is about to."""
         with self._lock:
-            if self._sender is not None or self.lost or self._want_write:
+            if self._sender is not None or self._want_write or self.reason is not None:
                 return
             # If an answer is due, its reader sends what is queued.
             can_wait = coalesced and self._is_answer_due(self._sent_number)
@@ -110,11 +110,11 @@ class SharedStream:
             log.debug("sending failed: %s", error)
             lost = True
         with self._lock:
-            if done and self.channel.has_output and not self.lost:
+            if done and self.channel.has_output and self.reason is None:
                 self._sent_number = self._queued_number
                 return True
             self._sender = None
-            if self.lost:
+            if self.reason is not None:
                 self._waker.wake()  # `fence` may wait for the role
             if not done and not lost:
                 self._want_write = True
@@ -133,7 +133,7 @@ class SharedStream:
     def take_role(self) -> bool:
         """Become the reader, unless another task is, or the stream has ended."""
         with self._lock:
-            if self._reader is not None or self.lost:
+            if self._reader is not None or self.reason is not None:
                 return False
             self._reader = self._platform.task_id()
             self._update_interest()
@@ -144,7 +144,7 @@ class SharedStream:
         with self._lock:
             self._reader = None
             self._update_interest()
-            if self.lost:
+            if self.reason is not None:
                 self._waker.wake()  # `fence` may wait for the role
 
     def on_interrupt(self) -> bool:
@@ -189,7 +189,8 @@ class SharedStream:
     def _update_interest(self) -> None:
         """Update the driver's selector; the lock is held."""
         # The driver does not wait while it reads.
-        is_awaited = self._reader in (None, self._driver) and self.reason is None
+        reader = self._reader
+        is_awaited = (reader is None or reader == self._driver) and self.reason is None
         mask = (READ if is_awaited else 0) | (WRITE if self._want_write else 0)
         if mask == self.interest:
             return

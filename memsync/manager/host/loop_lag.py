@@ -71,6 +71,8 @@ class LoopLag:
 
     def wait_ended(self) -> None:
         """The loop goes on: record the delay if the moment has passed."""
+        if self.due == float("inf"):
+            return
         now = self._platform.monotonic()
         if now < self.due:
             return

@@ -43,13 +43,11 @@ class Platform:
         occupy_standard_descriptors()
         self.files = Files()
 
-    def monotonic(self) -> float:
-        """Seconds on a clock that is never set."""
-        return monotonic()
-
-    def wall_ms(self) -> int:
-        """The time of day in milliseconds since 1970."""
-        return wall_ms()
+    # Not wrapped: each write asks them a dozen times.
+    monotonic = staticmethod(monotonic)
+    """Seconds on a clock that is never set."""
+    wall_ms = staticmethod(wall_ms)
+    """The time of day in milliseconds since 1970."""
 
     def pid(self) -> int:
         return os.getpid()
@@ -59,9 +57,8 @@ class Platform:
         ids = os.getresuid() if hasattr(os, "getresuid") else (os.getuid(), os.geteuid())
         return set(ids)
 
-    def task_id(self) -> int:
-        """The id of the running task: on a real platform the calling thread's."""
-        return get_ident()
+    task_id = staticmethod(get_ident)
+    """The id of the running task: on a real platform the calling thread's."""
 
     def processors(self) -> int:
         """The number of processors that this process may use."""
