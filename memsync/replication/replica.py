@@ -155,7 +155,7 @@ class Replica(Generic[W]):
     # -- entries and decisions -------------------------------------------------------------------
 
     def apply(self, entry: Entry, body: bytes | memoryview) -> None:
-        """Apply the next entry, which came as the frame's body `body`."""
+        """Apply the next entry, which came as the frame's body `body`; the guard is held."""
         self.state.apply(entry)
         self.log.append(entry, bytes(body))
         self.ordered(entry)
@@ -224,10 +224,11 @@ class Replica(Generic[W]):
             return sharing.replay_confirmed(document, operations, fit=fit)
         self._must_rebuild = self.is_half_changed = True  # an interrupt in here leaves it so
         own = entry.number if entry.peer == self.peer else 0
-        if own:
-            self._note_decided(number for number, _, _ in entry.decided)
-        if self._before is None and not self._can_be_shown(operations, own):
-            self._begin_rebase()
+        if self.writes.pending:
+            if own and entry.decided:
+                self._note_decided(number for number, _, _ in entry.decided)
+            if self._before is None and not self._can_be_shown(operations, own):
+                self._begin_rebase()
         if self._before is not None:
             self._waiting += operations
             document = sharing.replay_confirmed(document, operations, fit=fit)
@@ -243,8 +244,7 @@ class Replica(Generic[W]):
 
     def _can_be_shown(self, operations: list[Operation], own: int) -> bool:
         """Whether an entry can be shown without a rebase."""
-        pending = self.writes.pending
-        first = self.writes.first_after(self._own_arrived) if pending else None
+        pending, first = self.writes.pending, self.writes.first_after(self._own_arrived)
         if first is None:
             return True
         if own in pending:

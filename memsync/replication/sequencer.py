@@ -142,7 +142,8 @@ class Sequencer:
             self.epoch, self.state.version + 1, self.host, 0, self._clock.last, kind, body
         )
         try:
-            return self._append(entry)
+            with self.state.guard:
+                return self._append(entry)
         except (TornCopyError, MemSyncError):
             raise
         except Exception as error:  # such an entry cannot be left out

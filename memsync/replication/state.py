@@ -165,8 +165,9 @@ class State:
     def apply(self, entry: Entry, *, fit: bool = False) -> None:
         """Advance by one version; with `fit` the entry was ordered on exactly this state.
 
-        Raises `ProtocolError` when the entry is not the next one, is of a lower epoch, or is of a
-        kind that this version of memsync does not know, and `TornCopyError` when its change fails.
+        The guard is held. Raises `ProtocolError` when the entry is not the next one, is of a lower
+        epoch, or is of a kind that this version of memsync does not know, and `TornCopyError` when
+        its change fails.
         """
         if self.torn:
             raise TornCopyError("an earlier change failed")
@@ -177,20 +178,19 @@ class State:
                 f"({self.epoch}, {self.version})"
             )
         kind = self.kinds.get(entry.kind) or self.kind(entry.kind)
-        with self.guard:
-            self.torn = True
-            try:
-                kind.apply(self, entry, fit=fit)
-                if entry.number:
-                    session = self.sessions.get(entry.peer)
-                    if session is None:
-                        session = self.sessions[entry.peer] = WriterSession()
-                    session.record(entry)
-            except Exception as error:
-                raise TornCopyError(f"version {version} cannot be applied") from error
-            self.epoch = entry.epoch
-            self.version = version
-            self.torn = False
+        self.torn = True
+        try:
+            kind.apply(self, entry, fit=fit)
+            if entry.number:
+                session = self.sessions.get(entry.peer)
+                if session is None:
+                    session = self.sessions[entry.peer] = WriterSession()
+                session.record(entry)
+        except Exception as error:
+            raise TornCopyError(f"version {version} cannot be applied") from error
+        self.epoch = entry.epoch
+        self.version = version
+        self.torn = False
 
     def tear(self) -> None:
         """A thread was interrupted, perhaps in the middle of a change."""

@@ -10,7 +10,7 @@ The participant's `guard` is held for no callback and for no call that blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -146,10 +146,24 @@ class Participant:
 
     def apply(self, entry: Entry, body: bytes | memoryview) -> None:
         """Apply the next entry, which came as the frame's body `body`; `publish` shows it."""
-        self.replica.apply(entry, body)
-        self.clock.merge(entry.timestamp)
+        self.apply_all([(entry, body)], [])
+
+    def apply_all(
+        self, arrivals: Iterable[tuple[Entry, bytes | memoryview]], applied: list[Entry]
+    ) -> None:
+        """Apply the next entries, in one step under the guard.
+
+        Appends them to `applied`, also those before one that cannot be applied.
+        """
+        replica, before = self.replica, len(applied)
+        with self.guard:
+            for entry, body in arrivals:
+                replica.apply(entry, body)
+                applied.append(entry)
+                self.clock.merge(entry.timestamp)
         if self.trace is not None:
-            self.trace("applied", **facts_of(entry, self.state.members))
+            for entry in applied[before:]:
+                self.trace("applied", **facts_of(entry, self.state.members))
 
     def install(self, chunk: SnapshotChunk, decided: int = 0) -> bool:
         """Add a chunk of a snapshot (see `Replica.add_chunk`); True when it was the last."""

@@ -26,7 +26,7 @@ from ..platform.selector import READ, WRITE, Ready
 from ..platform.task import Receive, Select, Task, run_task
 from ..transport import messages
 from ..transport.channel import Channel, ChannelLost
-from ..transport.messages import Grant, Welcome, parse
+from ..transport.messages import Grant, Message, Welcome, parse_entries
 from .host_watch import HostWatch
 from .stream import SharedStream
 
@@ -316,15 +316,15 @@ class Link:
 
     def _take_in(self, bodies: list[memoryview]) -> None:
         entries: list[Entry] = []
+        others: list[Message] = []
         self._must_confirm = False
+        rest = iter(bodies)
         try:
-            for body in bodies:
-                message = parse(body)
-                if type(message) is Entry:
-                    self._participant.apply(message, body)
-                    entries.append(message)
-                else:
-                    self._handle(message)
+            while True:
+                self._participant.apply_all(parse_entries(rest, others), entries)
+                if not others:
+                    break
+                self._handle(others.pop())
         except ProtocolError:
             self._participant.publish(entries)  # the entries before the error are valid
             raise

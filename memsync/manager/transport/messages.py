@@ -5,6 +5,7 @@ The types of the log are in `replication.entries`; `replication.codec` encodes a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -162,3 +163,22 @@ def parse(body: bytes | memoryview) -> Message:
     """Decode the body of a frame; raises `ProtocolError`."""
     message: Message = decode_with(_decoder, body)
     return message
+
+
+def parse_entries(
+    bodies: Iterator[memoryview], others: list[Message]
+) -> Iterator[tuple[Entry, memoryview]]:
+    """Decode entries, up to the first other message, which is appended to `others`.
+
+    Raises `ProtocolError`.
+    """
+    decode = _decoder.decode
+    for body in bodies:
+        try:
+            message = decode(body)
+        except Exception:
+            message = parse(body)  # it says what is wrong
+        if type(message) is not Entry:
+            others.append(message)
+            return
+        yield message, body
