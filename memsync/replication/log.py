@@ -51,11 +51,8 @@ class Log:
         bodies.append(body)
         self.version = version
         self._bytes += len(body)
-        while len(bodies) > self.max_entries or self._bytes > self.max_bytes:
-            self._bytes -= len(bodies.popleft())
-        epochs = self._epochs
-        while len(epochs) > 1 and epochs[1][1] <= self.base_version:
-            epochs.popleft()
+        if len(bodies) > self.max_entries or self._bytes > self.max_bytes:
+            self._drop_oldest()
 
     def epoch_at(self, version: int) -> int | None:
         """The epoch of the entry (or base) at a version; None when it is not held."""
@@ -93,3 +90,10 @@ class Log:
 
     def _above(self, version: int) -> islice[bytes]:
         return islice(self._bodies, max(version - self.base_version, 0), None)
+
+    def _drop_oldest(self) -> None:
+        bodies, epochs = self._bodies, self._epochs
+        while len(bodies) > self.max_entries or self._bytes > self.max_bytes:
+            self._bytes -= len(bodies.popleft())
+        while len(epochs) > 1 and epochs[1][1] <= self.base_version:
+            epochs.popleft()

@@ -49,7 +49,7 @@ class PendingWrite:
         self.size = len(encoded)  # bytes on the wire
         self._proposal: Propose | None = proposal
         self._encoded = encoded
-        self.operations: list[dict[str, Any]] = []
+        self.operations = _NO_OPERATIONS
         self.was_shown = False
         self.version: int | None = None
         self.error: MemSyncError | None = None
@@ -83,7 +83,7 @@ class PendingWrite:
 
 
 _NO_OPERATIONS: list[dict[str, Any]] = []
-"""Of all writes that are remembered; nobody changes it."""
+"""Of all writes that are not shown, or remembered; nobody changes it."""
 
 W = TypeVar("W", bound=PendingWrite)
 

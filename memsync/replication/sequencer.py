@@ -97,10 +97,11 @@ class Sequencer:
         nothing has happened, and the number is not taken.
         """
         queue = self._queues[peer]
-        if proposal.number > max(queue.next, queue.first_unknown):
-            return Gap(queue.next)
-        if proposal.number < queue.next:
-            return self._repeat(peer, queue, proposal.number)
+        if proposal.number != queue.next:
+            if proposal.number > max(queue.next, queue.first_unknown):
+                return Gap(queue.next)
+            if proposal.number < queue.next:
+                return self._repeat(peer, queue, proposal.number)
         outcomes = queue.unreplicated_outcomes
         if outcomes:
             acked_below = proposal.acked_below

@@ -49,10 +49,14 @@ class AckWaiters:
 
     def next_deadline(self) -> float:
         """When the next write gives up (monotonic seconds)."""
+        if not self._writes:
+            return math.inf  # the usual case costs no lock
         return min((write.deadline for write in self._waiting()), default=math.inf)
 
     def give_up_late(self, now: float) -> None:
         """Give up the writes whose deadline has passed (monotonic seconds)."""
+        if not self._writes:
+            return
         for write in self._waiting():
             if write.deadline <= now:
                 self.give_up(write)
@@ -79,8 +83,6 @@ class AckWaiters:
         return outcomes
 
     def _waiting(self) -> list[AwaitedWrite]:
-        if not self._writes:
-            return []  # the usual case costs no lock
         with self._guard:
             return list(self._writes.values())
 

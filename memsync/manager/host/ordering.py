@@ -104,7 +104,8 @@ class Ordering:
             self._fanout.answer(session, frame(Resend(result.first)))
         elif not session.is_slow:
             self._fanout.answer(session, frame(result))
-        self._watch(session.peer, proposal, result)
+        if proposal.w is not None or proposal.journal:
+            self._watch(session.peer, proposal, result)
 
     def refuse(self, session: ClientSession, size: int) -> None:
         """Refuse the next proposal of an attached peer, which this process had no room to read."""
@@ -145,7 +146,8 @@ class Ordering:
             self._push(result)
         else:
             self._participant.replica.decide(result)
-        self._watch(peer, proposal, result)
+        if proposal.w is not None or proposal.journal:
+            self._watch(peer, proposal, result)
 
     def _propose(self, peer: str, proposal: Propose) -> Ordered | Decision | Gap:
         if proposal.w is not None:
@@ -166,7 +168,7 @@ class Ordering:
 
     def _watch(self, writer: str, proposal: Propose, result: Ordered | Decision | Gap) -> None:
         """Watch an accepted write that has a write concern."""
-        if (proposal.w is None and not proposal.journal) or isinstance(result, Gap):
+        if isinstance(result, Gap):
             return
         if isinstance(result, Ordered):
             version = result.entry.version

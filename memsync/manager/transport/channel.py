@@ -40,6 +40,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.fileno = sock.fileno  # each waiting write asks for it twice
         # Over TCP the kernel of the sender keeps what the receiver has no room for.
         self._is_tcp = sock.family != socket.AF_UNIX
         self.max_frame = FRAME_MAX
@@ -59,9 +60,6 @@ class Channel:
         self._poll: select.poll | None = None
         self._outbound: deque[bytes | memoryview] = deque()
         self._begun = False  # the first outbound frame has been sent in part
-
-    def fileno(self) -> int:
-        return self.sock.fileno()
 
     @property
     def has_output(self) -> bool:
