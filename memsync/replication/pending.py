@@ -20,7 +20,7 @@ from ..errors import MemSyncError
 from .codec import decode_proposal, frame
 from .entries import Propose
 
-_RECORD_BYTES = 400
+_RECORD_BYTES = 280
 """What a remembered write takes beside its frame."""
 _MAX_FORGOTTEN = 10_000
 

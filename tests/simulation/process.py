@@ -398,5 +398,5 @@ class Process:
 
     def _announced(self, event: str, payload: Any, size: int = 0) -> None:
         if callable(payload):
-            payload, size = payload()
+            payload, _ = payload()
         self.history.announced(self, event, payload)

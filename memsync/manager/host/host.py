@@ -216,11 +216,9 @@ class Host:
     def _receive(self, session: ClientSession) -> None:
         self._serves = True
         self._step_down.asked()
-        long = self._ctx.timing.step_bytes
         try:
             for body in session.channel.receive():
-                if len(body) >= long:
-                    self._begin_step(len(body))
+                self._begin_step(len(body))
                 try:
                     message = parse(body)
                 except MemoryError:
