@@ -215,7 +215,7 @@ def test_a_host_without_others_goes_on(cluster: Cluster, place: str) -> None:
 
 
 CLIENT_PLACES: dict[str, tuple[Any, str]] = {
-    "decoding": (link_module, "parse"),
+    "decoding": (link_module, "parse_entries"),
     "the state": (State, "apply"),
     "the session": (WriterSession, "record"),
     "the log": (Log, "append"),
