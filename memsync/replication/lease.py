@@ -7,7 +7,8 @@ heartbeat. An observer that was suspended itself starts over, because it may hav
 
 from __future__ import annotations
 
-HEARTBEATS = 4  # per lease; observers check them as often
+HEARTBEATS = 4  # per lease; an observer that misses one checks as often
+CHECKS = 3  # per lease, of an observer that misses none
 
 
 class Lease:
@@ -21,8 +22,13 @@ class Lease:
 
     @property
     def rhythm(self) -> float:
-        """Seconds between two heartbeats, and between two checks of them."""
+        """Seconds between two heartbeats, and between two checks when one is missing."""
         return self.seconds / HEARTBEATS
+
+    @property
+    def calm_rhythm(self) -> float:
+        """Seconds between two checks of heartbeats that come."""
+        return self.seconds / CHECKS
 
     def observe(self, epoch: int, heartbeat: int, now: float) -> bool:
         """Note a heartbeat (any number that changes); returns whether the lease has expired.

@@ -40,6 +40,6 @@ def test_another_epoch_has_a_lease_of_its_own() -> None:
 
 def test_there_are_several_looks_in_a_lease() -> None:
     lease = Lease(LEASE)
-    assert lease.rhythm < lease.seconds / 2
+    assert lease.rhythm < lease.calm_rhythm < lease.seconds / 2
     lease.seconds = 30.0
-    assert lease.rhythm < lease.seconds / 2
+    assert lease.rhythm < lease.calm_rhythm < lease.seconds / 2

@@ -19,6 +19,8 @@ class HostWatch:
         self._ctx = ctx
         self._record = record
         self._stream = stream
+        self._heartbeat = 0  # the last one that was seen
+        self._is_calm = True  # the last check has seen a new one
         self._asked: float | None = None  # when the silent host was asked (monotonic seconds)
         self._answers = False
         self._checked_at = ctx.platform.monotonic()
@@ -28,7 +30,9 @@ class HostWatch:
     @property
     def rhythm(self) -> float:
         """Seconds between two checks of the folder."""
-        return min(self._ctx.options.network.poll, self._ctx.lease.rhythm)
+        lease = self._ctx.lease
+        rhythm = lease.calm_rhythm if self._is_calm else lease.rhythm
+        return min(self._ctx.options.network.poll, rhythm)
 
     def begin(self, now: float) -> None:
         """The peer follows from now on (monotonic seconds)."""
@@ -40,7 +44,7 @@ class HostWatch:
         ctx, record = self._ctx, self._record
         is_in_order = self._stamps.are_in_order(now)
         # The lock is the one that it was, and the last one; but its holder may have died.
-        heartbeat = ctx.place.folder.living_heartbeat(record.epoch) if is_in_order else None
+        heartbeat = self._living_heartbeat() if is_in_order else None
         if heartbeat is None and not ctx.still_hosts(record):
             self._stream.lose("the host's lock is free, or a newer one exists")
         elif self._is_silent(now, heartbeat):
@@ -72,10 +76,20 @@ class HostWatch:
         self._stream.lose(reason)
         return True
 
+    def _living_heartbeat(self) -> int | None:
+        """The heartbeat of a host that has been alive since the last check, or holds its lock.
+
+        None where that is not known. A new heartbeat says enough: a check later it is an old one.
+        """
+        folder, epoch, last = self._ctx.place.folder, self._record.epoch, self._heartbeat
+        heartbeat = folder.heartbeat_in_place(epoch)
+        return heartbeat if last and heartbeat not in (0, last) else folder.living_heartbeat(epoch)
+
     def _is_silent(self, now: float, heartbeat: int | None) -> bool:
         """Whether the lease has run out and the host does not answer a ping either."""
         if heartbeat is None:
             heartbeat = self._ctx.place.folder.last_heartbeat(self._record.epoch)
+        self._is_calm, self._heartbeat = heartbeat != self._heartbeat, heartbeat
         if not self._ctx.is_silent(self._record.epoch, heartbeat):
             self._asked = None
             return False

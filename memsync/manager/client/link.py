@@ -130,8 +130,8 @@ class Link:
             if self._platform.buggify("a link breaks"):
                 self._stream.lose("buggify")
             if woken or now >= next_check:
-                next_check = now + self._watch.rhythm
                 self._watch.check(now)
+                next_check = now + self._watch.rhythm
         return self._stream.reason or "stopped"
 
     def _round(self, timeout: float) -> Task[bool]:

@@ -172,6 +172,10 @@ class ObjectFolder:
         """A number that changes with each heartbeat of the epoch's host."""
         return max(self.files.last_heartbeat(lock_in(f, epoch)) for f in self.lock_folders())
 
+    def heartbeat_in_place(self, epoch: int) -> int:
+        """`last_heartbeat` of the lock that is in its place; 0 without one."""
+        return self.files.last_heartbeat(lock_in(self.path, epoch))
+
     def living_heartbeat(self, epoch: int) -> int | None:
         """`last_heartbeat` while the lock is in its place; None where nobody is known to hold it.
 
