@@ -124,3 +124,37 @@ def places_of(pattern: str, files: Mapping[str, Path]) -> list[str]:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if re.search(pattern, line, re.IGNORECASE)
     ]
+
+
+def filters_in_blocks(package: Package) -> set[str]:
+    """Modules with a comprehension that has a condition inside of a ``with`` or ``try`` block.
+
+    On CPython 3.12, an exception of a signal handler in its loop skips the end of the block, so a
+    lock stays locked. In a function of its own it does no harm, and where errors are suppressed
+    there is nothing to end.
+    """
+    return {
+        module.name
+        for module in package.modules.values()
+        for block in ast.walk(module.tree)
+        if isinstance(block, ast.With | ast.Try) and not _is_suppression(block)
+        for statement in block.body
+        for node in _in_this_function(statement)
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp)
+        and any(each.ifs for each in node.generators)
+    }
+
+
+def _is_suppression(block: ast.With | ast.Try) -> bool:
+    if isinstance(block, ast.Try):
+        return not block.finalbody
+    return all("suppress(" in ast.unparse(item.context_expr) for item in block.items)
+
+
+def _in_this_function(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and what is in it, but not in a function in it."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.GeneratorExp):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _in_this_function(child)

@@ -200,3 +200,34 @@ def test_places_of_a_pattern(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("once\nAnew and anew\nmanewer\nanew\n")
     assert rules.places_of(r"\banew\b", {"page.md": page}) == ["page.md:2", "page.md:4"]
+
+
+def test_filters_in_blocks_are_found(package: WritesPackage) -> None:
+    found = package(
+        held="""
+            def f(lock, items):
+                with lock:
+                    return [item for item in items if item]
+        """,
+        ended="""
+            def f(lock, items):
+                lock.acquire()
+                try:
+                    items = {item for item in items if item}
+                finally:
+                    lock.release()
+        """,
+        apart="""
+            def g(items):
+                return [item for item in items if item]
+            def f(lock, items):
+                with lock:
+                    return g(items), [item for item in items], any(item for item in items if item)
+        """,
+        lenient="""
+            def f(items):
+                with contextlib.suppress(OSError):
+                    return [item for item in items if item]
+        """,
+    )
+    assert rules.filters_in_blocks(found) == {"house.held", "house.ended"}

@@ -97,6 +97,7 @@ RULES = {
     "classes": lambda: rules.large_classes(PACKAGE, METHODS_MAX),
     "constants": lambda: rules.tuning_constants(PACKAGE, "manager", "timing.py", ALLOWED_NUMBERS),
     "decimals": lambda: rules.decimal_numbers(PACKAGE, "manager", "timing.py", UNITS),
+    "filters": lambda: rules.filters_in_blocks(PACKAGE),
     "layers": lambda: rules.imports_against_the_layers(PACKAGE, LAYERS, INDEPENDENT),
     "words": lambda: {pattern for pattern in WORDS if rules.places_of(pattern, CODE)},
     "words in documents": lambda: {

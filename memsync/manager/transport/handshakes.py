@@ -53,8 +53,9 @@ class Handshakes:
         """
         late = monotonic() - patience
         with self._lock:
-            for connection in [each for each, since in self._open.items() if since < late]:
-                shut_down(connection)
+            for connection, since in list(self._open.items()):
+                if since < late:
+                    shut_down(connection)
             return bool(self._open)
 
 
