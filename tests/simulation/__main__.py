@@ -12,7 +12,7 @@ from .checkers import what_never_happened
 from .mutations import MUTATIONS
 from .run import run
 
-ENOUGH = 1000  # seeds in which everything has to happen; the rarest does in one of 300
+ENOUGH = 300  # seeds in which everything has to happen
 GARBAGE = 100  # seeds between two collections of garbage
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .process import Process
 
 MAX_DEPTH = 3  # processes frozen in the middle of a step at the same time
+CHANCE = 0.15  # of what is allowed but rare, each time that it may happen
+CHANCES = {"a source breaks off": 0.6}  # few recoveries fetch a state
 
 
 class Killed(BaseException):
@@ -103,7 +105,7 @@ class World:
         """Whether a named buggify point does now what is allowed but rare."""
         if self.calm or point not in self.buggify_points:
             return False
-        if self.streams[f"buggify {point}"].random() > 0.15:
+        if self.streams[f"buggify {point}"].random() > CHANCES.get(point, CHANCE):
             return False
         self.fired[f"buggify: {point}"] += 1
         return True
