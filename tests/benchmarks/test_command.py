@@ -348,9 +348,9 @@ def test_a_redis_server_ends_with_the_process_that_started_it(tmp_path: Path) ->
     if shutil.which("redis-server") is None or sys.platform != "linux":
         pytest.skip("needs redis-server on Linux")
     source = (
-        "import sys, time; from pathlib import Path\n"
+        "import signal, sys; from pathlib import Path\n"
         "from benchmarks.systems.redis_server import Server\n"
-        "print(Server(Path(sys.argv[1]))._process.pid, flush=True); time.sleep(60)"
+        "print(Server(Path(sys.argv[1]))._process.pid, flush=True); signal.pause()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", source, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True

@@ -8,7 +8,7 @@ import os
 import pickle
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -16,18 +16,11 @@ from memsync import MemSync
 from memsync.document import ReadOnlyDict, apply_update
 from memsync.document.live import replay
 from memsync.testing import until
+from tests.bound_names import CHANGED, Bound, bind
 from tests.process_helpers import Child
 
 pytestmark = [pytest.mark.process, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
-ROWS = [{"x": 4}, 2, 6]
-FOUNDED = {
-    "n": 5,
-    "users": {"ann": {"age": 2}, "bob": 3},
-    "rows": ROWS,
-    "none": {},
-    "new": True,
-}
 CHANGE = [
     {"op": "replace", "path": "/n", "value": 0},
     {"op": "replace", "path": "/users/ann/age", "value": 1},
@@ -38,23 +31,6 @@ CHANGE = [
 ]
 
 
-class Bound(NamedTuple):
-    """Names that a program has bound to the object and its parts."""
-
-    data: Any
-    users: Any
-    ann: Any
-    rows: Any
-    row: Any
-    keys: Any
-
-
-def bind(mem: MemSync[Any]) -> Bound:
-    data: Any = mem.data
-    users, rows = data["users"], data["rows"]
-    return Bound(data, users, users["ann"], rows, rows[0], data.keys())
-
-
 READS: Mapping[str, tuple[Callable[[Bound], Any], Any]] = {
     "root []": (lambda b: b.data["n"], 5),
     "root [] of a new field": (lambda b: b.data["new"], True),
@@ -63,23 +39,23 @@ READS: Mapping[str, tuple[Callable[[Bound], Any], Any]] = {
     "root attribute": (lambda b: b.data.n, 5),
     "root len": (lambda b: len(b.data), 5),
     "root in": (lambda b: "new" in b.data, True),
-    "root loop": (lambda b: [*b.data], [*FOUNDED]),
-    "root reversed": (lambda b: [*reversed(b.data)], [*reversed(FOUNDED)]),
-    "root items": (lambda b: dict(b.data.items()), FOUNDED),
-    "root values": (lambda b: [*b.data.values()], [*FOUNDED.values()]),
-    "root keys": (lambda b: [*b.data.keys()], [*FOUNDED]),
-    "keys of before": (lambda b: [*b.keys], [*FOUNDED]),
+    "root loop": (lambda b: [*b.data], [*CHANGED]),
+    "root reversed": (lambda b: [*reversed(b.data)], [*reversed(CHANGED)]),
+    "root items": (lambda b: dict(b.data.items()), CHANGED),
+    "root values": (lambda b: [*b.data.values()], [*CHANGED.values()]),
+    "root keys": (lambda b: [*b.data.keys()], [*CHANGED]),
+    "keys of before": (lambda b: [*b.keys], [*CHANGED]),
     "mapping of before": (lambda b: b.keys.mapping["n"], 5),
-    "dict()": (lambda b: dict(b.data), FOUNDED),
-    "**": (lambda b: {**b.data}, FOUNDED),
-    "json": (lambda b: json.loads(json.dumps(b.data)), FOUNDED),
-    "pickle": (lambda b: pickle.loads(pickle.dumps(b.data)), FOUNDED),
-    "deepcopy": (lambda b: copy.deepcopy(b.data), FOUNDED),
-    "==": (lambda b: b.data == FOUNDED, True),
-    "== from the left": (lambda b: b.data == FOUNDED, True),
-    "!=": (lambda b: b.data != FOUNDED, False),
-    "repr": (lambda b: repr(b.data), repr(FOUNDED)),
-    "|": (lambda b: b.data | {"n": 1}, {**FOUNDED, "n": 1}),
+    "dict()": (lambda b: dict(b.data), CHANGED),
+    "**": (lambda b: {**b.data}, CHANGED),
+    "json": (lambda b: json.loads(json.dumps(b.data)), CHANGED),
+    "pickle": (lambda b: pickle.loads(pickle.dumps(b.data)), CHANGED),
+    "deepcopy": (lambda b: copy.deepcopy(b.data), CHANGED),
+    "==": (lambda b: b.data == CHANGED, True),
+    "== from the left": (lambda b: b.data == CHANGED, True),
+    "!=": (lambda b: b.data != CHANGED, False),
+    "repr": (lambda b: repr(b.data), repr(CHANGED)),
+    "|": (lambda b: b.data | {"n": 1}, {**CHANGED, "n": 1}),
     "inner dict []": (lambda b: b.users["bob"], 3),
     "inner dict len": (lambda b: len(b.users), 2),
     "inner dict bool": (lambda b: bool(b.users), True),
@@ -93,11 +69,11 @@ READS: Mapping[str, tuple[Callable[[Bound], Any], Any]] = {
     "list reversed": (lambda b: [*reversed(b.rows)][:2], [6, 2]),
     "list in": (lambda b: 6 in b.rows, True),
     "list index": (lambda b: b.rows.index(6), 2),
-    "list + another": (lambda b: b.rows + b.rows, ROWS + ROWS),
-    "list ==": (lambda b: b.rows == ROWS, True),
-    "list <": (lambda b: b.rows < ROWS, False),
+    "list + another": (lambda b: b.rows + b.rows, CHANGED["rows"] + CHANGED["rows"]),
+    "list ==": (lambda b: b.rows == CHANGED["rows"], True),
+    "list <": (lambda b: b.rows < CHANGED["rows"], False),
     "list unpacked": (lambda b: [*b.rows][2], 6),
-    "list json": (lambda b: json.dumps(b.rows), json.dumps(ROWS)),
+    "list json": (lambda b: json.dumps(b.rows), json.dumps(CHANGED["rows"])),
     "dict in a list": (lambda b: b.row["x"], 4),
 }
 
@@ -105,7 +81,7 @@ READS: Mapping[str, tuple[Callable[[Bound], Any], Any]] = {
 @pytest.mark.parametrize("name", READS)
 def test_each_first_read_shows_the_childs_own_object(name: str) -> None:
     read, value = READS[name]
-    with MemSync[Any]("obj", FOUNDED, engine="memory") as mem:
+    with MemSync[Any]("obj", CHANGED, engine="memory") as mem:
         bound = bind(mem)
         mem.patch(CHANGE)
         assert Child(lambda: read(bound)).result() == value

@@ -7,7 +7,7 @@ lost or doubled, all copies are equal, and no peer stops.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -68,17 +68,22 @@ REFUSED = (ConditionError, ConflictError, UpdateError, TooLargeError)  # "not_ap
 WRITES = 16  # of each peer after each fault
 
 
-def fail_once(mem: MemSync[Any], place: str, error: str, own: bool, after: bool, call: int) -> None:
-    """Have a function of this process fail once, at a write of its own or of another peer."""
-    owner, name = PLACES[place]
+def let_fail(
+    mem: MemSync[Any],
+    place: tuple[Any, str],
+    is_here: Callable[[], bool],
+    error: str,
+    after: bool,
+    call: int,
+) -> Callable[[], None]:
+    """Have a function fail once, at a call that is `is_here`; returns what undoes that."""
+    owner, name = place
     facts = vars(mem).setdefault("facts", {})
     facts.update(fired=False, left=call)
-    whose: list[bool] = []
-    original, order, order_own = getattr(owner, name), Ordering.order, Ordering._order_own
+    original = getattr(owner, name)
 
     def failing(*args: Any, **kwargs: Any) -> Any:
-        is_here = (bool(whose) and whose[-1] == own) or place in OUTSIDE
-        if facts["fired"] or not is_here:
+        if facts["fired"] or not is_here():
             return original(*args, **kwargs)
         facts["left"] -= 1
         if facts["left"] > 0:
@@ -87,6 +92,20 @@ def fail_once(mem: MemSync[Any], place: str, error: str, own: bool, after: bool,
             original(*args, **kwargs)
         facts["fired"] = True
         raise ERRORS[error]("made by the test")
+
+    setattr(owner, name, failing)
+    return lambda: setattr(owner, name, original)
+
+
+def fail_once(mem: MemSync[Any], place: str, error: str, own: bool, after: bool, call: int) -> None:
+    """Have a function of this process fail once, at a write of its own or of another peer."""
+    whose: list[bool] = []
+    order, order_own = Ordering.order, Ordering._order_own
+
+    def is_here() -> bool:
+        return (bool(whose) and whose[-1] == own) or place in OUTSIDE
+
+    put_place_back = let_fail(mem, PLACES[place], is_here, error, after, call)
 
     def noting(function: Any, is_own: bool) -> Any:
         def ordering(*args: Any) -> Any:
@@ -98,15 +117,14 @@ def fail_once(mem: MemSync[Any], place: str, error: str, own: bool, after: bool,
 
         return ordering
 
-    setattr(owner, name, failing)
     Ordering.order = noting(order, False)  # type: ignore[method-assign]
     Ordering._order_own = noting(order_own, True)  # type: ignore[method-assign]
 
     def put_back() -> None:
-        setattr(owner, name, original)
+        put_place_back()
         Ordering.order, Ordering._order_own = order, order_own  # type: ignore[method-assign]
 
-    facts["put back"] = put_back
+    vars(mem)["facts"]["put back"] = put_back
 
 
 def restore(mem: MemSync[Any]) -> bool:
@@ -227,24 +245,12 @@ CLIENT_PLACES: dict[str, tuple[Any, str]] = {
 
 def fail_in_the_driver(mem: MemSync[Any], place: str, error: str, after: bool, call: int) -> None:
     """Have a function fail once on the driver's thread of this process."""
-    owner, name = CLIENT_PLACES[place]
-    facts = vars(mem).setdefault("facts", {})
-    facts.update(fired=False, left=call)
-    original = getattr(owner, name)
 
-    def failing(*args: Any, **kwargs: Any) -> Any:
-        if facts["fired"] or threading.current_thread().name != "memsync-driver":
-            return original(*args, **kwargs)
-        facts["left"] -= 1
-        if facts["left"] > 0:
-            return original(*args, **kwargs)
-        if after:
-            original(*args, **kwargs)
-        facts["fired"] = True
-        raise ERRORS[error]("made by the test")
+    def is_here() -> bool:
+        return threading.current_thread().name == "memsync-driver"
 
-    setattr(owner, name, failing)
-    facts["put back"] = lambda: setattr(owner, name, original)
+    put_back = let_fail(mem, CLIENT_PLACES[place], is_here, error, after, call)
+    vars(mem)["facts"]["put back"] = put_back
 
 
 @pytest.mark.parametrize("place", CLIENT_PLACES)

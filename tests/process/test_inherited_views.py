@@ -8,7 +8,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from memsync import ConflictError, MaxWritersError, MemSync, NotStartedError
 from memsync.document import ReadOnlyDict, ReadOnlyList
 from memsync.testing import Cluster, Peer, until
 
+from ..bound_names import CHANGED, Bound, bind
 from ..process_helpers import Child
 
 pytestmark = pytest.mark.process
@@ -26,40 +27,13 @@ DATA = {"n": 0, "users": {"ann": {"age": 1}}, "rows": [{"x": 1}, 2], "none": {}}
 CHANGE = {
     "$set": {"n": 5, "users.ann.age": 2, "users.bob": 3, "rows.0.x": 4, "rows.2": 6, "new": True}
 }
-ROWS = [{"x": 4}, 2, 6]
-CHANGED = {
-    "n": 5,
-    "users": {"ann": {"age": 2}, "bob": 3},
-    "rows": ROWS,
-    "none": {},
-    "new": True,
-}
-
-
-class Bound(NamedTuple):
-    """Names that a program has bound to the object and its parts."""
-
-    data: Any
-    users: Any
-    ann: Any
-    rows: Any
-    row: Any
-    keys: Any
-
-
-def bind(mem: MemSync[Any]) -> Bound:
-    data: Any = mem.data
-    users, rows = data["users"], data["rows"]
-    return Bound(data, users, users["ann"], rows, rows[0], data.keys())
-
-
 FIRST_READS: dict[str, tuple[Callable[[Bound], Any], Any]] = {
     "root": (lambda b: b.data["new"], True),
     "root attribute": (lambda b: b.data.n, 5),
     "root json": (lambda b: json.loads(json.dumps(b.data)), CHANGED),
     "keys of before": (lambda b: [*b.keys], [*CHANGED]),
     "inmost dict": (lambda b: b.ann["age"], 2),
-    "list": (lambda b: [*b.rows], ROWS),
+    "list": (lambda b: [*b.rows], CHANGED["rows"]),
     "dict in a list": (lambda b: b.row["x"], 4),
 }
 """See `tests/memory/test_inherited_by_engine.py` for all ways of reading."""
