@@ -90,7 +90,9 @@ class NetworkOptions(_Group):
     max_writers: int | None = _option(
         None, "limit on simultaneous writers, null = none; the smallest stated limit applies", low=1
     )
-    window: int = _option(1024, "writes under way before submit() blocks", unit="writes", low=1)
+    window: int = _option(
+        1024, "writes under way before submit() and patch() wait", unit="writes", low=1
+    )
     max_frame: int = _option(
         64 * MIB, "largest single message", unit="bytes", low=1024, high=2**31 - 1
     )
@@ -102,7 +104,10 @@ class NetworkOptions(_Group):
     )
     max_log: int = _option(10_000, "entries kept in memory", unit="entries", low=1)
     max_log_bytes: int = _option(
-        64 * MIB, "size of the entries kept in memory", unit="bytes", low=1024
+        64 * MIB,
+        "memory for the log, for remembered writes, and for those in flight, each",
+        unit="bytes",
+        low=1024,
     )
     max_index: int = _option(
         4096, "paths whose last writers are remembered for the conflict rule", unit="paths", low=1
