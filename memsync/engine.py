@@ -12,22 +12,20 @@ either decided once or still pending at its writer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from .options import Options
 from .replication.pending import PendingWrite
 from .replication.write_concern import ResumeConcern
 
+Announce = Callable[[str, Any], None]
+"""Called by an engine's threads with an event and its argument; never blocks.
 
-class Announce(Protocol):
-    """Called by an engine's threads with an event and its argument; never blocks.
-
-    `size` is the bytes on the wire of what the argument holds; 0 stands for little. In place of the
-    argument there may be a function that returns both, and is called at once if somebody listens.
-    Where it makes an empty argument, there is no event.
-    """
-
-    def __call__(self, name: str, argument: Any, size: int = 0, /) -> None: ...
+In place of the argument there may be a function that returns it with the bytes on the wire of what
+it holds. It is called at once if a program listens. Where it makes an empty argument, there is no
+event.
+"""
 
 
 class Uplink(Protocol):

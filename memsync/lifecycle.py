@@ -25,7 +25,6 @@ from .options import check_name, load_options, stated, unavailable
 from .runtime import forks, native
 from .runtime.dispatcher import Dispatcher
 from .runtime.logs import log_in_hub
-from .runtime.nesting import is_called_below
 from .runtime.own_threads import refuse_waiting
 from .shared_peer import LeftEngine, NewEngine, SharedPeer, Use, find, name_in_pickles
 
@@ -125,8 +124,7 @@ class Lifecycle(forks.Forkable):
         peer = self._peer
         with peer.lock:
             engine = self._engine
-            adding = SharedPeer.add.__code__
-            if peer.joining is not None and is_called_below(sys._getframe(1), peer, (adding,)):
+            if peer.is_starting_below(sys._getframe(1)):
                 raise UsageError("a signal handler cannot call start() while it interrupts start()")
             if engine is not None and not engine.is_ended:
                 return engine.status().status

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Hashable
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -34,9 +35,9 @@ if TYPE_CHECKING:  # they import what a program may never use
 class Use:
     """That one handle uses its peer; its callbacks get the events of the peer."""
 
-    def __init__(self, dispatcher: Dispatcher, copy: Callable[[], object] | None = None) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
-        self.copy = copy
+        self.copy: Callable[[], object] | None = None
         """A weak reference to the handle if it is a copy; others are stopped by the program."""
         self.has_stopped = False  # so the waits of the handle end
 
@@ -101,8 +102,9 @@ class SharedPeer(forks.Forkable):
             for use in uses:
                 use.dispatcher.after_fork()
 
-    def announce(self, name: str, argument: Any, size: int = 0) -> None:
+    def announce(self, name: str, argument: Any) -> None:
         """Queue the callbacks of all handles for an event; never blocks."""
+        size = 0
         for use in self.uses:
             if not use.dispatcher.listens_to(name):
                 continue
@@ -132,13 +134,16 @@ class SharedPeer(forks.Forkable):
         native.check_patches()
         log_in_hub()
         with self.lock:
-            starting = SharedPeer._start.__code__
-            if not self.is_waiting() or is_called_below(sys._getframe(1), self, (starting,)):
+            if not self.is_waiting() or self.is_starting_below(sys._getframe(1)):
                 return
             for use in self.uses:
                 use.dispatcher.open()
             engine, _ = self._start(())
             leave_at_exit(engine)
+
+    def is_starting_below(self, frame: FrameType | None) -> bool:
+        """Whether a frame, or one that has called it, is in the start of this peer's engine."""
+        return is_called_below(frame, self, (SharedPeer._start.__code__,))
 
     def is_waiting(self) -> bool:
         """Whether this peer of a forked child has not joined yet."""

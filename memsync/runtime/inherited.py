@@ -11,10 +11,10 @@ containers are read at full speed.
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Protocol
 
 from ..document import hook_reads, set_aside, take_back, unhook_reads
+from . import native
 from .own_threads import is_own_thread
 from .participant import Participant
 
@@ -44,8 +44,8 @@ class InheritedView:
         """In a forked child, the view is inherited, or it still is. See `forks`."""
         self.participant.close_after_fork()
         self._is_joining = False
-        _state.lock = threading.RLock()
-        _state.has_started = False
+        _state.lock = native.RLock()
+        _state.has_peer = False
         hook_reads(_before_read)
 
     def begin(self) -> None:
@@ -60,7 +60,7 @@ class InheritedView:
     def end(self) -> None:
         """The peer has joined, or has failed to."""
         self._is_joining = False
-        if _state.has_started:
+        if _state.has_peer:
             has_started()
 
     def is_joining(self) -> bool:
@@ -85,8 +85,8 @@ class _State:
 
     def __init__(self) -> None:
         self.waiting: dict[int, InheritedView] = {}  # by the id of the guard
-        self.lock = threading.RLock()
-        self.has_started = False  # a peer of this process
+        self.lock = native.RLock()
+        self.has_peer = False  # one of this process has started
 
 
 if "_state" not in globals():  # `importlib.reload` keeps it
@@ -95,7 +95,7 @@ if "_state" not in globals():  # `importlib.reload` keeps it
 
 def has_started() -> None:
     """A peer of this process has started: let containers be read at full speed."""
-    _state.has_started = True
+    _state.has_peer = True
     with _state.lock:
         for guard, view in list(_state.waiting.items()):
             if not view.peer.is_waiting():

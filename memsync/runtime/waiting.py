@@ -85,7 +85,7 @@ class Joined(Protocol):
 class Changes(Iterator[tuple[Any, int]]):
     """The iterator that `MemSync.changes` returns; not to be shared by several threads."""
 
-    def __init__(self, participant: Participant, path: str, handle: Joined | None = None) -> None:
+    def __init__(self, participant: Participant, path: str, handle: Joined) -> None:
         self._handle = handle  # a copy by pickle must not be gone before the iterator
         self._path = path
         self._pointer = pointer_of(check_path(path) if path != "" else ())
@@ -95,12 +95,11 @@ class Changes(Iterator[tuple[Any, int]]):
 
     def _follow(self, participant: Participant) -> None:
         self._participant = participant
-        user = self._handle._use if self._handle else None
-        self._waiter = participant.view_waiters.add([self._pointer], user)
+        self._waiter = participant.view_waiters.add([self._pointer], self._handle._use)
 
     def __next__(self) -> tuple[Any, int]:
         refuse_waiting("iterating over changes()")
-        if self._participant.is_of_parent and self._handle and not self._waiter.closed:
+        if self._participant.is_of_parent and not self._waiter.closed:
             self._follow(self._handle._participating())  # in a forked child, which joins
             self._must_read = True
         waiters = self._participant.view_waiters

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from memsync import MemSync
+from memsync import MemSync, UsageError
+from memsync.at_exit import engines
 from memsync.document import ReadOnlyDict, apply_update
 from memsync.document.live import replay
+from memsync.lifecycle import engine_factory
 from memsync.testing import until
 from tests.bound_names import CHANGED, Bound, bind
 from tests.process_helpers import Child
@@ -182,6 +184,35 @@ def test_a_signal_handler_forks_and_reads(engine: str) -> None:
         finally:
             signal.signal(signal.SIGUSR1, before)
         assert results == [(1, True)]
+
+
+def test_a_signal_handler_that_interrupts_the_join_starts_no_second_engine(engine: str) -> None:
+    with MemSync[Any]("obj", DATA, engine=engine) as mem:
+        ann = mem.data["users"]["ann"]
+
+        def read() -> tuple[int, list[str], int]:
+            refusals: list[str] = []
+            kind: Any = engine_factory(engine)
+            start = kind.start
+
+            def handler(*args: object) -> None:
+                try:
+                    mem.start()
+                except UsageError as error:
+                    refusals.append(str(error))
+
+            def interrupted(self: Any, timeout: float) -> Any:
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return start(self, timeout)
+
+            signal.signal(signal.SIGUSR1, handler)
+            kind.start = interrupted
+            age = ann["age"]
+            return age, refusals, sum(each.pid == os.getpid() for each in engines)
+
+        age, refusals, number = Child(read).result()
+        assert (age, number) == (1, 1)
+        assert ["while it interrupts start()" in each for each in refusals] == [True]
 
 
 def test_the_classes_of_the_parent_stay_as_they_are(engine: str) -> None:

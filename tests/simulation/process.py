@@ -396,7 +396,7 @@ class Process:
         elif isinstance(thread.wait, Receive):
             self.world.fired["a waiting user holds the reader role"] += 1
 
-    def _announced(self, event: str, payload: Any, size: int = 0) -> None:
+    def _announced(self, event: str, payload: Any) -> None:
         if callable(payload):
             payload, _ = payload()
         self.history.announced(self, event, payload)
