@@ -156,14 +156,16 @@ class Participant:
         Appends them to `applied`, also those before one that cannot be applied.
         """
         replica, before = self.replica, len(applied)
-        with self.guard:
-            for entry, body in arrivals:
-                replica.apply(entry, body)
-                applied.append(entry)
-                self.clock.merge(entry.timestamp)
-        if self.trace is not None:
-            for entry in applied[before:]:
-                self.trace("applied", **facts_of(entry, self.state.members))
+        try:
+            with self.guard:
+                for entry, body in arrivals:
+                    replica.apply(entry, body)
+                    applied.append(entry)
+                    self.clock.merge(entry.timestamp)
+        finally:
+            if self.trace is not None:
+                for entry in applied[before:]:
+                    self.trace("applied", **facts_of(entry, self.state.members))
 
     def install(self, chunk: SnapshotChunk, decided: int = 0) -> bool:
         """Add a chunk of a snapshot (see `Replica.add_chunk`); True when it was the last."""

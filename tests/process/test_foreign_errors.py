@@ -19,6 +19,7 @@ from memsync.document.live.sharing import Sharing
 from memsync.manager.client import link as link_module
 from memsync.manager.host.fanout import FanOut
 from memsync.manager.host.ordering import Ordering
+from memsync.manager.transport.channel import Channel
 from memsync.replication import sequencer as sequencer_module
 from memsync.replication.clock import HybridClock
 from memsync.replication.conflicts import ConflictIndex
@@ -241,15 +242,18 @@ CLIENT_PLACES: dict[str, tuple[Any, str]] = {
     "publishing": (Replica, "publish"),
     "completing": (Writer, "complete_all"),
 }
+DRAINING = (Channel, "drain")
 
 
-def fail_in_the_driver(mem: MemSync[Any], place: str, error: str, after: bool, call: int) -> None:
+def fail_in_the_driver(
+    mem: MemSync[Any], place: tuple[Any, str], error: str, after: bool, call: int
+) -> None:
     """Have a function fail once on the driver's thread of this process."""
 
     def is_here() -> bool:
         return threading.current_thread().name == "memsync-driver"
 
-    put_back = let_fail(mem, CLIENT_PLACES[place], is_here, error, after, call)
+    put_back = let_fail(mem, place, is_here, error, after, call)
     vars(mem)["facts"]["put back"] = put_back
 
 
@@ -258,9 +262,24 @@ def test_a_client_gets_the_object_again(cluster: Cluster, place: str) -> None:
     peers = cluster.start(3, DATA)
     before, accepted = ids(peers), []
     for turn, (error, after, call) in enumerate(FAULTS):
-        peers[1].run(fail_in_the_driver, place, error, after, call)
+        peers[1].run(fail_in_the_driver, CLIENT_PLACES[place], error, after, call)
         # A thread that waits for its write reads itself.
         accepted += write_until_it_fails(peers, peers[1], turn, reads_itself=False)
         check(cluster.settled(peers), accepted)
     assert ids(peers) == before
     assert cluster.host() is peers[0]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_client_survives_an_error_while_it_drains_a_lost_link(
+    cluster: Cluster, error: str
+) -> None:
+    peers = cluster.start(3, DATA)
+    accepted = peers[1].run(write, "1", "before", True)
+    before = ids(peers[1:])
+    peers[1].run(fail_in_the_driver, DRAINING, error, False, 1)
+    peers[0].kill()
+    accepted += peers[1].run(write, "1", "after", True)
+    check(cluster.settled(peers[1:]), accepted)
+    assert peers[1].run(restore), "the function was not called"
+    assert ids(peers[1:]) == before

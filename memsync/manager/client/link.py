@@ -185,7 +185,7 @@ class Link:
                 self._handle_all([body])
         except MemSyncError as ended:
             log.debug("drained: %s", ended)
-        except TornCopyError as error:
+        except Exception as error:  # as in `_receive`
             self._participant.tear(error)
 
     def host_survived(self) -> bool:
