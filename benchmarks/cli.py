@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -107,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Refused, FileProblem) as error:
         parser.error(str(error))
     for number in (signal.SIGTERM, signal.SIGHUP):  # so that what was started is ended
-        signal.signal(number, leave)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as with nohup
+            signal.signal(number, leave)
     forget_options()
     preload()
     done: list[str] = []
@@ -188,8 +189,8 @@ def measure_all(chosen: argparse.Namespace, result: Run, older: list[Run], done:
         measured = run(ALL[name], rounds, chosen.quick, chosen.base)
         result.workloads = in_order([measured, *result.workloads])
         say(markdown.terminal(measured))
-        write_report(result, chosen.out, adds=chosen.add)
         done.append(name)
+        write_report(result, chosen.out, set(done) if chosen.add else None)
     failed = any(map(has_failed, result.workloads))
     if chosen.keep:
         failed |= not keep(result, chosen.keep)
@@ -247,14 +248,16 @@ def in_order(found: list[WorkloadResult]) -> list[WorkloadResult]:
     return [names[name] for name in ALL if name in names]
 
 
-def write_report(result: Run, folder: Path, *, adds: bool) -> None:
+def write_report(result: Run, folder: Path, measured: Set[str] | None = None) -> None:
     """Write the report of what was measured up to now.
 
-    A run that `adds` keeps what another one has added meanwhile.
+    With the names of what this run has measured, the others are those of the report that is there,
+    to which another run may have added meanwhile.
     """
     with alone_in(folder):
-        if adds and (folder / RESULT).exists():
-            result.workloads = in_order(result.workloads + load(folder / RESULT).workloads)
+        if measured is not None and (folder / RESULT).exists():
+            own = [each for each in result.workloads if each.name in measured]
+            result.workloads = in_order(own + load(folder / RESULT).workloads)
         save(result, folder / RESULT)
         write(folder / TEXT, markdown.report(result))
         write(folder / GOALS, charts.goals(result))

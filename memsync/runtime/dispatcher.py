@@ -46,8 +46,9 @@ class Dispatcher:
     def __init__(self) -> None:
         self._lock = Lock()
         self._wake = Wakeup()
+        # Each call has the bytes of all calls up to its end, so one append changes call and sum.
         self._queue: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
-        self._queue_bytes = 0
+        self._passed = 0  # bytes of all calls that have left the queue
         self._callbacks: dict[str, list[Callable[..., Any]]] = {}
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -60,7 +61,6 @@ class Dispatcher:
         self._lock = Lock()
         self._wake = Wakeup()
         self._queue.clear()
-        self._queue_bytes = 0
         self._thread = None
         self._dropped = 0
 
@@ -91,8 +91,9 @@ class Dispatcher:
     def call(self, callback: Callable[..., Any], *args: Any, size: int = 0) -> None:
         """Queue one call; never blocks."""
         with self._lock:
-            is_over = self._queue_bytes + size > QUEUE_MAX_BYTES and self._queue_bytes
-            if len(self._queue) >= QUEUE_MAX or (size and is_over):
+            waiting = self._waiting_bytes()
+            is_over = size and waiting and waiting + size > QUEUE_MAX_BYTES
+            if len(self._queue) >= QUEUE_MAX or is_over:
                 self._dropped += 1
                 return
         self.call_surely(callback, *args, size=size)
@@ -100,10 +101,13 @@ class Dispatcher:
     def call_surely(self, callback: Callable[..., Any], *args: Any, size: int = 0) -> None:
         """Queue one call that is never dropped; the program itself bounds their number."""
         with self._lock:
-            self._queue.append((callback, args, size))
-            self._queue_bytes += size
+            self._queue.append((callback, args, self._passed + self._waiting_bytes() + size))
             self._start_if_needed()
         self._wake.set()
+
+    def _waiting_bytes(self) -> int:
+        """The bytes of the queued calls; the lock is held."""
+        return self._queue[-1][2] - self._passed if self._queue else 0
 
     def open(self) -> None:
         """Undo `stop`: the thread waits for calls when the queue is empty."""
@@ -176,8 +180,8 @@ class Dispatcher:
                 if self._stopping and not self._queue:
                     self._thread = None
                     return
-                callback, args, size = self._queue.popleft() if self._queue else (None, (), 0)
-                self._queue_bytes -= size
+                none = (None, (), self._passed)
+                callback, args, self._passed = self._queue.popleft() if self._queue else none
                 dropped, self._dropped = self._dropped, 0
             if callback is None:
                 self._wake.wait(None)

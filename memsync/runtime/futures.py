@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import suppress
 from threading import get_ident  # that of the greenlet, in a patched process
 from typing import Any
@@ -129,20 +129,6 @@ class WriteFuture(Future[int]):
             self._call_surely(callback, self)
             with suppress(ValueError):  # another thread has queued it as well
                 self._callbacks.remove(callback)
-
-    def set_result(self, result: int) -> None:
-        """For tests; as in `concurrent.futures`."""
-        self._refuse_second()
-        self.finish(result, None)
-
-    def set_exception(self, exception: BaseException | None) -> None:
-        """For tests; as in `concurrent.futures`."""
-        self._refuse_second()
-        self.finish(0, exception)
-
-    def _refuse_second(self) -> None:
-        if self._is_done:
-            raise InvalidStateError(f"{_FINISHED}: {self!r}")
 
     # -- what `concurrent.futures` uses ----------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The window: the writes of one peer that are under way, and the threads that wait for room.
 
-A thread that found the window full waits until a quarter of it is free. Waking it for each single
-place would switch threads for each write.
+A thread that found the window full waits until a quarter of the writes are done. Waking it for each
+single one would switch threads for each write.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Window:
         self._turns: list[Wakeup] = []  # of the threads that wait for room
         # Places and bytes that are free for certain; counting them costs a set.
         self._free = self._free_bytes = 0
-        self._enough = size - max(size // 4, 1)  # open writes, when waiting threads go on
+        self._enough = 0  # open writes, when waiting threads go on
 
     @property
     def pending(self) -> int:
@@ -93,6 +93,7 @@ class Window:
         """Count the places and bytes that are free."""
         writes = {**self._open, **self._writes.pending}
         self._free = self._size - len(writes)
+        self._enough = len(writes) - max(len(writes) // 4, 1)
         self._free_bytes = self._max_frames - sum(map(_size, writes.values()))
         return self._free > 0 and (self._free_bytes > 0 or not writes)
 
@@ -110,7 +111,7 @@ class Window:
         with self._guard:
             for write in writes:
                 self._open.pop(write.number, None)
-            if self._turns and (len(self._open) <= self._enough or self._free > 0):
+            if self._turns and len(self._open) <= self._enough:
                 self._wake()
 
     def open_writes(self) -> list[AwaitedWrite]:

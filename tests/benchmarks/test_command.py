@@ -326,12 +326,18 @@ def test_no_process_outlives_the_benchmark(tmp_path: Path, number: signal.Signal
 
 
 def test_two_runs_that_add_to_one_report_keep_each_others_workloads(tmp_path: Path) -> None:
+    names = list(ALL)[:4]
     first, second = complete(), complete()
-    first.workloads, second.workloads = first.workloads[:2], second.workloads[2:4]
-    cli.write_report(first, tmp_path, adds=True)
-    cli.write_report(second, tmp_path, adds=True)
-    found = [each.name for each in load(tmp_path / "result.json").workloads]
-    assert found == list(ALL)[:4]
+    first.workloads, second.workloads = first.workloads[:3], second.workloads[1:4]
+    for run, date in ((first, "first"), (second, "second")):
+        for workload in run.workloads:
+            workload.date = date
+    cli.write_report(first, tmp_path, set(names[:2]))
+    cli.write_report(second, tmp_path, set(names[1:]))
+    first.workloads = first.workloads[:2]
+    cli.write_report(first, tmp_path, set(names[:1]))  # it has read the second one before
+    found = {each.name: each.date for each in load(tmp_path / "result.json").workloads}
+    assert found == dict(zip(names, ["first", "second", "second", "second"], strict=True))
 
 
 def test_memsync_is_measured_with_its_defaults(

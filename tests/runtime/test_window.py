@@ -162,3 +162,22 @@ def test_a_thread_that_waits_for_bytes_goes_on_when_there_are_some() -> None:
     finally:
         writes.close(made[0])
         waiting.join(PATIENCE)
+
+
+def test_a_thread_that_waits_for_bytes_is_woken_when_a_quarter_is_done() -> None:
+    writes = Writes(100, max_bytes=DECODED * 1000)
+    made = [writes.write(frame=bytes(100)) for _ in range(10)]
+    waiting = threading.Thread(target=writes.write, args=(PATIENCE,))
+    waiting.start()
+    try:
+        until(lambda: writes.kicks == 1)
+        for write in made[:2]:
+            (turn,) = writes.window._turns
+            assert not turn.wait(0)
+            writes.close(write)
+        assert not writes.window._turns
+        waiting.join(PATIENCE)
+        assert writes.window.pending == 9
+    finally:
+        writes.close(*made[2:])
+        waiting.join(PATIENCE)
