@@ -78,7 +78,6 @@ class Replica(Generic[W]):
         state.replay = self._replay
         self._arrived: list[Entry | Decision] = []  # the outcomes of own writes
         self._own_arrived = 0  # own writes up to this number are in the confirmed document
-        self._shown: list[Operation] = []  # operations that `changed` has not heard of
         self._must_rebuild = False  # the view, from the confirmed document
         self.is_half_changed = False  # the view: an exception has ended a change early
         self._failure: Exception | None = None  # of the view, when a write was shown
@@ -193,9 +192,6 @@ class Replica(Generic[W]):
                 except Exception as error:
                     self.state.tear()
                     raise TornCopyError("the view cannot follow") from error
-            if self._shown:
-                shown, self._shown = self._shown, []
-                self._changed(shown)
             is_equal = not self.writes.pending and self._before is None and not self._must_rebuild
             if is_equal and not self.state.torn:
                 self._pending_places = None
@@ -234,11 +230,11 @@ class Replica(Generic[W]):
             document = sharing.replay_confirmed(document, operations, fit=fit)
         elif (write := self.writes.pending.get(own)) is not None:  # with the same operations
             document = sharing.replay_confirmed(document, write.operations, fit=fit)
+            self.view_pair = entry.epoch, entry.version
         else:
             document = sharing.replay_both(document, operations, fit=fit)
-            self._shown += operations
-        if self._before is None:
             self.view_pair = entry.epoch, entry.version
+            self._changed(operations)
         self._must_rebuild = self.is_half_changed = False
         return document
 
@@ -338,7 +334,6 @@ class Replica(Generic[W]):
         copy = CopyOnWrite(state.document)
         self._recompile(copy)
         state.document = sharing.rebuild_view(state.document, copy.root)
-        self._shown = []
         self._changed(None)
 
     def _recompile(self, copy: CopyOnWrite) -> list[Operation]:
