@@ -30,7 +30,8 @@ class ChangedPlaces:
         """Note a change of the view; None: all of it may have changed."""
         count, last = self.count, self._last
         if operations is None or len(last) + len(operations) > _MAX_PLACES:
-            self._unknown, self._last = count, {}
+            self._unknown = count  # first, because `has_changed` reads it last
+            self._last = {}
         else:
             for operation in operations:
                 last[operation["path"]] = count
@@ -39,7 +40,8 @@ class ChangedPlaces:
     def has_changed(self, pointer: str, since: int) -> bool:
         """Whether a value, or what contains it, may have changed after `count` was `since`."""
         inside = f"{pointer}/"
+        last = list(self._last.items())
         return self._unknown >= since or any(
             when >= since and (f"{place}/".startswith(inside) or inside.startswith(f"{place}/"))
-            for place, when in list(self._last.items())
+            for place, when in last
         )
