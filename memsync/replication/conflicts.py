@@ -43,7 +43,7 @@ from ..document import MOVED, PathWrite, above, is_digits
 from ..errors import ProtocolError
 from .commuting import ANYWHERE, REPLACING, Verdict, Where, plain_kind
 from .commuting import verdict as verdict_on
-from .marks import CHILDLESS, MAX_MARKS, Mark, Node, add_mark, has_moved
+from .marks import MAX_MARKS, Mark, Node, add_mark, has_moved
 
 _Some = msgspec.Meta(min_length=1)
 _Kind = tuple[str, Annotated[list[Mark], _Some]]
@@ -251,7 +251,7 @@ class ConflictIndex:
         array = next(reversed(reaches))
         for pointer in (array, *above(array)):
             node = self._nodes.get(pointer)
-            if type(node) is not Node or node.newest <= base:
+            if node is None or isinstance(node, tuple) or node.newest <= base:
                 continue
             if has_moved(node, base, peer, -reaches.get(pointer, -_WHOLE)):
                 return True
@@ -329,7 +329,7 @@ class ConflictIndex:
             children = node.children
             child = children.get(token)
             if child is None:
-                if children is CHILDLESS:
+                if not children:
                     children = node.children = {}
                 child = children[token] = Node(node, token)
             node = child
@@ -351,7 +351,7 @@ class ConflictIndex:
             self._raise_floor("$set", marks[-1][0], max(map(_TIMESTAMP, marks)))
         if len(marks) < len(dropped):
             for noted in dropped:
-                if isinstance(noted, Node):
+                if not isinstance(noted, tuple):
                     self._cut_off(noted)
 
     def _cut_off(self, dropped: Node) -> None:
