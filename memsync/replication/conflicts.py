@@ -32,7 +32,7 @@ The index is part of the replicated state and of snapshots, so a new host decide
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat, starmap
 from operator import itemgetter
 from typing import Annotated, Any, NamedTuple
@@ -131,6 +131,11 @@ class ConflictIndex:
             pointers, tags = list(map(_POINTER, written)), list(map(_TAG, written))
             if self._note_fresh(version, timestamp, peer, pointers, tags):
                 return
+        self._note_each(version, timestamp, peer, written)
+
+    def _note_each(
+        self, version: int, timestamp: int, peer: str, written: Iterable[tuple[str, str, Any]]
+    ) -> None:
         nodes = self._nodes
         for pointer, kind, tag in written:
             if kind == MOVED:
@@ -162,9 +167,8 @@ class ConflictIndex:
     ) -> None:
         """Add a ``$set`` of each path, with its tag."""
         if not self._note_fresh(version, timestamp, peer, pointers, tags):
-            self.note(
-                version, timestamp, peer, list(zip(pointers, repeat("$set"), tags, strict=False))
-            )
+            written = zip(pointers, repeat("$set"), tags, strict=False)
+            self._note_each(version, timestamp, peer, written)
 
     def _note_fresh(
         self, version: int, timestamp: int, peer: str, pointers: list[str], tags: list[Any]
