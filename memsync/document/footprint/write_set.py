@@ -161,7 +161,7 @@ def refine_write_set(writes: list[PathWrite], operations: list[Operation]) -> li
         operation = operations[0]
         if operation["op"] == "replace" and operation["path"] == writes[0].pointer:
             return writes
-    if len(writes) > _MAX_CACHED_PATHS and _are_apart(writes, operations):
+    if len(writes) > _MAX_CACHED_PATHS and _are_siblings(writes, operations):
         return writes
     added = {operation["path"] for operation in operations if operation["op"] == "add"}
     put = {operation["path"] for operation in operations if operation["op"] == "replace"} | added
@@ -183,7 +183,7 @@ def refine_write_set(writes: list[PathWrite], operations: list[Operation]) -> li
     return writes if refined == writes else refined
 
 
-def _are_apart(writes: list[PathWrite], operations: list[Operation]) -> bool:
+def _are_siblings(writes: list[PathWrite], operations: list[Operation]) -> bool:
     """Whether the writes are names in one container, which the operations do not put there."""
     pointers = list(map(_POINTER, writes))
     prefix = common_prefix(pointers, "/")
