@@ -102,12 +102,14 @@ class PatchKind(Kind):
             raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
         part: PatchPart = state.parts[self.name]
         named = None
-        if isinstance(proposal.body, list):
+        is_list = isinstance(proposal.body, list)
+        is_newest = proposal.version == state.version and proposal.epoch == state.epoch
+        if is_list or not is_newest:
             named = _named(state, proposal)
-            check_indexes(state, part.index, peer, proposal)
-        if proposal.version != state.version or proposal.epoch != state.epoch:
-            named = named or _named(state, proposal)
-            _check_conflict(state, peer, proposal, named)
+            if is_list:
+                check_indexes(state, part.index, peer, proposal)
+            if not is_newest:
+                _check_conflict(state, peer, proposal, named)
         operations = compile_proposal(state.document, proposal, state.version)
         if not operations:
             return None
