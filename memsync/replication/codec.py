@@ -7,7 +7,7 @@ number of the type. An engine may send frames of its own between these.
 from __future__ import annotations
 
 import struct
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -73,17 +73,12 @@ def decode_proposal(encoded: bytes) -> Propose:
     return _proposal_decoder.decode(memoryview(encoded)[HEADER:])
 
 
-def encode_value(value: Any) -> bytes:
-    """Any JSON value as MessagePack."""
-    return bytes(encoded(value))
-
-
-def encode_snapshot(snapshot: Snapshot) -> bytes:
+def encode_snapshot(snapshot: Snapshot) -> bytearray:
     """A snapshot as MessagePack."""
-    return bytes(encoded(snapshot))
+    return encoded(snapshot)
 
 
-def decode_snapshot(data: bytes) -> Snapshot:
+def decode_snapshot(data: bytes | bytearray) -> Snapshot:
     """Undo `encode_snapshot`; raises `ProtocolError` for any other data."""
     try:
         return _snapshot_decoder.decode(data)
@@ -96,10 +91,10 @@ def chunk_size(max_frame: int) -> int:
     return min(CHUNK_BYTES, max_frame - _CHUNK_OVERHEAD)
 
 
-def snapshot_frames(data: bytes, chunk_bytes: int = CHUNK_BYTES) -> list[bytes]:
+def snapshot_frames(data: bytes | bytearray, chunk_bytes: int = CHUNK_BYTES) -> list[bytes]:
     """An encoded snapshot as frames, each with `chunk_bytes` bytes of it."""
     last = max(len(data) - 1, 0) // chunk_bytes
     return [
-        frame(SnapshotChunk(data[i * chunk_bytes : (i + 1) * chunk_bytes], i == last))
+        frame(SnapshotChunk(bytes(data[i * chunk_bytes : (i + 1) * chunk_bytes]), i == last))
         for i in range(last + 1)
     ]

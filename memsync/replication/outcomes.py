@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Generic, NamedTuple
 
-from ..document import Operation, value_at_pointer
+from ..document import Operation, encoded, value_at_pointer
 from ..errors import ConflictError, MemSyncError, from_wire
-from .codec import encode_value
 from .entries import Decision, Propose
 from .log import Log
 from .pending import W
@@ -91,7 +90,7 @@ def same_operations(ours: list[Operation], theirs: list[Operation]) -> bool:
         # Values of different types can be equal: 1, 1.0 and True.
         return ours == theirs and type(value) is type(theirs[0].get("value"))
     # The encodings of 1, 1.0 and True differ, and so do those of two orders of keys.
-    return len(ours) == len(theirs) and encode_value(ours) == encode_value(theirs)
+    return len(ours) == len(theirs) and encoded(ours) == encoded(theirs)
 
 
 def shares_path(ours: list[Operation], theirs: list[Operation]) -> bool:

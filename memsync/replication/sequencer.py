@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..document import encoded
 from ..errors import MemSyncError, TooLargeError, to_wire
 from ..lasting import lasting
 from .clock import HybridClock
-from .codec import HEADER, encode_value, frame
+from .codec import HEADER, frame
 from .compile_proposal import bug, no_memory
 from .entries import Decision, Entry, Propose
 from .kinds.member import MemberKind, leaving
@@ -42,9 +43,9 @@ class Ordered:
 
     __slots__ = ("entry", "frame")
 
-    def __init__(self, entry: Entry, encoded: bytes) -> None:
+    def __init__(self, entry: Entry, framed: bytes) -> None:
         self.entry = entry
-        self.frame = encoded
+        self.frame = framed
 
 
 class _Queue:
@@ -178,13 +179,13 @@ class Sequencer:
             raise no_memory() from error
 
     def _append(self, entry: Entry) -> Ordered:
-        encoded = frame(entry)
-        if len(encoded) > self._max_frame:
+        framed = frame(entry)
+        if len(framed) > self._max_frame:
             raise TooLargeError(
-                f"the compiled patch has {len(encoded)} bytes, over network.maxFrame "
+                f"the compiled patch has {len(framed)} bytes, over network.maxFrame "
                 f"({self._max_frame}): split the update, or raise the limit for the whole group"
             )
-        body, ordered = encoded[HEADER:], Ordered(entry, encoded)
+        body, ordered = framed[HEADER:], Ordered(entry, framed)
         try:
             self.state.apply(entry, fit=True)
             self.log.append(entry, body)
@@ -218,7 +219,7 @@ class Sequencer:
 
 def shortened(error: list[Any], limit: int) -> list[Any]:
     """A wire error of at most `limit` bytes: its facts are dropped first, then the message cut."""
-    if len(encode_value(error)) <= limit:
+    if len(encoded(error)) <= limit:
         return error
     code, message, _ = error
     return [code, f"{message[: limit // 2]}...", {}]

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..document import Operation, PathWrite, normalize, replay
+from ..document import Operation, PathWrite, encoded, normalize, replay
 from ..errors import ProtocolError
 from ..lasting import lasting
-from .codec import decode_snapshot, encode_snapshot, encode_value
+from .codec import decode_snapshot, encode_snapshot
 from .entries import Entry, Propose, Snapshot
 from .sessions import WriterSession
 
@@ -227,12 +227,12 @@ class State:
                 return min(version, first - 1)
         return version
 
-    def encode(self) -> bytes:
+    def encode(self) -> bytearray:
         """The whole state as a snapshot; raises `TornCopyError` if other code has changed it."""
         with self.guard:
             try:
                 parts = {
-                    name: msgspec.Raw(encode_value(kind.encode(self)))
+                    name: msgspec.Raw(encoded(kind.encode(self)))
                     for name, kind in self.kinds.items()
                 }
             except Exception as error:
@@ -246,7 +246,7 @@ class State:
             Snapshot(self.epoch, self.version, self.cluster_id, self.options, sessions, parts)
         )
 
-    def restore(self, data: bytes) -> None:
+    def restore(self, data: bytes | bytearray) -> None:
         """Become the state of a snapshot.
 
         Raises `ProtocolError`, and changes nothing, when the data is no snapshot or when a snapshot

@@ -18,6 +18,8 @@ from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.runtime.awaited_write import AwaitedWrite
 from memsync.runtime.window import Window
 
+from .builders import reign
+
 LIMIT = 1 << 18  # bytes
 FACTOR = 3  # for the objects that hold the frames; decoded, they take ten to twenty times
 
@@ -167,3 +169,15 @@ def test_g14_the_writes_under_way(body: Callable[[int], Any]) -> None:
         tracemalloc.stop()
     assert taken <= FACTOR * WINDOW_LIMIT
     assert len(writes.pending) > 2
+
+
+def test_g14_a_snapshot_that_is_encoded() -> None:
+    size = 1 << 20
+    state = reign({"list": ["x" * 100] * (size // 100)}).state
+    tracemalloc.start()
+    try:
+        state.encode()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3.2 * size  # the document as a part, and the part in the snapshot, with reserves

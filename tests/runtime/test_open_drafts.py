@@ -28,7 +28,7 @@ class Peer:
         self.host: Sequencer = reign(BASE, "other")
         options = load_options({}, environ={})
         self.participant = Participant("me", "o", {}, options, lambda *event: None, wall_ms)
-        self.participant.install(SnapshotChunk(self.host.state.encode(), True))
+        self.participant.install(SnapshotChunk(bytes(self.host.state.encode()), True))
         self.participant.publish([])
         self.view = self.participant.replica.view
         self.watch: MovedWatch = self.participant.view_waiters.watch(self.view)

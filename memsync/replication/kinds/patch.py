@@ -19,6 +19,7 @@ from ...document import (
     check_patch,
     check_update,
     compile_read_set,
+    encoded,
     exists_at_pointer,
     is_guarded,
     may_move,
@@ -30,7 +31,6 @@ from ...document import (
     write_set,
 )
 from ...errors import ConflictError, ReadOnlyError, UpdateError
-from ..codec import encode_value
 from ..compile_proposal import bug, compile_proposal
 from ..conflicts import ConflictIndex
 from ..entries import Entry, Propose
@@ -150,13 +150,13 @@ class PatchKind(Kind):
         """Document and index."""
         part: PatchPart = state.parts[self.name]
         check_first_untouched(part.document)
-        return _Encoded(part.document, msgspec.Raw(encode_value(part.index.encode())))
+        return _Encoded(part.document, msgspec.Raw(encoded(part.index.encode())))
 
     def decode(self, data: msgspec.Raw, options: Mapping[str, Any]) -> PatchPart:
         """The part of a snapshot."""
-        encoded = _decoder.decode(data)
-        index = ConflictIndex.decode(group_value(options, "network.max_index"), encoded.index)
-        return PatchPart(encoded.document, index, options)
+        part = _decoder.decode(data)
+        index = ConflictIndex.decode(group_value(options, "network.max_index"), part.index)
+        return PatchPart(part.document, index, options)
 
 
 def _named(state: State, proposal: Propose) -> list[PathWrite]:
