@@ -20,7 +20,7 @@ from ..patch.dry_run import DryRun
 from ..patch.overlay import ShadowObject
 from ..paths import above, pointer_index, split
 from .replace import replace_content
-from .run import as_held, descend, run_of
+from .run import as_held, descend, run_in
 
 _KINDS = ("replace", "add", "remove")
 
@@ -39,8 +39,7 @@ def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None
     {'a': {'n': 2}}
     """
     if len(operations) > 1:
-        run = run_of(operations)
-        if run is not None and run.fits(root):
+        if (run := run_in(root, operations)) is not None:
             run.write(root)
             return
         if not fit and not _each_fits(root, operations):
@@ -52,10 +51,8 @@ def replay(root: Any, operations: list[Operation], *, fit: bool = False) -> None
 
 def in_parts(operations: list[Operation], root: Any) -> list[list[Operation]]:
     """Divide operations into parts, each of which changes one container of `root` in one step."""
-    if len(operations) > 1:
-        run = run_of(operations)
-        if run is None or not run.fits(root):
-            return [[operation] for operation in operations]
+    if len(operations) > 1 and run_in(root, operations) is None:
+        return [[operation] for operation in operations]
     return [operations] if operations else []
 
 

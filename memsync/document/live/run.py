@@ -83,8 +83,14 @@ def tells_write_set(operations: list[Operation]) -> bool:
     )
 
 
+def run_in(root: Any, operations: list[Operation]) -> Run | None:
+    """The operations as a run that fits `root`; None if they are few or other ones."""
+    run = run_of(operations) if len(operations) >= SHORTEST else None
+    return run if run is not None and run.fits(root) else None
+
+
 def run_of(operations: list[Operation]) -> Run | None:
-    """The operations as a run; None if they are few or other ones, also malformed ones.
+    """The operations as a run; None if they are other ones, also malformed ones.
 
     >>> run = run_of([{"op": "add", "path": f"/a/{n}", "value": n} for n in range(100)])
     >>> run.parents, run.fields["99"], run.fits({"a": {}}), run.fits({"a": []})
@@ -92,9 +98,6 @@ def run_of(operations: list[Operation]) -> Run | None:
     """
     if isinstance(operations, RunOperations):
         return operations.run
-    count = len(operations)
-    if count < SHORTEST:
-        return None
     try:
         kinds = set(map(_KIND, operations))
         paths = list(map(_PATH, operations))
@@ -108,7 +111,7 @@ def run_of(operations: list[Operation]) -> Run | None:
         return None
     begin = len(prefix)
     fields = dict(zip([path[begin:] for path in paths], values, strict=True))
-    if len(fields) != count:
+    if len(fields) != len(operations):
         return None
     replaced = []
     if "replace" in kinds:

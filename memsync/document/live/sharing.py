@@ -32,7 +32,7 @@ from ..paths import split
 from .copy_on_write import CopyOnWrite
 from .replace import replace_content
 from .replay import check_fit, write
-from .run import Run, descend, run_of
+from .run import Run, descend, run_in
 
 MAX_SHARED = 1 << 17
 """Containers with more items are not shared: copying one would delay a write by over 10 ms."""
@@ -64,8 +64,7 @@ class Sharing:
     ) -> dict[str, Any]:
         """Apply operations to both documents, which are equal at the places that they concern."""
         if len(operations) > 1:
-            run = run_of(operations)
-            if run is not None and run.fits(confirmed):
+            if (run := run_in(confirmed, operations)) is not None:
                 return self._run_both(confirmed, run, operations)
             if not fit:
                 check_fit(confirmed, operations)
@@ -130,8 +129,7 @@ class Sharing:
     ) -> dict[str, Any]:
         """Apply operations to the confirmed document only."""
         if len(operations) > 1:
-            run = run_of(operations)
-            if run is not None and run.fits(confirmed):
+            if (run := run_in(confirmed, operations)) is not None:
                 confirmed = self._opened(confirmed, operations[0])
                 run.write(confirmed)
                 self._repeated += len(operations)
