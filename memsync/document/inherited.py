@@ -17,9 +17,10 @@ from typing import Any
 from ..lasting import lasting
 from .containers import LIVE, ReadOnlyDict, ReadOnlyList, note_size
 
-if "unhook_reads" in globals():  # `importlib.reload`: what follows takes the methods as they are
+_was_hooked: bool = globals().get("_is_hooked", False)
+if _was_hooked:  # `importlib.reload`: what follows takes the methods as they are
     globals()["unhook_reads"]()
-_before: Callable[[Any], object] = id
+_before: Callable[[Any], object] = globals().get("_before", id)
 _is_hooked = False
 
 
@@ -124,3 +125,7 @@ def _within(view: Any) -> list[Any]:
                 seen.add(id(value))
                 found.append(value)
     return found
+
+
+if _was_hooked:
+    hook_reads(_before)

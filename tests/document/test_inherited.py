@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from memsync.document import (
     ReadOnlyDict,
     ReadOnlyList,
     hook_reads,
+    inherited,
     make_live,
     note_sizes,
     set_aside,
@@ -97,17 +99,27 @@ def test_a_container_inside_itself_ends_no_walk(view: Any) -> None:
     assert type(view) is ReadOnlyDict
 
 
-def test_a_reload_leaves_no_hook_behind(view: Any) -> None:
-    import importlib
-
-    from memsync.document import inherited
-
+def test_a_reload_keeps_the_hooks(view: Any) -> None:
     calls: list[Any] = []
+    aside = make_live({"n": 1}, None)
     hook_reads(calls.append)
+    set_aside(aside)
     importlib.reload(inherited)
+    assert (view["n"], view.n, len(view)) == (3, 3, 2)
+    assert len(calls) == 3
+
+    unhook_reads()
+    calls.clear()
     assert view["n"] == 3
     assert not calls
-    inherited.hook_reads(calls.append)
-    assert (view["n"], view.n, len(view)) == (3, 3, 2)
+    assert aside["n"] == 1
     assert calls
-    inherited.unhook_reads()
+
+
+def test_a_reload_hooks_nothing(view: Any) -> None:
+    importlib.reload(inherited)
+    assert (view["n"], type(view).__getitem__) == (3, dict.__getitem__)
+    calls: list[Any] = []
+    inherited.hook_reads(calls.append)
+    assert view["n"] == 3
+    assert calls
