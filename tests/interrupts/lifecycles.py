@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from memsync import MemSync
 from memsync.testing import Cluster, until
 
 from .injector import Injection, Place, places_of
+from .sample import Choose
 from .scenarios import DATA, ERRORS, PATIENCE, Broken, Report, demand
 
 Other = Any
@@ -64,21 +66,19 @@ def _is_ours(path: Path) -> bool:
     return False
 
 
-def interrupt_life(
-    other_name: str, call: str, choose: Callable[[list[Place]], list[Place]], most: int = 20
-) -> Report:
+def interrupt_life(other_name: str, call: str, choose: Choose, most: int = 20) -> Report:
     """Interrupt starts or stops at the chosen ones of their places."""
     engine = "memory" if "memory" in other_name else "local"
     with OTHERS[other_name]() as other:
-        found: dict[Place, None] = {}
+        found: Counter[Place] = Counter()
         for _ in range(3):
             with ExitStack() as stack:
                 mem: MemSync[Any] = MemSync("obj", DATA, engine=engine)
                 stack.callback(mem.stop)
                 if call == "stop":
                     mem.start()
-                found.update(places_of(getattr(mem, call)))
-        waiting = choose(list(found))
+                found.update(places_of(getattr(mem, call)).keys())
+        waiting = choose(found)
         total, reached = len(waiting), 0
         broken: list[str] = []
         while waiting and len(broken) < most:

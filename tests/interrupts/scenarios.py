@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from memsync import MemSync
 from memsync.testing import Cluster, Peer
 
 from .injector import Foreign, Injection, Place, comes_from, places_of
+from .sample import Choose
 
 ROUNDS = 5  # calls in which places are looked for
 PATIENCE = 5.0  # seconds that a future, a write of another thread, or a stop may take
@@ -247,9 +249,7 @@ class Report(NamedTuple):
     broken: list[str]
 
 
-def interrupt_calls(
-    group_name: str, name: str, choose: Callable[[list[Place]], list[Place]], most: int = 20
-) -> Report:
+def interrupt_calls(group_name: str, name: str, choose: Choose, most: int = 20) -> Report:
     """Interrupt a call at the chosen ones of its places; gives up after `most` broken groups."""
     waiting = choose(_places(group_name, name))
     total, reached = len(waiting), 0
@@ -266,13 +266,14 @@ def interrupt_calls(
     return Report(total, reached, broken)
 
 
-def _places(group_name: str, name: str) -> list[Place]:
+def _places(group_name: str, name: str) -> Counter[Place]:
     """The places that some calls reach: which ones depends on what arrives when."""
-    found: dict[Place, None] = {}
+    found: Counter[Place] = Counter()
     with GROUPS[group_name]() as group:
         for _ in range(ROUNDS):
             group.mem.patch({"$set": {"last": ""}})
-            found.update(places_of(partial(CALLS[name], group, next(group.tokens))))
+            call = partial(CALLS[name], group, next(group.tokens))
+            found.update(places_of(call).keys())
     if name in USES:  # `submit` itself is a call of its own
-        return [place for place in found if not place.is_in(MemSync.submit)]
-    return list(found)
+        return Counter({place: found[place] for place in found if not place.is_in(MemSync.submit)})
+    return found
