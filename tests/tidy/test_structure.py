@@ -41,6 +41,7 @@ LAYERS = [
     {"engine"},
     {"runtime"},
     {"manager", "memory"},
+    {"rpc"},
     {"at_exit", "group", "handle", "leaver", "lifecycle", "shared_peer", "status"},
     {""},  # memsync/__init__.py
     {"cli", "testing"},
