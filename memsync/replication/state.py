@@ -52,6 +52,8 @@ class Kind:
     """
 
     name: str
+    needs_writer = True
+    """Whether only a peer with the role ``writer`` may propose it."""
 
     def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> Any:
         """The kind's part of a new object; `options` are the founder's."""

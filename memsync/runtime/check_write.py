@@ -17,7 +17,8 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
 
     Raises `ReadOnlyError`, `UsageError`, `UpdateError` and `NotSerializableError`.
     """
-    if "writer" not in options.peer.roles:
+    kind = KINDS[call.kind]
+    if kind.needs_writer and "writer" not in options.peer.roles:
         raise ReadOnlyError(
             f"this peer has the roles {list(options.peer.roles)}: add 'writer' to the option "
             "peer.roles"
@@ -26,7 +27,7 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
     array_filters = call.array_filters
     if array_filters is not None:
         array_filters = normalize(array_filters, "array_filters")
-    body = KINDS[call.kind].check(update, array_filters)
+    body = kind.check(update, array_filters)
     if w is None and call.where is None and array_filters is None:
         return body, call
     where = check_filter(call.where) if call.where is not None else None

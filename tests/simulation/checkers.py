@@ -311,7 +311,9 @@ def conflicts_are_decided_as_the_rule_says(history: History) -> Iterator[str]:
         if each.outcome == "entry"
     }
     for each in history.decided:
-        if each.proposal.where is not None or isinstance(each.proposal.body, list):
+        if each.proposal.kind != "patch" or each.proposal.where is not None:
+            continue
+        if isinstance(each.proposal.body, list):
             continue  # lists write where no other update does
         opening = openings.get((each.cluster_id, each.epoch))
         if opening is None:
@@ -351,6 +353,26 @@ def _is_refused(
     return False
 
 
+def everybody_knows_the_methods(history: History) -> Iterator[str]:
+    """A member has the methods that it stated last, and everybody sees them."""
+    for final in history.finals:
+        if final.methods != history.finals[0].methods:
+            yield f"{final.who} and {history.finals[0].who} see other methods"
+        own = [w for w in history.writes if w.kind == "method" and w.peer == final.peer]
+        known = [
+            w
+            for w in own
+            if "record" in w.update and w.outcome == "ok" and w.cluster_id == final.cluster_id
+        ]
+        shown = final.methods.get(final.peer)
+        if shown is None:
+            yield f"{final.who} is not in the directory"
+        elif known and not _may_be_lost(history, known[-1]):
+            least = [*known[-1].update["record"]["methods"]]
+            if not shown or int(shown[0][2:]) < int(least[0][2:]):
+                yield f"{final.who} has stated {least} and shows {shown}"
+
+
 CHECKERS: tuple[Checker, ...] = (
     all_become_quiet,
     nobody_fails,
@@ -372,6 +394,7 @@ CHECKERS: tuple[Checker, ...] = (
     one_host_for_each_epoch,
     max_writers_is_kept,
     conflicts_are_decided_as_the_rule_says,
+    everybody_knows_the_methods,
 )
 
 CHECKERS_AFTER_A_WIPE: tuple[Checker, ...] = (

@@ -121,7 +121,7 @@ class Decided(NamedTuple):
     version: int
     peer: str
     proposal: Propose
-    outcome: str  # entry, nothing, or the error's code
+    outcome: str  # entry, method (one that changes no value), nothing, or the error's code
 
 
 class Watched(NamedTuple):
@@ -160,6 +160,7 @@ class Final(NamedTuple):
     pending: int
     status: str
     document: dict[str, Any]
+    methods: dict[str, list[str]]  # of each member
 
 
 def _check_rows(document: dict[str, Any]) -> None:
@@ -261,6 +262,8 @@ class History:
             outcome = "entry"
             if isinstance(result, Decision):
                 outcome = "nothing" if result.error is None else str(result.error[0])
+            elif result.entry.kind != "patch":
+                outcome = "method"
             at = state.cluster_id, host.epoch, version
             self.decided.append(Decided(*at, peer, proposal, outcome))
             return result

@@ -29,6 +29,7 @@ from memsync.replication import (
 )
 from memsync.replication.codec import frame
 from memsync.replication.entries import Decision
+from memsync.replication.kinds import method
 from memsync.replication.kinds import patch as patch_kind
 from memsync.runtime import participant, writer
 
@@ -734,3 +735,18 @@ def the_rule_last_refuses(stack: ExitStack) -> None:
         return mutant
 
     _replace(stack, patch_kind, "_check_conflict", make)
+
+
+@_mutation
+def a_snapshot_leaves_out_who_has_which_methods(stack: ExitStack) -> None:
+    """A peer that caught up by a snapshot found nobody to call."""
+
+    def make(encode: Any) -> Any:
+        def mutant(self: method.MethodKind, state: Any) -> Any:
+            part = encode(self, state)
+            part.peers = {}
+            return part
+
+        return mutant
+
+    _replace(stack, method.MethodKind, "encode", make)

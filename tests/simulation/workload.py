@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memsync.errors import MemSyncError
 from memsync.manager.client.link import Link
 from memsync.manager.platform.task import Task
+from memsync.replication.kinds.method import PeerRecord, stating, wanting
 from memsync.runtime.call import Call
 from memsync.runtime.futures import WriteFuture
 
@@ -39,6 +40,7 @@ KINDS = (
 ROW_KINDS = frozenset({"row", "insert", "take"})
 BY_INDEX = 0.15  # share of the writes that name a row by its index
 MAX_ROWS = 6
+METHODS = 0.05  # share of the writes that change the directory of calls
 TIMEOUT = 20.0  # seconds
 MAX_PENDING = 40
 WAITING = 0.35  # share of the writes whose user waits
@@ -95,6 +97,14 @@ def by_index(chance: random.Random, rows: Sequence[Any], number: int) -> tuple[s
     return "row", [{"op": "replace", "path": f"/rows/{at}/v", "value": value}]
 
 
+def directory_change(chance: random.Random, number: int, peers: Sequence[str]) -> Any:
+    """A peer states a method with the number of the write, or wants some peer's listener."""
+    if chance.random() < 0.3:
+        return wanting(chance.choice(peers))
+    address = f"/{number}.sock" if chance.random() < 0.5 else None
+    return stating(PeerRecord(address, {f"m.{number}": []}))
+
+
 def write(
     process: Process,
     chance: random.Random,
@@ -130,11 +140,15 @@ def write(
     if not waits and ROW_KINDS.issubset(kinds) and rows.random() < BY_INDEX:
         kind, update = by_index(rows, participant.replica.view.get("rows", []), number)
         made.kind, made.update, made.is_tagged, where = kind, update, False, None
+    elif not waits and (methods := process.world.streams["methods"]).random() < METHODS:
+        peers = [each.participant.id for each in process.world.processes]
+        made.kind, made.is_tagged, where = "method", False, None
+        made.update = update = directory_change(methods, number, peers)
     elif made.is_tagged:
         push = {**update.get("$push", {}), f"log.{process.name}": made.tag}
         update = {**update, "$push": push}
     deadline = process.driver.platform.monotonic() + TIMEOUT
-    call = Call(where, w=w, deadline=deadline)
+    call = Call(where, w=w, deadline=deadline, kind="method" if made.kind == "method" else "patch")
     if waits:
         process.world.note(process.name, f"writes {made.tag} {kind} and waits")
         task, on_end = _wait(process, made, update, call), partial(_end_of_wait, process, made)

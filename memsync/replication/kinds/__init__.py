@@ -11,9 +11,10 @@ from __future__ import annotations
 from ..state import Kind, Kinds
 from .epoch import EpochKind
 from .member import MemberKind
+from .method import MethodKind
 from .patch import PatchKind
 
-_ALL: tuple[Kind, ...] = (PatchKind(), MemberKind(), EpochKind())
+_ALL: tuple[Kind, ...] = (PatchKind(), MemberKind(), EpochKind(), MethodKind())
 
 KINDS: Kinds = {kind.name: kind for kind in _ALL}
 """Every kind, by its name in entries."""
