@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         WriteTimeoutError,
     )
     from .handle import MemSync
+    from .rpc.functions import idempotent
     from .runtime.dispatcher import Subscription
 
 __all__ = [
@@ -72,12 +73,14 @@ __all__ = [
     "WaitTimeoutError",
     "WriteConcernError",
     "WriteTimeoutError",
+    "idempotent",
 ]
 
 # The module of each name; all others are in `errors`.
 _MODULES = dict.fromkeys(__all__, "errors") | {
     "MemSync": "handle",
     "Subscription": "runtime.dispatcher",
+    "idempotent": "rpc.functions",
 }
 
 if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts every name

@@ -208,7 +208,10 @@ class NoSuchMethodError(MemSyncError, LookupError):
 
 
 class RpcError(MemSyncError):
-    """The remote method raised an exception that cannot be raised here."""
+    """The remote method raised an exception that cannot be raised here.
+
+    ``remote_type`` is its class and ``remote_traceback`` its traceback as text, with its chain.
+    """
 
     code = MemErrors.ERR_RPC
     outcome: Outcome = "applied"
@@ -217,17 +220,32 @@ class RpcError(MemSyncError):
 
 
 class RpcTimeoutError(MemSyncError, TimeoutError):
-    """The remote method did not answer before the deadline."""
+    """The remote method did not answer before the deadline; it was cancelled there.
+
+    ``peer`` should have answered, ``method`` was called, and ``seconds`` were allowed.
+    """
 
     code = MemErrors.ERR_RPC_TIMEOUT
     outcome: Outcome = "unknown"
+    peer: str | None = None
+    method: str | None = None
+    seconds: float | None = None
 
 
 class PeerLostError(MemSyncError, ConnectionError):
-    """The peer that runs the call is gone."""
+    """The peer that runs the call is gone.
+
+    ``peer`` and ``pid`` name it, ``method`` and ``arguments`` (text, cut) the call, which had run
+    for ``seconds``.
+    """
 
     code = MemErrors.ERR_PEER_LOST
     outcome: Outcome = "unknown"
+    peer: str | None = None
+    pid: int | None = None
+    method: str | None = None
+    arguments: str | None = None
+    seconds: float | None = None
 
 
 class RendezvousError(MemSyncError):

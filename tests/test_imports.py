@@ -18,7 +18,7 @@ import memsync
 # Each takes milliseconds, or imports what does.
 SLOW = {
     *("asyncio", "cloudpickle", "dataclasses", "difflib", "email", "fsspec", "http", "json"),
-    *("jsonpatch", "jsonpointer", "ssl", "urllib.request", "watchdog", "yaml"),
+    *("jsonpatch", "jsonpointer", "ssl", "tblib", "urllib.request", "watchdog", "yaml"),
 }
 
 

@@ -65,8 +65,7 @@ class Call(msgspec.Struct, array_like=True, tag=1):
     is_stated: bool = True  # False: a default, which bounds each wait but not a whole stream
     epoch: int = 0  # the caller's pair: the callee runs nothing before it has seen as much
     version: int = 0
-    chain: list[str] = []  # the running calls from which this one descends, the outermost first
-    key: str = ""  # names this call in the chains of its descendants; unique in the group
+    depth: int = 0  # of how many running calls, each made by the one before, it is the last
 
 
 @lasting

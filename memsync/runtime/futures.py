@@ -1,4 +1,4 @@
-"""The future that `MemSync.submit` returns.
+"""Futures whose outcome memsync sets, as the one that `MemSync.submit` returns.
 
 An exception out of a signal handler (Ctrl-C) may end a call of a future at any instruction. It must
 not keep a lock for which another thread waits, least of all the thread that sets the outcome. So a
@@ -18,58 +18,46 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import get_ident  # that of the greenlet, in a patched process
-from typing import Any
+from typing import Any, TypeVar
 
 from ..clocks import monotonic
 from ..errors import WriteTimeoutError
 from .own_threads import refuse_waiting
 from .wakeup import Wakeup
 
+T = TypeVar("T")
+
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"  # as `concurrent.futures` names the states
 
 
-class WriteFuture(Future[int]):
-    """A future that cannot be cancelled.
+class OutcomeFuture(Future[T]):
+    """A future without a lock; a subclass keeps the outcome, and sets `_is_done` when it is there.
 
     `call_surely` queues a call of a callback, with the future, and does not wait for it.
     """
 
     def __init__(self, call_surely: Callable[..., None]) -> None:
         # Without `super().__init__`, which makes a lock.
-        self._result: int | None = None
-        self._exception: BaseException | None = None
         self._is_done = False
         self._call_surely = call_surely
         self._pid = os.getpid()
         self._callbacks: list[_Callback] = []  # not queued yet
-        self._listeners: list[Callable[[WriteFuture], None]] = []
+        self._listeners: list[Callable[[OutcomeFuture[Any]], None]] = []
         self._seen: dict[int, str] = {}  # the state that a thread inspects, by its id
 
     def done(self) -> bool:
         """Whether the outcome is known."""
         return self._is_done
 
-    def add_done_callback(self, fn: Callable[[Future[int]], Any]) -> None:
+    def cancelled(self) -> bool:
+        """Whether the outcome is that it was cancelled."""
+        return False
+
+    def add_done_callback(self, fn: Callable[[Future[T]], Any]) -> None:
         """Call `fn` with the future once it is done, on the dispatcher thread."""
         self._callbacks.append(_Callback(fn))
         if self._is_done:
             self._queue_callbacks()
-
-    def result(self, timeout: float | None = None) -> int:
-        """The version; waits for it, at most `timeout` seconds."""
-        self._wait(timeout)
-        if self._exception is not None:
-            try:
-                raise self._exception
-            finally:
-                del self  # which the traceback would keep
-        assert self._result is not None
-        return self._result
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The error or None; waits for the outcome, at most `timeout` seconds."""
-        self._wait(timeout)
-        return self._exception
 
     def _wait(self, timeout: float | None) -> None:
         if self._is_done:
@@ -77,7 +65,7 @@ class WriteFuture(Future[int]):
         self.check_wait()
         wakeup = Wakeup()
 
-        def listener(_: WriteFuture) -> None:
+        def listener(_: OutcomeFuture[Any]) -> None:
             wakeup.set()
 
         try:
@@ -90,34 +78,23 @@ class WriteFuture(Future[int]):
 
     def check_wait(self) -> None:
         """Raise if waiting would not end: in a forked child, or on a thread of memsync."""
-        if self._pid != os.getpid():
-            raise WriteTimeoutError(
-                "this future was created before a fork: only the parent process learns the outcome "
-                "of its write"
-            )
-        refuse_waiting("waiting for a write's outcome")
+        raise NotImplementedError
 
-    def listen(self, listener: Callable[[WriteFuture], None]) -> None:
+    def listen(self, listener: Callable[[OutcomeFuture[Any]], None]) -> None:
         """Call `listener` at least once when the outcome is there; it must not block."""
         self._listeners.append(listener)
         if self._is_done:
             listener(self)
 
-    def unlisten(self, listener: Callable[[WriteFuture], None]) -> None:
+    def unlisten(self, listener: Callable[[OutcomeFuture[Any]], None]) -> None:
         """End `listen`."""
         with suppress(ValueError):
             self._listeners.remove(listener)
 
     # -- setting the outcome ---------------------------------------------------------------------
 
-    def finish(self, version: int, error: BaseException | None) -> None:
-        """Set the outcome; only the first one counts.
-
-        A call that an exception ended early is completed by the next one.
-        """
-        if not self._is_done:
-            self._result, self._exception = version, error
-            self._is_done = True
+    def _notify(self) -> None:
+        """Wake those that wait, and queue the callbacks; the outcome is set."""
         if self._listeners:
             for listener in list(self._listeners):
                 listener(self)
@@ -145,14 +122,58 @@ class WriteFuture(Future[int]):
         return _Waiters(self)
 
 
+class WriteFuture(OutcomeFuture[int]):
+    """The version of a write; it cannot be cancelled."""
+
+    def __init__(self, call_surely: Callable[..., None]) -> None:
+        super().__init__(call_surely)
+        self._result: int | None = None
+        self._exception: BaseException | None = None
+
+    def result(self, timeout: float | None = None) -> int:
+        """The version; waits for it, at most `timeout` seconds."""
+        self._wait(timeout)
+        if self._exception is not None:
+            try:
+                raise self._exception
+            finally:
+                del self  # which the traceback would keep
+        assert self._result is not None
+        return self._result
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The error or None; waits for the outcome, at most `timeout` seconds."""
+        self._wait(timeout)
+        return self._exception
+
+    def check_wait(self) -> None:
+        """Raise if waiting would not end: in a forked child, or on a thread of memsync."""
+        if self._pid != os.getpid():
+            raise WriteTimeoutError(
+                "this future was created before a fork: only the parent process learns the outcome "
+                "of its write"
+            )
+        refuse_waiting("waiting for a write's outcome")
+
+    def finish(self, version: int, error: BaseException | None) -> None:
+        """Set the outcome; only the first one counts.
+
+        A call that an exception ended early is completed by the next one.
+        """
+        if not self._is_done:
+            self._result, self._exception = version, error
+            self._is_done = True
+        self._notify()
+
+
 class _Callback:
     """A callback that runs once, although an interrupted step may queue it twice."""
 
-    def __init__(self, function: Callable[[Future[int]], Any]) -> None:
+    def __init__(self, function: Callable[[Future[Any]], Any]) -> None:
         self._function = function
         self._has_run = False
 
-    def __call__(self, future: WriteFuture) -> None:
+    def __call__(self, future: OutcomeFuture[Any]) -> None:
         if not self._has_run:  # one thread runs all callbacks
             self._has_run = True
             self._function(future)
@@ -167,7 +188,7 @@ class _Inspection:
     A thread that never comes to `release` does no harm: its next `acquire` replaces the state.
     """
 
-    def __init__(self, future: WriteFuture) -> None:
+    def __init__(self, future: OutcomeFuture[Any]) -> None:
         self._future = future
 
     def acquire(self) -> bool:
@@ -186,7 +207,7 @@ class _Inspection:
 class _Waiters:
     """In the place of the list of those that wait in `wait` and `as_completed`."""
 
-    def __init__(self, future: WriteFuture) -> None:
+    def __init__(self, future: OutcomeFuture[Any]) -> None:
         self._future = future
 
     def append(self, waiter: Any) -> None:
@@ -212,18 +233,18 @@ class _Event:
         self._waiter = waiter
         self._is_set = False
         self._wakeup = Wakeup()
-        self._pending: set[WriteFuture] = set()
-        self._finished: deque[WriteFuture] = deque()  # of these, some perhaps twice
+        self._pending: set[OutcomeFuture[Any]] = set()
+        self._finished: deque[OutcomeFuture[Any]] = deque()  # of these, some perhaps twice
 
-    def add(self, future: WriteFuture) -> None:
+    def add(self, future: OutcomeFuture[Any]) -> None:
         self._pending.add(future)
         future.listen(self._note)
 
-    def remove(self, future: WriteFuture) -> None:
+    def remove(self, future: OutcomeFuture[Any]) -> None:
         self._pending.discard(future)
         future.unlisten(self._note)
 
-    def _note(self, future: WriteFuture) -> None:
+    def _note(self, future: OutcomeFuture[Any]) -> None:
         self._finished.append(future)
         self._wakeup.set()
 
@@ -251,6 +272,12 @@ class _Event:
             future = self._finished.popleft()
             if future in self._pending:
                 self._pending.discard(future)
-                is_error = future.exception() is not None
-                add = self._waiter.add_exception if is_error else self._waiter.add_result
-                add(future)
+                self._add_to_waiter(future)
+
+    def _add_to_waiter(self, future: OutcomeFuture[Any]) -> None:
+        if future.cancelled():
+            self._waiter.add_cancelled(future)
+        elif future.exception() is not None:
+            self._waiter.add_exception(future)
+        else:
+            self._waiter.add_result(future)

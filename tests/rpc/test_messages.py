@@ -26,7 +26,7 @@ from memsync.rpc.messages import (
 
 TWIN = Twin("builtins.ValueError", "no", ["a note"], [Frame("f.py", "f", 1)], "text", None)
 MESSAGES = [
-    Call(1, "math.add", Payload(b"\x92\x90\x80"), 500, chain=["a:1"], key="b:2"),
+    Call(1, "math.add", Payload(b"\x92\x90\x80"), 500, False, 3, 17, 2),
     Streaming(1),
     Item(1, Payload(b"\x01", "3.11")),
     End(1),

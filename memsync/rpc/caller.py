@@ -1,0 +1,234 @@
+"""The end of a link that makes calls."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ..errors import ProtocolError, UsageError
+from ..runtime.logs import Logger
+from .context import CurrentCall, running
+from .future import CallFuture
+from .link import Link
+from .messages import (
+    Call,
+    Cancel,
+    Credit,
+    End,
+    Failure,
+    Item,
+    Message,
+    Progress,
+    Result,
+    Streaming,
+)
+from .outcomes import Cancelled, Description, Ending, Expired, Lost
+from .pool import DEPTH_MAX
+from .service import Service
+from .stream import Buffer, Stream
+
+log = Logger("memsync.rpc")
+
+
+class Caller:
+    """Makes the calls of one link, and receives their answers; see `link.Receiver`.
+
+    `call_surely` queues a call of a callback of the program; it must not block.
+    """
+
+    def __init__(self, link: Link, service: Service, call_surely: Callable[..., None]) -> None:
+        self.link = link
+        self.service = service
+        self._call_surely = call_surely
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, CallFuture | Buffer] = {}
+        self._lost: Lost | None = None
+
+    @property
+    def calls(self) -> int:
+        """The number of calls and streams that have not ended."""
+        return len(self._calls)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the link is down."""
+        return self._lost is not None
+
+    # -- for the program --------------------------------------------------------------------------
+
+    def call(
+        self,
+        method: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        default_timeout: float = 30.0,
+        pair: tuple[int, int] = (0, 0),
+    ) -> Any:
+        """Call and wait: the value that the method returns, or a `Stream`; see `CallFuture.result`.
+
+        An exception while it waits (Ctrl-C) cancels the call.
+        """
+        future = self.start(
+            method,
+            args,
+            kwargs,
+            timeout=timeout,
+            default_timeout=default_timeout,
+            pair=pair,
+            is_awaited=True,
+        )
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                future.cancel()
+            raise
+
+    def start(
+        self,
+        method: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        default_timeout: float = 30.0,
+        pair: tuple[int, int] = (0, 0),
+        is_awaited: bool = False,
+    ) -> CallFuture:
+        """Call without waiting.
+
+        `timeout` are the seconds of the whole call, a stream included. Without it a call that a
+        method makes has what is left of the method's own time; any other call has
+        `default_timeout`, and in a stream each item has as much. `pair` is what the caller has seen
+        of the object. With `is_awaited` the program waits for the future at once, so it needs no
+        timer.
+
+        Raises `NotSerializableError` and `TooLargeError`; in a method,
+        `concurrent.futures.CancelledError` if that was cancelled itself.
+        """
+        parent: CurrentCall | None = running.get()
+        seconds, is_stated, depth = _budget(parent, timeout, default_timeout, method)
+        kwargs = dict(kwargs or {})
+        payload = self.service.pickles.pack([list(args), kwargs], f"an argument of {method!r}")
+        self.service.timers.start()  # before an abandoned stream needs it
+        id = next(self._numbers)
+        future = CallFuture(
+            Description(self.link, self.service.pickles, method, args, kwargs, seconds),
+            partial(self.end, id),
+            self.service.is_loop_thread,
+            self._call_surely,
+        )
+        future.is_stated = is_stated
+        budget = max(int(seconds * 1000), 1)
+        call = Call(id, method, payload, budget, is_stated, *pair, depth=depth)
+        self._calls[id] = future
+        try:
+            if parent is not None:
+                future.parent = parent
+                parent.add_nested(future, partial(self._end_soon, id))
+            if not is_awaited:
+                future.timer = self.service.timers.at(
+                    future.deadline, partial(self.end, id, Expired())
+                )
+            self.link.send(call)
+        except ConnectionError as error:
+            self._settle(id, Lost(str(error)))
+        except BaseException:
+            self._settle(id, Cancelled("it was not sent"))
+            raise
+        if self._lost is not None:
+            self._settle(id, self._lost)
+        return future
+
+    def end(self, id: int, ending: Ending) -> None:
+        """End a call or stream here, if it is under way, and cancel it at the callee."""
+        if self._settle(id, ending):
+            self.send(Cancel(id))
+
+    def send(self, message: Message) -> None:
+        """Send what needs no answer; where the link is down nobody misses it."""
+        try:
+            self.link.send(message)
+        except ConnectionError as error:
+            log.debug("a message was not sent: %r reason=%s", message, error)
+
+    # -- on the I/O thread ------------------------------------------------------------------------
+
+    def received(self, message: Message) -> None:
+        """Pass an answer to its call; what was cancelled meanwhile is ignored."""
+        entry = self._calls.get(message.id)
+        if isinstance(message, Failure) or (
+            isinstance(message, Result) and not isinstance(entry, Buffer)
+        ):
+            self._settle(message.id, message)
+        elif isinstance(message, Item) and isinstance(entry, Buffer):
+            entry.add(message.payload)
+        elif isinstance(message, Streaming) and isinstance(entry, CallFuture):
+            self._open(message.id, entry)
+        elif isinstance(message, End) and isinstance(entry, Buffer):
+            self._settle(message.id, message)
+        elif isinstance(message, Progress):
+            if entry is not None:
+                entry.report(message)
+        elif entry is not None or not isinstance(message, (Item, Streaming, End)):
+            raise ProtocolError(
+                f"a {type(message).__name__} came to a peer that does not expect it"
+            )
+
+    def lost(self, reason: str) -> None:
+        """The callee has gone, so all calls end with a `PeerLostError`."""
+        self._lost = Lost(reason)
+        for id in list(self._calls):
+            self._settle(id, self._lost)
+
+    def _open(self, id: int, future: CallFuture) -> None:
+        """The call is a stream from now on."""
+        buffer = Buffer(future.parent)
+        self._calls[id] = buffer
+        if future.parent is not None:
+            future.parent.add_nested(buffer, partial(self._end_soon, id))
+        stream = Stream(
+            buffer,
+            future.description,
+            future.deadline if future.is_stated else None,
+            acknowledge=lambda count: self.send(Credit(id, count)),
+            end=partial(self.end, id),
+            abandon=partial(self._end_soon, id),
+            check_wait=future.check_wait,
+        )
+        future.settle(stream)
+
+    def _settle(self, id: int, outcome: Result | End | Ending) -> bool:
+        entry = self._calls.pop(id, None)
+        if entry is None:
+            return False
+        entry.settle(outcome)
+        return True
+
+    def _end_soon(self, id: int, reason: str) -> None:
+        """Cancel a call of a method that was cancelled itself, or a stream that nobody has."""
+        if self._settle(id, Cancelled(reason)):
+            self.service.timers.soon(partial(self.send, Cancel(id)))
+
+
+def _budget(
+    parent: CurrentCall | None, timeout: float | None, default: float, method: str
+) -> tuple[float, bool, int]:
+    """The seconds that a call has, whether a stream has no more, and the depth of the call."""
+    if parent is None:
+        return (default if timeout is None else timeout), timeout is not None, 0
+    parent.check()
+    depth = parent.depth + 1
+    if depth > DEPTH_MAX:
+        raise UsageError(
+            f"{method!r} would be the call number {depth + 1} of a chain in which each call waits "
+            "for the next: does a method call itself?"
+        )
+    left = parent.remaining()
+    if left is None:
+        return (default if timeout is None else timeout), timeout is not None, depth
+    return (left if timeout is None else min(timeout, left)), True, depth

@@ -1,0 +1,169 @@
+"""A call at the caller: the future that `mem.rpc.submit` returns, and that `mem.call` waits for.
+
+The thread that reads the link only keeps the answer. Who asks for the result decodes it, because
+that runs code of the program.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any
+
+from ..clocks import monotonic
+from ..errors import RpcError, RpcTimeoutError, UsageError
+from ..runtime.futures import OutcomeFuture
+from ..runtime.own_threads import refuse_waiting
+from .context import CurrentCall
+from .messages import End, Progress, Result
+from .outcomes import Cancelled, Description, Ending, Expired
+from .stream import Stream
+from .timers import Timer
+
+
+class CallFuture(OutcomeFuture[Any]):
+    """The answer to one call; `cancel` cancels it at the callee.
+
+    The result is the value that the method returns, or a `Stream` if it is a generator.
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        end: Callable[[Ending], None],
+        is_loop_thread: Callable[[], bool],
+        call_surely: Callable[..., None],
+    ) -> None:
+        super().__init__(call_surely)
+        self.description = description
+        self.deadline = monotonic() + description.seconds
+        self.timer: Timer | None = None  # where perhaps no thread waits for the answer
+        self.parent: CurrentCall | None = None  # the call whose method has made this one
+        self.is_stated = True  # its time bounds a stream, too
+        self._end = end
+        self._is_loop_thread = is_loop_thread
+        self._outcomes: list[Result | End | Stream | Ending] = []  # the first one counts
+        self._decoded: list[tuple[Any, BaseException | None]] = []  # the first one counts
+        self._progress: Progress | None = None
+        self._progress_callbacks: list[Callable[[float, float | None, str], Any]] = []
+
+    def __repr__(self) -> str:
+        state = "under way"
+        if self._is_done:
+            ending = self._outcomes[0]
+            state = "cancelled" if isinstance(ending, Cancelled) else "done"
+        return f"<CallFuture of {self.description.method!r}, {state}>"
+
+    # -- for the program --------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the method returns; waits for it, at most `timeout` seconds.
+
+        Raises what the method raises; `RpcError` where that cannot be rebuilt here;
+        `RpcTimeoutError`, `PeerLostError`, `NoSuchMethodError`; `concurrent.futures.CancelledError`
+        if the call was cancelled; `TimeoutError` after `timeout`, and the call goes on.
+        """
+        self._wait(timeout)
+        value, error = self._outcome()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del self, error  # which the traceback would keep
+        return value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What `result` raises, or None; waits for it, at most `timeout` seconds."""
+        self._wait(timeout)
+        _, error = self._outcome()
+        if isinstance(error, CancelledError) and self.cancelled():
+            raise error
+        return error
+
+    def cancel(self) -> bool:
+        """Cancel the call at the callee; returns False if it had ended before.
+
+        The method sees it at its next `await`, ``yield`` or ``rpc.current().check()``.
+        """
+        self._end(Cancelled("by cancel()"))
+        return self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
+        return self._is_done and isinstance(self._outcomes[0], Cancelled)
+
+    @property
+    def progress(self) -> tuple[float, float | None, str] | None:
+        """The last ``(done, total, note)`` that the method has reported, or None."""
+        last = self._progress
+        return None if last is None else (last.done, last.total, last.note)
+
+    def on_progress(self, callback: Callable[[float, float | None, str], Any]) -> None:
+        """Call ``callback(done, total, note)`` for each later report, on the dispatcher thread."""
+        if not callable(callback):
+            raise UsageError(f"on_progress() needs a function, not {callback!r:.60}")
+        self._progress_callbacks.append(callback)
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    def check_wait(self) -> None:
+        """Raise if waiting would not end: in a forked child, or on a thread that must go on."""
+        if self._pid != os.getpid():
+            raise RpcTimeoutError(
+                f"the call of {self.description.method!r} was made before a fork: only the parent "
+                "process receives its answer"
+            )
+        refuse_waiting("waiting for a remote call")
+        if self._is_loop_thread():
+            raise UsageError(
+                "waiting for a remote call would stop all asynchronous methods of this process: in "
+                "an async method use `await asyncio.wrap_future(mem.rpc.submit(...))`"
+            )
+
+    def _wait(self, timeout: float | None) -> None:
+        if self._is_done:
+            return
+        self.check_wait()
+        left = max(self.deadline - monotonic(), 0)
+        try:
+            super()._wait(left if timeout is None else min(timeout, left))
+        except TimeoutError:
+            if monotonic() < self.deadline:
+                raise
+            self._end(Expired())
+
+    def _outcome(self) -> tuple[Any, BaseException | None]:
+        if not self._decoded:
+            self._decoded.append(self._decode(self._outcomes[0]))
+        return self._decoded[0]
+
+    def _decode(self, outcome: Result | End | Stream | Ending) -> tuple[Any, BaseException | None]:
+        if isinstance(outcome, Stream):
+            return outcome, None
+        if isinstance(outcome, End):
+            return None, None
+        if not isinstance(outcome, Result):
+            return None, self.description.error(outcome)
+        try:
+            return self.description.value(outcome.payload, "its result"), None
+        except RpcError as error:
+            return None, error
+
+    # -- on the I/O thread, and wherever a call ends -----------------------------------------------
+
+    def settle(self, outcome: Result | End | Stream | Ending) -> None:
+        """The call has ended; only the first outcome counts. Never blocks."""
+        self._outcomes.append(outcome)
+        self._is_done = True
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.parent is not None:
+            self.parent.remove_nested(self)
+        self._notify()
+
+    def report(self, progress: Progress) -> None:
+        """The method has reported how far it is. Never blocks."""
+        self._progress = progress
+        for callback in list(self._progress_callbacks):
+            self._call_surely(callback, progress.done, progress.total, progress.note)

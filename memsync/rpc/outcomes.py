@@ -1,0 +1,119 @@
+"""How a call ends at the caller, and what its errors say of it."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
+from typing import Any, NamedTuple
+
+from ..clocks import monotonic
+from ..errors import PeerLostError, RpcError, RpcTimeoutError, from_wire
+from .link import Link
+from .messages import Failure, Payload
+from .pickles import Pickles, UnpackError
+from .rebuild import rebuild
+
+ARGUMENTS_MAX = 200  # characters of the arguments in an error
+
+
+class Lost(NamedTuple):
+    """The link is down."""
+
+    reason: str
+
+
+class Expired(NamedTuple):
+    """The time is over."""
+
+
+class Cancelled(NamedTuple):
+    """The caller has cancelled the call."""
+
+    reason: str
+
+
+Ending = Failure | Lost | Expired | Cancelled
+"""How a call ends without a value."""
+
+
+class Description:
+    """What errors say of a call."""
+
+    def __init__(
+        self,
+        link: Link,
+        pickles: Pickles,
+        method: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        self.method = method
+        self.seconds = seconds  # that the call, or an item of the stream, may take
+        self._link = link
+        self._pickles = pickles
+        self._args = args
+        self._kwargs = kwargs
+        self._since = monotonic()
+
+    def error(self, ending: Ending) -> BaseException:
+        """The exception for an ending; runs code of the program."""
+        link = self._link
+        if isinstance(ending, Failure):
+            return self._failure(ending, link.peer)
+        if isinstance(ending, Cancelled):
+            return CancelledError(f"the call of {self.method!r} was cancelled: {ending.reason}")
+        if isinstance(ending, Expired):
+            return RpcTimeoutError(
+                f"{self.method!r} on peer {link.peer} (pid {link.pid}) did not answer within "
+                f"{self.seconds:.3g} s and was cancelled there; it may have run: allow it more "
+                "time (timeout=), or have the method check rpc.current().cancelled",
+                peer=link.peer,
+                method=self.method,
+                seconds=self.seconds,
+            )
+        seconds = monotonic() - self._since
+        arguments = self._arguments()
+        return PeerLostError(
+            f"peer {link.peer} (pid {link.pid}) was lost {seconds:.3g} s after the call of "
+            f"{self.method}({arguments}), which may have run ({ending.reason}): call it again if "
+            "it may run twice, or mark it with @memsync.idempotent",
+            peer=link.peer,
+            pid=link.pid,
+            method=self.method,
+            arguments=arguments,
+            seconds=seconds,
+        )
+
+    def value(self, payload: Payload, what: str) -> Any:
+        """What the callee has sent; raises `RpcError`, which calls it `what`."""
+        try:
+            return self._pickles.unpack(payload)
+        except UnpackError as error:
+            raise RpcError(
+                f"{self.method!r} was run, but {what} cannot be read here: {error}"
+            ) from error
+
+    def _failure(self, failure: Failure, peer: str) -> BaseException:
+        if failure.twin is not None:
+            raiser = f"{self.method!r} on peer {peer}"
+            return rebuild(failure.twin, self._pickles, raiser)
+        if failure.error is None:
+            return RpcError(f"{self.method!r} failed on peer {peer} without a reason")
+        return from_wire(failure.error)
+
+    def _arguments(self) -> str:
+        short = reprlib.Repr()
+        short.maxstring = short.maxother = 60
+        texts = [_shown(short, value) for value in self._args[:10]]
+        texts += [f"{name}={_shown(short, self._kwargs[name])}" for name in list(self._kwargs)[:10]]
+        text = ", ".join(texts)
+        return text if len(text) <= ARGUMENTS_MAX else f"{text[:ARGUMENTS_MAX]}..."
+
+
+def _shown(short: reprlib.Repr, value: Any) -> str:
+    try:
+        return short.repr(value)
+    except Exception as error:
+        return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"

@@ -1,0 +1,158 @@
+"""One call at the callee, as its steps and its link see it; `begin` has the first step."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from contextvars import Context
+from typing import Any, Protocol
+
+from ..clocks import monotonic
+from ..errors import MemSyncError, NotSerializableError, RpcError, TooLargeError, to_wire
+from ..runtime.logs import Logger
+from .context import CurrentCall, running
+from .messages import Answer, Call, End, Failure, Item, Payload, Progress, Result
+from .service import Service
+from .twin import describe, shortest
+
+log = Logger("memsync.rpc")
+
+
+class Work(Protocol):
+    """What a call has started that goes on by itself: a generator or a task."""
+
+    def cancel(self) -> None:
+        """End it, perhaps a second time; any thread may call it. Must not block."""
+
+    def credit(self, consumed: int) -> None:
+        """The caller has consumed this many items in all. Must not block."""
+
+
+class Calls(Protocol):
+    """The calls of one link; see `Callee`."""
+
+    def send(self, answer: Answer) -> None:
+        """Send an answer; raises `TooLargeError`."""
+
+    def started(self, size: int) -> None:
+        """The arguments of a call, of `size` bytes, wait no longer."""
+
+    def ended(self, id: int) -> bool:
+        """A call is over; returns whether it was under way."""
+
+
+class Run:
+    """One call. Each of its steps runs on a thread of the pool or of the event loop."""
+
+    def __init__(self, calls: Calls, service: Service, peer: str, call: Call) -> None:
+        self.id = call.id
+        self.name = call.method
+        self.depth = call.depth
+        self.size = len(call.payload.data)
+        self.is_stated = call.is_stated
+        self.service = service
+        deadline = monotonic() + call.budget_ms / 1000
+        self.current = CurrentCall(peer, call.method, deadline, call.depth, self._send_progress)
+        self.context = Context()
+        self.context.run(running.set, self.current)
+        self._calls = calls
+        self._work: Work | None = None
+
+    def go_on_with(self, work: Work) -> None:
+        """The call goes on with a generator or a task."""
+        self._work = work
+        if self.current.cancelled:  # perhaps before there was work to cancel
+            work.cancel()
+
+    # -- from the caller, on any thread; never blocks ----------------------------------------------
+
+    def cancel(self, reason: str) -> None:
+        """Nobody waits any more."""
+        self._calls.ended(self.id)
+        self.current.cancel(reason)
+        if self._work is not None:
+            self._work.cancel()
+
+    def credit(self, consumed: int) -> None:
+        """The caller has consumed this many items in all."""
+        if self._work is not None:
+            self._work.credit(consumed)
+
+    # -- to the caller ----------------------------------------------------------------------------
+
+    def started(self) -> None:
+        """The arguments wait no longer."""
+        self._calls.started(self.size)
+
+    def send(self, answer: Answer) -> None:
+        """Send, unless nobody waits; raises `TooLargeError`."""
+        if not self.current.cancelled:
+            self._calls.send(answer)
+
+    def answer(self, value: Any) -> None:
+        """The call has returned a value."""
+        try:
+            self._finish(Result(self.id, self._packed(value, "the result of")))
+        except NotSerializableError as error:
+            self._finish(self._unsendable(error))
+
+    def item(self, value: Any) -> bool:
+        """The stream has another item; returns whether it goes on."""
+        try:
+            self.send(Item(self.id, self._packed(value, "an item of")))
+        except (NotSerializableError, TooLargeError) as error:
+            self._finish(self._unsendable(error))
+            return False
+        return not self.current.cancelled
+
+    def end(self) -> None:
+        """The stream is complete."""
+        self._finish(End(self.id))
+
+    def drop(self) -> None:
+        """The call needs no answer."""
+        self._calls.ended(self.id)
+
+    def refuse(self, error: MemSyncError) -> None:
+        """The call was not run."""
+        self._finish(Failure(self.id, None, to_wire(error)))
+
+    def fail(self, error: BaseException) -> None:
+        """The method has raised."""
+        if self.current.cancelled:
+            self.drop()
+            self.log_unheard(error)
+        else:
+            self._finish(Failure(self.id, describe(error, self.service.pickles)))
+
+    def log_unheard(self, error: BaseException) -> None:
+        """Log what a method raises when nobody waits; that it was cancelled is no news."""
+        if not isinstance(error, CancelledError):
+            log.warning(
+                "a method raised after its call was cancelled: method=%s caller=%s reason=%s",
+                self.name,
+                self.current.peer,
+                self.current.reason,
+                exc_info=error,
+            )
+
+    def _packed(self, value: Any, what: str) -> Payload:
+        return self.service.pickles.pack(value, f"{what} {self.name!r}")
+
+    def _unsendable(self, error: MemSyncError) -> Failure:
+        return Failure(self.id, None, to_wire(RpcError(f"{self.name!r} was run, but {error}")))
+
+    def _finish(self, answer: Answer) -> None:
+        """Send the last answer; one that is too large is replaced by one that says so."""
+        self.current.send_progress = None  # which would keep this call in a circle
+        if not self._calls.ended(self.id):
+            return
+        try:
+            self.send(answer)
+        except TooLargeError as error:
+            if isinstance(answer, Failure) and answer.twin is not None:
+                self.send(Failure(self.id, shortest(answer.twin)))
+            else:
+                self.send(self._unsendable(error))
+
+    def _send_progress(self, done: float, total: float | None, note: str) -> None:
+        self.send(Progress(self.id, done, total, note))

@@ -1,0 +1,89 @@
+"""What all connections of a peer share to run methods: the table, the threads, the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NoSuchMethodError
+from ..runtime.native import Lock
+from .functions import RUN, Method, as_method
+from .pickles import Pickles
+from .pool import Pool
+from .timers import Timers
+
+if TYPE_CHECKING:
+    from .loop import LoopThread
+
+
+class Service:
+    """One per started peer; `close` ends its threads.
+
+    `find` looks for a method that is not in `methods`, on a thread where code of the program may
+    run. `wait_for_pair` waits until this peer has a pair ``(epoch, version)``, at most this
+    number of seconds, and returns whether it has it; with 0 seconds it does not block.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        *,
+        threads: int,
+        pickles: bool,
+        find: Callable[[str], Method | None] = lambda name: None,
+        wait_for_pair: Callable[[int, int, float], bool] = lambda epoch, version, seconds: True,
+    ) -> None:
+        self.methods = methods
+        self.pickles = Pickles(pickles)
+        self.pool = Pool(threads)
+        self.timers = Timers()
+        self.find = find
+        self.wait_for_pair = wait_for_pair
+        self._lock = Lock()  # protects the making of the loop
+        self._loop: LoopThread | None = None
+
+    def method(self, name: str) -> Method:
+        """The method of a name; raises `NoSuchMethodError`."""
+        method = self.methods.get(name) or self.find(name)
+        if method is None and name == RUN and self.pickles.allowed:
+            method = as_method(RUN, _run)
+        if method is not None:
+            return method
+        if name == RUN:
+            raise NoSuchMethodError("this peer runs no functions of others: rpc.pickles is false")
+        known = ", ".join(sorted(self.methods)[:20]) or "none"
+        raise NoSuchMethodError(f"this peer has no method {name!r}; its methods: {known}")
+
+    @property
+    def loop(self) -> LoopThread:
+        """The event loop; made at first use, which imports asyncio."""
+        if self._loop is None:
+            from .loop import LoopThread
+
+            with self._lock:
+                if self._loop is None:
+                    self._loop = LoopThread()
+        return self._loop
+
+    @property
+    def existing_loop(self) -> LoopThread | None:
+        """The event loop if it was used before."""
+        return self._loop
+
+    def is_loop_thread(self) -> bool:
+        """Whether the calling thread runs the event loop, which must not wait for a call."""
+        return self._loop is not None and self._loop.is_current
+
+    def close(self, seconds: float) -> None:
+        """End the threads; methods that still run have `seconds` to end, then they are left alone.
+
+        The links are closed before, so that the calls are cancelled.
+        """
+        self.pool.close(seconds)
+        if self._loop is not None:
+            self._loop.close(seconds)
+        self.timers.close(seconds)
+
+
+def _run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)

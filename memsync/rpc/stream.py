@@ -1,0 +1,144 @@
+"""A stream at the caller: the items of a generator method, one by one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..clocks import monotonic
+from ..errors import ProtocolError
+from ..runtime.wakeup import Wakeup
+from .context import CurrentCall
+from .generators import WINDOW
+from .messages import End, Payload, Progress, Result
+from .outcomes import Cancelled, Description, Ending, Expired
+
+CREDIT_ITEMS = WINDOW // 2  # that are consumed before the callee is informed
+
+
+class Buffer:
+    """What has come of a stream and was not consumed; the link fills it, and keeps no `Stream`."""
+
+    def __init__(self, parent: CurrentCall | None) -> None:
+        self.items: deque[Payload] = deque()
+        self.received = 0
+        self.outcome: Result | End | Ending | None = None
+        self.progress: Progress | None = None
+        self.wakeup = Wakeup()
+        self._parent = parent
+
+    def add(self, payload: Payload) -> None:
+        """The next item; raises `ProtocolError` if the callee sends more than it may."""
+        if len(self.items) > WINDOW:
+            raise ProtocolError(f"a stream has more than {WINDOW} items that nobody asked for")
+        self.items.append(payload)
+        self.received += 1
+        self.wakeup.set()
+
+    def settle(self, outcome: Result | End | Ending) -> None:
+        """The stream has ended. Never blocks."""
+        self.outcome = outcome
+        if self._parent is not None:
+            self._parent.remove_nested(self)
+        self.wakeup.set()
+
+    def report(self, progress: Progress) -> None:
+        """The method has reported how far it is."""
+        self.progress = progress
+
+
+class Stream(Iterator[Any]):
+    """The iterator that `MemSync.call` returns for a generator method.
+
+    `close`, the end of a ``with`` block, and the end of the last reference to it cancel the
+    generator at the callee, which gets `GeneratorExit` at its ``yield``. At most 16 items are under
+    way, so a consumer that pauses has the generator pause. Not to be shared by several threads.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        description: Description,
+        deadline: float | None,
+        *,
+        acknowledge: Callable[[int], None],
+        end: Callable[[Ending], None],
+        abandon: Callable[[str], None],
+        check_wait: Callable[[], None],
+    ) -> None:
+        self._buffer = buffer
+        self._description = description
+        self._deadline = deadline  # of the whole stream
+        self._acknowledge = acknowledge
+        self._end = end
+        self._abandon = abandon
+        self._check_wait = check_wait
+        self._acknowledged = 0
+        self._has_raised = False
+
+    def __repr__(self) -> str:
+        state = "under way" if self._buffer.outcome is None else "ended"
+        return f"<Stream of {self._description.method!r}, {state}>"
+
+    @property
+    def progress(self) -> tuple[float, float | None, str] | None:
+        """The last ``(done, total, note)`` that the method has reported, or None."""
+        last = self._buffer.progress
+        return None if last is None else (last.done, last.total, last.note)
+
+    def __next__(self) -> Any:
+        """The next item; raises as `CallFuture.result` does, and then ends."""
+        payload = self._next_payload()
+        try:
+            return self._description.value(payload, "an item of it")
+        except BaseException:
+            self.close()
+            raise
+
+    def _next_payload(self) -> Payload:
+        buffer = self._buffer
+        until = monotonic() + self._description.seconds
+        if self._deadline is not None:
+            until = self._deadline
+        while True:
+            is_complete = buffer.outcome is not None  # before the items: none follows the outcome
+            if buffer.items:
+                payload = buffer.items.popleft()
+                self._give_credit()
+                return payload
+            if is_complete:
+                self._raise_end()
+            self._check_wait()
+            if not buffer.wakeup.wait(until - monotonic()) and monotonic() >= until:
+                self._end(Expired())
+
+    def _give_credit(self) -> None:
+        # Counted from what is there, because an interrupt may come between two steps.
+        consumed = self._buffer.received - len(self._buffer.items)
+        if consumed - self._acknowledged >= CREDIT_ITEMS and self._buffer.outcome is None:
+            self._acknowledged = consumed
+            self._acknowledge(consumed)
+
+    def _raise_end(self) -> None:
+        outcome = self._buffer.outcome
+        if self._has_raised or isinstance(outcome, (End, Result)) or outcome is None:
+            raise StopIteration
+        self._has_raised = True
+        raise self._description.error(outcome)
+
+    def close(self) -> None:
+        """Cancel the stream; may be called twice, and by another thread."""
+        self._has_raised = True
+        self._end(Cancelled("by close()"))
+        self._buffer.items.clear()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # At any instruction of any thread: only what neither blocks nor takes a lock.
+        self._abandon("the caller has left the stream")
