@@ -123,8 +123,6 @@ def _choice(group: str | None) -> str:
     names = [camel(spec.name) for spec in schema().values() if spec.group == group]
     if group is None:
         return f"the options are {', '.join(sorted([*names, *groups()]))}"
-    if not names:
-        return f"{group!r} has no options yet"
     return f"the options of {group!r} are {', '.join(names)}"
 
 

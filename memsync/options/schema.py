@@ -170,7 +170,12 @@ class FileOptions(_Group):
 
 
 class RpcOptions(_Group):
-    """Remote calls; the group is reserved and has no keys yet."""
+    """Calls that this process runs for others."""
+
+    pickles: bool = _option(
+        True, "run pickled functions, and rebuild exceptions; false: JSON values only"
+    )
+    threads: int = _option(8, "calls that run at the same time", low=1, high=1000)
 
 
 class ManagerOptions(_Group):

@@ -24,11 +24,13 @@ from ..replication.compile_proposal import value_at
 from ..replication.entries import Entry, SnapshotChunk
 from ..replication.group_options import check_group_options, group_part, group_value
 from ..replication.kinds import KINDS
+from ..replication.kinds.method import directory
 from ..replication.log import Log
 from ..replication.pending import PendingWrites
 from ..replication.replica import Replica
 from ..replication.state import State
 from .awaited_write import AwaitedWrite
+from .entry_waiters import EntryWaiters
 from .large_object import Freezer
 from .logs import Logger
 from .native import RLock
@@ -78,6 +80,7 @@ class Participant:
         self.log = Log(0, 0, max_entries=network.max_log, max_bytes=network.max_log_bytes)
         self.clock = HybridClock()
         self.view_waiters = ViewWaiters(self.guard)
+        self.entry_waiters = EntryWaiters()
         self.freezer = Freezer()
         view = None if inherited is None else self._taken_over(inherited)
         self.trace = new_trace(name, peer, wanted=options.log_events)
@@ -100,6 +103,7 @@ class Participant:
             wall_ms,
             self.trace,
         )
+        self._methods = directory(self.state), 0  # as announced last, and its revision
         self._data = data
         self._last_host: str | None = None
         self._mismatch = ""  # the last warning about its options
@@ -186,8 +190,13 @@ class Participant:
         self.writer.complete_all(published)
 
     def announce_entries(self, entries: list[Entry]) -> None:
-        """Announce the entries that change the document."""
+        """Announce the entries that change the document, and a change of the methods."""
         self.freezer.look(self.replica.view)
+        self.entry_waiters.advanced()
+        methods = directory(self.state)
+        if self._methods[0] is not methods or self._methods[1] != methods.revision:
+            self._methods = methods, methods.revision
+            self.announce("methods", None)
         if entries:
             self.announce("received_patches", partial(self._patches, entries))
 
@@ -233,9 +242,15 @@ class Participant:
         """Keep writes until the next role; see `Writer.leave`."""
         self.writer.leave(for_good=for_good, holds_back=holds_back)
 
+    def end_waiting(self) -> None:
+        """The peer stops: wake the threads that wait for a change or an entry."""
+        self.view_waiters.end()
+        self.entry_waiters.end()
+        self.announce("ended", None)
+
     def end(self) -> None:
         """The peer has stopped: end all waiting."""
-        self.view_waiters.end()
+        self.end_waiting()
         self.writer.end()
         self.freezer.thaw()
 
@@ -243,6 +258,7 @@ class Participant:
         """In a forked child: the participant belongs to the parent, but stays readable."""
         self.is_of_parent = True
         self.view_waiters.after_fork()
+        self.entry_waiters.after_fork()
         self.guard._at_fork_reinit()  # type: ignore[attr-defined]  # as the stdlib does it
 
     def _compare_options(self) -> None:

@@ -11,8 +11,6 @@ from memsync.replication.entries import Decision, Propose
 from memsync.replication.kinds import KINDS
 from memsync.replication.kinds.method import (
     FUNCTION_BYTES,
-    GENERATOR,
-    IDEMPOTENT,
     NAME_MAX,
     PUBLISHED_BYTES,
     RECORD_BYTES,
@@ -28,7 +26,7 @@ from memsync.replication.sequencer import Sequencer
 
 from .builders import entry_of, hello, new_state, proposal, reign
 
-RECORD = PeerRecord("/tmp/w.sock", {"math.add": [], "count": [GENERATOR], "get": [IDEMPOTENT]})
+RECORD = PeerRecord("/tmp/w.sock", {"math.add": "", "get": "i"})
 
 
 def method(number: int, change: Any) -> Propose:
@@ -54,7 +52,7 @@ def refusal(host: Sequencer, number: int, change: Any, peer: str = "w") -> Excep
     [
         RECORD,
         PeerRecord(("127.0.0.1", 4711)),
-        PeerRecord(methods={"a": []}),
+        PeerRecord(methods={"a": ""}),
         PeerRecord(pickles=False),
     ],
 )
@@ -71,8 +69,8 @@ def test_a_record_is_there_as_it_was_stated(record: PeerRecord) -> None:
 def test_a_record_replaces_the_last_one_and_an_empty_one_ends_it() -> None:
     host = reign({}, "w")
     propose(host, "w", 1, stating(RECORD))
-    propose(host, "w", 2, stating(PeerRecord(methods={"b": []})))
-    assert directory(host.state).peers == {"w": PeerRecord(methods={"b": []})}
+    propose(host, "w", 2, stating(PeerRecord(methods={"b": ""})))
+    assert directory(host.state).peers == {"w": PeerRecord(methods={"b": ""})}
     propose(host, "w", 3, stating(PeerRecord()))
     assert directory(host.state).peers == {}
 
@@ -81,10 +79,18 @@ def test_a_wanted_listener_is_wanted_until_there_is_an_address() -> None:
     host = reign({}, "w", "v")
     propose(host, "w", 1, wanting("v"))
     assert directory(host.state).peers["v"].wanted
-    propose(host, "v", 1, stating(PeerRecord(methods={"a": []})))  # its methods have changed
-    assert directory(host.state).peers["v"] == PeerRecord(methods={"a": []}, wanted=True)
+    propose(host, "v", 1, stating(PeerRecord(methods={"a": ""})))  # its methods have changed
+    assert directory(host.state).peers["v"] == PeerRecord(methods={"a": ""}, wanted=True)
     propose(host, "v", 2, stating(RECORD))
     assert directory(host.state).peers["v"] == RECORD
+
+
+def test_a_listener_that_is_gone_is_wanted_again() -> None:
+    host = reign({}, "w", "v")
+    propose(host, "v", 1, stating(RECORD))
+    assert isinstance(host.propose("w", method(1, wanting("v", "/tmp/other.sock"))), Decision)
+    propose(host, "w", 2, wanting("v", RECORD.address))
+    assert directory(host.state).peers["v"] == PeerRecord(None, RECORD.methods, wanted=True)
 
 
 @pytest.mark.parametrize("peer", ["v", "w", "nobody"])
@@ -103,8 +109,8 @@ def test_what_makes_no_difference_makes_no_entry(peer: str) -> None:
 
 def test_a_peer_cannot_state_that_it_is_wanted() -> None:
     host = reign({}, "w")
-    propose(host, "w", 1, stating(PeerRecord(methods={"a": []}, wanted=True)))
-    assert directory(host.state).peers == {"w": PeerRecord(methods={"a": []})}
+    propose(host, "w", 1, stating(PeerRecord(methods={"a": ""}, wanted=True)))
+    assert directory(host.state).peers == {"w": PeerRecord(methods={"a": ""})}
 
 
 def test_a_record_goes_with_its_peer_and_a_function_stays() -> None:
@@ -161,10 +167,10 @@ def test_only_a_writer_publishes_and_a_reader_states_its_methods() -> None:
         (publishing("", b""), UsageError, "1 to 300 characters"),
         (publishing("a..b", b""), UsageError, "empty part"),
         (publishing("x" * (NAME_MAX + 1), b""), UsageError, "1 to 300 characters"),
-        (stating(PeerRecord(methods={"": []})), UsageError, "1 to 300 characters"),
+        (stating(PeerRecord(methods={"": ""})), UsageError, "1 to 300 characters"),
         (publishing("f", bytes(FUNCTION_BYTES + 1)), TooLargeError, "import its code"),
         (
-            stating(PeerRecord(methods={f"{n:0300}": [] for n in range(RECORD_BYTES // 300)})),
+            stating(PeerRecord(methods={f"{n:0300}": "" for n in range(RECORD_BYTES // 300)})),
             TooLargeError,
             "fewer methods",
         ),

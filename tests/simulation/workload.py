@@ -102,7 +102,7 @@ def directory_change(chance: random.Random, number: int, peers: Sequence[str]) -
     if chance.random() < 0.3:
         return wanting(chance.choice(peers))
     address = f"/{number}.sock" if chance.random() < 0.5 else None
-    return stating(PeerRecord(address, {f"m.{number}": []}))
+    return stating(PeerRecord(address, {f"m.{number}": ""}))
 
 
 def write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .folder import ObjectFolder
-from .paths import PEER_NAME, SOCKET_NAME, lock_in
+from .paths import CALLS_NAME, PEER_NAME, SOCKET_NAME, lock_in, peer_file
 from .records import decode, encode
 
 
@@ -51,4 +51,7 @@ def clean(folder: ObjectFolder, epoch: int, *, is_over: bool = False) -> None:
         for name in folder.files.listing(parent):
             match = SOCKET_NAME.fullmatch(name)
             if match and int(match[1]) < epoch + is_over:
+                folder.files.remove(parent / name)
+            match = CALLS_NAME.fullmatch(name)
+            if match and not folder.is_held(peer_file(folder.path, match[1])):
                 folder.files.remove(parent / name)

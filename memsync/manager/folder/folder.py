@@ -10,6 +10,7 @@
                                                  with a second copy outside, its *witness*
         peer-<id>.json                           held by a peer while it lives
         7-<id>.sock                              the host's socket
+        calls-<id>.sock                          the socket at which a peer can be called
 
 A held file means that its owner lives, a free one that it is dead (see `held_file`). A missing file
 proves nothing: somebody may have deleted it, and its owner restores it. Meanwhile the witness keeps
@@ -157,7 +158,11 @@ class ObjectFolder:
         return self.highest_epoch() == epoch  # a late candidate may take a past number
 
     def forget_peer(self, peer: str) -> None:
+        """Remove the files of a dead peer."""
         self.files.remove(peer_file(self.path, peer))
+        calls = calls_address(self, peer)
+        if isinstance(calls, str):
+            self.files.remove(Path(calls))
 
     def last_opened(self) -> int:
         """The last epoch that had a host, by the locks that are left; 0 for none."""
@@ -302,15 +307,7 @@ class ObjectFolder:
 
     def socket_address(self, epoch: int, peer: str) -> Address:
         """A path for a host's socket, or loopback TCP with a free port where paths are too long."""
-        name = f"{epoch}-{peer}.sock"
-        path = self.path / name
-        if takes_socket(path):
-            return str(path)
-        try:
-            path = self.files.open_root(short_folder(self.path)) / name
-        except RendezvousError:
-            return ("127.0.0.1", 0)
-        return str(path) if takes_socket(path) else ("127.0.0.1", 0)
+        return _socket_address(self, f"{epoch}-{peer}.sock")
 
     def socket_identity(self, address: Address) -> tuple[int, int] | None:
         """Identifies the file of a socket; None where there is none."""
@@ -363,3 +360,19 @@ class ObjectFolder:
         """Whether a living process holds a file."""
         found = self.files.inspect(path)
         return found is not None and found[0]
+
+
+def calls_address(folder: ObjectFolder, peer: str) -> Address:
+    """The address at which a peer can be called; like `ObjectFolder.socket_address`."""
+    return _socket_address(folder, f"calls-{peer}.sock")
+
+
+def _socket_address(folder: ObjectFolder, name: str) -> Address:
+    path = folder.path / name
+    if takes_socket(path):
+        return str(path)
+    try:
+        path = folder.files.open_root(short_folder(folder.path)) / name
+    except RendezvousError:
+        return ("127.0.0.1", 0)
+    return str(path) if takes_socket(path) else ("127.0.0.1", 0)

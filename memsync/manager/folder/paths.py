@@ -18,6 +18,7 @@ TEMPORARY = "tmp-"  # the prefix of a file that is being made
 TEMP_VARIABLES = ("TMPDIR", "TEMP", "TMP")  # in the order in which `tempfile` reads them
 _TEMP_FOLDERS = ("/tmp", "/var/tmp", "/usr/tmp")  # what it tries after them
 SOCKET_NAME = re.compile(r"(\d+)-([0-9a-f]+)\.sock")
+CALLS_NAME = re.compile(r"calls-([0-9a-f]+)\.sock")
 
 
 def root_folder() -> Path:

@@ -161,6 +161,10 @@ class Channel:
                 return False
         return not self._unsent()
 
+    def is_consistent(self) -> bool:
+        """Whether the queue is what was not sent; an exception in `flush` may have lost a frame."""
+        return sum(map(len, self._outbound)) == self.backlog
+
     def drop_unsent(self, keep: int) -> None:
         """Drop the frames that the kernel has not begun to take, from the byte `keep` on.
 

@@ -135,6 +135,17 @@ class Grant(msgspec.Struct, array_like=True, tag=18):
     leaves: bool = True  # the host leaves the group; else it stays as a client
 
 
+@lasting
+class CallHello(msgspec.Struct, array_like=True, tag=20):
+    """A peer that wants to call another one opens a connection to its listener."""
+
+    protocol: int
+    name: str
+    peer: str
+    pid: int
+    callee: str
+
+
 Message = (
     Hello
     | Welcome
@@ -154,6 +165,7 @@ Message = (
     | ResumeConcern
     | ConcernProgress
     | Grant
+    | CallHello
 )
 
 _decoder = msgspec.msgpack.Decoder(Message)

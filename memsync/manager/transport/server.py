@@ -40,7 +40,7 @@ from ..timing import TIMING
 from .channel import Channel
 from .dial import set_deadline, set_up, to_channel
 from .handshakes import Handshakes, shut_down
-from .messages import Hello, parse
+from .messages import CallHello, Hello, parse
 
 log = Logger("memsync.server")
 
@@ -53,10 +53,11 @@ class ServerConfig(NamedTuple):
 
     document: object
     authkey: Callable[[], bytes]  # called for each handshake
-    attach: Callable[[Channel, Hello], None]
+    attach: Callable[[Channel, Any], None]  # with the message that opens a connection
     max_handshakes: int
     handshake_timeout: float
     proxies: bool
+    opening: type[Hello | CallHello] = Hello
 
 
 class _Refusals:
@@ -145,8 +146,8 @@ class MemSyncServer(managers.Server):
     def attach(self, connection: Connection, data: bytes) -> None:
         """Turn the connection into a channel of the data plane; the stdlib's reply is not sent."""
         hello = parse(data[HEADER:])
-        if not isinstance(hello, Hello):
-            raise ProtocolError("a connection must open with Hello")
+        if not isinstance(hello, self._config.opening):
+            raise ProtocolError(f"a connection must open with {self._config.opening.__name__}")
         self._forget(connection)
         channel = to_channel(connection)
         self._config.attach(channel, hello)

@@ -28,16 +28,16 @@ RECORD_BYTES = 1 << 16  # of the encoded record of one peer
 FUNCTION_BYTES = 1 << 20  # of one published function
 PUBLISHED_BYTES = 1 << 24  # of all published functions
 
-GENERATOR = "generator"
-IDEMPOTENT = "idempotent"
+Address = str | tuple[str, int]
+"""Of a listener: a path, or a host with a port."""
 
 
 @lasting
 class PeerRecord(msgspec.Struct, omit_defaults=True):
     """What a peer states of itself; `wanted` is what others state of it."""
 
-    address: str | tuple[str, int] | None = None  # of its listener; None: it has opened none
-    methods: dict[str, list[str]] = {}  # the flags of each method
+    address: Address | None = None  # of its listener; None: it has opened none
+    methods: dict[str, str] = {}  # the flags of each method; "i": it may run twice
     pickles: bool = True  # whether it runs pickled functions
     wanted: bool = False  # somebody wants to call it, and it has no address
 
@@ -63,7 +63,8 @@ class _Change(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a proposal and of its entry; one field is set."""
 
     record: PeerRecord | None = None  # of the peer that proposes it
-    want: str | None = None  # a peer that is to open its listener
+    # A peer that is to open its listener, and the address at which there is none, if it states one.
+    want: tuple[str, Address | None] | None = None
     publish: tuple[str, bytes] | None = None
     unpublish: str | None = None
 
@@ -76,9 +77,12 @@ def stating(record: PeerRecord) -> dict[str, Any]:
     return {"record": msgspec.to_builtins(record, builtin_types=(bytes,))}
 
 
-def wanting(peer: str) -> dict[str, Any]:
-    """The update with which a caller asks a peer to open its listener."""
-    return {"want": peer}
+def wanting(peer: str, gone: Address | None = None) -> dict[str, Any]:
+    """The update with which a caller asks a peer to open its listener.
+
+    `gone` is the address that the peer states, where there is no listener any more.
+    """
+    return {"want": [peer, gone]}
 
 
 def publishing(name: str, function: bytes) -> dict[str, Any]:
@@ -110,6 +114,7 @@ class MethodKind(Kind):
         if sum(each is not None for each in _fields(change)) != 1:
             raise UsageError(f"{body!r:.60} must be one change of the methods")
         if change.record is not None:
+            change.record.wanted = False  # only others say so
             _check_record(change.record)
         for name in [change.unpublish, *(change.publish or ())[:1]]:
             if name is not None:
@@ -154,8 +159,9 @@ class MethodKind(Kind):
             if new == PeerRecord():
                 del part.peers[entry.peer]
         elif change.want is not None:
-            old = part.peers.get(change.want, PeerRecord())
-            part.peers[change.want] = msgspec.structs.replace(old, wanted=True)
+            wanted = change.want[0]
+            old = part.peers.get(wanted, PeerRecord())
+            part.peers[wanted] = msgspec.structs.replace(old, wanted=True, address=None)
         elif change.publish is not None:
             name, function = change.publish
             part.published[name] = function
@@ -205,6 +211,12 @@ def callable_peers(state: State) -> dict[str, PeerRecord]:
     return {peer: records.get(peer) or PeerRecord() for peer in state.members.copy()}
 
 
+def is_wanted(state: State, peer: str) -> bool:
+    """Whether somebody wants to call a peer that has no listener."""
+    record = directory(state).peers.get(peer)
+    return record is not None and record.wanted
+
+
 def _check_record(record: PeerRecord) -> None:
     for name in record.methods:
         check_method_name(name)
@@ -231,8 +243,9 @@ def _is_news(state: State, part: MethodPart, peer: str, change: _Change) -> bool
     if change.record is not None:
         return change.record != msgspec.structs.replace(old, wanted=False)
     if change.want is not None:
-        wanted = part.peers.get(change.want, PeerRecord())
-        return change.want in state.members and wanted.address is None and not wanted.wanted
+        wanted, gone = change.want
+        there = part.peers.get(wanted, PeerRecord())
+        return wanted in state.members and there.address == gone and not there.wanted
     if change.publish is not None:
         name, function = change.publish
         return part.published.get(name) != function

@@ -1,0 +1,156 @@
+"""Which peer runs a call: read from the directory that every replica has."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..clocks import monotonic
+from ..errors import NoSuchMethodError, PeerLostError, WriteTimeoutError
+from ..options.hints import similar
+from ..replication.kinds.method import (
+    MethodKind,
+    PeerRecord,
+    callable_peers,
+    directory,
+    stating,
+)
+from ..runtime.call import Call as Write
+from .connections import Connections
+from .functions import RUN
+from .request import Request
+
+if TYPE_CHECKING:
+    from ..runtime.participant import Participant
+
+NAMES_MAX = 20  # that an error lists
+HOST = "host"
+
+
+class Choice:
+    """Chooses for one peer.
+
+    Other peers come first, those with the fewest calls of this peer before the others, and equal
+    ones take turns. The peer itself comes last.
+    """
+
+    def __init__(self, participant: Participant, connections: Connections) -> None:
+        self._participant = participant
+        self._connections = connections
+        self._turn = 0
+
+    def target(self, request: Request, peer: str | None) -> str:
+        """The peer for the next attempt of a request; `peer` where the program has named it.
+
+        Raises `NoSuchMethodError` where nobody has the method, and the last error where all that
+        have it were tried.
+        """
+        if peer == HOST:
+            return self._host(request)
+        if peer is not None:
+            if request.method != RUN:
+                self._check(request, peer)
+            return peer
+        found = self._untried(request)
+        if not found:
+            if request.failed:
+                raise list(request.failed.values())[-1]
+            return self._first(self.having(request))
+        return self._first(found)
+
+    def having(self, request: Request) -> list[str]:
+        """All members that can run a request; raises `NoSuchMethodError` where there is none."""
+        found = self._having(request.method)
+        if not found:
+            self._ask_host(request)
+            found = self._having(request.method)
+        if not found:
+            raise self._nobody(request.method)
+        return found
+
+    def may_repeat(self, request: Request) -> bool:
+        """Whether a request that may have run may run again, and there is time for it."""
+        records = directory(self._participant.state).peers.copy().values()
+        flags = "".join(record.methods.get(request.method, "") for record in records)
+        return "i" in flags and request.left() > 0
+
+    def _first(self, peers: list[str]) -> str:
+        if len(peers) == 1:
+            return peers[0]
+        self._turn += 1
+        turn = self._turn % len(peers)
+        own, calls = self._participant.id, self._connections.calls
+        return min(peers[turn:] + peers[:turn], key=lambda peer: (peer == own, calls(peer)))
+
+    def _untried(self, request: Request) -> list[str]:
+        return [peer for peer in self._having(request.method) if peer not in request.failed]
+
+    def _having(self, method: str) -> list[str]:
+        state = self._participant.state
+        if method != RUN:
+            part, members = directory(state), state.members
+            records = part.peers.copy().items()
+            found = [peer for peer, each in records if method in each.methods and peer in members]
+            if found or method not in part.published:
+                return found
+        return [peer for peer, record in callable_peers(state).items() if record.pickles]
+
+    def _check(self, request: Request, peer: str) -> None:
+        """Raise `NoSuchMethodError` if a peer is known not to have a method."""
+        if peer in self._having(request.method):
+            return
+        self._ask_host(request)
+        state = self._participant.state
+        if peer in state.members and peer not in self._having(request.method):
+            record = directory(state).peers.get(peer) or PeerRecord()
+            raise NoSuchMethodError(
+                f"peer {peer} has no method {request.method!r}"
+                f"{_advice(request.method, list(record.methods))}"
+            )
+
+    def _host(self, request: Request) -> str:
+        """The host, or the next one where that was tried."""
+        state = self._participant.state
+
+        def has_another() -> bool:
+            return state.host in state.members and state.host not in request.failed
+
+        self._participant.entry_waiters.wait_until(has_another, request.left())
+        if state.host is None or not has_another():
+            raise PeerLostError(
+                "there is no host that can run the call, so nothing was run: allow it more time "
+                "(timeout=), or let any peer run it",
+                peer=state.host,
+                method=request.method,
+                outcome="not_applied",
+            )
+        return state.host
+
+    def _ask_host(self, request: Request) -> None:
+        """Catch up with the host: a method may have been stated that this peer does not know yet.
+
+        To state again what is known makes no entry, and its answer comes after all entries.
+        """
+        participant, left = self._participant, request.left()
+        record = directory(participant.state).peers.get(participant.id) or PeerRecord()
+        write = Write(deadline=monotonic() + left, kind=MethodKind.name)
+        with suppress(WriteTimeoutError):  # without a host nobody can state anything
+            participant.writer.patch(stating(record), write, left)
+
+    def _nobody(self, method: str) -> NoSuchMethodError:
+        part = directory(self._participant.state)
+        names = {name for record in part.peers.copy().values() for name in record.methods}
+        if method == RUN:
+            return NoSuchMethodError("no peer runs functions of others: rpc.pickles is false")
+        return NoSuchMethodError(
+            f"no peer has a method {method!r}{_advice(method, [*names, *part.published])}"
+        )
+
+
+def _advice(method: str, names: list[str]) -> str:
+    nearest = similar(method, names)
+    if nearest is not None:
+        return f"; did you mean {nearest!r}?"
+    if not names:
+        return ": no method is offered; a peer offers its methods with MemSync(..., rpc={...})"
+    return f"; the methods are {', '.join(sorted(names)[:NAMES_MAX])}"

@@ -1,0 +1,171 @@
+"""The links that this peer has opened: one for each peer that it calls.
+
+A link is opened at the first call and kept. It ends with either peer, and the next call opens a new
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..clocks import monotonic
+from ..errors import PeerLostError, RpcTimeoutError, WriteTimeoutError
+from ..replication.kinds.method import Address, MethodKind, callable_peers, wanting
+from ..runtime.call import Call as Write
+from ..runtime.native import Mutex
+from .caller import Caller
+from .link import Link, Receiver
+from .messages import Message
+from .road import MemoryRoad, Road, Unreachable, open_pair
+
+if TYPE_CHECKING:
+    from ..runtime.participant import Participant
+
+
+class _Connection:
+    """The link to one other peer, once there is one."""
+
+    def __init__(self) -> None:
+        self.lock = Mutex()  # held while the link is opened
+        self.caller: Caller | None = None
+
+
+class _Receiver:
+    """The receiver of a link that this peer has opened."""
+
+    def __init__(self, caller: Caller, connection: _Connection) -> None:
+        self.received: Callable[[Message], None] = caller.received
+        self._caller = caller
+        self._connection = connection
+
+    def lost(self, reason: str) -> None:
+        """The next call opens a new link."""
+        self._caller.lost(reason)
+        if self._connection.caller is self._caller:
+            self._connection.caller = None
+
+
+class Connections:
+    """The connections of one peer; any thread may call any method."""
+
+    def __init__(
+        self,
+        participant: Participant,
+        road: Road,
+        to_itself: MemoryRoad,
+        new_caller: Callable[[Link], Caller],
+    ) -> None:
+        self._participant = participant
+        self._road = road
+        self._to_itself = to_itself
+        self._new_caller = new_caller
+        self._connections: dict[str, _Connection] = {}
+
+    def calls(self, peer: str) -> int:
+        """The number of calls to a peer that are under way from here."""
+        connection = self._connections.get(peer)
+        caller = connection.caller if connection is not None else None
+        return caller.calls if caller is not None else 0
+
+    def has_caller(self, peer: str) -> bool:
+        """Whether there is a link to a peer."""
+        connection = self._connections.get(peer)
+        return connection is not None and connection.caller is not None
+
+    def caller(self, peer: str, deadline: float) -> Caller:
+        """The caller of a peer, connected by now.
+
+        Raises `PeerLostError` where the peer is gone, and `RpcTimeoutError` at the deadline
+        (monotonic seconds). Nothing was run then.
+        """
+        connection = self._connections.get(peer)
+        if connection is None:
+            connection = self._connections.setdefault(peer, _Connection())
+        caller = connection.caller
+        if caller is not None and not caller.is_lost:
+            return caller
+        if not connection.lock.acquire(timeout=max(deadline - monotonic(), 0)):
+            raise _too_late(peer)
+        try:
+            caller = connection.caller
+            if caller is None or caller.is_lost:
+                caller = connection.caller = self._connect(peer, connection, deadline)
+                if caller.is_lost:  # before this thread has noted it
+                    connection.caller = None
+            return caller
+        finally:
+            connection.lock.release()
+
+    def _connect(self, peer: str, connection: _Connection, deadline: float) -> Caller:
+        made: list[Caller] = []
+
+        def receiver(link: Link) -> Receiver:
+            made.append(self._new_caller(link))
+            return _Receiver(made[0], connection)
+
+        if peer == self._participant.id:
+            open_pair(self._to_itself, self._to_itself, receiver)
+            return made[0]
+        gone: Address | None = None
+        while True:
+            address = self._address(peer, gone, deadline)
+            try:
+                self._road.open(peer, address, receiver, deadline - monotonic())
+            except Unreachable as error:
+                if error.is_missing:  # somebody has deleted its socket, or it is dead
+                    gone = address
+                    continue
+                if monotonic() >= deadline:
+                    raise _too_late(peer) from error
+                raise self._lost(peer, str(error)) from error
+            return made[0]
+
+    def _address(self, peer: str, gone: Address | None, deadline: float) -> Address:
+        """The address of a peer, which opens its listener if need be.
+
+        At `gone`, if it is its address, there is none any more.
+        """
+        participant = self._participant
+
+        def found() -> Address | None:
+            record = callable_peers(participant.state).get(peer)
+            if record is None:
+                raise self._lost(peer, "it is no member of the group")
+            return record.address
+
+        address = found()
+        if address is not None and address != gone:
+            return address
+        left = max(deadline - monotonic(), 0)
+        write = Write(deadline=monotonic() + left, kind=MethodKind.name)
+        try:
+            participant.writer.patch(wanting(peer, gone), write, left)
+        except WriteTimeoutError as error:
+            raise _too_late(peer) from error
+        participant.entry_waiters.wait_until(
+            lambda: found() is not None, max(deadline - monotonic(), 0)
+        )
+        address = found()
+        if address is None:
+            raise _too_late(peer)
+        return address
+
+    def _lost(self, peer: str, reason: str) -> PeerLostError:
+        pid = self._participant.state.members.get(peer, {}).get("pid")
+        return PeerLostError(
+            f"peer {peer} cannot be called ({reason}), so nothing was run: mem.peers has the peers "
+            "that can be",
+            peer=peer,
+            pid=pid,
+            outcome="not_applied",
+        )
+
+
+def _too_late(peer: str) -> RpcTimeoutError:
+    return RpcTimeoutError(
+        f"peer {peer} was not reached in time, so nothing was run: allow the call more time "
+        "(timeout=), or see whether the process is suspended",
+        peer=peer,
+        outcome="not_applied",
+    )

@@ -1,0 +1,208 @@
+"""The calls of one started peer: those that it runs, and those that it makes.
+
+Every replica has the *directory* of calls (``replication/kinds/method.py``), so a call goes
+straight to a peer that has the method, and neither the host nor a change of host concerns it. A
+call may be repeated on another peer where nothing was run, and where the method may run twice
+(`memsync.idempotent`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..clocks import monotonic
+from ..document import encoded
+from ..errors import PeerLostError, RpcError
+from ..replication.kinds.method import MethodKind, directory, publishing, unpublishing
+from ..runtime.call import Call as Write
+from ..runtime.native import Thread
+from .callee import Callee
+from .caller import Caller
+from .choice import Choice
+from .connections import Connections
+from .functions import Method, as_method, make_method
+from .future import CallFuture
+from .link import Link
+from .messages import Payload
+from .own_record import OwnRecord
+from .pickles import UnpackError
+from .request import Request
+from .road import MemoryRoad, new_road
+from .service import Service
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from ..runtime.participant import Participant
+
+STOP_SECONDS = 0.5  # for the threads of methods to end
+
+_payloads = msgspec.msgpack.Decoder(Payload)
+
+
+class PeerCalls:
+    """Everything about the calls of one peer, between its start and its stop.
+
+    `call_surely` queues a call of a callback of the program; it must not block.
+    """
+
+    def __init__(self, engine: Engine, call_surely: Callable[..., None]) -> None:
+        self.engine = engine
+        self._call_surely = call_surely
+        self._participant: Participant = engine.participant
+        options = self._participant.options
+        self.service = Service(
+            {},
+            threads=options.rpc.threads,
+            pickles=options.rpc.pickles,
+            find=self._published,
+            wait_for_pair=self._wait_for_pair,
+        )
+        self._loaded: dict[str, tuple[bytes, Method]] = {}  # published functions
+        self._road = new_road(engine, self._new_callee)
+        self._to_itself = MemoryRoad(self._participant, self._new_callee)
+        self.record = OwnRecord(self._participant, self._road)
+        self._connections = Connections(
+            self._participant, self._road, self._to_itself, self._new_caller
+        )
+        self._choice = Choice(self._participant, self._connections)
+        self._is_closed = False
+
+    # -- what this peer runs ---------------------------------------------------------------------
+
+    def offer(self, methods: Mapping[str, Method], seconds: float) -> None:
+        """Offer these methods instead of the last ones; raises `RendezvousError`."""
+        self.service.methods = methods
+        self.record.change(methods, seconds)
+
+    def close(self, seconds: float = STOP_SECONDS) -> None:
+        """The peer stops: end all calls; their methods have `seconds` to end."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.record.close()
+        self._road.close()
+        self._to_itself.close()
+        self.service.close(seconds)
+
+    def _new_callee(self, link: Link) -> Callee:
+        return Callee(link, self.service)
+
+    def _wait_for_pair(self, epoch: int, version: int, seconds: float) -> bool:
+        replica, pair = self._participant.replica, (epoch, version)
+        if replica.view_pair >= pair:
+            return True
+        waiters = self._participant.entry_waiters
+        return seconds > 0 and waiters.wait_until(lambda: replica.view_pair >= pair, seconds)
+
+    def _published(self, name: str) -> Method | None:
+        data = directory(self._participant.state).published.get(name)
+        if data is None:
+            return None
+        loaded = self._loaded.get(name)
+        if loaded is None or loaded[0] is not data:
+            try:
+                function = self.service.pickles.unpack(_payloads.decode(data))
+            except (UnpackError, msgspec.MsgspecError) as error:
+                raise RpcError(
+                    f"the published function {name!r} cannot be loaded here: {error}",
+                    outcome="not_applied",
+                ) from error
+            loaded = self._loaded[name] = data, as_method(name, function)
+        return loaded[1]
+
+    # -- what this peer calls --------------------------------------------------------------------
+
+    def call(self, request: Request, peer: str | None = None) -> Any:
+        """The value that a method returns, or a `Stream`.
+
+        Raises what the method raises, `NoSuchMethodError`, `RpcTimeoutError`, `PeerLostError`,
+        `RpcError`, `NotSerializableError` and `TooLargeError`.
+        """
+        while True:
+            target, caller = self._connected(request, peer)
+            try:
+                return caller.call(
+                    request.method,
+                    request.args,
+                    request.kwargs,
+                    **request.times(),
+                    pair=self._participant.replica.view_pair,
+                )
+            except PeerLostError as error:
+                is_own = error.peer == target and caller.is_lost  # not raised by the method
+                if not is_own or peer is not None or not self._choice.may_repeat(request):
+                    raise
+                request.failed[target] = error
+
+    def submit(self, request: Request, peer: str | None = None) -> CallFuture:
+        """Call without waiting; connecting may wait. Raises as `call` what needs no answer."""
+        return self._submit(request, self._connected(request, peer)[1])
+
+    def call_all(self, request: Request) -> dict[str, Any]:
+        """Call each peer that has a method, at once; the value or the exception of each."""
+        targets = self._choice.having(request)
+        results: dict[str, Any] = {}
+        futures: dict[str, CallFuture] = {}
+
+        def begin(target: str) -> None:
+            try:
+                caller = self._connections.caller(target, request.deadline)
+                futures[target] = self._submit(request, caller)
+            except Exception as error:
+                results[target] = error
+
+        strangers = [target for target in targets if not self._connections.has_caller(target)]
+        threads = [Thread(target=begin, args=(each,), daemon=True) for each in strangers]
+        for thread in threads:
+            thread.start()
+        for target in targets:
+            if target not in strangers:
+                begin(target)
+        for thread in threads:
+            thread.join()
+        for target, future in futures.items():
+            try:
+                results[target] = future.result()
+            except Exception as error:
+                results[target] = error
+        return {target: results[target] for target in targets}
+
+    def publish(self, name: str, function: Callable[..., Any], seconds: float) -> int:
+        """Publish a function; returns the version from which on others can call it."""
+        make_method(name, function)  # checks both
+        payload = self.service.pickles.pack(function, f"the function {name!r}")
+        return self._write(publishing(name, bytes(encoded(payload))), seconds)
+
+    def unpublish(self, name: str, seconds: float) -> int:
+        """End a publication; returns the version."""
+        return self._write(unpublishing(name), seconds)
+
+    def _write(self, change: Any, seconds: float) -> int:
+        write = Write(deadline=monotonic() + seconds, kind=MethodKind.name)
+        return self._participant.writer.patch(change, write, seconds)
+
+    def _connected(self, request: Request, peer: str | None) -> tuple[str, Caller]:
+        """A peer for a request, and its caller; raises where no peer can be reached."""
+        while True:
+            target = self._choice.target(request, peer)
+            try:
+                return target, self._connections.caller(target, request.deadline)
+            except PeerLostError as error:  # nothing was run
+                if peer is not None and peer == target:
+                    raise
+                request.failed[target] = error
+
+    def _submit(self, request: Request, caller: Caller) -> CallFuture:
+        return caller.start(
+            request.method,
+            request.args,
+            request.kwargs,
+            **request.times(),
+            pair=self._participant.replica.view_pair,
+        )
+
+    def _new_caller(self, link: Link) -> Caller:
+        return Caller(link, self.service, self._call_surely)
