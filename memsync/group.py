@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .errors import UsageError
 from .lifecycle import Lifecycle
-from .options import check_timeout
 from .runtime.dispatcher import EVENTS, Subscription
 from .runtime.own_threads import refuse_waiting
 from .status import other_members, status_of
@@ -116,6 +115,3 @@ class GroupMember(Lifecycle):
     def __repr__(self) -> str:
         status = self.get_status()
         return f"<MemSync {self.name!r} {status['status']} version={status['version']}>"
-
-    def _seconds(self, timeout: float | None) -> float:
-        return check_timeout(timeout, self._options.timeout)

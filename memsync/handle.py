@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
+from .calls import CallingMember
 from .clocks import monotonic
 from .errors import OptionsError, UsageError
-from .group import GroupMember
 from .options import check_path, names_options, read_config
 from .runtime.call import Call
 from .runtime.futures import WriteFuture
@@ -33,7 +33,7 @@ TResult = TypeVar("TResult")
 _LAST_TRY = 0.1  # seconds that `transact` gives its last try
 
 
-class MemSync(GroupMember, Generic[TState]):
+class MemSync(CallingMember, Generic[TState]):
     """One JSON-like object, shared by processes; each process holds a live copy.
 
     Parameters:
@@ -43,7 +43,9 @@ class MemSync(GroupMember, Generic[TState]):
         engine: ``"local"`` (the processes of this machine, the default) or ``"memory"`` (only
             handles of this process: no files, sockets or threads, which suits unit tests); wins
             over the option ``engine``
-        rpc: reserved for remote calls
+        rpc: the methods that other peers may call: functions by their names, in nested dicts if
+            need be (see `call` and docs/calls.md). They belong to this handle, so a copy by pickle
+            does not have them
 
     Raises `UsageError`, `OptionsError` or `NotSerializableError` for invalid arguments.
 
@@ -73,7 +75,7 @@ class MemSync(GroupMember, Generic[TState]):
         options: Mapping[str, Any] | None = None,
         *,
         engine: str | None = None,
-        rpc: Mapping[str, Callable[..., Any]] | None = None,
+        rpc: Mapping[str, Any] | None = None,
     ) -> None:
         self._setup(name, data, options, engine=engine, rpc=rpc)
 
@@ -87,7 +89,7 @@ class MemSync(GroupMember, Generic[TState]):
         data: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         engine: str | None = None,
-        rpc: Mapping[str, Callable[..., Any]] | None = None,
+        rpc: Mapping[str, Any] | None = None,
     ) -> MemSync[Any]:
         """A handle from a YAML file with the keys name, data and options; arguments win.
 

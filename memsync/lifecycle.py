@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from .at_exit import engines, leave_at_exit
 from .clocks import monotonic, wall
 from .errors import NotStartedError, OptionsError, UsageError
 from .leaver import Leaver
-from .options import check_name, load_options, stated, unavailable
+from .options import check_name, check_timeout, load_options, stated, unavailable
 from .runtime import forks, native
 from .runtime.dispatcher import Dispatcher
 from .runtime.logs import log_in_hub
@@ -30,6 +30,7 @@ from .shared_peer import LeftEngine, NewEngine, SharedPeer, Use, find, name_in_p
 
 if TYPE_CHECKING:
     from .engine import Engine, EngineFactory
+    from .rpc.functions import Method
     from .runtime.participant import Participant
 
 _STOP_PATIENCE = 5.0  # seconds that stop() waits for pending writes and for the engine
@@ -59,6 +60,7 @@ class Lifecycle(forks.Forkable):
         "_founding": None,
         "_is_copy": None,
         "_joins_at_use": None,
+        "_methods": None,
         "_options": None,
         "_peer": None,
         "_use": None,
@@ -73,7 +75,7 @@ class Lifecycle(forks.Forkable):
         data: Mapping[str, Any] | None,
         options: Mapping[str, Any] | None,
         *,
-        rpc: Mapping[str, Callable[..., Any]] | None = None,
+        rpc: Mapping[str, Any] | None = None,
         yaml_options: Mapping[str, Any] | None = None,
         source: str | None = None,
         engine: str | None = None,
@@ -84,8 +86,11 @@ class Lifecycle(forks.Forkable):
         self.name = check_name(name)
         if data is not None and not isinstance(data, dict):
             raise UsageError(f"data must be a dict, not {type(data).__name__}")
-        if rpc:
-            raise OptionsError("rpc is not available in this version of memsync")
+        self._methods: Mapping[str, Method] = {}
+        if rpc is not None:
+            from .rpc.functions import flatten
+
+            self._methods = flatten(rpc)
         self._founding: dict[str, Any] = normalize(data or {})
         if engine is not None and (options is None or isinstance(options, Mapping)):
             options = {**(options or {}), "engine": engine}
@@ -137,6 +142,7 @@ class Lifecycle(forks.Forkable):
             use, is_inherited = self._use, self._use in peer.uses  # in a forked child
             if use is None or not is_inherited:
                 use = Use(self._dispatcher)
+            use.methods = self._methods
             use.copy = _leaver.reference(self, peer) if self._is_copy else None
             # Not through `__setattr__`: an interrupt in there would leave a half-started handle.
             put = partial(object.__setattr__, self)
@@ -176,6 +182,7 @@ class Lifecycle(forks.Forkable):
             if self._peer.is_shared(self._use) and engine is self._peer.engine:
                 self._stop_use(engine)
             else:
+                self._peer.close_calls()
                 engine.stop(_STOP_PATIENCE)
                 engines.discard(engine)
             if self._use is not None:
@@ -227,6 +234,10 @@ class Lifecycle(forks.Forkable):
             if name == "data":
                 return self._participating().replica.view
             return object.__getattribute__(self, name)  # raises what led here
+
+    def _seconds(self, timeout: float | None) -> float:
+        """A stated timeout, or the option."""
+        return check_timeout(timeout, self._options.timeout)
 
     def _running(self) -> Engine:
         """The engine, in its group."""
@@ -282,6 +293,7 @@ def _leave(peer: SharedPeer) -> None:
         if engine is None or not peer.is_unused():
             return
         peer.engine = None
+        peer.close_calls()
         engine.stop(_STOP_PATIENCE)
         engines.discard(engine)
 

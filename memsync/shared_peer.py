@@ -16,20 +16,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from .at_exit import leave_at_exit
 from .runtime import forks, native
-from .runtime.logs import log_in_hub
+from .runtime.logs import Logger, log_in_hub
 from .runtime.nesting import is_called_below
+from .runtime.own_threads import OwnThread
 
 if TYPE_CHECKING:  # they import what a program may never use
     from .engine import Announce, Engine, EngineStatus
+    from .rpc.functions import Method
+    from .rpc.peer_calls import PeerCalls
     from .runtime.dispatcher import Dispatcher
     from .runtime.inherited import InheritedView
+
+log = Logger("memsync.rpc")
 
 
 class Use:
@@ -40,6 +45,8 @@ class Use:
         self.copy: Callable[[], object] | None = None
         """A weak reference to the handle if it is a copy; others are stopped by the program."""
         self.has_stopped = False  # so the waits of the handle end
+        self.methods: Mapping[str, Method] = {}
+        """What other peers may call while this use lasts."""
 
     def is_over(self) -> bool:
         """Whether the handle is gone, and nobody waits for its callbacks."""
@@ -74,6 +81,7 @@ class SharedPeer(forks.Forkable):
         self.engine: Engine | None = None
         self.joining: Engine | None = None  # while it starts
         self.uses: tuple[Use, ...] = ()  # replaced, never changed
+        self.calls: PeerCalls | None = None  # of the engine, once there are any
 
     def after_fork(self) -> None:
         """In a forked child: the engine and a start under way are the parent's, uses wait.
@@ -104,6 +112,9 @@ class SharedPeer(forks.Forkable):
 
     def announce(self, name: str, argument: Any) -> None:
         """Queue the callbacks of all handles for an event; never blocks."""
+        if name in ("methods", "ended"):
+            self._announce_to_calls(name)
+            return
         size = 0
         for use in self.uses:
             if not use.dispatcher.listens_to(name):
@@ -113,6 +124,59 @@ class SharedPeer(forks.Forkable):
                 if not argument:
                     return
             use.dispatcher.announce(name, argument, size=size)
+
+    def _announce_to_calls(self, name: str) -> None:
+        """The directory of calls has changed, or the peer has ended; never blocks."""
+        from .replication.kinds.method import is_wanted  # the engine has imported it
+
+        calls, engine = self.calls, self.engine
+        if name == "ended":
+            if calls is not None:
+                calls.close(0)
+        elif calls is not None:
+            calls.record.check()
+        elif engine is not None and is_wanted(engine.participant.state, engine.participant.id):
+            try:
+                OwnThread(self._answer_wish, "memsync-methods").start()
+            except RuntimeError as error:  # the next wish tries again
+                log.warning("no thread is left to open a listener: %s", error)
+
+    def _answer_wish(self) -> None:
+        """Somebody wants to call this peer."""
+        with self.lock:
+            if self.engine is not None and not self.engine.is_ended:
+                self.calls_of(self.engine).record.check()
+
+    def calls_of(self, engine: Engine) -> PeerCalls:
+        """The calls of an engine that runs."""
+        calls = self.calls
+        if calls is not None and calls.engine is engine:
+            return calls
+        from .rpc.peer_calls import PeerCalls
+
+        with self.lock:
+            if self.calls is None or self.calls.engine is not engine:
+                self.calls = PeerCalls(engine, self._call_surely)
+            return self.calls
+
+    def _call_surely(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Queue a callback at some handle that uses the peer."""
+        for use in self.uses[:1]:
+            use.dispatcher.call_surely(callback, *args)
+
+    def offer_methods(self) -> None:
+        """Offer the methods of all uses; raises `RendezvousError`."""
+        engine = self.engine
+        if engine is None or engine.is_ended:
+            return
+        methods = {name: each for use in self.uses for name, each in use.methods.items()}
+        if methods or self.calls is not None or not engine.participant.options.rpc.pickles:
+            self.calls_of(engine).offer(methods, self._timeout)
+
+    def close_calls(self) -> None:
+        """End all calls, before the engine stops."""
+        if self.calls is not None:
+            self.calls.close()
 
     def add(self, use: Use, new_engine: NewEngine, timeout: float) -> tuple[Engine, str]:
         """Begin a use; starts the engine unless it runs. Returns the engine and the role."""
@@ -124,6 +188,8 @@ class SharedPeer(forks.Forkable):
         if use not in self.uses:
             self.uses += (use,)
             use.dispatcher.announce("connected", role)
+            if use.methods:
+                self.offer_methods()
         return engine, role
 
     def join(self) -> None:
@@ -168,6 +234,7 @@ class SharedPeer(forks.Forkable):
             self.joining, self.uses = engine, others + added
             role = engine.start(self._timeout)
             self.engine = engine  # from here on it has joined
+            self.offer_methods()
         except BaseException:
             self.uses = waiting
             if inherited is not None:
@@ -194,6 +261,8 @@ class SharedPeer(forks.Forkable):
     def remove(self, use: Use | None) -> None:
         """End a use."""
         self.uses = tuple(other for other in self.uses if other is not use)
+        if use is not None and use.methods and self.uses:
+            self.offer_methods()
 
     def remove_gone(self) -> None:
         """End the uses of the copies that are gone."""

@@ -46,14 +46,17 @@ def status_of(engine: Engine | None) -> dict[str, Any]:
 
 def other_members(participant: Participant) -> list[dict[str, Any]]:
     """See `MemSync.peers`."""
+    from .replication.kinds.method import callable_peers  # the engine has imported it
+
     with participant.guard:
         members, host = dict(participant.state.members), participant.state.host
+        records = callable_peers(participant.state)
     return [
         {
             "id": member["id"],
             "pid": member["pid"],
             "roles": list(member["roles"]),
-            "methods": list(member["methods"]),
+            "methods": list(records[member["id"]].methods),
             "host": member["id"] == host,
         }
         for member in members.values()

@@ -54,30 +54,34 @@ class Cluster:
         options: Any = None,
         *,
         name: str | None = None,
+        rpc: Any = None,
         start: bool = True,
         folder: str | os.PathLike[str] | None = None,
     ) -> Peer:
         """Create one more process, with the environment of the test.
 
-        `data` and `options` are arguments of its handle; `name` and `folder` are those of the
-        cluster by default. `start` is False for a handle that is not started. Raises what `MemSync`
-        and its `start` raise.
+        `data`, `options` and `rpc` are arguments of its handle; `name` and `folder` are those of
+        the cluster by default. `rpc` may also be a function that returns the methods; its argument
+        is a function that returns the handle. `start` is False for a handle that is not started.
+        Raises what `MemSync` and its `start` raise.
         """
         environment = dict(os.environ)
         if folder is not None:
             environment["MEMSYNC_DIR"] = os.fspath(folder)
-        peer = Peer(self._context, name or self.name, data, options, environment)
+        peer = Peer(self._context, name or self.name, data, options, environment, rpc)
         self.peers.append(peer)
         if start:
             peer.start()
         return peer
 
-    def start(self, number: int, data: Any = None, options: Any = None) -> list[Peer]:
+    def start(
+        self, number: int, data: Any = None, options: Any = None, *, rpc: Any = None
+    ) -> list[Peer]:
         """Start `number` more peers in parallel; the host is the first of `peers`."""
         if not isinstance(number, int) or number < 0:
             raise UsageError(f"the number of peers must be an int of at least 0, not {number!r}")
-        first = [self.peer(data, options)] if number and not self.living else []
-        rest = [self.peer(data, options, start=False) for _ in range(number - len(first))]
+        first = [self.peer(data, options, rpc=rpc)] if number and not self.living else []
+        rest = [self.peer(data, options, rpc=rpc, start=False) for _ in range(number - len(first))]
         for peer, ticket in [(peer, peer.begin(MemSync.start)) for peer in rest]:
             peer.result(ticket)
         return first + rest

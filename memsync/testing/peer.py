@@ -46,12 +46,13 @@ class Peer:
         data: Any,
         options: Any,
         environment: dict[str, str],
+        rpc: Any = None,
     ) -> None:
         self.name = name
         self.paused = False
         self._connection, theirs = context.Pipe()
         ends_of_the_test.add(self._connection)
-        arguments = (theirs, name, data, options, environment)
+        arguments = (theirs, name, data, options, environment, _encoded(rpc))
         # Each context has a class Process; the type of their base lacks it.
         self._process = context.Process(target=serve, args=arguments)  # type: ignore[attr-defined]
         try:
@@ -233,9 +234,11 @@ def preload() -> None:
     forkserver.set_forkserver_preload(wanted)
 
 
-def _encoded(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> bytes:
-    """Pickle a call; functions of modules that the peer cannot import travel as code."""
-    module = sys.modules.get(getattr(call[0], "__module__", None) or "")
+def _encoded(call: Any) -> bytes:
+    """Pickle a call, or methods; functions of modules that the peer cannot import go as code."""
+    first = call[0] if isinstance(call, tuple) else call
+    first = next(iter(call.values()), None) if isinstance(call, dict) else first
+    module = sys.modules.get(getattr(first, "__module__", None) or "")
     if module is None or module.__name__ == "__main__" or _can_be_imported(module.__name__):
         return dumps(call)
     cloudpickle.register_pickle_by_value(module)

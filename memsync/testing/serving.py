@@ -23,14 +23,19 @@ ends_of_the_test: WeakSet[Connection] = WeakSet()
 
 
 def serve(
-    connection: Connection, name: str, data: Any, options: Any, environment: dict[str, str]
+    connection: Connection,
+    name: str,
+    data: Any,
+    options: Any,
+    environment: dict[str, str],
+    rpc: bytes,
 ) -> None:
     """Create the handle, then run functions until the test is gone."""
     for end in list(ends_of_the_test):  # an inherited copy would hide the end of the test
         end.close()
     os.environ.clear()
     os.environ.update(environment)
-    runner = _Runner(connection, name, data, options)
+    runner = _Runner(connection, name, data, options, rpc)
     while True:
         try:
             ticket, call = connection.recv()
@@ -45,12 +50,17 @@ def serve(
 class _Runner:
     """The handle, or the error of its constructor, and the connection to the test."""
 
-    def __init__(self, connection: Connection, name: str, data: Any, options: Any) -> None:
+    def __init__(
+        self, connection: Connection, name: str, data: Any, options: Any, rpc: bytes
+    ) -> None:
         self._connection = connection
         self._answering = threading.Lock()
         self._failure: Exception | None = None
         try:
-            self._mem: MemSync[Any] = MemSync(name, data, options)
+            methods = cloudpickle.loads(rpc)
+            if callable(methods):
+                methods = methods(lambda: self._mem)
+            self._mem: MemSync[Any] = MemSync(name, data, options, rpc=methods)
         except Exception as error:  # raised by each call
             self._failure = error
 

@@ -42,7 +42,7 @@ LAYERS = [
     {"runtime"},
     {"manager", "memory"},
     {"rpc"},
-    {"at_exit", "group", "handle", "leaver", "lifecycle", "shared_peer", "status"},
+    {"at_exit", "calls", "group", "handle", "leaver", "lifecycle", "shared_peer", "status"},
     {""},  # memsync/__init__.py
     {"cli", "testing"},
 ]
