@@ -120,6 +120,7 @@ class CallingMember(GroupMember):
         """
         from .rpc.executor import WORKERS_MAX, PeerExecutor
 
+        self._running()
         others = len(self.peers)
         if max_workers is None:
             max_workers = min(max(others, 1) * self._options.rpc.threads, WORKERS_MAX)

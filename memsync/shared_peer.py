@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from .at_exit import leave_at_exit
+from .errors import NotStartedError
 from .runtime import forks, native
 from .runtime.logs import Logger, log_in_hub
 from .runtime.nesting import is_called_below
@@ -35,6 +36,8 @@ if TYPE_CHECKING:  # they import what a program may never use
     from .runtime.inherited import InheritedView
 
 log = Logger("memsync.rpc")
+
+CALLS_PATIENCE = 0.5  # seconds
 
 
 class Use:
@@ -131,8 +134,7 @@ class SharedPeer(forks.Forkable):
 
         calls, engine = self.calls, self.engine
         if name == "ended":
-            if calls is not None:
-                calls.close(0)
+            self.close_calls(0)
         elif calls is not None:
             calls.record.check()
         elif engine is not None and is_wanted(engine.participant.state, engine.participant.id):
@@ -155,6 +157,8 @@ class SharedPeer(forks.Forkable):
         from .rpc.peer_calls import PeerCalls
 
         with self.lock:
+            if engine.is_ended:
+                raise NotStartedError("this handle has stopped meanwhile: call start() again")
             if self.calls is None or self.calls.engine is not engine:
                 self.calls = PeerCalls(engine, self._call_surely)
             return self.calls
@@ -173,10 +177,11 @@ class SharedPeer(forks.Forkable):
         if methods or self.calls is not None or not engine.participant.options.rpc.pickles:
             self.calls_of(engine).offer(methods, self._timeout)
 
-    def close_calls(self) -> None:
-        """End all calls, before the engine stops."""
-        if self.calls is not None:
-            self.calls.close()
+    def close_calls(self, seconds: float = CALLS_PATIENCE) -> None:
+        """End all calls, before the engine stops; methods have some seconds to end."""
+        calls, self.calls = self.calls, None
+        if calls is not None:
+            calls.close(seconds)
 
     def add(self, use: Use, new_engine: NewEngine, timeout: float) -> tuple[Engine, str]:
         """Begin a use; starts the engine unless it runs. Returns the engine and the role."""

@@ -7,6 +7,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..clocks import monotonic
@@ -85,9 +86,9 @@ class Connections:
         caller = connection.caller
         if caller is not None and not caller.is_lost:
             return caller
-        if not connection.lock.acquire(timeout=max(deadline - monotonic(), 0)):
-            raise _too_late(peer)
         try:
+            if not connection.lock.acquire(timeout=max(deadline - monotonic(), 0)):
+                raise _too_late(peer)
             caller = connection.caller
             if caller is None or caller.is_lost:
                 caller = connection.caller = self._connect(peer, connection, deadline)
@@ -95,7 +96,8 @@ class Connections:
                     connection.caller = None
             return caller
         finally:
-            connection.lock.release()
+            with suppress(RuntimeError):  # another thread has it, or nobody: this was interrupted
+                connection.lock.release()
 
     def _connect(self, peer: str, connection: _Connection, deadline: float) -> Caller:
         made: list[Caller] = []

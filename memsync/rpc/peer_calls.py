@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from ..engine import Engine
     from ..runtime.participant import Participant
 
-STOP_SECONDS = 0.5  # for the threads of methods to end
-
 _payloads = msgspec.msgpack.Decoder(Payload)
 
 
@@ -68,7 +66,6 @@ class PeerCalls:
             self._participant, self._road, self._to_itself, self._new_caller
         )
         self._choice = Choice(self._participant, self._connections)
-        self._is_closed = False
 
     # -- what this peer runs ---------------------------------------------------------------------
 
@@ -77,11 +74,8 @@ class PeerCalls:
         self.service.methods = methods
         self.record.change(methods, seconds)
 
-    def close(self, seconds: float = STOP_SECONDS) -> None:
-        """The peer stops: end all calls; their methods have `seconds` to end."""
-        if self._is_closed:
-            return
-        self._is_closed = True
+    def close(self, seconds: float) -> None:
+        """The peer stops: end all calls; their methods have `seconds` to end. Called once."""
         self.record.close()
         self._road.close()
         self._to_itself.close()

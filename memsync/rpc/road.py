@@ -20,9 +20,10 @@ from ..manager.transport.server import MemSyncServer, ServerConfig
 from ..replication.codec import frame
 from ..replication.kinds.method import Address
 from ..replication.membership import check_peer_id
+from ..runtime.native import Lock
 from .courier import CourierLink, new_pair
 from .link import Link, Receiver
-from .wire import ReadingLoop, SocketLink
+from .wire import STOPPED, ReadingLoop, SocketLink
 
 if TYPE_CHECKING:
     from ..manager.context import PeerContext
@@ -61,6 +62,7 @@ class SocketRoad:
         self._callee = callee
         self._server: MemSyncServer | None = None
         self._loop: ReadingLoop | None = None
+        self._lock = Lock()  # of the making of the loop
         self._is_closed = False
 
     def listen(self) -> Address:
@@ -113,11 +115,12 @@ class SocketRoad:
             self._loop.stop()
 
     def _started_loop(self) -> ReadingLoop:
-        if self._loop is None:
-            self._loop = ReadingLoop(self._ctx.platform)
-            if self._is_closed:
-                self._loop.stop()
-        return self._loop
+        with self._lock:
+            if self._loop is None:
+                self._loop = ReadingLoop(self._ctx.platform)
+                if self._is_closed:
+                    self._loop.stop()
+            return self._loop
 
     def _attach(self, channel: Channel, hello: CallHello) -> None:
         """Take over an authenticated connection (on a handshake's thread)."""
@@ -168,13 +171,13 @@ class MemoryRoad:
         """Close a link with this road."""
         self._links = {each for each in (*self._links, link) if each.is_open}
         if self._is_closed:
-            link.end("the peer has stopped")
+            link.end(STOPPED)
 
     def close(self) -> None:
         self._is_closed = True
         _listening.pop(self._participant.id, None)
         for link in self._links:
-            link.end("the peer has stopped")
+            link.end(STOPPED)
 
 
 def open_pair(caller: MemoryRoad, callee: MemoryRoad, receiver: NewReceiver) -> Link:

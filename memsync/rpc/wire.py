@@ -32,7 +32,7 @@ log = Logger("memsync.rpc")
 BACKLOG_BYTES = 1 << 22  # queued for one peer, above which a sending thread waits
 BACKLOG_SECONDS = 1.0  # that it waits at most
 STOP_SECONDS = 2.0  # for the reading thread to end
-STOPPED = "the peer has stopped"
+STOPPED = "this peer has stopped"
 WAIT_SECONDS = 60.0  # the longest wait of the reading thread, which events end
 
 
