@@ -116,12 +116,16 @@ class Caller:
         payload = self.service.pickles.pack([list(args), kwargs], f"an argument of {method!r}")
         self.service.timers.start()  # before an abandoned stream needs it
         id = next(self._numbers)
-        future = CallFuture(
-            Description(self.link, self.service.pickles, method, args, kwargs, seconds),
-            partial(self.end, id),
+        description = Description(
+            self.link,
+            self.service.pickles,
+            method,
+            args,
+            kwargs,
+            seconds,
             self.service.is_loop_thread,
-            self._call_surely,
         )
+        future = CallFuture(description, partial(self.end, id), self._call_surely)
         future.is_stated = is_stated
         budget = max(int(seconds * 1000), 1)
         call = Call(id, method, payload, budget, is_stated, *pair, depth=depth)
@@ -198,7 +202,6 @@ class Caller:
             acknowledge=lambda count: self.send(Credit(id, count)),
             end=partial(self.end, id),
             abandon=partial(self._end_soon, id),
-            check_wait=future.check_wait,
         )
         future.settle(stream)
 
