@@ -36,6 +36,10 @@ class Buffer:
         self.received += 1
         self.wakeup.set()
 
+    def done(self) -> bool:
+        """Whether the stream has ended."""
+        return self.outcome is not None
+
     def settle(self, outcome: Result | End | Ending) -> None:
         """The stream has ended. Never blocks."""
         self.outcome = outcome
