@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .pickles import cut
@@ -21,49 +21,66 @@ _GROUP_SLOTS = ("message", "exceptions")  # `BaseExceptionGroup.__new__` sets th
 
 
 class Bare(NamedTuple):
-    """What is pickled."""
+    """What is pickled; each value is a pickle by itself."""
 
     kind: type[BaseException]
-    args: tuple[Any, ...]
-    slots: dict[str, Any]  # attributes that are not in ``__dict__``, such as ``OSError.errno``
-    attributes: dict[str, Any]
+    args: list[bytes]
+    slots: dict[str, bytes]  # attributes that are not in ``__dict__``, such as ``OSError.errno``
+    attributes: dict[str, bytes]
     left_out: list[str]
 
 
-def bare(error: BaseException, dumps: Callable[[Any], bytes]) -> Bare:
-    """The bare form of an exception, of which `dumps` can pickle each value."""
-    kind, left_out = type(error), list[str]()
-    args = error.args
-    if isinstance(error, BaseExceptionGroup):
-        args = (error.message,)  # the members travel as exceptions of their own
-    args = tuple(_argument(value, dumps) for value in args)
-    slots, attributes = dict[str, Any](), dict[str, Any]()
+def raw(error: BaseException, name: str) -> Any:
+    """An attribute of an exception, whatever its class does with attributes."""
+    return object.__getattribute__(error, name)
+
+
+def is_group(error: BaseException) -> bool:
+    """Whether an exception is a group, whatever its class says of itself."""
+    return issubclass(type(error), BaseExceptionGroup)
+
+
+def bare(error: BaseException) -> Bare:
+    """The bare form of an exception."""
+    left_out = list[str]()
+    # The members of a group travel as exceptions of their own.
+    args = (raw(error, "message"),) if is_group(error) else raw(error, "args")
+    slots, attributes = dict[str, bytes](), dict[str, bytes]()
     for place, values in ((slots, _slots(error)), (attributes, _attributes(error))):
         for name, value in values:
-            if _fits(value, dumps):
-                place[name] = value
-            elif isinstance(value, (str, bytes)):
-                place[name] = _shortened(value)
-            else:
+            data = _dump(value)
+            if data is None and isinstance(value, (str, bytes)):
+                data = pickle.dumps(_shortened(value))
+            if data is None:
                 left_out.append(name)
-    return Bare(kind, args, slots, attributes, left_out)
+            else:
+                place[name] = data
+    return Bare(type(error), [_argument(value) for value in args], slots, attributes, left_out)
 
 
 def assemble(form: Bare, members: list[BaseException] | None) -> BaseException:
     """The exception of a bare form; runs no code of its class."""
-    kind, args = form.kind, form.args
+    args: tuple[Any, ...] = tuple(map(pickle.loads, form.args))
     error: BaseException
-    if issubclass(kind, BaseExceptionGroup):
-        error = BaseExceptionGroup.__new__(kind, str(args[0]), members or [])
+    if issubclass(form.kind, BaseExceptionGroup):
+        error = BaseExceptionGroup.__new__(form.kind, str(args[0]), members or [])
         args = (args[0], members)
     else:
-        error = _builtin(kind).__new__(kind)
+        error = _builtin(form.kind).__new__(form.kind)
     object.__setattr__(error, "args", args)  # the class may refuse attributes, or count them
-    for name, value in form.slots.items():
-        object.__setattr__(error, name, value)
-    if form.attributes:
-        object.__getattribute__(error, "__dict__").update(form.attributes)
+    for name, data in form.slots.items():
+        object.__setattr__(error, name, pickle.loads(data))
+    for name, data in form.attributes.items():
+        raw(error, "__dict__")[name] = pickle.loads(data)
     return error
+
+
+def dump_by_value(value: Any) -> bytes:
+    """The pickle of a value, with what cannot be imported."""
+    import cloudpickle  # type: ignore[import-untyped]  # it has no types
+
+    data: bytes = cloudpickle.dumps(value)
+    return data
 
 
 def _builtin(kind: type[BaseException]) -> Any:
@@ -71,15 +88,17 @@ def _builtin(kind: type[BaseException]) -> Any:
     return next(base for base in kind.__mro__ if base.__module__ == "builtins")
 
 
-def _argument(value: Any, dumps: Callable[[Any], bytes]) -> Any:
-    if _fits(value, dumps):
-        return value
+def _argument(value: Any) -> bytes:
+    data = _dump(value)
+    if data is not None:
+        return data
     if isinstance(value, (str, bytes)):
-        return _shortened(value)
+        return pickle.dumps(_shortened(value))
     try:
-        return cut(repr(value), STRING_MAX)
+        return pickle.dumps(cut(repr(value), STRING_MAX))
     except BaseException as error:  # on a thread of memsync, where no signal arrives
-        return f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"
+        name = f"<a {type(value).__name__} whose repr raised {type(error).__name__}>"
+        return pickle.dumps(name)
 
 
 def _shortened(value: str | bytes) -> str | bytes:
@@ -88,16 +107,18 @@ def _shortened(value: str | bytes) -> str | bytes:
     return cut(value[:], STRING_MAX)
 
 
-def _fits(value: Any, dumps: Callable[[Any], bytes]) -> bool:
-    """Whether a value is small and survives a round trip by itself."""
-    try:
-        data = dumps(value)
-        if len(data) > VALUE_BYTES:
-            return False
-        pickle.loads(data)
-    except BaseException:  # on a thread of memsync, where no signal arrives
-        return False
-    return True
+def _dump(value: Any) -> bytes | None:
+    """The pickle of a value if it is small and survives a round trip by itself."""
+    for dumps in (pickle.dumps, dump_by_value):
+        try:
+            data = dumps(value)
+            if len(data) > VALUE_BYTES:
+                return None
+            pickle.loads(data)
+        except BaseException:  # on a thread of memsync, where no signal arrives
+            continue
+        return data
+    return None
 
 
 def _slots(error: BaseException) -> Iterator[tuple[str, Any]]:
@@ -121,7 +142,6 @@ def _slots(error: BaseException) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(error: BaseException) -> Iterator[tuple[str, Any]]:
-    attributes: dict[str, Any] = object.__getattribute__(error, "__dict__")
-    for name, value in attributes.items():
+    for name, value in raw(error, "__dict__").items():
         if name != "__notes__":  # they travel as text
             yield name, value

@@ -20,6 +20,13 @@ _NOTHING = object()  # in the place of a value: the call has its answer already
 
 def begin(run: Run, call: Call) -> None:
     """Call the method; on a thread of the pool."""
+    try:
+        _begin(run, call)
+    except BaseException as error:  # a bug of memsync, or no memory: the caller must not wait
+        run.fail(error)
+
+
+def _begin(run: Run, call: Call) -> None:
     value = _call_method(run, call)
     if isinstance(value, (Coroutine, AsyncGenerator)):
         if not run.service.loop.call(_go_on_in_loop, run, value):
@@ -35,9 +42,12 @@ def begin(run: Run, call: Call) -> None:
 
 def begin_in_loop(run: Run, call: Call) -> None:
     """Call an asynchronous method; on the thread of the event loop."""
-    value = _call_method(run, call)
-    if value is not _NOTHING:
-        _go_on_in_loop(run, value)
+    try:
+        value = _call_method(run, call)
+        if value is not _NOTHING:
+            _go_on_in_loop(run, value)
+    except BaseException as error:  # as in `begin`
+        run.fail(error)
 
 
 def _call_method(run: Run, call: Call) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..clocks import monotonic
 from ..errors import ProtocolError, UsageError
 from ..runtime.logs import Logger
 from .context import CurrentCall, running
@@ -49,6 +50,7 @@ class Caller:
     @property
     def calls(self) -> int:
         """The number of calls and streams that have not ended."""
+        self._clean_up()
         return len(self._calls)
 
     @property
@@ -116,12 +118,16 @@ class Caller:
         payload = self.service.pickles.pack([list(args), kwargs], f"an argument of {method!r}")
         self.service.timers.start()  # before an abandoned stream needs it
         id = next(self._numbers)
-        future = CallFuture(
-            Description(self.link, self.service.pickles, method, args, kwargs, seconds),
-            partial(self.end, id),
+        description = Description(
+            self.link,
+            self.service.pickles,
+            method,
+            args,
+            kwargs,
+            seconds,
             self.service.is_loop_thread,
-            self._call_surely,
         )
+        future = CallFuture(description, partial(self.end, id), self._call_surely)
         future.is_stated = is_stated
         budget = max(int(seconds * 1000), 1)
         call = Call(id, method, payload, budget, is_stated, *pair, depth=depth)
@@ -129,7 +135,7 @@ class Caller:
         try:
             if parent is not None:
                 future.parent = parent
-                parent.add_nested(future, partial(self._end_soon, id))
+                parent.add_nested(future, partial(self._cancel, id))
             if not is_awaited:
                 future.timer = self.service.timers.at(
                     future.deadline, partial(self.end, id, Expired())
@@ -138,16 +144,24 @@ class Caller:
         except ConnectionError as error:
             self._settle(id, Lost(str(error)))
         except BaseException:
-            self._settle(id, Cancelled("it was not sent"))
+            self.end(id, Cancelled("it was perhaps not sent"))
             raise
         if self._lost is not None:
             self._settle(id, self._lost)
         return future
 
     def end(self, id: int, ending: Ending) -> None:
-        """End a call or stream here, if it is under way, and cancel it at the callee."""
-        if self._settle(id, ending):
-            self.send(Cancel(id))
+        """End a call or stream, if it is under way, here and at the callee. Never blocks.
+
+        The thread of the timers does both, as an interrupt may come between two steps of this one.
+        """
+        if id in self._calls:
+            self.service.timers.soon(partial(self._end_surely, id, ending))
+            self._settle(id, ending)
+
+    def _end_surely(self, id: int, ending: Ending) -> None:
+        self._settle(id, ending)
+        self.send(Cancel(id))
 
     def send(self, message: Message) -> None:
         """Send what needs no answer; where the link is down nobody misses it."""
@@ -190,29 +204,35 @@ class Caller:
         buffer = Buffer(future.parent)
         self._calls[id] = buffer
         if future.parent is not None:
-            future.parent.add_nested(buffer, partial(self._end_soon, id))
+            future.parent.add_nested(buffer, partial(self._cancel, id))
         stream = Stream(
             buffer,
             future.description,
             future.deadline if future.is_stated else None,
             acknowledge=lambda count: self.send(Credit(id, count)),
             end=partial(self.end, id),
-            abandon=partial(self._end_soon, id),
-            check_wait=future.check_wait,
+            abandon=partial(self._cancel, id),
         )
         future.settle(stream)
 
-    def _settle(self, id: int, outcome: Result | End | Ending) -> bool:
-        entry = self._calls.pop(id, None)
-        if entry is None:
-            return False
-        entry.settle(outcome)
-        return True
+    def _clean_up(self) -> None:
+        """Finish what an interrupt broke off: calls that were settled, or that nobody waits for."""
+        now = monotonic()
+        for id, entry in list(self._calls.items()):
+            if entry.done():
+                self._calls.pop(id, None)
+            elif isinstance(entry, CallFuture) and entry.deadline < now:
+                self.end(id, Expired())
 
-    def _end_soon(self, id: int, reason: str) -> None:
+    def _settle(self, id: int, outcome: Result | End | Ending) -> None:
+        entry = self._calls.get(id)
+        if entry is not None:
+            entry.settle(outcome)  # before the call is forgotten: an interrupt may come between
+            self._calls.pop(id, None)
+
+    def _cancel(self, id: int, reason: str) -> None:
         """Cancel a call of a method that was cancelled itself, or a stream that nobody has."""
-        if self._settle(id, Cancelled(reason)):
-            self.service.timers.soon(partial(self.send, Cancel(id)))
+        self.end(id, Cancelled(reason))
 
 
 def _budget(

@@ -17,6 +17,8 @@ from ..errors import UsageError
 PROGRESS_SECONDS = 0.02
 """Between two messages about progress; what comes sooner is dropped, except for the last step."""
 
+NOTE_MAX = 1000  # characters
+
 
 class CurrentCall:
     """The call that the current method runs for; see `current`."""

@@ -6,15 +6,13 @@ that runs code of the program.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
 from ..clocks import monotonic
-from ..errors import RpcError, RpcTimeoutError, UsageError
+from ..errors import RpcError, UsageError
 from ..runtime.futures import OutcomeFuture
-from ..runtime.own_threads import refuse_waiting
 from .context import CurrentCall
 from .messages import End, Progress, Result
 from .outcomes import Cancelled, Description, Ending, Expired
@@ -32,7 +30,6 @@ class CallFuture(OutcomeFuture[Any]):
         self,
         description: Description,
         end: Callable[[Ending], None],
-        is_loop_thread: Callable[[], bool],
         call_surely: Callable[..., None],
     ) -> None:
         super().__init__(call_surely)
@@ -42,7 +39,6 @@ class CallFuture(OutcomeFuture[Any]):
         self.parent: CurrentCall | None = None  # the call whose method has made this one
         self.is_stated = True  # its time bounds a stream, too
         self._end = end
-        self._is_loop_thread = is_loop_thread
         self._outcomes: list[Result | End | Stream | Ending] = []  # the first one counts
         self._decoded: list[tuple[Any, BaseException | None]] = []  # the first one counts
         self._progress: Progress | None = None
@@ -108,18 +104,8 @@ class CallFuture(OutcomeFuture[Any]):
     # -- waiting ----------------------------------------------------------------------------------
 
     def check_wait(self) -> None:
-        """Raise if waiting would not end: in a forked child, or on a thread that must go on."""
-        if self._pid != os.getpid():
-            raise RpcTimeoutError(
-                f"the call of {self.description.method!r} was made before a fork: only the parent "
-                "process receives its answer"
-            )
-        refuse_waiting("waiting for a remote call")
-        if self._is_loop_thread():
-            raise UsageError(
-                "waiting for a remote call would stop all asynchronous methods of this process: in "
-                "an async method use `await asyncio.wrap_future(mem.rpc.submit(...))`"
-            )
+        """Raise if waiting would not end."""
+        self.description.check_wait()
 
     def _wait(self, timeout: float | None) -> None:
         if self._is_done:

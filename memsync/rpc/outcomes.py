@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 from ..clocks import monotonic
-from ..errors import PeerLostError, RpcError, RpcTimeoutError, from_wire
+from ..errors import PeerLostError, RpcError, RpcTimeoutError, UsageError, from_wire
+from ..runtime.own_threads import refuse_waiting
 from .link import Link
 from .messages import Failure, Payload
 from .pickles import Pickles, UnpackError
@@ -48,6 +50,7 @@ class Description:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         seconds: float,
+        is_loop_thread: Callable[[], bool],
     ) -> None:
         self.method = method
         self.seconds = seconds  # that the call, or an item of the stream, may take
@@ -56,6 +59,22 @@ class Description:
         self._args = args
         self._kwargs = kwargs
         self._since = monotonic()
+        self._pid = os.getpid()
+        self._is_loop_thread = is_loop_thread
+
+    def check_wait(self) -> None:
+        """Raise if waiting would not end: in a forked child, or on a thread that must go on."""
+        if self._pid != os.getpid():
+            raise RpcTimeoutError(
+                f"the call of {self.method!r} was made before a fork: only the parent process "
+                "receives its answer"
+            )
+        refuse_waiting("waiting for a remote call")
+        if self._is_loop_thread():
+            raise UsageError(
+                "waiting for a remote call would stop all asynchronous methods of this process: in "
+                "an async method use `await asyncio.wrap_future(mem.rpc.submit(...))`"
+            )
 
     def error(self, ending: Ending) -> BaseException:
         """The exception for an ending; runs code of the program."""

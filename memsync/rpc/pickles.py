@@ -168,11 +168,14 @@ def text_of(error: BaseException, most: int = 500) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """`text`, or its beginning and end with the number of characters between them."""
-    if len(text) <= most:
-        return text
-    half = most // 2
-    return f"{text[:half]}... {len(text) - 2 * half} characters ...{text[-half:]}"
+    """`text`, or its beginning and end with the number of characters between them.
+
+    What UTF-8 cannot encode (a lone surrogate) is escaped, as it could not be sent.
+    """
+    if len(text) > most:
+        half = most // 2
+        text = f"{text[:half]}... {len(text) - 2 * half} characters ...{text[-half:]}"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def check_callable(function: Any, call: str) -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import RpcError
-from .bare import Bare, assemble
+from .bare import Bare, assemble, raw
 from .messages import Frame, Payload, Twin
 from .pickles import Pickles, UnpackError, text_of
 from .twin import WHOLE
@@ -26,13 +26,13 @@ def rebuild(twin: Twin, pickles: Pickles, raiser: str) -> BaseException:
     except UnpackError as failed:
         error = _rpc_error(twin, raiser, str(failed))
     if twin.notes:
-        _set(error, "__notes__", [*twin.notes, *getattr(error, "__notes__", [])])
+        _set(error, "__notes__", [*twin.notes, *raw(error, "__dict__").get("__notes__", [])])
     if twin.cause is not None:
         _set(error, "__cause__", rebuild(twin.cause, pickles, raiser))
     if twin.context is not None:
         _set(error, "__context__", rebuild(twin.context, pickles, raiser))
     _set(error, "__suppress_context__", twin.suppress_context)
-    return error.with_traceback(_traceback(twin.frames))
+    return BaseException.with_traceback(error, _traceback(twin.frames))
 
 
 def _rebuilt(
@@ -45,7 +45,7 @@ def _rebuilt(
         form, content = pair
         if form == WHOLE:
             error: BaseException = content
-            vars(error).pop("__notes__", None)  # the twin has them
+            raw(error, "__dict__").pop("__notes__", None)  # the twin has them
         else:
             bare = Bare(*content)
             error = assemble(bare, members)
@@ -53,7 +53,7 @@ def _rebuilt(
                 names = ", ".join(bare.left_out)
                 note = f"memsync: left at the callee, as it cannot be pickled: {names}"
                 _set(error, "__notes__", [note])
-        if not isinstance(error, BaseException):
+        if not issubclass(type(error), BaseException):
             raise UnpackError("the pickle holds no exception")
     except (UnpackError, KeyboardInterrupt):
         raise

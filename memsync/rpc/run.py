@@ -126,7 +126,7 @@ class Run:
 
     def log_unheard(self, error: BaseException) -> None:
         """Log what a method raises when nobody waits; that it was cancelled is no news."""
-        if not isinstance(error, CancelledError):
+        if not issubclass(type(error), CancelledError):  # `isinstance` would ask the exception
             log.warning(
                 "a method raised after its call was cancelled: method=%s caller=%s reason=%s",
                 self.name,
@@ -153,6 +153,9 @@ class Run:
                 self.send(Failure(self.id, shortest(answer.twin)))
             else:
                 self.send(self._unsendable(error))
+        except BaseException as error:  # no memory, for example: the caller must not wait for long
+            log.exception("an answer could not be sent: method=%s", self.name)
+            self.send(Failure(self.id, shortest(describe(error, self.service.pickles))))
 
     def _send_progress(self, done: float, total: float | None, note: str) -> None:
         self.send(Progress(self.id, done, total, note))

@@ -36,6 +36,10 @@ class Buffer:
         self.received += 1
         self.wakeup.set()
 
+    def done(self) -> bool:
+        """Whether the stream has ended."""
+        return self.outcome is not None
+
     def settle(self, outcome: Result | End | Ending) -> None:
         """The stream has ended. Never blocks."""
         self.outcome = outcome
@@ -65,7 +69,6 @@ class Stream(Iterator[Any]):
         acknowledge: Callable[[int], None],
         end: Callable[[Ending], None],
         abandon: Callable[[str], None],
-        check_wait: Callable[[], None],
     ) -> None:
         self._buffer = buffer
         self._description = description
@@ -73,7 +76,6 @@ class Stream(Iterator[Any]):
         self._acknowledge = acknowledge
         self._end = end
         self._abandon = abandon
-        self._check_wait = check_wait
         self._acknowledged = 0
         self._has_raised = False
 
@@ -109,7 +111,7 @@ class Stream(Iterator[Any]):
                 return payload
             if is_complete:
                 self._raise_end()
-            self._check_wait()
+            self._description.check_wait()
             if not buffer.wakeup.wait(until - monotonic()) and monotonic() >= until:
                 self._end(Expired())
 

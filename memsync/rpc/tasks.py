@@ -36,6 +36,8 @@ class _CallTask:
             self._timer.cancel()
         if task.cancelled():
             self._run.drop()
+        elif (error := task.exception()) is not None:  # a bug of memsync, or no memory
+            self._run.fail(error)
 
     def cancel(self) -> None:
         """See `run.Work`."""
@@ -47,8 +49,9 @@ class _CallTask:
             self._task.cancel()
 
     def _fail(self, error: BaseException) -> None:
-        is_cancel = isinstance(error, asyncio.CancelledError) and self._run.current.cancelled
-        if is_cancel:
+        # Not `isinstance`, which asks the exception.
+        is_cancel = issubclass(type(error), asyncio.CancelledError)
+        if is_cancel and self._run.current.cancelled:
             self._run.drop()
         else:
             self._run.fail(error)

@@ -49,6 +49,8 @@ class Timers:
     def start(self) -> None:
         """Start the thread if it does not run; raises `RuntimeError` where there is none left."""
         if self._thread is not None:
+            if self._new:  # an interrupted call of `soon` has not woken it
+                self._wake.set()
             return
         with self._lock:
             if self._thread is None and not self._is_closed:

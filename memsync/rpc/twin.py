@@ -13,12 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .bare import assemble, bare
+from .bare import assemble, bare, dump_by_value, is_group, raw
 from .messages import Frame, Payload, Twin
 from .pickles import Pickles, cut, writer
 
 MESSAGE_MAX = 1 << 14  # characters
 TEXT_MAX = 1 << 16  # characters of a traceback with its chain
+NAME_MAX = 1000  # characters of a file, a function, a class
 NOTES_MAX = 20
 FRAMES_MAX = 64
 TWINS_MAX = 32  # exceptions in one tree of causes, contexts and members
@@ -32,9 +33,13 @@ _OWN_FOLDER = str(Path(__file__).parent)
 
 def describe(error: BaseException, pickles: Pickles) -> Twin:
     """The twin of an exception; never raises, whatever the class of the exception does."""
-    twin = _Describer(pickles).twin(error, 0)
-    assert twin is not None
-    twin.text = _text(error, twin)
+    try:
+        twin = _Describer(pickles).twin(error, 0)
+        assert twin is not None
+        twin.text = _text(error, twin)
+    except BaseException as raised:  # on a thread of memsync, where no signal arrives
+        note = f"describing it raised {type(raised).__name__}"
+        return Twin(_type_name(type(error)), f"<{note}>", [], [], "", None)
     return twin
 
 
@@ -57,22 +62,25 @@ class _Describer:
             return None
         self._seen.add(id(error))
         members = None
-        if isinstance(error, BaseExceptionGroup):
-            found = [self.twin(member, depth + 1) for member in error.exceptions]
+        if is_group(error):
+            found = [self.twin(member, depth + 1) for member in raw(error, "exceptions")]
             members = [member for member in found if member is not None]
-        kind = type(error)
         return Twin(
-            type=f"{kind.__module__}.{kind.__qualname__}",
+            type=_type_name(type(error)),
             message=_message(error),
             notes=_notes(error),
-            frames=_frames(error.__traceback__),
+            frames=_frames(raw(error, "__traceback__")),
             text="",
             rebuild=_proved(error) if self._pickles.allowed else None,
-            cause=self.twin(error.__cause__, depth + 1),
-            context=self.twin(error.__context__, depth + 1),
-            suppress_context=error.__suppress_context__,
+            cause=self.twin(raw(error, "__cause__"), depth + 1),
+            context=self.twin(raw(error, "__context__"), depth + 1),
+            suppress_context=raw(error, "__suppress_context__"),
             members=members,
         )
+
+
+def _type_name(kind: type[BaseException]) -> str:
+    return cut(f"{kind.__module__}.{kind.__qualname__}", NAME_MAX)
 
 
 def _message(error: BaseException) -> str:
@@ -83,7 +91,7 @@ def _message(error: BaseException) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    notes = getattr(error, "__notes__", None)
+    notes = raw(error, "__dict__").get("__notes__")
     if not isinstance(notes, (list, tuple)):
         return []
     return [cut(note, MESSAGE_MAX) for note in notes[:NOTES_MAX] if isinstance(note, str)]
@@ -91,7 +99,7 @@ def _notes(error: BaseException) -> list[str]:
 
 def _frames(trace: TracebackType | None) -> list[Frame]:
     frames = [
-        Frame(frame.f_code.co_filename, frame.f_code.co_name, line)
+        Frame(cut(frame.f_code.co_filename, NAME_MAX), cut(frame.f_code.co_name, NAME_MAX), line)
         for frame, line in traceback.walk_tb(_without_own(trace))
     ]
     if len(frames) > FRAMES_MAX:
@@ -110,7 +118,7 @@ def _without_own(trace: TracebackType | None) -> TracebackType | None:
 
 def _text(error: BaseException, twin: Twin) -> str:
     try:
-        trace = _without_own(error.__traceback__)
+        trace = _without_own(raw(error, "__traceback__"))
         lines = traceback.TracebackException(type(error), error, trace).format()
         return cut("".join(lines), TEXT_MAX)
     except BaseException as raised:  # on a thread of memsync, where no signal arrives
@@ -122,7 +130,7 @@ def _proved(error: BaseException) -> Payload | None:
 
     Classes that can be imported go by reference, so that `except` at the caller knows them.
     """
-    for dumps in (pickle.dumps, _by_value):
+    for dumps in (pickle.dumps, dump_by_value):
         for prove in (_whole, _bare):
             try:
                 data = prove(error, dumps)
@@ -133,15 +141,8 @@ def _proved(error: BaseException) -> Payload | None:
     return None
 
 
-def _by_value(value: Any) -> bytes:
-    import cloudpickle  # type: ignore[import-untyped]  # it has no types
-
-    data: bytes = cloudpickle.dumps(value)
-    return data
-
-
 def _whole(error: BaseException, dumps: Callable[[Any], bytes]) -> bytes | None:
-    if isinstance(error, BaseExceptionGroup):
+    if is_group(error):
         return None  # one member would spoil it
     data = dumps((WHOLE, error))
     if len(data) > PICKLE_MAX:
@@ -157,10 +158,10 @@ def _whole(error: BaseException, dumps: Callable[[Any], bytes]) -> bytes | None:
 
 
 def _bare(error: BaseException, dumps: Callable[[Any], bytes]) -> bytes | None:
-    form = bare(error, dumps)
+    form = bare(error)
     data = dumps((BARE, tuple(form)))
     members: list[BaseException] | None = None
-    if isinstance(error, BaseExceptionGroup):
-        members = [Exception() if isinstance(error, Exception) else BaseException()]
+    if is_group(error):
+        members = [Exception() if issubclass(type(error), Exception) else BaseException()]
     copy = assemble(type(form)(*pickle.loads(data)[1]), members)
     return data if type(copy) is type(error) else None
