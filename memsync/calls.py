@@ -10,10 +10,9 @@ from .group import GroupMember
 from .runtime.own_threads import refuse_waiting
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from .rpc.context import CurrentCall
     from .rpc.executor import PeerExecutor
+    from .rpc.future import CallFuture
     from .rpc.peer_calls import PeerCalls
     from .rpc.request import Request
 
@@ -196,13 +195,14 @@ class Rpc:
         peer: str | None = None,
         timeout: float | None = None,
         **kwargs: Any,
-    ) -> Future[Any]:
-        """Call without waiting for the answer; returns a future.
+    ) -> CallFuture:
+        """Call without waiting for the answer; returns a `concurrent.futures.Future`.
 
         The parameters are those of `MemSync.call`. `cancel` cancels the call over there: an
         asynchronous method gets `CancelledError`, a generator `GeneratorExit`, and any other method
-        sees it in `current`. The callbacks of the future run on the dispatcher thread. The first
-        call to a peer waits for the connection. Raises what needs no answer.
+        sees it in `current`. ``progress`` of the future is what the method has reported. Its
+        callbacks run on the dispatcher thread. The first call to a peer waits for the connection.
+        Raises what needs no answer.
 
         >>> from memsync import MemSync
         >>> with MemSync("sums", rpc={"add": lambda a, b: a + b}, engine="memory") as mem:

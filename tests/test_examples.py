@@ -12,6 +12,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 OUTPUTS = {
     "job_queue.py": f"outputs: {[number**2 for number in range(12)]}\ndone: 12 = 12\n",
+    "remote_progress.py": "5 of 5: page 5\n5 pages converted\n"
+    + "".join(f"line of page {page}\n" for page in (1, 2, 3)),
     "survive_the_host.py": "this process is client\nthis process is host\nn: 1000\n",
     "watch_settings.py": "seen: ['green', 'green', 'green']\n",
 }
