@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import UsageError
 from .group import GroupMember
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .rpc.future import CallFuture
     from .rpc.peer_calls import PeerCalls
     from .rpc.request import Request
+
+T = TypeVar("T")
 
 _TASK_SECONDS = 30 * 24 * 3600.0  # that a task of an executor may take
 _RUN = "memsync.run"  # as `rpc.functions` has it, which takes a while to import
@@ -78,13 +80,13 @@ class CallingMember(GroupMember):
 
     def run(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., T],
         /,
         *args: Any,
         on: str = "any",
         timeout: float | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> T:
         """Run a function in another process, and return what it returns.
 
         Function, arguments and result travel as pickles (cloudpickle), so lambdas and functions of
@@ -102,7 +104,8 @@ class CallingMember(GroupMember):
         if not isinstance(on, str):
             raise UsageError(f"on must be 'any', 'host' or the id of a peer, not {on!r:.60}")
         calls, request = self._request("run()", _RUN, (function, *args), kwargs, timeout)
-        return calls.call(request, None if on == "any" else on)
+        result: T = calls.call(request, None if on == "any" else on)
+        return result
 
     def executor(self, max_workers: int | None = None) -> PeerExecutor:
         """A `concurrent.futures.Executor` whose tasks run in the peers of the group.

@@ -20,7 +20,7 @@ ROOT = Path(errors.__file__).parent.parent
 USER = """
 from typing import Any, Literal, TypedDict
 
-from memsync import MemSync, MemSyncError
+from memsync import MemSync, MemSyncError, idempotent
 
 mem = MemSync("x")
 with_data = MemSync("x", {"n": 0}, {"timeout": 5})
@@ -88,6 +88,24 @@ mem.patch({"$inc": {"n": 1}}, w=3)
 for change, version in mem.changes("n"):
     reveal_type(version)  # int
 reveal_type(MemSync.from_config("x.yaml"))  # MemSync[Any]
+
+
+@idempotent
+def double(n: int) -> int:
+    return 2 * n
+
+
+offers = MemSync("x", rpc={"math": {"double": double}, "ping": lambda: None})
+reveal_type(double(2))  # int
+reveal_type(mem.call("math.double", 1, peer="p", timeout=1))  # Any
+reveal_type(mem.call_all("math.double", 1))  # dict[str, Any]
+reveal_type(mem.run(double, 1, on="host"))  # int
+reveal_type(mem.rpc.submit("ping").result(timeout=1))  # Any
+reveal_type(mem.rpc.publish("double", double))  # int
+with mem.executor(2) as executor:
+    reveal_type(executor.submit(double, 1).result())  # int
+    reveal_type(list(executor.map(double, [1])))  # list[int]
+reveal_type(mem.rpc.current().remaining())  # float | None
 """
 
 WRONG = """
@@ -111,6 +129,9 @@ mem.on("received_patches", counts)  # call-overload
 mem.on("host_changed", counts)  # call-overload
 mem.on("rolled_back", counts)  # call-overload
 mem.on("gap", fails)  # call-overload
+mem.run("double")  # arg-type
+mem.call("double", timeout="5")  # arg-type
+mem.executor("2")  # arg-type
 """
 
 
