@@ -428,6 +428,7 @@ def test_calls_of_many_threads_share_a_connection(cluster: Cluster) -> None:
 
 
 def test_a_program_calls_after_its_own_restart(cluster: Cluster) -> None:
+    worker = cluster.peer(rpc=methods)
     program = cluster.script(
         """
         import sys
@@ -440,7 +441,6 @@ def test_a_program_calls_after_its_own_restart(cluster: Cluster) -> None:
         """,
         cluster.name,
     )
-    worker = cluster.peer(rpc=methods)
     for _ in range(2):
         assert read_line(program).split() == [str(worker.pid), "yes"]
         assert worker.run(lambda mem: mem.call("here")) == "yes"
