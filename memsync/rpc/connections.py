@@ -7,14 +7,14 @@ one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..clocks import monotonic
 from ..errors import PeerLostError, RpcTimeoutError, WriteTimeoutError
 from ..replication.kinds.method import Address, MethodKind, callable_peers, wanting
 from ..runtime.call import Call as Write
-from ..runtime.native import Mutex
+from ..runtime.native import Lock
+from ..runtime.wakeup import Wakeup
 from .caller import Caller
 from .link import Link, Receiver
 from .messages import Message
@@ -25,11 +25,27 @@ if TYPE_CHECKING:
 
 
 class _Connection:
-    """The link to one other peer, once there is one."""
+    """The link to one other peer, once there is one; one thread opens it, and others wait."""
 
     def __init__(self) -> None:
-        self.lock = Mutex()  # held while the link is opened
+        self.lock = Lock()  # of what follows; held for a few steps
         self.caller: Caller | None = None
+        self.is_opening = False
+        self._waiting: list[Wakeup] = []
+
+    def new_wakeup(self) -> Wakeup:
+        """Set when the thread that opens the link is done; the lock is held."""
+        wakeup = Wakeup()
+        self._waiting.append(wakeup)
+        return wakeup
+
+    def opened(self) -> None:
+        """The thread that opened the link is done, with or without success."""
+        with self.lock:
+            self.is_opening = False
+            waiting, self._waiting = self._waiting, []
+        for wakeup in waiting:
+            wakeup.set()
 
 
 class _Receiver:
@@ -86,18 +102,26 @@ class Connections:
         caller = connection.caller
         if caller is not None and not caller.is_lost:
             return caller
+        is_mine = False
         try:
-            if not connection.lock.acquire(timeout=max(deadline - monotonic(), 0)):
-                raise _too_late(peer)
-            caller = connection.caller
-            if caller is None or caller.is_lost:
-                caller = connection.caller = self._connect(peer, connection, deadline)
-                if caller.is_lost:  # before this thread has noted it
-                    connection.caller = None
+            while not is_mine:
+                with connection.lock:
+                    caller = connection.caller
+                    if caller is not None and not caller.is_lost:
+                        return caller
+                    if not connection.is_opening:
+                        connection.is_opening = is_mine = True
+                        break
+                    wakeup = connection.new_wakeup()
+                if not wakeup.wait(deadline - monotonic()) and monotonic() >= deadline:
+                    raise _too_late(peer)
+            caller = connection.caller = self._connect(peer, connection, deadline)
+            if caller.is_lost:  # before this thread has noted it
+                connection.caller = None
             return caller
         finally:
-            with suppress(RuntimeError):  # another thread has it, or nobody: this was interrupted
-                connection.lock.release()
+            if is_mine:
+                connection.opened()
 
     def _connect(self, peer: str, connection: _Connection, deadline: float) -> Caller:
         made: list[Caller] = []

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from ..errors import MemSyncError
 from ..runtime.logs import Logger
 from ..runtime.native import Lock
 from ..runtime.own_threads import OwnThread
@@ -68,10 +69,7 @@ class Courier:
                     return
                 self._wake.wait(None)
                 continue
-            try:
-                step()
-            except Exception:  # the other links go on
-                log.exception("a message could not be delivered")
+            step()
 
     def _ends(self) -> bool:
         with self._lock:
@@ -105,8 +103,13 @@ class CourierLink:
 
     def deliver(self, data: bytes) -> None:
         """Call the receiver with a message (on the courier's thread)."""
-        if self._reason is None:
-            self.receiver.received(decode(data))
+        try:
+            if self._reason is None:
+                self.receiver.received(decode(data))
+        except Exception as error:  # as over a socket
+            if not isinstance(error, MemSyncError):
+                log.exception("a message could not be handled")
+            self.end(str(error))
 
     def close(self) -> None:
         """End the pair."""

@@ -57,6 +57,21 @@ def test_g3_what_a_killed_host_has_acknowledged_is_drained(cluster: Cluster) -> 
     assert len(client.snapshot("log")) >= acknowledged > 0
 
 
+def test_calls_go_over_tcp_as_well(cluster: Cluster) -> None:
+    peers = [
+        cluster.peer(None, OPTIONS, rpc={"add": lambda a, b: a + b}, start=False) for _ in "ab"
+    ]
+    for peer in peers:
+        peer.run(use_tcp)
+        peer.start()
+    one, other = (peer.status()["id"] for peer in peers)
+    for number in range(100):
+        assert peers[0].run(lambda mem, n: mem.call("add", n, 1, peer=other), number) == number + 1
+    assert peers[1].run(lambda mem: mem.call("add", "x" * 3_000_000, "y", peer=one))[-1] == "y"
+    record = peers[0].run(lambda mem: mem._peer.calls.record.wanted())
+    assert record.address[0] == "127.0.0.1"
+
+
 def test_a_write_of_the_host_counts_without_a_client_that_takes_nothing(cluster: Cluster) -> None:
     host, client = tcp_peer(cluster), tcp_peer(cluster)
     client.pause()
