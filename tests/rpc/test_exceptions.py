@@ -57,7 +57,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Twin]:
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_it_arrives_from_another_process(case: Case, twins: dict[str, Twin]) -> None:
     error = rebuild(twins[case.name], Pickles(True), "'method' on peer x")
-    _check(case, error)
+    check_case(case, error)
 
 
 def fail(name: str) -> None:
@@ -96,20 +96,21 @@ def test_it_arrives_over_a_link(method: Any) -> None:
                 found = caller.call("method", (case.name,))
                 assert list(found) == [1]
             except BaseException as error:
-                _check(case, error)
+                check_case(case, error)
             else:
                 pytest.fail(f"nothing was raised: {case.name}")
         assert caller.calls == 0
         assert caller.link.error is None  # type: ignore[attr-defined]  # of a `MemoryLink`
 
 
-def _check(case: Case, error: BaseException) -> None:
+def check_case(case: Case, error: BaseException, file: str = "exceptions.py") -> None:
+    """Check what has arrived for a case; `file` is where the callee has raised it."""
     assert issubclass(type(error), case.kind), f"{case.name}: {type(error)}"
     if case.kind is not RpcError:
         assert not issubclass(type(error), RpcError), case.name
     assert case.check(error), case.name
     frames = traceback.extract_tb(object.__getattribute__(error, "__traceback__"))
-    assert any("exceptions.py" in frame.filename for frame in frames), "the callee's frames"
+    assert any(file in frame.filename for frame in frames), "the callee's frames"
 
 
 def test_without_pickles_everything_is_an_rpc_error(twins: dict[str, Twin]) -> None:
