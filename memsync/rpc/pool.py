@@ -85,7 +85,7 @@ class Pool:
             worker.wake.set()
         deadline = monotonic() + seconds
         for worker in workers:
-            if worker.ident != get_ident():
+            if worker.number != get_ident():
                 worker.join(max(deadline - monotonic(), 0))
         with self._lock:
             self._depths.clear()
@@ -140,12 +140,14 @@ class _Worker(Thread):
     """One thread; its pool gives it a task before it is woken."""
 
     def __init__(self, pool: Pool, task: Task, name: str) -> None:
-        super().__init__(name=name, daemon=True)
+        super().__init__(target=self._serve, name=name, daemon=True)
         self._pool = pool
+        self.number = 0  # the thread, as `get_ident` has it
         self.task: Task | None = task
         self.wake = Wakeup(Lock())
 
-    def run(self) -> None:
+    def _serve(self) -> None:
+        self.number = get_ident()
         while True:
             task = self.task
             if task is None:

@@ -187,7 +187,12 @@ class ReadingLoop:
         self._is_ended = False
         self._thread = OwnThread(self._run, "memsync-calls")
         self._ident = 0
-        start_thread(self._thread)
+        try:
+            start_thread(self._thread)
+        except BaseException:  # it may have begun
+            self._is_stopping = True
+            self._waker.wake()
+            raise
 
     def add(self, link: SocketLink) -> None:
         """Read a link from now on; its receiver is set."""
