@@ -117,14 +117,14 @@ class Connections:
         if connection is None:
             connection = self._connections.setdefault(peer, _Connection())
         caller = connection.caller
-        if caller is not None and not caller.is_lost:
+        if caller is not None and caller.link.is_open:
             return caller
         while True:
             attempt = self._attempt(peer, connection, deadline)
             if not attempt.wait(deadline):
                 raise _too_late(peer)
             caller = connection.caller
-            if caller is not None and not caller.is_lost:
+            if caller is not None and caller.link.is_open:
                 return caller
             error = attempt.error
             has_more_time = attempt.deadline < deadline and monotonic() < deadline

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from weakref import WeakSet
 
 from ..errors import MemSyncError, RendezvousError
 from ..manager.platform.threads import launch_thread
@@ -27,7 +28,7 @@ IDLE_SECONDS = 1.0  # without work, after which the thread ends
 class Courier:
     """The thread of a process that delivers messages, in the order in which they were sent.
 
-    It ends when there was nothing to deliver for a moment.
+    It ends when no link is open, or when there was nothing to deliver for a moment.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class Courier:
         self._wake = Wakeup(Lock())
         self._steps: deque[Callable[[], None]] = deque()
         self._is_running = False
+        self._links: WeakSet[CourierLink] = WeakSet()
 
     def post(self, step: Callable[[], None]) -> None:
         """Have the thread call `step`; never blocks. Raises `ConnectionError` without a thread."""
@@ -55,10 +57,19 @@ class Courier:
             try:
                 step = self._steps.popleft()
             except IndexError:
-                if self._wake.wait(IDLE_SECONDS) or not self._ends():
+                if (self._is_used() and self._wake.wait(IDLE_SECONDS)) or not self._ends():
                     continue
                 return
             step()
+
+    def note(self, link: CourierLink) -> None:
+        """Stay while this link is open."""
+        with self._lock:
+            self._links.add(link)
+
+    def _is_used(self) -> bool:
+        with self._lock:
+            return any(link.is_open for link in self._links)
 
     def _ends(self) -> bool:
         with self._lock:
@@ -128,6 +139,7 @@ def new_pair(caller: str, callee: str, max_bytes: int) -> tuple[CourierLink, Cou
     """The ends of a new connection: the caller's, and the callee's."""
     mine, theirs = (CourierLink(_courier, peer, max_bytes) for peer in (callee, caller))
     mine.other, theirs.other = theirs, mine
+    _courier.note(mine)
     return mine, theirs
 
 

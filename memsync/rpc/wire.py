@@ -55,6 +55,11 @@ class SocketLink:
         self._reason: str | None = None  # why it is down
         self._waiting: list[Wakeup] = []  # threads that wait for room
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no thread has found the link down."""
+        return self._reason is None
+
     def send(self, message: Message) -> None:
         """Send a message; see `Link`."""
         frame = frame_of(encode(message, self.max_bytes))
