@@ -8,12 +8,13 @@ from contextvars import Context
 from typing import Any
 
 from ..runtime.logs import Logger
-from ..runtime.native import Lock, Thread, get_ident
+from ..runtime.native import LIBRARY, Lock, Thread, get_ident
 from ..runtime.wakeup import Wakeup
 
 log = Logger("memsync.rpc")
 
 END_SECONDS = 1.0  # for tasks that are cancelled at the end
+PAUSE_SECONDS = 0.05  # after an exception, which may come again at once
 
 
 class LoopThread:
@@ -25,6 +26,7 @@ class LoopThread:
         self._thread: Thread | None = None
         self._ident: int | None = None
         self._is_closed = False
+        self._pause = Wakeup(Lock())  # never set
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps them weakly
 
     def call(self, action: Callable[..., Any], *args: Any) -> bool:
@@ -69,7 +71,7 @@ class LoopThread:
             return loop
         with self._lock:
             if self._loop is None and not self._is_closed:
-                loop, is_up = asyncio.new_event_loop(), Wakeup(Lock())
+                loop, is_up = _new_loop(), Wakeup(Lock())
                 thread = Thread(
                     target=self._run, args=(loop, is_up), name="memsync-rpc-loop", daemon=True
                 )
@@ -90,6 +92,7 @@ class LoopThread:
                 loop.run_forever()
             except BaseException:  # a task of the program has raised SystemExit, for example
                 log.exception("the event loop of remote calls goes on after an exception")
+                self._pause.wait(PAUSE_SECONDS)
         try:
             loop.run_until_complete(self._end())
         except BaseException:  # the thread ends in any case
@@ -104,3 +107,12 @@ class LoopThread:
         if tasks:
             await asyncio.wait(tasks, timeout=END_SECONDS)
         await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if LIBRARY != "gevent":
+        return asyncio.new_event_loop()
+    from gevent.monkey import get_original
+
+    # The one of gevent waits in a hub, which this thread does not run.
+    return asyncio.SelectorEventLoop(get_original("selectors", "DefaultSelector")())

@@ -85,8 +85,7 @@ class Pool:
             worker.wake.set()
         deadline = monotonic() + seconds
         for worker in workers:
-            if worker.number != get_ident():
-                worker.join(max(deadline - monotonic(), 0))
+            worker.join(max(deadline - monotonic(), 0))
         with self._lock:
             self._depths.clear()
 
@@ -136,18 +135,27 @@ class Pool:
             return True
 
 
-class _Worker(Thread):
+class _Worker:
     """One thread; its pool gives it a task before it is woken."""
 
     def __init__(self, pool: Pool, task: Task, name: str) -> None:
-        super().__init__(target=self._serve, name=name, daemon=True)
         self._pool = pool
-        self.number = 0  # the thread, as `get_ident` has it
         self.task: Task | None = task
         self.wake = Wakeup(Lock())
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._ident: int | None = None
 
-    def _serve(self) -> None:
-        self.number = get_ident()
+    def start(self) -> None:
+        """Start the thread; raises `RuntimeError` when the system has none left."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the thread, unless it is the calling one."""
+        if self._ident != get_ident():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        self._ident = get_ident()
         while True:
             task = self.task
             if task is None:

@@ -16,6 +16,7 @@ from memsync.testing import Cluster, until
 
 from ..rpc.exceptions import CASES
 from ..rpc.test_exceptions import NAMES, check_case
+from .test_green_threads import LIBRARIES, MISSING, PATCH, finish
 
 pytestmark = pytest.mark.process
 
@@ -158,3 +159,52 @@ def test_a_peer_that_stops_cancels_what_it_runs(cluster: Cluster, tmp_path: Path
         for stream in streams:
             with pytest.raises(PeerLostError):
                 list(stream)
+
+
+GREEN = (
+    PATCH
+    + """
+import asyncio
+from memsync import MemSync, RpcTimeoutError
+
+def slow():
+    time.sleep(0.3)  # on a real thread
+    return "slow"
+
+async def later(value):
+    await asyncio.sleep(0.01)
+    return value
+
+ticks = []
+
+def tick():
+    while True:
+        ticks.append(1)
+        sleep(0.01)
+
+spawn(tick)
+def count(most):
+    yield from range(most)
+
+methods = {"add": lambda a, b: a + b, "slow": slow, "later": later, "count": count}
+with MemSync("green", rpc=methods), MemSync("green") as mem:
+    print(mem.call("add", 1, 2), mem.call("later", 7), sum(mem.call("count", 40)))
+    before = len(ticks)
+    print(mem.call("slow"), len(ticks) - before > 3)  # greenlets run meanwhile
+    try:
+        mem.call("slow", timeout=0.1)
+    except RpcTimeoutError:
+        print("timeout")
+    next(mem.call("count", 10**9))
+    found = []
+    joinall([spawn(lambda: found.append(mem.rpc.submit("add", 1, 1).result())) for _ in range(9)])
+    print(found)
+"""
+)
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"not installable here: {MISSING}")
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_calls_between_greenlets(cluster: Cluster, library: str) -> None:
+    program = cluster.script(GREEN, library)
+    assert finish(program) == ["3 7 780", "slow True", "timeout", str([2] * 9)]
