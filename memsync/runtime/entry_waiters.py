@@ -16,7 +16,7 @@ class EntryWaiters:
     """The waiting threads of one peer."""
 
     def __init__(self) -> None:
-        self._waiting: list[Wakeup] = []  # changed by single steps in C
+        self.waiting: list[Wakeup] = []  # changed by single steps in C
         self.ended = False
 
     def wait_until(self, check: Callable[[], object], seconds: float) -> bool:
@@ -29,7 +29,7 @@ class EntryWaiters:
             return True
         deadline = monotonic() + seconds
         wakeup = Wakeup()
-        self._waiting.append(wakeup)
+        self.waiting.append(wakeup)
         try:
             while not check():
                 left = deadline - monotonic()
@@ -38,13 +38,12 @@ class EntryWaiters:
                 wakeup.wait(left)
             return True
         finally:
-            self._waiting.remove(wakeup)
+            self.waiting.remove(wakeup)
 
     def advanced(self) -> None:
         """Have all threads test again: entries were applied and published."""
-        if self._waiting:
-            for wakeup in list(self._waiting):
-                wakeup.set()
+        for wakeup in list(self.waiting):
+            wakeup.set()
 
     def end(self) -> None:
         """End all waiting: the peer has stopped."""
@@ -53,5 +52,5 @@ class EntryWaiters:
 
     def after_fork(self) -> None:
         """In a forked child: the waiting threads are the parent's."""
-        self._waiting = []
+        self.waiting = []
         self.ended = True

@@ -24,7 +24,7 @@ from ..replication.compile_proposal import value_at
 from ..replication.entries import Entry, SnapshotChunk
 from ..replication.group_options import check_group_options, group_part, group_value
 from ..replication.kinds import KINDS
-from ..replication.kinds.method import directory
+from ..replication.kinds.method import MethodKind, MethodPart
 from ..replication.log import Log
 from ..replication.pending import PendingWrites
 from ..replication.replica import Replica
@@ -103,7 +103,8 @@ class Participant:
             wall_ms,
             self.trace,
         )
-        self._methods = directory(self.state), 0  # as announced last, and its revision
+        self._methods: MethodPart | None = None  # the directory of calls, as announced last
+        self._methods_revision = 0
         self._data = data
         self._last_host: str | None = None
         self._mismatch = ""  # the last warning about its options
@@ -192,10 +193,11 @@ class Participant:
     def announce_entries(self, entries: list[Entry]) -> None:
         """Announce the entries that change the document, and a change of the methods."""
         self.freezer.look(self.replica.view)
-        self.entry_waiters.advanced()
-        methods = directory(self.state)
-        if self._methods[0] is not methods or self._methods[1] != methods.revision:
-            self._methods = methods, methods.revision
+        if self.entry_waiters.waiting:
+            self.entry_waiters.advanced()
+        methods: MethodPart = self.state.parts[MethodKind.name]
+        if methods is not self._methods or methods.revision != self._methods_revision:
+            self._methods, self._methods_revision = methods, methods.revision
             self.announce("methods", None)
         if entries:
             self.announce("received_patches", partial(self._patches, entries))
