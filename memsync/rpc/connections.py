@@ -11,14 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..clocks import monotonic
-from ..errors import MemSyncError, PeerLostError, RpcTimeoutError, WriteTimeoutError
-from ..manager.platform.threads import launch_thread
+from ..errors import PeerLostError, RpcTimeoutError, WriteTimeoutError
 from ..replication.kinds.method import Address, MethodKind, callable_peers, wanting
 from ..runtime.call import Call as Write
-from ..runtime.logs import Logger
 from ..runtime.native import Lock
-from ..runtime.own_threads import OwnThread
-from ..runtime.wakeup import Wakeup
+from .attempt import Attempt
 from .caller import Caller
 from .link import Link, Receiver
 from .messages import Message
@@ -27,34 +24,6 @@ from .road import MemoryRoad, Road, Unreachable, open_pair
 if TYPE_CHECKING:
     from ..runtime.participant import Participant
 
-log = Logger("memsync.rpc")
-
-
-class _Attempt:
-    """A thread that opens a link, and those that wait for it."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.is_begun = False
-        self.is_over = False
-        self.error: Exception | None = None
-        self._waiting: list[Wakeup] = []  # changed by single steps in C
-
-    def wait(self, deadline: float) -> bool:
-        """Wait for its end; returns False at the deadline (monotonic seconds)."""
-        wakeup = Wakeup()
-        self._waiting.append(wakeup)
-        while not self.is_over:
-            if not wakeup.wait(deadline - monotonic()) and monotonic() >= deadline:
-                return False
-        return True
-
-    def end(self) -> None:
-        """It has ended, with or without success."""
-        self.is_over = True
-        for wakeup in list(self._waiting):
-            wakeup.set()
-
 
 class _Connection:
     """The link to one other peer, once there is one."""
@@ -62,7 +31,13 @@ class _Connection:
     def __init__(self) -> None:
         self.lock = Lock()  # of what follows; held for a few steps
         self.caller: Caller | None = None
-        self.attempt: _Attempt | None = None
+        self.attempt: Attempt | None = None
+
+    def ended(self, attempt: Attempt) -> None:
+        """An attempt to open the link has ended, or was given up."""
+        with self.lock:
+            if self.attempt is attempt:
+                self.attempt = None
 
 
 class _Receiver:
@@ -126,49 +101,28 @@ class Connections:
             caller = connection.caller
             if caller is not None and caller.link.is_open:
                 return caller
-            error = attempt.error
+            error = attempt.error_to_raise()
             has_more_time = attempt.deadline < deadline and monotonic() < deadline
             if error is not None and not (isinstance(error, RpcTimeoutError) and has_more_time):
-                raise _copy(error)
+                raise error
 
-    def _attempt(self, peer: str, connection: _Connection, deadline: float) -> _Attempt:
-        """The attempt that is under way, or a new one.
-
-        It has a thread of its own, because an exception out of a signal handler could come between
-        any two steps of a handshake here.
-        """
-        mine: _Attempt | None = None
+    def _attempt(self, peer: str, connection: _Connection, deadline: float) -> Attempt:
+        """The attempt to connect that is under way, or a new one."""
+        mine: Attempt | None = None
         try:
             with connection.lock:
                 if connection.attempt is not None:
                     return connection.attempt
-                mine = connection.attempt = _Attempt(deadline)
-            work = partial(self._open, peer, connection, mine)
-            launch_thread(OwnThread(work, "memsync-connect"), partial(self._not_begun, mine))
+                mine = connection.attempt = Attempt(deadline)
+            mine.start("memsync-connect", partial(self._open, peer, connection), connection.ended)
             return mine
         except BaseException:
-            if mine is not None and not mine.is_begun:
-                self._end(connection, mine)
+            if mine is not None:
+                connection.ended(mine)  # it may not have begun
             raise
 
-    def _open(self, peer: str, connection: _Connection, attempt: _Attempt) -> None:
-        attempt.is_begun = True
-        try:
-            connection.caller = self._connect(peer, connection, attempt.deadline)
-        except Exception as error:  # those that wait raise it
-            attempt.error = error
-        finally:
-            self._end(connection, attempt)
-
-    def _end(self, connection: _Connection, attempt: _Attempt) -> None:
-        with connection.lock:
-            if connection.attempt is attempt:
-                connection.attempt = None
-        attempt.end()
-
-    def _not_begun(self, attempt: _Attempt, error: BaseException) -> None:
-        """There is no thread left; the attempt ends with the deadlines of those that wait."""
-        log.error("a connection for calls waits, its thread cannot be started: %s", error)
+    def _open(self, peer: str, connection: _Connection, attempt: Attempt) -> None:
+        connection.caller = self._connect(peer, connection, attempt.deadline)
 
     def _connect(self, peer: str, connection: _Connection, deadline: float) -> Caller:
         made: list[Caller] = []
@@ -242,10 +196,3 @@ def _too_late(peer: str) -> RpcTimeoutError:
         peer=peer,
         outcome="not_applied",
     )
-
-
-def _copy(error: Exception) -> Exception:
-    """An error for one of several threads that raise it."""
-    if isinstance(error, MemSyncError):
-        return type(error)(str(error), **error.fields)
-    return error

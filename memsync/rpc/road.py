@@ -62,7 +62,7 @@ class SocketRoad:
         self._callee = callee
         self._server: MemSyncServer | None = None
         self._loop: ReadingLoop | None = None
-        self._lock = Lock()  # of the making of the loop
+        self._lock = Lock()  # of what is made, and of the end
         self._is_closed = False
 
     def listen(self) -> Address:
@@ -81,15 +81,18 @@ class SocketRoad:
             opening=CallHello,
         )
         try:
-            self._server = server = ctx.platform.serve(address, ctx.place.authkey, config)
+            server = ctx.platform.serve(address, ctx.place.authkey, config)
         except OSError as error:
             raise RendezvousError(
                 f"this peer cannot be called, because no socket can be made at {address} "
                 f"({error.strerror}): {hint(error, 'make the folder writable')}"
             ) from error
-        server.start()
-        if self._is_closed:
+        with self._lock:
+            self._server, is_closed = server, self._is_closed
+        if is_closed:
             server.stop()
+            raise RendezvousError("this peer has stopped, so it cannot be called")
+        server.start()
         return server.endpoint
 
     def open(self, peer: str, address: Address, caller: NewReceiver, seconds: float) -> Link:
@@ -108,11 +111,12 @@ class SocketRoad:
         return link
 
     def close(self) -> None:
-        self._is_closed = True
-        if self._server is not None:
-            self._server.stop()
-        if self._loop is not None:
-            self._loop.stop()
+        with self._lock:
+            self._is_closed, server, loop = True, self._server, self._loop
+        if server is not None:
+            server.stop()
+        if loop is not None:
+            loop.stop()
 
     def _started_loop(self) -> ReadingLoop:
         with self._lock:

@@ -86,3 +86,28 @@ def test_an_interrupted_call(engine: str, use: Callable[[MemSync[Any]], None]) -
             reached += injection.has_come
             check(mem, f"{use.__name__} interrupted at {place}")
     assert reached
+
+
+@pytest.mark.parametrize("engine", ["local", "memory"])
+def test_an_interrupted_start_of_a_peer_with_methods(engine: str) -> None:
+    mem: MemSync[Any] = MemSync("obj", rpc=TABLE, engine=engine)
+    choose = every if "EVERY_PLACE" in os.environ else sample(PLACES, seed=2)
+    with MemSync("obj", engine=engine) as other:
+
+        def start() -> None:
+            mem.start()
+
+        found: Counter[Place] = Counter()
+        for _ in range(3):
+            found.update(places_of(start).keys())
+            mem.stop()
+        for number, place in enumerate(choose(found)):
+            error = (KeyboardInterrupt, Foreign)[number % 2]("injected")
+            injection = Injection(place, error)
+            injection.run(start)
+            if injection.was_raised and mem.get_status()["status"] == "stopped":
+                until(lambda: not other.peers, message=f"start() interrupted at {place}")
+            mem.start()
+            assert other.call("add", 1, 2, timeout=5) == 3, place
+            assert mem.call("add", 1, 2, timeout=5) == 3, place
+            mem.stop()
