@@ -31,7 +31,8 @@ class Choice:
     """Chooses for one peer.
 
     Other peers come first, those with the fewest calls of this peer before the others, and equal
-    ones take turns. The peer itself comes last.
+    ones take turns. The peer itself comes after them, and peers that took too long a moment ago
+    come last.
     """
 
     def __init__(self, participant: Participant, connections: Connections) -> None:
@@ -68,6 +69,10 @@ class Choice:
             raise self._nobody(request.method)
         return found
 
+    def has_another(self, request: Request, peer: str) -> bool:
+        """Whether some other peer could run a request as well."""
+        return any(other != peer for other in self._untried(request))
+
     def may_repeat(self, request: Request) -> bool:
         """Whether a request that may have run may run again, and there is time for it."""
         records = directory(self._participant.state).peers.copy().values()
@@ -79,8 +84,11 @@ class Choice:
             return peers[0]
         self._turn += 1
         turn = self._turn % len(peers)
-        own, calls = self._participant.id, self._connections.calls
-        return min(peers[turn:] + peers[:turn], key=lambda peer: (peer == own, calls(peer)))
+        own, links = self._participant.id, self._connections
+        return min(
+            peers[turn:] + peers[:turn],
+            key=lambda peer: (links.has_failed(peer), peer == own, links.calls(peer)),
+        )
 
     def _untried(self, request: Request) -> list[str]:
         return [peer for peer in self._having(request.method) if peer not in request.failed]

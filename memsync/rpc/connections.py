@@ -24,6 +24,8 @@ from .road import MemoryRoad, Road, Unreachable, open_pair
 if TYPE_CHECKING:
     from ..runtime.participant import Participant
 
+FAILURE_SECONDS = 5.0  # for which a peer that took too long is called last
+
 
 class _Connection:
     """The link to one other peer, once there is one."""
@@ -32,6 +34,7 @@ class _Connection:
         self.lock = Lock()  # of what follows; held for a few steps
         self.caller: Caller | None = None
         self.attempt: Attempt | None = None
+        self.failed_at = -FAILURE_SECONDS  # monotonic seconds
 
     def ended(self, attempt: Attempt) -> None:
         """An attempt to open the link has ended, or was given up."""
@@ -76,6 +79,17 @@ class Connections:
         connection = self._connections.get(peer)
         caller = connection.caller if connection is not None else None
         return caller.calls if caller is not None else 0
+
+    def has_failed(self, peer: str) -> bool:
+        """Whether a peer was not reached in time, or did not answer in time, a moment ago."""
+        connection = self._connections.get(peer)
+        return connection is not None and monotonic() - connection.failed_at < FAILURE_SECONDS
+
+    def note_failure(self, peer: str) -> None:
+        """A peer was not reached, or did not answer, in time."""
+        connection = self._connections.get(peer)
+        if connection is not None:
+            connection.failed_at = monotonic()
 
     def has_caller(self, peer: str) -> bool:
         """Whether there is a link to a peer."""

@@ -15,7 +15,7 @@ import msgspec
 
 from ..clocks import monotonic
 from ..document import encoded
-from ..errors import PeerLostError, RpcError
+from ..errors import PeerLostError, RpcError, RpcTimeoutError
 from ..replication.kinds.method import MethodKind, directory, publishing, unpublishing
 from ..runtime.call import Call as Write
 from ..runtime.native import Thread
@@ -36,6 +36,8 @@ from .service import Service
 if TYPE_CHECKING:
     from ..engine import Engine
     from ..runtime.participant import Participant
+
+CONNECT_SECONDS = 1.0  # for a connection to a peer, where another one could run the call, too
 
 _payloads = msgspec.msgpack.Decoder(Payload)
 
@@ -125,6 +127,10 @@ class PeerCalls:
                     **request.times(),
                     pair=self._participant.replica.view_pair,
                 )
+            except RpcTimeoutError as error:
+                if error.peer == target:
+                    self._connections.note_failure(target)
+                raise
             except PeerLostError as error:
                 is_own = error.peer == target and caller.is_lost  # not raised by the method
                 if not is_own or peer is not None or not self._choice.may_repeat(request):
@@ -185,8 +191,21 @@ class PeerCalls:
         """A peer for a request, and its caller; raises where no peer can be reached."""
         while True:
             target = self._choice.target(request, peer)
+            deadline, has_another = request.deadline, False
+            if peer is None and self._choice.has_another(request, target):
+                deadline, has_another = min(deadline, monotonic() + CONNECT_SECONDS), True
             try:
-                return target, self._connections.caller(target, request.deadline)
+                return target, self._connections.caller(target, deadline)
+            except RpcTimeoutError:
+                self._connections.note_failure(target)
+                if not has_another or not request.left():
+                    raise
+                request.failed[target] = PeerLostError(
+                    f"peer {target} was not reached in time, so nothing was run",
+                    peer=target,
+                    method=request.method,
+                    outcome="not_applied",
+                )
             except PeerLostError as error:  # nothing was run
                 if peer is not None and peer == target:
                     raise

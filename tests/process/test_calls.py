@@ -198,6 +198,15 @@ def test_a_frozen_peer_that_is_not_connected_costs_no_more_either(cluster: Clust
     worker.resume()
 
 
+def test_a_frozen_peer_is_passed_over(cluster: Cluster) -> None:
+    client, frozen, other = (cluster.peer(rpc=methods if n else None) for n in range(3))
+    frozen.pause()
+    began = time.monotonic()
+    assert {client.run(lambda mem: mem.call("pid", timeout=9)) for _ in range(4)} == {other.pid}
+    assert time.monotonic() - began < 4  # a second was lost once
+    frozen.resume()
+
+
 def test_a_killed_caller_ends_its_stream(cluster: Cluster, tmp_path: Path) -> None:
     client, _ = cluster.peer(), cluster.peer(rpc=methods)
     ended = tmp_path / "ended"
