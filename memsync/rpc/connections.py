@@ -7,13 +7,17 @@ one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..clocks import monotonic
-from ..errors import PeerLostError, RpcTimeoutError, WriteTimeoutError
+from ..errors import MemSyncError, PeerLostError, RpcTimeoutError, WriteTimeoutError
+from ..manager.platform.threads import launch_thread
 from ..replication.kinds.method import Address, MethodKind, callable_peers, wanting
 from ..runtime.call import Call as Write
+from ..runtime.logs import Logger
 from ..runtime.native import Lock
+from ..runtime.own_threads import OwnThread
 from ..runtime.wakeup import Wakeup
 from .caller import Caller
 from .link import Link, Receiver
@@ -23,29 +27,42 @@ from .road import MemoryRoad, Road, Unreachable, open_pair
 if TYPE_CHECKING:
     from ..runtime.participant import Participant
 
+log = Logger("memsync.rpc")
+
+
+class _Attempt:
+    """A thread that opens a link, and those that wait for it."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.is_begun = False
+        self.is_over = False
+        self.error: Exception | None = None
+        self._waiting: list[Wakeup] = []  # changed by single steps in C
+
+    def wait(self, deadline: float) -> bool:
+        """Wait for its end; returns False at the deadline (monotonic seconds)."""
+        wakeup = Wakeup()
+        self._waiting.append(wakeup)
+        while not self.is_over:
+            if not wakeup.wait(deadline - monotonic()) and monotonic() >= deadline:
+                return False
+        return True
+
+    def end(self) -> None:
+        """It has ended, with or without success."""
+        self.is_over = True
+        for wakeup in list(self._waiting):
+            wakeup.set()
+
 
 class _Connection:
-    """The link to one other peer, once there is one; one thread opens it, and others wait."""
+    """The link to one other peer, once there is one."""
 
     def __init__(self) -> None:
         self.lock = Lock()  # of what follows; held for a few steps
         self.caller: Caller | None = None
-        self.is_opening = False
-        self._waiting: list[Wakeup] = []
-
-    def new_wakeup(self) -> Wakeup:
-        """Set when the thread that opens the link is done; the lock is held."""
-        wakeup = Wakeup()
-        self._waiting.append(wakeup)
-        return wakeup
-
-    def opened(self) -> None:
-        """The thread that opened the link is done, with or without success."""
-        with self.lock:
-            self.is_opening = False
-            waiting, self._waiting = self._waiting, []
-        for wakeup in waiting:
-            wakeup.set()
+        self.attempt: _Attempt | None = None
 
 
 class _Receiver:
@@ -100,28 +117,58 @@ class Connections:
         if connection is None:
             connection = self._connections.setdefault(peer, _Connection())
         caller = connection.caller
-        if caller is not None and not caller.is_lost:
+        if caller is not None and caller.link.is_open:
             return caller
-        is_mine = False
+        while True:
+            attempt = self._attempt(peer, connection, deadline)
+            if not attempt.wait(deadline):
+                raise _too_late(peer)
+            caller = connection.caller
+            if caller is not None and caller.link.is_open:
+                return caller
+            error = attempt.error
+            has_more_time = attempt.deadline < deadline and monotonic() < deadline
+            if error is not None and not (isinstance(error, RpcTimeoutError) and has_more_time):
+                raise _copy(error)
+
+    def _attempt(self, peer: str, connection: _Connection, deadline: float) -> _Attempt:
+        """The attempt that is under way, or a new one.
+
+        It has a thread of its own, because an exception out of a signal handler could come between
+        any two steps of a handshake here.
+        """
+        mine: _Attempt | None = None
         try:
-            while not is_mine:
-                with connection.lock:
-                    caller = connection.caller
-                    if caller is not None and not caller.is_lost:
-                        return caller
-                    if not connection.is_opening:
-                        connection.is_opening = is_mine = True
-                        break
-                    wakeup = connection.new_wakeup()
-                if not wakeup.wait(deadline - monotonic()) and monotonic() >= deadline:
-                    raise _too_late(peer)
-            caller = connection.caller = self._connect(peer, connection, deadline)
-            if caller.is_lost:  # before this thread has noted it
-                connection.caller = None
-            return caller
+            with connection.lock:
+                if connection.attempt is not None:
+                    return connection.attempt
+                mine = connection.attempt = _Attempt(deadline)
+            work = partial(self._open, peer, connection, mine)
+            launch_thread(OwnThread(work, "memsync-connect"), partial(self._not_begun, mine))
+            return mine
+        except BaseException:
+            if mine is not None and not mine.is_begun:
+                self._end(connection, mine)
+            raise
+
+    def _open(self, peer: str, connection: _Connection, attempt: _Attempt) -> None:
+        attempt.is_begun = True
+        try:
+            connection.caller = self._connect(peer, connection, attempt.deadline)
+        except Exception as error:  # those that wait raise it
+            attempt.error = error
         finally:
-            if is_mine:
-                connection.opened()
+            self._end(connection, attempt)
+
+    def _end(self, connection: _Connection, attempt: _Attempt) -> None:
+        with connection.lock:
+            if connection.attempt is attempt:
+                connection.attempt = None
+        attempt.end()
+
+    def _not_begun(self, attempt: _Attempt, error: BaseException) -> None:
+        """There is no thread left; the attempt ends with the deadlines of those that wait."""
+        log.error("a connection for calls waits, its thread cannot be started: %s", error)
 
     def _connect(self, peer: str, connection: _Connection, deadline: float) -> Caller:
         made: list[Caller] = []
@@ -195,3 +242,10 @@ def _too_late(peer: str) -> RpcTimeoutError:
         peer=peer,
         outcome="not_applied",
     )
+
+
+def _copy(error: Exception) -> Exception:
+    """An error for one of several threads that raise it."""
+    if isinstance(error, MemSyncError):
+        return type(error)(str(error), **error.fields)
+    return error

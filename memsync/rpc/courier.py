@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from weakref import WeakSet
 
-from ..errors import MemSyncError
+from ..errors import MemSyncError, RendezvousError
+from ..manager.platform.threads import launch_thread
 from ..runtime.logs import Logger
 from ..runtime.native import Lock
 from ..runtime.own_threads import OwnThread
@@ -20,11 +22,13 @@ from .messages import Message, decode, encode
 
 log = Logger("memsync.rpc")
 
+IDLE_SECONDS = 1.0  # without work, after which the thread ends
+
 
 class Courier:
     """The thread of a process that delivers messages, in the order in which they were sent.
 
-    It runs while there is an open link.
+    It ends when no link is open, or when there was nothing to deliver for a moment.
     """
 
     def __init__(self) -> None:
@@ -32,49 +36,49 @@ class Courier:
         self._wake = Wakeup(Lock())
         self._steps: deque[Callable[[], None]] = deque()
         self._is_running = False
-        self._open = 0  # ends of links whose receivers were not called with `lost`
+        self._links: WeakSet[CourierLink] = WeakSet()
 
     def post(self, step: Callable[[], None]) -> None:
         """Have the thread call `step`; never blocks. Raises `ConnectionError` without a thread."""
-        with self._lock:
-            self._steps.append(step)
-            if not self._is_running:
-                self._start()
+        self._steps.append(step)
+        if not self._is_running:
+            try:
+                launch_thread(OwnThread(self._run, "memsync-courier"), _log_error)
+            except RendezvousError as error:
+                raise ConnectionError(str(error)) from error
         self._wake.set()
 
-    def opened(self) -> None:
-        """There is one more link."""
-        with self._lock:
-            self._open += 2
-
-    def closed(self) -> None:
-        """One end of a link is lost (on the thread)."""
-        with self._lock:
-            self._open -= 1
-
-    def _start(self) -> None:
-        try:
-            OwnThread(self._run, "memsync-courier").start()
-        except RuntimeError as error:
-            self._steps.pop()
-            raise ConnectionError(f"no thread is left for remote calls ({error})") from error
-        self._is_running = True
-
     def _run(self) -> None:
+        with self._lock:
+            if self._is_running:  # two threads have found none
+                return
+            self._is_running = True
         while True:
             try:
                 step = self._steps.popleft()
             except IndexError:
-                if self._ends():
-                    return
-                self._wake.wait(None)
-                continue
+                if (self._is_used() and self._wake.wait(IDLE_SECONDS)) or not self._ends():
+                    continue
+                return
             step()
+
+    def note(self, link: CourierLink) -> None:
+        """Stay while this link is open."""
+        with self._lock:
+            self._links.add(link)
+
+    def _is_used(self) -> bool:
+        with self._lock:
+            return any(link.is_open for link in self._links)
 
     def _ends(self) -> bool:
         with self._lock:
-            self._is_running = bool(self._steps or self._open)
+            self._is_running = bool(self._steps)
             return not self._is_running
+
+
+def _log_error(error: BaseException) -> None:
+    log.error("calls inside of this process wait, their thread cannot be started: %s", error)
 
 
 class CourierLink:
@@ -124,7 +128,6 @@ class CourierLink:
 
     def _lose(self) -> None:
         assert self._reason is not None
-        self._courier.closed()
         self.receiver.lost(self._reason)
 
 
@@ -136,7 +139,7 @@ def new_pair(caller: str, callee: str, max_bytes: int) -> tuple[CourierLink, Cou
     """The ends of a new connection: the caller's, and the callee's."""
     mine, theirs = (CourierLink(_courier, peer, max_bytes) for peer in (callee, caller))
     mine.other, theirs.other = theirs, mine
-    _courier.opened()
+    _courier.note(mine)
     return mine, theirs
 
 

@@ -23,6 +23,10 @@ class Link(Protocol):
     max_bytes: int
     """The largest message that the link carries; see `messages.encode`."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the link is not down, as far as this end knows."""
+
     def send(self, message: Message) -> None:
         """Send a message; any thread may call it, and messages of one thread stay in order.
 

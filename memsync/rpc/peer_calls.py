@@ -149,7 +149,10 @@ class PeerCalls:
                 results[target] = error
 
         strangers = [target for target in targets if not self._connections.has_caller(target)]
-        threads = [Thread(target=begin, args=(each,), daemon=True) for each in strangers]
+        threads = [
+            Thread(target=begin, name="memsync-connect", args=(each,), daemon=True)
+            for each in strangers
+        ]
         for thread in threads:
             thread.start()
         for target in targets:

@@ -55,6 +55,11 @@ class SocketLink:
         self._reason: str | None = None  # why it is down
         self._waiting: list[Wakeup] = []  # threads that wait for room
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no thread has found the link down."""
+        return self._reason is None
+
     def send(self, message: Message) -> None:
         """Send a message; see `Link`."""
         frame = frame_of(encode(message, self.max_bytes))
@@ -187,7 +192,12 @@ class ReadingLoop:
         self._is_ended = False
         self._thread = OwnThread(self._run, "memsync-calls")
         self._ident = 0
-        start_thread(self._thread)
+        try:
+            start_thread(self._thread)
+        except BaseException:  # it may have begun
+            self._is_stopping = True
+            self._waker.wake()
+            raise
 
     def add(self, link: SocketLink) -> None:
         """Read a link from now on; its receiver is set."""

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -311,3 +312,47 @@ def test_programs_without_these_libraries_do_not_import_them() -> None:
     )
 
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_greenlets_call_and_are_called(cluster: Cluster, library: str) -> None:
+    worker = cluster.peer(rpc={"add": lambda a, b: a + b, "sleep": time.sleep})
+    program = cluster.script(CALLING, library)
+    assert read_line(program).split() == ["45", "True"]  # ten greenlets, and the hub went on
+    assert worker.run(lambda mem: mem.call("nap", 0.05)) == program.pid
+    assert worker.run(lambda mem: list(mem.call("count", 40))) == [*range(40)]
+    write_line(program)
+    assert finish(program) == []
+
+
+CALLING = (
+    PATCH
+    + """
+import os
+from memsync import MemSync
+
+def nap(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+def count(stop):
+    yield from range(stop)
+
+ticks = []
+def tick():
+    while len(ticks) < 1000:
+        ticks.append(1)
+        sleep(0.005)
+
+mem = MemSync("obj", rpc={"nap": nap, "count": count})
+mem.start()
+spawn(tick)
+sums = []
+joinall([spawn(lambda n=n: sums.append(mem.call("add", n, 0))) for n in range(10)])
+before = len(ticks)
+joinall([spawn(lambda: mem.call("sleep", 0.2)) for _ in range(3)])
+print(sum(sums), len(ticks) - before > 10, flush=True)
+joinall([spawn(sys.stdin.readline)])
+mem.stop()
+"""
+)

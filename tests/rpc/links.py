@@ -33,6 +33,10 @@ class MemoryLink:
         self._is_down = threading.Event()
         self._thread = threading.Thread(target=self._read, name=f"io-{peer}", daemon=True)
 
+    @property
+    def is_open(self) -> bool:
+        return not self._is_down.is_set()
+
     def send(self, message: Message) -> None:
         data = encode(message, self.max_bytes)
         if self._is_down.is_set():

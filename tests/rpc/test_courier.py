@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -50,11 +51,16 @@ def test_messages_go_back_and_forth_on_one_thread_of_its_own() -> None:
     until(lambda: one.reasons == other.reasons == ["the connection was closed"])
 
 
-def test_the_thread_ends_with_the_last_link_and_begins_with_the_next() -> None:
+def _has_messages(receiver: Receiver) -> bool:
+    return bool(receiver.messages)
+
+
+def test_the_thread_ends_after_a_while_and_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier, "IDLE_SECONDS", 0.05)
     for _ in range(3):
         one, other = pair()
         one.link.send(Item(0, Payload(b"x")))
-        until(lambda messages=other.messages: bool(messages))
+        until(partial(_has_messages, other))
         one.link.close()
         other.link.close()
         until(lambda: not courier._courier._is_running)

@@ -210,7 +210,7 @@ def test_an_interrupt_that_lost_nothing_leaves_the_link_usable(ends: list[End]) 
 def test_a_forked_child_sends_nothing(ends: list[End]) -> None:
     child = mock.Mock(return_value=os.getpid() + 1)
     with (
-        mock.patch.object(wire.os, "getpid", child),
+        mock.patch("os.getpid", child),
         pytest.raises(ConnectionError, match="another process"),
     ):
         ends[0].link.send(item(1))
