@@ -110,8 +110,9 @@ class CurrentCall:
         self._nested.pop(call, None)
 
 
-running: ContextVar[Any] = ContextVar("memsync.rpc.running", default=None)
-"""The `CurrentCall` of a method, or None."""
+if "running" not in globals():  # a reload keeps it, as it is set in the contexts of methods
+    running: ContextVar[Any] = ContextVar("memsync.rpc.running", default=None)
+    """The `CurrentCall` of a method, or None."""
 
 
 def current() -> CurrentCall:

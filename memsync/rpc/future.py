@@ -12,6 +12,7 @@ from typing import Any
 
 from ..clocks import monotonic
 from ..errors import RpcError, UsageError
+from ..lasting import lasting
 from ..runtime.futures import OutcomeFuture
 from .context import CurrentCall
 from .messages import End, Progress, Result
@@ -20,6 +21,7 @@ from .stream import Stream
 from .timers import Timer
 
 
+@lasting
 class CallFuture(OutcomeFuture[Any]):
     """The answer to one call; `cancel` cancels it at the callee.
 

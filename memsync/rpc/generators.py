@@ -82,3 +82,4 @@ class GeneratorWork:
             self._run.context.run(self._generator.close)
         except BaseException as error:  # nobody waits for it
             self._run.log_unheard(error)
+        self._run.drop()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..clocks import monotonic
 from ..errors import PeerLostError, RpcError, RpcTimeoutError, UsageError, from_wire
+from ..lasting import lasting
 from ..runtime.own_threads import refuse_waiting
 from .link import Link
 from .messages import Failure, Payload
@@ -19,16 +20,19 @@ from .rebuild import rebuild
 ARGUMENTS_MAX = 200  # characters of the arguments in an error
 
 
+@lasting
 class Lost(NamedTuple):
     """The link is down."""
 
     reason: str
 
 
+@lasting
 class Expired(NamedTuple):
     """The time is over."""
 
 
+@lasting
 class Cancelled(NamedTuple):
     """The caller has cancelled the call."""
 

@@ -16,6 +16,7 @@ import msgspec
 
 from ..document import encoded, normalize
 from ..errors import NotSerializableError, UsageError
+from ..lasting import lasting
 from .messages import Payload
 
 _BY_VALUE = b"cloudpickle"  # each pickle with a function or class by value names this module
@@ -24,6 +25,7 @@ _BY_VALUE = b"cloudpickle"  # each pickle with a function or class by value name
 _DEPTH_MAX = 100  # of JSON values, as in the object
 
 
+@lasting
 class UnpackError(Exception):
     """Bytes of the other side that do not become a value here; the message says why."""
 

@@ -69,13 +69,15 @@ class Run:
         """Nobody waits any more."""
         self._calls.ended(self.id)
         self.current.cancel(reason)
-        if self._work is not None:
-            self._work.cancel()
+        work = self._work
+        if work is not None:
+            work.cancel()
 
     def credit(self, consumed: int) -> None:
         """The caller has consumed this many items in all."""
-        if self._work is not None:
-            self._work.credit(consumed)
+        work = self._work
+        if work is not None:
+            work.credit(consumed)
 
     # -- to the caller ----------------------------------------------------------------------------
 
@@ -111,6 +113,7 @@ class Run:
     def drop(self) -> None:
         """The call needs no answer."""
         self._calls.ended(self.id)
+        self._release()
 
     def refuse(self, error: MemSyncError) -> None:
         """The call was not run."""
@@ -143,7 +146,7 @@ class Run:
 
     def _finish(self, answer: Answer) -> None:
         """Send the last answer; one that is too large is replaced by one that says so."""
-        self.current.send_progress = None  # which would keep this call in a circle
+        self._release()
         if not self._calls.ended(self.id):
             return
         try:
@@ -156,6 +159,10 @@ class Run:
         except BaseException as error:  # no memory, for example: the caller must not wait for long
             log.exception("an answer could not be sent: method=%s", self.name)
             self.send(Failure(self.id, shortest(describe(error, self.service.pickles))))
+
+    def _release(self) -> None:
+        """Open the circles in which this call would wait for the garbage collector."""
+        self.current.send_progress = self._work = None
 
     def _send_progress(self, done: float, total: float | None, note: str) -> None:
         self.send(Progress(self.id, done, total, note))

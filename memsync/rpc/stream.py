@@ -8,6 +8,7 @@ from typing import Any
 
 from ..clocks import monotonic
 from ..errors import ProtocolError
+from ..lasting import lasting
 from ..runtime.wakeup import Wakeup
 from .context import CurrentCall
 from .generators import WINDOW
@@ -17,6 +18,7 @@ from .outcomes import Cancelled, Description, Ending, Expired
 CREDIT_ITEMS = WINDOW // 2  # that are consumed before the callee is informed
 
 
+@lasting
 class Buffer:
     """What has come of a stream and was not consumed; the link fills it, and keeps no `Stream`."""
 
@@ -52,6 +54,7 @@ class Buffer:
         self.progress = progress
 
 
+@lasting
 class Stream(Iterator[Any]):
     """The iterator that `MemSync.call` returns for a generator method.
 

@@ -34,10 +34,10 @@ class _CallTask:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if task.cancelled():
-            self._run.drop()
-        elif (error := task.exception()) is not None:  # a bug of memsync, or no memory
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a bug of memsync, or no memory
             self._run.fail(error)
+        self._run.drop()
 
     def cancel(self) -> None:
         """See `run.Work`."""

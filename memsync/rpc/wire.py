@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from ..clocks import monotonic
 from ..errors import MemSyncError
+from ..lasting import lasting
 from ..manager.platform.platform import Platform
 from ..manager.platform.selector import READ, WRITE
 from ..manager.platform.threads import start_thread
@@ -36,6 +37,7 @@ STOPPED = "this peer has stopped"
 WAIT_SECONDS = 60.0  # the longest wait of the reading thread, which events end
 
 
+@lasting
 class SocketLink:
     """One end of a connection; see `Link`."""
 

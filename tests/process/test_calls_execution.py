@@ -208,3 +208,51 @@ with MemSync("green", rpc=methods), MemSync("green") as mem:
 def test_calls_between_greenlets(cluster: Cluster, library: str) -> None:
     program = cluster.script(GREEN, library)
     assert finish(program) == ["3 7 780", "slow True", "timeout", str([2] * 9)]
+
+
+RELOADED = """
+import importlib, sys, time
+from memsync import MemSync
+
+ended = []
+
+def count(most):
+    try:
+        yield from range(most)
+    finally:
+        ended.append(mem.rpc.current().method)
+
+async def later(value):
+    return value
+
+def fail():
+    raise KeyError("x")
+
+def use():
+    assert mem.call("add", 1, 2, timeout=5) == 3
+    assert mem.call("later", (1, 2), timeout=5) == (1, 2)
+    assert list(mem.call("count", 40)) == [*range(40)]
+    try:
+        mem.call("fail")
+    except KeyError as error:
+        assert error.args == ("x",)
+    assert mem.rpc.submit("add", 3, 4).result(5) == 7
+    before = len(ended)
+    next(mem.call("count", 10**9))
+    while len(ended) == before:
+        time.sleep(0.01)
+
+methods = {"add": lambda a, b: a + b, "count": count, "later": later, "fail": fail}
+with MemSync("reloaded", rpc=methods) as callee, MemSync("reloaded") as mem:
+    use()
+    names = [name for name in sys.modules if name.split(".")[0] == "memsync"]
+    for name in names[:: int(sys.argv[1])]:
+        importlib.reload(sys.modules[name])
+    use()
+    print("used")
+"""
+
+
+@pytest.mark.parametrize("step", ["1", "-1"])
+def test_calls_after_a_reload_of_everything(cluster: Cluster, step: str) -> None:
+    assert finish(cluster.script(RELOADED, step)) == ["used"]

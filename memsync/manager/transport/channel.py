@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from ...errors import ProtocolError
+from ...lasting import lasting
 from ...replication.codec import HEADER, body_length
 from ...runtime import forks
 from ..platform.selector import Selector
@@ -31,6 +32,7 @@ _UNSENT = 0x894B if sys.platform == "linux" else None
 """SIOCOUTQNSD: how many bytes of a TCP connection its kernel has not sent yet."""
 
 
+@lasting
 class ChannelLost(Exception):
     """The connection has ended, with the reason. Never leaves the package."""
 
