@@ -29,7 +29,6 @@ class Callee:
         self._lock = Lock()  # protects `_waiting_bytes`
         self._runs: dict[int, Run] = {}
         self._waiting_bytes = 0
-        self._is_lost = False
 
     @property
     def calls(self) -> int:
@@ -55,7 +54,6 @@ class Callee:
 
     def lost(self, reason: str) -> None:
         """The caller has gone, so all its calls are cancelled."""
-        self._is_lost = True
         for run in list(self._runs.values()):
             run.cancel(f"the caller has gone ({reason})")
 

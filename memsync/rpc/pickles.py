@@ -42,9 +42,9 @@ class Pickles:
             return Payload(bytes(encoded(value)))
         if not self.allowed:
             return Payload(bytes(encoded(_as_json(value, what))))
-        try:
-            import cloudpickle  # type: ignore[import-untyped]  # it has no types
+        import cloudpickle  # type: ignore[import-untyped]  # it has no types
 
+        try:
             data = cloudpickle.dumps(value)
         except Exception as error:
             raise NotSerializableError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..clocks import monotonic
 from ..errors import NoSuchMethodError
 from ..runtime.native import Lock
 from .functions import RUN, Method, as_method
@@ -79,10 +80,11 @@ class Service:
 
         The links are closed before, so that the calls are cancelled.
         """
+        deadline = monotonic() + seconds
         self.pool.close(seconds)
         if self._loop is not None:
-            self._loop.close(seconds)
-        self.timers.close(seconds)
+            self._loop.close(max(deadline - monotonic(), 0))
+        self.timers.close(max(deadline - monotonic(), 0))
 
 
 def _run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..clocks import monotonic
+from ..errors import QueueFullError
 from ..runtime.logs import Logger
 from ..runtime.native import Lock
 from ..runtime.own_threads import OwnThread
@@ -47,7 +48,7 @@ class Timers:
         self._is_closed = False
 
     def start(self) -> None:
-        """Start the thread if it does not run; raises `RuntimeError` where there is none left."""
+        """Start the thread if it does not run; raises `QueueFullError` where there is none left."""
         if self._thread is not None:
             if self._new:  # an interrupted call of `soon` has not woken it
                 self._wake.set()
@@ -55,7 +56,13 @@ class Timers:
         with self._lock:
             if self._thread is None and not self._is_closed:
                 thread = OwnThread(self._run, "memsync-rpc-timer")
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    raise QueueFullError(
+                        f"the system has no thread left for the deadlines of calls ({error}): end "
+                        "what is not needed, or raise the limit on threads (ulimit -u)"
+                    ) from error
                 self._thread = thread
 
     def at(self, deadline: float, action: Callable[[], None]) -> Timer:

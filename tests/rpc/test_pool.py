@@ -9,9 +9,11 @@ from functools import partial
 import pytest
 
 from memsync.clocks import monotonic
+from memsync.errors import QueueFullError
 from memsync.rpc import pool as pool_module
 from memsync.rpc.pool import Pool, Task
 from memsync.rpc.timers import Timers
+from memsync.runtime.own_threads import OwnThread
 from memsync.testing import until
 
 
@@ -149,6 +151,19 @@ def test_where_no_thread_is_left_work_waits(pool: Pool, monkeypatch: pytest.Monk
     assert pool.threads == 0
     assert pool.submit(Task(partial(done.append, 2)))
     until(lambda: sorted(done) == [1, 2])
+
+
+def test_where_no_thread_is_left_a_call_is_refused(
+    timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnThread, "start", refuse)
+        with pytest.raises(QueueFullError, match=r"no thread left .*ulimit -u"):
+            timers.start()
+    timers.start()
 
 
 def test_timers_act_in_the_order_of_their_times(timers: Timers) -> None:
