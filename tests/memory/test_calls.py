@@ -21,6 +21,7 @@ from memsync import (
     ReadOnlyError,
     RpcTimeoutError,
     UsageError,
+    leaver,
 )
 from memsync.testing import until
 
@@ -275,7 +276,10 @@ def test_a_call_sees_what_the_caller_has_seen(engine: str) -> None:
 class TestHandles:
     """Methods belong to the handle that was given them."""
 
-    def test_they_go_with_it_while_copies_stay(self, engine: str) -> None:
+    def test_they_go_with_it_while_copies_stay(
+        self, engine: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(leaver, "STAY", 0.05)
         with MemSync("obj", engine=engine) as other:
             mem = MemSync("obj", rpc={"one": lambda: 1}, engine=engine)
             mem.start()

@@ -97,7 +97,7 @@ def test_nobody_has_the_method(cluster: Cluster) -> None:
 
 def test_a_method_is_known_when_start_has_returned(cluster: Cluster) -> None:
     client = cluster.peer()
-    for _ in range(5):
+    for _ in range(2):
         worker = cluster.peer(rpc={"pid": os.getpid})
         assert client.run(lambda mem: mem.call("pid")) == worker.pid
         worker.stop()
@@ -320,7 +320,9 @@ def test_pickles_are_refused_where_the_option_says_so(cluster: Cluster) -> None:
 
 
 class TestForks:
-    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+    @pytest.mark.parametrize(
+        "method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.slow)]
+    )
     def test_children_call_with_the_handle_that_they_have(
         self, cluster: Cluster, method: str
     ) -> None:

@@ -17,7 +17,7 @@ from memsync.testing import until
 from ..interrupts.injector import Foreign, Injection, Place, places_of
 from ..interrupts.sample import every, sample
 
-PLACES = 25  # of each use
+PLACES = 12  # of each use
 TABLE = {"add": lambda a, b: a + b}
 
 
