@@ -135,6 +135,8 @@ class _Group:
         for peer in best.participant.state.members.keys() - members:
             self.spread(self.sequencer.leave(peer))
         for engine in self.engines:
+            if engine.participant.id not in best.participant.state.members:
+                self.spread(self.sequencer.append_system(MemberKind.name, joining(engine.member)))
             if engine.is_leaving:
                 self.queue(engine.leave)
 
@@ -261,15 +263,15 @@ class MemoryEngine:
                 return False
             options = self.participant.options
             roles, limit = list(options.peer.roles), options.network.max_writers
-            member = new_member(self.participant.id, self.pid, roles, max_writers=limit)
+            self.member = new_member(self.participant.id, self.pid, roles, max_writers=limit)
             if group.engines:
                 host = group.engines[0].participant
                 check_group_options(host.state.options, group_part(stated(options)))
-                check_room(host.state.members, member)
-            group.run(partial(self._join, group, member))
+                check_room(host.state.members, self.member)
+            group.run(partial(self._join, group))
             return self in group.engines  # not yet, if a torn copy was replaced first
 
-    def _join(self, group: _Group, member: dict[str, Any]) -> None:
+    def _join(self, group: _Group) -> None:
         participant = self.participant
         if group.engines:
             self.copy_from(group.engines[0])
@@ -279,7 +281,7 @@ class MemoryEngine:
             participant.bootstrap(f"{wall_ms():012x}-{participant.id}")
             group.engines = (self,)
             group.open()
-        group.spread(group.sequencer.append_system(MemberKind.name, joining(member)))
+        group.spread(group.sequencer.append_system(MemberKind.name, joining(self.member)))
         participant.enter_role(self, group.sequencer.last(participant.id), hosts=False)
 
     def copy_from(self, other: MemoryEngine) -> None:

@@ -88,12 +88,12 @@ class SocketRoad:
                 f"({error.strerror}): {hint(error, 'make the folder writable')}"
             ) from error
         with self._lock:
-            self._server, is_closed = server, self._is_closed
-        if is_closed:
-            server.stop()
-            raise RendezvousError("this peer has stopped, so it cannot be called")
-        server.start()
-        return server.endpoint
+            if not self._is_closed:
+                server.start()
+                self._server = server
+                return server.endpoint
+        server.stop()
+        raise RendezvousError("this peer has stopped, so it cannot be called")
 
     def open(self, peer: str, address: Address, caller: NewReceiver, seconds: float) -> Link:
         ctx = self._ctx

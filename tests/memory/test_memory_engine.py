@@ -35,6 +35,7 @@ from memsync import (
 )
 from memsync.memory.engine import _groups
 from memsync.replication.entries import Entry
+from memsync.replication.sequencer import Sequencer
 from memsync.runtime.participant import Participant
 from memsync.testing import until
 
@@ -582,3 +583,21 @@ def test_a_forked_child_starts_with_no_group_and_the_parent_goes_on() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         mem.patch({"$inc": {"n": 1}})
         assert mem.snapshot() == {"n": 2}
+
+
+def test_a_join_that_fails_in_the_middle_ends_as_a_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    append, failures = Sequencer._append, iter([MemoryError()])
+
+    def fail_once(self: Sequencer, entry: Any) -> Any:
+        if entry.kind == "member" and "join" in entry.body:
+            for error in failures:
+                raise error
+        return append(self, entry)
+
+    with MemSync("obj", {"n": 0}, engine="memory") as first:
+        monkeypatch.setattr(Sequencer, "_append", fail_once)
+        with MemSync("obj", engine="memory") as second:
+            assert [peer["id"] for peer in first.peers] == [second.id]
+            second.patch({"$inc": {"n": 1}})
+            assert first.data["n"] == 1
+        assert first.peers == []

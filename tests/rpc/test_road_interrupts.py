@@ -104,7 +104,10 @@ def test_an_interrupted_start_of_a_peer_with_methods(engine: str) -> None:
         for number, place in enumerate(choose(found)):
             error = (KeyboardInterrupt, Foreign)[number % 2]("injected")
             injection = Injection(place, error)
-            injection.run(start)
+            try:
+                injection.run(start)
+            except Exception as error:
+                raise AssertionError(f"start() interrupted at {place}") from error
             if injection.was_raised and mem.get_status()["status"] == "stopped":
                 until(lambda: not other.peers, message=f"start() interrupted at {place}")
             mem.start()
