@@ -66,13 +66,17 @@ class Description:
         self._pid = os.getpid()
         self._is_loop_thread = is_loop_thread
 
-    def check_wait(self) -> None:
-        """Raise if waiting would not end: in a forked child, or on a thread that must go on."""
+    def check_process(self) -> None:
+        """Raise `RpcTimeoutError` in a forked child, which has no link."""
         if self._pid != os.getpid():
             raise RpcTimeoutError(
                 f"the call of {self.method!r} was made before a fork: only the parent process "
                 "receives its answer"
             )
+
+    def check_wait(self) -> None:
+        """Raise if waiting would not end: in a forked child, or on a thread that must go on."""
+        self.check_process()
         refuse_waiting("waiting for a remote call")
         if self._is_loop_thread():
             raise UsageError(

@@ -94,6 +94,7 @@ class Stream(Iterator[Any]):
 
     def __next__(self) -> Any:
         """The next item; raises as `CallFuture.result` does, and then ends."""
+        self._description.check_process()
         payload = self._next_payload()
         try:
             return self._description.value(payload, "an item of it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import queue
 import threading
 import time
@@ -380,6 +381,32 @@ def test_an_interrupt_leaves_a_stream_usable(source: Source, monkeypatch: Any) -
         found.extend(stream)
         assert found[-1] == 39
         assert len(found) >= 32
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_leaves_streams_and_futures_to_its_parent(source: Source) -> None:
+    with calling({**methods(source), "wait": lambda: time.sleep(0.3)}) as caller:
+        stream, future = caller.call("plain"), caller.start("wait")
+        assert next(stream) == 0
+        reads: list[Callable[[], Any]] = [lambda: next(stream), future.result]
+        sent = list(caller.link.sent)  # type: ignore[attr-defined]  # of a `MemoryLink`
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                for read in reads:
+                    with pytest.raises(RpcTimeoutError, match="made before a fork"):
+                        read()
+                stream.close()
+                future.cancel()
+                gc.collect()
+                status = caller.link.sent != sent  # type: ignore[attr-defined]  # as above
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert [next(stream) for _ in range(40)] == [*range(1, 41)]
+        assert future.result(5) is None
 
 
 def test_a_callee_that_sends_too_much_is_refused() -> None:
