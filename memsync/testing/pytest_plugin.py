@@ -30,6 +30,7 @@ class StartsClusters(Protocol):
         *,
         name: str | None = ...,
         method: str = ...,
+        rpc: Any = ...,
     ) -> Cluster:
         """Start `number` peers of one object."""
 
@@ -76,6 +77,7 @@ def memsync_cluster(memsync_folder: Path) -> Iterator[StartsClusters]:
             *,
             name: str | None = None,
             method: str = "forkserver",
+            rpc: Any = None,
         ) -> Cluster:
             nonlocal is_named
             if name is None and is_named:
@@ -84,7 +86,7 @@ def memsync_cluster(memsync_folder: Path) -> Iterator[StartsClusters]:
                     "with its start(), or pass name=... for another object"
                 )
             cluster = stack.enter_context(Cluster(name or NAME, method=method))
-            cluster.start(number, data, options)
+            cluster.start(number, data, options, rpc=rpc)
             is_named = is_named or name is None
             return cluster
 
