@@ -105,9 +105,9 @@ class Connections:
         connection = self._connections.get(peer)
         if connection is None:
             connection = self._connections.setdefault(peer, _Connection())
-        caller = connection.caller
-        if caller is not None and caller.link.is_open:
-            return caller
+        last = connection.caller
+        if last is not None and last.link.is_open:
+            return last
         while True:
             attempt = self._attempt(peer, connection, deadline)
             if not attempt.wait(deadline):
@@ -115,6 +115,8 @@ class Connections:
             caller = connection.caller
             if caller is not None and caller.link.is_open:
                 return caller
+            if caller is not None and caller is not last:
+                raise self._lost(peer, "it has closed the connection at once")
             error = attempt.error_to_raise()
             has_more_time = attempt.deadline < deadline and monotonic() < deadline
             if error is not None and not (isinstance(error, RpcTimeoutError) and has_more_time):

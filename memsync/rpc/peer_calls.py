@@ -132,7 +132,7 @@ class PeerCalls:
                     self._connections.note_failure(target)
                 raise
             except PeerLostError as error:
-                is_own = error.peer == target and caller.is_lost  # not raised by the method
+                is_own = error.peer == target and not caller.link.is_open  # not of the method
                 if not is_own or peer is not None or not self._choice.may_repeat(request):
                     raise
                 request.failed[target] = error
