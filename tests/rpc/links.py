@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -27,7 +28,7 @@ class MemoryLink:
         self.max_bytes = max_bytes
         self.other: MemoryLink
         self.receiver: Receiver
-        self.sent: list[str] = []  # the types of the messages
+        self.sent: deque[str] = deque(maxlen=100)  # the types of the last messages
         self.error: BaseException | None = None  # of the receiver
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._is_down = threading.Event()

@@ -401,7 +401,7 @@ def test_a_forked_child_leaves_streams_and_futures_to_its_parent(source: Source)
                 stream.close()
                 future.cancel()
                 gc.collect()
-                status = caller.link.sent != sent  # type: ignore[attr-defined]  # as above
+                status = list(caller.link.sent) != sent  # type: ignore[attr-defined]  # as above
             finally:
                 os._exit(status)
         assert os.waitpid(child, 0)[1] == 0
