@@ -129,7 +129,8 @@ class CallingMember(GroupMember):
         is_number = isinstance(max_workers, int) and not isinstance(max_workers, bool)
         if not is_number or not 0 < max_workers <= WORKERS_MAX:
             raise UsageError(
-                f"max_workers must be a whole number from 1 to {WORKERS_MAX}, not {max_workers!r}"
+                f"max_workers must be greater than 0 and at most {WORKERS_MAX}, a whole number, "
+                f"not {max_workers!r}"
             )
         return PeerExecutor(self._run_task, max_workers)
 
