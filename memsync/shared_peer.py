@@ -117,7 +117,6 @@ class SharedPeer(forks.Forkable):
         """Queue the callbacks of all handles for an event; never blocks."""
         if name in ("methods", "ended"):
             self._announce_to_calls(name)
-            return
         size = 0
         for use in self.uses:
             if not use.dispatcher.listens_to(name):
