@@ -155,7 +155,7 @@ class Final(NamedTuple):
     who: str
     peer: str
     cluster_id: str
-    state: bytes
+    state: bytes | bytearray
     live_is_confirmed: bool
     pending: int
     status: str
