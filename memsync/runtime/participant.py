@@ -87,7 +87,7 @@ class Participant:
             self.log,
             PendingWrites(keep=network.max_log, keep_bytes=network.max_log_bytes),
             self.guard,
-            self.view_waiters.changed,
+            self.view_waiters,
             view=view,
         )
         self.writer = Writer(
