@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     )
     from .handle import MemSync
     from .runtime.dispatcher import Subscription
+    from .runtime.observer import Change
 
 __all__ = [
     "AuthenticationFailedError",
+    "Change",
     "ConditionError",
     "ConflictError",
     "HostUnresponsiveError",
@@ -76,6 +78,7 @@ __all__ = [
 
 # The module of each name; all others are in `errors`.
 _MODULES = dict.fromkeys(__all__, "errors") | {
+    "Change": "runtime.observer",
     "MemSync": "handle",
     "Subscription": "runtime.dispatcher",
 }

@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 OUTPUTS = {
     "job_queue.py": f"outputs: {[number**2 for number in range(12)]}\ndone: 12 = 12\n",
+    "observe_progress.py": "finished: 3\nsteps: 60\n",
     "survive_the_host.py": "this process is client\nthis process is host\nn: 1000\n",
     "watch_settings.py": "seen: ['green', 'green', 'green']\n",
 }

@@ -20,7 +20,7 @@ ROOT = Path(errors.__file__).parent.parent
 USER = """
 from typing import Any, Literal, TypedDict
 
-from memsync import MemSync, MemSyncError
+from memsync import Change, MemSync, MemSyncError
 
 mem = MemSync("x")
 with_data = MemSync("x", {"n": 0}, {"timeout": 5})
@@ -87,6 +87,22 @@ reveal_type(mem.submit({"$inc": {"n": 1}}, w="all").result())  # int
 mem.patch({"$inc": {"n": 1}}, w=3)
 for change, version in mem.changes("n"):
     reveal_type(version)  # int
+mem.changes("n", since=version, initial=True, timeout=5)
+with mem.observe("n", print, immediate=True, throttle=1, debounce=0.5) as subscription:
+    reveal_type(subscription)  # Subscription
+
+
+def on_any(change: Change[Any]) -> None: ...
+def on_length(number: int) -> None: ...
+def on_size(change: Change[int]) -> None:
+    reveal_type(change.old)  # int
+    reveal_type(change.peer)  # str | None
+
+
+mem.observe("n", on_any, changes=True)
+mem.observe(lambda data: len(data["n"]), on_length)
+settings.observe(lambda data: data["size"], on_size, changes=True)
+settings.observe(lambda data: data["size"], on_length, False, 1.5, None)
 reveal_type(MemSync.from_config("x.yaml"))  # MemSync[Any]
 """
 
@@ -100,6 +116,8 @@ mem.submit({}, w="al")  # arg-type
 mem.snapshot(5)  # call-overload
 mem.wait_for(lambda data: data.n)  # attr-defined
 mem.transact(5)  # arg-type
+mem.observe(5, print)  # call-overload
+mem.observe("n", 5)  # call-overload
 MemSync("x", network={"spin": 0})  # call-arg
 settings = MemSync[dict[str, int]]("s")
 settings.data["a"] + "b"  # operator
@@ -111,6 +129,8 @@ mem.on("received_patches", counts)  # call-overload
 mem.on("host_changed", counts)  # call-overload
 mem.on("rolled_back", counts)  # call-overload
 mem.on("gap", fails)  # call-overload
+settings.observe(lambda data: data["n"], fails)  # misc
+settings.observe(lambda data: data["n"], counts, changes=True)  # call-overload
 """
 
 

@@ -283,3 +283,33 @@ def test_a_handle_that_never_started_says_what_to_call() -> None:
     for call in (lambda: mem.wait_for({"n": 1}), lambda: mem.changes("n")):
         with pytest.raises(NotStartedError, match=r"start\(\)"):
             call()
+
+
+def test_resuming_changes_leaves_no_hole_and_repeats_nothing_when_hosts_are_killed(
+    cluster: Cluster,
+) -> None:
+    cluster.start(4, {"n": 0})
+    since = {peer: peer.version for peer in cluster.active}
+    living = {
+        peer: peer.begin(lambda mem: [v for v, _ in mem.changes("n", initial=True, timeout=3)])
+        for peer in cluster.active
+    }
+    for number in range(30):
+        cluster.active[-1].patch({"$inc": {"n": 1}})
+        if number in (7, 19):
+            cluster.kill_host()
+
+    def resume(mem: MemSync[Any], version: int) -> list[tuple[Any, int]]:
+        changes = mem.changes("n", since=version, timeout=0)
+        return [(value, changes.missed) for value, _ in changes]
+
+    for peer in cluster.active:
+        until(lambda: peer.snapshot("n") == 30)  # noqa: B023 - it is called at once
+        before = 0
+        for value, missed in peer.run(resume, since[peer]):
+            assert 1 <= value - before <= missed + 1
+            before = value
+        assert before == 30
+        values = peer.result(living[peer])
+        assert values == sorted(set(values))
+        assert (values[0], values[-1]) == (0, 30)
