@@ -20,7 +20,7 @@ import pytest
 from memsync import Change, MemSync, NotStartedError, UsageError
 from memsync.document import identical
 from memsync.replication.compile_proposal import node_at, value_at
-from memsync.runtime.dispatcher import Dispatcher
+from memsync.runtime.dispatcher import QUEUE_MAX, Dispatcher
 from memsync.testing import until
 
 New = Callable[..., MemSync[Any]]
@@ -395,6 +395,38 @@ def test_what_was_cancelled_is_forgotten(new: New) -> None:
     assert observers._index._root.is_empty()
     assert not observers.participant.view_waiters._listeners
     assert not mem._dispatcher.has_callbacks()
+
+
+def test_cancel_does_not_wait_for_the_end_of_a_call(new: New) -> None:
+    mem = new({"n": 0})
+    held = Held()
+    subscription = mem.observe("n", lambda value: held(value))
+    mem.patch({"$inc": {"n": 1}})
+    assert held.begun.wait(20)
+    subscription.cancel()  # would wait for ever
+    mem.patch({"$inc": {"n": 1}})
+    held.may_end.set()
+    finish(mem)
+    assert held.calls == [1]
+
+
+def test_many_observers_do_not_push_events_out() -> None:
+    number = QUEUE_MAX + 1
+    data = {"k": {f"f{n}": 0 for n in range(number)}, "n": 0}
+    with MemSync("obj", data, engine="memory") as mem:
+        held, calls, events, gaps = Held(), list[Any](), list[Any](), list[int]()
+        mem.observe("n", held)
+        mem.on("received_patches", events.append)
+        mem.on("gap", gaps.append)
+        mem.patch({"$inc": {"n": 1}})
+        assert held.begun.wait(20)
+        for n in range(number):
+            mem.observe(f"k.f{n}", calls.append)
+        mem.patch({"$set": {"k": {f"f{n}": 1 for n in range(number)}}})
+        mem.patch({"$inc": {"n": 1}})
+        held.may_end.set()
+        finish(mem)
+    assert (len(events), len(calls), gaps) == (3, number, [])
 
 
 # -- errors, time ----------------------------------------------------------------------------------

@@ -313,3 +313,22 @@ def test_resuming_changes_leaves_no_hole_and_repeats_nothing_when_hosts_are_kill
         values = peer.result(living[peer])
         assert values == sorted(set(values))
         assert (values[0], values[-1]) == (0, 30)
+
+
+def test_changes_since_has_pending_writes_and_what_is_taken_back(cluster: Cluster) -> None:
+    host, other = cluster.start(2, {"n": 0, "flag": 0})
+    with MemSync[Any]("obj", options={"clientOnly": True}) as mem:
+        for _ in range(50):
+            host.pause()
+            other.run(lambda mem: mem.submit({"$inc": {"flag": 1}}) and None)
+            version, before = mem.version, mem.data["n"]
+            future = mem.submit({"$inc": {"n": 1}}, where={"flag": mem.data["flag"]})
+            changes = mem.changes("n", since=version)
+            others = mem.changes("none", since=version, timeout=0)
+            assert next(changes) == (before + 1, version)
+            assert [*others] == []
+            host.resume()
+            if future.exception(20) is not None:
+                assert next(changes)[0] == before
+                return
+    raise AssertionError("no write was refused")

@@ -162,3 +162,41 @@ def test_what_was_put_off_is_called_when_the_handle_stops(scene: Scene) -> None:
     scene.end_batch()
     scene.mem.stop()
     assert calls == [2]
+
+
+def test_changes_yields_the_ends_of_batches(scene: Scene) -> None:
+    changes = scene.mem.changes("n", timeout=0.0)
+    scene.begin_batch()
+    scene.add("n")
+    scene.add("m")
+    scene.add("n")
+    scene.end_batch()
+    scene.add("n")
+    assert [value for value, _ in changes] == [2, 3]
+    assert changes.missed == 0
+
+
+def test_an_own_write_in_the_middle_of_a_batch_is_a_batch(scene: Scene) -> None:
+    calls: list[Any] = []
+    scene.mem.observe("n", calls.append)
+    changes = scene.mem.changes("n", timeout=0.0)
+    scene.begin_batch()
+    scene.add("n")
+    future = scene.mem.submit({"$inc": {"n": 10}})
+    scene.add("n")
+    scene.end_batch()
+    scene.release()
+    assert future.result(20)
+    assert calls == [12]
+    assert [value for value, _ in changes] == [11, 12]
+
+
+def test_a_thread_that_waits_wakes_at_the_end_of_a_batch(scene: Scene) -> None:
+    waiters = scene.participant.view_waiters
+    waiter = waiters.add(["/n"])
+    scene.begin_batch()
+    scene.add("n")
+    assert not waiter.due
+    scene.end_batch()
+    assert waiter.due
+    assert waiters.batch == []
