@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .runtime.changes import Changes
     from .runtime.dispatcher import Subscription
     from .runtime.observer import Change
+    from .runtime.observers import Observers
+    from .runtime.participant import Participant
 
     TState = DefaultTypeVar("TState", default=dict[str, Any])
 else:
@@ -205,14 +207,7 @@ class Watching(GroupMember, Generic[TState]):
         if not callable(callback):
             raise UsageError(f"the callback of observe() must be callable, not {callback!r:.60}")
         participant = self._participating()
-        with self._peer.lock:
-            observers = self._observers
-            if observers is None:
-                from .runtime.observers import Observers
-
-                observers = Observers(self._dispatcher)
-                observers.attach(participant)
-                self._observers = observers
+        observers = self._observers or self._begin_observing(participant)
         return observers.add(
             path,
             callback,
@@ -221,6 +216,16 @@ class Watching(GroupMember, Generic[TState]):
             debounce=_pause("debounce", debounce),
             changes=bool(changes),
         )
+
+    def _begin_observing(self, participant: Participant) -> Observers:
+        from .runtime.observers import Observers
+
+        with self._peer.lock:  # as in `start` and `stop`
+            if self._observers is None:
+                observers = Observers(self._dispatcher)
+                observers.attach(participant)
+                self._observers = observers
+            return self._observers
 
 
 def _pause(name: str, seconds: Any) -> float | None:

@@ -211,6 +211,7 @@ class Observer:
         self._callback = None
         running = self._running
         self.observers.remove(self)
+        self.last = None  # a call that was put off may keep this object
         if running is None or self.observers.dispatcher.is_current():
             return
         end = monotonic() + CANCEL_PATIENCE

@@ -97,14 +97,13 @@ class Observers:
     def remove(self, observer: Observer) -> None:
         """End an observer; may be called twice."""
         with self.participant.guard:
-            if observer not in self._observers:
-                return
-            for pointer, what in observer.places:
-                self._index.remove(pointer, observer, what)
-            del self._observers[observer]
+            if observer in self._observers:
+                for pointer, what in observer.places:
+                    self._index.remove(pointer, observer, what)
+                del self._observers[observer]
+            self._listen_if_needed()
             if self._observers:
                 return
-            self.participant.view_waiters.unlisten(self.changed)
             keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()  # not under the guard: it may end the peer
@@ -123,8 +122,16 @@ class Observers:
             self._index.add(pointer, observer, what)
         if not self._observers:
             self._keeper = self.dispatcher.on("observe", _nothing)
-            self.participant.view_waiters.listen(self.changed)
         self._observers[observer] = None
+        self._listen_if_needed()
+
+    def _listen_if_needed(self) -> None:
+        """Follow the view while there are observers, or a function runs; the guard is held."""
+        waiters = self.participant.view_waiters
+        if self._observers or self._runs:
+            waiters.listen(self.changed)
+        else:
+            waiters.unlisten(self.changed)
 
     def queue(self, observers: Iterable[Observer]) -> None:
         """Have observers look for a new value; the guard is held."""
@@ -152,11 +159,13 @@ class Observers:
     def add_run(self, run: FunctionRun) -> FunctionRun:
         """Begin to note for a run of a function what changes; the guard is held."""
         self._runs = [*(each for each in self._runs if each() is not None), weakref.ref(run)]
+        self._listen_if_needed()
         return run
 
     def remove_run(self, run: FunctionRun) -> None:
         """End that; the guard is held."""
         self._runs = [each for each in self._runs if each() not in (None, run)]
+        self._listen_if_needed()
 
     # -- changes of the view ---------------------------------------------------------------------
 

@@ -90,8 +90,8 @@ class ViewWaiters(ViewListener):
 
     def listen(self, listener: Listener) -> None:
         """Call a function as waiters are woken; the guard is held."""
-        self.unlisten(listener)
-        self._listeners += (listener,)
+        if listener not in self._listeners:
+            self._listeners += (listener,)
 
     def unlisten(self, listener: Listener) -> None:
         """Undo `listen`; the guard is held."""

@@ -295,6 +295,25 @@ def test_a_function_never_sees_half_of_a_change() -> None:
     assert calls == sorted(set(calls))
 
 
+def test_what_changes_during_the_first_run_is_not_lost(new: New) -> None:
+    mem = new({"n": 0})
+    runs: list[int] = []
+    calls: list[int] = []
+
+    def slow(data: Any) -> int:
+        value: int = data["n"]
+        runs.append(value)
+        if len(runs) == 1:
+            thread = threading.Thread(target=lambda: mem.patch({"$inc": {"n": 1}}))
+            thread.start()
+            thread.join()
+        return value
+
+    mem.observe(slow, calls.append, immediate=True)
+    finish(mem)
+    assert (runs, calls) == ([0, 1], [1])
+
+
 def test_results_need_not_be_json(new: New) -> None:
     mem = new({"n": 1})
     calls: list[Any] = []
