@@ -39,7 +39,9 @@ if TYPE_CHECKING:
         WriteConcernError,
         WriteTimeoutError,
     )
+    from .events import Events
     from .handle import MemSync
+    from .runtime.announcer import Event, Gap
     from .runtime.dispatcher import Subscription
     from .runtime.observer import Change
 
@@ -48,6 +50,9 @@ __all__ = [
     "Change",
     "ConditionError",
     "ConflictError",
+    "Event",
+    "Events",
+    "Gap",
     "HostUnresponsiveError",
     "LockLostError",
     "LockTimeoutError",
@@ -81,6 +86,9 @@ _MODULES = dict.fromkeys(__all__, "errors") | {
     "Change": "runtime.observer",
     "MemSync": "handle",
     "Subscription": "runtime.dispatcher",
+    "Event": "runtime.announcer",
+    "Events": "events",
+    "Gap": "runtime.announcer",
 }
 
 if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts every name

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .errors import UsageError
 from .lifecycle import Lifecycle
-from .options import check_timeout
 from .runtime.dispatcher import EVENTS, Subscription
 from .runtime.own_threads import refuse_waiting
 from .status import other_members, status_of
 
 if TYPE_CHECKING:
     from .errors import MemSyncError
+    from .events import Events
 
 
 class GroupMember(Lifecycle):
@@ -97,7 +97,8 @@ class GroupMember(Lifecycle):
         * ``received_patches([{version, epoch, peer, patch}])``: entries changed the object
         * ``host_changed({old, new, epoch})``: another peer is host
         * ``rolled_back(error)``: a visible write of this peer was refused or lost
-        * ``gap(count)``: callbacks were too slow, and `count` calls were dropped
+        * ``gap(count)``: callbacks were too slow, and `count` of their calls, or `count` events,
+          were dropped; or this peer caught up by a snapshot, and missed `count` events
 
         Raises `UsageError` for an unknown event.
 
@@ -113,9 +114,13 @@ class GroupMember(Lifecycle):
             raise UsageError(f"the callback of {name!r} must be callable, not {callback!r:.60}")
         return self._dispatcher.on(name, callback)
 
+    @property
+    def events(self) -> Events:
+        """Named events that every peer gets, once and in one order; see `Events`."""
+        from .events import Events
+
+        return Events(self)
+
     def __repr__(self) -> str:
         status = self.get_status()
         return f"<MemSync {self.name!r} {status['status']} version={status['version']}>"
-
-    def _seconds(self, timeout: float | None) -> float:
-        return check_timeout(timeout, self._options.timeout)

@@ -153,6 +153,7 @@ class MemSync(Watching[TState], Generic[TState]):
         w: int | Literal["majority", "all"] = 1,
         journal: bool = False,
         timeout: float | None = None,
+        emit: str | tuple[Any, ...] | None = None,
     ) -> int:
         """Apply an update and wait until it is acknowledged; returns the version that contains it.
 
@@ -174,6 +175,9 @@ class MemSync(Watching[TState], Generic[TState]):
                 time of the write
             journal: whether it must be in the host's journal on disk as well
             timeout: seconds; the default is the option ``timeout``
+            emit: a name, or a tuple of a name and arguments, of an event (see `Events`) that is in
+                one entry with the update: peers get both or neither. An accepted update that
+                changes nothing emits, too
 
         Raises, with nothing changed: `UpdateError` or `NotSerializableError` for an invalid update,
         `ConditionError` if `where` does not match, `ConflictError` if another peer wrote to the
@@ -190,7 +194,7 @@ class MemSync(Watching[TState], Generic[TState]):
         """
         refuse_waiting("patch()")
         seconds = self._seconds(timeout)
-        call = Call(where, array_filters, w, journal, monotonic() + seconds)
+        call = Call(where, array_filters, w, journal, monotonic() + seconds, "patch", None, emit)
         return self._participating().writer.patch(update, call, seconds)
 
     def submit(
@@ -202,6 +206,7 @@ class MemSync(Watching[TState], Generic[TState]):
         w: int | Literal["majority", "all"] = 1,
         journal: bool = False,
         timeout: float | None = None,
+        emit: str | tuple[Any, ...] | None = None,
     ) -> Future[int]:
         """Apply an update without waiting; returns a future of the version.
 
@@ -221,7 +226,7 @@ class MemSync(Watching[TState], Generic[TState]):
         [0, 1, 2]
         """
         patience = 0.0 if is_own_thread() else self._seconds(timeout)
-        call = Call(where, array_filters, w, journal, monotonic() + patience)
+        call = Call(where, array_filters, w, journal, monotonic() + patience, "patch", None, emit)
         future = WriteFuture(self._dispatcher.call_surely)
         self._participating().writer.submit(update, call, future)
         return future

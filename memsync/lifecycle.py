@@ -21,7 +21,7 @@ from .at_exit import engines, leave_at_exit
 from .clocks import monotonic, wall
 from .errors import NotStartedError, OptionsError, UsageError
 from .leaver import Leaver
-from .options import check_name, load_options, stated, unavailable
+from .options import check_name, check_timeout, load_options, stated, unavailable
 from .runtime import forks, native
 from .runtime.dispatcher import Dispatcher
 from .runtime.logs import log_in_hub
@@ -198,6 +198,7 @@ class Lifecycle(forks.Forkable):
             writer.flush(monotonic() + _STOP_PATIENCE)
         self._engine = LeftEngine(engine, wall())
         self._dispatcher.announce("disconnected", "stopped")
+        self._dispatcher.announce("ended", None)
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
@@ -234,6 +235,10 @@ class Lifecycle(forks.Forkable):
             if name == "data":
                 return self._participating().replica.view
             return object.__getattribute__(self, name)  # raises what led here
+
+    def _seconds(self, timeout: float | None) -> float:
+        """A stated timeout, or the option."""
+        return check_timeout(timeout, self._options.timeout)
 
     def _running(self) -> Engine:
         """The engine, in its group."""

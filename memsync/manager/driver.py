@@ -384,7 +384,7 @@ class Driver:
 
     def _end(self) -> None:
         ctx = self.ctx
-        self.participant.view_waiters.end()
+        self.participant.end_waiting()
         try:
             ctx.states.on(PeerEvent.STOP)
             ctx.unwatch()

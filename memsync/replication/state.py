@@ -38,10 +38,14 @@ class TornCopyError(Exception):
 
 
 class Order(NamedTuple):
-    """An accepted proposal: the body of its entry, and the paths that it writes (see `Entry`)."""
+    """An accepted proposal: the body of its entry, the paths that it writes, and its event.
+
+    See `Entry`.
+    """
 
     body: Any
     written: Sequence[PathWrite] | None = ()
+    event: list[Any] | None = None
 
 
 class Kind:
@@ -52,6 +56,8 @@ class Kind:
     """
 
     name: str
+    needs_writer = True
+    """Whether only a peer with the role ``writer`` may propose it."""
 
     def begin(self, data: dict[str, Any], options: Mapping[str, Any]) -> Any:
         """The kind's part of a new object; `options` are the founder's."""

@@ -59,6 +59,9 @@ class Dispatcher:
         self._later: list[tuple[float, int, Callable[[], Any]]] = []  # a heap, of the thread alone
         self._numbers = count()
         self._callbacks: dict[str, list[Callable[..., Any]]] = {}
+        self._taps: dict[str, Callable[..., None]] = {}
+        self._has_other_callbacks = False  # see `keep`
+        self.event_router: Any = None  # of the handle's events, once they are used
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._dropped = 0
@@ -81,19 +84,37 @@ class Dispatcher:
             self._callbacks.setdefault(name, []).append(callback)
         return Subscription(lambda: self._remove(name, callback))
 
+    def tap(self, name: str, function: Callable[..., None]) -> None:
+        """Call `function` at once, on the thread that announces this name; it must not block."""
+        self._taps[name] = function
+
+    def keep(self, *, is_wanted: bool) -> None:
+        """Note whether callbacks are registered with the function of a `tap`."""
+        self._has_other_callbacks = is_wanted
+        if not self.has_callbacks():
+            self.on_last_cancel()
+
     def has_callbacks(self) -> bool:
         """Whether a callback is registered."""
-        return any(self._callbacks.values())
+        return self._has_other_callbacks or any(self._callbacks.values())
+
+    def run(self, name: str, *args: Any) -> None:
+        """Call all callbacks of a name now, on the dispatcher's thread."""
+        for callback in list(self._callbacks.get(name, ())):
+            _call(callback, args)
 
     def listens_to(self, name: str) -> bool:
-        """Whether a callback of this name is registered."""
-        return bool(self._callbacks.get(name))
+        """Whether a callback of this name, or a tap, is registered."""
+        return bool(self._callbacks.get(name)) or name in self._taps
 
     def announce(self, name: str, *args: Any, size: int = 0) -> None:
         """Queue a call of all callbacks of a name; never blocks.
 
         `size` is the bytes on the wire of what the arguments hold.
         """
+        tap = self._taps.get(name)
+        if tap is not None:
+            tap(*args)
         callbacks = self._callbacks.get(name)
         if callbacks:
             for callback in list(callbacks):
@@ -221,7 +242,11 @@ class Dispatcher:
             if dropped:
                 log.warning("callbacks dropped, they are too slow: calls=%s", dropped)
                 self.announce("gap", dropped)
-            try:
-                callback(*args)
-            except Exception:  # the other callbacks still run
-                log.exception("callback failed: %r", callback)
+            _call(callback, args)
+
+
+def _call(callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        callback(*args)
+    except Exception:  # the other callbacks still run
+        log.exception("callback failed: %r", callback)

@@ -11,7 +11,6 @@ The participant's `guard` is held for no callback and for no call that blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, TypeVar
 
 from ..clocks import monotonic
@@ -28,6 +27,7 @@ from ..replication.log import Log
 from ..replication.pending import PendingWrites
 from ..replication.replica import Replica
 from ..replication.state import State
+from .announcer import Announcer
 from .awaited_write import AwaitedWrite
 from .large_object import Freezer
 from .logs import Logger
@@ -100,6 +100,7 @@ class Participant:
             wall_ms,
             self.trace,
         )
+        self.announcer = Announcer(self.state, self.log, announce)
         self._data = data
         self._last_host: str | None = None
         self._mismatch = ""  # the last warning about its options
@@ -186,14 +187,9 @@ class Participant:
         self.writer.complete_all(published)
 
     def announce_entries(self, entries: list[Entry]) -> None:
-        """Announce the entries that change the document."""
+        """Announce the patches and events of the entries that lead to the state's pair."""
         self.freezer.look(self.replica.view)
-        if entries:
-            self.announce("received_patches", partial(self._patches, entries))
-
-    def _patches(self, entries: list[Entry]) -> tuple[list[dict[str, Any]], int]:
-        """What callbacks get of the newest entries, and its bytes on the wire."""
-        return self.state.patches_of(entries), self.log.size_of_newest(len(entries))
+        self.announcer.entries(entries)
 
     # -- roles (driver) --------------------------------------------------------------------------
 
@@ -233,9 +229,14 @@ class Participant:
         """Keep writes until the next role; see `Writer.leave`."""
         self.writer.leave(for_good=for_good, holds_back=holds_back)
 
+    def end_waiting(self) -> None:
+        """The peer stops: wake the threads that wait for a change or for an event."""
+        self.view_waiters.end()
+        self.announce("ended", None)
+
     def end(self) -> None:
         """The peer has stopped: end all waiting."""
-        self.view_waiters.end()
+        self.end_waiting()
         self.writer.end()
         self.freezer.thaw()
 

@@ -169,6 +169,7 @@ PARTS: dict[str, Any] = {
     "patch": {"document": {}, "index": ConflictIndex(4).encode()},
     "member": {},
     "epoch": {"host": "h", "epochs": [[1, 1]]},
+    "event": {"count": 1, "starts": [[1, 0]]},
 }
 WHOLE: dict[str, Any] = {
     "epoch": 9,
@@ -199,6 +200,7 @@ OF_THE_PARTS: list[dict[str, Any]] = [
     {"patch": None},
     {"member": []},
     {"epoch": {"host": 5}},
+    {"event": {"count": "many"}},
     {"unknown": {}},
 ]
 DAMAGED: list[Any] = [

@@ -33,7 +33,7 @@ FOUNDING: dict[str, Any] = {
 FIELDS = "abc"
 KINDS = (
     *("inc", "set", "unset", "parent", "max", "queue", "pop", "names", "counter", "claim"),
-    *("release", "nothing"),
+    *("release", "nothing", "event"),
     *("row", "insert", "take"),
 )
 ROW_KINDS = frozenset({"row", "insert", "take"})
@@ -41,6 +41,7 @@ BY_INDEX = 0.15  # share of the writes that name a row by its index
 MAX_ROWS = 6
 TIMEOUT = 20.0  # seconds
 MAX_PENDING = 40
+EMITTING = 0.2  # share of the other writes that carry an event as well
 WAITING = 0.35  # share of the writes whose user waits
 MAX_WAITING_USERS = 3  # of a process
 
@@ -130,11 +131,18 @@ def write(
     if not waits and ROW_KINDS.issubset(kinds) and rows.random() < BY_INDEX:
         kind, update = by_index(rows, participant.replica.view.get("rows", []), number)
         made.kind, made.update, made.is_tagged, where = kind, update, False, None
-    elif made.is_tagged:
+    events = process.world.streams["events"]  # likewise
+    if "event" in kinds and events.random() < EMITTING / 2:
+        kind, update, where = "event", None, None
+        made.kind, made.update, made.is_tagged = kind, update, False
+    made.emits = kind == "event" or events.random() < EMITTING
+    if made.is_tagged:
         push = {**update.get("$push", {}), f"log.{process.name}": made.tag}
         update = {**update, "$push": push}
     deadline = process.driver.platform.monotonic() + TIMEOUT
-    call = Call(where, w=w, deadline=deadline)
+    sort = "event" if kind == "event" else "patch"
+    event = (kind, made.tag) if made.emits else None
+    call = Call(where, w=w, deadline=deadline, kind=sort, event=event)
     if waits:
         process.world.note(process.name, f"writes {made.tag} {kind} and waits")
         task, on_end = _wait(process, made, update, call), partial(_end_of_wait, process, made)

@@ -41,7 +41,10 @@ LAYERS = [
     {"engine"},
     {"runtime"},
     {"manager", "memory"},
-    {"at_exit", "group", "handle", "leaver", "lifecycle", "shared_peer", "status", "watching"},
+    {
+        *("at_exit", "events", "group", "handle", "leaver", "lifecycle", "shared_peer", "status"),
+        "watching",
+    },
     {""},  # memsync/__init__.py
     {"cli", "testing"},
 ]

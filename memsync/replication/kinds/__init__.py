@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from ..state import Kind, Kinds
 from .epoch import EpochKind
+from .event import EventKind
 from .member import MemberKind
 from .patch import PatchKind
 
-_ALL: tuple[Kind, ...] = (PatchKind(), MemberKind(), EpochKind())
+_ALL: tuple[Kind, ...] = (PatchKind(), MemberKind(), EpochKind(), EventKind())
 
 KINDS: Kinds = {kind.name: kind for kind in _ALL}
 """Every kind, by its name in entries."""

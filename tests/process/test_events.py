@@ -1,0 +1,164 @@
+"""G10: events between processes: once, in one order with the patches, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from memsync import Event, Gap, MemSync
+from memsync.testing import Cluster, PeerDied, until
+
+pytestmark = pytest.mark.process
+
+_heard: list[Any] = []  # in each peer
+_writers: list[threading.Thread] = []
+
+
+def listen(mem: MemSync[Any]) -> None:
+    """Note all that this peer gets: patches by their pair, events, and gaps."""
+    mem.on("received_patches", lambda p: _heard.extend(("patch", e["version"]) for e in p))
+    mem.events.on("**", lambda name, *args: _heard.append((name, *args)))
+    mem.on("gap", lambda count: _heard.append(("gap", count)))
+
+
+def heard(mem: MemSync[Any]) -> list[Any]:
+    return list(_heard)
+
+
+def emit(mem: MemSync[Any], who: int, first: int, count: int) -> None:
+    """Emit, every other time together with a patch, and wait for none of them."""
+    for n in range(first, first + count):
+        if n % 2:
+            mem.submit([], emit=("e", who, n))
+        else:
+            mem.submit({"$push": {f"log.{who}": n}}, emit=("e", who, n))
+
+
+def begin_to_emit(mem: MemSync[Any], who: int, count: int) -> None:
+    _writers.append(threading.Thread(target=emit, args=(mem, who, 0, count)))
+    _writers[0].start()
+
+
+def has_emitted(mem: MemSync[Any]) -> bool:
+    return not _writers[0].is_alive() and not mem.get_status()["pending"]
+
+
+def events_of(story: list[Any]) -> list[Any]:
+    return [each for each in story if each[0] == "e"]
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(12_500, marks=pytest.mark.slow)])
+def test_g10_once_each_in_one_order_with_the_patches_while_hosts_die(
+    cluster: Cluster, count: int
+) -> None:
+    peers = cluster.start(8, {"log": {str(n): [] for n in range(8)}})
+    for peer in peers:
+        peer.run(listen)
+    doomed, stay = peers[:3], peers[3:]
+    for number, peer in enumerate(stay, 3):
+        peer.run(begin_to_emit, number, count)
+    for peer in doomed:  # each is host when it dies: the oldest peer is not always the next host
+        cluster.kill_host() if peer.alive else None
+    living = cluster.active
+    writers = [peer for peer in stay if peer.alive]
+    until(lambda: all(peer.run(has_emitted) for peer in writers), timeout=120)
+    data = cluster.settled(living)
+    until(lambda: len({len(peer.run(heard)) for peer in living}) == 1)
+    stories = [peer.run(heard) for peer in living]
+    assert not any(each[0] == "gap" for each in stories[0])
+    assert all(story == stories[0] for story in stories)
+    for number, peer in enumerate(peers):
+        numbers = [n for _, who, n in events_of(stories[0]) if who == number]
+        in_log = data["log"][str(number)]
+        assert in_log == [n for n in numbers if n % 2 == 0]  # never the one without the other
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) == count or peer not in writers
+
+
+def fill_and_emit(mem: MemSync[Any], count: int) -> None:
+    """More than the host keeps for a peer that takes nothing."""
+    for n in range(count):
+        mem.patch({"$set": {"fill": f"{n}" * 20_000}}, emit=("e", 0, n))
+
+
+def test_g10_a_peer_that_was_stopped_gets_one_exact_gap(cluster: Cluster) -> None:
+    options = {"network": {"max_queue": 1 << 16, "max_log": 50}}
+    _, writer, stopped = cluster.start(3, {"fill": ""}, options)
+    for peer in (writer, stopped):
+        peer.run(listen)
+    writer.run(fill_and_emit, 3)
+    until(lambda: len(events_of(stopped.run(heard))) == 3)
+    stopped.pause()
+    writer.run(fill_and_emit, 200)
+    stopped.resume()
+    writer.run(emit, 9, 0, 4)
+    until(lambda: ("e", 9, 3) in stopped.run(heard))
+    story = [each for each in stopped.run(heard) if each[0] != "patch"]
+    gaps = [each for each in story if each[0] == "gap"]
+    assert len(gaps) == 1, story
+    assert len(events_of(story)) + gaps[0][1] == 3 + 200 + 4
+    assert story == [each for each in story if each[0] == "e" or each == gaps[0]]
+    numbers = [n for _, who, n in events_of(story) if who == 0]
+    before = story.index(gaps[0])
+    assert numbers[:before] == [*range(3), *range(before - 3)]
+
+
+def patch_and_die(mem: MemSync[Any], milliseconds: int) -> None:
+    """Die by a signal that comes while writes with events are on their way."""
+    signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)  # its signal has no handler
+    for n in range(100_000):
+        mem.submit({"$push": {"log": [os.getpid(), n]}}, emit=("e", os.getpid(), n))
+
+
+@pytest.mark.parametrize("rounds", [4, pytest.param(1000, marks=pytest.mark.slow)])
+def test_g10_never_a_patch_without_its_event_where_writers_and_hosts_die(
+    cluster: Cluster, rounds: int
+) -> None:
+    witness = cluster.start(1, {"log": []}, {"clientOnly": False})[0]
+    witness.run(listen)
+    for number in range(rounds):
+        with pytest.raises(PeerDied):
+            cluster.start(1)[0].run(patch_and_die, number * 13 % 50 + 5)
+    data = cluster.settled([witness])
+    until(lambda: len(events_of(witness.run(heard))) == len(data["log"]))
+    assert [[pid, n] for _, pid, n in events_of(witness.run(heard))] == data["log"]
+    assert data["log"]
+
+
+def wait_for_event(mem: MemSync[Any], name: str) -> Any:
+    return mem.events.wait(name, timeout=20, since=0)
+
+
+def test_a_newcomer_gets_no_gap_and_waits_for_what_comes(cluster: Cluster) -> None:
+    host, other = cluster.start(2)
+    host.run(emit, 0, 0, 5)
+    newcomer = cluster.start(1)[0]
+    newcomer.run(listen)
+    ticket = newcomer.begin(wait_for_event, "late.*")
+    host.run(lambda mem: mem.events.emit("late.one", 7))
+    found = newcomer.result(ticket)
+    assert isinstance(found, Event)
+    assert found.args == (7,)
+    assert other.alive
+    assert not any(each[0] == "gap" for each in newcomer.run(heard))
+
+
+def first_items(mem: MemSync[Any]) -> list[Any]:
+    with mem.events.stream("e", since=0) as stream:
+        return [next(stream) for _ in range(3)]
+
+
+def test_a_newcomer_that_asks_for_the_past_gets_a_gap_with_the_count(cluster: Cluster) -> None:
+    host = cluster.start(1, {"log": {"0": []}}, {"network": {"max_log": 2}})[0]
+    host.run(lambda mem: [mem.events.emit("e", n) for n in range(5)])
+    newcomer = cluster.start(1)[0]
+    ticket = newcomer.begin(first_items)
+    until(lambda: newcomer.run(lambda mem: mem.events is not None))
+    host.run(lambda mem: [mem.events.emit("e", n) for n in range(5, 8)])
+    items = newcomer.result(ticket)
+    assert items[0] == Gap(5)
+    assert [each.args for each in items[1:]] == [(5,), (6,)]
