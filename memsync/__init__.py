@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from .events import Events
     from .handle import MemSync
+    from .presence import PeerPresence
     from .runtime.announcer import Event, Gap
     from .runtime.dispatcher import Subscription
     from .runtime.observer import Change
@@ -65,6 +66,7 @@ __all__ = [
     "NotStartedError",
     "OptionsError",
     "PeerLostError",
+    "PeerPresence",
     "ProtocolError",
     "QueueFullError",
     "ReadOnlyError",
@@ -88,6 +90,7 @@ _MODULES = dict.fromkeys(__all__, "errors") | {
     "Subscription": "runtime.dispatcher",
     "Event": "runtime.announcer",
     "Events": "events",
+    "PeerPresence": "presence",
     "Gap": "runtime.announcer",
 }
 

@@ -14,6 +14,7 @@ from .status import other_members, status_of
 if TYPE_CHECKING:
     from .errors import MemSyncError
     from .events import Events
+    from .presence import PeerPresence
 
 
 class GroupMember(Lifecycle):
@@ -120,6 +121,13 @@ class GroupMember(Lifecycle):
         from .events import Events
 
         return Events(self)
+
+    @property
+    def presence(self) -> PeerPresence:
+        """Fields that each peer states about itself, and that vanish with it (`PeerPresence`)."""
+        from .presence import PeerPresence
+
+        return PeerPresence(self)
 
     def __repr__(self) -> str:
         status = self.get_status()

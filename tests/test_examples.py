@@ -11,6 +11,7 @@ from .doc_programs import run_program
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 OUTPUTS = {
+    "event_chain.py": "order 0: sent\norder 1: sent\norder 2: sent\n",
     "job_queue.py": f"outputs: {[number**2 for number in range(12)]}\ndone: 12 = 12\n",
     "observe_progress.py": "finished: 3\nsteps: 60\n",
     "survive_the_host.py": "this process is client\nthis process is host\nn: 1000\n",

@@ -20,7 +20,7 @@ ROOT = Path(errors.__file__).parent.parent
 USER = """
 from typing import Any, Literal, TypedDict
 
-from memsync import Change, MemSync, MemSyncError
+from memsync import Change, Gap, MemSync, MemSyncError
 
 mem = MemSync("x")
 with_data = MemSync("x", {"n": 0}, {"timeout": 5})
@@ -85,6 +85,17 @@ mem.on("connected", print)
 mem.patch({"$inc": {"n": 1}}, w="majority")
 reveal_type(mem.submit({"$inc": {"n": 1}}, w="all").result())  # int
 mem.patch({"$inc": {"n": 1}}, w=3)
+mem.patch({"$inc": {"n": 1}}, emit=("done", 7))
+mem.events.on("done", print)
+reveal_type(mem.events.emit("done", 7))  # int
+reveal_type(mem.events.wait("done", since=3).args)  # tuple[Any, ...]
+for item in mem.events.stream("done"):
+    if isinstance(item, Gap):
+        reveal_type(item.count)  # int | None
+    else:
+        reveal_type(item.version)  # int
+reveal_type(mem.presence.update(status="busy"))  # int
+reveal_type(mem.presence.all())  # dict[str, dict[str, Any]]
 for change, version in mem.changes("n"):
     reveal_type(version)  # int
 mem.changes("n", since=version, initial=True, timeout=5)
@@ -113,6 +124,9 @@ mem = MemSync("x", {"n": 0})
 mem.on("conected", print)  # call-overload
 mem.patch({}, w="most")  # arg-type
 mem.submit({}, w="al")  # arg-type
+mem.patch({}, emit=5)  # arg-type
+mem.events.on("x", 5)  # arg-type
+mem.presence.on_change(5)  # arg-type
 mem.snapshot(5)  # call-overload
 mem.wait_for(lambda data: data.n)  # attr-defined
 mem.transact(5)  # arg-type

@@ -123,6 +123,9 @@ class State:
         self.sessions: dict[str, WriterSession] = {}
         self.parts: dict[str, Any] = _new_parts(kinds, {}, {})
         self.torn = False
+        # Grows with each change that peers announce beside patches, and with each snapshot.
+        self.notices = 0
+        self.snapshots = 0  # that this copy has become
         # How an entry changes the document: the replica also shows it, if it can.
         self.replay: Replay = _replay_only
 
@@ -272,6 +275,8 @@ class State:
                 for peer, (last, outcomes) in snapshot.sessions.items()
             }
             self.epoch, self.version = pair
+            self.notices += 1
+            self.snapshots += 1
             self.torn = False
 
     def _decoded_parts(self, snapshot: Snapshot) -> dict[str, Any]:

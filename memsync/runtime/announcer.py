@@ -1,8 +1,8 @@
-"""What a peer announces of the entries that it shows: their patches and their events, in order.
+"""What a peer announces of the entries that it shows: patches, events and presence, in order.
 
-A batch without events is announced as one list of patches. Where an entry carries an event, the
-patches up to that entry come first, then the event, then the rest. The count of events in the state
-says whether any were missed: those of a snapshot that came instead of entries.
+A batch of patches is announced as one list. Where an entry carries an event, or changes the fields
+of a peer, the patches up to that entry come first, then the event, then the rest. The count of
+events in the state says whether any were missed: those of a snapshot that came instead of entries.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..document import encoded
 from ..replication.codec import HEADER, decode_entry
 from ..replication.entries import Entry
 from ..replication.kinds.event import event_count, events_in_common
+from ..replication.kinds.member import MemberKind
+from ..replication.kinds.presence import Presence, PresenceKind, present
 from ..replication.log import Log
 from ..replication.state import State
+
+_ANNOUNCED = frozenset({MemberKind.name, PresenceKind.name})
 
 
 class Event(NamedTuple):
@@ -44,29 +49,31 @@ class Announcer:
         self._state = state
         self._log = log
         self._announce = announce
-        # Up to here all was announced, `_count` events among it.
+        # Up to here all was announced: `_count` events, and `_present`.
         self._cluster_id = ""
         self._epoch = self._version = self._count = 0
+        self._present: Presence = {}
+        self._notices = self._snapshots = 0  # of the state, at the last call
         self.under_way = (0, 0)
         """Up to this pair all events were announced, or are being announced."""
 
     def entries(self, entries: list[Entry]) -> None:
         """Announce the entries that lead to the state's pair."""
         state = self._state
-        if (
-            len(entries) == state.version - self._version  # none is missing
-            and state.epoch == self._epoch
-            and state.parts["event"].part.count == self._count
-            and state.cluster_id == self._cluster_id
-        ):
+        version = state.version
+        if state.notices == self._notices and len(entries) == version - self._version:
             if entries:
-                self._version = state.version
+                self._epoch, self._version = state.epoch, version
                 self._patches(entries, 0)
         elif state.cluster_id != self._cluster_id or state.pair > (self._epoch, self._version):
             self.under_way = state.pair
-            self._with_events(entries)
+            self._one_by_one(entries)
+            if self._snapshots != state.snapshots:
+                self._snapshots = state.snapshots
+                self._presence_of_all()
             self._cluster_id, self._count = state.cluster_id, event_count(state)
             self._epoch, self._version = state.pair
+            self._notices = state.notices
         else:  # this copy begins behind what was announced, and `entries` is not
             self._patches(entries, 0)
 
@@ -82,7 +89,7 @@ class Announcer:
             size -= self._log.size_of_newest(newer)
         return self._state.patches_of(entries), size
 
-    def _with_events(self, entries: list[Entry]) -> None:
+    def _one_by_one(self, entries: list[Entry]) -> None:
         missed = self._missed(entries)
         if missed:
             entries = self._held() or entries
@@ -95,13 +102,43 @@ class Announcer:
                 self._announce("events missed", missed)
                 missed = 0
             last = entry.version
+            if entry.event is None and entry.kind not in _ANNOUNCED:
+                continue
+            self._patches(entries[since : position + 1], count - position - 1)
+            since = position + 1
             if entry.event is not None:
-                self._patches(entries[since : position + 1], count - position - 1)
-                since = position + 1
                 self._announce("event", event_of(entry))
+            else:
+                self._presence(entry)
         self._patches(entries[since:], 0)
         if missed:
             self._announce("events missed", missed)
+
+    def _presence(self, entry: Entry) -> None:
+        """Announce the fields that a peer has after an entry of the kind presence or member."""
+        if entry.kind == PresenceKind.name:
+            self._is(entry.peer, entry.body)
+            return
+        gone, come = entry.body.get("leave"), entry.body.get("join")
+        if gone is not None:
+            self._is(gone, None)
+        elif come is not None:  # perhaps not for the first time
+            self._is(come["id"], present(self._state).get(come["id"]))
+
+    def _presence_of_all(self) -> None:
+        """Announce what a snapshot has changed."""
+        now = present(self._state)
+        for peer in [*self._present, *(peer for peer in now if peer not in self._present)]:
+            self._is(peer, now.get(peer))
+
+    def _is(self, peer: str, fields: dict[str, Any] | None) -> None:
+        if encoded(fields or None) == encoded(self._present.get(peer)):
+            return
+        if fields:
+            self._present[peer] = fields
+        else:
+            del self._present[peer]
+        self._announce("presence", (peer, fields or None))
 
     def _missed(self, entries: list[Entry]) -> int:
         """How many events are neither announced nor in the entries; 0 for a newcomer."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..document import encoded
 from ..replication.kinds.event import check_event_pattern
@@ -29,49 +29,67 @@ WAITING_BYTES = 1 << 26  # of their encoded arguments
 _MAX_NAMES = 1000  # whose handlers are remembered
 
 
+class Waiting(NamedTuple):
+    """What waits in an `EventQueue`, and the handlers that are to get it."""
+
+    item: Event | Gap
+    handlers: tuple[Handler, ...]
+    serial: int
+    size: int  # bytes
+
+
 class EventQueue:
     """Bounded: after an overflow all is dropped and counted until the queue has been emptied.
 
-    `put` is called by one thread, `take` by another one.
+    The thread that plays the peer's role puts, and another one takes.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._items: deque[tuple[Any, int]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._bytes = 0
+        self._serial = 0  # of what was put last
         self._dropped = 0
 
-    def put(self, event: Event) -> bool:
-        """Add an event; False if it was dropped, and not the first one."""
+    def put(self, event: Event, handlers: tuple[Handler, ...] = ()) -> int:
+        """Add an event; returns its serial number, or 0 if it only makes a gap larger."""
         size = len(encoded(event.args))
         with self._lock:
-            is_full = len(self._items) >= WAITING_MAX or self._bytes + size > WAITING_BYTES
-            if self._dropped or (is_full and self._items):
+            is_full = len(self._waiting) >= WAITING_MAX or self._bytes + size > WAITING_BYTES
+            if self._dropped or (is_full and self._waiting):
                 self._dropped += 1
-                return self._dropped == 1
-            self._items.append((event, size))
-            self._bytes += size
-            return True
+                if self._dropped > 1:
+                    return 0
+                self._serial += 1
+            else:
+                self._add(event, handlers, size)
+            return self._serial
 
-    def put_gap(self, count: int | None) -> bool:
-        """Add a gap; False if it was added to the events that were dropped."""
+    def put_gap(self, count: int) -> int:
+        """Add a gap; returns its serial number, or 0 if it only makes another one larger."""
         with self._lock:
-            if self._dropped and count is not None:
+            if self._dropped:
                 self._dropped += count
-                return False
-            self._items.append((Gap(count), 0))
-            return True
+                return 0
+            self._add(Gap(count), (), 0)
+            return self._serial
 
-    def take(self) -> Event | Gap | None:
-        """The next event, or the gap behind the last one; None when there is neither."""
+    def _add(self, item: Event | Gap, handlers: tuple[Handler, ...], size: int) -> None:
+        self._serial += 1
+        self._waiting.append(Waiting(item, handlers, self._serial, size))
+        self._bytes += size
+
+    def take(self, serial: int | None = None) -> Waiting | None:
+        """The next one up to a serial number, or the gap behind the last one; None without any."""
         with self._lock:
-            if self._items:
-                item, size = self._items.popleft()
-                self._bytes -= size
-                taken: Event | Gap = item
+            if self._waiting:
+                if serial is not None and self._waiting[0].serial > serial:
+                    return None
+                taken = self._waiting.popleft()
+                self._bytes -= taken.size
                 return taken
             dropped, self._dropped = self._dropped, 0
-        return Gap(dropped) if dropped else None
+        return Waiting(Gap(dropped), (), 0, 0) if dropped else None
 
 
 class Stream(Protocol):
@@ -188,17 +206,16 @@ class EventRouter:
             handlers = self._by_event.get(event.name)
             if handlers is None:
                 handlers = self._find(event.name)
-            if handlers and self._queue.put(event):
-                self._dispatcher.call_surely(self._deliver, handlers)
+            if handlers and (serial := self._queue.put(event, handlers)):
+                self._dispatcher.call_surely(self._deliver, serial)
         if self._streams:
             for stream in self._living_streams():
                 stream.arrived(event)
 
     def missed(self, count: int) -> None:
         """Events have not reached this peer: it got a snapshot in their place."""
-        log.info("events missed, a snapshot came instead: events=%s", count)
-        if self._order and self._queue.put_gap(count):
-            self._dispatcher.call_surely(self._deliver, ())
+        if self._order and (serial := self._queue.put_gap(count)):
+            self._dispatcher.call_surely(self._deliver, serial)
         for stream in self._living_streams():
             stream.missed(count)
 
@@ -218,13 +235,17 @@ class EventRouter:
 
     # -- the dispatcher's thread -----------------------------------------------------------------
 
-    def _deliver(self, handlers: tuple[Handler, ...]) -> None:
-        item = self._queue.take()
-        if isinstance(item, Gap):
-            log.warning("events missed, this handle is too slow: events=%s", item.count)
-            self._dispatcher.run("gap", item.count)
-        elif item is not None:
-            for handler in handlers:
+    def _deliver(self, serial: int) -> None:
+        # Usually one; an interrupt may have kept back the call for an earlier one.
+        while (waiting := self._queue.take(serial)) is not None:
+            item = waiting.item
+            if isinstance(item, Gap):
+                log.warning(
+                    "events missed, this peer or its handlers are too slow: events=%s", item.count
+                )
+                self._dispatcher.run("gap", item.count)
+                continue
+            for handler in waiting.handlers:
                 self._call(handler, item)
 
     def _call(self, handler: Handler, event: Event) -> None:

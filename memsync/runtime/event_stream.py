@@ -99,9 +99,11 @@ class EventStream(Iterator[Event | Gap]):
             if self._from_log:
                 return self._from_log.popleft()
             self._due = False
-            item = self._queue.take()
-            if item is not None or self.is_over:
-                return item
+            waiting = self._queue.take()
+            if waiting is not None:
+                return waiting.item
+            if self.is_over:
+                return None
             left = None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
                 return None

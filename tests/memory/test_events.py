@@ -99,7 +99,7 @@ def test_an_event_comes_in_the_order_of_the_patches_and_after_its_own(new: New) 
     first = host.patch({"$inc": {"n": 1}})
     host.events.emit("between", 1)
     host.patch({"$inc": {"n": 1}}, emit=("with", 2))
-    client.patch({"$set": {"n": 2}}, emit=("unchanged", 3))
+    client.patch({"$set": {"n": 2}}, where={}, emit=("unchanged", 3))
     client.submit({"$inc": {"n": 1}}, emit="plain").result(10)
     last = host.patch({"$inc": {"n": 1}})
     expected: list[Any] = [first, ("between", 1), first + 2, ("with", 2), ("unchanged", 3)]

@@ -170,6 +170,7 @@ PARTS: dict[str, Any] = {
     "member": {},
     "epoch": {"host": "h", "epochs": [[1, 1]]},
     "event": {"count": 1, "starts": [[1, 0]]},
+    "presence": {},
 }
 WHOLE: dict[str, Any] = {
     "epoch": 9,
@@ -201,6 +202,7 @@ OF_THE_PARTS: list[dict[str, Any]] = [
     {"member": []},
     {"epoch": {"host": 5}},
     {"event": {"count": "many"}},
+    {"presence": {"w": 5}},
     {"unknown": {}},
 ]
 DAMAGED: list[Any] = [

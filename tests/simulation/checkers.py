@@ -12,6 +12,7 @@ from .events_checker import (
     an_event_and_its_patch_are_one_entry,
     emitted_events_are_there_once,
     events_come_once_and_in_order_or_are_counted,
+    everybody_sees_who_is_present,
     may_be_lost,
 )
 from .faults import BUGGIFY_POINTS, FAULTS
@@ -312,7 +313,7 @@ def conflicts_are_decided_as_the_rule_says(history: History) -> Iterator[str]:
     for each in history.decided:
         if each.proposal.where is not None or isinstance(each.proposal.body, list):
             continue  # lists write where no other update does
-        if each.proposal.kind == "event":
+        if each.proposal.kind != "patch":
             continue
         opening = openings.get((each.cluster_id, each.epoch))
         if opening is None:
@@ -376,6 +377,7 @@ CHECKERS: tuple[Checker, ...] = (
     events_come_once_and_in_order_or_are_counted,
     emitted_events_are_there_once,
     an_event_and_its_patch_are_one_entry,
+    everybody_sees_who_is_present,
 )
 
 CHECKERS_AFTER_A_WIPE: tuple[Checker, ...] = (

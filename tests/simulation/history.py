@@ -135,7 +135,7 @@ class Decided(NamedTuple):
     version: int
     peer: str
     proposal: Propose
-    outcome: str  # entry, event (one that changes nothing), nothing, or the error's code
+    outcome: str  # entry, event (one that changes no value), nothing, or the error's code
 
 
 class Watched(NamedTuple):
@@ -174,6 +174,7 @@ class Final(NamedTuple):
     pending: int
     status: str
     document: dict[str, Any]
+    present: dict[str, dict[str, Any]]
 
 
 def _check_rows(document: dict[str, Any]) -> None:
@@ -190,6 +191,7 @@ class History:
         self.observations: list[Observation] = []
         self.applied: list[Applied] = []
         self.heard: list[Heard] = []
+        self.present: dict[str, dict[str, Any]] = {}  # as the processes have announced it
         self.openings: list[Opening] = []
         self.decided: list[Decided] = []
         self.watched: list[Watched] = []
@@ -233,6 +235,9 @@ class History:
         elif event == "events missed":
             self._hears(process, "missed", process.participant.state.pair, payload)
             self.ends["events are missed"] += 1
+        elif event == "presence":
+            peer, fields = payload
+            self.present.setdefault(process.name, {})[peer] = fields
         elif event == "rolled_back":
             self.rolled_back[process.name] += 1
         elif event == "disconnected":
@@ -289,7 +294,7 @@ class History:
             outcome = "entry"
             if isinstance(result, Decision):
                 outcome = "nothing" if result.error is None else str(result.error[0])
-            elif not result.entry.body:
+            elif result.entry.kind != "patch" or not result.entry.body:
                 outcome = "event"
             at = state.cluster_id, host.epoch, version
             self.decided.append(Decided(*at, peer, proposal, outcome))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from memsync.document import identical, to_plain
 from memsync.options import Options, load_options
+from memsync.replication.kinds.presence import present
 
 from . import workload
 from .checkers import CHECKERS, CHECKERS_AFTER_A_WIPE
@@ -276,6 +277,7 @@ class Run:
                     process.participant.writer.pending,
                     process.driver.role.status,
                     confirmed,
+                    present(replica.state),
                 )
             )
 

@@ -33,7 +33,7 @@ FOUNDING: dict[str, Any] = {
 FIELDS = "abc"
 KINDS = (
     *("inc", "set", "unset", "parent", "max", "queue", "pop", "names", "counter", "claim"),
-    *("release", "nothing", "event"),
+    *("release", "nothing", "event", "presence"),
     *("row", "insert", "take"),
 )
 ROW_KINDS = frozenset({"row", "insert", "take"})
@@ -41,7 +41,9 @@ BY_INDEX = 0.15  # share of the writes that name a row by its index
 MAX_ROWS = 6
 TIMEOUT = 20.0  # seconds
 MAX_PENDING = 40
-EMITTING = 0.2  # share of the other writes that carry an event as well
+EMITTING = 0.1  # share of the writes that are an event
+STATING = 0.05  # share of those that change the presence of their peer
+CARRYING = 0.2  # share of the other writes that carry an event as well
 WAITING = 0.35  # share of the writes whose user waits
 MAX_WAITING_USERS = 3  # of a process
 
@@ -132,15 +134,19 @@ def write(
         kind, update = by_index(rows, participant.replica.view.get("rows", []), number)
         made.kind, made.update, made.is_tagged, where = kind, update, False, None
     events = process.world.streams["events"]  # likewise
-    if "event" in kinds and events.random() < EMITTING / 2:
+    choice = events.random() if "event" in kinds else 1
+    if choice < STATING + EMITTING:
         kind, update, where = "event", None, None
+        if choice < STATING:
+            fields = {"n": number, events.choice(FIELDS): events.choice([None, number])}
+            kind, update = "presence", fields
         made.kind, made.update, made.is_tagged = kind, update, False
-    made.emits = kind == "event" or events.random() < EMITTING
+    made.emits = kind == "event" or (kind != "presence" and events.random() < CARRYING)
     if made.is_tagged:
         push = {**update.get("$push", {}), f"log.{process.name}": made.tag}
         update = {**update, "$push": push}
     deadline = process.driver.platform.monotonic() + TIMEOUT
-    sort = "event" if kind == "event" else "patch"
+    sort = kind if kind in ("event", "presence") else "patch"
     event = (kind, made.tag) if made.emits else None
     call = Call(where, w=w, deadline=deadline, kind=sort, event=event)
     if waits:

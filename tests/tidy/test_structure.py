@@ -42,8 +42,8 @@ LAYERS = [
     {"runtime"},
     {"manager", "memory"},
     {
-        *("at_exit", "events", "group", "handle", "leaver", "lifecycle", "shared_peer", "status"),
-        "watching",
+        *("at_exit", "events", "group", "handle", "leaver", "lifecycle", "presence"),
+        *("shared_peer", "status", "watching"),
     },
     {""},  # memsync/__init__.py
     {"cli", "testing"},

@@ -13,8 +13,9 @@ from .epoch import EpochKind
 from .event import EventKind
 from .member import MemberKind
 from .patch import PatchKind
+from .presence import PresenceKind
 
-_ALL: tuple[Kind, ...] = (PatchKind(), MemberKind(), EpochKind(), EventKind())
+_ALL: tuple[Kind, ...] = (PatchKind(), MemberKind(), EpochKind(), EventKind(), PresenceKind())
 
 KINDS: Kinds = {kind.name: kind for kind in _ALL}
 """Every kind, by its name in entries."""

@@ -176,6 +176,7 @@ def count_event(state: State, entry: Entry) -> None:
     if counted.versions is None:
         counted.versions = EventVersions(entry.version - 1, part.count)
     part.count += 1
+    state.notices += 1
     counted.versions.add(entry.version)
 
 
