@@ -68,7 +68,8 @@ class Announcer:
         elif state.cluster_id != self._cluster_id or state.pair > (self._epoch, self._version):
             self.under_way = state.pair
             self._one_by_one(entries)
-            if self._snapshots != state.snapshots:
+            is_whole = len(entries) == version - self._version
+            if self._snapshots != state.snapshots or not is_whole:
                 self._snapshots = state.snapshots
                 self._presence_of_all()
             self._cluster_id, self._count = state.cluster_id, event_count(state)

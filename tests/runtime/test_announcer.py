@@ -182,3 +182,10 @@ def test_after_a_snapshot_the_presence_that_differs_is_announced() -> None:
     host.state(a=True)
     peer.install(host.sequencer)
     assert peer.announce([]) == [("presence", ("w", {"a": True})), ("presence", ("v", None))]
+
+
+def test_presence_in_entries_that_an_error_kept_back_is_announced() -> None:
+    host, peer = joined()
+    peer.take(host.state(a=1))
+    peer.apply(host.sequencer.leave("w").entry)
+    assert peer.announce([]) == [("presence", ("w", None))]

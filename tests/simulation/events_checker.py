@@ -140,12 +140,15 @@ def an_event_and_its_patch_are_one_entry(history: History) -> Iterator[str]:
 def everybody_sees_who_is_present(history: History) -> Iterator[str]:
     """Each process has announced the fields that the members have, and a member its own last ones.
 
-    Nothing is said of a dead peer: where its file is missing, it stays a member for some seconds.
+    The fields of a dead peer have vanished within a second, unless its file was deleted: without it
+    the peer stays a member for some seconds.
     """
     for final in history.finals:
         shown = {p: f for p, f in history.present.get(final.who, {}).items() if f is not None}
         if shown != final.present:
             yield f"{final.who} has announced {shown} of {final.present}"
+        for peer in final.dead & final.present.keys():
+            yield f"{final.who} shows {final.present[peer]} of {peer}, which is dead"
         own = [w for w in history.writes if w.kind == "presence" and w.peer == final.peer]
         known = [w.update["n"] for w in own if w.outcome == "ok" and not may_be_lost(history, w)]
         if known and final.present.get(final.peer, {}).get("n", 0) < known[-1]:

@@ -175,6 +175,7 @@ class Final(NamedTuple):
     status: str
     document: dict[str, Any]
     present: dict[str, dict[str, Any]]
+    dead: frozenset[str]  # peers that have been dead for a while, and that every host can know dead
 
 
 def _check_rows(document: dict[str, Any]) -> None:
@@ -200,6 +201,7 @@ class History:
         self._fail_over: FailOver | None = None  # the one that is under way
         self.survivors: set[str] = set()  # clusters of those that stay, when the faults are over
         self.deaths: dict[str, float] = {}
+        self.deleted: list[str] = []  # paths of files that a fault has deleted
         self.rolled_back: Counter[str] = Counter()
         self.failures: list[tuple[str, bool, str, str]] = []  # who, whether it was up, what
         self.writer_limit: int | None = None
