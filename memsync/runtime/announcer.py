@@ -8,7 +8,6 @@ events in the state says whether any were missed: those of a snapshot that came 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,8 +34,7 @@ class Event(NamedTuple):
     """The id of the peer that emitted it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """In the place of what did not reach an iterator; None: nobody knows how many."""
 
     count: int | None
