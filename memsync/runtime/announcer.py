@@ -58,15 +58,14 @@ class Announcer:
     def entries(self, entries: list[Entry]) -> None:
         """Announce the entries that lead to the state's pair."""
         state = self._state
-        version = state.version
-        if state.notices == self._notices and len(entries) == version - self._version:
+        if state.notices == self._notices and len(entries) == state.version - self._version:
             if entries:
-                self._epoch, self._version = state.epoch, version
-                self._patches(entries, 0)
+                self._version = state.version
+                self._announce("received_patches", partial(self._described, entries, 0))
         elif state.cluster_id != self._cluster_id or state.pair > (self._epoch, self._version):
             self.under_way = state.pair
             self._one_by_one(entries)
-            is_whole = len(entries) == version - self._version
+            is_whole = len(entries) == state.version - self._version
             if self._snapshots != state.snapshots or not is_whole:
                 self._snapshots = state.snapshots
                 self._presence_of_all()

@@ -19,7 +19,7 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
     Raises `ReadOnlyError`, `UsageError`, `UpdateError` and `NotSerializableError`.
     """
     kind = KINDS[call.kind]
-    if kind.needs_writer and "writer" not in options.peer.roles:
+    if "writer" not in options.peer.roles and kind.needs_writer:
         raise ReadOnlyError(
             f"this peer has the roles {list(options.peer.roles)}: add 'writer' to the option "
             "peer.roles"

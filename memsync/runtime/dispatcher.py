@@ -60,6 +60,7 @@ class Dispatcher:
         self._numbers = count()
         self._callbacks: dict[str, list[Callable[..., Any]]] = {}
         self._taps: dict[str, Callable[..., None]] = {}
+        self._names: set[str] = set()  # for which there is a callback or a tap
         self._has_other_callbacks = False  # see `keep`
         self.event_router: Any = None  # of the handle's events, once they are used
         self._thread: threading.Thread | None = None
@@ -81,11 +82,13 @@ class Dispatcher:
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
         """Call `callback` with the arguments of each later `announce` of this name."""
         with self._lock:
+            self._names.add(name)
             self._callbacks.setdefault(name, []).append(callback)
         return Subscription(lambda: self._remove(name, callback))
 
     def tap(self, name: str, function: Callable[..., None]) -> None:
         """Call `function` at once, on the thread that announces this name; it must not block."""
+        self._names.add(name)
         self._taps[name] = function
 
     def keep(self, *, is_wanted: bool) -> None:
@@ -105,7 +108,7 @@ class Dispatcher:
 
     def listens_to(self, name: str) -> bool:
         """Whether a callback of this name, or a tap, is registered."""
-        return bool(self._callbacks.get(name)) or name in self._taps
+        return name in self._names
 
     def announce(self, name: str, *args: Any, size: int = 0) -> None:
         """Queue a call of all callbacks of a name; never blocks.
@@ -213,6 +216,8 @@ class Dispatcher:
             if callback not in self._callbacks.get(name, ()):
                 return
             self._callbacks[name].remove(callback)
+            if not self._callbacks[name] and name not in self._taps:
+                self._names.discard(name)
         if not self.has_callbacks():
             self.on_last_cancel()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def events_of(story: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("count", "kills"), [(300, 3), pytest.param(20_000, 20, marks=pytest.mark.slow)]
+    ("count", "kills"), [(300, 3), pytest.param(2000, 8, marks=pytest.mark.slow)]
 )
 def test_g10_once_each_in_one_order_with_the_patches_while_hosts_die(
     cluster: Cluster, count: int, kills: int
@@ -85,7 +86,8 @@ def fill_and_emit(mem: MemSync[Any], count: int) -> None:
         mem.patch({"$set": {"fill": f"{n}" * 20_000}}, emit=("e", 0, n))
 
 
-def test_g10_a_peer_that_was_stopped_gets_one_exact_gap(cluster: Cluster) -> None:
+@pytest.mark.parametrize("seconds", [0, pytest.param(10, marks=pytest.mark.slow)])
+def test_g10_a_peer_that_was_stopped_gets_one_exact_gap(cluster: Cluster, seconds: int) -> None:
     options = {"network": {"max_queue": 1 << 16, "max_log": 50}}
     _, writer, stopped = cluster.start(3, {"fill": ""}, options)
     for peer in (writer, stopped):
@@ -93,7 +95,9 @@ def test_g10_a_peer_that_was_stopped_gets_one_exact_gap(cluster: Cluster) -> Non
     writer.run(fill_and_emit, 3)
     until(lambda: len(events_of(stopped.run(heard))) == 3)
     stopped.pause()
+    begin = time.monotonic()
     writer.run(fill_and_emit, 200)
+    until(lambda: time.monotonic() - begin >= seconds, timeout=seconds + 5)
     stopped.resume()
     until(lambda: stopped.version == writer.version)
     writer.run(emit, 9, 0, 4)
@@ -115,19 +119,24 @@ def patch_and_die(mem: MemSync[Any], milliseconds: int) -> None:
         mem.submit({"$push": {"log": [os.getpid(), n]}}, emit=("e", os.getpid(), n))
 
 
-@pytest.mark.parametrize("rounds", [4, pytest.param(1000, marks=pytest.mark.slow)])
-def test_g10_never_a_patch_without_its_event_where_writers_and_hosts_die(
+@pytest.mark.parametrize("rounds", [4, pytest.param(30, marks=pytest.mark.slow)])
+def test_g10_never_a_patch_without_its_event_where_a_host_or_a_writer_dies(
     cluster: Cluster, rounds: int
 ) -> None:
-    witness = cluster.start(1, {"log": []}, {"clientOnly": False})[0]
+    """The one that dies is a client in one round, and the host in the next one."""
+    standing = cluster.start(1, {"log": []})[0]
+    witness = cluster.start(1, options={"clientOnly": True})[0]
     witness.run(listen)
     for number in range(rounds):
+        heir = cluster.start(1)[0]
+        dying, standing = (heir, standing) if number % 2 else (standing, heir)
+        assert (dying.status()["status"] == "host") == (number % 2 == 0)
         with pytest.raises(PeerDied):
-            cluster.start(1)[0].run(patch_and_die, number * 13 % 50 + 5)
+            dying.run(patch_and_die, number * 13 % 50 + 5)
     data = cluster.settled([witness])
-    until(lambda: len(events_of(witness.run(heard))) == len(data["log"]))
+    until(lambda: len(events_of(witness.run(heard))) >= len(data["log"]))
     assert [[pid, n] for _, pid, n in events_of(witness.run(heard))] == data["log"]
-    assert data["log"]
+    assert len({pid for pid, _ in data["log"]}) > rounds / 2
 
 
 def wait_for_event(mem: MemSync[Any], name: str) -> Any:
