@@ -78,6 +78,8 @@ class Dispatcher:
         self._later.clear()
         self._thread = None
         self._dropped = 0
+        if self.event_router is not None:
+            self.event_router.after_fork()
 
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
         """Call `callback` with the arguments of each later `announce` of this name."""

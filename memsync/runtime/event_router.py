@@ -104,6 +104,9 @@ class Stream(Protocol):
     def end(self) -> None:
         """Nothing more arrives."""
 
+    def after_fork(self) -> None:
+        """In a forked child: it has ended, and what waits was the parent's."""
+
 
 class Handler:
     """One registered callback."""
@@ -150,6 +153,14 @@ class EventRouter:
         dispatcher.tap("event", self.arrived)
         dispatcher.tap("events missed", self.missed)
         dispatcher.tap("ended", lambda _: self.end_streams())
+
+    def after_fork(self) -> None:
+        """In a forked child: the handlers stay, streams and what waits are the parent's."""
+        self._lock = Lock()
+        self._queue = EventQueue()
+        for stream in self._living_streams():
+            stream.after_fork()
+        self._streams = ()
 
     # -- the program (any thread) ----------------------------------------------------------------
 

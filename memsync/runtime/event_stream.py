@@ -79,6 +79,10 @@ class EventStream(Iterator[Event | Gap]):
         self._ended = True
         self._wake()
 
+    def after_fork(self) -> None:
+        self._queue = EventQueue()
+        self._ended = True
+
     def _wake(self) -> None:
         self._due = True
         self._wakeup.set()

@@ -13,6 +13,8 @@ import pytest
 from memsync import Event, Gap, MemSync
 from memsync.testing import Cluster, PeerDied, until
 
+from .test_start_methods import fork
+
 pytestmark = pytest.mark.process
 
 _heard: list[Any] = []  # in each peer
@@ -172,3 +174,32 @@ def test_a_newcomer_that_asks_for_the_past_gets_a_gap_with_the_count(cluster: Cl
     items = newcomer.result(ticket)
     assert items[0] == Gap(5)
     assert [each.args for each in items[1:]] == [(5,), (6,)]
+
+
+def listen_in_a_forked_child(mem: MemSync[Any]) -> list[Any]:
+    """What a handler and a stream of the parent get in the child, and then in the parent."""
+    mem.events.on("e", lambda number: _heard.append(("e", number)))
+    stream = mem.events.stream("e")
+    mem.events.emit("e", 0)
+    until(lambda: _heard == [("e", 0)])
+    reading, writing = os.pipe()
+
+    def task() -> None:
+        _heard.clear()
+        mem.events.emit("e", 1)
+        until(lambda: bool(_heard))
+        os.write(writing, repr((_heard, list(stream))).encode())
+
+    assert os.waitpid(fork(task), 0)[1] == 0
+    in_child = os.read(reading, 1000).decode()
+    os.close(reading)
+    os.close(writing)
+    return [in_child, next(stream).args, next(stream).args]  # type: ignore[union-attr]
+
+
+def test_a_forked_child_keeps_the_handlers_and_its_streams_have_ended(cluster: Cluster) -> None:
+    peer = cluster.start(1)[0]
+    in_child, *in_parent = peer.run(listen_in_a_forked_child)
+    assert in_child == "([('e', 1)], [])"
+    assert in_parent == [(0,), (1,)]
+    until(lambda: peer.run(heard) == [("e", 0), ("e", 1)])
