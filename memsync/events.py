@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clocks import monotonic
 from .errors import UsageError
-from .replication.kinds.event import EventKind
+from .replication.kinds.event import EventKind, check_event_pattern
 from .runtime.announcer import Event, Gap
 from .runtime.call import Call
 from .runtime.dispatcher import Dispatcher, Subscription
@@ -74,8 +74,11 @@ class Events:
 
         Events that were ordered but not delivered yet are not delivered any more. A handler may
         call it, also for itself.
+
+        Raises `UsageError` for an invalid name.
         """
-        self._router().off(name, callback)
+        check_event_pattern(name)
+        self._router().off(name, callback if callback is None else _checked(name, callback))
 
     def emit(self, name: str, *args: Any, timeout: float | None = None) -> int:
         """Send an event to all peers, this one included; returns its version.

@@ -19,17 +19,27 @@ PIPELINED = 5000
 TRIPS = 100
 
 _heard = [0]
+_missed = [0]
 
 
 def listen(mem: MemSync[Any]) -> None:
     def count(number: int) -> None:
         _heard[0] += 1
 
+    def miss(number: int) -> None:
+        _missed[0] += number
+
     mem.events.on("e", count)
+    mem.on("gap", miss)
 
 
 def heard(mem: MemSync[Any]) -> int:
-    return _heard[0]
+    """The events that have come, or were counted by a gap."""
+    return _heard[0] + _missed[0]
+
+
+def missed(mem: MemSync[Any]) -> int:
+    return _missed[0]
 
 
 def time_of_emits(mem: MemSync[Any], times: int) -> float:
@@ -105,6 +115,7 @@ def main() -> None:
             note("emit, acknowledged: us", emitter.run(time_of_emits, EMITS))
             note("$inc, acknowledged: us", emitter.run(time_of_writes, EMITS))
             note(f"deliveries to {PEERS} peers: 1/s", deliveries(emitter, others))
+        note("missed by slow peers, counted by gaps", sum(peer.run(missed) for peer in others))
     with Cluster("trips") as cluster:
         _, asker, replier, writer = cluster.start(4, {"n": 0})
         for busy in (False, True) * ROUNDS:
@@ -121,4 +132,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from benchmarks.studies import events  # peers import it, so its functions share their counters
+
+    events.main()

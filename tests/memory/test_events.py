@@ -183,6 +183,7 @@ def test_a_bad_name_is_refused_everywhere(name: Any) -> None:
         calls: list[Callable[[], Any]] = [
             lambda: events.on(name, print),
             lambda: events.once(name, print),
+            lambda: events.off(name),
             lambda: events.emit(name),
             lambda: events.wait(name, 1),
             lambda: events.stream(name),
@@ -202,6 +203,8 @@ def test_other_bad_arguments_are_refused() -> None:
             events.emit("a.*")
         with pytest.raises(UsageError, match="must be callable"):
             events.on("a", "no function")  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="must be callable"):
+            events.off("a", 5)  # type: ignore[arg-type]
         with pytest.raises(NotSerializableError, match="arguments of the event 'a'") as caught:
             events.emit("a", 1, {"x": object()})
         assert caught.value.path is not None

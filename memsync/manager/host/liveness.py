@@ -1,7 +1,7 @@
 """Which members live, as the host of an epoch sees it, and whether there is room for another one.
 
 An attached member lives. For the others the host reads the peer files: held, free or missing (see
-`folder`). A dead member leaves the group, and its file is removed.
+`folder`). A dead member leaves the group, and its file is removed a second later.
 """
 
 from __future__ import annotations
