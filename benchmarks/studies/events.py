@@ -83,6 +83,24 @@ def time_of_trips(mem: MemSync[Any], times: int) -> float:
     return statistics.median(trips)
 
 
+def answer_writes(mem: MemSync[Any], first: int, times: int) -> None:
+    """Answer each value of ``ask`` by the same one of ``reply``."""
+    for number in range(first, first + times):
+        mem.wait_for({"ask": number})
+        mem.patch({"$set": {"reply": number}})
+
+
+def time_of_write_trips(mem: MemSync[Any], first: int, times: int) -> float:
+    """Median of microseconds from a write to the one with which another process answers."""
+    trips = []
+    for number in range(first, first + times):
+        begin = time.perf_counter()
+        mem.patch({"$set": {"ask": number}})
+        mem.wait_for({"reply": number})
+        trips.append((time.perf_counter() - begin) * 1e6)
+    return statistics.median(trips)
+
+
 def write_on(mem: MemSync[Any], seconds: float) -> None:
     """Write all the time, so that pushes linger."""
     end = time.monotonic() + seconds
@@ -118,11 +136,15 @@ def main() -> None:
         note("missed by slow peers, counted by gaps", sum(peer.run(missed) for peer in others))
     with Cluster("trips") as cluster:
         _, asker, replier, writer = cluster.start(4, {"n": 0})
-        for busy in (False, True) * ROUNDS:
+        for number, busy in enumerate((False, True) * ROUNDS):
             writing = writer.begin(write_on, 3) if busy else None
             ticket = replier.begin(answer, asker.version, TRIPS)
-            name = "emit to reply, while a third writes: us" if busy else "emit to reply: us"
-            note(name, asker.run(time_of_trips, TRIPS))
+            kind = ", while a third writes: us" if busy else ": us"
+            note(f"emit to reply{kind}", asker.run(time_of_trips, TRIPS))
+            replier.result(ticket)
+            first = 1 + number * TRIPS
+            ticket = replier.begin(answer_writes, first, TRIPS)
+            note(f"write to reply{kind}", asker.run(time_of_write_trips, first, TRIPS))
             replier.result(ticket)
             if writing is not None:
                 writer.result(writing)
