@@ -34,10 +34,22 @@ class Event(NamedTuple):
     """The id of the peer that emitted it."""
 
 
-class Gap(NamedTuple):
-    """In the place of what did not reach an iterator; None: nobody knows how many."""
+class Gap:
+    """In the place of what did not reach an iterator; `count` is None where nobody knows it."""
 
-    count: int | None
+    __slots__ = ("count",)
+
+    def __init__(self, count: int | None) -> None:
+        self.count = count
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Gap) and self.count == other.count
+
+    def __hash__(self) -> int:
+        return hash((Gap, self.count))
+
+    def __repr__(self) -> str:
+        return f"Gap(count={self.count})"
 
 
 class Announcer:
