@@ -39,14 +39,22 @@ if TYPE_CHECKING:
         WriteConcernError,
         WriteTimeoutError,
     )
+    from .events import Events
     from .handle import MemSync
+    from .presence import PeerPresence
     from .rpc.functions import idempotent
+    from .runtime.announcer import Event, Gap
     from .runtime.dispatcher import Subscription
+    from .runtime.observer import Change
 
 __all__ = [
     "AuthenticationFailedError",
+    "Change",
     "ConditionError",
     "ConflictError",
+    "Event",
+    "Events",
+    "Gap",
     "HostUnresponsiveError",
     "LockLostError",
     "LockTimeoutError",
@@ -59,6 +67,7 @@ __all__ = [
     "NotStartedError",
     "OptionsError",
     "PeerLostError",
+    "PeerPresence",
     "ProtocolError",
     "QueueFullError",
     "ReadOnlyError",
@@ -78,9 +87,14 @@ __all__ = [
 
 # The module of each name; all others are in `errors`.
 _MODULES = dict.fromkeys(__all__, "errors") | {
+    "Change": "runtime.observer",
     "MemSync": "handle",
     "Subscription": "runtime.dispatcher",
     "idempotent": "rpc.functions",
+    "Event": "runtime.announcer",
+    "Events": "events",
+    "PeerPresence": "presence",
+    "Gap": "runtime.announcer",
 }
 
 if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts every name

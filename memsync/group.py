@@ -13,6 +13,8 @@ from .status import other_members, status_of
 
 if TYPE_CHECKING:
     from .errors import MemSyncError
+    from .events import Events
+    from .presence import PeerPresence
 
 
 class GroupMember(Lifecycle):
@@ -96,7 +98,8 @@ class GroupMember(Lifecycle):
         * ``received_patches([{version, epoch, peer, patch}])``: entries changed the object
         * ``host_changed({old, new, epoch})``: another peer is host
         * ``rolled_back(error)``: a visible write of this peer was refused or lost
-        * ``gap(count)``: callbacks were too slow, and `count` calls were dropped
+        * ``gap(count)``: callbacks were too slow, and `count` of their calls, or `count` events,
+          were dropped; or this peer caught up by a snapshot, and missed `count` events
 
         Raises `UsageError` for an unknown event.
 
@@ -111,6 +114,20 @@ class GroupMember(Lifecycle):
         if not callable(callback):
             raise UsageError(f"the callback of {name!r} must be callable, not {callback!r:.60}")
         return self._dispatcher.on(name, callback)
+
+    @property
+    def events(self) -> Events:
+        """Named events that every peer gets, once and in one order; see `Events`."""
+        from .events import Events
+
+        return Events(self)
+
+    @property
+    def presence(self) -> PeerPresence:
+        """Fields that each peer states about itself, and that vanish with it (`PeerPresence`)."""
+        from .presence import PeerPresence
+
+        return PeerPresence(self)
 
     def __repr__(self) -> str:
         status = self.get_status()

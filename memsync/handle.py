@@ -15,25 +15,20 @@ from .options import check_path, names_options, read_config
 from .runtime.call import Call
 from .runtime.futures import WriteFuture
 from .runtime.own_threads import is_own_thread, refuse_waiting
+from .watching import TState, Watching
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from typing_extensions import TypeVar as DefaultTypeVar  # type checkers have it built in
-
     from .runtime.edits import Send
     from .runtime.moved_watch import MovedWatch
-    from .runtime.waiting import Changes
 
-    TState = DefaultTypeVar("TState", default=dict[str, Any])
-else:
-    TState = TypeVar("TState")  # with a default from Python 3.13 on
 TResult = TypeVar("TResult")
 
 _LAST_TRY = 0.1  # seconds that `transact` gives its last try
 
 
-class MemSync(CallingMember, Generic[TState]):
+class MemSync(CallingMember, Watching[TState], Generic[TState]):
     """One JSON-like object, shared by processes; each process holds a live copy.
 
     Parameters:
@@ -161,6 +156,7 @@ class MemSync(CallingMember, Generic[TState]):
         w: int | Literal["majority", "all"] = 1,
         journal: bool = False,
         timeout: float | None = None,
+        emit: str | tuple[Any, ...] | None = None,
     ) -> int:
         """Apply an update and wait until it is acknowledged; returns the version that contains it.
 
@@ -182,6 +178,9 @@ class MemSync(CallingMember, Generic[TState]):
                 time of the write
             journal: whether it must be in the host's journal on disk as well
             timeout: seconds; the default is the option ``timeout``
+            emit: a name, or a tuple of a name and arguments, of an event (see `Events`) that is in
+                one entry with the update: peers get both or neither. An accepted update that
+                changes nothing emits, too
 
         Raises, with nothing changed: `UpdateError` or `NotSerializableError` for an invalid update,
         `ConditionError` if `where` does not match, `ConflictError` if another peer wrote to the
@@ -198,7 +197,7 @@ class MemSync(CallingMember, Generic[TState]):
         """
         refuse_waiting("patch()")
         seconds = self._seconds(timeout)
-        call = Call(where, array_filters, w, journal, monotonic() + seconds)
+        call = Call(where, array_filters, w, journal, monotonic() + seconds, "patch", None, emit)
         return self._participating().writer.patch(update, call, seconds)
 
     def submit(
@@ -210,6 +209,7 @@ class MemSync(CallingMember, Generic[TState]):
         w: int | Literal["majority", "all"] = 1,
         journal: bool = False,
         timeout: float | None = None,
+        emit: str | tuple[Any, ...] | None = None,
     ) -> Future[int]:
         """Apply an update without waiting; returns a future of the version.
 
@@ -229,7 +229,7 @@ class MemSync(CallingMember, Generic[TState]):
         [0, 1, 2]
         """
         patience = 0.0 if is_own_thread() else self._seconds(timeout)
-        call = Call(where, array_filters, w, journal, monotonic() + patience)
+        call = Call(where, array_filters, w, journal, monotonic() + patience, "patch", None, emit)
         future = WriteFuture(self._dispatcher.call_surely)
         self._participating().writer.submit(update, call, future)
         return future
@@ -298,61 +298,3 @@ class MemSync(CallingMember, Generic[TState]):
             return self._participating().writer.patch(operations, call, seconds)
         finally:
             watch.restart()
-
-    # -- waiting ---------------------------------------------------------------------------------
-
-    def wait_for(
-        self,
-        condition: Mapping[str, Any] | Callable[[TState], object],
-        timeout: float | None = None,
-    ) -> TState:
-        """Wait until the object satisfies `condition`; returns the snapshot that satisfies it.
-
-        Parameters:
-            condition: a MongoDB query
-                (https://www.mongodb.com/docs/manual/reference/operator/query/), or a function of
-                the read-only object; it is tested now and after each change that may matter to it
-            timeout: seconds; the default is the option ``timeout``
-
-        Raises `WaitTimeoutError`, `UpdateError` for an invalid query, `NotStartedError` when this
-        peer stops meanwhile, `UsageError` inside a callback (it would block the callbacks that it
-        waits for), and what the function raises.
-
-        >>> from memsync import MemSync
-        >>> with MemSync("task", {"state": "new"}, engine="memory") as mem:
-        ...     future = mem.submit({"$set": {"state": "done"}})
-        ...     mem.wait_for({"state": "done"}, timeout=10)
-        {'state': 'done'}
-        """
-        from .runtime.waiting import wait_for
-
-        refuse_waiting("wait_for()")
-        seconds = self._seconds(timeout)
-        if self._dispatcher.is_current():
-            raise UsageError(
-                "wait_for() inside a callback would block the callbacks after it: start a thread "
-                "for it, or read mem.data in the callback"
-            )
-        snapshot: TState = wait_for(self._participating(), condition, seconds, self._use)
-        return snapshot
-
-    def changes(self, path: str = "") -> Changes:
-        """An iterator over ``(value, version)``: the value at a dotted path after each change.
-
-        It starts with the first change after this call, and ends when this peer stops or with
-        `Changes.close`. Changes that come faster than they are consumed are merged: the iterator
-        yields the newest value, never one value twice in a row, and None where there is no value.
-        The path ``""`` is the whole object.
-
-        Raises `UsageError` for an invalid path.
-
-        >>> from memsync import MemSync
-        >>> with MemSync("meter", {"n": 0}, engine="memory") as mem:
-        ...     changes = mem.changes("n")
-        ...     _ = mem.patch({"$inc": {"n": 5}})
-        ...     next(changes)
-        (5, 3)
-        """
-        from .runtime.waiting import Changes
-
-        return Changes(self._participating(), path, self)

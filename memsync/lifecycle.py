@@ -31,6 +31,7 @@ from .shared_peer import LeftEngine, NewEngine, SharedPeer, Use, find, name_in_p
 if TYPE_CHECKING:
     from .engine import Engine, EngineFactory
     from .rpc.functions import Method
+    from .runtime.observers import Observers
     from .runtime.participant import Participant
 
 _STOP_PATIENCE = 5.0  # seconds that stop() waits for pending writes and for the engine
@@ -61,6 +62,7 @@ class Lifecycle(forks.Forkable):
         "_is_copy": None,
         "_joins_at_use": None,
         "_methods": None,
+        "_observers": None,
         "_options": None,
         "_peer": None,
         "_use": None,
@@ -109,6 +111,7 @@ class Lifecycle(forks.Forkable):
         self._engine: Engine | None = None
         self._use: Use | None = None
         self._dispatcher = Dispatcher()
+        self._observers: Observers | None = None  # made by the first call of `observe`
         self._editor = Editor()
         self._forget_data()
 
@@ -189,6 +192,8 @@ class Lifecycle(forks.Forkable):
                 self._use.has_stopped = True
                 engine.participant.view_waiters.wake_all()
             self._peer.remove(self._use)
+            if self._observers is not None:
+                self._observers.detach()
             self._dispatcher.stop(timeout=1)
         if self._is_copy:
             _leaver.watch(self._peer)
@@ -200,6 +205,7 @@ class Lifecycle(forks.Forkable):
             writer.flush(monotonic() + _STOP_PATIENCE)
         self._engine = LeftEngine(engine, wall())
         self._dispatcher.announce("disconnected", "stopped")
+        self._dispatcher.announce("ended", None)
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
@@ -213,6 +219,8 @@ class Lifecycle(forks.Forkable):
         """In a forked child, the handle joins at its first use, as a peer of the child."""
         self._peer.after_fork()
         self._dispatcher.after_fork()
+        if self._observers is not None:
+            self._observers.after_fork()
         if self._engine is None or self._engine is not self._peer.of_parent:
             return
         self._joins_at_use = True

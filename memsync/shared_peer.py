@@ -192,6 +192,7 @@ class SharedPeer(forks.Forkable):
         if use not in self.uses:
             self.uses += (use,)
             use.dispatcher.announce("connected", role)
+            use.dispatcher.on_join(engine.participant)
             if use.methods:
                 self.offer_methods()
         return engine, role
@@ -252,6 +253,8 @@ class SharedPeer(forks.Forkable):
                 inherited.end()
         self.inherited = None
         has_started()
+        for use in self.uses:
+            use.dispatcher.on_join(engine.participant)
         return engine, role
 
     def engine_of(self, use: Use | None) -> Engine | None:

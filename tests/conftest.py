@@ -42,6 +42,12 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+@pytest.hookimpl(optionalhook=True)  # unknown without pytest-xdist
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Twice the cores, because most tests wait for other processes half of their time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(autouse=True)
 def folder(memsync_folder: Path) -> Path:
     """Each test has a rendezvous folder of its own, whether it asks for it or not."""

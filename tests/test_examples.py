@@ -11,7 +11,9 @@ from .doc_programs import run_program
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 OUTPUTS = {
+    "event_chain.py": "order 0: sent\norder 1: sent\norder 2: sent\n",
     "job_queue.py": f"outputs: {[number**2 for number in range(12)]}\ndone: 12 = 12\n",
+    "observe_progress.py": "finished: 3\nsteps: 60\n",
     "remote_progress.py": "5 of 5: page 5\n5 pages converted\n"
     + "".join(f"line of page {page}\n" for page in (1, 2, 3)),
     "survive_the_host.py": "this process is client\nthis process is host\nn: 1000\n",

@@ -20,7 +20,7 @@ ROOT = Path(errors.__file__).parent.parent
 USER = """
 from typing import Any, Literal, TypedDict
 
-from memsync import MemSync, MemSyncError, idempotent
+from memsync import Change, Gap, MemSync, MemSyncError, idempotent
 
 mem = MemSync("x")
 with_data = MemSync("x", {"n": 0}, {"timeout": 5})
@@ -85,8 +85,35 @@ mem.on("connected", print)
 mem.patch({"$inc": {"n": 1}}, w="majority")
 reveal_type(mem.submit({"$inc": {"n": 1}}, w="all").result())  # int
 mem.patch({"$inc": {"n": 1}}, w=3)
+mem.patch({"$inc": {"n": 1}}, emit=("done", 7))
+mem.events.on("done", print)
+reveal_type(mem.events.emit("done", 7))  # int
+reveal_type(mem.events.wait("done", since=3).args)  # tuple[Any, ...]
+for item in mem.events.stream("done"):
+    if isinstance(item, Gap):
+        reveal_type(item.count)  # int | None
+    else:
+        reveal_type(item.version)  # int
+reveal_type(mem.presence.update(status="busy"))  # int
+reveal_type(mem.presence.all())  # dict[str, dict[str, Any]]
 for change, version in mem.changes("n"):
     reveal_type(version)  # int
+mem.changes("n", since=version, initial=True, timeout=5)
+with mem.observe("n", print, immediate=True, throttle=1, debounce=0.5) as subscription:
+    reveal_type(subscription)  # Subscription
+
+
+def on_any(change: Change[Any]) -> None: ...
+def on_length(number: int) -> None: ...
+def on_size(change: Change[int]) -> None:
+    reveal_type(change.old)  # int
+    reveal_type(change.peer)  # str | None
+
+
+mem.observe("n", on_any, changes=True)
+mem.observe(lambda data: len(data["n"]), on_length)
+settings.observe(lambda data: data["size"], on_size, changes=True)
+settings.observe(lambda data: data["size"], on_length, False, 1.5, None)
 reveal_type(MemSync.from_config("x.yaml"))  # MemSync[Any]
 
 
@@ -115,9 +142,14 @@ mem = MemSync("x", {"n": 0})
 mem.on("conected", print)  # call-overload
 mem.patch({}, w="most")  # arg-type
 mem.submit({}, w="al")  # arg-type
+mem.patch({}, emit=5)  # arg-type
+mem.events.on("x", 5)  # arg-type
+mem.presence.on_change(5)  # arg-type
 mem.snapshot(5)  # call-overload
 mem.wait_for(lambda data: data.n)  # attr-defined
 mem.transact(5)  # arg-type
+mem.observe(5, print)  # call-overload
+mem.observe("n", 5)  # call-overload
 MemSync("x", network={"spin": 0})  # call-arg
 settings = MemSync[dict[str, int]]("s")
 settings.data["a"] + "b"  # operator
@@ -129,6 +161,8 @@ mem.on("received_patches", counts)  # call-overload
 mem.on("host_changed", counts)  # call-overload
 mem.on("rolled_back", counts)  # call-overload
 mem.on("gap", fails)  # call-overload
+settings.observe(lambda data: data["n"], fails)  # misc
+settings.observe(lambda data: data["n"], counts, changes=True)  # call-overload
 mem.run("double")  # arg-type
 mem.call("double", timeout="5")  # arg-type
 mem.executor("2")  # arg-type

@@ -9,6 +9,7 @@ its own folder and from:
     flat files                     nothing else
     query, patch, footprint        the flat files
     live                           the flat files, patch
+    observed                       the flat files, live
     update                         the flat files, query, patch, live
 
 Other packages import from `memsync.document`, never from its subfolders.
@@ -56,8 +57,12 @@ from .live.replace import replace_content
 from .live.replay import in_parts, replay
 from .live.run import tells_write_set
 from .live.sharing import Sharing
+from .observed.history import UNKNOWN, PlaceHistory
+from .observed.place_index import WHOLE, PlaceIndex, place_of
+from .observed.reads import Reads
 from .operations import Operation
 from .order import identical
+from .patch.difference import difference
 from .patch.rfc6902 import (
     apply_patch,
     check_patch,
@@ -68,6 +73,7 @@ from .patch.rfc6902 import (
 )
 from .paths import above, is_digits, pointer_of
 from .query.query import check_filter, matches
+from .sizes import estimated_size
 from .update.compile import apply_update, check_update, compile_update
 from .values import normalize
 
@@ -76,15 +82,20 @@ __all__ = [
     "INSIDE",
     "MOVED",
     "OTHER",
+    "UNKNOWN",
+    "WHOLE",
     "ChangedPlaces",
     "CopyOnWrite",
     "Draft",
     "Guard",
     "Operation",
     "PathWrite",
+    "PlaceHistory",
+    "PlaceIndex",
     "ReadOnlyDict",
     "ReadOnlyList",
     "ReadWriteSet",
+    "Reads",
     "Sharing",
     "above",
     "apply_patch",
@@ -98,7 +109,9 @@ __all__ = [
     "compile_update",
     "containers_in",
     "converge",
+    "difference",
     "encoded",
+    "estimated_size",
     "exists_at_pointer",
     "filter_read_set",
     "foreign_places",
@@ -116,6 +129,7 @@ __all__ = [
     "named_elements",
     "normalize",
     "note_sizes",
+    "place_of",
     "pointer_of",
     "read_write_set",
     "refine_write_set",

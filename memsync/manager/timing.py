@@ -78,6 +78,8 @@ class Timing(msgspec.Struct, frozen=True):
     """Between two checks of a thread that awaits the answers to a ping."""
     missing_grace: float = 3.0
     """How long the file of a living member may be missing."""
+    gone_file: float = 1.0
+    """How long a former member's free file stays: if this host dies, the next one may not know."""
     close: float = 2.0
     """For the last bytes to leave when a host stops."""
     close_check: float = 0.05

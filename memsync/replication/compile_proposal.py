@@ -73,6 +73,11 @@ def _unmet(document: dict[str, Any], where: dict[str, Any], version: int) -> Con
 
 def value_at(document: Any, path: str) -> Any:
     """A detached copy of the value at a dotted path; None where there is none."""
+    return to_plain(node_at(document, path))
+
+
+def node_at(document: Any, path: str) -> Any:
+    """The value at a dotted path, which may be a live container; None where there is none."""
     value = document
     for part in path.split(".") if path else ():
         if isinstance(value, dict):
@@ -81,4 +86,4 @@ def value_at(document: Any, path: str) -> Any:
             value = value[int(part)]
         else:
             return None
-    return to_plain(value)
+    return value

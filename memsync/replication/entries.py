@@ -37,6 +37,7 @@ class Propose(msgspec.Struct, array_like=True, tag=7, gc=False):
     # The lowest number of an own write, pending when this one was made, that moved elements which
     # this one names by their index; 0: none. See `moved_indexes`.
     relies_on: int = 0
+    event: list[Any] | None = None  # [name, arguments] that the entry is to carry as well
 
 
 @lasting
@@ -55,6 +56,7 @@ class Entry(msgspec.Struct, array_like=True, tag=8, gc=False):
     # For the conflict rule: the paths that the update names, and the arrays in which it has moved
     # elements. None: those of a ``$set`` to which each operation belongs.
     written: list[PathWrite] | None = []
+    event: list[Any] | None = None  # [name, arguments], which peers get once and in this order
 
 
 @lasting

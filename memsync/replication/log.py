@@ -88,6 +88,10 @@ class Log:
             found.append(decode_entry(body))
         return found[::-1]
 
+    def held(self) -> list[Entry]:
+        """All entries that are held now; any thread may call it."""
+        return [decode_entry(body) for body in self._bodies.copy()]  # one step in C
+
     def _above(self, version: int) -> islice[bytes]:
         return islice(self._bodies, max(version - self.base_version, 0), None)
 

@@ -21,7 +21,7 @@ the host still decides it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Generic
 
@@ -44,14 +44,14 @@ from .log import Log
 from .outcomes import News, Outcome, Published, outcome_of, same_operations, shares_path
 from .pending import PendingWrites, W
 from .state import State, TornCopyError
+from .view_listener import ViewListener
 
 
 class Replica(Generic[W]):
     """A peer's state, log and pending writes, and its view.
 
     All methods but `show` belong to the thread that plays the peer's role. `guard` is held whenever
-    the view or the writes change, and while `changed` is called: with the operations that may have
-    changed the view, or with None when anything may have changed. `view` is taken over.
+    the view or the writes change, and while `listener` is called. `view` is taken over.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Replica(Generic[W]):
         log: Log,
         writes: PendingWrites[W],
         guard: AbstractContextManager[Any],
-        changed: Callable[[list[Operation] | None], None] = lambda operations: None,
+        listener: ViewListener | None = None,
         chunk_bytes: int = CHUNK_BYTES,
         view: Any = None,
     ) -> None:
@@ -73,7 +73,8 @@ class Replica(Generic[W]):
         self.view = view if view is not None else make_live({}, guard)
         self.view_pair = self.published_pair = (0, 0)  # of the view, now and at the last `publish`
         self.view_cluster_id = ""
-        self._changed = changed
+        self._listener = listener or ViewListener()
+        self._changed = self._listener.changed
         self._sharing = Sharing(self.view)
         state.replay = self._replay
         self._arrived: list[Entry | Decision] = []  # the outcomes of own writes
@@ -140,7 +141,7 @@ class Replica(Generic[W]):
             self._pending_places.add(self._places(write))
         if write.operations:
             write.was_shown = True
-            self._changed(write.operations)
+            self._changed(write.operations, True)
         self._must_rebuild = self.is_half_changed = False
 
     def _compiled(self, document: dict[str, Any], proposal: Propose) -> list[Operation]:
@@ -192,6 +193,8 @@ class Replica(Generic[W]):
                 except Exception as error:
                     self.state.tear()
                     raise TornCopyError("the view cannot follow") from error
+            if self._listener.batch:
+                self._listener.end_batch()
             is_equal = not self.writes.pending and self._before is None and not self._must_rebuild
             if is_equal and not self.state.torn:
                 self._pending_places = None
@@ -234,7 +237,7 @@ class Replica(Generic[W]):
         else:
             document = sharing.replay_both(document, operations, fit=fit)
             self.view_pair = entry.epoch, entry.version
-            self._changed(operations)
+            self._changed(operations, False)
         self._must_rebuild = self.is_half_changed = False
         return document
 
@@ -322,7 +325,7 @@ class Replica(Generic[W]):
         after = self._recompile(copy)
         self.state.document = copy.confirmed
         converge(self.view, copy.root, before, arrived, after)
-        self._changed([*before, *arrived, *after])
+        self._changed([*before, *arrived, *after], False)
 
     def _rebuild(self) -> None:
         """Replace the view: after a snapshot, or when a change to the view was interrupted."""
@@ -334,7 +337,7 @@ class Replica(Generic[W]):
         copy = CopyOnWrite(state.document)
         self._recompile(copy)
         state.document = sharing.rebuild_view(state.document, copy.root)
-        self._changed(None)
+        self._changed(None, False)
 
     def _recompile(self, copy: CopyOnWrite) -> list[Operation]:
         """Compile the pending writes on top of a copy; returns their operations."""

@@ -173,6 +173,7 @@ class Sequencer:
                 proposal.acked_below,
                 [[n, version, error] for n, (version, error, _) in outcomes],
                 None if order.written is None else list(order.written),
+                order.event,
             )
             return self._append(entry)
         except MemoryError as error:  # nothing has changed

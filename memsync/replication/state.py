@@ -38,10 +38,14 @@ class TornCopyError(Exception):
 
 
 class Order(NamedTuple):
-    """An accepted proposal: the body of its entry, and the paths that it writes (see `Entry`)."""
+    """An accepted proposal: the body of its entry, the paths that it writes, and its event.
+
+    See `Entry`.
+    """
 
     body: Any
     written: Sequence[PathWrite] | None = ()
+    event: list[Any] | None = None
 
 
 class Kind:
@@ -119,6 +123,9 @@ class State:
         self.sessions: dict[str, WriterSession] = {}
         self.parts: dict[str, Any] = _new_parts(kinds, {}, {})
         self.torn = False
+        # Grows with each change that peers announce beside patches, and with each snapshot.
+        self.notices = 0
+        self.snapshots = 0  # that this copy has become
         # How an entry changes the document: the replica also shows it, if it can.
         self.replay: Replay = _replay_only
 
@@ -268,6 +275,8 @@ class State:
                 for peer, (last, outcomes) in snapshot.sessions.items()
             }
             self.epoch, self.version = pair
+            self.notices += 1
+            self.snapshots += 1
             self.torn = False
 
     def _decoded_parts(self, snapshot: Snapshot) -> dict[str, Any]:

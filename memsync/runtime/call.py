@@ -18,3 +18,4 @@ class Call(NamedTuple):
     deadline: float = 0.0
     kind: str = "patch"
     watch: MovedWatch | None = None  # of the draft whose patch this is
+    event: Any = None  # (name, *arguments), in one entry with the update

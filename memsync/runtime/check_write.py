@@ -8,6 +8,7 @@ from ..document import check_filter, normalize
 from ..errors import ReadOnlyError, TooLargeError, UsageError
 from ..options import Options
 from ..replication.kinds import KINDS
+from ..replication.kinds.event import checked_event
 from ..replication.write_concern import WriteConcern, check_write_concern
 from .call import Call
 
@@ -18,7 +19,7 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
     Raises `ReadOnlyError`, `UsageError`, `UpdateError` and `NotSerializableError`.
     """
     kind = KINDS[call.kind]
-    if kind.needs_writer and "writer" not in options.peer.roles:
+    if "writer" not in options.peer.roles and kind.needs_writer:
         raise ReadOnlyError(
             f"this peer has the roles {list(options.peer.roles)}: add 'writer' to the option "
             "peer.roles"
@@ -28,11 +29,27 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
     if array_filters is not None:
         array_filters = normalize(array_filters, "array_filters")
     body = kind.check(update, array_filters)
-    if w is None and call.where is None and array_filters is None:
+    if w is None and call.where is None and array_filters is None and call.event is None:
         return body, call
     where = check_filter(call.where) if call.where is not None else None
-    checked = Call(where, array_filters, w, call.journal, call.deadline, call.kind, call.watch)
+    event = _event(call.event) if call.event is not None else None
+    checked = Call(
+        where, array_filters, w, call.journal, call.deadline, call.kind, call.watch, event
+    )
     return body, checked
+
+
+def _event(event: Any) -> list[Any]:
+    """An event as entries carry it, from a tuple of its name and its arguments."""
+    if isinstance(event, str):
+        event = (event,)
+    if not isinstance(event, tuple | list) or not event:
+        raise UsageError(
+            f"emit must be a name, or a tuple of a name and arguments like ('done', 7), not "
+            f"{event!r:.60}"
+        )
+    name, *arguments = event
+    return checked_event([name, arguments])
 
 
 def check_size(size: int, limit: int) -> None:

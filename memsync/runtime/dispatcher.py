@@ -1,7 +1,8 @@
 """The dispatcher: one thread that runs the user's callbacks, in the order of the events.
 
 I/O threads only append to a bounded queue. When slow callbacks let it overflow, calls are dropped
-and counted, and the event ``gap`` reports their number once there is room again.
+and counted, and the event ``gap`` reports their number once there is room again. A callback of the
+thread itself may put off a call until a later time (`call_at`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
+from ..clocks import monotonic
 from .logs import Logger
 from .native import LIBRARY, Lock
 from .wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from .participant import Participant
 
 log = Logger("memsync.dispatcher")
 
@@ -49,40 +56,70 @@ class Dispatcher:
         # Each call has the bytes of all calls up to its end, so one append changes call and sum.
         self._queue: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
         self._passed = 0  # bytes of all calls that have left the queue
+        self._later: list[tuple[float, int, Callable[[], Any]]] = []  # a heap, of the thread alone
+        self._numbers = count()
         self._callbacks: dict[str, list[Callable[..., Any]]] = {}
+        self._taps: dict[str, Callable[..., None]] = {}
+        self._names: set[str] = set()  # for which there is a callback or a tap
+        self._has_other_callbacks = False  # see `keep`
+        self.event_router: Any = None  # of the handle's events, once they are used
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._dropped = 0
         self._has_failed = False  # a run of failed starts is logged once
         self.on_last_cancel: Callable[[], None] = lambda: None  # after it there is no callback
+        self.on_join: Callable[[Participant], None] = lambda participant: None  # the peer, started
 
     def after_fork(self) -> None:
         """In a forked child: the callbacks stay, the thread and the calls are the parent's."""
         self._lock = Lock()
         self._wake = Wakeup()
         self._queue.clear()
+        self._later.clear()
         self._thread = None
         self._dropped = 0
+        if self.event_router is not None:
+            self.event_router.after_fork()
 
     def on(self, name: str, callback: Callable[..., Any]) -> Subscription:
         """Call `callback` with the arguments of each later `announce` of this name."""
         with self._lock:
+            self._names.add(name)
             self._callbacks.setdefault(name, []).append(callback)
         return Subscription(lambda: self._remove(name, callback))
 
+    def tap(self, name: str, function: Callable[..., None]) -> None:
+        """Call `function` at once, on the thread that announces this name; it must not block."""
+        self._names.add(name)
+        self._taps[name] = function
+
+    def keep(self, *, is_wanted: bool) -> None:
+        """Note whether callbacks are registered with the function of a `tap`."""
+        self._has_other_callbacks = is_wanted
+        if not self.has_callbacks():
+            self.on_last_cancel()
+
     def has_callbacks(self) -> bool:
         """Whether a callback is registered."""
-        return any(self._callbacks.values())
+        return self._has_other_callbacks or any(self._callbacks.values())
+
+    def run(self, name: str, *args: Any) -> None:
+        """Call all callbacks of a name now, on the dispatcher's thread."""
+        for callback in list(self._callbacks.get(name, ())):
+            _call(callback, args)
 
     def listens_to(self, name: str) -> bool:
-        """Whether a callback of this name is registered."""
-        return bool(self._callbacks.get(name))
+        """Whether a callback of this name, or a tap, is registered."""
+        return name in self._names
 
     def announce(self, name: str, *args: Any, size: int = 0) -> None:
         """Queue a call of all callbacks of a name; never blocks.
 
         `size` is the bytes on the wire of what the arguments hold.
         """
+        tap = self._taps.get(name)
+        if tap is not None:
+            tap(*args)
         callbacks = self._callbacks.get(name)
         if callbacks:
             for callback in list(callbacks):
@@ -108,6 +145,18 @@ class Dispatcher:
     def _waiting_bytes(self) -> int:
         """The bytes of the queued calls; the lock is held."""
         return self._queue[-1][2] - self._passed if self._queue else 0
+
+    def call_at(self, when: float, callback: Callable[[], Any]) -> None:
+        """Put off a call until `when` (monotonic seconds), or until `stop`.
+
+        Only callbacks, which run on the thread itself, may call this.
+        """
+        heappush(self._later, (when, next(self._numbers), callback))
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no call may be put off any more."""
+        return self._stopping
 
     def open(self) -> None:
         """Undo `stop`: the thread waits for calls when the queue is empty."""
@@ -169,14 +218,25 @@ class Dispatcher:
             if callback not in self._callbacks.get(name, ()):
                 return
             self._callbacks[name].remove(callback)
+            if not self._callbacks[name] and name not in self._taps:
+                self._names.discard(name)
         if not self.has_callbacks():
             self.on_last_cancel()
+
+    def _queue_late(self) -> float | None:
+        """Queue the calls whose time has come; returns the seconds until the next one."""
+        now, later = monotonic(), self._later
+        while later and (self._stopping or later[0][0] <= now):
+            self._queue.append((later[0][2], (), self._passed + self._waiting_bytes()))
+            heappop(later)
+        return later[0][0] - now if later else None
 
     def _run(self) -> None:
         if not self._is_current_run():
             return
         while True:
             with self._lock:
+                wait = self._queue_late() if self._later else None
                 if self._stopping and not self._queue:
                     self._thread = None
                     return
@@ -184,12 +244,16 @@ class Dispatcher:
                 callback, args, self._passed = self._queue.popleft() if self._queue else none
                 dropped, self._dropped = self._dropped, 0
             if callback is None:
-                self._wake.wait(None)
+                self._wake.wait(wait)
                 continue
             if dropped:
                 log.warning("callbacks dropped, they are too slow: calls=%s", dropped)
                 self.announce("gap", dropped)
-            try:
-                callback(*args)
-            except Exception:  # the other callbacks still run
-                log.exception("callback failed: %r", callback)
+            _call(callback, args)
+
+
+def _call(callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        callback(*args)
+    except Exception:  # the other callbacks still run
+        log.exception("callback failed: %r", callback)

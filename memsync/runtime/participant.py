@@ -11,7 +11,6 @@ The participant's `guard` is held for no callback and for no call that blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, TypeVar
 
 from ..clocks import monotonic
@@ -29,6 +28,7 @@ from ..replication.log import Log
 from ..replication.pending import PendingWrites
 from ..replication.replica import Replica
 from ..replication.state import State
+from .announcer import Announcer
 from .awaited_write import AwaitedWrite
 from .entry_waiters import EntryWaiters
 from .large_object import Freezer
@@ -90,7 +90,7 @@ class Participant:
             self.log,
             PendingWrites(keep=network.max_log, keep_bytes=network.max_log_bytes),
             self.guard,
-            self.view_waiters.changed,
+            self.view_waiters,
             view=view,
         )
         self.writer = Writer(
@@ -105,6 +105,7 @@ class Participant:
         )
         self._methods: MethodPart | None = None  # the directory of calls, as announced last
         self._methods_revision = 0
+        self.announcer = Announcer(self.state, self.log, announce)
         self._data = data
         self._last_host: str | None = None
         self._mismatch = ""  # the last warning about its options
@@ -191,7 +192,10 @@ class Participant:
         self.writer.complete_all(published)
 
     def announce_entries(self, entries: list[Entry]) -> None:
-        """Announce the entries that change the document, and a change of the methods."""
+        """Announce the patches and events of the entries that lead to the state's pair.
+
+        Also a change of the methods.
+        """
         self.freezer.look(self.replica.view)
         if self.entry_waiters.waiting:
             self.entry_waiters.advanced()
@@ -199,12 +203,7 @@ class Participant:
         if methods is not self._methods or methods.revision != self._methods_revision:
             self._methods, self._methods_revision = methods, methods.revision
             self.announce("methods", None)
-        if entries:
-            self.announce("received_patches", partial(self._patches, entries))
-
-    def _patches(self, entries: list[Entry]) -> tuple[list[dict[str, Any]], int]:
-        """What callbacks get of the newest entries, and its bytes on the wire."""
-        return self.state.patches_of(entries), self.log.size_of_newest(len(entries))
+        self.announcer.entries(entries)
 
     # -- roles (driver) --------------------------------------------------------------------------
 
@@ -245,7 +244,7 @@ class Participant:
         self.writer.leave(for_good=for_good, holds_back=holds_back)
 
     def end_waiting(self) -> None:
-        """The peer stops: wake the threads that wait for a change or an entry."""
+        """The peer stops: wake the threads that wait for a change, an entry or an event."""
         self.view_waiters.end()
         self.entry_waiters.end()
         self.announce("ended", None)

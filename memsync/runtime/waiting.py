@@ -1,20 +1,17 @@
-"""`MemSync.wait_for` and `changes`: threads that wait for a state of the object.
+"""`MemSync.wait_for`: threads that wait for a state of the object.
 
-Both use the view of this peer, so an own write is visible to them as soon as it is made.
+They use the view of this peer, so an own write is visible to them as soon as it is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from ..clocks import monotonic
-from ..document import check_filter, filter_read_set, identical, matches, pointer_of, to_plain
+from ..document import check_filter, filter_read_set, matches, to_plain
 from ..errors import NotStartedError, UsageError, WaitTimeoutError
-from ..options import check_path
-from ..replication.compile_proposal import value_at
-from .own_threads import refuse_waiting
 from .participant import Participant
 from .view_waiters import User
 
@@ -71,57 +68,3 @@ def _function_check(participant: Participant, condition: Callable[[Any], Any]) -
         return snapshot if condition(snapshot) else None
 
     return check
-
-
-class Joined(Protocol):
-    """A handle."""
-
-    _use: Any  # the `User` that it is
-
-    def _participating(self) -> Participant:
-        """The participant of its running engine."""
-
-
-class Changes(Iterator[tuple[Any, int]]):
-    """The iterator that `MemSync.changes` returns; not to be shared by several threads."""
-
-    def __init__(self, participant: Participant, path: str, handle: Joined) -> None:
-        self._handle = handle  # a copy by pickle must not be gone before the iterator
-        self._path = path
-        self._pointer = pointer_of(check_path(path) if path != "" else ())
-        self._follow(participant)
-        self._must_read = False  # an exception came before the last change was read
-        self._last = participant.value(path)
-
-    def _follow(self, participant: Participant) -> None:
-        self._participant = participant
-        self._waiter = participant.view_waiters.add([self._pointer], self._handle._use)
-
-    def __next__(self) -> tuple[Any, int]:
-        refuse_waiting("iterating over changes()")
-        if self._participant.is_of_parent and not self._waiter.closed:
-            self._follow(self._handle._participating())  # in a forked child, which joins
-            self._must_read = True
-        waiters = self._participant.view_waiters
-        while self._must_read or waiters.wait(self._waiter, None):
-            self._must_read = True
-            value, version = self._participant.read(self._look)
-            is_new = not identical(value, self._last)
-            self._last, self._must_read = value, False
-            if is_new:
-                return to_plain(value), version
-        self.close()
-        raise StopIteration
-
-    def _look(self, view: Any) -> tuple[Any, int]:
-        return value_at(view, self._path), self._participant.replica.view_pair[1]
-
-    def close(self) -> None:
-        """End the iteration and wake a thread that waits in it; may be called twice."""
-        self._participant.view_waiters.close(self._waiter)
-
-    def __enter__(self) -> Changes:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

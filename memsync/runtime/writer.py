@@ -204,6 +204,7 @@ class Writer:
             call.w if call.w != 1 else None,  # the default does not travel
             call.journal,
             first_relied_on(replica.view, body, replica.writes.pending),
+            call.event,
         )
         encoded = frame(proposal)
         write = AwaitedWrite(proposal, call.deadline, future, encoded)

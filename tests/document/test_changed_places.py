@@ -15,7 +15,7 @@ def test_places_that_are_forgotten_meanwhile_hide_no_change() -> None:
 
         def __le__(self, other: Any) -> bool:
             places.add(None)
-            return int(self) <= other
+            return bool(int(self) <= other)
 
     places.add([{"op": "replace", "path": "/a/l", "value": 8}])
     assert places.has_changed("/a", Since(0))

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
-from memsync import MemSync
+from memsync import MemSync, Subscription
 from memsync.testing import Cluster, Peer
 
 from .injector import Foreign, Injection, Place, comes_from, places_of
@@ -61,6 +61,7 @@ class Group:
         self.other = other
         self.tokens = (f"t{number}" for number in count())
         self.role = mem.get_status()["status"]
+        self.observed: Subscription | None = None
 
     def add(self, mem: Any, token: str, **arguments: Any) -> None:
         update = {"$inc": {"n": 1, f"by.{token}": 1}, "$set": {"last": token}}
@@ -172,6 +173,19 @@ def changes(group: Group, token: str) -> None:
         next(found)
 
 
+def observe(group: Group, token: str) -> None:
+    with group.mem.observe("last", lambda value: None):
+        in_thread(lambda: group.mem.patch({"$set": {"last": token}}))
+
+
+def observed(group: Group, token: str) -> None:
+    """A write whose value is observed: the mark and the call are made by the writing thread."""
+    if group.observed is None:
+        group.observed = group.mem.observe("last", lambda value: None)
+        group.mem.observe(lambda data: data["last"], lambda value: None)
+    group.add(group.mem, token)
+
+
 def result(group: Group, token: str) -> None:
     submit(group, token).result(PATIENCE)
 
@@ -218,8 +232,10 @@ CALLS: dict[str, Callable[[Group, str], Future[int] | None]] = {
     "transact": transact,
     "ping": ping,
     "changes": changes,
+    "observe": observe,
+    "observed": observed,
 }
-WRITES = (*CALLS.keys() - {"ping", "changes"},)
+WRITES = (*CALLS.keys() - {"ping", "changes", "observe"},)
 
 
 def attempt(group: Group, name: str, place: Place, error: BaseException) -> bool:

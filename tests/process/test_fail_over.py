@@ -249,7 +249,9 @@ def test_g12_stale_files_after_sigkill_are_in_nobodys_way(cluster: Cluster, fold
         assert peer.snapshot() == {"round": round_}
         peer.kill()
     cluster.peer()
-    kinds = sorted(path.name.split("-")[0] for path in (folder / f"{NAME}.d").iterdir())
+    place = folder / f"{NAME}.d"
+    until(lambda: len(list(place.glob("peer-*"))) == 1)  # those of the dead stay for a second
+    kinds = sorted(path.name.split("-")[0] for path in place.iterdir())
     assert len(kinds) == 4, kinds  # one lock, one peer file, one socket, the rendezvous
 
 

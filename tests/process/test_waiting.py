@@ -283,3 +283,52 @@ def test_a_handle_that_never_started_says_what_to_call() -> None:
     for call in (lambda: mem.wait_for({"n": 1}), lambda: mem.changes("n")):
         with pytest.raises(NotStartedError, match=r"start\(\)"):
             call()
+
+
+def test_resuming_changes_leaves_no_hole_and_repeats_nothing_when_hosts_are_killed(
+    cluster: Cluster,
+) -> None:
+    cluster.start(4, {"n": 0})
+    since = {peer: peer.version for peer in cluster.active}
+    living = {
+        peer: peer.begin(lambda mem: [v for v, _ in mem.changes("n", initial=True, timeout=3)])
+        for peer in cluster.active
+    }
+    for number in range(30):
+        cluster.active[-1].patch({"$inc": {"n": 1}})
+        if number in (7, 19):
+            cluster.kill_host()
+
+    def resume(mem: MemSync[Any], version: int) -> list[tuple[Any, int]]:
+        changes = mem.changes("n", since=version, timeout=0)
+        return [(value, changes.missed) for value, _ in changes]
+
+    for peer in cluster.active:
+        until(lambda: peer.snapshot("n") == 30)  # noqa: B023 - it is called at once
+        before = 0
+        for value, missed in peer.run(resume, since[peer]):
+            assert 1 <= value - before <= missed + 1
+            before = value
+        assert before == 30
+        values = peer.result(living[peer])
+        assert values == sorted(set(values))
+        assert (values[0], values[-1]) == (0, 30)
+
+
+def test_changes_since_has_pending_writes_and_what_is_taken_back(cluster: Cluster) -> None:
+    host, other = cluster.start(2, {"n": 0, "flag": 0})
+    with MemSync[Any]("obj", options={"clientOnly": True}) as mem:
+        for _ in range(50):
+            host.pause()
+            other.run(lambda mem: mem.submit({"$inc": {"flag": 1}}) and None)
+            version, before = mem.version, mem.data["n"]
+            future = mem.submit({"$inc": {"n": 1}}, where={"flag": mem.data["flag"]})
+            changes = mem.changes("n", since=version)
+            others = mem.changes("none", since=version, timeout=0)
+            assert next(changes) == (before + 1, version)
+            assert [*others] == []
+            host.resume()
+            if future.exception(20) is not None:
+                assert next(changes)[0] == before
+                return
+    raise AssertionError("no write was refused")

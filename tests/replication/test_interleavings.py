@@ -57,7 +57,7 @@ class Peer:
         self.is_settled = True
         self.visible: set[int] = set()  # numbers of writes that programs could see
         self.told: list[list[Operation] | None] = []
-        replica._changed = self.told.append
+        replica._changed = lambda operations, own: self.told.append(operations)
 
     def write(self, call: Call, time: int) -> None:
         """What `patch` does, up to the sending."""

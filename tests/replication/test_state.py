@@ -169,6 +169,8 @@ PARTS: dict[str, Any] = {
     "patch": {"document": {}, "index": ConflictIndex(4).encode()},
     "member": {},
     "epoch": {"host": "h", "epochs": [[1, 1]]},
+    "event": {"count": 1, "starts": [[1, 0]]},
+    "presence": {},
     "method": {"peers": {}, "published": {}},
 }
 WHOLE: dict[str, Any] = {
@@ -200,6 +202,8 @@ OF_THE_PARTS: list[dict[str, Any]] = [
     {"patch": None},
     {"member": []},
     {"epoch": {"host": 5}},
+    {"event": {"count": "many"}},
+    {"presence": {"w": 5}},
     {"method": {"peers": {"w": 5}, "published": {}}},
     {"unknown": {}},
 ]

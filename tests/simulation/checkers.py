@@ -8,8 +8,15 @@ from typing import Any, NamedTuple
 
 from memsync.errors import MemErrors
 
+from .events_checker import (
+    an_event_and_its_patch_are_one_entry,
+    emitted_events_are_there_once,
+    events_come_once_and_in_order_or_are_counted,
+    everybody_sees_who_is_present,
+    may_be_lost,
+)
 from .faults import BUGGIFY_POINTS, FAULTS
-from .history import Decided, History, Observation, Opening, Watched, Write
+from .history import Decided, History, Observation, Opening, Watched
 from .workload import KINDS
 
 LONGEST_FAIL_OVER = 3.0  # seconds
@@ -89,17 +96,9 @@ def no_acknowledged_write_is_lost(history: History) -> Iterator[str]:
             continue
         if write.tag in tags.get(write.who, ()):
             continue
-        if _may_be_lost(history, write):
+        if may_be_lost(history, write):
             continue
         yield f"write {write.tag} of {write.who}, acknowledged as {write.version}"
-
-
-def _may_be_lost(history: History, write: Write) -> bool:
-    return any(
-        not (opening.took_part | opening.passed_over) & write.holders
-        for opening in history.openings
-        if opening.at >= write.at
-    )
 
 
 def nobody_bootstraps_beside_a_cluster(history: History) -> Iterator[str]:
@@ -159,7 +158,7 @@ def refused_writes_are_invisible(history: History) -> Iterator[str]:
     tags = _tags(history)
     for write in history.writes:
         is_there = write.tag in tags.get(write.who, ())
-        if write.outcome == "not_applied" and is_there and not _may_be_lost(history, write):
+        if write.outcome == "not_applied" and is_there and not may_be_lost(history, write):
             yield f"write {write.tag} of {write.who} was refused ({write.error}) and is there"
 
 
@@ -242,6 +241,7 @@ def what_never_happened(counts: Counter[str]) -> list[str]:
     wanted += [*FAULTS, *(f"buggify: {point}" for point in BUGGIFY_POINTS)]
     wanted += [
         "becomes host",
+        "events are missed",
         "becomes client",
         "host ends: deposed",
         "client ends: the host hangs",
@@ -367,7 +367,7 @@ def everybody_knows_the_methods(history: History) -> Iterator[str]:
         shown = final.methods.get(final.peer)
         if shown is None:
             yield f"{final.who} is not in the directory"
-        elif known and not _may_be_lost(history, known[-1]):
+        elif known and not may_be_lost(history, known[-1]):
             least = [*known[-1].update["record"]["methods"]]
             if not shown or int(shown[0][2:]) < int(least[0][2:]):
                 yield f"{final.who} has stated {least} and shows {shown}"
@@ -394,6 +394,10 @@ CHECKERS: tuple[Checker, ...] = (
     one_host_for_each_epoch,
     max_writers_is_kept,
     conflicts_are_decided_as_the_rule_says,
+    events_come_once_and_in_order_or_are_counted,
+    emitted_events_are_there_once,
+    an_event_and_its_patch_are_one_entry,
+    everybody_sees_who_is_present,
     everybody_knows_the_methods,
 )
 

@@ -278,6 +278,7 @@ def delete_files(run: Run, chance: random.Random) -> bool:
     for path in chosen:
         run.world.note("", f"deletes {path}")
         del disk.files[path]
+        run.history.deleted.append(path)
     disk.changed()
     return True
 

@@ -61,6 +61,7 @@ class Write:
         self.update = update
         self.w = w
         self.is_tagged = True
+        self.emits = False
         self.outcome = "pending"  # ok, not_applied, unknown, applied
         self.error = ""
         self.version = 0
@@ -97,6 +98,19 @@ class Applied(NamedTuple):
     digest: int
 
 
+class Heard(NamedTuple):
+    """What a process announced, in this order.
+
+    A patch, an event with its tag, a number of missed events, or that the process has joined.
+    """
+
+    who: str
+    cluster_id: str
+    what: str  # patch, event, missed, joined
+    pair: tuple[int, int]
+    fact: Any = None
+
+
 class Opening(NamedTuple):
     """A host opens its epoch; `took_part` are the processes whose state it could have.
 
@@ -121,7 +135,7 @@ class Decided(NamedTuple):
     version: int
     peer: str
     proposal: Propose
-    outcome: str  # entry, method (one that changes no value), nothing, or the error's code
+    outcome: str  # entry, event (one that changes no value), nothing, or the error's code
 
 
 class Watched(NamedTuple):
@@ -155,11 +169,13 @@ class Final(NamedTuple):
     who: str
     peer: str
     cluster_id: str
-    state: bytes
+    state: bytes | bytearray
     live_is_confirmed: bool
     pending: int
     status: str
     document: dict[str, Any]
+    present: dict[str, dict[str, Any]]
+    dead: frozenset[str]  # peers that have been dead for a while, and that every host can know dead
     methods: dict[str, list[str]]  # of each member
 
 
@@ -176,6 +192,8 @@ class History:
         self.writes: list[Write] = []
         self.observations: list[Observation] = []
         self.applied: list[Applied] = []
+        self.heard: list[Heard] = []
+        self.present: dict[str, dict[str, Any]] = {}  # as the processes have announced it
         self.openings: list[Opening] = []
         self.decided: list[Decided] = []
         self.watched: list[Watched] = []
@@ -184,6 +202,7 @@ class History:
         self._fail_over: FailOver | None = None  # the one that is under way
         self.survivors: set[str] = set()  # clusters of those that stay, when the faults are over
         self.deaths: dict[str, float] = {}
+        self.deleted: list[str] = []  # paths of files that a fault has deleted
         self.rolled_back: Counter[str] = Counter()
         self.failures: list[tuple[str, bool, str, str]] = []  # who, whether it was up, what
         self.writer_limit: int | None = None
@@ -212,17 +231,33 @@ class History:
                 digest = zlib.crc32(_encode([each["peer"], each["patch"]]))
                 pair = each["epoch"], each["version"]
                 self.applied.append(Applied(process.name, cluster_id, *pair, digest))
+                self.heard.append(Heard(process.name, cluster_id, "patch", pair))
+        elif event == "event":
+            pair, fact = (payload.epoch, payload.version), [payload.name, list(payload.args)]
+            self._hears(process, "event", pair, fact)
+        elif event == "events missed":
+            self._hears(process, "missed", process.participant.state.pair, payload)
+            self.ends["events are missed"] += 1
+        elif event == "presence":
+            peer, fields = payload
+            self.present.setdefault(process.name, {})[peer] = fields
         elif event == "rolled_back":
             self.rolled_back[process.name] += 1
         elif event == "disconnected":
             self.ends[f"{self._roles[process.name]} ends: {payload[:40]}"] += 1
         elif event == "connected":
             process.world.note(process.name, f"is {payload} of {process.participant.state.epoch}")
+            if process.name not in self._roles:
+                self._hears(process, "joined", process.participant.state.pair)
             self._roles[process.name] = payload
             self.ends[f"becomes {payload}"] += 1
             role = process.driver.role
             if isinstance(role, Host):
                 self._opened(process, role)
+
+    def _hears(self, process: Process, what: str, pair: tuple[int, int], fact: Any = None) -> None:
+        cluster_id = process.participant.state.cluster_id
+        self.heard.append(Heard(process.name, cluster_id, what, pair, fact))
 
     def _opened(self, process: Process, host: Host) -> None:
         self._somebody_hosts(process)
@@ -262,8 +297,8 @@ class History:
             outcome = "entry"
             if isinstance(result, Decision):
                 outcome = "nothing" if result.error is None else str(result.error[0])
-            elif result.entry.kind != "patch":
-                outcome = "method"
+            elif result.entry.kind != "patch" or not result.entry.body:
+                outcome = "event"
             at = state.cluster_id, host.epoch, version
             self.decided.append(Decided(*at, peer, proposal, outcome))
             return result

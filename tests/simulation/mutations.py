@@ -31,7 +31,7 @@ from memsync.replication.codec import frame
 from memsync.replication.entries import Decision
 from memsync.replication.kinds import method
 from memsync.replication.kinds import patch as patch_kind
-from memsync.runtime import participant, writer
+from memsync.runtime import announcer, participant, writer
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
@@ -735,6 +735,21 @@ def the_rule_last_refuses(stack: ExitStack) -> None:
         return mutant
 
     _replace(stack, patch_kind, "_check_conflict", make)
+
+
+@_mutation
+def events_that_a_snapshot_stands_for_are_not_counted(stack: ExitStack) -> None:
+    """A peer that caught up by a snapshot did not notice that it had missed events."""
+    _replace(stack, announcer.Announcer, "_missed", lambda _: lambda self, entries: 0)
+
+
+@_mutation
+def events_that_were_lost_with_their_host_count_as_known(stack: ExitStack) -> None:
+    """The gap was too small by the events that only the lost host and this peer had."""
+    known = mock.patch.object(
+        announcer, "events_in_common", lambda state, epoch, version, count: count
+    )
+    stack.enter_context(known)
 
 
 @_mutation

@@ -9,8 +9,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from memsync.document import identical, to_plain
+from memsync.manager.host.host import Host
 from memsync.options import Options, load_options
 from memsync.replication.kinds.method import callable_peers
+from memsync.replication.kinds.presence import present
 
 from . import workload
 from .checkers import CHECKERS, CHECKERS_AFTER_A_WIPE
@@ -249,8 +251,17 @@ class Run:
             return False
         if any(p.leaving or not p.is_up or p.participant.writer.pending for p in up):
             return False
+        if any(isinstance(p.driver.role, Host) and p.driver.role.ordering.unannounced for p in up):
+            return False
         pairs = {p.participant.state.pair for p in up}
         return len(pairs) <= 1 and sum(p.hosts for p in up) <= 1
+
+    def _known_dead(self) -> frozenset[str]:
+        """Peers that have been dead for a second, and whose files no fault has deleted."""
+        deaths, deleted = self.history.deaths, self.history.deleted
+        gone = [p for p in self.world.processes if self.world.now - deaths.get(p.name, 1e9) > 1]
+        ids = {process.participant.id for process in gone}
+        return frozenset(peer for peer in ids if not any(peer in path for path in deleted))
 
     def _record_the_end(self) -> None:
         if not self._is_quiet():
@@ -261,6 +272,7 @@ class Run:
                     f"pending {process.participant.writer.pending}, "
                     f"leaving {process.leaving}, waits for {process.waits_for}"
                 )
+        dead = self._known_dead()
         for process in self._up():
             if not process.is_up:
                 continue
@@ -277,6 +289,8 @@ class Run:
                     process.participant.writer.pending,
                     process.driver.role.status,
                     confirmed,
+                    present(replica.state),
+                    dead,
                     {peer: [*r.methods] for peer, r in callable_peers(replica.state).items()},
                 )
             )

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from memsync.manager.election import recovery
+from memsync.replication.kinds.presence import present
+from memsync.runtime.call import Call
+from memsync.runtime.futures import WriteFuture
 
 from . import workload
 from .process import Process
@@ -163,3 +166,26 @@ def test_peers_that_stop_together_do_not_wait_for_each_other(stage: Stage, later
     assert scene.world.now - began < 0.1
     assert scene.quiet()["n"] == 3
     assert list(writer.participant.state.members) == [writer.participant.id]
+
+
+def state_presence(process: Process) -> None:
+    """Have a process state a field about itself."""
+    call = Call(deadline=process.driver.platform.monotonic() + 9, kind="presence")
+    process.participant.writer.submit({"at": 1}, call, WriteFuture(lambda run, done: run(done)))
+
+
+def test_a_peer_stays_dead_when_the_host_that_took_it_out_dies_as_well(stage: Stage) -> None:
+    """The dead peer's file had been removed, so the third host took it for one that may live."""
+    scene = stage()
+    first, dead, second, third = [scene.join() for _ in range(4)]
+    state_presence(dead)
+    scene.until(lambda: bool(present(third.participant.state)))
+    third.freeze(2.0)
+    dead.kill()
+    first.kill()
+    scene.until(lambda: second.hosts)
+    scene.wait(0.1)
+    second.kill()
+    scene.until(lambda: third.hosts)
+    assert list(third.participant.state.members) == [third.participant.id]
+    assert present(third.participant.state) == {}

@@ -34,7 +34,7 @@ FOUNDING: dict[str, Any] = {
 FIELDS = "abc"
 KINDS = (
     *("inc", "set", "unset", "parent", "max", "queue", "pop", "names", "counter", "claim"),
-    *("release", "nothing"),
+    *("release", "nothing", "event", "presence"),
     *("row", "insert", "take"),
 )
 ROW_KINDS = frozenset({"row", "insert", "take"})
@@ -43,6 +43,9 @@ MAX_ROWS = 6
 METHODS = 0.05  # share of the writes that change the directory of calls
 TIMEOUT = 20.0  # seconds
 MAX_PENDING = 40
+EMITTING = 0.1  # share of the writes that are an event
+STATING = 0.05  # share of those that change the presence of their peer
+CARRYING = 0.2  # share of the other writes that carry an event as well
 WAITING = 0.35  # share of the writes whose user waits
 MAX_WAITING_USERS = 3  # of a process
 
@@ -140,15 +143,27 @@ def write(
     if not waits and ROW_KINDS.issubset(kinds) and rows.random() < BY_INDEX:
         kind, update = by_index(rows, participant.replica.view.get("rows", []), number)
         made.kind, made.update, made.is_tagged, where = kind, update, False, None
+    events = process.world.streams["events"]  # likewise
+    choice = events.random() if "event" in kinds else 1
+    if choice < STATING + EMITTING:
+        kind, update, where = "event", None, None
+        if choice < STATING:
+            fields = {"n": number, events.choice(FIELDS): events.choice([None, number])}
+            kind, update = "presence", fields
+        made.kind, made.update, made.is_tagged = kind, update, False
     elif not waits and (methods := process.world.streams["methods"]).random() < METHODS:
         peers = [each.participant.id for each in process.world.processes]
-        made.kind, made.is_tagged, where = "method", False, None
-        made.update = update = directory_change(methods, number, peers)
-    elif made.is_tagged:
+        kind, update, where = "method", directory_change(methods, number, peers), None
+        made.kind, made.update, made.is_tagged = kind, update, False
+    system = ("presence", "method")
+    made.emits = kind == "event" or (kind not in system and events.random() < CARRYING)
+    if made.is_tagged:
         push = {**update.get("$push", {}), f"log.{process.name}": made.tag}
         update = {**update, "$push": push}
     deadline = process.driver.platform.monotonic() + TIMEOUT
-    call = Call(where, w=w, deadline=deadline, kind="method" if made.kind == "method" else "patch")
+    sort = kind if kind in ("event", "presence", "method") else "patch"
+    event = (kind, made.tag) if made.emits else None
+    call = Call(where, w=w, deadline=deadline, kind=sort, event=event)
     if waits:
         process.world.note(process.name, f"writes {made.tag} {kind} and waits")
         task, on_end = _wait(process, made, update, call), partial(_end_of_wait, process, made)

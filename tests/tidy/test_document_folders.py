@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "query": set(),
     "patch": set(),
     "footprint": set(),
+    "observed": {"live"},
     "live": {"patch"},
     "update": {"query", "patch", "live"},
 }

@@ -42,7 +42,10 @@ LAYERS = [
     {"runtime"},
     {"manager", "memory"},
     {"rpc"},
-    {"at_exit", "calls", "group", "handle", "leaver", "lifecycle", "shared_peer", "status"},
+    {
+        *("at_exit", "calls", "events", "group", "handle", "leaver", "lifecycle", "presence"),
+        *("shared_peer", "status", "watching"),
+    },
     {""},  # memsync/__init__.py
     {"cli", "testing"},
 ]

@@ -25,11 +25,22 @@ def clean_if_deserted(folder: ObjectFolder, known: int) -> None:
         for each in folder.lock_folders():
             folder.files.replace(lock_in(each, epoch), content)
     clean(folder, epoch, is_over=True)
+    for peer in dead_peers(folder):
+        folder.forget_peer(peer)
     folder.remove_short_folder(folder.socket_address(epoch, "0"))
 
 
+def dead_peers(folder: ObjectFolder) -> list[str]:
+    """The ids of the peers whose files are free."""
+    found = [(PEER_NAME.fullmatch(name), folder.path / name) for name in folder.listing()]
+    return [match[1] for match, path in found if match and not folder.is_held(path)]
+
+
 def clean(folder: ObjectFolder, epoch: int, *, is_over: bool = False) -> None:
-    """Remove the files of dead peers; the host of `epoch` calls this, unless the epoch is over."""
+    """Remove what dead hosts left; the host of `epoch` calls this, unless the epoch is over.
+
+    The files of dead peers stay for a while (see `MemberLiveness`).
+    """
     folders = {folder.path}
     current = folder.socket_address(epoch, "0")
     if isinstance(current, str):
@@ -43,9 +54,6 @@ def clean(folder: ObjectFolder, epoch: int, *, is_over: bool = False) -> None:
             for each in folder.lock_folders():
                 folder.files.remove(lock_in(each, lower))
         was_held = is_held
-    for name in folder.listing():
-        if PEER_NAME.fullmatch(name) and not folder.is_held(folder.path / name):
-            folder.files.remove(folder.path / name)
     folder.files.remove_old_temporaries(folder.path)
     for parent in folders:
         for name in folder.files.listing(parent):

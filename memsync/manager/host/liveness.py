@@ -1,7 +1,7 @@
 """Which members live, as the host of an epoch sees it, and whether there is room for another one.
 
 An attached member lives. For the others the host reads the peer files: held, free or missing (see
-`folder`). A dead member leaves the group, and its file is removed.
+`folder`). A dead member leaves the group, and its file is removed a second later.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from ...errors import MaxWritersError
 from ...replication.membership import Members, check_room
 from ..context import PeerContext
+from ..folder.cleaning import dead_peers
 
 
 class MemberLiveness:
@@ -28,7 +29,8 @@ class MemberLiveness:
         self._folder = ctx.place.folder
         self._clients = clients
         self._leave = leave
-        self._gone: set[str] = set()  # former members whose files may still be held
+        self._gone: dict[str, float] = {}  # peers whose files are to be removed, and since when
+        self._has_looked = False  # for files that others left
         self._missing: dict[str, float] = {}  # when the host first missed a file
         self._unreported: Members = {}  # living peers that may be members, as writers
 
@@ -57,7 +59,7 @@ class MemberLiveness:
     def has_left(self, peer: str) -> None:
         """A peer is no longer a member."""
         self._missing.pop(peer, None)
-        self._gone.add(peer)
+        self._gone[peer] = self._ctx.platform.monotonic()
 
     def make_room(self, newcomer: dict[str, Any]) -> None:
         """Raise `MaxWritersError` unless there is a writer's slot, perhaps a dead member's."""
@@ -104,7 +106,16 @@ class MemberLiveness:
             self._leave(peer, True)
 
     def _forget_the_gone(self) -> None:
-        """Remove the files of former members once they are free."""
-        for peer in [p for p in self._gone if self._folder.is_alive(p) is not True]:
-            self._folder.forget_peer(peer)
-            self._gone.discard(peer)
+        """Remove the files of former members once they are free, and others know that they left.
+
+        A host that lacked the entry and found no file would take the peer for one that may live.
+        """
+        now = self._ctx.platform.monotonic()
+        if not self._has_looked:
+            self._has_looked = True
+            self._gone = {**dict.fromkeys(dead_peers(self._folder), now), **self._gone}
+        before = now - self._ctx.timing.gone_file
+        for peer in [peer for peer, since in self._gone.items() if since < before]:
+            if self._folder.is_alive(peer) is not True:
+                self._folder.forget_peer(peer)
+                del self._gone[peer]

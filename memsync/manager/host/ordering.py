@@ -60,7 +60,7 @@ class Ordering:
         self._fanout = fanout
         self._remove_dead = remove_dead
         self._trace = participant.trace
-        self._batch: list[Entry] = []
+        self.unannounced: list[Entry] = []  # until `publish`
 
     def end(self) -> None:
         """Order no more writes; those that arrive stay pending for the next host."""
@@ -82,7 +82,7 @@ class Ordering:
             if self._trace is not None:
                 self._trace("ordered", **facts_of(ordered.entry, self._participant.state.members))
             self._fanout.push(ordered.frame)
-            self._batch.append(ordered.entry)
+            self.unannounced.append(ordered.entry)
             self._participant.replica.ordered(ordered.entry)
         except Exception as error:  # the entry is in this copy, and perhaps in no other
             self._participant.state.tear()
@@ -204,8 +204,8 @@ class Ordering:
         """Show what was ordered; `acknowledge` completes the accepted own writes."""
         participant, writer = self._participant, self._participant.writer
         published = participant.replica.publish()
-        if self._batch:
-            batch, self._batch = self._batch, []
+        if self.unannounced:
+            batch, self.unannounced = self.unannounced, []
             participant.announce_entries(batch)
         if published.forgotten or published.replaced:
             writer.report_lost(published)

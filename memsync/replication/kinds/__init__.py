@@ -10,11 +10,20 @@ from __future__ import annotations
 
 from ..state import Kind, Kinds
 from .epoch import EpochKind
+from .event import EventKind
 from .member import MemberKind
 from .method import MethodKind
 from .patch import PatchKind
+from .presence import PresenceKind
 
-_ALL: tuple[Kind, ...] = (PatchKind(), MemberKind(), EpochKind(), MethodKind())
+_ALL: tuple[Kind, ...] = (
+    PatchKind(),
+    MemberKind(),
+    EpochKind(),
+    EventKind(),
+    PresenceKind(),
+    MethodKind(),
+)
 
 KINDS: Kinds = {kind.name: kind for kind in _ALL}
 """Every kind, by its name in entries."""

@@ -42,6 +42,7 @@ class EpochKind(Kind):
         part.host = entry.body["host"]
         part.epochs.append((entry.epoch, entry.version))
         del part.epochs[:-_MAX_EPOCHS]
+        state.notices += 1
 
     def encode(self, state: State) -> Epochs:
         """The part as it is."""

@@ -43,6 +43,7 @@ class MemberKind(Kind):
     def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
         """Add or remove a member."""
         members: Members = state.parts[self.name]
+        state.notices += 1
         member = entry.body.get("join")
         if member is not None:
             members[member["id"]] = member

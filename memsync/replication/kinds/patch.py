@@ -37,6 +37,7 @@ from ..entries import Entry, Propose
 from ..group_options import group_value
 from ..moved_indexes import check_indexes
 from ..state import Kind, Order, State
+from .event import checked_event, count_event
 
 
 class PatchPart:
@@ -111,27 +112,30 @@ class PatchKind(Kind):
             if not is_newest:
                 _check_conflict(state, peer, proposal, named)
         operations = compile_proposal(state.document, proposal, state.version)
+        event = None if proposal.event is None else checked_event(proposal.event)
         if not operations:
-            return None
+            return None if event is None else Order([], (), event)
         if len(operations) > 1 and tells_write_set(operations):
-            return Order(operations, None)
+            return Order(operations, None, event)
         if named is None:
             named = _named(state, proposal)
         written = refine_write_set(named, operations)
         if may_move(named):
             written = written + moved_elements(state.document, proposal.body, named, operations)
-        return Order(operations, written)
+        return Order(operations, written, event)
 
     def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
         """Replay the operations, and note the written paths."""
         part: PatchPart = state.parts[self.name]
         part.document = state.replay(part.document, entry, entry.body, fit)
-        if entry.written is not None:
+        if entry.written is None:
+            pointers = [operation["path"] for operation in entry.body]
+            tags = tags_of([operation["value"] for operation in entry.body])
+            part.index.note_sets(entry.version, entry.timestamp, entry.peer, pointers, tags)
+        else:
             part.index.note(entry.version, entry.timestamp, entry.peer, entry.written)
-            return
-        pointers = [operation["path"] for operation in entry.body]
-        tags = tags_of([operation["value"] for operation in entry.body])
-        part.index.note_sets(entry.version, entry.timestamp, entry.peer, pointers, tags)
+        if entry.event is not None:
+            count_event(state, entry)
 
     def changes(self, entry: Entry) -> list[Operation]:
         """The body of the entry."""

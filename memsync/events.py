@@ -1,0 +1,164 @@
+"""`Events`: named events that every peer of the group gets, once and in one order.
+
+An event is an entry of the log, as a write is, and changes no value. So it is acknowledged like a
+write, it outlives the host, and it has its place among the patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .clocks import monotonic
+from .errors import UsageError
+from .replication.kinds.event import EventKind, check_event_pattern
+from .runtime.announcer import Event, Gap
+from .runtime.call import Call
+from .runtime.dispatcher import Dispatcher, Subscription
+from .runtime.event_router import EventRouter
+from .runtime.event_stream import EventStream, next_event
+from .runtime.native import RLock
+from .runtime.own_threads import refuse_waiting
+
+if TYPE_CHECKING:
+    from .lifecycle import Lifecycle
+
+__all__ = ["Event", "EventStream", "Events", "Gap"]
+
+
+_lock = RLock()  # reentrant: a signal handler may register a handler
+
+
+class Events:
+    """The events of one object; reached as ``mem.events``.
+
+    A name has 1 to 300 characters and consists of parts with dots between them. Where a name is
+    listened to, the part ``*`` stands for any one part, and ``**`` at the end for one part or more:
+    ``job.*`` matches ``job.done``, ``job.**`` also ``job.done.late``, and ``**`` everything.
+
+    Arguments are JSON values, of at most 64 KiB in all. Handlers run on the dispatcher thread, in
+    the order of the log, which they share with ``received_patches``. Any member of the group may
+    emit, also one without the role ``writer``.
+
+    >>> from memsync import MemSync
+    >>> with MemSync("shop", engine="memory") as mem:
+    ...     subscription = mem.events.on("job.*", lambda name, number: print(name, number))
+    ...     version = mem.events.emit("job.done", 7)
+    job.done 7
+    """
+
+    __slots__ = ("_mem",)
+
+    def __init__(self, mem: Lifecycle) -> None:
+        self._mem = mem
+
+    def on(self, name: str, callback: Callable[..., object]) -> Subscription:
+        """Call `callback` for each later event of a name; returns a `Subscription`.
+
+        For a plain name it is called as ``callback(*args)``, for one with wildcards as
+        ``callback(name, *args)``. It may be registered before `start`, and stays over `stop` and
+        `start`. What it raises is logged, and the other handlers still run.
+
+        When this peer falls behind, what it missed is reported by ``mem.on("gap", callback)``.
+
+        Raises `UsageError` for an invalid name.
+        """
+        return self._router().on(name, _checked(name, callback), once=False)
+
+    def once(self, name: str, callback: Callable[..., object]) -> Subscription:
+        """Call `callback` for the next event of a name only; otherwise like `on`."""
+        return self._router().on(name, _checked(name, callback), once=True)
+
+    def off(self, name: str, callback: Callable[..., object] | None = None) -> None:
+        """End what `on` and `once` have registered under this name, or only `callback` there.
+
+        Events that were ordered but not delivered yet are not delivered any more. A handler may
+        call it, also for itself.
+
+        Raises `UsageError` for an invalid name.
+        """
+        check_event_pattern(name)
+        self._router().off(name, callback if callback is None else _checked(name, callback))
+
+    def emit(self, name: str, *args: Any, timeout: float | None = None) -> int:
+        """Send an event to all peers, this one included; returns its version.
+
+        It is acknowledged as `MemSync.patch` is with ``w=1``, and is then in two processes. For an
+        event and a change of the object in one entry, see the argument `emit` of `MemSync.patch`.
+
+        Raises, with nothing sent: `UsageError` for an invalid name, `NotSerializableError`,
+        `TooLargeError`, `QueueFullError`, `NotStartedError`. Raises `WriteTimeoutError` if no
+        answer came within `timeout` seconds; the event may still be sent.
+        """
+        refuse_waiting("events.emit()")
+        seconds = self._mem._seconds(timeout)
+        call = Call(deadline=monotonic() + seconds, kind=EventKind.name, event=(name, *args))
+        return self._mem._participating().writer.patch(None, call, seconds)
+
+    def wait(self, name: str, timeout: float | None = None, *, since: int | None = None) -> Event:
+        """Wait for the next event of a name, which may have wildcards; returns it.
+
+        It is the first one after this call, or with `since` after that version: start the work,
+        and wait since the version of that write, so that no answer comes too early.
+
+        Raises `WaitTimeoutError`, `UsageError` for an invalid name and inside a callback (it would
+        block the callbacks that it waits for), and `NotStartedError` when this peer stops.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("shop", engine="memory") as mem:
+        ...     version = mem.events.emit("job.done", 7)
+        ...     mem.events.wait("job.*", timeout=10, since=version - 1).args
+        (7,)
+        """
+        refuse_waiting("events.wait()")
+        seconds = self._mem._seconds(timeout)
+        if self._mem._dispatcher.is_current():
+            raise UsageError(
+                "events.wait() inside a callback would block the callbacks after it: start a "
+                "thread for it, or register a handler with on() or once()"
+            )
+        with self._stream(name, since) as stream:
+            return next_event(stream, name, seconds)
+
+    def stream(self, name: str, since: int | None = None) -> EventStream:
+        """An iterator over the events of a name, which may have wildcards, as `Event` tuples.
+
+        It yields every event after this call, or with `since` after that version, as far back as
+        the log of this peer goes (``network.maxLog``). In the place of events that it cannot have,
+        it yields one `Gap` with their number: events of any name that the log no longer has, or
+        for which this peer got a snapshot, and events that waited too long for the consumer (10,000
+        may wait). It ends when this handle stops or with `EventStream.close`.
+
+        Raises `UsageError` for an invalid name or version.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("shop", engine="memory") as mem:
+        ...     first = mem.events.emit("sold", "tea")
+        ...     stream = mem.events.stream("sold", since=0)
+        ...     next(stream)[:2]
+        ('sold', ('tea',))
+        """
+        return self._stream(name, since)
+
+    def _stream(self, name: str, since: int | None) -> EventStream:
+        participant = self._mem._participating()
+        return EventStream(participant, self._router(), name, since, self._mem)
+
+    def _router(self) -> EventRouter:
+        return router_of(self._mem._dispatcher)
+
+
+def router_of(dispatcher: Dispatcher) -> EventRouter:
+    """The router of a handle, made at its first use."""
+    if dispatcher.event_router is None:
+        with _lock:
+            if dispatcher.event_router is None:
+                dispatcher.event_router = EventRouter(dispatcher)
+    router: EventRouter = dispatcher.event_router
+    return router
+
+
+def _checked(name: str, callback: Callable[..., object]) -> Callable[..., object]:
+    if not callable(callback):
+        raise UsageError(f"the handler of {name!r:.60} must be callable, not {callback!r:.60}")
+    return callback

@@ -1,0 +1,271 @@
+"""The handlers and streams of events of one handle, and which event each of them gets.
+
+The thread that plays the peer's role calls `arrived` for each event, in the order of the log. It
+finds out who gets the event, and queues one call for all handlers at the dispatcher, so events keep
+their order with ``received_patches``. A handler that is cancelled meanwhile is not called.
+
+What waits is bounded. When handlers or a stream are too slow, events are dropped until all that
+waits has been taken; then comes one gap with their exact number.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from ..document import encoded
+from ..replication.kinds.event import check_event_pattern
+from .announcer import Event, Gap
+from .dispatcher import Dispatcher, Subscription
+from .logs import Logger
+from .native import Lock
+
+log = Logger("memsync.events")
+
+WAITING_MAX = 10_000  # events that wait for the handlers of a handle, or for a stream
+WAITING_BYTES = 1 << 26  # of their encoded arguments
+_MAX_NAMES = 1000  # whose handlers are remembered
+
+
+class Waiting(NamedTuple):
+    """What waits in an `EventQueue`, and the handlers that are to get it."""
+
+    item: Event | Gap
+    handlers: tuple[Handler, ...]
+    serial: int
+    size: int  # bytes
+
+
+class EventQueue:
+    """Bounded: after an overflow all is dropped and counted until the queue has been emptied.
+
+    The thread that plays the peer's role puts, and another one takes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._waiting: deque[Waiting] = deque()
+        self._bytes = 0
+        self._serial = 0  # of what was put last
+        self._dropped = 0
+
+    def put(self, event: Event, handlers: tuple[Handler, ...] = ()) -> int:
+        """Add an event; returns its serial number, or 0 if it only makes a gap larger."""
+        size = len(encoded(event.args))
+        with self._lock:
+            is_full = len(self._waiting) >= WAITING_MAX or self._bytes + size > WAITING_BYTES
+            if self._dropped or (is_full and self._waiting):
+                self._dropped += 1
+                if self._dropped > 1:
+                    return 0
+                self._serial += 1
+            else:
+                self._add(event, handlers, size)
+            return self._serial
+
+    def put_gap(self, count: int) -> int:
+        """Add a gap; returns its serial number, or 0 if it only makes another one larger."""
+        with self._lock:
+            if self._dropped:
+                self._dropped += count
+                return 0
+            self._add(Gap(count), (), 0)
+            return self._serial
+
+    def _add(self, item: Event | Gap, handlers: tuple[Handler, ...], size: int) -> None:
+        self._serial += 1
+        self._waiting.append(Waiting(item, handlers, self._serial, size))
+        self._bytes += size
+
+    def take(self, serial: int | None = None) -> Waiting | None:
+        """The next one up to a serial number, or the gap behind the last one; None without any."""
+        with self._lock:
+            if self._waiting:
+                if serial is not None and self._waiting[0].serial > serial:
+                    return None
+                taken = self._waiting.popleft()
+                self._bytes -= taken.size
+                return taken
+            dropped, self._dropped = self._dropped, 0
+        return Waiting(Gap(dropped), (), 0, 0) if dropped else None
+
+
+class Stream(Protocol):
+    """An iterator over events; see `event_stream`. No method blocks."""
+
+    def arrived(self, event: Event) -> None:
+        """An event comes next."""
+
+    def missed(self, count: int) -> None:
+        """Events have not reached this peer."""
+
+    def end(self) -> None:
+        """Nothing more arrives."""
+
+    def after_fork(self) -> None:
+        """In a forked child: it has ended, and what waits was the parent's."""
+
+
+class Handler:
+    """One registered callback."""
+
+    __slots__ = ("callback", "is_active", "is_once", "matches", "name", "takes_name")
+
+    def __init__(self, name: str, callback: Callable[..., Any], *, once: bool) -> None:
+        parts = check_event_pattern(name)
+        self.name = name
+        self.callback = callback
+        self.is_once = once
+        self.is_active = True
+        self.takes_name = "*" in name
+        self.matches = matcher(parts)
+
+
+def matcher(parts: list[str]) -> Callable[[str], bool]:
+    """Whether a name matches a pattern: ``*`` is one part, ``**`` at the end one part or more."""
+    if "*" not in parts and "**" not in parts:
+        return ".".join(parts).__eq__
+    is_open = parts[-1] == "**"
+    fixed = parts[:-1] if is_open else parts
+
+    def matches(name: str) -> bool:
+        given = name.split(".")
+        if len(given) <= len(fixed) if is_open else len(given) != len(fixed):
+            return False
+        return all(one in ("*", other) for one, other in zip(fixed, given, strict=False))
+
+    return matches
+
+
+class EventRouter:
+    """See the module; one for each dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._lock = Lock()
+        self._handlers: dict[str, list[Handler]] = {}  # by the name that was given to `on`
+        self._order: tuple[Handler, ...] = ()  # all handlers; replaced, never changed
+        self._by_event: dict[str, tuple[Handler, ...]] = {}
+        self._streams: tuple[weakref.ref[Stream], ...] = ()  # replaced, never changed
+        self._queue = EventQueue()
+        dispatcher.tap("event", self.arrived)
+        dispatcher.tap("events missed", self.missed)
+        dispatcher.tap("ended", lambda _: self.end_streams())
+
+    def after_fork(self) -> None:
+        """In a forked child: the handlers stay, streams and what waits are the parent's."""
+        self._lock = Lock()
+        self._queue = EventQueue()
+        for stream in self._living_streams():
+            stream.after_fork()
+        self._streams = ()
+
+    # -- the program (any thread) ----------------------------------------------------------------
+
+    def on(self, name: str, callback: Callable[..., Any], *, once: bool) -> Subscription:
+        """Have later events of a name, or pattern, call `callback`."""
+        handler = Handler(name, callback, once=once)
+        with self._lock:
+            self._handlers.setdefault(name, []).append(handler)
+            self._order += (handler,)
+            self._by_event = {}
+            self._dispatcher.keep(is_wanted=True)
+        return Subscription(lambda: self._remove(handler))
+
+    def off(self, name: str, callback: Callable[..., Any] | None) -> None:
+        """End the handlers that `on` got under this name, or those with this callback."""
+        for handler in list(self._handlers.get(name, ())):
+            if callback is None or handler.callback == callback:
+                self._remove(handler)
+
+    def _remove(self, handler: Handler) -> None:
+        handler.is_active = False
+        name = handler.name
+        with self._lock:
+            left = self._handlers.pop(name, [])
+            if handler in left:
+                left.remove(handler)
+            if left:
+                self._handlers[name] = left
+            self._order = tuple(each for each in self._order if each is not handler)
+            self._by_event = {}
+            self._dispatcher.keep(is_wanted=bool(self._order))
+
+    def add_stream(self, stream: Stream) -> None:
+        """Have later events go to a stream as well, for as long as the program keeps it."""
+        with self._lock:
+            living = tuple(each for each in self._streams if each() is not None)
+            self._streams = (*living, weakref.ref(stream))
+
+    def remove_stream(self, stream: Stream) -> None:
+        """Undo `add_stream`."""
+        with self._lock:
+            self._streams = tuple(each for each in self._streams if each() not in (None, stream))
+
+    def end_streams(self) -> None:
+        """The handle stops: nothing more arrives."""
+        for stream in self._living_streams():
+            stream.end()
+
+    # -- events (the thread that plays the role) -------------------------------------------------
+
+    def arrived(self, event: Event) -> None:
+        """An event comes next in the order of the log."""
+        if self._order:
+            handlers = self._by_event.get(event.name)
+            if handlers is None:
+                handlers = self._find(event.name)
+            if handlers and (serial := self._queue.put(event, handlers)):
+                self._dispatcher.call_surely(self._deliver, serial)
+        if self._streams:
+            for stream in self._living_streams():
+                stream.arrived(event)
+
+    def missed(self, count: int) -> None:
+        """Events have not reached this peer: it got a snapshot in their place."""
+        if self._order and (serial := self._queue.put_gap(count)):
+            self._dispatcher.call_surely(self._deliver, serial)
+        for stream in self._living_streams():
+            stream.missed(count)
+
+    def _find(self, name: str) -> tuple[Handler, ...]:
+        with self._lock:
+            found = tuple(each for each in self._order if each.matches(name))
+            if len(self._by_event) >= _MAX_NAMES:
+                self._by_event = {}
+            self._by_event[name] = found
+        return found
+
+    def _living_streams(self) -> Iterator[Stream]:
+        for each in self._streams:
+            stream = each()
+            if stream is not None:
+                yield stream
+
+    # -- the dispatcher's thread -----------------------------------------------------------------
+
+    def _deliver(self, serial: int) -> None:
+        # Usually one; an interrupt may have kept back the call for an earlier one.
+        while (waiting := self._queue.take(serial)) is not None:
+            item = waiting.item
+            if isinstance(item, Gap):
+                log.warning(
+                    "events missed, this peer or its handlers are too slow: events=%s", item.count
+                )
+                self._dispatcher.run("gap", item.count)
+                continue
+            for handler in waiting.handlers:
+                self._call(handler, item)
+
+    def _call(self, handler: Handler, event: Event) -> None:
+        if not handler.is_active:
+            return
+        if handler.is_once:
+            self._remove(handler)
+        args = (event.name, *event.args) if handler.takes_name else event.args
+        try:
+            handler.callback(*args)
+        except Exception:  # the other handlers still run
+            log.exception("event handler failed: %r", handler.callback)

@@ -1,0 +1,210 @@
+"""`changes`: each batch once, from a version on, with a first value, and with an end."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from memsync import MemSync, UsageError
+from memsync.runtime.changes import MAX_CAPTURED
+from memsync.testing import until
+
+New = Callable[..., MemSync[Any]]
+
+
+@pytest.fixture
+def new(engine: str) -> Iterator[New]:
+    """A function that makes one more started handle of the object "obj"; all are stopped."""
+    with ExitStack() as stack:
+        yield lambda data=None: stack.enter_context(MemSync("obj", data, engine=engine))
+
+
+def test_each_batch_comes_once_also_to_a_late_reader(new: New) -> None:
+    mem = new({"n": 0})
+    changes = mem.changes("n", timeout=0)
+    for _ in range(100):
+        mem.patch({"$inc": {"n": 1}})
+        mem.patch({"$inc": {"other": 1}})
+    assert [value for value, _ in changes] == list(range(1, 101))
+    assert changes.missed == 0
+
+
+def test_what_is_too_much_is_merged_and_counted(new: New) -> None:
+    mem = new({"n": 0})
+    changes = mem.changes("n", timeout=0)
+    for _ in range(MAX_CAPTURED + 50):
+        mem.submit({"$inc": {"n": 1}})
+    mem.patch({"$inc": {"n": 1}})
+    found = [(value, changes.missed) for value, _ in changes]
+    assert found[:-1] == [(number, 0) for number in range(1, MAX_CAPTURED + 1)]
+    assert found[-1] == (MAX_CAPTURED + 51, 50)
+
+
+def test_large_values_are_merged_and_counted(new: New) -> None:
+    mem = new({"text": ""})
+    changes = mem.changes(timeout=0)
+    for letter in "abc":
+        mem.patch({"$set": {"text": letter * 5000}})
+    assert [value["text"][0] for value, _ in changes] == ["c"]
+    assert changes.missed == 2
+    mem.patch({"$set": {"text": "d"}})
+    assert list(changes) == []  # it has ended
+
+
+def test_the_values_of_now_can_come_first(new: New) -> None:
+    mem = new({"done": True})
+    for value, version in mem.changes("done", initial=True):
+        assert (value, version) == (True, mem.version)
+        break
+    mem.patch({"$set": {"done": None}})
+    assert [value for value, _ in mem.changes("done", initial=True, timeout=0)] == [None]
+    assert [value for value, _ in mem.changes("done", timeout=0)] == []
+
+
+def test_the_iteration_ends_after_a_time_without_a_change(new: New) -> None:
+    mem = new({"n": 0})
+    changes = mem.changes("n", timeout=0.3)
+    stop = threading.Event()
+
+    def write() -> None:
+        for _ in range(5):
+            mem.patch({"$inc": {"n": 1}})
+            stop.wait(0.1)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    found = [value for value, _ in changes]
+    last = time.monotonic()
+    thread.join()
+    assert found == [1, 2, 3, 4, 5]
+    assert next(changes, None) is None
+    assert time.monotonic() - last < 5
+
+
+def test_since_a_version_the_log_is_followed(new: New) -> None:
+    mem, other = new({"n": 0, "a": {"b": 1}}), new()
+    begin = mem.version
+    for _ in range(3):
+        other.patch({"$inc": {"n": 1}})
+        other.patch({"$inc": {"a.b": 1}})
+    until(lambda: mem.data["a"]["b"] == 4)
+    versions = [version for _, version in mem.changes("n", since=begin, timeout=0)]
+    assert versions == sorted(set(versions))
+    values = [value for value, _ in mem.changes("n", since=begin, timeout=0)]
+    assert values == [1, 2, 3]
+    for version, left in zip([begin, *versions], ([1, 2, 3], [2, 3], [3], []), strict=True):
+        assert [value for value, _ in mem.changes("n", since=version, timeout=0)] == left
+    assert [v for v, _ in mem.changes("n", since=versions[-1], initial=True, timeout=0)] == [3]
+
+
+def test_since_what_is_not_in_the_log_is_counted(new: New) -> None:
+    mem = new({"a": {"b": 1}})
+    begin = mem.version
+    for _ in range(3):
+        mem.patch({"$inc": {"a.b": 1}})
+    changes = mem.changes("a", since=begin, timeout=0)
+    assert [value for value, _ in changes] == [{"b": 4}]  # nothing set it as a whole
+    assert changes.missed == 2
+    mem.patch({"$set": {"a": {}}})
+    mem.patch({"$set": {"a.x": 1}})
+    changes = mem.changes("a", since=begin, timeout=0)
+    assert [(value, changes.missed) for value, _ in changes] == [({}, 3), ({"x": 1}, 0)]
+
+
+def test_since_before_the_log_is_one_gap() -> None:
+    with MemSync("obj", {"n": 0}, {"network": {"maxLog": 4}}, engine="memory") as mem:
+        begin = mem.version
+        for _ in range(10):
+            mem.patch({"$inc": {"n": 1}})
+        changes = mem.changes("n", since=begin, timeout=0)
+        found = [(value, changes.missed) for value, _ in changes]
+        assert found == [(7, 6), (8, 0), (9, 0), (10, 0)]
+        nothing = mem.changes("other", since=mem.version - 2, timeout=0)
+        assert list(nothing) == []
+
+
+def test_since_a_version_that_is_still_to_come_skips_what_lies_before(new: New) -> None:
+    mem, other = new({"n": 0}), new()
+    until(mem.has_peers)
+    changes = mem.changes("n", since=mem.version + 2)
+    for _ in range(4):
+        other.patch({"$inc": {"n": 1}})
+        until(lambda: mem.data["n"] == other.data["n"])
+    assert next(changes)[0] == 3
+    assert next(changes)[0] == 4
+
+
+def test_since_does_not_hide_pending_writes(new: New) -> None:
+    mem = new({"n": 0})
+    changes = mem.changes("n", since=mem.version)
+    future = mem.submit({"$inc": {"n": 1}})
+    assert next(changes)[0] == 1
+    future.result(20)
+
+
+def test_a_pending_write_that_is_there_already_comes_after_since(new: New) -> None:
+    mem = new({"n": 0, "other": 0})
+    version = mem.version
+    future = mem.submit({"$inc": {"n": 1}})
+    with mem._participating().guard:
+        is_pending = bool(mem._participating().replica.writes.pending)
+        changes = mem.changes("n", since=version, timeout=0.1)
+        others = mem.changes("other", since=version, timeout=0)
+    future.result(20)
+    assert [value for value, _ in changes] == [1]
+    assert [*others] == []
+    if is_pending:  # with a version of its own it came otherwise
+        assert version < mem.version
+
+
+@pytest.mark.parametrize("since", [-1, 1.5, "3", True])
+def test_since_is_a_version(since: Any) -> None:
+    with MemSync("obj", engine="memory") as mem, pytest.raises(UsageError, match="since"):
+        mem.changes("n", since=since)
+
+
+@pytest.mark.parametrize("timeout", [-1, "1", True, 5000])
+def test_the_timeout_is_in_seconds(timeout: Any) -> None:
+    with MemSync("obj", engine="memory") as mem, pytest.raises(UsageError, match="timeout"):
+        mem.changes("n", timeout=timeout)
+
+
+def test_a_dropped_iterator_costs_nothing_more() -> None:
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        mem.changes("n")
+        gc.disable()  # it is in no cycle
+        try:
+            mem.changes("n")
+            waiters = mem._participating().view_waiters
+            assert [each() for each in waiters._waiters] == [None]
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_resuming_from_a_version_gives_what_a_reader_saw(new: New, seed: int) -> None:
+    """Readers that stop anywhere and go on from there see what one reader sees that never stops."""
+    chance = random.Random(seed)
+    mem, other = new({"n": 0}), new()
+    until(mem.has_peers)
+    all_of_it = mem.changes("n", timeout=0)
+    version, seen = mem.version, list[Any]()
+    for _ in range(60):
+        for _ in range(chance.choice([0, 1, 1, 2])):
+            shown = other.patch({"$inc": {"n": chance.choice([0, 1])}, "$set": {"x": 1}})
+            until(lambda: mem.version >= shown)  # noqa: B023 - it is called at once
+            mem.snapshot("n")
+        for value, at in mem.changes("n", since=version, timeout=0):
+            seen.append(value)
+            version = at
+            if chance.random() < 0.3:
+                break
+    seen += [value for value, _ in mem.changes("n", since=version, timeout=0)]
+    assert seen == [value for value, _ in all_of_it] == list(range(1, len(seen) + 1))
