@@ -9,6 +9,7 @@ import contextlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import pytest
@@ -116,15 +117,16 @@ def patches() -> Iterator[list[dict[str, Any]]]:
 
 def attempts(document: Any) -> Iterator[Callable[[], object]]:
     for update in updates():
-        yield lambda update=update: compile_update(document, update)
-        yield lambda update=update: apply_update(document, update)
+        yield partial(compile_update, document, update)
+        yield partial(apply_update, document, update)
     for patch in patches():
-        for function in (compile_patch, apply_patch, invert):
-            yield lambda function=function, patch=patch: function(document, patch)
+        yield partial(compile_patch, document, patch)
+        yield partial(apply_patch, document, patch)
+        yield partial(invert, document, patch)
     for value in VALUES:
         for condition in ("$eq", "$gt", "$in"):
             operand = [value] if condition == "$in" else value
-            yield lambda c=condition, o=operand: matches(document, {"a": {c: o}})
+            yield partial(matches, document, {"a": {condition: operand}})
 
 
 @pytest.mark.parametrize("case", ODD)
