@@ -120,6 +120,8 @@ def _compare_objects(left: Any, right: Any) -> int:
         if by_type:
             return -1 if by_type < 0 else 1
         if name != other_name:
+            if not (isinstance(name, str) and isinstance(other_name, str)):
+                raise ForeignValueError
             return -1 if name < other_name else 1
         by_value = compare(value, other)
         if by_value:
@@ -225,15 +227,31 @@ def identical(left: Any, right: Any) -> bool:
     """
     for kind in (dict, list):
         if isinstance(left, kind):
-            # The encoding keeps types and the order of keys, and is compared in C.
-            return (
-                isinstance(right, kind)
-                and len(left) == len(right)
-                and encoded(left) == encoded(right)
-            )
+            if not isinstance(right, kind) or len(left) != len(right):
+                return False
+            try:
+                # The encoding keeps types and the order of keys, and is compared in C.
+                return encoded(left) == encoded(right)
+            except (TypeError, OverflowError, UnicodeEncodeError):  # no JSON, or of a subclass
+                return _have_identical_items(left, right)
     if type(left) is not type(right) or left != right:
         return False
     return type(left) is not float or copysign(1, left) == copysign(1, right)
+
+
+def _have_identical_items(left: Any, right: Any) -> bool:
+    """What `identical` means for two containers of one kind and size that have no encoding.
+
+    The document of a program may hold values that memsync does not share. What is only replaced or
+    compared does not matter; raises `ForeignValueError` for a type without a rank.
+    """
+    if isinstance(left, dict):
+        if list(dict.keys(left)) != list(dict.keys(right)):
+            return False
+        pairs = zip(dict.values(left), dict.values(right), strict=True)
+    else:
+        pairs = zip(list.__iter__(left), list.__iter__(right), strict=True)
+    return all(rank(one) == rank(other) and identical(one, other) for one, other in pairs)
 
 
 def json_equal(left: Any, right: Any) -> bool:

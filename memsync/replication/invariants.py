@@ -24,7 +24,7 @@ def check_invariants(replica: Replica[Any]) -> None:
     if state.torn:
         return
     assert replica.log.version == state.version, f"log {replica.log.version}, state {state.version}"
-    if replica._arrived or replica._must_rebuild or replica._before is not None:
+    if replica._arrived or replica.must_rebuild or replica._before is not None:
         return
     assert replica.view_pair == state.pair, f"view {replica.view_pair}, state {state.pair}"
     _check_sharing(state.document, replica.view)

@@ -5,7 +5,11 @@ same element at the host if
 
 * no entry of another peer after that version has moved it or replaced its array, and
 * the own pending writes that moved it (from `Propose.relies_on` on) were all accepted, and no other
-  peer has written to the array meanwhile. They might have had another effect otherwise.
+  peer has written to the array meanwhile. They might have had another effect otherwise. If none had
+  moved it, none has moved it at the host either.
+
+A view that was to be rebuilt when the list was made is no version (`UNSURE`): pending writes were
+not shown there, or in part.
 
 This is no conflict between two values but a name that has lost its meaning. So neither timestamps
 nor guards nor the option ``conflict`` matter. Operators like ``{"$set": {"l.0": 1}}`` are not
@@ -24,19 +28,31 @@ from .entries import Propose
 from .pending import PendingWrite
 from .state import State
 
+UNSURE = -1
+"""In the place of a number: nobody can say which elements the writer has seen."""
 
-def first_relied_on(view: Any, body: Any, pending: Mapping[int, PendingWrite]) -> int:
+
+def first_relied_on(
+    view: Any, body: Any, pending: Mapping[int, PendingWrite], is_whole: bool
+) -> int:
     """The lowest number of a pending write that moved what a new RFC 6902 list names; 0: none.
 
-    `view` is what the writer sees, its pending writes included.
+    `view` is what the writer sees. It has the effects of its pending writes, unless it is not whole
+    because an interrupt or a snapshot has left it to be rebuilt.
     """
-    if not pending or not isinstance(body, list):
+    if not isinstance(body, list):
+        return 0
+    if not is_whole:
+        return UNSURE
+    if not pending:
         return 0
     named = [each for _, elements in named_elements(view, body) for each in elements]
     if not named:
         return 0
-    moving = (number for number, write in pending.items() if move_one(write.operations, named))
-    return next(moving, 0)
+    for number, write in pending.items():
+        if write.operations and move_one(write.operations, named, write.proposal.body):
+            return number
+    return 0
 
 
 def check_indexes(state: State, index: ConflictIndex, peer: str, proposal: Propose) -> None:
@@ -48,13 +64,15 @@ def check_indexes(state: State, index: ConflictIndex, peer: str, proposal: Propo
     if base >= state.version and not relies_on and not is_lost:
         return
     is_accepted = not relies_on or _are_accepted(state, peer, relies_on, proposal.number)
+    # A writer that relies on no own write has not seen its own later ones move anything either.
+    seen_of = peer if relies_on else ""
     checked = None
     for pointer, elements in named_elements(state.document, proposal.body):
         if elements == checked:
             continue  # a draft tests and changes several fields of one element
         checked = elements
         reaches = {each.array: each.reach for each in elements}
-        has_moved = is_lost or not is_accepted or index.find_moved(base, peer, reaches)
+        has_moved = is_lost or not is_accepted or index.find_moved(base, seen_of, reaches)
         for each in elements:
             if not has_moved and (relies_on or not each.certain):
                 has_moved = _is_written(index, base, peer, each.array)

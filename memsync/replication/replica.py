@@ -79,7 +79,7 @@ class Replica(Generic[W]):
         state.replay = self._replay
         self._arrived: list[Entry | Decision] = []  # the outcomes of own writes
         self._own_arrived = 0  # own writes up to this number are in the confirmed document
-        self._must_rebuild = False  # the view, from the confirmed document
+        self.must_rebuild = False  # the view, from the confirmed document
         self.is_half_changed = False  # the view: an exception has ended a change early
         self._failure: Exception | None = None  # of the view, when a write was shown
         self._last_decided = 0  # own writes up to this number are in the state, or never will be
@@ -115,14 +115,14 @@ class Replica(Generic[W]):
         """Begin a new object."""
         self.state.bootstrap(data, options, cluster_id)
         self._sharing.replaced()
-        self._must_rebuild = True
+        self.must_rebuild = True
 
     # -- own writes ------------------------------------------------------------------------------
 
     def show(self, write: W) -> None:
         """Add a new write and show it; the guard is held."""
         # An interrupt in here leaves it True, so that the next publish rebuilds the view.
-        must_rebuild, self._must_rebuild = self._must_rebuild, True
+        must_rebuild, self.must_rebuild = self.must_rebuild, True
         self.writes.add(write)
         if must_rebuild:
             return  # the rebuild shows it
@@ -142,7 +142,7 @@ class Replica(Generic[W]):
         if write.operations:
             write.was_shown = True
             self._changed(write.operations, True)
-        self._must_rebuild = self.is_half_changed = False
+        self.must_rebuild = self.is_half_changed = False
 
     def _compiled(self, document: dict[str, Any], proposal: Propose) -> list[Operation]:
         """The operations of a pending write; none where it does not apply, the host decides."""
@@ -165,7 +165,7 @@ class Replica(Generic[W]):
         if entry.peer == self.peer and entry.number:
             self._arrived.append(entry)
             self._own_arrived = entry.number
-        if self._before is None and not self._must_rebuild:
+        if self._before is None and not self.must_rebuild:
             self.view_pair = entry.epoch, entry.version
 
     def decide(self, decision: Decision) -> None:
@@ -183,7 +183,7 @@ class Replica(Generic[W]):
         A pair below the one in the view belongs to an object that was founded earlier and wins. It
         is shown once its next epoch has begun, so that no reader sees a version go back.
         """
-        is_behind = self._arrived or self._must_rebuild or self._before is not None
+        is_behind = self._arrived or self.must_rebuild or self._before is not None
         with self.guard:
             if is_behind and self.pair >= self.view_pair:  # and not torn
                 try:
@@ -195,7 +195,7 @@ class Replica(Generic[W]):
                     raise TornCopyError("the view cannot follow") from error
             if self._listener.batch:
                 self._listener.end_batch()
-            is_equal = not self.writes.pending and self._before is None and not self._must_rebuild
+            is_equal = not self.writes.pending and self._before is None and not self.must_rebuild
             if is_equal and not self.state.torn:
                 self._pending_places = None
                 if self.state.document is not self.view:
@@ -219,9 +219,9 @@ class Replica(Generic[W]):
         The state calls it while the entry is applied.
         """
         sharing = self._sharing
-        if self._must_rebuild:
+        if self.must_rebuild:
             return sharing.replay_confirmed(document, operations, fit=fit)
-        self._must_rebuild = self.is_half_changed = True  # an interrupt in here leaves it so
+        self.must_rebuild = self.is_half_changed = True  # an interrupt in here leaves it so
         own = entry.number if entry.peer == self.peer else 0
         if self.writes.pending:
             if own and entry.decided:
@@ -238,7 +238,7 @@ class Replica(Generic[W]):
             document = sharing.replay_both(document, operations, fit=fit)
             self.view_pair = entry.epoch, entry.version
             self._changed(operations, False)
-        self._must_rebuild = self.is_half_changed = False
+        self.must_rebuild = self.is_half_changed = False
         return document
 
     def _can_be_shown(self, operations: list[Operation], own: int) -> bool:
@@ -277,7 +277,7 @@ class Replica(Generic[W]):
 
     def _catch_up_view(self) -> None:
         # Stays True when an interrupt ends this early: the next call then rebuilds the view.
-        must_rebuild, self._must_rebuild = self._must_rebuild, True
+        must_rebuild, self.must_rebuild = self.must_rebuild, True
         self.is_half_changed = True
         self._follow(self._arrived)
         self._arrived = []  # not before: an interrupt in `_follow` must not lose the rest
@@ -287,7 +287,7 @@ class Replica(Generic[W]):
             self._rebase(self._before, self._waiting)
         self._before, self._waiting = None, []
         self.view_pair = self.state.pair
-        self._must_rebuild = self.is_half_changed = False
+        self.must_rebuild = self.is_half_changed = False
 
     def _complete_one(self, decision: Decision) -> None:
         write = self.writes.pending.get(decision.number)
@@ -375,7 +375,7 @@ class Replica(Generic[W]):
         self.forget_encoding()  # it may be of another cluster
         session = self.state.sessions.get(self.peer)
         with self.guard:
-            self._must_rebuild, self._failure, self._own_arrived = True, None, 0
+            self.must_rebuild, self._failure, self._own_arrived = True, None, 0
             # Writes decided after this snapshot arrive behind it, and are shown until then.
             self._last_decided = session.last if session else 0
             self._news.forgotten += self.writes.recall(max(decided, self._last_decided))

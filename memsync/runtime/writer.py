@@ -203,7 +203,7 @@ class Writer:
             call.array_filters,
             call.w if call.w != 1 else None,  # the default does not travel
             call.journal,
-            first_relied_on(replica.view, body, replica.writes.pending),
+            first_relied_on(replica.view, body, replica.writes.pending, not replica.must_rebuild),
             call.event,
         )
         encoded = frame(proposal)

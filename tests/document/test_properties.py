@@ -261,6 +261,8 @@ odd_documents = st.one_of(
 
 @slow
 @given(odd_documents, updates, nested_filters, patches)
+@example({"a": [object()]}, {"$set": {"a": [1]}}, {}, [])
+@example({"a": {0: 1}}, {"$max": {"a": {"b": 1}}}, {}, [])
 def test_fuzz_documents(document: Any, update: Any, filter: Any, patch: Any) -> None:
     before = describe(document)
     only_our_errors(lambda: compile_update(document, update, **arguments_of(update)))

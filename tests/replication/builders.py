@@ -45,7 +45,7 @@ def replica_of(sequencer: Sequencer) -> Replica[PendingWrite]:
     """The host's own copy; it shares state and log with the sequencer."""
     state, log, guard = sequencer.state, sequencer.log, sequencer.state.guard
     replica = Replica[PendingWrite](HOST, state, log, PendingWrites(keep=1000), guard)
-    replica._must_rebuild = True  # what the state holds is not in the view
+    replica.must_rebuild = True  # what the state holds is not in the view
     return replica
 
 

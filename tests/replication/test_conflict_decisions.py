@@ -244,23 +244,22 @@ class Model:
                         return name.pointer
         return None
 
-    def element(self, peer: str, asked: Propose, document: Any) -> tuple[bool, bool]:
-        """Whether a list must be, and whether it may be, refused for an element that it names."""
+    def element(self, asked: Propose, document: Any) -> tuple[bool, bool]:
+        """Whether a list must be, and whether it may be, refused for an element that it names.
+
+        It says that it relies on no write of its peer, so what that has moved was not seen either.
+        """
         must = may = False
         for index in named_indexes(asked.body, document):
             at: int | None = index
-            only_others = True
             for entry in self.entries:
                 if entry.version <= asked.version:
                     continue
                 touches = any(said.path[:1] in ((), ("list",)) for said in entry.names)
-                if entry.peer == peer:
-                    only_others = only_others and not touches
-                    continue
                 may = may or touches
                 for operation in entry.operations:
                     at = followed(at, operation, len(entry.document["list"]))
-            must = must or (only_others and at != index)
+            must = must or at != index
         return must, may
 
 
@@ -366,7 +365,7 @@ def check_against_the_model(mode: str, steps: list[Step], max_index: int = 4096)
         path = model.conflict(step.peer, asked, document)
         result = host.propose(step.peer, asked)
         error = refusal(result)
-        must, may = model.element(step.peer, asked, document)
+        must, may = model.element(asked, document)
         if must:
             assert type(error) is ConflictError
         if may and type(error) is ConflictError and "may name another" in str(error):

@@ -193,7 +193,7 @@ class Reigns(RuleBasedStateMachine):
             heir.bootstrap({"text": "x"}, {})
         else:
             heir.state.restore(self.clients[best].replica.state.encode())
-            heir._must_rebuild = True  # nobody reads its view
+            heir.must_rebuild = True  # nobody reads its view
             heir.log = Log(*pair, max_entries=1000, max_bytes=BIG)
         self.open(heir)
         for client in self.clients.values():

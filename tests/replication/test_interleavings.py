@@ -76,7 +76,9 @@ class Peer:
             body,
             where,
             filters_of(body),
-            relies_on=first_relied_on(self.replica.view, body, self.writes.pending),
+            relies_on=first_relied_on(
+                self.replica.view, body, self.writes.pending, not self.replica.must_rebuild
+            ),
         )
         sent = parse(frame(proposal)[HEADER:])
         assert isinstance(sent, Propose)
@@ -169,7 +171,7 @@ class Interleavings(RuleBasedStateMachine):
         for name in PEERS:
             self.host.append_system("member", {"join": hello(name).member()})
         own = replica_of(self.host)
-        own._must_rebuild = True
+        own.must_rebuild = True
         self.peers = {HOST: Peer(HOST, own)}
         self.peers |= {name: Peer(name, new_replica(name)) for name in PEERS[1:]}
         self.model: Any = to_plain(first.state.document)

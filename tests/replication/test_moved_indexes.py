@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from memsync.document import to_plain
 from memsync.errors import ConflictError, from_wire
 from memsync.replication.entries import Decision
-from memsync.replication.moved_indexes import first_relied_on
+from memsync.replication.moved_indexes import UNSURE, first_relied_on
 from memsync.replication.pending import PendingWrite
 from memsync.replication.sequencer import Ordered, Sequencer
 
@@ -289,6 +289,29 @@ class TestOwnWrites:
         assert sequencer.state.document["l"] == ARRAY
         assert decided(sequencer, 3, [op(REPLACE, "/l/1", "B")], seen) == sequencer.state.version
 
+    def test_it_is_refused_if_one_moved_it_at_the_host_only(self) -> None:
+        sequencer = rule("last")
+        seen = sequencer.state.version
+        ordered(sequencer, {"$set": {"n": 1}})
+        # It was not shown: there, the condition was not met.
+        decided(sequencer, 1, {"$pop": {"l": -1}}, seen, where={"n": 1})
+        error = decided(sequencer, 2, [op(REPLACE, "/l/1", "B")], seen)
+        assert isinstance(error, ConflictError)
+        assert sequencer.state.document["l"] == ["b", "c", "d"]
+        # What it has not moved is still the element.
+        assert decided(sequencer, 3, [op(REPLACE, "/x/1", 7)], seen) == sequencer.state.version
+
+    @pytest.mark.parametrize("pending", [{}, {"relies_on": UNSURE}])
+    def test_it_is_refused_if_the_view_was_not_whole(self, pending: Any) -> None:
+        sequencer = rule("last")
+        seen = sequencer.state.version
+        decided(sequencer, 1, {"$inc": {"n": 1}}, seen)
+        result = decided(sequencer, 2, [op(REPLACE, "/l/1", "B")], seen, **pending)
+        assert isinstance(result, ConflictError) == bool(pending)
+        # Without an index there is nothing to be unsure of.
+        decided(sequencer, 3, [op(REPLACE, "/n", 5)], seen, **pending)
+        assert sequencer.state.document["n"] == 5
+
     def test_it_is_refused_if_one_changed_nothing(self) -> None:
         sequencer = rule("timestamp")
         seen = sequencer.state.version
@@ -403,8 +426,30 @@ RELIES: dict[str, tuple[list[list[dict[str, Any]]], list[dict[str, Any]], int]] 
 @pytest.mark.parametrize("case", RELIES)
 def test_a_writer_says_which_own_writes_it_relies_on(case: str) -> None:
     operations, body, expected = RELIES[case]
-    assert first_relied_on(START, body, pending_of(*operations)) == expected
-    assert first_relied_on(START, {"$set": {"l.1": 0}}, pending_of(*operations)) == 0
+    assert first_relied_on(START, body, pending_of(*operations), True) == expected
+    assert first_relied_on(START, {"$set": {"l.1": 0}}, pending_of(*operations), True) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "is_moved"),
+    [
+        ({"$push": {"l": {"$each": [], "$sort": -1}}}, True),
+        ([op("move", "/l/1", source="/l/0")], True),
+        ([op(REMOVE, "/l/0"), op(ADD, "/l/1", "a")], True),
+        ({"$set": {"l.0": "b", "l.1": "a"}}, False),
+        ([op("test", "/l/0", "a"), op(REPLACE, "/l/0", "b"), op(REPLACE, "/l/1", "a")], False),
+    ],
+)
+def test_elements_that_are_overwritten_by_each_other_have_moved(body: Any, is_moved: bool) -> None:
+    write = PendingWrite(proposal(3, body))
+    write.operations = [op(REPLACE, "/l/0", "b"), op(REPLACE, "/l/1", "a")]
+    relied = first_relied_on(START, [op(REPLACE, "/l/1", 0)], {3: write}, True)
+    assert relied == (3 if is_moved else 0)
+
+
+def test_nothing_is_sure_in_a_view_that_is_not_whole() -> None:
+    assert first_relied_on(START, [op(REPLACE, "/l/1", 0)], {}, False) == UNSURE
+    assert first_relied_on(START, {"$set": {"l.1": 0}}, {}, False) == 0
 
 
 def pending_of(*bodies: Any) -> dict[int, PendingWrite]:

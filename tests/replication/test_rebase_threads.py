@@ -41,7 +41,7 @@ class Traffic:
         state.bootstrap({"n": 0, "o": {"deep": {"n": 0}}, "box0": {"list": [], "keys": {}}}, {})
         log = Log(0, 0, max_entries=100, max_bytes=1 << 20)
         self.replica: Replica[PendingWrite] = Replica(ME, state, log, PendingWrites(keep=10), guard)
-        self.replica._must_rebuild = True
+        self.replica.must_rebuild = True
         self.replica.publish()
         self.n = self.deep = self.length = self.theirs = 0  # confirmed
         self.own_n = 0  # what is under way of it

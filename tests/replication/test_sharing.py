@@ -104,7 +104,7 @@ def settled(data: dict[str, Any]) -> tuple[Any, Replica[PendingWrite]]:
     copy = new_replica()
     for each in [host.state.encode()]:
         copy.state.restore(each)
-        copy._must_rebuild = True
+        copy.must_rebuild = True
     copy.log.reset(*copy.state.pair)
     copy.publish()
     return host, copy

@@ -662,11 +662,11 @@ def a_write_that_was_interrupted_before_it_was_shown_stays_hidden(stack: ExitSta
 
     def make(show: Any) -> Any:
         def mutant(self: Any, write: Any) -> None:
-            was_stale = self._must_rebuild
+            was_stale = self.must_rebuild
             try:
                 show(self, write)
             except KeyboardInterrupt:
-                self._must_rebuild = was_stale
+                self.must_rebuild = was_stale
                 raise
 
         return mutant
@@ -687,7 +687,7 @@ def a_view_is_made_of_a_torn_state(stack: ExitStack) -> None:
 
     def make(_: Any) -> Any:
         def mutant(self: Any) -> Any:
-            if self._must_rebuild and self.state.pair >= self.view_pair:
+            if self.must_rebuild and self.state.pair >= self.view_pair:
                 with self.guard:
                     self._catch_up_view()
             return self.published()

@@ -85,6 +85,15 @@ def _sorts(update: dict[str, Any]) -> bool:
     return any(isinstance(operand, dict) and "$sort" in operand for operand in operands)
 
 
+def _overwrites(body: dict[str, Any] | list[Operation] | None) -> bool:
+    """Whether the operations of an update may overwrite elements by others that it has moved."""
+    if body is None:
+        return False
+    if isinstance(body, dict):
+        return _sorts(body)
+    return any(operation["op"] not in ("test", "replace") for operation in body)
+
+
 class _Notes:
     """The notes on one change: by pointer, the lowest index that moved."""
 
@@ -269,8 +278,14 @@ class _OwnChanges:
             (self._appended if token == "-" else self._shifted).add(array)
 
 
-def move_one(operations: Iterable[Operation], elements: list[Element]) -> bool:
+def move_one(
+    operations: Iterable[Operation],
+    elements: list[Element],
+    body: dict[str, Any] | list[Operation] | None = None,
+) -> bool:
     """Whether compiled operations may put other elements where these are.
+
+    With the update that compiled to them, `body`, what it overwrites by other elements counts, too.
 
     >>> removal = [{"op": "remove", "path": "/a/1"}]
     >>> [move_one(removal, [Element("/a", index, True)]) for index in (0, 1)]
@@ -279,7 +294,9 @@ def move_one(operations: Iterable[Operation], elements: list[Element]) -> bool:
     for operation in operations:
         path: str = operation["path"]
         container, _, token = path.rpartition("/")
-        moved = pointer_index(token) if operation["op"] != "replace" else None
+        moved = pointer_index(token)
+        if moved is not None and operation["op"] == "replace" and not _overwrites(body):
+            moved = None
         for array, index, _ in elements:
             if array == path or array.startswith(f"{path}/"):
                 return True
