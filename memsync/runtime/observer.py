@@ -81,7 +81,7 @@ class Registry(Protocol):
 
 
 class Observer:
-    """The base; `due`, `captured`, `last` and `peer` are changed under the guard of the view."""
+    """The base; what decides when and what to call is changed under the guard of the view."""
 
     def __init__(
         self,
@@ -96,7 +96,8 @@ class Observer:
         self.wants_changes = wants_changes
         self.places: list[tuple[str, str]] = []
         self.last: Any = None
-        self.due = False  # `deliver` is queued, put off, or waits for the end of a batch
+        self.due = False  # `deliver` is queued or put off
+        self.is_postponed = False  # the end of the batch that is being applied queues it
         self.captured: Any = None  # what `deliver` needs, if it was captured
         self.is_stale = False  # what was captured: the place has changed since
         self.peer: str | None = None
@@ -132,7 +133,7 @@ class Observer:
     def _take(self) -> Found | None:
         """Read the value, and return what was found if it is a new one, now in `last`.
 
-        The observer is not due any more, unless it waits for the end of a batch.
+        The observer is due no more, once, before it is read: what changes later queues it again.
         """
         raise NotImplementedError
 
@@ -199,7 +200,7 @@ class Observer:
 
     def after_fork(self) -> None:
         """In a forked child: no call is under way."""
-        self.due, self.captured, self._running = False, None, None
+        self.due, self.is_postponed, self.captured, self._running = False, False, None, None
 
     def cancel(self) -> None:
         """End the calls; may be called more than once, and in the callback.
@@ -248,11 +249,11 @@ class PathObserver(Observer):
         return self.observers.participant.read(self._look)
 
     def _look(self, view: Any) -> Found | None:
+        self.due = False
         value, is_in_batch = node_at(view, self.path), self.observers.is_in_batch(self)
         if is_in_batch and self.captured is None:
             self.observers.postpone(self)
             return None
-        self.due = False
         if is_in_batch:
             (value,) = self.captured
             if self.is_stale:
@@ -297,11 +298,11 @@ class FunctionObserver(Observer):
     def _evaluate(self, use: Callable[[Any], None], may_wait: bool) -> None:
         """Run the function and call ``use(result)`` under the guard; raises what it raises.
 
-        If it `may_wait`, it waits for the end of a batch, which makes the observer due again.
+        If it `may_wait`, it waits for the end of a batch, which queues the observer again.
         """
         observers = self.observers
-        for is_last in (False,) * (_TRIES - 1) + (True,):
-            run = observers.participant.read(partial(self._begin_run, is_last, may_wait))
+        for number in range(_TRIES):
+            run = observers.participant.read(partial(self._begin_run, number, may_wait))
             if run is None:
                 return
             result, error = None, None
@@ -327,8 +328,11 @@ class FunctionObserver(Observer):
                 raise error
             return
 
-    def _begin_run(self, is_last: bool, may_wait: bool, view: Any) -> FunctionRun | None:
+    def _begin_run(self, number: int, may_wait: bool, view: Any) -> FunctionRun | None:
         """Begin a run, unless the observer waits for the end of a batch; the guard is held."""
+        if number == 0:  # later, what has changed since may have queued the observer already
+            self.due = False
+        is_last = number == _TRIES - 1
         run: FunctionRun | None = self.captured if is_last else None
         if run is None:
             if is_last and may_wait and self.observers.is_in_batch(None):
@@ -336,7 +340,6 @@ class FunctionObserver(Observer):
                 return None
             run = FunctionRun(to_plain(view) if is_last else view, is_copy=is_last)
             self.observers.add_run(run)
-        self.due = False
         return run
 
 

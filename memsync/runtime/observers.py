@@ -134,8 +134,11 @@ class Observers:
             waiters.unlisten(self.changed)
 
     def queue(self, observers: Iterable[Observer]) -> None:
-        """Have observers look for a new value; the guard is held."""
-        waiting = [observer for observer in observers if not observer.due]
+        """Have observers look for a new value; the guard is held.
+
+        Each waits in the queue at most once, however often its value changes.
+        """
+        waiting = [each for each in observers if not each.due and not each.is_postponed]
         if waiting:
             # In this order: an interrupt in between costs a call of `deliver` in vain.
             self.dispatcher.call_surely(_deliver, waiting)
@@ -153,8 +156,9 @@ class Observers:
 
     def postpone(self, observer: Observer) -> None:
         """Have the end of the batch capture what an observer needs; the guard is held."""
-        self._postponed.append(observer)
-        observer.due = True
+        if not observer.is_postponed:
+            self._postponed.append(observer)
+            observer.is_postponed = True
 
     def add_run(self, run: FunctionRun) -> FunctionRun:
         """Begin to note for a run of a function what changes; the guard is held."""
@@ -199,7 +203,8 @@ class Observers:
     def _end_postponing(self, view: Any) -> None:
         for observer in self._postponed:
             observer.capture(view)
-        self.dispatcher.call_surely(_deliver, self._postponed)
+            observer.is_postponed = False
+        self.queue(self._postponed)
         self._postponed = []
 
     def _attribute(

@@ -314,6 +314,66 @@ def test_what_changes_during_the_first_run_is_not_lost(new: New) -> None:
     assert (runs, calls) == ([0, 1], [1])
 
 
+@pytest.mark.parametrize("rounds", [1, 2, 3, 50])
+def test_an_observer_waits_once_in_the_queue_however_often_its_function_runs(
+    new: New, rounds: int
+) -> None:
+    """Each run finds that what it has read has changed meanwhile."""
+    mem, other = new({"n": 0, "m": 0}), new()
+    until(mem.has_peers)
+    waiting: list[int] = []
+    calls: list[Any] = []
+
+    def slow(data: Any) -> int:
+        value: int = data["n"]
+        if value and len(waiting) < rounds:
+            version = other.patch({"$inc": {"n": 1}})
+            until(lambda: mem.version >= version)
+            mem.snapshot("n")
+            waiting.append(len(mem._dispatcher._queue))
+        return value
+
+    mem.observe(slow, calls.append)
+    mem.patch({"$inc": {"n": 1}})
+    until(lambda: calls[-1:] == [rounds + 1])
+    assert max(waiting) == 1
+    finish(mem)
+    other.patch({"$inc": {"n": 1}})
+    until(lambda: calls[-1:] == [rounds + 2])
+
+
+def test_a_function_that_is_put_off_and_queued_waits_once(new: New) -> None:
+    """The queue after each of its calls in a row of batches that it meets in their middle."""
+    mem, other = new({"n": 0}), new()
+    until(mem.has_peers)
+    participant, held = mem._participating(), list[Any]()
+    publish, kept = participant.publish, list[Any]()
+    runs: list[int] = []
+
+    def slow(data: Any) -> int:
+        value: int = data["n"]
+        if value and len(runs) < 60:  # each run is interrupted by a batch, each third is in one
+            runs.append(len(mem._dispatcher._queue))
+            if len(runs) % 3 == 2:
+                participant.publish = kept.extend  # type: ignore[assignment, method-assign]
+            elif kept:
+                publish([*kept])
+                kept.clear()
+                participant.publish = publish  # type: ignore[method-assign]
+            version = other.patch({"$inc": {"n": 1}})
+            until(lambda: mem.data["n"] == other.data["n"] and mem.version >= version - 1)
+        return value
+
+    mem.observe(slow, held.append)
+    mem.patch({"$inc": {"n": 1}})
+    until(lambda: len(runs) == 60)
+    participant.publish = publish  # type: ignore[method-assign]
+    publish(kept)
+    other.patch({"$inc": {"n": 1}})
+    until(lambda: held[-1:] == [other.data["n"]])
+    assert max(runs) <= 1
+
+
 def test_results_need_not_be_json(new: New) -> None:
     mem = new({"n": 1})
     calls: list[Any] = []
