@@ -223,5 +223,5 @@ class Dispatcher:
                 self.announce("gap", dropped)
             try:
                 callback(*args)
-            except Exception:  # the other callbacks still run
+            except BaseException:  # also SystemExit: the other callbacks still run
                 log.exception("callback failed: %r", callback)

@@ -191,7 +191,7 @@ class Observer:
         try:
             if callback is not None:
                 callback(argument)
-        except Exception:  # the other callbacks still run
+        except BaseException:  # also SystemExit: the other callbacks still run
             log.exception("callback failed: %r", callback)
         finally:
             self._called_at = monotonic()
@@ -291,7 +291,7 @@ class FunctionObserver(Observer):
 
         try:
             self._evaluate(compare, may_wait=True)
-        except Exception:  # the other callbacks still run
+        except BaseException:  # also SystemExit: the other callbacks still run
             log.exception("an observed function failed: %r", self.function)
         return found[0] if found else None
 
@@ -305,10 +305,11 @@ class FunctionObserver(Observer):
             run = observers.participant.read(partial(self._begin_run, number, may_wait))
             if run is None:
                 return
-            result, error = None, None
+            result: Any = None
+            error: BaseException | None = None
             try:
                 result = self.function(run.reads.root)
-            except Exception as raised:  # perhaps because it has seen half of a change
+            except BaseException as raised:  # perhaps because it has seen half of a change
                 error = raised
             with observers.participant.guard:
                 replica = observers.participant.replica
@@ -316,7 +317,8 @@ class FunctionObserver(Observer):
                 observers.remove_run(run)
                 places = run.reads.places()
                 is_touched = run.is_touched(replica.view, places)
-                if is_touched and not run.is_copy:
+                is_final = run.is_copy or _is_final(error, may_wait)
+                if is_touched and not is_final:
                     continue
                 self.captured = None
                 observers.include(self, places)
@@ -341,6 +343,11 @@ class FunctionObserver(Observer):
             run = FunctionRun(to_plain(view) if is_last else view, is_copy=is_last)
             self.observers.add_run(run)
         return run
+
+
+def _is_final(error: BaseException | None, on_dispatcher: bool) -> bool:
+    """Whether this ends the call, whatever the function has read: Ctrl-C in `observe`, say."""
+    return not on_dispatcher and error is not None and not isinstance(error, Exception)
 
 
 def _is_same(value: Any, other: Any) -> bool:

@@ -90,7 +90,7 @@ class Observers:
         try:
             observer.begin(immediate)
         except BaseException:
-            self.remove(observer)
+            observer.cancel()  # what the function has read may have queued it
             raise
         return Subscription(observer.cancel)
 
@@ -234,7 +234,7 @@ def _deliver(observers: list[Observer]) -> None:
     for observer in observers:
         try:
             observer.deliver()
-        except Exception:  # the others are still called
+        except BaseException:  # also SystemExit: the others are still called
             log.exception("an observer failed: %r", observer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import pickle
@@ -528,6 +529,97 @@ def test_what_a_callback_raises_is_logged_and_stops_nobody(
             finish(mem)
     assert calls == [1, 2]
     assert caplog.text.count("RuntimeError: no ") == 2
+
+
+RAISED: list[BaseException] = [
+    SystemExit(3),
+    SystemExit(),
+    KeyboardInterrupt("no"),
+    asyncio.CancelledError("no"),
+    GeneratorExit(),
+    pytest.fail.Exception("no"),
+]
+
+
+def by_observer(mem: MemSync[Any], fail: Callable[[Any], object]) -> None:
+    mem.observe("n", fail)
+
+
+def by_function(mem: MemSync[Any], fail: Callable[[Any], object]) -> None:
+    mem.observe(lambda data: data["n"] and fail(data["n"]), print)
+
+
+def by_event(mem: MemSync[Any], fail: Callable[[Any], object]) -> None:
+    mem.on("received_patches", fail)
+
+
+def by_future(mem: MemSync[Any], fail: Callable[[Any], object]) -> None:
+    mem.submit({"$inc": {"n": 1}}).add_done_callback(fail)
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: repr(error)[:20])
+@pytest.mark.parametrize("register", [by_observer, by_function, by_event, by_future])
+def test_what_is_no_exception_is_logged_and_stops_nobody_either(
+    register: Callable[..., None], error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        failures, calls = list[Any](), list[int]()
+
+        def fail(value: Any) -> None:
+            failures.append(value)
+            raise error
+
+        with caplog.at_level(logging.ERROR):
+            register(mem, fail)
+            mem.observe("n", calls.append)
+            for _ in range(2):
+                mem.patch({"$inc": {"n": 1}})
+                finish(mem)
+        assert calls[-1] == mem.data["n"]
+        assert len(calls) >= 2
+        assert failures
+        lines = [record for record in caplog.records if "failed: " in record.getMessage()]
+        assert [line.exc_info and line.exc_info[1] for line in lines] == [error] * len(failures)
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: repr(error)[:20])
+def test_observe_raises_what_ends_the_first_run_at_once(error: BaseException) -> None:
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        runs: list[int] = []
+
+        def fail(data: Any) -> None:
+            runs.append(data["n"])
+            thread = threading.Thread(target=lambda: mem.patch({"$inc": {"n": 1}}))
+            thread.start()
+            thread.join()
+            raise error
+
+        with pytest.raises(type(error)):
+            mem.observe(fail, print)
+        finish(mem)
+        assert len(runs) == 1
+        assert not mem._observers._observers  # type: ignore[union-attr]
+
+
+def test_a_function_that_fails_at_first_never_runs_again(new: New) -> None:
+    """What it has read changes in each of its runs, so each is queued again."""
+    mem = new({"n": 0})
+    runs: list[int] = []
+
+    def fail(data: Any) -> None:
+        runs.append(data["n"])
+        thread = threading.Thread(target=lambda: mem.patch({"$inc": {"n": 1}}))
+        thread.start()
+        thread.join()
+        raise KeyError(1)
+
+    with pytest.raises(KeyError):
+        mem.observe(fail, print)
+    number = len(runs)
+    mem.patch({"$inc": {"n": 1}})
+    finish(mem)
+    assert len(runs) == number
+    assert not mem._observers._observers  # type: ignore[union-attr]
 
 
 def test_throttle_keeps_calls_apart_and_brings_the_last_value(new: New) -> None:
