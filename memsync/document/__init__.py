@@ -60,6 +60,7 @@ from .live.sharing import Sharing
 from .observed.history import UNKNOWN, PlaceHistory
 from .observed.place_index import WHOLE, PlaceIndex, place_of
 from .observed.reads import Reads
+from .observed.results import ResultCopy
 from .operations import Operation
 from .order import identical
 from .patch.difference import difference
@@ -96,6 +97,7 @@ __all__ = [
     "ReadOnlyList",
     "ReadWriteSet",
     "Reads",
+    "ResultCopy",
     "Sharing",
     "above",
     "apply_patch",

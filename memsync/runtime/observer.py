@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ..clocks import monotonic
-from ..document import WHOLE, Reads, difference, identical, place_of, to_plain
+from ..document import WHOLE, ResultCopy, difference, identical, place_of, to_plain
 from ..replication.compile_proposal import node_at
 from .dispatcher import Dispatcher
 from .function_run import FunctionRun
@@ -123,7 +123,7 @@ class Observer:
         """Note the first value, and queue its call; the guard is held, so changes come later."""
         self.last = value
         if immediate:
-            first, version = self._copy(), self.observers.version
+            first, version = self._copy(self.last), self.observers.version
             self.observers.dispatcher.call_surely(self._deliver_first, first, version)
 
     def capture(self, view: Any) -> None:
@@ -142,9 +142,9 @@ class Observer:
         old, self.last = self.last, value
         return old, self.observers.version, self.peer
 
-    def _copy(self) -> Any:
-        """A copy of `last` for the callback, which may change it."""
-        return to_plain(self.last)
+    def _copy(self, value: Any) -> Any:
+        """A copy of `last`, or of a patch, for the callback, which may change it."""
+        return to_plain(value)
 
     # -- calls (the dispatcher's thread) ---------------------------------------------------------
 
@@ -160,18 +160,18 @@ class Observer:
         if found is None:
             return
         old, version, peer = found
-        value = self._copy()
+        value = self._copy(self.last)
         if not self.wants_changes:
             self._call(value)
             return
-        patch = to_plain(_patch(old, self.last))
+        patch = self._copy(_patch(old, self.last))
         is_own = peer == self.observers.participant.id
         self._call(Change(old, value, patch, version, peer, is_own))
 
     def _deliver_first(self, value: Any, version: int) -> None:
         """The call of ``immediate=True``."""
         if self.wants_changes:
-            value = Change(None, value, to_plain(_patch(None, value)), version, None, False)
+            value = Change(None, value, self._copy(_patch(None, value)), version, None, False)
         self._call(value)
 
     def _time(self) -> float:
@@ -274,20 +274,20 @@ class FunctionObserver(Observer):
         self.function = function
 
     def begin(self, immediate: bool) -> None:
-        self._evaluate(lambda value: self._set_first(value, immediate), may_wait=False)
+        self._evaluate(lambda copy: self._set_first(copy.value, immediate), may_wait=False)
 
     def capture(self, view: Any) -> None:
         self.captured = self.observers.add_run(FunctionRun(to_plain(view), is_copy=True))
 
-    def _copy(self) -> Any:
-        return Reads(None).plain(self.last)
+    def _copy(self, value: Any) -> Any:
+        return ResultCopy(value).value
 
     def _take(self) -> Found | None:
         found: list[Found] = []
 
-        def compare(value: Any) -> None:
-            if not _is_same(value, self.last):
-                found.append(self._advance(value))
+        def compare(copy: ResultCopy) -> None:
+            if not (copy.is_detached and _is_same(copy.value, self.last)):
+                found.append(self._advance(copy.value))
 
         try:
             self._evaluate(compare, may_wait=True)
@@ -295,8 +295,8 @@ class FunctionObserver(Observer):
             log.exception("an observed function failed: %r", self.function)
         return found[0] if found else None
 
-    def _evaluate(self, use: Callable[[Any], None], may_wait: bool) -> None:
-        """Run the function and call ``use(result)`` under the guard; raises what it raises.
+    def _evaluate(self, use: Callable[[ResultCopy], None], may_wait: bool) -> None:
+        """Run the function and call `use` with its result, under the guard; raises what it raises.
 
         If it `may_wait`, it waits for the end of a batch, which queues the observer again.
         """
@@ -315,6 +315,7 @@ class FunctionObserver(Observer):
                 replica = observers.participant.replica
                 run.note(observers.participant.view_waiters.batch)
                 observers.remove_run(run)
+                copy = run.reads.plain(result)
                 places = run.reads.places()
                 is_touched = run.is_touched(replica.view, places)
                 is_final = run.is_copy or _is_final(error, may_wait)
@@ -325,7 +326,7 @@ class FunctionObserver(Observer):
                 if is_touched:
                     observers.queue([self])
                 if error is None:
-                    use(run.reads.plain(result))
+                    use(copy)
             if error is not None:
                 raise error
             return
@@ -352,10 +353,23 @@ def _is_final(error: BaseException | None, on_dispatcher: bool) -> bool:
 
 def _is_same(value: Any, other: Any) -> bool:
     """Whether two results are equal; those of JSON as stored values are."""
+    if type(value) is type(other) and isinstance(value, tuple):
+        return len(value) == len(other) and all(map(_is_same, value, other))
     try:
         return identical(value, other)
     except Exception:  # no JSON in there
-        return bool(value == other)
+        return _is_equal(value, other)
+
+
+def _is_equal(value: Any, other: Any) -> bool:
+    """Whether ``value == other``, which for two arrays of numpy, say, is an array."""
+    if getattr(value, "shape", None) != getattr(other, "shape", None):
+        return False
+    try:
+        equal = value == other
+        return bool(equal.all() if hasattr(equal, "all") else equal)
+    except Exception:  # these objects do not tell
+        return False
 
 
 def _patch(old: Any, new: Any) -> list[dict[str, Any]]:

@@ -101,7 +101,7 @@ def test_a_result_is_detached_and_plain() -> None:
     reads = Reads(view)
     result = reads.plain(
         Pair([reads.root["jobs"]], {"users": reads.root["users"], "set": {1}, "live": view["jobs"]})
-    )
+    ).value
     assert result == Pair(
         [DATA["jobs"]], {"users": DATA["users"], "set": {1}, "live": DATA["jobs"]}
     )
