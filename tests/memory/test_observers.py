@@ -727,6 +727,56 @@ def test_a_copy_by_pickle_has_callbacks_of_its_own(new: New) -> None:
     subscription.cancel()
 
 
+def put_off(copy: MemSync[Any], calls: list[Any]) -> None:
+    copy.observe(lambda data: data["n"], calls.append, debounce=3000)
+
+
+def cancel_another(copy: MemSync[Any], calls: list[Any]) -> Callable[[], None]:
+    other = copy.observe("n", print, debounce=3000)
+    copy.observe("n", calls.append)
+    copy.observe(lambda data: data["n"], calls.append)
+    return other.cancel
+
+
+def write_in_the_function(copy: MemSync[Any], calls: list[Any]) -> None:
+    """What it reads changes in each run, so each run queues it again."""
+
+    def function(data: Any) -> int:
+        value: int = data["n"]
+        if 0 < value < 1000 and calls:
+            writer.patch({"$inc": {"n": 1}})
+        return value
+
+    writer = pickle.loads(pickle.dumps(copy)).start()
+    copy.observe("n", calls.append)
+    copy.observe(function, calls.append, debounce=3000)
+
+
+@pytest.mark.parametrize("register", [put_off, cancel_another, write_in_the_function])
+def test_a_handle_that_has_stopped_makes_no_more_calls(
+    new: New, register: Callable[..., Any]
+) -> None:
+    mem = new({"n": 0})
+    copy, calls = pickle.loads(pickle.dumps(mem)), list[Any]()
+    later = register(copy, calls)
+    mem.patch({"$inc": {"n": 1}})
+    finish(copy)
+    copy.stop()
+    before = [*calls]
+    assert 1 <= len(before) <= 3
+    for step in (None, later, None):
+        if step is not None:
+            step()
+        mem.patch({"$inc": {"n": 1}})
+        time.sleep(0.02)
+    assert calls == before
+    assert copy._observers.changed not in mem._participating().view_waiters._listeners
+    copy.start()
+    copy.stop()
+    assert calls[-1] == mem.data["n"]
+    assert len(calls) > len(before)
+
+
 def test_a_copy_that_is_dropped_goes_on_while_it_observes(new: New) -> None:
     mem = new({"n": 0})
     calls: list[Any] = []
