@@ -20,6 +20,7 @@ from ..document import (
     PlaceHistory,
     estimated_size,
     identical,
+    object_depths,
     place_of,
     read_write_set,
     to_plain,
@@ -45,6 +46,7 @@ class Batch(NamedTuple):
     version: int
     missed: int = 0  # batches before it that are merged into it, at most
     own: bool = False  # with a write of this peer that has no version yet
+    objects: frozenset[int] = frozenset()  # around the place, if it is the value of now
 
 
 class BatchQueue(ViewWaiter):
@@ -149,7 +151,9 @@ class Changes(Iterator[tuple[Any, int]]):
             self._queue = BatchQueue(self._pointer, look, user)
             participant.view_waiters.include(self._queue)
             value, version = look()
-            return Batch(to_plain(value), version, own=self._queue.is_pending(participant))
+            is_own = self._queue.is_pending(participant)
+            objects = frozenset() if is_own else object_depths(view, self._pointer)
+            return Batch(to_plain(value), version, own=is_own, objects=objects)
 
         return participant.read(begin)
 
@@ -221,17 +225,21 @@ def _batches_since(
     batch.
     """
     entries, lost = _entries_since(participant, since)
-    history = PlaceHistory(pointer)
+    patches = [
+        (entry.version, participant.state.kinds[entry.kind].changes(entry))
+        for entry in entries
+        if entry.version <= now.version
+    ]
+    history = PlaceHistory(pointer, now.objects, [changes for _, changes in patches])
     missed, is_touched = lost, lost > 0 or now.own
-    for entry in entries:
-        changes = participant.state.kinds[entry.kind].changes(entry)
-        if entry.version > now.version or not history.follow(changes):
+    for version, changes in patches:
+        if not history.follow(changes):
             continue
         is_touched = True
         if history.value is UNKNOWN:
             missed += 1
         else:
-            yield Batch(to_plain(history.value), entry.version, missed)
+            yield Batch(to_plain(history.value), version, missed)
             missed = 0
     if is_touched:
         # It is the value after the last entry, if that one is unknown.

@@ -118,6 +118,25 @@ def test_since_what_is_not_in_the_log_is_counted(new: New) -> None:
     assert [(value, changes.missed) for value, _ in changes] == [({}, 3), ({"x": 1}, 0)]
 
 
+@pytest.mark.parametrize(
+    ("path", "updates"),
+    [
+        ("a.0", [{"$push": {"a": 4}}, {"$pop": {"a": 1}}]),
+        ("a.0", [{"$push": {"a": {"$each": [7], "$position": 1}}}, {"$set": {"a.9": 1}}]),
+        ("a.0", [[{"op": "add", "path": "/a/-", "value": 1}]]),
+        ("jobs.17", [{"$set": {"jobs.18": {}}}, {"$unset": {"jobs.18": ""}}]),
+        ("jobs.17.s", [{"$set": {"jobs.16": {}}}, {"$unset": {"jobs.16": ""}}]),
+    ],
+)
+def test_since_does_not_repeat_what_was_not_touched(new: New, path: str, updates: Any) -> None:
+    mem, other = new({"a": [1, 2], "jobs": {"17": {"s": "new"}}}), new()
+    begin = mem.version
+    for update in updates:
+        version = other.patch(update)
+        until(lambda: mem.version >= version)  # noqa: B023 - it is called at once
+        assert list(mem.changes(path, since=begin, timeout=0)) == []
+
+
 def test_since_before_the_log_is_one_gap() -> None:
     with MemSync("obj", {"n": 0}, {"network": {"maxLog": 4}}, engine="memory") as mem:
         begin = mem.version
