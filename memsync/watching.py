@@ -91,7 +91,8 @@ class Watching(GroupMember, Generic[TState]):
                 An operation inside of a value is of use only after one that sets the value as a
                 whole. What does not follow counts in ``missed``, and the value of now comes behind.
                 A pending write of this peer comes with the version before it, so after ``since``
-                with that version it comes again.
+                with that version it comes again. A version that this peer has not reached, from a
+                former life of the object, say, is followed by the value of now, with ``missed``.
             initial: yield at least the value of now first, so that a loop that starts late ends
             timeout: seconds without a change after which the iteration ends. That is no error: a
                 `for` loop is left as usual. None: for ever.

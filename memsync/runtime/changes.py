@@ -130,13 +130,12 @@ class Changes(Iterator[tuple[Any, int]]):
         self._timeout = timeout
         self._has_ended = False
         now = self._follow(participant)
-        self._seen = -1  # versions up to this one are not yielded
         self._left_out = 0  # batches since the last value
         self._past: deque[Batch] = deque()
         if since is not None and since <= now.version:
             self._past = _newest(_batches_since(participant, self._pointer, since, now))
-        elif since is not None:
-            self._seen = since
+        elif since is not None:  # of a former life of the object: everything is news
+            self._past.append(now._replace(missed=max(now.version, 1)))
         self._last = _NOTHING if self._past or initial else now.value
         if initial and not self._past:
             self._past.append(now)
@@ -172,17 +171,14 @@ class Changes(Iterator[tuple[Any, int]]):
                     continue
                 break
             is_new = self._last is _NOTHING or not identical(batch.value, self._last)
-            is_seen = batch.version <= self._seen and not batch.own and not self._past
             self._last = batch.value
             self._left_out += batch.missed
             if self._past:
                 self._past.popleft()
             else:
                 participant.read(partial(queue.drop, batch))
-            if is_new and not is_seen:
+            if is_new:
                 self.missed, self._left_out = self._left_out, 0
-                if batch.own:
-                    self._seen = -1  # it may be taken back, at the same version
                 return to_plain(batch.value), batch.version
         self._has_ended = True
         self.close()
