@@ -207,6 +207,8 @@ class Watching(GroupMember, Generic[TState]):
             )
         if not callable(callback):
             raise UsageError(f"the callback of observe() must be callable, not {callback!r:.60}")
+        _refuse_async("the function", path)
+        _refuse_async("the callback", callback)
         participant = self._participating()
         observers = self._observers or self._begin_observing(participant)
         return observers.add(
@@ -227,6 +229,17 @@ class Watching(GroupMember, Generic[TState]):
                 observers.attach(participant)
                 self._observers = observers
             return self._observers
+
+
+def _refuse_async(what: str, function: Any) -> None:
+    from inspect import iscoroutinefunction
+
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+        raise UsageError(
+            f"{what} of observe() must not be async, since nobody awaits it, but is "
+            f"{function!r:.60}: a callback may call loop.call_soon_threadsafe() or "
+            "asyncio.run_coroutine_threadsafe()"
+        )
 
 
 def _pause(name: str, seconds: Any) -> float | None:

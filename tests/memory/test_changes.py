@@ -205,6 +205,24 @@ def test_a_pending_write_that_is_there_already_comes_after_since(new: New) -> No
         assert version < mem.version
 
 
+def test_a_callback_must_not_wait_for_changes(new: New) -> None:
+    mem = new({"n": 0})
+    found: list[Any] = []
+
+    def callback(value: Any) -> None:
+        found.append([each for each, _ in mem.changes("n", timeout=0, initial=True)])
+        try:
+            next(mem.changes("n", initial=True))
+        except UsageError as error:
+            found.append(str(error))
+
+    mem.observe("n", callback)
+    mem.patch({"$inc": {"n": 1}})
+    until(lambda: len(found) == 2)
+    assert found[0] == [1]
+    assert "inside a callback" in found[1]
+
+
 @pytest.mark.parametrize("since", [-1, 1.5, "3", True])
 def test_since_is_a_version(since: Any) -> None:
     with MemSync("obj", engine="memory") as mem, pytest.raises(UsageError, match="since"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from operator import index as as_index
 from typing import Any, SupportsIndex
 
 from ..containers import ReadOnlyDict, ReadOnlyList, shallow_copy
@@ -167,7 +168,7 @@ class ReadList(_Part, ReadOnlyList):
         if isinstance(index, slice):
             self._note(WHOLE)
             return list.__getitem__(self, index)
-        at = index.__index__()
+        at = as_index(index)
         if not 0 <= at < list.__len__(self):
             self._note(MEMBERS)
             if at < 0:  # which element that is depends on their number
