@@ -209,6 +209,12 @@ class Watching(GroupMember, Generic[TState]):
             raise UsageError(f"the callback of observe() must be callable, not {callback!r:.60}")
         _refuse_async("the function", path)
         _refuse_async("the callback", callback)
+        if self._dispatcher.is_interrupted():
+            raise UsageError(
+                "this observe() was made in the middle of another call of the same thread that "
+                "registers or queues callbacks, by a signal handler or a finalizer: start a thread "
+                "that observes, and do not wait for it"
+            )
         participant = self._participating()
         observers = self._observers or self._begin_observing(participant)
         return observers.add(
