@@ -91,7 +91,8 @@ class Watching(GroupMember, Generic[TState]):
                 An operation inside of a value is of use only after one that sets the value as a
                 whole. What does not follow counts in ``missed``, and the value of now comes behind.
                 A pending write of this peer comes with the version before it, so after ``since``
-                with that version it comes again.
+                with that version it comes again. A version that this peer has not reached, from a
+                former life of the object, say, is followed by the value of now, with ``missed``.
             initial: yield at least the value of now first, so that a loop that starts late ends
             timeout: seconds without a change after which the iteration ends. That is no error: a
                 `for` loop is left as usual. None: for ever.
@@ -206,6 +207,14 @@ class Watching(GroupMember, Generic[TState]):
             )
         if not callable(callback):
             raise UsageError(f"the callback of observe() must be callable, not {callback!r:.60}")
+        _refuse_async("the function", path)
+        _refuse_async("the callback", callback)
+        if self._dispatcher.is_interrupted():
+            raise UsageError(
+                "this observe() was made in the middle of another call of the same thread that "
+                "registers or queues callbacks, by a signal handler or a finalizer: start a thread "
+                "that observes, and do not wait for it"
+            )
         participant = self._participating()
         observers = self._observers or self._begin_observing(participant)
         return observers.add(
@@ -226,6 +235,17 @@ class Watching(GroupMember, Generic[TState]):
                 observers.attach(participant)
                 self._observers = observers
             return self._observers
+
+
+def _refuse_async(what: str, function: Any) -> None:
+    from inspect import iscoroutinefunction
+
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+        raise UsageError(
+            f"{what} of observe() must not be async, since nobody awaits it, but is "
+            f"{function!r:.60}: a callback may call loop.call_soon_threadsafe() or "
+            "asyncio.run_coroutine_threadsafe()"
+        )
 
 
 def _pause(name: str, seconds: Any) -> float | None:

@@ -57,9 +57,10 @@ from .live.replace import replace_content
 from .live.replay import in_parts, replay
 from .live.run import tells_write_set
 from .live.sharing import Sharing
-from .observed.history import UNKNOWN, PlaceHistory
+from .observed.history import UNKNOWN, PlaceHistory, object_depths
 from .observed.place_index import WHOLE, PlaceIndex, place_of
 from .observed.reads import Reads
+from .observed.results import ResultCopy
 from .operations import Operation
 from .order import identical
 from .patch.difference import difference
@@ -96,6 +97,7 @@ __all__ = [
     "ReadOnlyList",
     "ReadWriteSet",
     "Reads",
+    "ResultCopy",
     "Sharing",
     "above",
     "apply_patch",
@@ -129,6 +131,7 @@ __all__ = [
     "named_elements",
     "normalize",
     "note_sizes",
+    "object_depths",
     "place_of",
     "pointer_of",
     "read_write_set",

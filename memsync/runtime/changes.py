@@ -20,6 +20,7 @@ from ..document import (
     PlaceHistory,
     estimated_size,
     identical,
+    object_depths,
     place_of,
     read_write_set,
     to_plain,
@@ -45,6 +46,7 @@ class Batch(NamedTuple):
     version: int
     missed: int = 0  # batches before it that are merged into it, at most
     own: bool = False  # with a write of this peer that has no version yet
+    objects: frozenset[int] = frozenset()  # around the place, if it is the value of now
 
 
 class BatchQueue(ViewWaiter):
@@ -102,6 +104,7 @@ class Joined(Protocol):
     """A handle."""
 
     _use: Any  # the `User` that it is
+    _dispatcher: Any
 
     def _participating(self) -> Participant:
         """The participant of its running engine."""
@@ -128,13 +131,12 @@ class Changes(Iterator[tuple[Any, int]]):
         self._timeout = timeout
         self._has_ended = False
         now = self._follow(participant)
-        self._seen = -1  # versions up to this one are not yielded
         self._left_out = 0  # batches since the last value
         self._past: deque[Batch] = deque()
         if since is not None and since <= now.version:
             self._past = _newest(_batches_since(participant, self._pointer, since, now))
-        elif since is not None:
-            self._seen = since
+        elif since is not None:  # of a former life of the object: everything is news
+            self._past.append(now._replace(missed=max(now.version, 1)))
         self._last = _NOTHING if self._past or initial else now.value
         if initial and not self._past:
             self._past.append(now)
@@ -149,12 +151,19 @@ class Changes(Iterator[tuple[Any, int]]):
             self._queue = BatchQueue(self._pointer, look, user)
             participant.view_waiters.include(self._queue)
             value, version = look()
-            return Batch(to_plain(value), version, own=self._queue.is_pending(participant))
+            is_own = self._queue.is_pending(participant)
+            objects = frozenset() if is_own else object_depths(view, self._pointer)
+            return Batch(to_plain(value), version, own=is_own, objects=objects)
 
         return participant.read(begin)
 
     def __next__(self) -> tuple[Any, int]:
         refuse_waiting("iterating over changes()")
+        if self._timeout != 0 and self._handle and self._handle._dispatcher.is_current():
+            raise UsageError(
+                "iterating over changes() inside a callback would block the callbacks after it: "
+                "start a thread for it, or iterate with timeout=0"
+            )
         if self._participant.is_of_parent and self._handle and not self._queue.closed:
             # In a forked child, which joins.
             queue = self._queue
@@ -168,17 +177,14 @@ class Changes(Iterator[tuple[Any, int]]):
                     continue
                 break
             is_new = self._last is _NOTHING or not identical(batch.value, self._last)
-            is_seen = batch.version <= self._seen and not batch.own and not self._past
             self._last = batch.value
             self._left_out += batch.missed
             if self._past:
                 self._past.popleft()
             else:
                 participant.read(partial(queue.drop, batch))
-            if is_new and not is_seen:
+            if is_new:
                 self.missed, self._left_out = self._left_out, 0
-                if batch.own:
-                    self._seen = -1  # it may be taken back, at the same version
                 return to_plain(batch.value), batch.version
         self._has_ended = True
         self.close()
@@ -221,17 +227,21 @@ def _batches_since(
     batch.
     """
     entries, lost = _entries_since(participant, since)
-    history = PlaceHistory(pointer)
+    patches = [
+        (entry.version, participant.state.kinds[entry.kind].changes(entry))
+        for entry in entries
+        if entry.version <= now.version
+    ]
+    history = PlaceHistory(pointer, now.objects, [changes for _, changes in patches])
     missed, is_touched = lost, lost > 0 or now.own
-    for entry in entries:
-        changes = participant.state.kinds[entry.kind].changes(entry)
-        if entry.version > now.version or not history.follow(changes):
+    for version, changes in patches:
+        if not history.follow(changes):
             continue
         is_touched = True
         if history.value is UNKNOWN:
             missed += 1
         else:
-            yield Batch(to_plain(history.value), entry.version, missed)
+            yield Batch(to_plain(history.value), version, missed)
             missed = 0
     if is_touched:
         # It is the value after the last entry, if that one is unknown.

@@ -7,6 +7,7 @@ thread itself may put off a call until a later time (`call_at`).
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..clocks import monotonic
 from .logs import Logger
 from .native import LIBRARY, Lock
+from .nesting import is_called_below
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -169,6 +171,10 @@ class Dispatcher:
         """Whether the calling thread is the dispatcher's own."""
         return threading.current_thread() is self._thread
 
+    def is_interrupted(self) -> bool:
+        """Whether the caller is a signal handler in a call that may hold the lock."""
+        return is_called_below(sys._getframe(1), self, _LOCKING)
+
     def stop(self, timeout: float) -> None:
         """Run the queued calls and end the thread; waits, except on the thread itself."""
         with self._lock:
@@ -255,5 +261,18 @@ class Dispatcher:
 def _call(callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
         callback(*args)
-    except Exception:  # the other callbacks still run
+    except BaseException:  # also SystemExit: the other callbacks still run
         log.exception("callback failed: %r", callback)
+
+
+_LOCKING = tuple(
+    method.__code__
+    for method in (
+        Dispatcher.on,
+        Dispatcher.call,
+        Dispatcher.call_surely,
+        Dispatcher.open,
+        Dispatcher.stop,
+        Dispatcher._remove,
+    )
+)

@@ -267,5 +267,5 @@ class EventRouter:
         args = (event.name, *event.args) if handler.takes_name else event.args
         try:
             handler.callback(*args)
-        except Exception:  # the other handlers still run
+        except BaseException:  # also SystemExit: the other handlers still run
             log.exception("event handler failed: %r", handler.callback)

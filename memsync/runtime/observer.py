@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ..clocks import monotonic
-from ..document import WHOLE, Reads, difference, identical, place_of, to_plain
+from ..document import WHOLE, ResultCopy, difference, identical, place_of, to_plain
 from ..replication.compile_proposal import node_at
 from .dispatcher import Dispatcher
 from .function_run import FunctionRun
@@ -81,7 +81,7 @@ class Registry(Protocol):
 
 
 class Observer:
-    """The base; `due`, `captured`, `last` and `peer` are changed under the guard of the view."""
+    """The base; what decides when and what to call is changed under the guard of the view."""
 
     def __init__(
         self,
@@ -96,7 +96,8 @@ class Observer:
         self.wants_changes = wants_changes
         self.places: list[tuple[str, str]] = []
         self.last: Any = None
-        self.due = False  # `deliver` is queued, put off, or waits for the end of a batch
+        self.due = False  # `deliver` is queued or put off
+        self.is_postponed = False  # the end of the batch that is being applied queues it
         self.captured: Any = None  # what `deliver` needs, if it was captured
         self.is_stale = False  # what was captured: the place has changed since
         self.peer: str | None = None
@@ -122,7 +123,7 @@ class Observer:
         """Note the first value, and queue its call; the guard is held, so changes come later."""
         self.last = value
         if immediate:
-            first, version = self._copy(), self.observers.version
+            first, version = self._copy(self.last), self.observers.version
             self.observers.dispatcher.call_surely(self._deliver_first, first, version)
 
     def capture(self, view: Any) -> None:
@@ -132,7 +133,7 @@ class Observer:
     def _take(self) -> Found | None:
         """Read the value, and return what was found if it is a new one, now in `last`.
 
-        The observer is not due any more, unless it waits for the end of a batch.
+        The observer is due no more, once, before it is read: what changes later queues it again.
         """
         raise NotImplementedError
 
@@ -141,9 +142,9 @@ class Observer:
         old, self.last = self.last, value
         return old, self.observers.version, self.peer
 
-    def _copy(self) -> Any:
-        """A copy of `last` for the callback, which may change it."""
-        return to_plain(self.last)
+    def _copy(self, value: Any) -> Any:
+        """A copy of `last`, or of a patch, for the callback, which may change it."""
+        return to_plain(value)
 
     # -- calls (the dispatcher's thread) ---------------------------------------------------------
 
@@ -159,18 +160,18 @@ class Observer:
         if found is None:
             return
         old, version, peer = found
-        value = self._copy()
+        value = self._copy(self.last)
         if not self.wants_changes:
             self._call(value)
             return
-        patch = to_plain(_patch(old, self.last))
+        patch = self._copy(_patch(old, self.last))
         is_own = peer == self.observers.participant.id
         self._call(Change(old, value, patch, version, peer, is_own))
 
     def _deliver_first(self, value: Any, version: int) -> None:
         """The call of ``immediate=True``."""
         if self.wants_changes:
-            value = Change(None, value, to_plain(_patch(None, value)), version, None, False)
+            value = Change(None, value, self._copy(_patch(None, value)), version, None, False)
         self._call(value)
 
     def _time(self) -> float:
@@ -190,7 +191,7 @@ class Observer:
         try:
             if callback is not None:
                 callback(argument)
-        except Exception:  # the other callbacks still run
+        except BaseException:  # also SystemExit: the other callbacks still run
             log.exception("callback failed: %r", callback)
         finally:
             self._called_at = monotonic()
@@ -199,7 +200,7 @@ class Observer:
 
     def after_fork(self) -> None:
         """In a forked child: no call is under way."""
-        self.due, self.captured, self._running = False, None, None
+        self.due, self.is_postponed, self.captured, self._running = False, False, None, None
 
     def cancel(self) -> None:
         """End the calls; may be called more than once, and in the callback.
@@ -248,11 +249,11 @@ class PathObserver(Observer):
         return self.observers.participant.read(self._look)
 
     def _look(self, view: Any) -> Found | None:
+        self.due = False
         value, is_in_batch = node_at(view, self.path), self.observers.is_in_batch(self)
         if is_in_batch and self.captured is None:
             self.observers.postpone(self)
             return None
-        self.due = False
         if is_in_batch:
             (value,) = self.captured
             if self.is_stale:
@@ -273,62 +274,68 @@ class FunctionObserver(Observer):
         self.function = function
 
     def begin(self, immediate: bool) -> None:
-        self._evaluate(lambda value: self._set_first(value, immediate), may_wait=False)
+        self._evaluate(lambda copy: self._set_first(copy.value, immediate), may_wait=False)
 
     def capture(self, view: Any) -> None:
         self.captured = self.observers.add_run(FunctionRun(to_plain(view), is_copy=True))
 
-    def _copy(self) -> Any:
-        return Reads(None).plain(self.last)
+    def _copy(self, value: Any) -> Any:
+        return ResultCopy(value).value
 
     def _take(self) -> Found | None:
         found: list[Found] = []
 
-        def compare(value: Any) -> None:
-            if not _is_same(value, self.last):
-                found.append(self._advance(value))
+        def compare(copy: ResultCopy) -> None:
+            if not (copy.is_detached and _is_same(copy.value, self.last)):
+                found.append(self._advance(copy.value))
 
         try:
             self._evaluate(compare, may_wait=True)
-        except Exception:  # the other callbacks still run
+        except BaseException:  # also SystemExit: the other callbacks still run
             log.exception("an observed function failed: %r", self.function)
         return found[0] if found else None
 
-    def _evaluate(self, use: Callable[[Any], None], may_wait: bool) -> None:
-        """Run the function and call ``use(result)`` under the guard; raises what it raises.
+    def _evaluate(self, use: Callable[[ResultCopy], None], may_wait: bool) -> None:
+        """Run the function and call `use` with its result, under the guard; raises what it raises.
 
-        If it `may_wait`, it waits for the end of a batch, which makes the observer due again.
+        If it `may_wait`, it waits for the end of a batch, which queues the observer again.
         """
         observers = self.observers
-        for is_last in (False,) * (_TRIES - 1) + (True,):
-            run = observers.participant.read(partial(self._begin_run, is_last, may_wait))
+        for number in range(_TRIES):
+            run = observers.participant.read(partial(self._begin_run, number, may_wait))
             if run is None:
                 return
-            result, error = None, None
+            result: Any = None
+            error: BaseException | None = None
             try:
                 result = self.function(run.reads.root)
-            except Exception as raised:  # perhaps because it has seen half of a change
+            except BaseException as raised:  # perhaps because it has seen half of a change
                 error = raised
             with observers.participant.guard:
                 replica = observers.participant.replica
                 run.note(observers.participant.view_waiters.batch)
                 observers.remove_run(run)
+                copy = run.reads.plain(result)
                 places = run.reads.places()
                 is_touched = run.is_touched(replica.view, places)
-                if is_touched and not run.is_copy:
+                is_final = run.is_copy or _is_final(error, may_wait)
+                if is_touched and not is_final:
                     continue
                 self.captured = None
                 observers.include(self, places)
                 if is_touched:
                     observers.queue([self])
                 if error is None:
-                    use(run.reads.plain(result))
+                    use(copy)
             if error is not None:
                 raise error
             return
 
-    def _begin_run(self, is_last: bool, may_wait: bool, view: Any) -> FunctionRun | None:
+    def _begin_run(self, number: int, may_wait: bool, view: Any) -> FunctionRun | None:
         """Begin a run, unless the observer waits for the end of a batch; the guard is held."""
+        if number == 0:  # later, what has changed since may have queued the observer already
+            self.due = False
+        is_last = number == _TRIES - 1
         run: FunctionRun | None = self.captured if is_last else None
         if run is None:
             if is_last and may_wait and self.observers.is_in_batch(None):
@@ -336,16 +343,33 @@ class FunctionObserver(Observer):
                 return None
             run = FunctionRun(to_plain(view) if is_last else view, is_copy=is_last)
             self.observers.add_run(run)
-        self.due = False
         return run
+
+
+def _is_final(error: BaseException | None, on_dispatcher: bool) -> bool:
+    """Whether this ends the call, whatever the function has read: Ctrl-C in `observe`, say."""
+    return not on_dispatcher and error is not None and not isinstance(error, Exception)
 
 
 def _is_same(value: Any, other: Any) -> bool:
     """Whether two results are equal; those of JSON as stored values are."""
+    if type(value) is type(other) and isinstance(value, tuple):
+        return len(value) == len(other) and all(map(_is_same, value, other))
     try:
         return identical(value, other)
     except Exception:  # no JSON in there
-        return bool(value == other)
+        return _is_equal(value, other)
+
+
+def _is_equal(value: Any, other: Any) -> bool:
+    """Whether ``value == other``, which for two arrays of numpy, say, is an array."""
+    if getattr(value, "shape", None) != getattr(other, "shape", None):
+        return False
+    try:
+        equal = value == other
+        return bool(equal.all() if hasattr(equal, "all") else equal)
+    except Exception:  # these objects do not tell
+        return False
 
 
 def _patch(old: Any, new: Any) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ class Observers:
         self._observers: dict[Observer, None] = {}
         self._postponed: list[Observer] = []  # until the end of the batch that is being applied
         self._keeper: Subscription | None = None  # a handle with observers stays in use
+        self._is_attached = False  # between the start and the stop of the handle
         dispatcher.on_join = self.attach
 
     @property
@@ -49,15 +50,16 @@ class Observers:
         old = getattr(self, "participant", participant)
         with old.guard:  # so that nobody changes the index under the old one
             self.participant = participant
+            self._is_attached = True
         if not self._observers:
             return
         with participant.guard:
-            participant.view_waiters.listen(self.changed)
+            self._listen_if_needed()
             self.changed(None, False)
 
     def after_fork(self) -> None:
         """In a forked child: what was under way is the parent's; `attach` compares all values."""
-        self._runs, self._postponed = [], []
+        self._runs, self._postponed, self._is_attached = [], [], False
         for observer in self._observers:
             observer.after_fork()
 
@@ -66,9 +68,10 @@ class Observers:
         participant = getattr(self, "participant", None)
         if participant is not None:
             with participant.guard:
-                participant.view_waiters.unlisten(self.changed)
                 if self._postponed:
                     self._end_postponing(participant.replica.view)
+                self._is_attached = False
+                self._listen_if_needed()
 
     def add(
         self,
@@ -90,7 +93,7 @@ class Observers:
         try:
             observer.begin(immediate)
         except BaseException:
-            self.remove(observer)
+            observer.cancel()  # what the function has read may have queued it
             raise
         return Subscription(observer.cancel)
 
@@ -126,16 +129,25 @@ class Observers:
         self._listen_if_needed()
 
     def _listen_if_needed(self) -> None:
-        """Follow the view while there are observers, or a function runs; the guard is held."""
+        """Follow the view while there are observers, or a function runs; the guard is held.
+
+        The calls that a handle makes when it stops run functions, too.
+        """
         waiters = self.participant.view_waiters
-        if self._observers or self._runs:
+        if self._runs or (self._observers and self._is_attached):
             waiters.listen(self.changed)
         else:
             waiters.unlisten(self.changed)
 
     def queue(self, observers: Iterable[Observer]) -> None:
-        """Have observers look for a new value; the guard is held."""
-        waiting = [observer for observer in observers if not observer.due]
+        """Have observers look for a new value; the guard is held.
+
+        Each waits in the queue at most once, however often its value changes. A handle that has
+        stopped makes the calls that wait, and no others: its next start compares all values.
+        """
+        if not self._is_attached:
+            return
+        waiting = [each for each in observers if not each.due and not each.is_postponed]
         if waiting:
             # In this order: an interrupt in between costs a call of `deliver` in vain.
             self.dispatcher.call_surely(_deliver, waiting)
@@ -145,7 +157,7 @@ class Observers:
     def is_in_batch(self, observer: Observer | None) -> bool:
         """Whether a batch is being applied that concerns an observer, or any; the guard is held."""
         participant, waiters = self.participant, self.participant.view_waiters
-        if not waiters.batch or waiters.ended or self.dispatcher.is_stopping:
+        if not waiters.batch or waiters.ended or not self._is_attached:
             return False
         if observer is None:
             return True
@@ -153,8 +165,9 @@ class Observers:
 
     def postpone(self, observer: Observer) -> None:
         """Have the end of the batch capture what an observer needs; the guard is held."""
-        self._postponed.append(observer)
-        observer.due = True
+        if not observer.is_postponed:
+            self._postponed.append(observer)
+            observer.is_postponed = True
 
     def add_run(self, run: FunctionRun) -> FunctionRun:
         """Begin to note for a run of a function what changes; the guard is held."""
@@ -177,6 +190,8 @@ class Observers:
         view = self.participant.replica.view
         if self._runs:
             self._note_in_runs(operations)
+        if not self._is_attached:
+            return
         touched = self._observers
         if operations is not None:
             touched = self._index.touched(view, operations)
@@ -199,7 +214,8 @@ class Observers:
     def _end_postponing(self, view: Any) -> None:
         for observer in self._postponed:
             observer.capture(view)
-        self.dispatcher.call_surely(_deliver, self._postponed)
+            observer.is_postponed = False
+        self.queue(self._postponed)
         self._postponed = []
 
     def _attribute(
@@ -229,7 +245,7 @@ def _deliver(observers: list[Observer]) -> None:
     for observer in observers:
         try:
             observer.deliver()
-        except Exception:  # the others are still called
+        except BaseException:  # also SystemExit: the others are still called
             log.exception("an observer failed: %r", observer)
 
 

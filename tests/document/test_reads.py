@@ -72,6 +72,12 @@ def test_the_last_element_depends_on_their_number() -> None:
         places_of(lambda d: d["jobs"][-4])
 
 
+@pytest.mark.parametrize("index", ["x", 1.0, None])
+def test_an_element_has_a_number(index: Any) -> None:
+    with pytest.raises(TypeError):
+        places_of(lambda d: d["jobs"][index])
+
+
 def test_a_key_that_is_missing_is_noted_before_the_error() -> None:
     reads = Reads(make_live(DATA, None))
     with pytest.raises(KeyError):
@@ -101,7 +107,7 @@ def test_a_result_is_detached_and_plain() -> None:
     reads = Reads(view)
     result = reads.plain(
         Pair([reads.root["jobs"]], {"users": reads.root["users"], "set": {1}, "live": view["jobs"]})
-    )
+    ).value
     assert result == Pair(
         [DATA["jobs"]], {"users": DATA["users"], "set": {1}, "live": DATA["jobs"]}
     )

@@ -118,6 +118,25 @@ def test_since_what_is_not_in_the_log_is_counted(new: New) -> None:
     assert [(value, changes.missed) for value, _ in changes] == [({}, 3), ({"x": 1}, 0)]
 
 
+@pytest.mark.parametrize(
+    ("path", "updates"),
+    [
+        ("a.0", [{"$push": {"a": 4}}, {"$pop": {"a": 1}}]),
+        ("a.0", [{"$push": {"a": {"$each": [7], "$position": 1}}}, {"$set": {"a.9": 1}}]),
+        ("a.0", [[{"op": "add", "path": "/a/-", "value": 1}]]),
+        ("jobs.17", [{"$set": {"jobs.18": {}}}, {"$unset": {"jobs.18": ""}}]),
+        ("jobs.17.s", [{"$set": {"jobs.16": {}}}, {"$unset": {"jobs.16": ""}}]),
+    ],
+)
+def test_since_does_not_repeat_what_was_not_touched(new: New, path: str, updates: Any) -> None:
+    mem, other = new({"a": [1, 2], "jobs": {"17": {"s": "new"}}}), new()
+    begin = mem.version
+    for update in updates:
+        version = other.patch(update)
+        until(lambda: mem.version >= version)  # noqa: B023 - it is called at once
+        assert list(mem.changes(path, since=begin, timeout=0)) == []
+
+
 def test_since_before_the_log_is_one_gap() -> None:
     with MemSync("obj", {"n": 0}, {"network": {"maxLog": 4}}, engine="memory") as mem:
         begin = mem.version
@@ -130,15 +149,37 @@ def test_since_before_the_log_is_one_gap() -> None:
         assert list(nothing) == []
 
 
-def test_since_a_version_that_is_still_to_come_skips_what_lies_before(new: New) -> None:
+@pytest.mark.parametrize("initial", [False, True])
+def test_since_a_version_that_is_still_to_come_is_a_gap(new: New, initial: bool) -> None:
+    """It may be from a former life of the object, so what is there now is yielded."""
     mem, other = new({"n": 0}), new()
     until(mem.has_peers)
-    changes = mem.changes("n", since=mem.version + 2)
-    for _ in range(4):
+    other.patch({"$inc": {"n": 1}})
+    until(lambda: mem.data["n"] == 1)
+    changes = mem.changes("n", since=mem.version + 2, initial=initial)
+    for _ in range(2):
         other.patch({"$inc": {"n": 1}})
         until(lambda: mem.data["n"] == other.data["n"])
-    assert next(changes)[0] == 3
-    assert next(changes)[0] == 4
+    found = [(next(changes), changes.missed) for _ in range(3)]
+    assert [value for (value, _), _ in found] == [1, 2, 3]
+    assert [missed for _, missed in found] == [found[0][0][1], 0, 0]
+    assert found[0][1] > 0
+
+
+def test_a_loop_that_resumes_after_a_new_start_of_the_object_sees_the_gap() -> None:
+    mem = MemSync("obj", {"percent": 0}, engine="memory")
+    with mem:
+        for percent in range(10):
+            mem.patch({"$set": {"percent": percent}})
+        version = mem.version
+    with mem, MemSync("obj", engine="memory") as other:
+        assert mem.version < version
+        changes = mem.changes("percent", since=version, timeout=0)
+        for percent in (25, 50, 75, 100):
+            shown = other.patch({"$set": {"percent": percent}})
+            until(lambda: mem.version >= shown)  # noqa: B023 - it is called at once
+        found = [(value, changes.missed > 0) for value, _ in changes]
+        assert found == [(0, True), (25, False), (50, False), (75, False), (100, False)]
 
 
 def test_since_does_not_hide_pending_writes(new: New) -> None:
@@ -162,6 +203,24 @@ def test_a_pending_write_that_is_there_already_comes_after_since(new: New) -> No
     assert [*others] == []
     if is_pending:  # with a version of its own it came otherwise
         assert version < mem.version
+
+
+def test_a_callback_must_not_wait_for_changes(new: New) -> None:
+    mem = new({"n": 0})
+    found: list[Any] = []
+
+    def callback(value: Any) -> None:
+        found.append([each for each, _ in mem.changes("n", timeout=0, initial=True)])
+        try:
+            next(mem.changes("n", initial=True))
+        except UsageError as error:
+            found.append(str(error))
+
+    mem.observe("n", callback)
+    mem.patch({"$inc": {"n": 1}})
+    until(lambda: len(found) == 2)
+    assert found[0] == [1]
+    assert "inside a callback" in found[1]
 
 
 @pytest.mark.parametrize("since", [-1, 1.5, "3", True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import pickle
@@ -11,6 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -314,6 +316,66 @@ def test_what_changes_during_the_first_run_is_not_lost(new: New) -> None:
     assert (runs, calls) == ([0, 1], [1])
 
 
+@pytest.mark.parametrize("rounds", [1, 2, 3, 50])
+def test_an_observer_waits_once_in_the_queue_however_often_its_function_runs(
+    new: New, rounds: int
+) -> None:
+    """Each run finds that what it has read has changed meanwhile."""
+    mem, other = new({"n": 0, "m": 0}), new()
+    until(mem.has_peers)
+    waiting: list[int] = []
+    calls: list[Any] = []
+
+    def slow(data: Any) -> int:
+        value: int = data["n"]
+        if value and len(waiting) < rounds:
+            version = other.patch({"$inc": {"n": 1}})
+            until(lambda: mem.version >= version)
+            mem.snapshot("n")
+            waiting.append(len(mem._dispatcher._queue))
+        return value
+
+    mem.observe(slow, calls.append)
+    mem.patch({"$inc": {"n": 1}})
+    until(lambda: calls[-1:] == [rounds + 1])
+    assert max(waiting) == 1
+    finish(mem)
+    other.patch({"$inc": {"n": 1}})
+    until(lambda: calls[-1:] == [rounds + 2])
+
+
+def test_a_function_that_is_put_off_and_queued_waits_once(new: New) -> None:
+    """The queue after each of its calls in a row of batches that it meets in their middle."""
+    mem, other = new({"n": 0}), new()
+    until(mem.has_peers)
+    participant, held = mem._participating(), list[Any]()
+    publish, kept = participant.publish, list[Any]()
+    runs: list[int] = []
+
+    def slow(data: Any) -> int:
+        value: int = data["n"]
+        if value and len(runs) < 60:  # each run is interrupted by a batch, each third is in one
+            runs.append(len(mem._dispatcher._queue))
+            if len(runs) % 3 == 2:
+                participant.publish = kept.extend  # type: ignore[assignment, method-assign]
+            elif kept:
+                publish([*kept])
+                kept.clear()
+                participant.publish = publish  # type: ignore[method-assign]
+            version = other.patch({"$inc": {"n": 1}})
+            until(lambda: mem.data["n"] == other.data["n"] and mem.version >= version - 1)
+        return value
+
+    mem.observe(slow, held.append)
+    mem.patch({"$inc": {"n": 1}})
+    until(lambda: len(runs) == 60)
+    participant.publish = publish  # type: ignore[method-assign]
+    publish(kept)
+    other.patch({"$inc": {"n": 1}})
+    until(lambda: held[-1:] == [other.data["n"]])
+    assert max(runs) <= 1
+
+
 def test_results_need_not_be_json(new: New) -> None:
     mem = new({"n": 1})
     calls: list[Any] = []
@@ -470,6 +532,97 @@ def test_what_a_callback_raises_is_logged_and_stops_nobody(
     assert caplog.text.count("RuntimeError: no ") == 2
 
 
+RAISED: list[BaseException] = [
+    SystemExit(3),
+    SystemExit(),
+    KeyboardInterrupt("no"),
+    asyncio.CancelledError("no"),
+    GeneratorExit(),
+    pytest.fail.Exception("no"),
+]
+
+
+def by_observer(mem: MemSync[Any], fail: Callable[[Any], object]) -> None:
+    mem.observe("n", fail)
+
+
+def by_function(mem: MemSync[Any], fail: Callable[[Any], object]) -> None:
+    mem.observe(lambda data: data["n"] and fail(data["n"]), print)
+
+
+def by_event(mem: MemSync[Any], fail: Callable[[Any], object]) -> None:
+    mem.on("received_patches", fail)
+
+
+def by_future(mem: MemSync[Any], fail: Callable[[Any], object]) -> None:
+    mem.submit({"$inc": {"n": 1}}).add_done_callback(fail)
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: repr(error)[:20])
+@pytest.mark.parametrize("register", [by_observer, by_function, by_event, by_future])
+def test_what_is_no_exception_is_logged_and_stops_nobody_either(
+    register: Callable[..., None], error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        failures, calls = list[Any](), list[int]()
+
+        def fail(value: Any) -> None:
+            failures.append(value)
+            raise error
+
+        with caplog.at_level(logging.ERROR):
+            register(mem, fail)
+            mem.observe("n", calls.append)
+            for _ in range(2):
+                mem.patch({"$inc": {"n": 1}})
+                finish(mem)
+        assert calls[-1] == mem.data["n"]
+        assert len(calls) >= 2
+        assert failures
+        lines = [record for record in caplog.records if "failed: " in record.getMessage()]
+        assert [line.exc_info and line.exc_info[1] for line in lines] == [error] * len(failures)
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: repr(error)[:20])
+def test_observe_raises_what_ends_the_first_run_at_once(error: BaseException) -> None:
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        runs: list[int] = []
+
+        def fail(data: Any) -> None:
+            runs.append(data["n"])
+            thread = threading.Thread(target=lambda: mem.patch({"$inc": {"n": 1}}))
+            thread.start()
+            thread.join()
+            raise error
+
+        with pytest.raises(type(error)):
+            mem.observe(fail, print)
+        finish(mem)
+        assert len(runs) == 1
+        assert not mem._observers._observers  # type: ignore[union-attr]
+
+
+def test_a_function_that_fails_at_first_never_runs_again(new: New) -> None:
+    """What it has read changes in each of its runs, so each is queued again."""
+    mem = new({"n": 0})
+    runs: list[int] = []
+
+    def fail(data: Any) -> None:
+        runs.append(data["n"])
+        thread = threading.Thread(target=lambda: mem.patch({"$inc": {"n": 1}}))
+        thread.start()
+        thread.join()
+        raise KeyError(1)
+
+    with pytest.raises(KeyError):
+        mem.observe(fail, print)
+    number = len(runs)
+    mem.patch({"$inc": {"n": 1}})
+    finish(mem)
+    assert len(runs) == number
+    assert not mem._observers._observers  # type: ignore[union-attr]
+
+
 def test_throttle_keeps_calls_apart_and_brings_the_last_value(new: New) -> None:
     mem = new({"n": 0})
     calls: list[tuple[float, int]] = []
@@ -531,9 +684,77 @@ def test_wrong_arguments_are_refused(arguments: tuple[Any, ...], words: str) -> 
         mem.observe(*arguments)
 
 
+async def awaited(value: Any) -> None:
+    """Nobody awaits it."""
+
+
+class Awaited:
+    async def __call__(self, value: Any) -> None:
+        """Nobody awaits it."""
+
+
+@pytest.mark.parametrize("function", [awaited, Awaited(), Awaited().__call__, partial(awaited, 1)])
+def test_async_functions_are_refused(function: Any) -> None:
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        with pytest.raises(UsageError, match=r"the callback of observe\(\) .* async"):
+            mem.observe("n", function)
+        with pytest.raises(UsageError, match=r"the function of observe\(\) .* async"):
+            mem.observe(function, print)
+        mem.observe(lambda data: data["n"], type)
+
+
 def test_a_handle_that_never_started_says_what_to_call() -> None:
     with pytest.raises(NotStartedError, match=r"start\(\)"):
         MemSync("obj", engine="memory").observe("n", print)
+
+
+class InterruptedLock:
+    """A lock in whose block a signal handler runs."""
+
+    def __init__(self, handle: Callable[[], object]) -> None:
+        self._handle, self._is_held = handle, False
+        self.number = 0  # of the calls of the handler
+
+    def __enter__(self) -> None:
+        assert not self._is_held, "this would wait for ever"
+        self._is_held = True
+        self.number += 1
+        self._handle()
+
+    def __exit__(self, *exc: object) -> None:
+        self._is_held = False
+
+
+CALLS: dict[str, Callable[[MemSync[Any]], object]] = {
+    "observe": lambda mem: mem.observe("n", print, immediate=True),
+    "cancel": lambda mem: mem.observe("n", print).cancel(),
+    "on": lambda mem: mem.on("gap", print).cancel(),
+    "add_done_callback": lambda mem: mem.submit({"$set": {"n": 1}}).add_done_callback(type),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_observe_in_a_signal_handler_is_refused_where_it_would_wait_for_ever(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+
+        def handle() -> None:
+            with pytest.raises(UsageError, match=r"this observe\(\) was made in the middle"):
+                mem.observe("n", print)
+
+        monkeypatch.setattr(mem._dispatcher, "_start", lambda: None)  # its thread locks as well
+        lock = InterruptedLock(handle)
+        with monkeypatch.context() as patch:
+            patch.setattr(mem._dispatcher, "_lock", lock)
+            CALLS[name](mem)
+        assert lock.number
+        monkeypatch.undo()
+        calls: list[int] = []
+        mem.observe("n", calls.append)
+        mem.patch({"$set": {"n": 5}})
+        finish(mem)
+        assert calls == [5]
 
 
 # -- the life of a handle --------------------------------------------------------------------------
@@ -573,6 +794,56 @@ def test_a_copy_by_pickle_has_callbacks_of_its_own(new: New) -> None:
     finish(copy)
     assert calls == [("mem", 2), ("copy", 2)]
     subscription.cancel()
+
+
+def put_off(copy: MemSync[Any], calls: list[Any]) -> None:
+    copy.observe(lambda data: data["n"], calls.append, debounce=3000)
+
+
+def cancel_another(copy: MemSync[Any], calls: list[Any]) -> Callable[[], None]:
+    other = copy.observe("n", print, debounce=3000)
+    copy.observe("n", calls.append)
+    copy.observe(lambda data: data["n"], calls.append)
+    return other.cancel
+
+
+def write_in_the_function(copy: MemSync[Any], calls: list[Any]) -> None:
+    """What it reads changes in each run, so each run queues it again."""
+
+    def function(data: Any) -> int:
+        value: int = data["n"]
+        if 0 < value < 1000 and calls:
+            writer.patch({"$inc": {"n": 1}})
+        return value
+
+    writer = pickle.loads(pickle.dumps(copy)).start()
+    copy.observe("n", calls.append)
+    copy.observe(function, calls.append, debounce=3000)
+
+
+@pytest.mark.parametrize("register", [put_off, cancel_another, write_in_the_function])
+def test_a_handle_that_has_stopped_makes_no_more_calls(
+    new: New, register: Callable[..., Any]
+) -> None:
+    mem = new({"n": 0})
+    copy, calls = pickle.loads(pickle.dumps(mem)), list[Any]()
+    later = register(copy, calls)
+    mem.patch({"$inc": {"n": 1}})
+    finish(copy)
+    copy.stop()
+    before = [*calls]
+    assert 1 <= len(before) <= 3
+    for step in (None, later, None):
+        if step is not None:
+            step()
+        mem.patch({"$inc": {"n": 1}})
+        time.sleep(0.02)
+    assert calls == before
+    assert copy._observers.changed not in mem._participating().view_waiters._listeners
+    copy.start()
+    copy.stop()
+    assert calls[-1] == mem.data["n"]
+    assert len(calls) > len(before)
 
 
 def test_a_copy_that_is_dropped_goes_on_while_it_observes(new: New) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ...errors import UpdateError
@@ -25,11 +26,26 @@ class PlaceHistory:
     (True, {'x': 3})
     >>> history.follow([{"op": "replace", "path": "/b", "value": 3}])
     False
+
+    A patch does not tell whether ``/a/0`` is a field or an element. So `objects` says which
+    containers around the place are objects in the end (see `object_depths`), and `patches` are all
+    that will be followed.
     """
 
-    def __init__(self, pointer: str) -> None:
+    def __init__(
+        self,
+        pointer: str,
+        objects: frozenset[int] = frozenset(),
+        patches: Iterable[list[Operation]] = (),
+    ) -> None:
         self._place = parse_pointer(pointer)
         self._holder: dict[str, Any] = {"": UNKNOWN}  # so that a patch can replace the value itself
+        self._objects = objects
+        self._replacing = [0] * (len(self._place) + 1)
+        """How many operations still to come may replace what is at each depth of the place."""
+        for patch in patches:
+            for operation in patch:
+                self._note_replacing(parse_pointer(operation["path"]), operation["op"], 1)
 
     @property
     def value(self) -> Any:
@@ -41,15 +57,23 @@ class PlaceHistory:
         concerned = [self._follow_one(operation) for operation in operations]
         return any(concerned)
 
+    def _note_replacing(self, tokens: Parts, kind: str, number: int) -> None:
+        depth = len(tokens)
+        if depth <= len(self._place) and (
+            tokens == self._place[:depth] or self._may_move(tokens, kind)
+        ):
+            self._replacing[depth] += number
+
     def _follow_one(self, operation: Operation) -> bool:
         place, tokens = self._place, parse_pointer(operation["path"])
+        self._note_replacing(tokens, operation["op"], -1)
         common = len(tokens)
         if common > len(place):
             if tokens[: len(place)] != place:
                 return False
             self._change_inside(operation, tokens[len(place) :])
             return True
-        if common and self._may_move(tokens, operation["op"]):
+        if self._may_move(tokens, operation["op"]) and not self._is_in_object(common):
             self._holder[""] = UNKNOWN
             return True
         if tokens != place[:common]:
@@ -58,14 +82,23 @@ class PlaceHistory:
         return True
 
     def _may_move(self, tokens: Parts, kind: str) -> bool:
-        """Whether an element is added or removed in what may be an array around the place."""
+        """Whether the element around the place has another index then, if it is in an array."""
         last = len(tokens) - 1
-        return (
-            kind != "replace"
-            and tokens[:last] == self._place[:last]
-            and is_digits(self._place[last])
-            and (tokens[last] == "-" or is_digits(tokens[last]))
-        )
+        if (
+            kind == "replace"
+            or last < 0
+            or tokens[:last] != self._place[:last]
+            or not is_digits(self._place[last])
+        ):
+            return False
+        if not is_digits(tokens[last]):
+            return tokens[last] == "-"
+        first, index = int(tokens[last]), int(self._place[last])
+        return first < index or (first == index and kind == "remove")
+
+    def _is_in_object(self, depth: int) -> bool:
+        """Whether what is at a depth of the place is a field now, as it is in the end."""
+        return depth - 1 in self._objects and not any(self._replacing[:depth])
 
     def _set(self, operation: Operation, inner: Parts) -> None:
         value = operation.get("value")
@@ -85,3 +118,21 @@ class PlaceHistory:
             write(self._holder, {**operation, "path": pointer_of(("", *inner))})
         except UpdateError:
             self._holder[""] = UNKNOWN
+
+
+def object_depths(document: Any, pointer: str) -> frozenset[int]:
+    """Which containers around a place are objects, by their depths.
+
+    >>> sorted(object_depths({"a": [{"0": 1}]}, "/a/0/0"))
+    [0, 2]
+    """
+    found, value = set(), document
+    for depth, token in enumerate(parse_pointer(pointer)):
+        if isinstance(value, dict):
+            found.add(depth)
+            value = dict.get(value, token)
+        elif isinstance(value, list) and is_digits(token) and int(token) < len(value):
+            value = list.__getitem__(value, int(token))
+        else:
+            break
+    return frozenset(found)

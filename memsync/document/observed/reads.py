@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from operator import index as as_index
 from typing import Any, SupportsIndex
 
-from ..containers import ReadOnlyDict, ReadOnlyList, shallow_copy, to_plain
+from ..containers import ReadOnlyDict, ReadOnlyList, shallow_copy
 from .place_index import ITSELF, MEMBERS, WHOLE
+from .results import ResultCopy
 
 _new_dict, _new_list = dict.__new__, list.__new__
 
@@ -61,25 +63,10 @@ class Reads:
                 self.note(part._place, WHOLE)
         return list(self._places)
 
-    def plain(self, result: Any) -> Any:
-        """A result of the function, with detached plain copies of containers."""
+    def plain(self, result: Any) -> ResultCopy:
+        """A detached copy of a result of the function; notes that containers in it were read."""
         with self._hold:
-            return _plain(result)
-
-
-def _plain(value: Any) -> Any:
-    kind = type(value)
-    if kind in (ReadDict, ReadList, ReadOnlyDict, ReadOnlyList):
-        return to_plain(value)
-    if kind is dict:
-        return {key: _plain(item) for key, item in value.items()}
-    if kind is list:
-        return [_plain(item) for item in value]
-    if isinstance(value, tuple):
-        items = [_plain(item) for item in value]
-        make = getattr(kind, "_make", None)  # of a named tuple
-        return make(items) if make is not None else tuple(items)
-    return value
+            return ResultCopy(result)
 
 
 class _Part:
@@ -181,7 +168,7 @@ class ReadList(_Part, ReadOnlyList):
         if isinstance(index, slice):
             self._note(WHOLE)
             return list.__getitem__(self, index)
-        at = index.__index__()
+        at = as_index(index)
         if not 0 <= at < list.__len__(self):
             self._note(MEMBERS)
             if at < 0:  # which element that is depends on their number
