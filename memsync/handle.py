@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from .calls import CallingMember
 from .clocks import monotonic
 from .errors import OptionsError, UsageError
 from .options import check_path, names_options, read_config
@@ -28,7 +27,7 @@ TResult = TypeVar("TResult")
 _LAST_TRY = 0.1  # seconds that `transact` gives its last try
 
 
-class MemSync(CallingMember, Watching[TState], Generic[TState]):
+class MemSync(Watching[TState], Generic[TState]):
     """One JSON-like object, shared by processes; each process holds a live copy.
 
     Parameters:
