@@ -17,7 +17,7 @@ from memsync.document import (
     make_live,
     replay,
 )
-from memsync.document.patch import dry_run
+from memsync.document.patch import dry_run, overlay
 from memsync.errors import ConflictError, NotSerializableError, UpdateError
 
 from .document_strategies import copied, text
@@ -372,3 +372,17 @@ def test_a_test_with_a_value_ignores_a_type_as_the_standard_says() -> None:
     assert compile_patch({"n": 1}, patch) == []
     with pytest.raises(UpdateError):
         check_patch([{"op": "test", "path": "/n", "type": "number"}])
+
+
+@pytest.mark.parametrize("patch", [[], [op("test", "/n", value=1)], [op("test", "", value=None)]])
+def test_a_patch_that_changes_nothing_copies_nothing(
+    patch: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {"n": 1, "large": [{}]}
+    for operation in patch:
+        if operation["path"] == "":
+            operation["value"] = copied(document)
+    copies: list[Any] = []
+    monkeypatch.setattr(overlay, "plain", copies.append)
+    assert compile_patch(document, patch) == []
+    assert not copies

@@ -282,6 +282,8 @@ def plain(value: Any) -> Any:
 
 def value_operations(path: tuple[str, ...], old: Any, new: Any) -> list[Operation]:
     """Return operations that turn the value at `path` from `old` into `new`."""
+    if new is old:  # untouched: what may be the whole document is not copied
+        return []
     if is_shadow(new) and new.base is old:
         operations: list[Operation] = new.operations(path)
         return operations
@@ -293,6 +295,8 @@ def value_operations(path: tuple[str, ...], old: Any, new: Any) -> list[Operatio
 
 def value_inverse(path: tuple[str, ...], old: Any, new: Any) -> list[Operation]:
     """Return operations that turn the value at `path` from `new` back into `old`."""
+    if new is old:
+        return []
     if is_shadow(new) and new.base is old:
         operations: list[Operation] = new.inverse(path)
         return operations
