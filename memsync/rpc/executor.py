@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
 
 from ..errors import UsageError
@@ -37,7 +38,9 @@ class PeerExecutor(Executor):
         """
         if not callable(fn):
             raise UsageError(f"submit() needs a function, not {fn!r:.60}")
-        future: Future[T] = self._threads.submit(self._run, fn, args, kwargs)
+        future: Future[T] = self._threads.submit(
+            copy_context().run, self._run, fn, args, kwargs
+        )  # so the task belongs to the method that submits it
         return future
 
     def map(

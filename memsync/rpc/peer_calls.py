@@ -9,6 +9,7 @@ call may be repeated on another peer where nothing was run, and where the method
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -154,23 +155,38 @@ class PeerCalls:
             except Exception as error:
                 results[target] = error
 
+        def begin_in_thread(target: str) -> None:
+            try:
+                begin(target)
+            except BaseException as error:  # a pickle of an argument may exit
+                results[target] = error
+
         strangers = [target for target in targets if not self._connections.has_caller(target)]
+        # In its context, a thread knows the method whose call this is.
         threads = [
-            Thread(target=begin, name="memsync-connect", args=(each,), daemon=True)
+            Thread(
+                target=copy_context().run,
+                name="memsync-connect",
+                args=(begin_in_thread, each),
+                daemon=True,
+            )
             for each in strangers
         ]
-        for thread in threads:
-            thread.start()
-        for target in targets:
-            if target not in strangers:
-                begin(target)
-        for thread in threads:
-            thread.join()
-        for target, future in futures.items():
-            try:
-                results[target] = future.result()
-            except Exception as error:
-                results[target] = error
+        try:
+            for thread in threads:
+                thread.start()
+            for target in targets:
+                if target not in strangers:
+                    begin(target)
+            for thread in threads:
+                thread.join()
+            for target, future in futures.items():
+                error = future.exception()  # also a SystemExit of the method
+                results[target] = future.result() if error is None else error
+        except BaseException:  # Ctrl-C here, or the method that calls was cancelled
+            for future in list(futures.values()):
+                future.cancel()
+            raise
         return {target: results[target] for target in targets}
 
     def publish(self, name: str, function: Callable[..., Any], seconds: float) -> int:

@@ -23,6 +23,7 @@ from memsync import (
     UsageError,
     leaver,
 )
+from memsync.rpc.context import current
 from memsync.testing import until
 
 TABLE = {"math": {"add": lambda a, b: a + b}, "echo": lambda *args, **kwargs: [args, kwargs]}
@@ -350,3 +351,64 @@ class TestExecutor:
                 return await asyncio.get_running_loop().run_in_executor(executor, pow, 2, 5)
 
         assert asyncio.run(main()) == 32
+
+
+def test_call_all_in_a_method_belongs_to_its_call(engine: str) -> None:
+    """Also where it connects first: with one thread each, two peers call each other."""
+    handles: list[MemSync[Any]] = []
+
+    def table(number: int) -> dict[str, Any]:
+        return {"nothing": int, "all": lambda: handles[number].call_all("nothing")}
+
+    options = {"rpc": {"threads": 1}}
+    with (
+        MemSync("obj", {}, options, rpc=table(0), engine=engine) as first,
+        MemSync("obj", options=options, rpc=table(1), engine=engine) as second,
+        MemSync("obj", engine=engine) as client,
+    ):
+        handles += (first, second)
+        ids = (first.id, second.id)
+        assert client.call_all("all", timeout=10) == dict.fromkeys(ids, dict.fromkeys(ids, 0))
+
+
+_begun, _cancelled = threading.Event(), threading.Event()
+
+
+def _wait_for_the_cancel() -> None:
+    """A task; pickled by its name, so it shares the events of this process."""
+    _begun.set()
+    until(lambda: current().cancelled, timeout=20)
+    _cancelled.set()
+
+
+def test_an_executor_in_a_method_belongs_to_its_call(engine: str) -> None:
+    _begun.clear()
+    _cancelled.clear()
+
+    def method() -> None:
+        with first.executor(1) as executor:
+            executor.submit(_wait_for_the_cancel).result(20)
+
+    with (
+        MemSync("obj", rpc={"method": method}, engine=engine) as first,
+        MemSync("obj", engine=engine) as client,
+    ):
+        future = client.rpc.submit("method", timeout=30)
+        assert _begun.wait(10)
+        future.cancel()
+        assert _cancelled.wait(10)
+
+
+def test_call_all_has_what_a_method_exits_with(engine: str) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with (
+        MemSync("obj", rpc={"end": leave}, engine=engine) as first,
+        MemSync("obj", rpc={"end": lambda: 5}, engine=engine) as second,
+        MemSync("obj", engine=engine) as client,
+    ):
+        for _ in range(2):  # the first one connects
+            found = client.call_all("end")
+            assert found[second.id] == 5
+            assert type(found[first.id]) is SystemExit
