@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ..document import encoded, normalize
-from ..errors import NotSerializableError, UsageError
+from ..errors import NotSerializableError
 from ..lasting import lasting
 from .messages import Payload
 
@@ -178,9 +178,3 @@ def cut(text: str, most: int) -> str:
         half = most // 2
         text = f"{text[:half]}... {len(text) - 2 * half} characters ...{text[-half:]}"
     return text.encode(errors="backslashreplace").decode()
-
-
-def check_callable(function: Any, call: str) -> None:
-    """Raise `UsageError` unless `function` can be called."""
-    if not callable(function):
-        raise UsageError(f"{call} needs a function, not {function!r:.60}")

@@ -180,9 +180,10 @@ def test_generators_are_streams(engine: str) -> None:
 
 
 def test_progress_and_cancel(engine: str) -> None:
-    seen = threading.Event()
+    seen, begun = threading.Event(), threading.Event()
 
     def work() -> None:
+        begun.set()
         current = mem.rpc.current()
         current.progress(1, 2, "half")
         while True:
@@ -194,6 +195,7 @@ def test_progress_and_cancel(engine: str) -> None:
             time.sleep(0.005)
 
     async def sleep() -> None:
+        begun.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -204,8 +206,9 @@ def test_progress_and_cancel(engine: str) -> None:
     with MemSync("obj", rpc=table, engine=engine), MemSync("obj", engine=engine) as mem:
         for name in table:
             seen.clear()
+            begun.clear()
             future = mem.rpc.submit(name)
-            time.sleep(0.05)
+            assert begun.wait(5)
             assert future.cancel()
             assert seen.wait(5)
         seen.clear()
