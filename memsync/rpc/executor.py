@@ -7,7 +7,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
 
-from ..errors import UsageError
+from ..errors import RpcTimeoutError, UsageError
+from ..runtime import forks
 
 T = TypeVar("T")
 
@@ -20,15 +21,38 @@ class RunTask(Protocol):
     def __call__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any: ...
 
 
-class PeerExecutor(Executor):
+class PeerExecutor(Executor, forks.Forkable):
     """Runs functions in the peers of a group; see `MemSync.executor`.
 
-    A thread waits for each task that is under way. Tasks have no time limit.
+    A thread waits for each task that is under way. Tasks have no time limit. In a forked child the
+    executor works with threads of the child; tasks from before the fork end at the parent alone.
     """
 
     def __init__(self, run: RunTask, max_workers: int) -> None:
         self._run = run
-        self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="memsync-executor")
+        self._max_workers = max_workers
+        self._is_shut_down = False
+        self._begin()
+        forks.track(self)
+
+    def _begin(self) -> None:
+        self._threads = ThreadPoolExecutor(self._max_workers, thread_name_prefix="memsync-executor")
+        self._pending = set[Future[Any]]()  # changed by single steps in C
+
+    def after_fork(self) -> None:
+        """In a forked child: make new threads, and fail the tasks that wait for the old ones."""
+        pending = self._pending
+        self._begin()
+        if self._is_shut_down:
+            self._threads.shutdown()
+        for future in pending:
+            Future.__init__(future)  # a thread of the parent may hold its lock; drops the callbacks
+            future.set_exception(
+                RpcTimeoutError(
+                    "the task was submitted before a fork: only the parent process gets its "
+                    "result. Submit it again in this process"
+                )
+            )
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` in an idle peer; returns a future of its result.
@@ -41,6 +65,8 @@ class PeerExecutor(Executor):
         future: Future[T] = self._threads.submit(
             copy_context().run, self._run, fn, args, kwargs
         )  # so the task belongs to the method that submits it
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
         return future
 
     def map(
@@ -61,6 +87,7 @@ class PeerExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with `wait`, wait until those that were submitted are done."""
+        self._is_shut_down = True
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
 

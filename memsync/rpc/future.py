@@ -6,8 +6,9 @@ that runs code of the program.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from ..clocks import monotonic
@@ -16,7 +17,7 @@ from ..lasting import lasting
 from ..runtime.futures import OutcomeFuture
 from .context import CurrentCall
 from .messages import End, Progress, Result
-from .outcomes import Cancelled, Description, Ending, Expired
+from .outcomes import Cancelled, Description, Ending, Expired, Forked
 from .stream import Stream
 from .timers import Timer
 
@@ -79,11 +80,22 @@ class CallFuture(OutcomeFuture[Any]):
             raise error
         return error
 
+    def done(self) -> bool:
+        """Whether the call has ended; in a forked child, the parent's calls have."""
+        self._look_for_fork()
+        return self._is_done
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], Any]) -> None:
+        """Call `fn` with the future once it is done, on the dispatcher thread."""
+        self._look_for_fork()
+        super().add_done_callback(fn)
+
     def cancel(self) -> bool:
         """Cancel the call at the callee; returns False if it had ended before.
 
         The method sees it at its next `await`, ``yield`` or ``rpc.current().check()``.
         """
+        self._look_for_fork()
         self._end(Cancelled("by cancel()"))
         return self.cancelled()
 
@@ -109,7 +121,18 @@ class CallFuture(OutcomeFuture[Any]):
         """Raise if waiting would not end."""
         self.description.check_wait()
 
+    def _look_for_fork(self) -> None:
+        """In a forked child no answer comes; the callbacks from before the fork are the parent's.
+
+        Not at the fork itself, where it would cost the child something for each call.
+        """
+        if not self._is_done and self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._callbacks, self._listeners = [], []
+            self.settle(Forked())
+
     def _wait(self, timeout: float | None) -> None:
+        self._look_for_fork()
         if self._is_done:
             return
         self.check_wait()

@@ -39,7 +39,12 @@ class Cancelled(NamedTuple):
     reason: str
 
 
-Ending = Failure | Lost | Expired | Cancelled
+@lasting
+class Forked(NamedTuple):
+    """The call was made before a fork, and this is the child."""
+
+
+Ending = Failure | Lost | Expired | Cancelled | Forked
 """How a call ends without a value."""
 
 
@@ -69,10 +74,7 @@ class Description:
     def check_process(self) -> None:
         """Raise `RpcTimeoutError` in a forked child, which has no link."""
         if self._pid != os.getpid():
-            raise RpcTimeoutError(
-                f"the call of {self.method!r} was made before a fork: only the parent process "
-                "receives its answer"
-            )
+            raise self.error(Forked())
 
     def check_wait(self) -> None:
         """Raise if waiting would not end: in a forked child, or on a thread that must go on."""
@@ -87,6 +89,13 @@ class Description:
     def error(self, ending: Ending) -> BaseException:
         """The exception for an ending; runs code of the program."""
         link = self._link
+        if isinstance(ending, Forked):
+            return RpcTimeoutError(
+                f"{self.method!r} was called before a fork: only the parent process receives the "
+                "answer. Call it again in this process",
+                peer=link.peer,
+                method=self.method,
+            )
         if isinstance(ending, Failure):
             return self._failure(ending, link.peer)
         if isinstance(ending, Cancelled):

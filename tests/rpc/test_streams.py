@@ -396,7 +396,7 @@ def test_a_forked_child_leaves_streams_and_futures_to_its_parent(source: Source)
             status = 1
             try:
                 for read in reads:
-                    with pytest.raises(RpcTimeoutError, match="made before a fork"):
+                    with pytest.raises(RpcTimeoutError, match="before a fork"):
                         read()
                 stream.close()
                 future.cancel()
