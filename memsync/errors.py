@@ -15,7 +15,9 @@
       AuthenticationFailedError StorageError (OSError)
 
 Every error has a ``code`` (a member of `MemErrors`) and an ``outcome``: the write is
-``"not_applied"``, ``"applied"`` or ``"unknown"``. All errors can be pickled.
+``"not_applied"``, ``"applied"`` or ``"unknown"``. Of a remote call, it says whether the method has
+run. So an error that the method raises has the outcome ``"applied"`` at the caller, and a note with
+the outcome of what the method did. All errors can be pickled.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 from ..clocks import monotonic
-from ..errors import PeerLostError, RpcError, RpcTimeoutError, UsageError, from_wire
+from ..errors import MemSyncError, PeerLostError, RpcError, RpcTimeoutError, UsageError, from_wire
 from ..lasting import lasting
 from ..runtime.own_threads import refuse_waiting
 from .link import Link
@@ -134,7 +134,9 @@ class Description:
     def _failure(self, failure: Failure, peer: str) -> BaseException:
         if failure.twin is not None:
             raiser = f"{self.method!r} on peer {peer}"
-            return rebuild(failure.twin, self._pickles, raiser)
+            error = rebuild(failure.twin, self._pickles, raiser)
+            _say_that_it_has_run(error, raiser)
+            return error
         if failure.error is None:
             return RpcError(f"{self.method!r} failed on peer {peer} without a reason")
         return from_wire(failure.error)
@@ -146,6 +148,17 @@ class Description:
         texts += [f"{name}={_shown(short, self._kwargs[name])}" for name in list(self._kwargs)[:10]]
         text = ", ".join(texts)
         return text if len(text) <= ARGUMENTS_MAX else f"{text[:ARGUMENTS_MAX]}..."
+
+
+def _say_that_it_has_run(error: BaseException, raiser: str) -> None:
+    """The outcome of an error is that of the caller's call, not of what the method did."""
+    if not issubclass(type(error), MemSyncError):  # `isinstance` would ask the exception
+        return
+    outcome = getattr(error, "outcome", None)
+    if outcome != "applied":
+        note = f"memsync: {raiser} has run; what it did there failed with the outcome {outcome!r}"
+        BaseException.add_note(error, note)
+        object.__setattr__(error, "outcome", "applied")
 
 
 def _shown(short: reprlib.Repr, value: Any) -> str:
