@@ -14,6 +14,7 @@ from .errors import UsageError
 from .replication.kinds.event import EventKind, check_event_pattern
 from .runtime.announcer import Event, Gap
 from .runtime.call import Call
+from .runtime.callbacks import check_callback
 from .runtime.dispatcher import Dispatcher, Subscription
 from .runtime.event_router import EventRouter
 from .runtime.event_stream import EventStream, next_event
@@ -57,17 +58,23 @@ class Events:
 
         For a plain name it is called as ``callback(*args)``, for one with wildcards as
         ``callback(name, *args)``. It may be registered before `start`, and stays over `stop` and
-        `start`. What it raises is logged, and the other handlers still run.
+        `start`; a copy by pickle, or the handle of a forked child, joins, as at each first use.
+        What it raises is logged, and the other handlers still run.
 
         When this peer falls behind, what it missed is reported by ``mem.on("gap", callback)``.
 
-        Raises `UsageError` for an invalid name.
+        Raises `UsageError` for an invalid name, and for what is not callable, or async.
         """
-        return self._router().on(name, _checked(name, callback), once=False)
+        return self._on(name, callback, once=False)
 
     def once(self, name: str, callback: Callable[..., object]) -> Subscription:
         """Call `callback` for the next event of a name only; otherwise like `on`."""
-        return self._router().on(name, _checked(name, callback), once=True)
+        return self._on(name, callback, once=True)
+
+    def _on(self, name: str, callback: Callable[..., object], *, once: bool) -> Subscription:
+        check_event_pattern(name)
+        check_callback(f"the handler of {name!r:.60}", callback)
+        return self._mem._registered(self._router().on(name, callback, once=once))
 
     def off(self, name: str, callback: Callable[..., object] | None = None) -> None:
         """End what `on` and `once` have registered under this name, or only `callback` there.
@@ -78,7 +85,9 @@ class Events:
         Raises `UsageError` for an invalid name.
         """
         check_event_pattern(name)
-        self._router().off(name, callback if callback is None else _checked(name, callback))
+        if callback is not None and not callable(callback):
+            raise UsageError(f"the callback of off() must be callable, not {callback!r:.60}")
+        self._router().off(name, callback)
 
     def emit(self, name: str, *args: Any, timeout: float | None = None) -> int:
         """Send an event to all peers, this one included; returns its version.
@@ -112,11 +121,7 @@ class Events:
         """
         refuse_waiting("events.wait()")
         seconds = self._mem._seconds(timeout)
-        if self._mem._dispatcher.is_current():
-            raise UsageError(
-                "events.wait() inside a callback would block the callbacks after it: start a "
-                "thread for it, or register a handler with on() or once()"
-            )
+        self._router().refuse_blocking("events.wait()")
         with self._stream(name, since) as stream:
             return next_event(stream, name, seconds)
 
@@ -156,9 +161,3 @@ def router_of(dispatcher: Dispatcher) -> EventRouter:
                 dispatcher.event_router = EventRouter(dispatcher)
     router: EventRouter = dispatcher.event_router
     return router
-
-
-def _checked(name: str, callback: Callable[..., object]) -> Callable[..., object]:
-    if not callable(callback):
-        raise UsageError(f"the handler of {name!r:.60} must be callable, not {callback!r:.60}")
-    return callback

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .errors import UsageError
 from .lifecycle import Lifecycle
+from .runtime.callbacks import check_callback
 from .runtime.dispatcher import EVENTS, Subscription
 from .runtime.own_threads import refuse_waiting
 from .status import other_members, status_of
@@ -111,9 +112,8 @@ class GroupMember(Lifecycle):
         """
         if name not in EVENTS:
             raise UsageError(f"unknown event {name!r}: choose one of {', '.join(EVENTS)}")
-        if not callable(callback):
-            raise UsageError(f"the callback of {name!r} must be callable, not {callback!r:.60}")
-        return self._dispatcher.on(name, callback)
+        check_callback(f"the callback of {name!r}", callback)
+        return self._registered(self._dispatcher.on(name, callback))
 
     @property
     def events(self) -> Events:

@@ -23,7 +23,7 @@ from .errors import NotStartedError, OptionsError, UsageError
 from .leaver import Leaver
 from .options import check_name, check_timeout, load_options, stated, unavailable
 from .runtime import forks, native
-from .runtime.dispatcher import Dispatcher
+from .runtime.dispatcher import Dispatcher, Subscription
 from .runtime.logs import log_in_hub
 from .runtime.own_threads import refuse_waiting
 from .shared_peer import LeftEngine, NewEngine, SharedPeer, Use, find, name_in_pickles
@@ -276,6 +276,20 @@ class Lifecycle(forks.Forkable):
         self.start()
         assert self._engine is not None
         return self._engine
+
+    def _registered(self, subscription: Subscription) -> Subscription:
+        """Join, now that a callback is registered, if this handle joins at its first use.
+
+        It is registered first, so it gets all that comes from the join on.
+        """
+        is_first_use = self._joins_at_use and self._engine is None
+        if is_first_use and not self._peer.is_starting_below(sys._getframe(1)):
+            try:
+                self.start()
+            except BaseException:
+                subscription.cancel()
+                raise
+        return subscription
 
 
 def _rejoin(

@@ -10,6 +10,7 @@ from .document import normalize
 from .errors import UsageError
 from .replication.kinds.presence import PresenceKind, present
 from .runtime.call import Call
+from .runtime.callbacks import check_callback, check_result
 from .runtime.dispatcher import Subscription
 from .runtime.own_threads import refuse_waiting
 
@@ -70,12 +71,12 @@ class PeerPresence:
         on the dispatcher thread, in the order of the log. A peer that catches up by a snapshot gets
         one call for each peer whose fields differ.
 
-        Raises `UsageError` for what is not callable.
+        It may be registered before `start`, stays over `stop` and `start`, and has a copy by pickle
+        join. Raises `UsageError` for what is not callable, or async.
         """
-        if not callable(callback):
-            raise UsageError(f"on_change() needs a function, not {callback!r:.60}")
+        check_callback("the callback of presence.on_change()", callback)
 
         def changed(change: tuple[str, dict[str, Any] | None]) -> None:
-            callback(change[0], normalize(change[1]))
+            check_result(callback(change[0], normalize(change[1])))
 
-        return self._mem._dispatcher.on("presence", changed)
+        return self._mem._registered(self._mem._dispatcher.on("presence", changed))

@@ -61,11 +61,7 @@ class Watching(CallingMember, Generic[TState]):
 
         refuse_waiting("wait_for()")
         seconds = self._seconds(timeout)
-        if self._dispatcher.is_current():
-            raise UsageError(
-                "wait_for() inside a callback would block the callbacks after it: start a thread "
-                "for it, or read mem.data in the callback"
-            )
+        self._dispatcher.refuse_blocking("wait_for()", "read mem.data in the callback")
         snapshot: TState = wait_for(self._participating(), condition, seconds, self._use)
         return snapshot
 
@@ -200,6 +196,8 @@ class Watching(CallingMember, Generic[TState]):
         1
         2
         """
+        from .runtime.callbacks import check_callback
+
         if isinstance(path, str):
             if path:
                 check_path(path)
@@ -207,10 +205,9 @@ class Watching(CallingMember, Generic[TState]):
             raise UsageError(
                 f"observe() needs a path like 'a.b.0' or a function of the object, not {path!r:.60}"
             )
-        if not callable(callback):
-            raise UsageError(f"the callback of observe() must be callable, not {callback!r:.60}")
-        _refuse_async("the function", path)
-        _refuse_async("the callback", callback)
+        else:
+            check_callback("the function of observe()", path)
+        check_callback("the callback of observe()", callback)
         if self._dispatcher.is_interrupted():
             raise UsageError(
                 "this observe() was made in the middle of another call of the same thread that "
@@ -237,17 +234,6 @@ class Watching(CallingMember, Generic[TState]):
                 observers.attach(participant)
                 self._observers = observers
             return self._observers
-
-
-def _refuse_async(what: str, function: Any) -> None:
-    from inspect import iscoroutinefunction
-
-    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
-        raise UsageError(
-            f"{what} of observe() must not be async, since nobody awaits it, but is "
-            f"{function!r:.60}: a callback may call loop.call_soon_threadsafe() or "
-            "asyncio.run_coroutine_threadsafe()"
-        )
 
 
 def _pause(name: str, seconds: Any) -> float | None:

@@ -159,10 +159,9 @@ class Changes(Iterator[tuple[Any, int]]):
 
     def __next__(self) -> tuple[Any, int]:
         refuse_waiting("iterating over changes()")
-        if self._timeout != 0 and self._handle and self._handle._dispatcher.is_current():
-            raise UsageError(
-                "iterating over changes() inside a callback would block the callbacks after it: "
-                "start a thread for it, or iterate with timeout=0"
+        if self._timeout != 0 and self._handle:
+            self._handle._dispatcher.refuse_blocking(
+                "iterating over changes()", "iterate with timeout=0"
             )
         if self._participant.is_of_parent and self._handle and not self._queue.closed:
             # In a forked child, which joins.

@@ -16,6 +16,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..clocks import monotonic
+from ..errors import UsageError
+from .callbacks import check_result
 from .logs import Logger
 from .native import LIBRARY, Lock
 from .nesting import is_called_below
@@ -171,6 +173,14 @@ class Dispatcher:
         """Whether the calling thread is the dispatcher's own."""
         return threading.current_thread() is self._thread
 
+    def refuse_blocking(self, call: str, instead: str) -> None:
+        """Raise `UsageError` on the dispatcher's own thread, where `call` would block callbacks."""
+        if self.is_current():
+            raise UsageError(
+                f"{call} inside a callback would block the callbacks after it: start a thread for "
+                f"it, or {instead}"
+            )
+
     def is_interrupted(self) -> bool:
         """Whether the caller is a signal handler in a call that may hold the lock."""
         return is_called_below(sys._getframe(1), self, _LOCKING)
@@ -260,7 +270,7 @@ class Dispatcher:
 
 def _call(callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
-        callback(*args)
+        check_result(callback(*args))
     except BaseException:  # also SystemExit: the other callbacks still run
         log.exception("callback failed: %r", callback)
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from ..document import encoded
 from ..replication.kinds.event import check_event_pattern
 from .announcer import Event, Gap
+from .callbacks import check_result
 from .dispatcher import Dispatcher, Subscription
 from .logs import Logger
 from .native import Lock
@@ -162,6 +163,10 @@ class EventRouter:
             stream.after_fork()
         self._streams = ()
 
+    def refuse_blocking(self, call: str) -> None:
+        """Raise `UsageError` in a callback."""
+        self._dispatcher.refuse_blocking(call, "register a handler with on() or once()")
+
     # -- the program (any thread) ----------------------------------------------------------------
 
     def on(self, name: str, callback: Callable[..., Any], *, once: bool) -> Subscription:
@@ -266,6 +271,6 @@ class EventRouter:
             self._remove(handler)
         args = (event.name, *event.args) if handler.takes_name else event.args
         try:
-            handler.callback(*args)
+            check_result(handler.callback(*args))
         except BaseException:  # also SystemExit: the other handlers still run
             log.exception("event handler failed: %r", handler.callback)

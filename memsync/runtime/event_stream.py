@@ -91,6 +91,7 @@ class EventStream(Iterator[Event | Gap]):
 
     def __next__(self) -> Event | Gap:
         refuse_waiting("iterating over events.stream()")
+        self._router.refuse_blocking("iterating over events.stream()")
         item = self.next_before(None)
         if item is None:
             self.close()

@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from ..clocks import monotonic
 from ..document import WHOLE, ResultCopy, difference, identical, place_of, to_plain
 from ..replication.compile_proposal import node_at
+from .callbacks import check_result
 from .dispatcher import Dispatcher
 from .function_run import FunctionRun
 from .logs import Logger
@@ -190,7 +191,7 @@ class Observer:
         callback = self._callback
         try:
             if callback is not None:
-                callback(argument)
+                check_result(callback(argument))
         except BaseException:  # also SystemExit: the other callbacks still run
             log.exception("callback failed: %r", callback)
         finally:

@@ -253,21 +253,6 @@ def test_wait_gets_the_next_event_or_one_since_a_version(new: New) -> None:
     timer.join()
 
 
-def test_wait_in_a_callback_is_refused(new: New) -> None:
-    mem = new()
-    errors: list[Exception] = []
-
-    def waits() -> None:
-        try:
-            mem.events.wait("y", timeout=5)
-        except UsageError as error:
-            errors.append(error)
-
-    mem.events.on("x", waits)
-    mem.events.emit("x")
-    until(lambda: len(errors) == 1)
-
-
 def test_a_thread_that_waits_ends_when_the_handle_stops(engine: str) -> None:
     mem = MemSync("obj", engine=engine)
     mem.start()

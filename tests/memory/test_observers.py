@@ -12,7 +12,6 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -682,25 +681,6 @@ def test_stop_makes_the_calls_that_were_put_off(new: New) -> None:
 def test_wrong_arguments_are_refused(arguments: tuple[Any, ...], words: str) -> None:
     with MemSync("obj", engine="memory") as mem, pytest.raises(UsageError, match=words):
         mem.observe(*arguments)
-
-
-async def awaited(value: Any) -> None:
-    """Nobody awaits it."""
-
-
-class Awaited:
-    async def __call__(self, value: Any) -> None:
-        """Nobody awaits it."""
-
-
-@pytest.mark.parametrize("function", [awaited, Awaited(), Awaited().__call__, partial(awaited, 1)])
-def test_async_functions_are_refused(function: Any) -> None:
-    with MemSync("obj", {"n": 0}, engine="memory") as mem:
-        with pytest.raises(UsageError, match=r"the callback of observe\(\) .* async"):
-            mem.observe("n", function)
-        with pytest.raises(UsageError, match=r"the function of observe\(\) .* async"):
-            mem.observe(function, print)
-        mem.observe(lambda data: data["n"], type)
 
 
 def test_a_handle_that_never_started_says_what_to_call() -> None:

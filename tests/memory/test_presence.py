@@ -87,7 +87,7 @@ def test_bad_arguments_are_refused() -> None:
             mem.presence.update(n=object())
         with pytest.raises(TooLargeError, match="put the values into the object"):
             mem.presence.update(n="x" * (1 << 16))
-        with pytest.raises(UsageError, match="needs a function"):
+        with pytest.raises(UsageError, match="must be callable"):
             mem.presence.on_change("no function")  # type: ignore[arg-type]
         assert mem.presence.all() == {}
 

@@ -1,0 +1,119 @@
+"""What all callbacks share: which functions they may be, and what is refused inside of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from memsync import MemSync, UsageError
+from memsync.testing import until
+
+
+async def awaited(*args: Any) -> None:
+    """Nobody awaits it."""
+
+
+class Awaited:
+    async def __call__(self, *args: Any) -> None:
+        """Nobody awaits it."""
+
+
+def generates(*args: Any) -> Iterator[Any]:
+    yield args
+
+
+async def generates_later(*args: Any) -> AsyncIterator[Any]:
+    yield args
+
+
+ASYNC = [
+    awaited,
+    Awaited(),
+    Awaited().__call__,
+    partial(awaited, 1),
+    partial(Awaited(), 1),
+    generates_later,
+]
+GENERATORS = [generates, partial(generates, 1)]
+
+# Each way to register a callback, with the words of its error.
+REGISTER: dict[str, tuple[Callable[[MemSync[Any], Any], object], str]] = {
+    "observe": (lambda mem, f: mem.observe("n", f), r"the callback of observe\(\)"),
+    "observe, function": (lambda mem, f: mem.observe(f, print), r"the function of observe\(\)"),
+    "events.on": (lambda mem, f: mem.events.on("e", f), "the handler of 'e'"),
+    "events.once": (lambda mem, f: mem.events.once("e.*", f), r"the handler of 'e\.\*'"),
+    "presence.on_change": (
+        lambda mem, f: mem.presence.on_change(f),
+        r"the callback of presence\.on_change\(\)",
+    ),
+    "on": (lambda mem, f: mem.on("received_patches", f), "the callback of 'received_patches'"),
+}
+
+
+@pytest.mark.parametrize("way", REGISTER)
+def test_a_function_whose_call_runs_nothing_is_refused(way: str) -> None:
+    register, words = REGISTER[way]
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        for function in ASYNC:
+            with pytest.raises(UsageError, match=f"{words} must not be async, since nobody awaits"):
+                register(mem, function)
+        for function in GENERATORS:
+            with pytest.raises(UsageError, match=f"{words} must not be a generator function"):
+                register(mem, function)
+        if way != "observe, function":
+            with pytest.raises(UsageError, match=f"{words} must be callable"):
+                register(mem, 5)
+        for function in (type, partial(type), [].append):
+            if way != "observe, function":
+                register(mem, function)
+
+
+@pytest.mark.parametrize("way", [each for each in REGISTER if each != "observe, function"])
+def test_a_coroutine_that_a_callback_returns_is_logged(
+    way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        REGISTER[way][0](mem, lambda *args: awaited(*args))
+        mem.patch({"$inc": {"n": 1}})
+        mem.events.emit("e.x" if "once" in way else "e", 1)
+        mem.presence.update(x=1)
+        until(lambda: "returned a coroutine, which nobody awaits" in caplog.text)
+
+
+WAITS: dict[str, tuple[Callable[[MemSync[Any]], object], str]] = {
+    "wait_for": (lambda mem: mem.wait_for({"n": 99}), r"wait_for\(\)"),
+    "changes": (lambda mem: next(mem.changes("n")), r"iterating over changes\(\)"),
+    "loop over changes": (lambda mem: list(mem.changes("n")), r"iterating over changes\(\)"),
+    "events.wait": (lambda mem: mem.events.wait("never"), r"events\.wait\(\)"),
+    "stream": (lambda mem: next(mem.events.stream("x")), r"iterating over events\.stream\(\)"),
+    "full stream": (
+        lambda mem: next(mem.events.stream("e", since=0)),
+        r"iterating over events\.stream\(\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAITS)
+def test_what_would_block_the_callbacks_is_refused_in_them(engine: str, way: str) -> None:
+    wait, words = WAITS[way]
+    errors: list[str] = []
+
+    def callback(*args: Any) -> None:
+        with pytest.raises(UsageError, match=f"{words} inside a callback .* start a thread"):
+            wait(mem)
+        errors.append(threading.current_thread().name)
+
+    with MemSync("obj", {"n": 0}, engine=engine) as mem:
+        mem.events.on("e", callback)
+        mem.presence.on_change(callback)
+        mem.on("received_patches", callback)
+        mem.observe("n", callback)
+        mem.submit({"$inc": {"n": 1}}).add_done_callback(callback)
+        mem.events.emit("e")
+        mem.presence.update(x=1)
+        until(lambda: len(errors) == 5, message=lambda: repr(errors))
+        assert set(errors) == {"memsync-dispatch"}
