@@ -8,6 +8,8 @@ import pytest
 
 from ..process_helpers import start_helpers
 
+collect_ignore = ["loky_cases.py"]  # it needs what test_loky_suite.py fetches
+
 WAYS = ("auto", "poll", "none")
 
 
