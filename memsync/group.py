@@ -110,10 +110,12 @@ class GroupMember(Lifecycle):
         ...         _ = mem.patch({"$set": {"n": 1}})
         [{'op': 'replace', 'path': '/n', 'value': 1}]
         """
+        from .runtime.detached import Detached
+
         if name not in EVENTS:
             raise UsageError(f"unknown event {name!r}: choose one of {', '.join(EVENTS)}")
         check_callback(f"the callback of {name!r}", callback)
-        return self._registered(self._dispatcher.on(name, callback))
+        return self._registered(self._dispatcher.on(name, Detached(callback)))
 
     @property
     def events(self) -> Events:

@@ -10,7 +10,8 @@ from .document import normalize
 from .errors import UsageError
 from .replication.kinds.presence import PresenceKind, present
 from .runtime.call import Call
-from .runtime.callbacks import check_callback, check_result
+from .runtime.callbacks import check_callback
+from .runtime.detached import Detached
 from .runtime.dispatcher import Subscription
 from .runtime.own_threads import refuse_waiting
 
@@ -76,7 +77,5 @@ class PeerPresence:
         """
         check_callback("the callback of presence.on_change()", callback)
 
-        def changed(change: tuple[str, dict[str, Any] | None]) -> None:
-            check_result(callback(change[0], normalize(change[1])))
-
-        return self._mem._registered(self._mem._dispatcher.on("presence", changed))
+        detached = Detached(callback, spreads=True)
+        return self._mem._registered(self._mem._dispatcher.on("presence", detached))

@@ -19,6 +19,7 @@ from ..document import encoded
 from ..replication.kinds.event import check_event_pattern
 from .announcer import Event, Gap
 from .callbacks import check_result
+from .detached import own
 from .dispatcher import Dispatcher, Subscription
 from .logs import Logger
 from .native import Lock
@@ -269,8 +270,10 @@ class EventRouter:
             return
         if handler.is_once:
             self._remove(handler)
-        args = (event.name, *event.args) if handler.takes_name else event.args
         try:
+            args = own(event.args)
+            if handler.takes_name:
+                args = (event.name, *args)
             check_result(handler.callback(*args))
         except BaseException:  # also SystemExit: the other handlers still run
             log.exception("event handler failed: %r", handler.callback)

@@ -13,6 +13,7 @@ from ..clocks import monotonic
 from ..errors import NotStartedError, UsageError, WaitTimeoutError
 from ..replication.kinds.event import check_event_pattern, events_up_to
 from .announcer import Event, Gap, event_of
+from .detached import own
 from .event_router import EventQueue, EventRouter, matcher
 from .own_threads import refuse_waiting
 from .participant import Participant
@@ -106,7 +107,8 @@ class EventStream(Iterator[Event | Gap]):
             self._due = False
             waiting = self._queue.take()
             if waiting is not None:
-                return waiting.item
+                item = waiting.item  # of all receivers
+                return item._replace(args=own(item.args)) if isinstance(item, Event) else item
             if self.is_over:
                 return None
             left = None if deadline is None else deadline - monotonic()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from memsync import MemSync, UsageError
+from memsync import Event, MemSync, UsageError
+from memsync.runtime.detached import own
 from memsync.testing import until
 
 
@@ -117,3 +118,71 @@ def test_what_would_block_the_callbacks_is_refused_in_them(engine: str, way: str
         mem.presence.update(x=1)
         until(lambda: len(errors) == 5, message=lambda: repr(errors))
         assert set(errors) == {"memsync-dispatch"}
+
+
+def spoil(value: Any) -> None:
+    """Change all containers."""
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict | list):
+            spoil(each)
+    if isinstance(value, dict):
+        value.clear()
+    else:
+        value.append("spoilt")
+
+
+LISTEN: dict[str, Callable[[MemSync[Any], Callable[[Any], object]], object]] = {
+    "events.on": lambda mem, f: mem.events.on("e", f),
+    "events.once": lambda mem, f: mem.events.once("e", f),
+    "a wildcard": lambda mem, f: mem.events.on("**", lambda name, *args: f(*args)),
+    "presence": lambda mem, f: mem.presence.on_change(lambda peer, fields: f(fields)),
+    "received_patches": lambda mem, f: mem.on("received_patches", f),
+    "observe": lambda mem, f: mem.observe("at", f),
+    "observe, function": lambda mem, f: mem.observe(lambda data: data["at"], f),
+}
+
+
+@pytest.mark.parametrize("way", LISTEN)
+def test_what_one_receiver_changes_no_other_one_sees(engine: str, way: str) -> None:
+    """Neither of this handle, nor of another one; the object, the log and the fields stay, too."""
+    listen, value = LISTEN[way], {"list": [{"n": 1}]}
+    calls: list[str] = []
+
+    def change(argument: Any) -> None:
+        calls.append(repr(argument))
+        spoil(argument)
+
+    with MemSync("obj", {"at": {}}, engine=engine) as mem, MemSync("obj", engine=engine) as other:
+        for handle in (mem, mem, other, mem):
+            listen(handle, change)
+        streams = [handle.events.stream("e") for handle in (mem, mem, other)]
+        start = mem.events.emit("start")
+        mem.patch({"$set": {"at": value}})
+        mem.events.emit("e", value)
+        mem.presence.update(value)
+        until(lambda: len(calls) == 4, message=lambda: repr(calls))
+        assert len(set(calls)) == 1
+        for stream in [*streams, mem.events.stream("e", since=start)]:
+            event = next(stream)
+            assert isinstance(event, Event)
+            assert event.args == (value,)
+            spoil(event.args[0])
+        assert mem.snapshot("at") == other.snapshot("at") == value
+        assert mem.presence.all() == {mem.id: value}
+
+
+def test_arguments_that_nobody_can_change_are_not_copied() -> None:
+    arguments = ("text", 1, None, 1.5, True, b"bytes")
+    assert own(arguments) is arguments
+
+
+def test_the_error_of_a_callback_names_it(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(*args: Any) -> None:
+        raise RuntimeError("mine")
+
+    with MemSync("obj", {"n": 0}, engine="memory") as mem:
+        mem.presence.on_change(fails)
+        mem.on("received_patches", fails)
+        mem.patch({"$inc": {"n": 1}})
+        mem.presence.update(x=1)
+    assert caplog.text.count(f"callback failed: {fails!r}") == 2
