@@ -7,22 +7,25 @@ write, it outlives the host, and it has its place among the patches.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .clocks import monotonic
-from .errors import UsageError
+from .errors import QueueFullError, UsageError, WriteTimeoutError
 from .replication.kinds.event import EventKind, check_event_pattern
+from .replication.kinds.presence import PresenceKind
 from .runtime.announcer import Event, Gap
 from .runtime.call import Call
 from .runtime.callbacks import check_callback
 from .runtime.dispatcher import Dispatcher, Subscription
 from .runtime.event_router import EventRouter
-from .runtime.event_stream import EventStream, next_event
+from .runtime.event_stream import EventStream, checked_version, next_event
 from .runtime.native import RLock
 from .runtime.own_threads import refuse_waiting
 
 if TYPE_CHECKING:
     from .lifecycle import Lifecycle
+    from .runtime.participant import Participant
 
 __all__ = ["Event", "EventStream", "Events", "Gap"]
 
@@ -122,8 +125,9 @@ class Events:
         refuse_waiting("events.wait()")
         seconds = self._mem._seconds(timeout)
         self._router().refuse_blocking("events.wait()")
-        with self._stream(name, since) as stream:
-            return next_event(stream, name, seconds)
+        deadline = monotonic() + seconds
+        with self._stream(name, since, deadline) as stream:
+            return next_event(stream, name, deadline, seconds)
 
     def stream(self, name: str, since: int | None = None) -> EventStream:
         """An iterator over the events of a name, which may have wildcards, as `Event` tuples.
@@ -134,6 +138,9 @@ class Events:
         for which this peer got a snapshot, and events that waited too long for the consumer (10,000
         may wait). It ends when this handle stops or with `EventStream.close`.
 
+        A version that the group has not reached is of another history: of an earlier group of this
+        name, say. It is followed by a `Gap` without a number, and by what comes from now on.
+
         Raises `UsageError` for an invalid name or version.
 
         >>> from memsync import MemSync
@@ -143,11 +150,27 @@ class Events:
         ...     next(stream)[:2]
         ('sold', ('tea',))
         """
-        return self._stream(name, since)
+        return self._stream(name, since, monotonic() + self._mem._seconds(None))
 
-    def _stream(self, name: str, since: int | None) -> EventStream:
+    def _stream(self, name: str, since: int | None, deadline: float) -> EventStream:
+        check_event_pattern(name)
+        version = checked_version(since)
         participant = self._mem._participating()
+        if version > participant.state.version:
+            self._catch_up(participant, deadline)
         return EventStream(participant, self._router(), name, since, self._mem)
+
+    def _catch_up(self, participant: Participant, deadline: float) -> None:
+        """Wait until this peer is as far as the host is now, or for the deadline.
+
+        A version above that is not of this history. One below it was reached by another peer first.
+        """
+        refuse_waiting("events.stream() with a version that this peer has not reached")
+        call = Call(deadline=deadline, kind=PresenceKind.name)
+        with suppress(
+            WriteTimeoutError, QueueFullError
+        ):  # then the version is taken for a foreign one
+            participant.writer.patch({}, call, max(deadline - monotonic(), 0))  # changes nothing
 
     def _router(self) -> EventRouter:
         return router_of(self._mem._dispatcher)

@@ -32,7 +32,7 @@ class EventStream(Iterator[Event | Gap]):
         handle: object = None,
     ) -> None:
         self._matches = matcher(check_event_pattern(name))
-        self._since = _checked_version(since)
+        self._since = checked_version(since)
         self._participant = participant
         self._router = router
         self._handle = handle  # a copy by pickle must not be gone before the iterator
@@ -45,13 +45,20 @@ class EventStream(Iterator[Event | Gap]):
         self._from_log = deque(self._replayed(since)) if since is not None else deque()
 
     def _replayed(self, since: int) -> list[Event | Gap]:
-        """The events after a version that the log holds, behind a gap if it lacks some."""
+        """The events after a version that the log holds, behind a gap if it lacks some.
+
+        After a version of another history there is the gap alone.
+        """
         participant = self._participant
         self._known = participant.announcer.under_way
         held = participant.log.held()
         base = held[0].version - 1 if held else participant.state.version
         with participant.guard:
+            is_foreign = since > participant.state.version
             first, last = (events_up_to(participant.state, each) for each in (since, base))
+        if is_foreign:
+            self._since = 0
+            return [Gap(None)]
         found: list[Event | Gap] = []
         if since < base and (first is None or last is None or first < last):
             found.append(Gap(None if first is None or last is None else last - first))
@@ -134,24 +141,25 @@ class EventStream(Iterator[Event | Gap]):
         self.close()
 
 
-def next_event(stream: EventStream, name: str, seconds: float) -> Event:
-    """The next event of a stream; see `Events.wait`."""
-    deadline = monotonic() + seconds
-    missed = 0
+def next_event(stream: EventStream, name: str, deadline: float, seconds: float) -> Event:
+    """The next event of a stream, which is waited for `seconds`; see `Events.wait`."""
+    gaps: list[int | None] = []
     while True:
         item = stream.next_before(deadline)
         if isinstance(item, Event):
             return item
         if isinstance(item, Gap):
-            missed += item.count or 1
+            gaps.append(item.count)
             continue
         if stream.is_over:
             raise NotStartedError("this peer stopped during events.wait(): call start() again")
-        lost = f"; this peer has missed {missed} events meanwhile" if missed else ""
+        missed = "some" if None in gaps else sum(map(int, filter(None, gaps)))
+        lost = f"; this peer has missed {missed} events meanwhile" if gaps else ""
         raise WaitTimeoutError(f"no event {name!r} came within {seconds:g} s{lost}")
 
 
-def _checked_version(since: int | None) -> int:
+def checked_version(since: int | None) -> int:
+    """A version, 0 for None; raises `UsageError`."""
     if since is None:
         return 0
     if isinstance(since, bool) or not isinstance(since, int) or since < 0:

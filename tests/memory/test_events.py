@@ -320,6 +320,55 @@ def test_no_event_is_in_both_the_log_and_what_arrives_and_none_in_neither(new: N
     assert all(each == list(range(300)) for each in found)
 
 
+def test_a_version_of_an_earlier_group_is_followed_by_a_gap(engine: str) -> None:
+    with MemSync("obj", engine=engine) as mem:
+        versions = [mem.events.emit("n", n) for n in range(20)]
+    with (
+        MemSync("obj", engine=engine) as mem,
+        MemSync("obj", options={"peer": {"roles": []}}, engine=engine) as reader,
+    ):
+        mem.events.emit("n", "before")
+        for handle in (mem, reader):
+            assert handle.version < versions[-1]
+            stream = handle.events.stream("n", since=versions[-1])
+            assert next(stream) == Gap(None)
+            for n in range(3):
+                mem.events.emit("n", n)
+            found = [next(stream) for _ in range(3)]
+            assert [each.args for each in found if isinstance(each, Event)] == [(0,), (1,), (2,)]
+            timer = threading.Timer(0.05, mem.events.emit, ("n", "awaited"))
+            timer.start()
+            assert handle.events.wait("n", 10, since=versions[-1]).args == ("awaited",)
+            timer.join()
+        assert handle.version < versions[-1]
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_version_that_another_peer_has_reached_first_is_exact(last: int) -> None:
+    with MemSync("obj") as host, MemSync("obj") as client:
+        participant = client._running().participant
+        locked, may_go_on = threading.Event(), threading.Event()
+
+        def hold_up() -> None:
+            with participant.guard:
+                locked.set()
+                may_go_on.wait(20)
+
+        thread = threading.Thread(target=hold_up)
+        thread.start()
+        locked.wait(20)
+        versions = [host.events.emit("n", n) for n in range(3)]
+        assert participant.state.version < versions[0]
+        timer = threading.Timer(0.1, may_go_on.set)
+        timer.start()
+        with client.events.stream("n", since=versions[last]) as stream:
+            host.events.emit("n", 3)
+            found = [next(stream) for _ in range(3 - last)]
+        assert [each.args for each in found if isinstance(each, Event)] == [(2,), (3,)][last - 1 :]
+        thread.join()
+        timer.join()
+
+
 def test_g10_a_slow_handler_gets_one_gap_with_the_count(
     new: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
