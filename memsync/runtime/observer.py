@@ -20,6 +20,7 @@ from ..document import WHOLE, ResultCopy, difference, identical, place_of, to_pl
 from ..replication.compile_proposal import node_at
 from .callbacks import check_result
 from .dispatcher import Dispatcher
+from .feedback import Feedback
 from .function_run import FunctionRun
 from .logs import Logger
 from .participant import Participant
@@ -69,6 +70,7 @@ class Registry(Protocol):
 
     dispatcher: Dispatcher
     participant: Participant
+    calling: Feedback | None
 
     @property
     def version(self) -> int: ...
@@ -83,6 +85,9 @@ class Registry(Protocol):
 
 class Observer:
     """The base; what decides when and what to call is changed under the guard of the view."""
+
+    observed: object
+    """The path or the function."""
 
     def __init__(
         self,
@@ -103,6 +108,7 @@ class Observer:
         self.is_stale = False  # what was captured: the place has changed since
         self.peer: str | None = None
         self.changed_at = 0.0  # monotonic seconds
+        self.feedback = Feedback()
         self._callback: Callable[[Any], object] | None = callback
         self._is_python = isinstance(getattr(callback, "__func__", callback), FunctionType)
         self._thread = 0  # that calls
@@ -157,17 +163,21 @@ class Observer:
         if when > monotonic() and not self.observers.dispatcher.is_stopping:
             self.observers.dispatcher.call_at(when, self.deliver)
             return
-        found = self._take()
-        if found is None:
-            return
-        old, version, peer = found
+        self.feedback.begin(self.observed, self._callback)
+        self.observers.calling = self.feedback
+        try:
+            found = self._take()
+            if found is not None:
+                self._call(self._argument(*found))
+        finally:
+            self.observers.calling = None
+
+    def _argument(self, old: Any, version: int, peer: str | None) -> Any:
         value = self._copy(self.last)
         if not self.wants_changes:
-            self._call(value)
-            return
+            return value
         patch = self._copy(_patch(old, self.last))
-        is_own = peer == self.observers.participant.id
-        self._call(Change(old, value, patch, version, peer, is_own))
+        return Change(old, value, patch, version, peer, peer == self.observers.participant.id)
 
     def _deliver_first(self, value: Any, version: int) -> None:
         """The call of ``immediate=True``."""
@@ -177,9 +187,9 @@ class Observer:
 
     def _time(self) -> float:
         """When the next call may be made (monotonic seconds)."""
-        when = 0.0
+        when = self.feedback.until
         if self.debounce is not None:
-            when = self.changed_at + self.debounce
+            when = max(when, self.changed_at + self.debounce)
         if self.throttle is not None and self._called_at is not None:
             when = max(when, self._called_at + self.throttle)
         return when
@@ -233,7 +243,7 @@ class PathObserver(Observer):
 
     def __init__(self, path: str, *args: Any) -> None:
         super().__init__(*args)
-        self.path = path
+        self.path = self.observed = path
         self.places = [(place_of(path.split(".")) if path else "", WHOLE)]
 
     def begin(self, immediate: bool) -> None:
@@ -272,7 +282,7 @@ class FunctionObserver(Observer):
 
     def __init__(self, function: Callable[[Any], Any], *args: Any) -> None:
         super().__init__(*args)
-        self.function = function
+        self.function = self.observed = function
 
     def begin(self, immediate: bool) -> None:
         self._evaluate(lambda copy: self._set_first(copy.value, immediate), may_wait=False)

@@ -9,6 +9,7 @@ from typing import Any
 from ..clocks import monotonic
 from ..document import Operation, PlaceIndex
 from .dispatcher import Dispatcher, Subscription
+from .feedback import Feedback
 from .function_run import FunctionRun
 from .logs import Logger
 from .observer import FunctionObserver, Observer, PathObserver
@@ -36,6 +37,7 @@ class Observers:
         self._postponed: list[Observer] = []  # until the end of the batch that is being applied
         self._keeper: Subscription | None = None  # a handle with observers stays in use
         self._is_attached = False  # between the start and the stop of the handle
+        self.calling: Feedback | None = None  # of the observer that runs on the dispatcher's thread
         dispatcher.on_join = self.attach
 
     @property
@@ -60,6 +62,7 @@ class Observers:
     def after_fork(self) -> None:
         """In a forked child: what was under way is the parent's; `attach` compares all values."""
         self._runs, self._postponed, self._is_attached = [], [], False
+        self.calling = None
         for observer in self._observers:
             observer.after_fork()
 
@@ -197,8 +200,11 @@ class Observers:
             touched = self._index.touched(view, operations)
         if touched:
             self._attribute(touched, operations, own)
+            is_caused = own and self.calling is not None and self.dispatcher.is_current()
+            cause = self.calling if is_caused else None
             for observer in touched:
                 observer.is_stale = True
+                observer.feedback.touched(cause)
                 if observer.debounce is not None:
                     observer.changed_at = monotonic()
             self.queue(touched)
