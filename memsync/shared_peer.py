@@ -21,7 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
-from .at_exit import leave_at_exit
+from .at_exit import engines, leave_at_exit
 from .errors import NotStartedError
 from .runtime import forks, native
 from .runtime.logs import Logger, log_in_hub
@@ -159,7 +159,7 @@ class SharedPeer(forks.Forkable):
             if engine.is_ended:
                 raise NotStartedError("this handle has stopped meanwhile: call start() again")
             if self.calls is None or self.calls.engine is not engine:
-                self.calls = PeerCalls(engine, self._call_surely)
+                self.calls = PeerCalls(engine, self._call_surely, engines)
             return self.calls
 
     def _call_surely(self, callback: Callable[..., Any], *args: Any) -> None:

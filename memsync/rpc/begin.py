@@ -73,7 +73,7 @@ def _call_method(run: Run, call: Call) -> Any:
 
 def _prepare(run: Run, call: Call) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
     left = run.current.remaining() or 0.0
-    if not run.service.wait_for_pair(call.epoch, call.version, left):
+    if not run.service.versions.wait((call.epoch, call.version), left):
         raise RpcTimeoutError(
             f"{run.name!r} was not run: this peer has not reached version {call.version}, which "
             f"the caller had seen, within {left:.3g} s",

@@ -87,7 +87,7 @@ class Callee:
         return (
             method is not None
             and method.is_async
-            and self.service.wait_for_pair(call.epoch, call.version, 0)
+            and self.service.versions.wait((call.epoch, call.version), 0)
         )
 
     def _refuse_later(self, call: Call) -> None:

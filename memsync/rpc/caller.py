@@ -32,6 +32,8 @@ from .stream import Buffer, Stream
 
 log = Logger("memsync.rpc")
 
+_FOR_THE_CALLER = (Item, Streaming, End, Result, Failure)
+
 
 class Caller:
     """Makes the calls of one link, and receives their answers; see `link.Receiver`.
@@ -147,7 +149,7 @@ class Caller:
             self.end(id, Cancelled("it was perhaps not sent"))
             raise
         if self._lost is not None:
-            self._settle(id, self._lost)
+            self._lose(id, self._lost)
         return future
 
     def end(self, id: int, ending: Ending) -> None:
@@ -175,20 +177,18 @@ class Caller:
     def received(self, message: Message) -> None:
         """Pass an answer to its call; what was cancelled meanwhile is ignored."""
         entry = self._calls.get(message.id)
-        if isinstance(message, Failure) or (
-            isinstance(message, Result) and not isinstance(entry, Buffer)
-        ):
-            self._settle(message.id, message)
+        if isinstance(message, (Result, Failure)) and isinstance(entry, CallFuture):
+            self._answered(entry, message)
         elif isinstance(message, Item) and isinstance(entry, Buffer):
-            entry.add(message.payload)
+            entry.add(message)
         elif isinstance(message, Streaming) and isinstance(entry, CallFuture):
             self._open(message.id, entry)
-        elif isinstance(message, End) and isinstance(entry, Buffer):
+        elif isinstance(message, (End, Failure)) and isinstance(entry, Buffer):
             self._settle(message.id, message)
         elif isinstance(message, Progress):
             if entry is not None:
                 entry.report(message)
-        elif entry is not None or not isinstance(message, (Item, Streaming, End)):
+        elif entry is not None or not isinstance(message, _FOR_THE_CALLER):
             raise ProtocolError(
                 f"a {type(message).__name__} came to a peer that does not expect it"
             )
@@ -197,7 +197,22 @@ class Caller:
         """The callee has gone, so all calls end with a `PeerLostError`."""
         self._lost = Lost(reason)
         for id in list(self._calls):
-            self._settle(id, self._lost)
+            self._lose(id, self._lost)
+
+    def _lose(self, id: int, lost: Lost) -> None:
+        """No answer comes any more; one that is here waits for its version."""
+        entry = self._calls.get(id)
+        if not isinstance(entry, CallFuture) or entry.answer is None:
+            self._settle(id, lost)
+
+    def _answered(self, future: CallFuture, answer: Result | Failure) -> None:
+        """End a call, once this peer has seen what the callee had seen at its answer."""
+        pair, versions = (answer.epoch, answer.version), self.service.versions
+        if versions.pair() >= pair:
+            self._settle(answer.id, answer)
+        else:
+            future.answer = answer
+            versions.call_at(pair, partial(self._settle, answer.id, answer))
 
     def _open(self, id: int, future: CallFuture) -> None:
         """The call is a stream from now on."""
@@ -209,6 +224,7 @@ class Caller:
             buffer,
             future.description,
             future.deadline if future.is_stated else None,
+            self.service.versions,
             acknowledge=lambda count: self.send(Credit(id, count)),
             end=partial(self.end, id),
             abandon=partial(self._cancel, id),

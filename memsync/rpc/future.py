@@ -16,8 +16,8 @@ from ..errors import RpcError, UsageError
 from ..lasting import lasting
 from ..runtime.futures import OutcomeFuture
 from .context import CurrentCall
-from .messages import End, Progress, Result
-from .outcomes import Cancelled, Description, Ending, Expired, Forked
+from .messages import End, Failure, Progress, Result
+from .outcomes import Behind, Cancelled, Description, Ending, Expired, Forked
 from .stream import Stream
 from .timers import Timer
 
@@ -41,6 +41,7 @@ class CallFuture(OutcomeFuture[Any]):
         self.timer: Timer | None = None  # where perhaps no thread waits for the answer
         self.parent: CurrentCall | None = None  # the call whose method has made this one
         self.is_stated = True  # its time bounds a stream, too
+        self.answer: Result | Failure | None = None  # that waits for the version it has seen
         self._end = end
         self._outcomes: list[Result | End | Stream | Ending] = []  # the first one counts
         self._decoded: list[tuple[Any, BaseException | None]] = []  # the first one counts
@@ -165,6 +166,8 @@ class CallFuture(OutcomeFuture[Any]):
 
     def settle(self, outcome: Result | End | Stream | Ending) -> None:
         """The call has ended; only the first outcome counts. Never blocks."""
+        if self.answer is not None and isinstance(outcome, Expired):
+            outcome = self.answer if isinstance(self.answer, Failure) else Behind()
         self._outcomes.append(outcome)
         self._is_done = True
         if self.timer is not None:

@@ -81,6 +81,8 @@ class Item(msgspec.Struct, array_like=True, tag=3):
 
     id: int
     payload: Payload
+    epoch: int = 0  # the callee's pair: the caller gets the value once it has seen as much
+    version: int = 0
 
 
 @lasting
@@ -88,6 +90,8 @@ class End(msgspec.Struct, array_like=True, tag=4):
     """The stream is complete."""
 
     id: int
+    epoch: int = 0  # as of an `Item`
+    version: int = 0
 
 
 @lasting
@@ -96,6 +100,8 @@ class Result(msgspec.Struct, array_like=True, tag=5):
 
     id: int
     payload: Payload
+    epoch: int = 0  # as of an `Item`
+    version: int = 0
 
 
 @lasting
@@ -105,6 +111,8 @@ class Failure(msgspec.Struct, array_like=True, tag=6):
     id: int
     twin: Twin | None
     error: list[Any] | None = None
+    epoch: int = 0  # as of an `Item`, if the method has run
+    version: int = 0
 
 
 @lasting

@@ -33,6 +33,11 @@ class Expired(NamedTuple):
 
 
 @lasting
+class Behind(NamedTuple):
+    """The time is over; the answer is here, but not the version that it has seen."""
+
+
+@lasting
 class Cancelled(NamedTuple):
     """The caller has cancelled the call."""
 
@@ -44,7 +49,7 @@ class Forked(NamedTuple):
     """The call was made before a fork, and this is the child."""
 
 
-Ending = Failure | Lost | Expired | Cancelled | Forked
+Ending = Failure | Lost | Expired | Behind | Cancelled | Forked
 """How a call ends without a value."""
 
 
@@ -108,6 +113,16 @@ class Description:
                 peer=link.peer,
                 method=self.method,
                 seconds=self.seconds,
+            )
+        if isinstance(ending, Behind):
+            return RpcTimeoutError(
+                f"{self.method!r} on peer {link.peer} has run and has answered, but what it had "
+                f"seen of the object has not come to this peer within {self.seconds:.3g} s: see "
+                "whether the host is suspended, or allow more time (timeout=)",
+                peer=link.peer,
+                method=self.method,
+                seconds=self.seconds,
+                outcome="applied",
             )
         seconds = monotonic() - self._since
         arguments = self._arguments()

@@ -8,7 +8,7 @@ call may be repeated on another peer where nothing was run, and where the method
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from .pickles import UnpackError
 from .request import Request
 from .road import MemoryRoad, new_road
 from .service import Service
+from .versions import SeenVersions
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -46,10 +47,16 @@ _payloads = msgspec.msgpack.Decoder(Payload)
 class PeerCalls:
     """Everything about the calls of one peer, between its start and its stop.
 
-    `call_surely` queues a call of a callback of the program; it must not block.
+    `call_surely` queues a call of a callback of the program; it must not block. `engines` are those
+    of the process.
     """
 
-    def __init__(self, engine: Engine, call_surely: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        call_surely: Callable[..., None],
+        engines: Collection[Engine] = (),
+    ) -> None:
         self.engine = engine
         self._call_surely = call_surely
         self._participant: Participant = engine.participant
@@ -59,7 +66,7 @@ class PeerCalls:
             threads=options.rpc.threads,
             pickles=options.rpc.pickles,
             find=self._published,
-            wait_for_pair=self._wait_for_pair,
+            versions=SeenVersions(engine, engines),
         )
         self._loaded: dict[str, tuple[bytes, Method]] = {}  # published functions
         self._road = new_road(engine, self._new_callee)
@@ -86,13 +93,6 @@ class PeerCalls:
 
     def _new_callee(self, link: Link) -> Callee:
         return Callee(link, self.service)
-
-    def _wait_for_pair(self, epoch: int, version: int, seconds: float) -> bool:
-        replica, pair = self._participant.replica, (epoch, version)
-        if replica.view_pair >= pair:
-            return True
-        waiters = self._participant.entry_waiters
-        return seconds > 0 and waiters.wait_until(lambda: replica.view_pair >= pair, seconds)
 
     def _published(self, name: str) -> Method | None:
         data = directory(self._participant.state).published.get(name)
@@ -129,7 +129,7 @@ class PeerCalls:
                     pair=self._participant.replica.view_pair,
                 )
             except RpcTimeoutError as error:
-                if error.peer == target:
+                if error.peer == target and error.outcome != "applied":
                     self._connections.note_failure(target)
                 raise
             except PeerLostError as error:

@@ -6,6 +6,8 @@ from concurrent.futures import CancelledError
 from contextvars import Context
 from typing import Any, Protocol
 
+import msgspec
+
 from ..clocks import monotonic
 from ..errors import MemSyncError, NotSerializableError, RpcError, TooLargeError, to_wire
 from ..runtime.logs import Logger
@@ -93,14 +95,16 @@ class Run:
     def answer(self, value: Any) -> None:
         """The call has returned a value."""
         try:
-            self._finish(Result(self.id, self._packed(value, "the result of")))
+            payload = self._packed(value, "the result of")
+            self._finish(Result(self.id, payload, *self.service.versions.pair_of_process()))
         except NotSerializableError as error:
             self._finish(self._unsendable(error))
 
     def item(self, value: Any) -> bool:
         """The stream has another item; returns whether it goes on."""
         try:
-            self.send(Item(self.id, self._packed(value, "an item of")))
+            payload = self._packed(value, "an item of")
+            self.send(Item(self.id, payload, *self.service.versions.pair_of_process()))
         except (NotSerializableError, TooLargeError) as error:
             self._finish(self._unsendable(error))
             return False
@@ -108,7 +112,7 @@ class Run:
 
     def end(self) -> None:
         """The stream is complete."""
-        self._finish(End(self.id))
+        self._finish(End(self.id, *self.service.versions.pair_of_process()))
 
     def drop(self) -> None:
         """The call needs no answer."""
@@ -125,7 +129,9 @@ class Run:
             self.drop()
             self.log_unheard(error)
         else:
-            self._finish(Failure(self.id, describe(error, self.service.pickles)))
+            epoch, version = self.service.versions.pair_of_process()
+            twin = describe(error, self.service.pickles)
+            self._finish(Failure(self.id, twin, epoch=epoch, version=version))
 
     def log_unheard(self, error: BaseException) -> None:
         """Log what a method raises when nobody waits; that it was cancelled is no news."""
@@ -153,7 +159,7 @@ class Run:
             self.send(answer)
         except TooLargeError as error:
             if isinstance(answer, Failure) and answer.twin is not None:
-                self.send(Failure(self.id, shortest(answer.twin)))
+                self.send(msgspec.structs.replace(answer, twin=shortest(answer.twin)))
             else:
                 self.send(self._unsendable(error))
         except BaseException as error:  # no memory, for example: the caller must not wait for long

@@ -12,6 +12,7 @@ from .functions import RUN, Method, as_method
 from .pickles import Pickles
 from .pool import Pool
 from .timers import Timers
+from .versions import NoVersions, Versions
 
 if TYPE_CHECKING:
     from .loop import LoopThread
@@ -21,8 +22,7 @@ class Service:
     """One per started peer; `close` ends its threads.
 
     `find` looks for a method that is not in `methods`, on a thread where code of the program may
-    run. `wait_for_pair` waits until this peer has a pair ``(epoch, version)``, at most this
-    number of seconds, and returns whether it has it; with 0 seconds it does not block.
+    run.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Service:
         threads: int,
         pickles: bool,
         find: Callable[[str], Method | None] = lambda name: None,
-        wait_for_pair: Callable[[int, int, float], bool] = lambda epoch, version, seconds: True,
+        versions: Versions | None = None,
     ) -> None:
         self.methods = methods
         self.pickles = Pickles(pickles)
         self.pool = Pool(threads)
         self.timers = Timers()
         self.find = find
-        self.wait_for_pair = wait_for_pair
+        self.versions = versions or NoVersions()
         self._lock = Lock()  # protects the making of the loop
         self._loop: LoopThread | None = None
 

@@ -12,8 +12,9 @@ from ..lasting import lasting
 from ..runtime.wakeup import Wakeup
 from .context import CurrentCall
 from .generators import WINDOW
-from .messages import End, Payload, Progress, Result
-from .outcomes import Cancelled, Description, Ending, Expired
+from .messages import End, Failure, Item, Payload, Progress, Result
+from .outcomes import Behind, Cancelled, Description, Ending, Expired
+from .versions import Versions
 
 CREDIT_ITEMS = WINDOW // 2  # that are consumed before the callee is informed
 
@@ -23,18 +24,18 @@ class Buffer:
     """What has come of a stream and was not consumed; the link fills it, and keeps no `Stream`."""
 
     def __init__(self, parent: CurrentCall | None) -> None:
-        self.items: deque[Payload] = deque()
+        self.items: deque[Item] = deque()
         self.received = 0
         self.outcome: Result | End | Ending | None = None
         self.progress: Progress | None = None
         self.wakeup = Wakeup()
         self._parent = parent
 
-    def add(self, payload: Payload) -> None:
+    def add(self, item: Item) -> None:
         """The next item; raises `ProtocolError` if the callee sends more than it may."""
         if len(self.items) > WINDOW:
             raise ProtocolError(f"a stream has more than {WINDOW} items that nobody asked for")
-        self.items.append(payload)
+        self.items.append(item)
         self.received += 1
         self.wakeup.set()
 
@@ -68,6 +69,7 @@ class Stream(Iterator[Any]):
         buffer: Buffer,
         description: Description,
         deadline: float | None,
+        versions: Versions,
         *,
         acknowledge: Callable[[int], None],
         end: Callable[[Ending], None],
@@ -76,6 +78,7 @@ class Stream(Iterator[Any]):
         self._buffer = buffer
         self._description = description
         self._deadline = deadline  # of the whole stream
+        self._versions = versions
         self._acknowledge = acknowledge
         self._end = end
         self._abandon = abandon
@@ -110,14 +113,25 @@ class Stream(Iterator[Any]):
         while True:
             is_complete = buffer.outcome is not None  # before the items: none follows the outcome
             if buffer.items:
-                payload = buffer.items.popleft()
+                if not self._has_seen(buffer.items[0], until):
+                    self.close()
+                    raise self._description.error(Behind())
+                payload = buffer.items.popleft().payload
                 self._give_credit()
                 return payload
             if is_complete:
-                self._raise_end()
+                self._raise_end(until)
             self._description.check_wait()
             if not buffer.wakeup.wait(until - monotonic()) and monotonic() >= until:
                 self._end(Expired())
+
+    def _has_seen(self, message: Item | End | Failure, until: float) -> bool:
+        """Whether this peer has what the callee had seen, at `until` (monotonic seconds)."""
+        pair, versions = (message.epoch, message.version), self._versions
+        if versions.pair() >= pair:
+            return True
+        self._description.check_wait()
+        return versions.wait(pair, until - monotonic()) or versions.has_stopped()
 
     def _give_credit(self) -> None:
         # Counted from what is there, because an interrupt may come between two steps.
@@ -126,11 +140,16 @@ class Stream(Iterator[Any]):
             self._acknowledged = consumed
             self._acknowledge(consumed)
 
-    def _raise_end(self) -> None:
+    def _raise_end(self, until: float) -> None:
         outcome = self._buffer.outcome
-        if self._has_raised or isinstance(outcome, (End, Result)) or outcome is None:
+        if self._has_raised or isinstance(outcome, Result) or outcome is None:
             raise StopIteration
+        has_seen = not isinstance(outcome, (End, Failure)) or self._has_seen(outcome, until)
         self._has_raised = True
+        if isinstance(outcome, End):
+            if has_seen:
+                raise StopIteration
+            outcome = Behind()
         raise self._description.error(outcome)
 
     def close(self) -> None:

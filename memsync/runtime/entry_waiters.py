@@ -7,6 +7,7 @@ Without waiters an entry costs one test of an empty list.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..clocks import monotonic
 from .wakeup import Wakeup
@@ -16,7 +17,7 @@ class EntryWaiters:
     """The waiting threads of one peer."""
 
     def __init__(self) -> None:
-        self.waiting: list[Wakeup] = []  # changed by single steps in C
+        self.waiting: list[Wakeup | _Action] = []  # changed by single steps in C
         self.ended = False
 
     def wait_until(self, check: Callable[[], object], seconds: float) -> bool:
@@ -40,6 +41,15 @@ class EntryWaiters:
         finally:
             self.waiting.remove(wakeup)
 
+    def call_when(self, check: Callable[[], object], action: Callable[[], None]) -> None:
+        """Call `action` once ``check()`` is true or the peer has stopped, perhaps twice.
+
+        Both must not block. They run on this thread, and on the one that plays the peer's role.
+        """
+        waiter = _Action(self, check, action)
+        self.waiting.append(waiter)
+        waiter.set()
+
     def advanced(self) -> None:
         """Have all threads test again: entries were applied and published."""
         for wakeup in list(self.waiting):
@@ -54,3 +64,21 @@ class EntryWaiters:
         """In a forked child: the waiting threads are the parent's."""
         self.waiting = []
         self.ended = True
+
+
+class _Action:
+    """In the place of a `Wakeup`: no thread waits."""
+
+    def __init__(
+        self, waiters: EntryWaiters, check: Callable[[], object], action: Callable[[], None]
+    ) -> None:
+        self._waiters = waiters
+        self._check = check
+        self._action = action
+
+    def set(self) -> None:
+        """Act if it is time."""
+        if self._check() or self._waiters.ended:
+            self._action()
+            with suppress(ValueError):  # another thread has done it meanwhile
+                self._waiters.waiting.remove(self)

@@ -26,6 +26,7 @@ from memsync.rpc import callee as callee_module
 from memsync.rpc.context import current
 from memsync.rpc.functions import RUN
 from memsync.rpc.messages import Cancel
+from memsync.rpc.versions import NoVersions
 from memsync.testing import until
 
 from .links import Peer, calling, peers
@@ -399,11 +400,12 @@ def test_a_callee_waits_for_what_the_caller_has_seen() -> None:
     reached = threading.Event()
     asked: list[tuple[int, int]] = []
 
-    def wait_for_pair(epoch: int, version: int, seconds: float) -> bool:
-        asked.append((epoch, version))
-        return reached.wait(seconds)
+    class Versions(NoVersions):
+        def wait(self, pair: tuple[int, int], seconds: float) -> bool:
+            asked.append(pair)
+            return reached.wait(seconds)
 
-    with calling({"add": add, "later": later}, wait_for_pair=wait_for_pair) as caller:
+    with calling({"add": add, "later": later}, versions=Versions()) as caller:
         with pytest.raises(RpcTimeoutError) as caught:
             caller.call("add", (1,), pair=(3, 17), timeout=0.1)
         assert caught.value.outcome in ("not_applied", "unknown")  # whose clock was first

@@ -17,7 +17,7 @@ import pytest
 from memsync.errors import PeerLostError, ProtocolError, RpcError, RpcTimeoutError
 from memsync.rpc.context import current
 from memsync.rpc.generators import WINDOW
-from memsync.rpc.messages import Payload
+from memsync.rpc.messages import Item, Payload
 from memsync.rpc.stream import Buffer, Stream
 from memsync.testing import until
 
@@ -412,9 +412,9 @@ def test_a_forked_child_leaves_streams_and_futures_to_its_parent(source: Source)
 def test_a_callee_that_sends_too_much_is_refused() -> None:
     buffer = Buffer(None)
     for _ in range(WINDOW + 1):
-        buffer.add(Payload(b""))
+        buffer.add(Item(1, Payload(b"")))
     with pytest.raises(ProtocolError, match="more than 16 items"):
-        buffer.add(Payload(b""))
+        buffer.add(Item(1, Payload(b"")))
 
 
 @pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
