@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
+
+from msgspec import structs
 
 from ..clocks import monotonic
 from ..errors import ProtocolError, UsageError
 from ..runtime.logs import Logger
 from .context import CurrentCall, running
-from .future import CallFuture
-from .link import Link
+from .future import CallFuture, Repeat
+from .link import Link, LinkDown
 from .messages import (
     Call,
     Cancel,
@@ -27,12 +29,19 @@ from .messages import (
 )
 from .outcomes import Cancelled, Description, Ending, Expired, Lost
 from .pool import DEPTH_MAX
+from .request import Times
 from .service import Service
 from .stream import Buffer, Stream
 
 log = Logger("memsync.rpc")
 
 _FOR_THE_CALLER = (Item, Streaming, End, Result, Failure)
+
+
+class Options(Times, total=False):
+    """Arguments of `Caller.call`; see `Caller.start`."""
+
+    pair: tuple[int, int]
 
 
 class Caller:
@@ -48,6 +57,7 @@ class Caller:
         self._numbers = itertools.count(1)
         self._calls: dict[int, CallFuture | Buffer] = {}
         self._lost: Lost | None = None
+        self.expired_at: float | None = None  # when a call has had no answer in time, at last
 
     @property
     def calls(self) -> int:
@@ -67,30 +77,10 @@ class Caller:
         method: str,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-        *,
-        timeout: float | None = None,
-        default_timeout: float = 30.0,
-        pair: tuple[int, int] = (0, 0),
+        **options: Unpack[Options],
     ) -> Any:
-        """Call and wait: the value that the method returns, or a `Stream`; see `CallFuture.result`.
-
-        An exception while it waits (Ctrl-C) cancels the call.
-        """
-        future = self.start(
-            method,
-            args,
-            kwargs,
-            timeout=timeout,
-            default_timeout=default_timeout,
-            pair=pair,
-            is_awaited=True,
-        )
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                future.cancel()
-            raise
+        """Call and wait: the value that the method returns, or a `Stream`; see `start`."""
+        return awaited(self.start(method, args, kwargs, **options, is_awaited=True))
 
     def start(
         self,
@@ -102,6 +92,7 @@ class Caller:
         default_timeout: float = 30.0,
         pair: tuple[int, int] = (0, 0),
         is_awaited: bool = False,
+        repeat: Repeat | None = None,
     ) -> CallFuture:
         """Call without waiting.
 
@@ -109,7 +100,7 @@ class Caller:
         method makes has what is left of the method's own time; any other call has
         `default_timeout`, and in a stream each item has as much. `pair` is what the caller has seen
         of the object. With `is_awaited` the program waits for the future at once, so it needs no
-        timer.
+        timer. `repeat` may have the call go on at another peer.
 
         Raises `NotSerializableError` and `TooLargeError`; in a method,
         `concurrent.futures.CancelledError` if that was cancelled itself.
@@ -119,7 +110,6 @@ class Caller:
         kwargs = dict(kwargs or {})
         payload = self.service.pickles.pack([list(args), kwargs], f"an argument of {method!r}")
         self.service.timers.start()  # before an abandoned stream needs it
-        id = next(self._numbers)
         description = Description(
             self.link,
             self.service.pickles,
@@ -129,35 +119,59 @@ class Caller:
             seconds,
             self.service.is_loop_thread,
         )
-        future = CallFuture(description, partial(self.end, id), self._call_surely)
+        future = CallFuture(description, self._call_surely, repeat)
         future.is_stated = is_stated
         budget = max(int(seconds * 1000), 1)
-        call = Call(id, method, payload, budget, is_stated, *pair, depth=depth)
-        self._calls[id] = future
+        call = Call(next(self._numbers), method, payload, budget, is_stated, *pair, depth=depth)
+        if repeat is not None:
+            future.message = call
+        self._calls[call.id] = future
         try:
+            future.end = partial(self.end, call.id)
             if parent is not None:
                 future.parent = parent
-                parent.add_nested(future, partial(self._cancel, id))
+                parent.add_nested(future, partial(_cancel, future))
             if not is_awaited:
-                future.timer = self.service.timers.at(
-                    future.deadline, partial(self.end, id, Expired())
-                )
+                future.timer = self.service.timers.at(future.deadline, partial(_expire, future))
+            self._send(call)
+        except BaseException:
+            self.end(call.id, Cancelled("it was perhaps not sent"))
+            raise
+        return future
+
+    def begin(self, future: CallFuture, pair: tuple[int, int]) -> None:
+        """Go on with a call that another peer has not answered; raises as `start`."""
+        last = future.message
+        assert last is not None
+        left = max(int((future.deadline - monotonic()) * 1000), 1)
+        call = structs.replace(
+            last, id=next(self._numbers), budget_ms=left, epoch=pair[0], version=pair[1]
+        )
+        future.description.link = self.link
+        self._calls[call.id] = future
+        future.end = partial(self.end, call.id)
+        if future.done():  # it was cancelled, or its time is over
+            self._calls.pop(call.id, None)
+        else:
+            self._send(call)
+
+    def _send(self, call: Call) -> None:
+        try:
             self.link.send(call)
         except ConnectionError as error:
-            self._settle(id, Lost(str(error)))
-        except BaseException:
-            self.end(id, Cancelled("it was perhaps not sent"))
-            raise
+            self._settle(call.id, Lost(str(error), was_sent=not isinstance(error, LinkDown)))
         if self._lost is not None:
-            self._lose(id, self._lost)
-        return future
+            self._lose(call.id, self._lost)
 
     def end(self, id: int, ending: Ending) -> None:
         """End a call or stream, if it is under way, here and at the callee. Never blocks.
 
         The thread of the timers does both, as an interrupt may come between two steps of this one.
         """
-        if id in self._calls:
+        entry = self._calls.get(id)
+        if entry is not None:
+            if isinstance(ending, Expired) and isinstance(entry, CallFuture) and not entry.answer:
+                self.expired_at = monotonic()
             self.service.timers.soon(partial(self._end_surely, id, ending))
             self._settle(id, ending)
 
@@ -247,8 +261,27 @@ class Caller:
             self._calls.pop(id, None)
 
     def _cancel(self, id: int, reason: str) -> None:
-        """Cancel a call of a method that was cancelled itself, or a stream that nobody has."""
+        """Cancel a stream of a method that was cancelled itself, or that nobody has."""
         self.end(id, Cancelled(reason))
+
+
+def awaited(future: CallFuture) -> Any:
+    """Its result; an exception while it waits (Ctrl-C) cancels the call."""
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            future.cancel()
+        raise
+
+
+def _cancel(future: CallFuture, reason: str) -> None:
+    """The method that has made the call was cancelled."""
+    future.end(Cancelled(reason))
+
+
+def _expire(future: CallFuture) -> None:
+    future.end(Expired())
 
 
 def _budget(

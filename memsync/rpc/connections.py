@@ -83,10 +83,15 @@ class Connections:
     def has_failed(self, peer: str) -> bool:
         """Whether a peer was not reached in time, or did not answer in time, a moment ago."""
         connection = self._connections.get(peer)
-        return connection is not None and monotonic() - connection.failed_at < FAILURE_SECONDS
+        if connection is None:
+            return False
+        failed_at, caller = connection.failed_at, connection.caller
+        if caller is not None and caller.expired_at is not None:
+            failed_at = max(failed_at, caller.expired_at)
+        return monotonic() - failed_at < FAILURE_SECONDS
 
     def note_failure(self, peer: str) -> None:
-        """A peer was not reached, or did not answer, in time."""
+        """A peer was not reached in time."""
         connection = self._connections.get(peer)
         if connection is not None:
             connection.failed_at = monotonic()

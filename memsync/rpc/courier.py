@@ -17,7 +17,7 @@ from ..runtime.logs import Logger
 from ..runtime.native import Lock
 from ..runtime.own_threads import OwnThread
 from ..runtime.wakeup import Wakeup
-from .link import Receiver
+from .link import LinkDown, Receiver
 from .messages import Message, decode, encode
 
 log = Logger("memsync.rpc")
@@ -101,7 +101,7 @@ class CourierLink:
     def send(self, message: Message) -> None:
         """Send an encoded copy of the message, as over a socket."""
         if self._reason is not None or self.pid != os.getpid():
-            raise ConnectionError(self._reason or "the connection belongs to another process")
+            raise LinkDown(self._reason or "the connection belongs to another process")
         data = encode(message, self.max_bytes)
         self._courier.post(lambda: self.other.deliver(data))
 

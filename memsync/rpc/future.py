@@ -16,10 +16,17 @@ from ..errors import RpcError, UsageError
 from ..lasting import lasting
 from ..runtime.futures import OutcomeFuture
 from .context import CurrentCall
-from .messages import End, Failure, Progress, Result
-from .outcomes import Behind, Cancelled, Description, Ending, Expired, Forked
+from .messages import Call, End, Failure, Progress, Result
+from .outcomes import Behind, Cancelled, Description, Ending, Expired, Forked, Lost, Raised
 from .stream import Stream
 from .timers import Timer
+
+Repeat = Callable[["CallFuture", Ending], bool]
+"""Has a call go on at another peer, if it may; returns whether its ending does not count."""
+
+
+def _ignore(ending: Ending) -> None:
+    """The end of a call that has ended."""
 
 
 @lasting
@@ -32,8 +39,8 @@ class CallFuture(OutcomeFuture[Any]):
     def __init__(
         self,
         description: Description,
-        end: Callable[[Ending], None],
         call_surely: Callable[..., None],
+        repeat: Repeat | None = None,
     ) -> None:
         super().__init__(call_surely)
         self.description = description
@@ -42,7 +49,9 @@ class CallFuture(OutcomeFuture[Any]):
         self.parent: CurrentCall | None = None  # the call whose method has made this one
         self.is_stated = True  # its time bounds a stream, too
         self.answer: Result | Failure | None = None  # that waits for the version it has seen
-        self._end = end
+        self.end: Callable[[Ending], None] = self.settle  # at the callee as well, once it has it
+        self.message: Call | None = None  # to be sent again
+        self.repeat = repeat  # while the callee may turn out not to run it
         self._outcomes: list[Result | End | Stream | Ending] = []  # the first one counts
         self._decoded: list[tuple[Any, BaseException | None]] = []  # the first one counts
         self._progress: Progress | None = None
@@ -97,7 +106,7 @@ class CallFuture(OutcomeFuture[Any]):
         The method sees it at its next `await`, ``yield`` or ``rpc.current().check()``.
         """
         self._look_for_fork()
-        self._end(Cancelled("by cancel()"))
+        self.end(Cancelled("by cancel()"))
         return self.cancelled()
 
     def cancelled(self) -> bool:
@@ -143,7 +152,7 @@ class CallFuture(OutcomeFuture[Any]):
         except TimeoutError:
             if monotonic() < self.deadline:
                 raise
-            self._end(Expired())
+            self.end(Expired())
 
     def _outcome(self) -> tuple[Any, BaseException | None]:
         if not self._decoded:
@@ -168,6 +177,13 @@ class CallFuture(OutcomeFuture[Any]):
         """The call has ended; only the first outcome counts. Never blocks."""
         if self.answer is not None and isinstance(outcome, Expired):
             outcome = self.answer if isinstance(self.answer, Failure) else Behind()
+        if self.repeat is not None:
+            repeat, self.repeat = self.repeat, None
+            if isinstance(outcome, (Lost, Failure)) and not self._is_done:
+                self.end = self.settle
+                if repeat(self, outcome):
+                    return
+            self.message = None
         self._outcomes.append(outcome)
         self._is_done = True
         if self.timer is not None:
@@ -175,6 +191,11 @@ class CallFuture(OutcomeFuture[Any]):
         if self.parent is not None:
             self.parent.remove_nested(self)
         self._notify()
+
+    def give_up(self, error: BaseException) -> None:
+        """No other peer can run the call."""
+        self.settle(Raised(error))
+        self.end = _ignore  # opens a circle
 
     def report(self, progress: Progress) -> None:
         """The method has reported how far it is. Never blocks."""

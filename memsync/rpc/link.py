@@ -11,6 +11,10 @@ from typing import Protocol
 from .messages import Message
 
 
+class LinkDown(ConnectionError):
+    """The link was down before, so nothing of a message was sent."""
+
+
 class Link(Protocol):
     """One end of a connection."""
 
@@ -30,8 +34,9 @@ class Link(Protocol):
     def send(self, message: Message) -> None:
         """Send a message; any thread may call it, and messages of one thread stay in order.
 
-        Raises `ConnectionError` when the link is down, and `TooLargeError` for a message over
-        `max_bytes`, which leaves the link usable. It may block for a bounded time.
+        Raises `ConnectionError` when the link is down (`LinkDown`: it was before), and
+        `TooLargeError` for a message over `max_bytes`, which leaves the link usable. It may block
+        for a bounded time.
         """
 
     def close(self) -> None:

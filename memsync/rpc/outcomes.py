@@ -25,6 +25,7 @@ class Lost(NamedTuple):
     """The link is down."""
 
     reason: str
+    was_sent: bool = True  # False: the callee knows nothing of the call
 
 
 @lasting
@@ -49,7 +50,14 @@ class Forked(NamedTuple):
     """The call was made before a fork, and this is the child."""
 
 
-Ending = Failure | Lost | Expired | Behind | Cancelled | Forked
+@lasting
+class Raised(NamedTuple):
+    """No other peer can run the call."""
+
+    error: BaseException
+
+
+Ending = Failure | Lost | Expired | Behind | Cancelled | Forked | Raised
 """How a call ends without a value."""
 
 
@@ -68,7 +76,7 @@ class Description:
     ) -> None:
         self.method = method
         self.seconds = seconds  # that the call, or an item of the stream, may take
-        self._link = link
+        self.link = link  # of the peer that runs it
         self._pickles = pickles
         self._args = args
         self._kwargs = kwargs
@@ -93,7 +101,7 @@ class Description:
 
     def error(self, ending: Ending) -> BaseException:
         """The exception for an ending; runs code of the program."""
-        link = self._link
+        link = self.link
         if isinstance(ending, Forked):
             return RpcTimeoutError(
                 f"{self.method!r} was called before a fork: only the parent process receives the "
@@ -114,6 +122,8 @@ class Description:
                 method=self.method,
                 seconds=self.seconds,
             )
+        if isinstance(ending, Raised):
+            return ending.error
         if isinstance(ending, Behind):
             return RpcTimeoutError(
                 f"{self.method!r} on peer {link.peer} has run and has answered, but what it had "
@@ -126,10 +136,16 @@ class Description:
             )
         seconds = monotonic() - self._since
         arguments = self._arguments()
+        if ending.was_sent:
+            fate, outcome = f"which may have run ({ending.reason})", "unknown"
+            advice = "call it again if it may run twice, or mark it with @memsync.idempotent"
+        else:
+            fate, outcome = f"which was not run ({ending.reason})", "not_applied"
+            advice = "call it again"
         return PeerLostError(
             f"peer {link.peer} (pid {link.pid}) was lost {seconds:.3g} s after the call of "
-            f"{self.method}({arguments}), which may have run ({ending.reason}): call it again if "
-            "it may run twice, or mark it with @memsync.idempotent",
+            f"{self.method}({arguments}), {fate}: {advice}",
+            outcome=outcome,
             peer=link.peer,
             pid=link.pid,
             method=self.method,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,15 +22,16 @@ from ..replication.kinds.method import MethodKind, directory, publishing, unpubl
 from ..runtime.call import Call as Write
 from ..runtime.native import Thread
 from .callee import Callee
-from .caller import Caller
+from .caller import Caller, awaited
 from .choice import Choice
 from .connections import Connections
 from .functions import Method, as_method, make_method
-from .future import CallFuture
+from .future import CallFuture, Repeat
 from .link import Link
 from .messages import Payload
 from .own_record import OwnRecord
 from .pickles import UnpackError
+from .repeats import Repeats
 from .request import Request
 from .road import MemoryRoad, new_road
 from .service import Service
@@ -76,6 +78,7 @@ class PeerCalls:
             self._participant, self._road, self._to_itself, self._new_caller
         )
         self._choice = Choice(self._participant, self._connections)
+        self._repeats = Repeats(self._choice, self._repeat)
 
     # -- what this peer runs ---------------------------------------------------------------------
 
@@ -89,6 +92,7 @@ class PeerCalls:
         self.record.close()
         self._road.close()
         self._to_itself.close()
+        self._repeats.close(0)
         self.service.close(seconds)
 
     def _new_callee(self, link: Link) -> Callee:
@@ -118,29 +122,14 @@ class PeerCalls:
         Raises what the method raises, `NoSuchMethodError`, `RpcTimeoutError`, `PeerLostError`,
         `RpcError`, `NotSerializableError` and `TooLargeError`.
         """
-        while True:
-            target, caller = self._connected(request, peer)
-            try:
-                return caller.call(
-                    request.method,
-                    request.args,
-                    request.kwargs,
-                    **request.times(),
-                    pair=self._participant.replica.view_pair,
-                )
-            except RpcTimeoutError as error:
-                if error.peer == target and error.outcome != "applied":
-                    self._connections.note_failure(target)
-                raise
-            except PeerLostError as error:
-                is_own = error.peer == target and not caller.link.is_open  # not of the method
-                if not is_own or peer is not None or not self._choice.may_repeat(request):
-                    raise
-                request.failed[target] = error
+        return awaited(self.submit(request, peer, is_awaited=True))
 
-    def submit(self, request: Request, peer: str | None = None) -> CallFuture:
+    def submit(
+        self, request: Request, peer: str | None = None, *, is_awaited: bool = False
+    ) -> CallFuture:
         """Call without waiting; connecting may wait. Raises as `call` what needs no answer."""
-        return self._submit(request, self._connected(request, peer)[1])
+        repeat = partial(self._repeats.take, request, peer)
+        return self._start(request, self._connected(request, peer), is_awaited, repeat)
 
     def call_all(self, request: Request) -> dict[str, Any]:
         """Call each peer that has a method, at once; the value or the exception of each."""
@@ -151,7 +140,7 @@ class PeerCalls:
         def begin(target: str) -> None:
             try:
                 caller = self._connections.caller(target, request.deadline)
-                futures[target] = self._submit(request, caller)
+                futures[target] = self._start(request, caller)
             except Exception as error:
                 results[target] = error
 
@@ -203,15 +192,15 @@ class PeerCalls:
         write = Write(deadline=monotonic() + seconds, kind=MethodKind.name)
         return self._participant.writer.patch(change, write, seconds)
 
-    def _connected(self, request: Request, peer: str | None) -> tuple[str, Caller]:
-        """A peer for a request, and its caller; raises where no peer can be reached."""
+    def _connected(self, request: Request, peer: str | None) -> Caller:
+        """The caller of a peer for a request; raises where no peer can be reached."""
         while True:
             target = self._choice.target(request, peer)
             deadline, has_another = request.deadline, False
             if peer is None and self._choice.has_another(request, target):
                 deadline, has_another = min(deadline, monotonic() + CONNECT_SECONDS), True
             try:
-                return target, self._connections.caller(target, deadline)
+                return self._connections.caller(target, deadline)
             except RpcTimeoutError:
                 self._connections.note_failure(target)
                 if not has_another or not request.left():
@@ -227,14 +216,26 @@ class PeerCalls:
                     raise
                 request.failed[target] = error
 
-    def _submit(self, request: Request, caller: Caller) -> CallFuture:
+    def _start(
+        self,
+        request: Request,
+        caller: Caller,
+        is_awaited: bool = False,
+        repeat: Repeat | None = None,
+    ) -> CallFuture:
         return caller.start(
             request.method,
             request.args,
             request.kwargs,
             **request.times(),
             pair=self._participant.replica.view_pair,
+            is_awaited=is_awaited,
+            repeat=repeat,
         )
+
+    def _repeat(self, request: Request, peer: str | None, future: CallFuture) -> None:
+        """Have a call go on at a peer; raises where there is none."""
+        self._connected(request, peer).begin(future, self._participant.replica.view_pair)
 
     def _new_caller(self, link: Link) -> Caller:
         return Caller(link, self.service, self._call_surely)

@@ -10,7 +10,7 @@ from ..errors import PeerLostError
 from .context import running
 
 
-class Times(TypedDict):
+class Times(TypedDict, total=False):
     """Arguments of `Caller.start`, in seconds."""
 
     timeout: float | None

@@ -25,7 +25,7 @@ from ..runtime.logs import Logger
 from ..runtime.native import Lock, get_ident
 from ..runtime.own_threads import OwnThread
 from ..runtime.wakeup import Wakeup
-from .link import Receiver
+from .link import LinkDown, Receiver
 from .messages import Message, decode, encode
 
 log = Logger("memsync.rpc")
@@ -66,10 +66,10 @@ class SocketLink:
         """Send a message; see `Link`."""
         frame = frame_of(encode(message, self.max_bytes))
         if self._owner != os.getpid():
-            raise ConnectionError("the connection belongs to another process")
+            raise LinkDown("the connection belongs to another process")
         with self._lock:
             if self._reason is not None:
-                raise ConnectionError(self._reason)
+                raise LinkDown(self._reason)
             try:
                 self._send(frame)
             except ChannelLost as error:

@@ -12,7 +12,7 @@ from typing import Any
 from memsync.rpc.callee import Callee
 from memsync.rpc.caller import Caller
 from memsync.rpc.functions import flatten
-from memsync.rpc.link import Receiver
+from memsync.rpc.link import LinkDown, Receiver
 from memsync.rpc.messages import Message, decode, encode
 from memsync.rpc.service import Service
 
@@ -41,7 +41,7 @@ class MemoryLink:
     def send(self, message: Message) -> None:
         data = encode(message, self.max_bytes)
         if self._is_down.is_set():
-            raise ConnectionError("the link is down")
+            raise LinkDown("the link is down")
         self.sent.append(type(message).__name__)
         self.other._queue.put(data)
 

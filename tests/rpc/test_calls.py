@@ -496,3 +496,13 @@ def test_stopping_while_methods_run_leaves_no_thread() -> None:
         until(lambda: len(begun) == 2)
     assert sorted(ended) == ["plain", "task"]
     assert [t.name for t in threading.enumerate() if t.name.startswith("memsync-rpc")] == []
+
+
+def test_a_call_over_a_link_that_is_down_was_not_run() -> None:
+    with calling({"add": add}) as caller:
+        assert caller.call("add", (1,)) == 1
+        caller.link.close()
+        until(lambda: caller.is_lost)
+        with pytest.raises(PeerLostError, match="was not run") as caught:
+            caller.call("add", (1,))
+        assert caught.value.outcome == "not_applied"

@@ -1,0 +1,105 @@
+"""Calls that another peer runs, where the first one has died or stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memsync import MemSync, PeerLostError, idempotent
+from memsync.testing import Cluster, until
+
+pytestmark = pytest.mark.process
+
+
+def dying(first: Path) -> dict[str, Any]:
+    """Methods of which the first call anywhere kills its process."""
+
+    def die_once() -> int:
+        time.sleep(0.1)
+        try:
+            first.touch(exist_ok=False)
+        except FileExistsError:
+            return os.getpid()
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    return {"once": idempotent(die_once), "twice": lambda: die_once()}
+
+
+def _note(called: list[int], number: int, _: object) -> None:
+    called.append(number)
+
+
+async def _awaited(future: Any) -> Any:
+    return await asyncio.wrap_future(future)
+
+
+WAYS: dict[str, Callable[[MemSync[Any]], Any]] = {
+    "call": lambda mem: mem.call("once", timeout=10),
+    "submit": lambda mem: mem.rpc.submit("once").result(10),
+    "asyncio": lambda mem: asyncio.run(_awaited(mem.rpc.submit("once"))),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_idempotent_method_runs_on_another_peer(
+    cluster: Cluster, tmp_path: Path, way: str
+) -> None:
+    client = cluster.peer()
+    workers = [cluster.peer(rpc=dying(tmp_path / "first")) for _ in range(2)]
+    found = client.run(WAYS[way])
+    assert found in [worker.pid for worker in workers]
+    assert client.run(lambda mem: [each["pid"] for each in mem.peers]) == [found]
+
+
+def test_others_do_not(cluster: Cluster, tmp_path: Path) -> None:
+    client = cluster.peer()
+    for _ in range(2):
+        cluster.peer(rpc=dying(tmp_path / "first"))
+    with pytest.raises(PeerLostError) as caught:
+        client.run(lambda mem: mem.rpc.submit("twice").result(10))
+    assert caught.value.outcome == "unknown"
+
+
+def test_many_futures_at_once(cluster: Cluster, tmp_path: Path) -> None:
+    """A named peer is not replaced, and callbacks come once."""
+    client = cluster.peer()
+    workers = [cluster.peer(rpc=dying(tmp_path / "first")) for _ in range(3)]
+    first = workers[0].status()["id"]
+
+    def submit(mem: MemSync[Any], first: str) -> list[Any]:
+        futures = [mem.rpc.submit("once") for _ in range(60)]
+        named = mem.rpc.submit("once", peer=first)
+        called: list[int] = []
+        for number, future in enumerate(futures):
+            future.add_done_callback(partial(_note, called, number))
+        found = {future.result(10) for future in futures}
+        until(lambda: len(called) >= 60)
+        return [len(found), len(called), type(named.exception(10))]
+
+    others, called, kind = client.run(submit, first)
+    assert others in (2, 3)
+    assert called == 60
+    assert kind in (PeerLostError, type(None))
+
+
+def test_nobody_is_left(cluster: Cluster) -> None:
+    client = cluster.peer()
+    worker = cluster.peer(rpc={"nap": idempotent(lambda seconds: time.sleep(seconds))})
+
+    def begin(mem: MemSync[Any]) -> None:
+        vars(mem)["kept"] = [mem.rpc.submit("nap", 20), mem.rpc.submit("nap", 20, timeout=5)]
+
+    client.run(begin)
+    time.sleep(0.1)
+    worker.kill()
+    kinds = client.run(lambda mem: [type(each.exception(4)) for each in vars(mem)["kept"]])
+    assert kinds == [PeerLostError] * 2
