@@ -40,7 +40,8 @@ class CatchUp:
     """
 
     def __init__(self) -> None:
-        self._encoded: tuple[tuple[int, int], list[bytes]] | None = None
+        # The pair of the state, the version from which its history leads there, and the chunks.
+        self._encoded: tuple[tuple[int, int], int, list[bytes]] | None = None
 
     def frames(
         self,
@@ -48,26 +49,31 @@ class CatchUp:
         log: Log,
         pair: tuple[int, int],
         has_at_most: int,
+        oldest: int | None,
         chunk_bytes: int,
     ) -> tuple[bool, list[bytes]]:
         """The frames that bring a peer from a pair to the state's; the flag says "a snapshot".
 
         The snapshot must not be older than the peer's pair, nor than `has_at_most`, a version that
         the peer may have although its pair is (0, 0). A frame takes `chunk_bytes` of it.
+
+        The snapshot brings the entries above the version `oldest`, which other peers may lack: if
+        the peer that gets it is the next host, it sends them.
         """
+        oldest = state.version if oldest is None else max(oldest, log.base_version)
         entries = log.since(*pair) if pair[0] else None
         if entries is not None:
             return False, entries
         if self._encoded is not None:
-            known, chunks = self._encoded
+            known, leads_from, chunks = self._encoded
             entries = log.since(*known)
             # With more entries than that, a new encoding is shorter.
             is_shorter = log.size_since(known[1]) <= sum(map(len, chunks))
             is_new = known[1] >= has_at_most and known >= pair
-            if entries is not None and is_shorter and is_new:
+            if entries is not None and is_shorter and is_new and leads_from <= oldest:
                 return True, [*chunks, *entries]
-        chunks = snapshot_frames(state.encode(), chunk_bytes)
-        self._encoded = (state.pair, chunks)
+        chunks = snapshot_frames(state.encode(log.history(oldest)), chunk_bytes)
+        self._encoded = (state.pair, oldest, chunks)
         return True, chunks
 
     def forget(self) -> None:

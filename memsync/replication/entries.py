@@ -78,6 +78,15 @@ class SnapshotChunk(msgspec.Struct, array_like=True, tag=6, gc=False):
 
 
 @lasting
+class History(msgspec.Struct, array_like=True):
+    """The entries of a log that lead from a pair to a later one."""
+
+    epoch: int
+    version: int
+    bodies: list[bytes]  # encoded entries, from `version` + 1 on
+
+
+@lasting
 class Snapshot(msgspec.Struct):
     """A whole state at ``(epoch, version)``; travels in `SnapshotChunk`s."""
 
@@ -87,3 +96,5 @@ class Snapshot(msgspec.Struct):
     options: dict[str, Any]
     sessions: dict[str, tuple[int, list[tuple[int, list[Any]]]]]  # last number, [number, outcome]
     parts: dict[str, msgspec.Raw]  # by kind, as it encodes its part of the state
+    # What leads to the state, for peers that have less: the receiver may be the next host.
+    history: History | None = None

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from .codec import decode_entry, frame_of
-from .entries import Entry
+from ..errors import ProtocolError
+from .codec import decode, decode_entry, frame_of
+from .entries import Entry, History
 
 
 class Log:
@@ -65,6 +66,36 @@ class Log:
         if self.epoch_at(version) != epoch:
             return None
         return [frame_of(body) for body in self._above(version)]
+
+    def history(self, version: int) -> History | None:
+        """The held entries above a version; None without any."""
+        version = max(version, self.base_version)
+        bodies = list(self._above(version))
+        epoch = self.epoch_at(version)
+        return History(epoch, version, bodies) if bodies and epoch is not None else None
+
+    def adopt(self, history: History | None) -> None:
+        """Hold the entries that lead to the base of this empty log, if there are any.
+
+        Raises `ProtocolError`, and changes nothing, when they do not lead there.
+        """
+        if history is None:
+            return
+        base = self._epochs[-1][0], self.version
+        epoch, version, entries = history.epoch, history.version, []
+        for body in history.bodies:
+            entry = decode(body)
+            if not isinstance(entry, Entry):
+                raise ProtocolError(f"{type(entry).__name__} is no entry of a history")
+            if entry.version != version + 1 or entry.epoch < epoch:
+                raise ProtocolError(f"a history breaks off after ({epoch}, {version})")
+            epoch, version = entry.epoch, entry.version
+            entries.append(entry)
+        if (epoch, version) != base:
+            raise ProtocolError(f"a history ends at ({epoch}, {version}), the snapshot at {base}")
+        self.reset(history.epoch, history.version)
+        for entry, body in zip(entries, history.bodies, strict=True):
+            self.append(entry, body)
 
     def size_since(self, version: int) -> int:
         """The bytes of the held entries above a version."""

@@ -55,6 +55,11 @@ class RecoveryReports:
         peer, pair = max(pairs.items(), key=lambda item: item[1])
         return (peer, pair) if pair > own else (self._candidate, own)
 
+    def oldest(self, cluster_id: str) -> int:
+        """The lowest version that a peer of a cluster holds; 0 without any."""
+        held = (pair for cluster, pair in self._held.values() if cluster == cluster_id)
+        return min((version for epoch, version in held if epoch), default=0)
+
     def advanced(self, pair: Pair, cluster_id: str = "") -> None:
         """The candidate has caught up to a pair."""
         self._held[self._candidate] = cluster_id, pair

@@ -362,11 +362,12 @@ class Replica(Generic[W]):
         if (data := self._chunks.add(chunk)) is None:
             return False
         cluster_id = self.state.cluster_id
-        self.state.restore(data)
+        history = self.state.restore(data)
         self._sharing.replaced()
         if cluster_id not in ("", self.state.cluster_id):
             self._news.replaced += self.writes.forget_accepted()
         self._restart_from_state(decided)
+        self.log.adopt(history)
         return True
 
     def _restart_from_state(self, decided: int) -> None:
@@ -387,11 +388,12 @@ class Replica(Generic[W]):
         """Forget an incomplete snapshot: its connection is gone."""
         self._chunks.drop()
 
-    def catch_up(self, epoch: int, version: int, has_at_most: int = 0) -> tuple[bool, list[bytes]]:
+    def catch_up(
+        self, epoch: int, version: int, has_at_most: int = 0, oldest: int | None = None
+    ) -> tuple[bool, list[bytes]]:
         """The frames that bring a peer to this copy's pair; see `CatchUp.frames`."""
-        return self._catch_up.frames(
-            self.state, self.log, (epoch, version), has_at_most, self.chunk_bytes
-        )
+        frames, pair = self._catch_up.frames, (epoch, version)
+        return frames(self.state, self.log, pair, has_at_most, oldest, self.chunk_bytes)
 
     def forget_encoding(self) -> None:
         """Free the memory of the encoded snapshot."""

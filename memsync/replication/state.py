@@ -24,7 +24,7 @@ from ..document import Operation, PathWrite, encoded, normalize, replay
 from ..errors import ProtocolError
 from ..lasting import lasting
 from .codec import decode_snapshot, encode_snapshot
-from .entries import Entry, Propose, Snapshot
+from .entries import Entry, History, Propose, Snapshot
 from .sessions import WriterSession
 
 
@@ -236,8 +236,11 @@ class State:
                 return min(version, first - 1)
         return version
 
-    def encode(self) -> bytearray:
-        """The whole state as a snapshot; raises `TornCopyError` if other code has changed it."""
+    def encode(self, history: History | None = None) -> bytearray:
+        """The whole state as a snapshot, with the entries that lead to it.
+
+        Raises `TornCopyError` if other code has changed the state.
+        """
         with self.guard:
             try:
                 parts = {
@@ -251,12 +254,13 @@ class State:
             peer: (session.last, list(session.outcomes.items()))
             for peer, session in self.sessions.items()
         }
+        epoch, version = self.pair
         return encode_snapshot(
-            Snapshot(self.epoch, self.version, self.cluster_id, self.options, sessions, parts)
+            Snapshot(epoch, version, self.cluster_id, self.options, sessions, parts, history)
         )
 
-    def restore(self, data: bytes | bytearray) -> None:
-        """Become the state of a snapshot.
+    def restore(self, data: bytes | bytearray) -> History | None:
+        """Become the state of a snapshot; returns the entries that lead to it, if it has some.
 
         Raises `ProtocolError`, and changes nothing, when the data is no snapshot or when a snapshot
         of this cluster is older than this copy.
@@ -278,6 +282,7 @@ class State:
             self.notices += 1
             self.snapshots += 1
             self.torn = False
+        return snapshot.history
 
     def _decoded_parts(self, snapshot: Snapshot) -> dict[str, Any]:
         if snapshot.parts.keys() != self.kinds.keys():

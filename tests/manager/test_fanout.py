@@ -28,12 +28,13 @@ class Group:
         undo.callback(selector.close)
         ctx: Any = SimpleNamespace(
             options=SimpleNamespace(network=SimpleNamespace(max_queue=1 << 20, linger=linger)),
-            participant=SimpleNamespace(trace=None, name="group"),
+            participant=SimpleNamespace(trace=None, name="group", state=SimpleNamespace(version=0)),
             platform=SimpleNamespace(
                 processors=lambda: 2, monotonic=lambda: self.now, buggify=lambda where: False
             ),
             timing=TIMING,
         )
+        self.state = ctx.participant.state
         self.fanout = FanOut(ctx, selector, lambda session, why: None, lambda session: None)
         for index in range(clients):
             ours, theirs = socket.socketpair()
@@ -133,3 +134,20 @@ def test_a_large_group_lingers_longer_than_a_flood(undo: ExitStack) -> None:
 def test_without_lingering_nothing_waits(undo: ExitStack) -> None:
     group = Group(undo, clients=3, linger=0.0)
     assert all(group.push(100) for _ in range(20))
+
+
+def test_the_oldest_version_is_that_of_the_client_that_was_sent_least(undo: ExitStack) -> None:
+    group = Group(undo, clients=2, linger=10.0)
+    first, second = group.fanout.clients.values()
+    group.state.version = 1
+    assert group.push()
+    assert group.fanout.oldest == 1
+    group.state.version = 2
+    assert not group.push()
+    group.fanout.send(first)
+    assert (first.sent_version, second.sent_version, group.fanout.oldest) == (2, 1, 1)
+    second.is_slow = True  # it gets a snapshot in any case
+    assert group.fanout.oldest == 2
+    group.fanout.clients.clear()
+    group.state.version = 3
+    assert group.fanout.oldest == 3

@@ -110,3 +110,14 @@ def test_of_several_networks_the_one_founded_first_counts(
     assert recovery.best() == (best, pair)
     recovery.advanced(pair, reports.get(best, own)[0])
     assert recovery.best() == ("me", pair)
+
+
+def test_the_oldest_version_of_a_cluster_is_what_a_candidate_asks_for() -> None:
+    recovery = RecoveryReports("me", (2, 9), {"a", "b", "c"}, A)
+    assert recovery.oldest(A) == 9
+    recovery.report("a", (0, 0), A)  # it holds nothing
+    recovery.report("b", (1, 7), A)
+    recovery.report("c", (1, 3), B)
+    assert (recovery.oldest(A), recovery.oldest(B), recovery.oldest("")) == (7, 3, 0)
+    recovery.lost("b")
+    assert recovery.oldest(A) == 9

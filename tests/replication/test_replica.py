@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
 import pytest
 
+from memsync.document import encoded
 from memsync.errors import ProtocolError
 from memsync.replication.codec import HEADER
 from memsync.replication.codec import decode as parse
-from memsync.replication.entries import Decision, Entry, SnapshotChunk
+from memsync.replication.entries import Decision, Entry, History, SnapshotChunk
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
@@ -19,15 +23,20 @@ def bring_up(source: Sequencer | Replica[PendingWrite], target: Replica[PendingW
     """Send what is missing; returns whether that was a snapshot."""
     replica = source if isinstance(source, Replica) else replica_of(source)
     snapshot, frames = replica.catch_up(*target.pair)
+    feed(target, frames)
+    assert target.pair == replica.pair
+    assert target.state.document == replica.state.document
+    return snapshot
+
+
+def feed(target: Replica[PendingWrite], frames: list[bytes]) -> None:
+    """Take in entries and chunks of a snapshot."""
     for each in frames:
         message = parse(each[HEADER:])
         if isinstance(message, Entry):
             take(target, message)
         else:
             target.add_chunk(chunk_of(each))
-    assert target.pair == replica.pair
-    assert target.state.document == replica.state.document
-    return snapshot
 
 
 def test_a_newcomer_gets_a_snapshot_and_then_entries() -> None:
@@ -131,6 +140,52 @@ def test_a_cached_snapshot_is_dropped_when_entries_are_longer_or_a_peer_is_ahead
     copy.forget_encoding()
     entry_of(host.propose("w", proposal(5)))
     assert len(copy.catch_up(0, 0)[1]) == 1
+
+
+def test_a_snapshot_brings_the_entries_that_others_lack() -> None:
+    """Whoever gets it may be the next host, and others then catch up by entries."""
+    host, other, newcomer, last = reign({"n": 0}, "w"), *(new_replica() for _ in range(3))
+    bring_up(host, other)
+    for number in range(1, 4):
+        entry_of(host.propose("w", proposal(number)))
+    source = replica_of(host)
+    _, frames = source.catch_up(0, 0, oldest=other.state.version)
+    feed(newcomer, frames)
+    assert newcomer.pair == source.pair
+    assert newcomer.log.since(*other.pair) == source.log.since(*other.pair)
+    assert bring_up(newcomer, other) is False
+    assert other.state.document["n"] == 3
+    entry_of(host.propose("w", proposal(4)))
+    _, again = source.catch_up(0, 0, oldest=source.state.version - 1)
+    assert again[0] is frames[0]  # its history is long enough
+    _, longer = source.catch_up(0, 0, oldest=0)
+    feed(last, longer)
+    assert last.log.base_version == source.log.base_version
+
+
+def broken(history: History) -> Iterator[History]:
+    """Histories that do not lead from their pair to the version 4 of epoch 1."""
+    yield msgspec.structs.replace(history, version=1)
+    yield msgspec.structs.replace(history, epoch=2)
+    yield msgspec.structs.replace(history, bodies=history.bodies[:-1])
+    yield msgspec.structs.replace(history, bodies=[*history.bodies, history.bodies[-1]])
+    yield msgspec.structs.replace(history, bodies=[b"\xc1", *history.bodies[1:]])
+    yield msgspec.structs.replace(history, bodies=[encoded(Decision(1, 1)), *history.bodies[1:]])
+
+
+def test_a_history_that_does_not_lead_to_its_snapshot_is_refused() -> None:
+    host = reign({"n": 0}, "w")
+    for number in range(1, 4):
+        entry_of(host.propose("w", proposal(number)))
+    source = replica_of(host)
+    history = source.log.history(0)
+    assert history is not None
+    for each in broken(history):
+        copy = new_replica()
+        with pytest.raises(ProtocolError):
+            copy.add_chunk(SnapshotChunk(bytes(host.state.encode(each)), True))
+        assert (len(copy.log), copy.log.version) == (0, copy.state.version)
+        assert bring_up(host, copy) is False
 
 
 def test_what_was_encoded_of_another_network_is_not_handed_out() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from memsync.manager.election import recovery
+from memsync.manager.host.fanout import FanOut
 from memsync.replication.kinds.presence import present
 from memsync.runtime.call import Call
 from memsync.runtime.futures import WriteFuture
@@ -189,3 +190,25 @@ def test_a_peer_stays_dead_when_the_host_that_took_it_out_dies_as_well(stage: St
     scene.until(lambda: third.hosts)
     assert list(third.participant.state.members) == [third.participant.id]
     assert present(third.participant.state) == {}
+
+
+def test_a_newcomer_that_is_the_next_host_sends_the_others_what_they_lack(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log began at its snapshot, so they got a snapshot too, and missed the events before."""
+    scene = stage()
+    host, other, writer = scene.join(), scene.join(), scene.join()
+    scene.write(writer, 1)
+    scene.quiet()
+    monkeypatch.setattr(FanOut, "next_push", float("inf"))  # only the writer gets its entries
+    scene.write(writer, 5)
+    assert set(scene.outcomes(writer)) == {"ok"}
+    newcomer = scene.join()
+    assert other.participant.state.version < newcomer.participant.state.version
+    snapshots = other.participant.state.snapshots
+    host.kill()
+    writer.kill()
+    monkeypatch.undo()
+    assert scene.quiet()["n"] == 6
+    assert newcomer.hosts or other.hosts
+    assert other.participant.state.snapshots == snapshots

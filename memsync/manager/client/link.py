@@ -385,7 +385,8 @@ class Link:
     def _source(self, fetch: messages.Fetch) -> list[bytes]:
         """The frames with which a candidate catches up with this peer."""
         state = self._participant.state
-        snapshot, frames = self._participant.replica.catch_up(fetch.epoch, fetch.version)
+        replica = self._participant.replica
+        snapshot, frames = replica.catch_up(fetch.epoch, fetch.version, oldest=fetch.oldest)
         return [frame(messages.Source(state.epoch, state.version, snapshot)), *frames]
 
     def _resend(self, number: int) -> None:

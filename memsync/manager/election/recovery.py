@@ -232,7 +232,7 @@ class Recovery:
         replica = self._participant.replica
         epoch, version = replica.pair if replica.cluster_id == hello.cluster_id else (0, 0)
         try:
-            channel.queue(frame(Fetch(epoch, version)))
+            channel.queue(frame(Fetch(epoch, version, self._reports.oldest(hello.cluster_id))))
             yield from self._take(channel, hello.cluster_id)
             return True
         except TornCopyError as error:  # of this copy: the next try fetches all

@@ -165,8 +165,10 @@ class Admission:
         decisions = sequencer.attach(session.peer, first_open, first_unknown)
         if self._ctx.platform.buggify("a catch-up is a snapshot"):
             pair, has_at_most = (0, 0), max(pair[1], has_at_most)
-        snapshot, frames = participant.replica.catch_up(*pair, has_at_most)
+        oldest = self._fanout.oldest
+        snapshot, frames = participant.replica.catch_up(*pair, has_at_most, oldest)
         last, version = sequencer.last(session.peer), participant.state.version
+        session.taken_version = session.sent_version = version if snapshot else pair[1]
         welcome = Welcome(self._ctx.id, self._claim.epoch, version, snapshot, last)
         channel.queue(frame(welcome))
         for each in frames:

@@ -40,8 +40,10 @@ class ClientSession:
         "ping_at",
         "registered",
         "round_trip",
+        "sent_version",
         "stalled_since",
         "taken",
+        "taken_version",
         "times_slow",
     )
 
@@ -51,6 +53,8 @@ class ClientSession:
         self.catch_up_bytes = 0  # the end of its catch-up, which does not make it slow
         self.registered = 0
         self.taken = 0  # how many of the pushed frames are in the channel
+        self.taken_version = 0  # the last version that is in the channel
+        self.sent_version = 0  # the last one that the kernel is known to have
         self.is_slow = False
         self.has_at_most = 0  # the version when it last became slow
         self.times_slow = 0  # how often it has become slow
@@ -105,6 +109,12 @@ class FanOut:
         if not self._frames:
             return float("inf")
         return max(min(self._lingers_until, self._quiet_at), self._rests_until)
+
+    @property
+    def oldest(self) -> int:
+        """The lowest version that some client which keeps up has."""
+        sent = (each.sent_version for each in self.clients.values() if not each.is_slow)
+        return min(sent, default=self._participant.state.version)
 
     def has_work(self, now: float) -> bool:
         """Whether `flush` would send something (monotonic seconds)."""
@@ -207,6 +217,7 @@ class FanOut:
         if first == last:
             return
         session.taken = last
+        session.taken_version = self._participant.state.version
         if session.is_slow:
             return
         if self._joined[:2] != (first, last):
@@ -225,6 +236,8 @@ class FanOut:
         if self._trace is not None:
             size = session.channel.sent_total - taken
             self._trace("sent", to=session.peer, bytes=size, waiting=session.channel.backlog)
+        if done:
+            session.sent_version = session.taken_version
         if session.is_slow and done:
             session.is_slow = False
             self._on_drained(session)

@@ -77,6 +77,7 @@ class Fetch(msgspec.Struct, array_like=True, tag=4):
 
     epoch: int
     version: int
+    oldest: int = 0  # the lowest version that a peer has reported
 
 
 @lasting
