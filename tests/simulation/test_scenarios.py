@@ -10,7 +10,9 @@ import pytest
 
 from memsync.manager.election import recovery
 from memsync.manager.host.fanout import FanOut
+from memsync.manager.host.host import Host
 from memsync.replication.kinds.presence import present
+from memsync.replication.state import TornCopyError
 from memsync.runtime.call import Call
 from memsync.runtime.futures import WriteFuture
 
@@ -212,3 +214,20 @@ def test_a_newcomer_that_is_the_next_host_sends_the_others_what_they_lack(
     assert scene.quiet()["n"] == 6
     assert newcomer.hosts or other.hosts
     assert other.participant.state.snapshots == snapshots
+
+
+def test_a_host_that_cannot_hand_over_has_left_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had removed its file, so the next host took it for one that may live."""
+    scene = stage()
+    host, other = scene.join(), scene.join()
+
+    def is_torn(self: Host) -> Any:
+        raise TornCopyError("an interrupt came in a bad moment")
+        yield
+
+    monkeypatch.setattr(Host, "_flush_clients", is_torn)
+    host.stop()
+    scene.until(lambda: other.hosts)
+    assert list(other.participant.state.members) == [other.participant.id]

@@ -34,7 +34,8 @@ class Handover:
         play_round: Callable[[float], Task[None]],
     ) -> None:
         self.has_granted = False  # a grant is open: nothing may be appended
-        self.leaves_file = False  # the successor removes the peer's file
+        self.leaves = False  # this peer is on its way out
+        self.was_last = False  # of the group: nobody has taken over
         self._asked: str | None = None  # the peer with the grant, unless it has left
         self._ctx = ctx
         self._state = ctx.participant.state
@@ -63,7 +64,7 @@ class Handover:
     def to_anybody(self) -> Task[None]:
         """Hand over to some peer and leave the group."""
         self._begin()
-        self.leaves_file = True
+        self.leaves = True
         deadline = self._platform.monotonic() + self._ctx.timing.handover
         asked: set[str] = set()
         while not self._claim.deposed and self._platform.monotonic() < deadline:
@@ -74,7 +75,7 @@ class Handover:
             elif self._is_anybody_left(asked):
                 yield from self._wait()
             else:
-                self.leaves_file = not self.is_last()  # it shows the others that this peer has gone
+                self.was_last = self.is_last()
                 return
 
     def has_left(self, peer: str) -> None:

@@ -342,8 +342,8 @@ class Host:
 
     @property
     def leaves_file(self) -> bool:
-        """A host removes its file, unless a successor does."""
-        return self.handover.leaves_file or self.claim.deposed
+        """The free file shows the others that this peer has gone; the last peer removes its own."""
+        return not self.handover.was_last
 
     @property
     def handing_over(self) -> bool:
@@ -363,7 +363,7 @@ class Host:
         finally:
             self.claim.close()
         self.release()
-        if self._ctx.stopping and (self.handover.leaves_file or not self.claim.deposed):
+        if self._ctx.stopping and (self.handover.leaves or not self.claim.deposed):
             return None
         return self.ordering.take_back()
 
