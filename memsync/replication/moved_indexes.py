@@ -8,8 +8,12 @@ same element at the host if
   peer has written to the array meanwhile. They might have had another effect otherwise. If none had
   moved it, none has moved it at the host either.
 
+Behind a pending write that has moved an element, nobody knows at which index it was before. So all
+writes before it count that moved any element of its array.
+
 A view that was to be rebuilt when the list was made is no version (`UNSURE`): pending writes were
-not shown there, or in part.
+not shown there, or in part. Nor is one in which a pending write has filled the array from elsewhere
+in the object.
 
 This is no conflict between two values but a name that has lost its meaning. So neither timestamps
 nor guards nor the option ``conflict`` matter. Operators like ``{"$set": {"l.0": 1}}`` are not
@@ -18,14 +22,24 @@ concerned: as in MongoDB, their index is a position in the array that the host h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from ..document import OTHER, PathWrite, move_one, named_elements
+from ..document import (
+    OTHER,
+    Operation,
+    PathWrite,
+    move_one,
+    move_some,
+    named_elements,
+    places_filled,
+    update_pointer,
+    without_indexes,
+)
 from ..errors import ConflictError
 from .conflicts import ConflictIndex
 from .entries import Propose
-from .pending import PendingWrite
+from .pending import PendingWrite, W
 from .state import State
 
 UNSURE = -1
@@ -33,12 +47,17 @@ UNSURE = -1
 
 
 def first_relied_on(
-    view: Any, body: Any, pending: Mapping[int, PendingWrite], is_whole: bool
+    view: Any,
+    body: Any,
+    pending: dict[int, W],
+    is_whole: bool,
+    bringing: Iterable[int] = (),
 ) -> int:
     """The lowest number of a pending write that moved what a new RFC 6902 list names; 0: none.
 
     `view` is what the writer sees. It has the effects of its pending writes, unless it is not whole
-    because an interrupt or a snapshot has left it to be rebuilt.
+    because an interrupt or a snapshot has left it to be rebuilt. `bringing` has the numbers of the
+    pending writes that bring values from one place to another (see `places_filled`).
     """
     if not isinstance(body, list):
         return 0
@@ -49,10 +68,34 @@ def first_relied_on(
     named = [each for _, elements in named_elements(view, body) for each in elements]
     if not named:
         return 0
-    for number, write in pending.items():
+    # After the newest one that moved them, the elements have their indexes of now.
+    for write in reversed(pending.values()):
         if write.operations and move_one(write.operations, named, write.proposal.body):
-            return number
-    return 0
+            break
+    else:
+        return 0
+    arrays = {without_indexes(each.array) for each in named}
+    for number in bringing:
+        # Another peer may have moved the elements before, where they came from.
+        if number in pending and move_some(_fillings(pending[number]), arrays):
+            return UNSURE
+    return next(number for number, write in pending.items() if _moves_some(write, arrays))
+
+
+def _fillings(write: PendingWrite) -> list[Operation]:
+    return [{"op": "add", "path": path} for path in places_filled(write.proposal.body)]
+
+
+def _moves_some(write: PendingWrite, arrays: Collection[str]) -> bool:
+    """Whether a write moves some element here, or changes nothing here and may do so there."""
+    proposal, operations = write.proposal, write.operations
+    if not operations and proposal.kind == "patch":
+        if isinstance(proposal.body, list):
+            operations = proposal.body
+        else:
+            paths = [path for operand in proposal.body.values() for path in operand]
+            operations = [{"op": "add", "path": f"{update_pointer(path)}/0"} for path in paths]
+    return move_some(operations, arrays, proposal.body)
 
 
 def check_indexes(state: State, index: ConflictIndex, peer: str, proposal: Propose) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Generic, TypeVar
 
+from ..document import places_filled
 from ..errors import MemSyncError
 from .codec import decode_proposal, frame
 from .entries import Propose
@@ -94,6 +95,8 @@ class PendingWrites(Generic[W]):
     def __init__(self, keep: int, keep_bytes: int = 1 << 26) -> None:
         self.pending: dict[int, W] = {}
         self.pending_bytes = 0
+        # Of those that bring values from one place to another; completed ones may be among them.
+        self.bringing: set[int] = set()
         self.keep = keep
         self._keep_bytes = keep_bytes
         self._recent: deque[W] = deque()
@@ -120,6 +123,8 @@ class PendingWrites(Generic[W]):
         number = write.number
         assert number >= self._next
         pending = self.pending
+        if places_filled(write.proposal.body):
+            self.bringing.add(number)
         pending[number] = write
         self.pending_bytes += write.size
         self._next = number + 1
@@ -137,6 +142,7 @@ class PendingWrites(Generic[W]):
         # First, because after an interrupt a missing number must not look like a gap.
         self.first_unknown = max(self.first_unknown, number + 1)
         self.pending.pop(number, None)
+        self.bringing.discard(number)
         # An interrupt between these lines must not leave a wrong sum for ever.
         self.pending_bytes = self.pending_bytes - write.size if self.pending else 0
         if number == self.first_open and number + 1 in self.pending:
@@ -175,6 +181,8 @@ class PendingWrites(Generic[W]):
         self._find_first_open()
         for write in self.pending.values():  # the recalled writes have no outcome any more
             proposal = write.unpack()
+            if places_filled(proposal.body):
+                self.bringing.add(write.number)
             proposal.acked_below = min(proposal.acked_below, self.first_open)
         lost = sum(number > last for number in self._forgotten)
         self._forgotten.clear()

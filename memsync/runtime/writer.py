@@ -187,13 +187,13 @@ class Writer:
         self, body: Any, call: Call, future: WriteFuture | None
     ) -> tuple[AwaitedWrite, Uplink | None]:
         """Number a write, show it, and queue it at the uplink; the guard is held."""
-        replica = self._replica
+        replica, writes = self._replica, self._replica.writes
         if call.watch is not None:
             call.watch.check(replica.view, body)
         epoch, version = replica.view_pair
         proposal = Propose(
-            replica.writes.next_number,
-            replica.writes.first_open,
+            writes.next_number,
+            writes.first_open,
             self._clock.tick(self._wall_ms()),
             epoch,
             version,
@@ -203,7 +203,9 @@ class Writer:
             call.array_filters,
             call.w if call.w != 1 else None,  # the default does not travel
             call.journal,
-            first_relied_on(replica.view, body, replica.writes.pending, not replica.must_rebuild),
+            first_relied_on(
+                replica.view, body, writes.pending, not replica.must_rebuild, writes.bringing
+            ),
             call.event,
         )
         encoded = frame(proposal)

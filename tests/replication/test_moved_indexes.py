@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memsync.document import to_plain
+from memsync.document import places_filled, to_plain
 from memsync.errors import ConflictError, from_wire
 from memsync.replication.entries import Decision
 from memsync.replication.moved_indexes import UNSURE, first_relied_on
-from memsync.replication.pending import PendingWrite
+from memsync.replication.pending import PendingWrite, PendingWrites
 from memsync.replication.sequencer import Ordered, Sequencer
 
 from .builders import entry_of, new_state, proposal, reign
@@ -410,6 +410,21 @@ RELIES: dict[str, tuple[list[list[dict[str, Any]]], list[dict[str, Any]], int]] 
         4,
     ),
     "one that moved what is behind": ([[op(REMOVE, "/l/2")]], [op(REPLACE, "/l/1", 0)], 0),
+    "the first, where the indexes have changed since": (
+        [[op(ADD, "/l/2", "z")], [op(REMOVE, "/l/0")], [op(REMOVE, "/l/0")]],
+        [op(REPLACE, "/l/0", 0)],
+        3,
+    ),
+    "the first, which moved the array around it": (
+        [[op(REMOVE, "/m/0")], [op(REMOVE, "/m/1/t/0")], [op(REMOVE, "/m/0")]],
+        [op(REPLACE, "/m/0/t/0", 0)],
+        3,
+    ),
+    "none of an array beside it": (
+        [[op(REMOVE, "/x/0")], [op(REMOVE, "/l/0")]],
+        [op(REPLACE, "/l/0", 0)],
+        4,
+    ),
     "one that pushed it": ([[op(ADD, "/l/3", 0)]], [op(REPLACE, "/l/3", 0)], 3),
     "one that set the array": ([[op(REPLACE, "/l", ARRAY)]], [op(REPLACE, "/l/3", 0)], 3),
     "one that set what is above": (
@@ -428,6 +443,55 @@ def test_a_writer_says_which_own_writes_it_relies_on(case: str) -> None:
     operations, body, expected = RELIES[case]
     assert first_relied_on(START, body, pending_of(*operations), True) == expected
     assert first_relied_on(START, {"$set": {"l.1": 0}}, pending_of(*operations), True) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ([op(ADD, "/l/9", "z")], 3),
+        ({"$pop": {"l": 1}}, 3),
+        ({"$push": {"l": {"$each": [1], "$position": 0}}}, 3),
+        ({"$set": {"l": [1]}}, 3),
+        ({"$pull": {"m.$[].t": 1}}, 4),
+        ({"$inc": {"n": 1}}, 4),
+        ([op(REMOVE, "/x/9")], 4),
+    ],
+)
+def test_a_write_that_changes_nothing_here_may_move_elements_at_the_host(
+    body: Any, expected: int
+) -> None:
+    writes = pending_of([], [op(REMOVE, "/l/0")])
+    writes[3] = PendingWrite(proposal(3, body))
+    assert first_relied_on(START, [op(REPLACE, "/l/0", 0)], writes, True) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "is_sure"),
+    [
+        ([op("move", "/k", source="/l")], False),
+        ([op("copy", "/k", source="/l")], False),
+        ({"$rename": {"l": "k"}}, False),
+        ({"$rename": {"l": "x"}}, True),
+        ([op("move", "/x/0", source="/l/0")], True),
+        ([op(ADD, "/k", ARRAY)], True),
+    ],
+)
+def test_nothing_is_sure_of_elements_that_a_pending_write_brings_from_elsewhere(
+    body: Any, is_sure: bool
+) -> None:
+    """Another peer may insert an element there before the host moves them."""
+    writes = PendingWrites[PendingWrite](keep=10)
+    write = PendingWrite(proposal(1, body))
+    write.operations = [op(ADD, "/k", ARRAY)]
+    writes.add(write)
+    view = {**START, "k": ARRAY}
+    body = [op(REPLACE, "/k/0", 0)]
+    relied = first_relied_on(view, body, writes.pending, True, writes.bringing)
+    assert relied == (1 if is_sure else UNSURE)
+    writes.complete(1, made_entry=True)
+    assert not writes.bringing
+    writes.recall(0)
+    assert (1 in writes.bringing) == bool(places_filled(write.proposal.body))
 
 
 @pytest.mark.parametrize(

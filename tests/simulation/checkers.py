@@ -196,7 +196,10 @@ def _was_absent(history: History, look: Observation, before: int) -> bool:
 
 
 def a_fail_over_is_quick(history: History) -> Iterator[str]:
-    """At most `LONGEST_FAIL_OVER`, unless somebody is frozen, or a link is cut or stopped."""
+    """At most `LONGEST_FAIL_OVER`, unless somebody or some link is stopped, or a link is cut.
+
+    Nor does it hold for a host whose peer file was deleted.
+    """
     for each in history.undisturbed_fail_overs():
         if each.ended_at - each.at > LONGEST_FAIL_OVER:
             hosted = each.hosted_at - each.at if each.hosted_at else float("nan")

@@ -394,6 +394,8 @@ class History:
             self._fail_over = None
             return
         is_disturbed = any(p.is_disturbed for p in self.all_peers)
+        # A dead peer without its file stays a member for some seconds, and concerns wait for it.
+        is_disturbed |= any(process.participant.id in path for path in self.deleted)
         self._fail_over = FailOver(process.world.now, is_disturbed=is_disturbed)
 
     def disturbed(self) -> None:

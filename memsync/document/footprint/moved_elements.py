@@ -11,12 +11,12 @@ moved, or is empty where the container as a whole has become another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..operations import Operation
-from ..paths import above, is_digits, parse_pointer, pointer_index
+from ..paths import above, is_digits, parse_path, parse_pointer, pointer_index
 from .write_set import INSIDE, OTHER, PathWrite
 
 MOVED = "moved"
@@ -303,3 +303,60 @@ def move_one(
             if moved is not None and array == container and moved <= index:
                 return True
     return False
+
+
+def move_some(
+    operations: Iterable[Operation],
+    arrays: Collection[str],
+    body: dict[str, Any] | list[Operation] | None = None,
+) -> bool:
+    """Whether compiled operations may move any element of an array, at any index on its way.
+
+    `arrays` are pointers without their indexes (see `without_indexes`), because later operations
+    have moved elements, and nobody knows at which index these were before.
+
+    >>> removal = [{"op": "remove", "path": "/a/1/b/9"}]
+    >>> move_some(removal, {"/a/*/b"}), move_some(removal, {"/a"})
+    (True, False)
+    """
+    for operation in operations:
+        path = without_indexes(operation["path"])
+        is_moving = operation["op"] != "replace" or _overwrites(body)
+        if is_moving and path.endswith("/*") and path[:-2] in arrays:
+            return True
+        if any(array == path or array.startswith(f"{path}/") for array in arrays):
+            return True
+    return False
+
+
+def places_filled(body: Any) -> list[str]:
+    """Return the pointers to which an update brings values that it has found elsewhere.
+
+    >>> places_filled({"$rename": {"a": "b.c"}}), places_filled({"$set": {"a": 1}})
+    (['/b/c'], [])
+    """
+    if isinstance(body, dict):
+        renamed = body.get("$rename")
+        return [update_pointer(to) for to in renamed.values()] if renamed else []
+    if isinstance(body, list):
+        return [each["path"] for each in body if each["op"] in ("move", "copy")]
+    return []
+
+
+def update_pointer(path: str) -> str:
+    """Return the RFC 6901 pointer of a path in an update; its positional parts stay."""
+    return parse_path(path).pointer
+
+
+@lru_cache(maxsize=4096)
+def without_indexes(pointer: str) -> str:
+    """A pointer with a star for each part that may be an index.
+
+    >>> without_indexes("/a/1/b/-")
+    '/a/*/b/*'
+    """
+    return "/".join("*" if _may_be_index(token) else token for token in pointer.split("/"))
+
+
+def _may_be_index(token: str) -> bool:
+    return token == "-" or token[:1] == "$" or is_digits(token)
