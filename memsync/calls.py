@@ -267,6 +267,6 @@ class Rpc:
     ) -> tuple[PeerCalls, Request]:
         if not isinstance(args, list | tuple):
             raise UsageError(f"{call}: the arguments must be a list or a tuple, not {args!r:.60}")
-        if kwargs is not None and not isinstance(kwargs, Mapping):
+        if kwargs is not None and not isinstance(kwargs, (dict, Mapping)):
             raise UsageError(f"{call}: the named arguments must be a dict, not {kwargs!r:.60}")
         return self._mem._request(call, name, args, kwargs or {}, timeout, peer=peer)

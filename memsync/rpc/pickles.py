@@ -93,23 +93,26 @@ def loads(payload: Payload) -> Any:
 def is_json(value: Any, depth: int = 0) -> bool:
     """Whether MessagePack gives back an equal value of the same type, subclasses excluded."""
     kind = type(value)
-    if value is None or kind is bool:
-        return True
-    if kind is int:
-        return -(2**63) <= int(value) < 2**63
     if kind is str:
         return value.isascii() or _is_encodable(value)
+    if kind is int:
+        return -(2**63) <= int(value) < 2**63
+    if value is None or kind is bool:
+        return True
     if kind is float:
         return isfinite(value)
     if depth >= _DEPTH_MAX:
         return False
     if kind is list:
-        return all(is_json(item, depth + 1) for item in value)
+        for item in value:  # noqa: SIM110  # each call comes here, and a generator costs more
+            if not is_json(item, depth + 1):
+                return False
+        return True
     if kind is dict:
-        return all(
-            type(name) is str and is_json(name) and is_json(item, depth + 1)
-            for name, item in value.items()
-        )
+        for name, item in value.items():
+            if type(name) is not str or not is_json(name) or not is_json(item, depth + 1):
+                return False
+        return True
     return False
 
 
