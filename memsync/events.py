@@ -180,7 +180,8 @@ def router_of(dispatcher: Dispatcher) -> EventRouter:
     """The router of a handle, made at its first use."""
     if dispatcher.event_router is None:
         with _lock:
-            if dispatcher.event_router is None:
-                dispatcher.event_router = EventRouter(dispatcher)
-    router: EventRouter = dispatcher.event_router
-    return router
+            router = EventRouter(dispatcher)
+            if dispatcher.event_router is None:  # a signal handler may have made one meanwhile
+                router.listen()
+    found: EventRouter = dispatcher.event_router
+    return found

@@ -208,11 +208,11 @@ class Watching(CallingMember, Generic[TState]):
         else:
             check_callback("the function of observe()", path)
         check_callback("the callback of observe()", callback)
-        if self._dispatcher.is_interrupted():
+        if self._observers is not None and self._observers.is_interrupted():
             raise UsageError(
                 "this observe() was made in the middle of another call of the same thread that "
-                "registers or queues callbacks, by a signal handler or a finalizer: start a thread "
-                "that observes, and do not wait for it"
+                "registers or follows observers, by a signal handler or a finalizer: start a "
+                "thread that observes, and do not wait for it"
             )
         participant = self._participating()
         observers = self._observers or self._begin_observing(participant)

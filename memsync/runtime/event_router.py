@@ -22,7 +22,7 @@ from .callbacks import check_result
 from .detached import own
 from .dispatcher import Dispatcher, Subscription
 from .logs import Logger
-from .native import Lock
+from .native import RLock
 
 log = Logger("memsync.events")
 
@@ -47,7 +47,7 @@ class EventQueue:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may emit while its thread takes
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
         self._serial = 0  # of what was put last
@@ -95,7 +95,7 @@ class EventQueue:
 
 
 class Stream(Protocol):
-    """An iterator over events; see `event_stream`. No method blocks."""
+    """What one iterator over events gets; see `event_stream`. No method blocks."""
 
     def arrived(self, event: Event) -> None:
         """An event comes next."""
@@ -146,23 +146,26 @@ class EventRouter:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._lock = Lock()
-        self._handlers: dict[str, list[Handler]] = {}  # by the name that was given to `on`
-        self._order: tuple[Handler, ...] = ()  # all handlers; replaced, never changed
+        # Without a lock, which a signal handler could find taken: one step of C changes or copies
+        # a dict, and `_by_event` is replaced after each change of `_handlers`.
+        self._handlers: dict[Handler, None] = {}
         self._by_event: dict[str, tuple[Handler, ...]] = {}
-        self._streams: tuple[weakref.ref[Stream], ...] = ()  # replaced, never changed
+        self._streams: dict[weakref.ref[Stream], None] = {}
         self._queue = EventQueue()
-        dispatcher.tap("event", self.arrived)
-        dispatcher.tap("events missed", self.missed)
-        dispatcher.tap("ended", lambda _: self.end_streams())
+
+    def listen(self) -> None:
+        """Get what the dispatcher announces."""
+        self._dispatcher.event_router = self
+        self._dispatcher.tap("event", self.arrived)
+        self._dispatcher.tap("events missed", self.missed)
+        self._dispatcher.tap("ended", lambda _: self.end_streams())
 
     def after_fork(self) -> None:
         """In a forked child: the handlers stay, streams and what waits are the parent's."""
-        self._lock = Lock()
         self._queue = EventQueue()
         for stream in self._living_streams():
             stream.after_fork()
-        self._streams = ()
+        self._streams = {}
 
     def refuse_blocking(self, call: str) -> None:
         """Raise `UsageError` in a callback."""
@@ -173,42 +176,36 @@ class EventRouter:
     def on(self, name: str, callback: Callable[..., Any], *, once: bool) -> Subscription:
         """Have later events of a name, or pattern, call `callback`."""
         handler = Handler(name, callback, once=once)
-        with self._lock:
-            self._handlers.setdefault(name, []).append(handler)
-            self._order += (handler,)
-            self._by_event = {}
-            self._dispatcher.keep(is_wanted=True)
+        self._handlers[handler] = None
+        self._by_event = {}
         return Subscription(lambda: self._remove(handler))
 
     def off(self, name: str, callback: Callable[..., Any] | None) -> None:
         """End the handlers that `on` got under this name, or those with this callback."""
-        for handler in list(self._handlers.get(name, ())):
-            if callback is None or handler.callback == callback:
+        for handler in list(self._handlers):
+            if handler.name == name and (callback is None or handler.callback == callback):
                 self._remove(handler)
+
+    def has_handlers(self) -> bool:
+        """Whether a handler is registered."""
+        return bool(self._handlers)
 
     def _remove(self, handler: Handler) -> None:
         handler.is_active = False
-        name = handler.name
-        with self._lock:
-            left = self._handlers.pop(name, [])
-            if handler in left:
-                left.remove(handler)
-            if left:
-                self._handlers[name] = left
-            self._order = tuple(each for each in self._order if each is not handler)
-            self._by_event = {}
-            self._dispatcher.keep(is_wanted=bool(self._order))
+        self._handlers.pop(handler, None)
+        self._by_event = {}
+        self._dispatcher.cancelled()
 
     def add_stream(self, stream: Stream) -> None:
         """Have later events go to a stream as well, for as long as the program keeps it."""
-        with self._lock:
-            living = tuple(each for each in self._streams if each() is not None)
-            self._streams = (*living, weakref.ref(stream))
+        for each in list(self._streams):
+            if each() is None:
+                self._streams.pop(each, None)
+        self._streams[weakref.ref(stream)] = None
 
     def remove_stream(self, stream: Stream) -> None:
         """Undo `add_stream`."""
-        with self._lock:
-            self._streams = tuple(each for each in self._streams if each() not in (None, stream))
+        self._streams.pop(weakref.ref(stream), None)
 
     def end_streams(self) -> None:
         """The handle stops: nothing more arrives."""
@@ -219,7 +216,7 @@ class EventRouter:
 
     def arrived(self, event: Event) -> None:
         """An event comes next in the order of the log."""
-        if self._order:
+        if self._handlers:
             handlers = self._by_event.get(event.name)
             if handlers is None:
                 handlers = self._find(event.name)
@@ -231,21 +228,20 @@ class EventRouter:
 
     def missed(self, count: int) -> None:
         """Events have not reached this peer: it got a snapshot in their place."""
-        if self._order and (serial := self._queue.put_gap(count)):
+        if self._handlers and (serial := self._queue.put_gap(count)):
             self._dispatcher.call_surely(self._deliver, serial)
         for stream in self._living_streams():
             stream.missed(count)
 
     def _find(self, name: str) -> tuple[Handler, ...]:
-        with self._lock:
-            found = tuple(each for each in self._order if each.matches(name))
-            if len(self._by_event) >= _MAX_NAMES:
-                self._by_event = {}
-            self._by_event[name] = found
+        if len(self._by_event) >= _MAX_NAMES:
+            self._by_event = {}
+        known = self._by_event  # before the handlers are read: a later change replaces it
+        found = known[name] = tuple(each for each in list(self._handlers) if each.matches(name))
         return found
 
     def _living_streams(self) -> Iterator[Stream]:
-        for each in self._streams:
+        for each in list(self._streams):
             stream = each()
             if stream is not None:
                 yield stream

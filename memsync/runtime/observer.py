@@ -333,9 +333,10 @@ class FunctionObserver(Observer):
                 if is_touched and not is_final:
                     continue
                 self.captured = None
-                observers.include(self, places)
-                if is_touched:
-                    observers.queue([self])
+                if error is None or may_wait:  # else `observe` raises it, and nothing may follow
+                    observers.include(self, places)
+                    if is_touched:
+                        observers.queue([self])
                 if error is None:
                     use(copy)
             if error is not None:

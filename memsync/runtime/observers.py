@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +13,7 @@ from .dispatcher import Dispatcher, Subscription
 from .feedback import Feedback
 from .function_run import FunctionRun
 from .logs import Logger
+from .nesting import is_called_below
 from .observer import FunctionObserver, Observer, PathObserver
 from .participant import Participant
 
@@ -101,8 +103,16 @@ class Observers:
         return Subscription(observer.cancel)
 
     def remove(self, observer: Observer) -> None:
-        """End an observer; may be called twice."""
-        with self.participant.guard:
+        """End an observer; may be called twice.
+
+        A signal handler, or a finalizer, may have interrupted whoever walks over the observers, so
+        with the guard held this is put off. The observer makes no call any more.
+        """
+        guard = self.participant.guard
+        if guard._is_owned():  # type: ignore[attr-defined]  # as `Participant.read` does
+            self.dispatcher.call_surely(self.remove, observer)
+            return
+        with guard:
             if observer in self._observers:
                 for pointer, what in observer.places:
                     self._index.remove(pointer, observer, what)
@@ -115,6 +125,10 @@ class Observers:
             keeper.cancel()  # not under the guard: it may end the peer
 
     # -- an observer -----------------------------------------------------------------------------
+
+    def is_interrupted(self) -> bool:
+        """Whether the caller is a signal handler, or a finalizer, in a call that changes this."""
+        return is_called_below(sys._getframe(1), self, _CHANGING)
 
     def include(self, observer: Observer, places: list[tuple[str, str]]) -> None:
         """Observe these places, instead of others; the guard is held."""
@@ -257,3 +271,9 @@ def _deliver(observers: list[Observer]) -> None:
 
 def _nothing() -> None:
     """Called never."""
+
+
+_CHANGING = tuple(
+    method.__code__
+    for method in (Observers.attach, Observers.include, Observers.remove, Observers.changed)
+)

@@ -688,55 +688,6 @@ def test_a_handle_that_never_started_says_what_to_call() -> None:
         MemSync("obj", engine="memory").observe("n", print)
 
 
-class InterruptedLock:
-    """A lock in whose block a signal handler runs."""
-
-    def __init__(self, handle: Callable[[], object]) -> None:
-        self._handle, self._is_held = handle, False
-        self.number = 0  # of the calls of the handler
-
-    def __enter__(self) -> None:
-        assert not self._is_held, "this would wait for ever"
-        self._is_held = True
-        self.number += 1
-        self._handle()
-
-    def __exit__(self, *exc: object) -> None:
-        self._is_held = False
-
-
-CALLS: dict[str, Callable[[MemSync[Any]], object]] = {
-    "observe": lambda mem: mem.observe("n", print, immediate=True),
-    "cancel": lambda mem: mem.observe("n", print).cancel(),
-    "on": lambda mem: mem.on("gap", print).cancel(),
-    "add_done_callback": lambda mem: mem.submit({"$set": {"n": 1}}).add_done_callback(type),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_observe_in_a_signal_handler_is_refused_where_it_would_wait_for_ever(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with MemSync("obj", {"n": 0}, engine="memory") as mem:
-
-        def handle() -> None:
-            with pytest.raises(UsageError, match=r"this observe\(\) was made in the middle"):
-                mem.observe("n", print)
-
-        monkeypatch.setattr(mem._dispatcher, "_start", lambda: None)  # its thread locks as well
-        lock = InterruptedLock(handle)
-        with monkeypatch.context() as patch:
-            patch.setattr(mem._dispatcher, "_lock", lock)
-            CALLS[name](mem)
-        assert lock.number
-        monkeypatch.undo()
-        calls: list[int] = []
-        mem.observe("n", calls.append)
-        mem.patch({"$set": {"n": 5}})
-        finish(mem)
-        assert calls == [5]
-
-
 # -- the life of a handle --------------------------------------------------------------------------
 
 

@@ -95,6 +95,7 @@ def test_an_event_whose_call_was_interrupted_comes_with_the_next_one_and_to_its_
 def test_a_handler_gets_only_events_that_came_while_it_was_registered() -> None:
     dispatcher = Calls()
     router = EventRouter(dispatcher)
+    router.listen()
     heard: list[Any] = []
     ended = router.on("n", lambda *args: heard.append("ended"), once=False)
     router.arrived(event(1))
