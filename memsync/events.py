@@ -19,7 +19,7 @@ from .runtime.call import Call
 from .runtime.callbacks import check_callback
 from .runtime.dispatcher import Dispatcher, Subscription
 from .runtime.event_router import EventRouter
-from .runtime.event_stream import EventStream, checked_version, next_event
+from .runtime.event_stream import EventInbox, EventStream, checked_version, next_event
 from .runtime.native import RLock
 from .runtime.own_threads import refuse_waiting
 
@@ -126,8 +126,11 @@ class Events:
         seconds = self._mem._seconds(timeout)
         self._router().refuse_blocking("events.wait()")
         deadline = monotonic() + seconds
-        with self._stream(name, since, deadline) as stream:
-            return next_event(stream, name, deadline, seconds)
+        inbox = self._inbox(name, since, deadline)
+        try:
+            return next_event(inbox, name, deadline, seconds)
+        finally:
+            inbox.close()
 
     def stream(self, name: str, since: int | None = None) -> EventStream:
         """An iterator over the events of a name, which may have wildcards, as `Event` tuples.
@@ -150,15 +153,16 @@ class Events:
         ...     next(stream)[:2]
         ('sold', ('tea',))
         """
-        return self._stream(name, since, monotonic() + self._mem._seconds(None))
+        inbox = self._inbox(name, since, monotonic() + self._mem._seconds(None))
+        return EventStream(inbox, self._mem)
 
-    def _stream(self, name: str, since: int | None, deadline: float) -> EventStream:
+    def _inbox(self, name: str, since: int | None, deadline: float) -> EventInbox:
         check_event_pattern(name)
         version = checked_version(since)
         participant = self._mem._participating()
         if version > participant.state.version:
             self._catch_up(participant, deadline)
-        return EventStream(participant, self._router(), name, since, self._mem)
+        return EventInbox(participant, self._router(), name, since)
 
     def _catch_up(self, participant: Participant, deadline: float) -> None:
         """Wait until this peer is as far as the host is now, or for the deadline.

@@ -93,3 +93,17 @@ def test_the_package_is_typed_and_has_its_command() -> None:
     assert (Path(memsync.__file__).parent / "py.typed").exists()
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="memsync")
     assert callable(script.load())
+
+
+def test_what_the_calls_return_shows_the_documented_names_only() -> None:
+    with memsync.MemSync("obj", {"n": 0}, engine="memory") as mem:
+        found = {
+            "events": (mem.events, {"emit", "off", "on", "once", "stream", "wait"}),
+            "presence": (mem.presence, {"all", "on_change", "update"}),
+            "stream": (mem.events.stream("e"), {"close"}),
+            "changes": (mem.changes("n"), {"close", "missed"}),
+            "subscription": (mem.observe("n", print), {"cancel"}),
+            "gap": (memsync.Gap(3), {"count"}),
+        }
+        for name, (what, expected) in found.items():
+            assert {each for each in dir(what) if each[0] != "_"} == expected, name

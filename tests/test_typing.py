@@ -96,6 +96,8 @@ for item in mem.events.stream("done"):
         reveal_type(item.version)  # int
 reveal_type(mem.presence.update(status="busy"))  # int
 reveal_type(mem.presence.all())  # dict[str, dict[str, Any]]
+with mem.events.stream("done", since=3) as stream:
+    reveal_type(stream)  # EventStream
 for change, version in mem.changes("n"):
     reveal_type(version)  # int
 mem.changes("n", since=version, initial=True, timeout=5)
@@ -144,6 +146,7 @@ mem.patch({}, w="most")  # arg-type
 mem.submit({}, w="al")  # arg-type
 mem.patch({}, emit=5)  # arg-type
 mem.events.on("x", 5)  # arg-type
+mem.events.stream("x").missed  # attr-defined
 mem.presence.on_change(5)  # arg-type
 mem.snapshot(5)  # call-overload
 mem.wait_for(lambda data: data.n)  # attr-defined

@@ -23,19 +23,40 @@ from .wakeup import Wakeup
 class EventStream(Iterator[Event | Gap]):
     """The iterator that `Events.stream` returns; not to be shared by several threads."""
 
+    def __init__(self, inbox: EventInbox, handle: object = None) -> None:
+        self._inbox = inbox
+        self._handle = handle  # a copy by pickle must not be gone before the iterator
+
+    def __next__(self) -> Event | Gap:
+        refuse_waiting("iterating over events.stream()")
+        self._inbox.router.refuse_blocking("iterating over events.stream()")
+        item = self._inbox.next_before(None)
+        if item is None:
+            self.close()
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        """End the iteration and wake a thread that waits in it; may be called twice."""
+        self._inbox.close()
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class EventInbox:
+    """What one stream is to get: from the log, and then what arrives."""
+
     def __init__(
-        self,
-        participant: Participant,
-        router: EventRouter,
-        name: str,
-        since: int | None,
-        handle: object = None,
+        self, participant: Participant, router: EventRouter, name: str, since: int | None
     ) -> None:
+        self.router = router
         self._matches = matcher(check_event_pattern(name))
         self._since = checked_version(since)
         self._participant = participant
-        self._router = router
-        self._handle = handle  # a copy by pickle must not be gone before the iterator
         self._queue = EventQueue()
         self._wakeup = Wakeup()
         self._due = False
@@ -97,15 +118,6 @@ class EventStream(Iterator[Event | Gap]):
 
     # -- the program -----------------------------------------------------------------------------
 
-    def __next__(self) -> Event | Gap:
-        refuse_waiting("iterating over events.stream()")
-        self._router.refuse_blocking("iterating over events.stream()")
-        item = self.next_before(None)
-        if item is None:
-            self.close()
-            raise StopIteration
-        return item
-
     def next_before(self, deadline: float | None) -> Event | Gap | None:
         """The next item; None at the deadline (monotonic seconds), and at the end."""
         while True:
@@ -130,28 +142,22 @@ class EventStream(Iterator[Event | Gap]):
         return self._ended or self._participant.view_waiters.ended
 
     def close(self) -> None:
-        """End the iteration and wake a thread that waits in it; may be called twice."""
-        self._router.remove_stream(self)
+        """Get nothing more, and wake a thread that waits."""
+        self.router.remove_stream(self)
         self.end()
 
-    def __enter__(self) -> EventStream:
-        return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def next_event(stream: EventStream, name: str, deadline: float, seconds: float) -> Event:
-    """The next event of a stream, which is waited for `seconds`; see `Events.wait`."""
+def next_event(inbox: EventInbox, name: str, deadline: float, seconds: float) -> Event:
+    """The next event, which is waited for `seconds`; see `Events.wait`."""
     gaps: list[int | None] = []
     while True:
-        item = stream.next_before(deadline)
+        item = inbox.next_before(deadline)
         if isinstance(item, Event):
             return item
         if isinstance(item, Gap):
             gaps.append(item.count)
             continue
-        if stream.is_over:
+        if inbox.is_over:
             raise NotStartedError("this peer stopped during events.wait(): call start() again")
         missed = "some" if None in gaps else sum(map(int, filter(None, gaps)))
         lost = f"; this peer has missed {missed} events meanwhile" if gaps else ""
