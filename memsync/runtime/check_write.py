@@ -20,9 +20,10 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
     """
     kind = KINDS[call.kind]
     if "writer" not in options.peer.roles and kind.needs_writer:
+        alone = ", or emit the event alone, with events.emit(), which needs no role"
         raise ReadOnlyError(
             f"this peer has the roles {list(options.peer.roles)}: add 'writer' to the option "
-            "peer.roles"
+            f"peer.roles{'' if call.event is None else alone}"
         )
     w = _checked_concern(call, options)
     array_filters = call.array_filters

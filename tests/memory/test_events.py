@@ -123,8 +123,15 @@ def test_a_reader_emits_but_a_patch_with_an_event_needs_the_role_writer(new: New
     calls = heard(host, "x")
     reader.events.emit("x", 1)
     until(lambda: calls == [(1,)])
-    with pytest.raises(ReadOnlyError):
-        reader.patch({"$set": {"n": 1}}, emit="x")
+    updates: list[Any] = [{"$set": {"n": 1}}, []]
+    for write in (reader.patch, reader.submit):
+        for update in updates:
+            with pytest.raises(ReadOnlyError, match=r"add 'writer' .*events\.emit\(\)") as caught:
+                write(update, emit="x")
+            assert caught.value.outcome == "not_applied"
+    with pytest.raises(ReadOnlyError) as caught:
+        reader.patch({"$set": {"n": 1}})
+    assert "emit" not in str(caught.value)
 
 
 def test_once_and_off_also_inside_a_handler(new: New) -> None:
