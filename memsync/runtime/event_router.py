@@ -82,16 +82,31 @@ class EventQueue:
         self._bytes += size
 
     def take(self, serial: int | None = None) -> Waiting | None:
-        """The next one up to a serial number, or the gap behind the last one; None without any."""
+        """The next one up to a serial number, or the gap behind the last one; None without any.
+
+        Gaps without an event between them are one.
+        """
         with self._lock:
-            if self._waiting:
-                if serial is not None and self._waiting[0].serial > serial:
-                    return None
-                taken = self._waiting.popleft()
-                self._bytes -= taken.size
-                return taken
-            dropped, self._dropped = self._dropped, 0
-        return Waiting(Gap(dropped), (), 0, 0) if dropped else None
+            first = self._waiting[0] if self._waiting else None
+            if first and serial is not None and first.serial > serial:
+                return None
+            if first and isinstance(first.item, Event):
+                self._bytes -= first.size
+                return self._waiting.popleft()
+            count = self._take_gaps()
+        return Waiting(Gap(count), (), 0, 0) if count else None
+
+    def _take_gaps(self) -> int:
+        """The number of events that are missing before the next one; the lock is held."""
+        count = 0
+        while self._waiting:
+            item = self._waiting[0].item
+            if isinstance(item, Event):
+                return count
+            self._waiting.popleft()
+            count += item.count or 0
+        dropped, self._dropped = self._dropped, 0
+        return count + dropped
 
 
 class Stream(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -38,11 +39,13 @@ def event(number: int, text: str = "") -> Event:
 @given(st.lists(st.sampled_from(["put", "take", "gap"]), max_size=60))
 def test_what_is_taken_and_the_gaps_are_all_that_was_put(steps: list[str]) -> None:
     """In order, and each gap has the number of those that are missing at its place."""
-    queue, number = EventQueue(), 0
+    queue, number, before = EventQueue(), 0, 0
     taken: list[Event | Gap] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_router, "WAITING_MAX", 3)
-        for step in [*steps, *["take"] * 10]:
+        for number_of_step, step in enumerate([*steps, *["take"] * 10]):
+            if number_of_step == len(steps):
+                before = len(taken)  # from here on nothing is put
             if step == "put":
                 queue.put(event(number))
                 number += 1
@@ -51,6 +54,8 @@ def test_what_is_taken_and_the_gaps_are_all_that_was_put(steps: list[str]) -> No
                 number += 2
             elif (waiting := queue.take()) is not None:
                 taken.append(waiting.item)
+    for pair in pairwise(taken[before:]):
+        assert any(isinstance(item, Event) for item in pair)
     at = 0
     for item in taken:
         if isinstance(item, Gap):
