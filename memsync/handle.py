@@ -9,9 +9,10 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from .clocks import monotonic
-from .errors import OptionsError, UsageError
+from .errors import OptionsError
 from .options import check_path, names_options, read_config
 from .runtime.call import Call
+from .runtime.callbacks import check_callback
 from .runtime.futures import WriteFuture
 from .runtime.own_threads import is_own_thread, refuse_waiting
 from .watching import TState, Watching
@@ -274,8 +275,7 @@ class MemSync(Watching[TState], Generic[TState]):
         ...     mem.transact(lambda draft: draft["free"].pop())
         'b'
         """
-        if not callable(function):
-            raise UsageError(f"transact() needs a function of the draft, not {function!r:.60}")
+        check_callback("the function of transact()", function)
         refuse_waiting("transact()")
         deadline = monotonic() + self._seconds(timeout)
         participant = self._participating()

@@ -1,4 +1,4 @@
-"""Which functions of the program may be callbacks: those whose body runs when they are called."""
+"""Which functions of the program memsync calls: those whose body runs when they are called."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 from ..errors import UsageError
 
-_FROM_HERE = "a callback may call loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
+_INSTEAD = (
+    "write a plain function; it may call loop.call_soon_threadsafe() or "
+    "asyncio.run_coroutine_threadsafe()"
+)
 
 
 def check_callback(what: str, function: Any) -> None:
@@ -26,7 +29,7 @@ def check_callback(what: str, function: Any) -> None:
         if iscoroutinefunction(code) or isasyncgenfunction(code):
             raise UsageError(
                 f"{what} must not be async, since nobody awaits it, but is {function!r:.60}: "
-                f"{_FROM_HERE}"
+                f"{_INSTEAD}"
             )
         if isgeneratorfunction(code):
             raise UsageError(
@@ -36,9 +39,9 @@ def check_callback(what: str, function: Any) -> None:
 
 
 def check_result(result: object) -> None:
-    """Raise `UsageError` for a coroutine, which a callback has returned instead of doing it."""
+    """Raise `UsageError` for a coroutine, which a function has returned instead of doing it."""
     if type(result) is CoroutineType:
         result.close()
         raise UsageError(
-            f"the callback returned a coroutine, which nobody awaits ({result!r:.60}): {_FROM_HERE}"
+            f"the function returned a coroutine, which nobody awaits ({result!r:.60}): {_INSTEAD}"
         )

@@ -12,6 +12,7 @@ from typing import Any
 from ..clocks import monotonic
 from ..document import check_filter, filter_read_set, matches, to_plain
 from ..errors import NotStartedError, UsageError, WaitTimeoutError
+from .callbacks import check_callback, check_result
 from .participant import Participant
 from .view_waiters import User
 
@@ -25,6 +26,7 @@ def wait_for(
     """The first snapshot that satisfies a filter or a function; see `MemSync.wait_for`."""
     deadline = monotonic() + seconds
     if callable(condition):
+        check_callback("the condition of wait_for()", condition)
         check, places = _function_check(participant, condition), [""]
     elif isinstance(condition, dict):
         filter = check_filter(condition)
@@ -62,7 +64,9 @@ def _filter_check(participant: Participant, filter: dict[str, Any]) -> Callable[
 def _function_check(participant: Participant, condition: Callable[[Any], Any]) -> Callable[[], Any]:
     def check() -> Any:
         # The user's function runs without a lock, so the snapshot is tested again.
-        if not condition(participant.replica.view):
+        result = condition(participant.replica.view)
+        check_result(result)  # it would count as true
+        if not result:
             return None
         snapshot = participant.read(to_plain)
         return snapshot if condition(snapshot) else None

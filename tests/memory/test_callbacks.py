@@ -53,11 +53,15 @@ REGISTER: dict[str, tuple[Callable[[MemSync[Any], Any], object], str]] = {
     ),
     "on": (lambda mem, f: mem.on("received_patches", f), "the callback of 'received_patches'"),
 }
+OTHERS: dict[str, tuple[Callable[[MemSync[Any], Any], object], str]] = {
+    "wait_for": (lambda mem, f: mem.wait_for(f, 0.1), r"the condition of wait_for\(\)"),
+    "transact": (lambda mem, f: mem.transact(f), r"the function of transact\(\)"),
+}
 
 
-@pytest.mark.parametrize("way", REGISTER)
+@pytest.mark.parametrize("way", [*REGISTER, *OTHERS])
 def test_a_function_whose_call_runs_nothing_is_refused(way: str) -> None:
-    register, words = REGISTER[way]
+    register, words = (REGISTER | OTHERS)[way]
     with MemSync("obj", {"n": 0}, engine="memory") as mem:
         for function in ASYNC:
             with pytest.raises(UsageError, match=f"{words} must not be async, since nobody awaits"):
@@ -65,11 +69,11 @@ def test_a_function_whose_call_runs_nothing_is_refused(way: str) -> None:
         for function in GENERATORS:
             with pytest.raises(UsageError, match=f"{words} must not be a generator function"):
                 register(mem, function)
-        if way != "observe, function":
+        if way not in ("observe, function", "wait_for"):  # where what is no function has a meaning
             with pytest.raises(UsageError, match=f"{words} must be callable"):
                 register(mem, 5)
         for function in (type, partial(type), [].append):
-            if way != "observe, function":
+            if way in REGISTER and way != "observe, function":
                 register(mem, function)
 
 
@@ -83,6 +87,14 @@ def test_a_coroutine_that_a_callback_returns_is_logged(
         mem.events.emit("e.x" if "once" in way else "e", 1)
         mem.presence.update(x=1)
         until(lambda: "returned a coroutine, which nobody awaits" in caplog.text)
+
+
+def test_a_condition_that_returns_a_coroutine_is_not_true() -> None:
+    with (
+        MemSync("obj", {"n": 0}, engine="memory") as mem,
+        pytest.raises(UsageError, match="returned a coroutine, which nobody awaits"),
+    ):
+        mem.wait_for(lambda data: awaited(data), timeout=5)
 
 
 WAITS: dict[str, tuple[Callable[[MemSync[Any]], object], str]] = {
