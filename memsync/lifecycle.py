@@ -171,6 +171,7 @@ class Lifecycle(forks.Forkable):
     def stop(self) -> None:
         """Leave the group, after pending writes are acknowledged (at most 5 s). Idempotent.
 
+        Methods that run for other peers have up to 2 s to finish, and new calls go to other peers.
         The last state stays readable. A later `start` joins as a new peer. While other handles of
         the process use the peer (copies by pickle), only this handle stops: its callbacks and
         waits end, and what it shows goes on.

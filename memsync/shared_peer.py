@@ -37,7 +37,8 @@ if TYPE_CHECKING:  # they import what a program may never use
 
 log = Logger("memsync.rpc")
 
-CALLS_PATIENCE = 0.5  # seconds
+CALLS_GRACE = 2.0  # seconds that calls under way have to finish when their peer stops
+CALLS_PATIENCE = 0.5  # seconds that the methods of cancelled calls have to end after that
 
 
 class Use:
@@ -177,8 +178,14 @@ class SharedPeer(forks.Forkable):
             self.calls_of(engine).offer(methods, self._timeout)
 
     def close_calls(self, seconds: float = CALLS_PATIENCE) -> None:
-        """End all calls, before the engine stops; methods have some seconds to end."""
-        calls, self.calls = self.calls, None
+        """End all calls, before the engine stops; methods have some seconds to end.
+
+        Where the peer stops as planned, they first have time to finish.
+        """
+        calls = self.calls
+        if calls is not None and seconds:
+            calls.drain(CALLS_GRACE)
+        self.calls = None
         if calls is not None:
             calls.close(seconds)
 

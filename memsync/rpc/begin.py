@@ -108,6 +108,7 @@ def _go_on_in_loop(run: Run, value: Any) -> None:
 
 
 def _open_stream(run: Run) -> None:
+    run.is_stream = True
     if not run.is_stated:
         run.current.deadline = None  # the caller's default bounds the wait for each item
     run.send(Streaming(run.id))

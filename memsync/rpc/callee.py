@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import partial
 
-from ..errors import ProtocolError, QueueFullError, to_wire
+from ..errors import MemSyncError, PeerLostError, ProtocolError, QueueFullError, to_wire
 from ..runtime.logs import Logger
 from ..runtime.native import Lock
 from .begin import begin, begin_in_loop
+from .context import CurrentCall
 from .link import Link
 from .messages import Answer, Call, Cancel, Credit, Failure, Message
 from .pool import DEPTH_MAX, Task
@@ -29,11 +32,17 @@ class Callee:
         self._lock = Lock()  # protects `_waiting_bytes`
         self._runs: dict[int, Run] = {}
         self._waiting_bytes = 0
+        service.callees.append(self)
 
     @property
     def calls(self) -> int:
         """The number of calls without an answer."""
         return len(self._runs)
+
+    def is_busy(self, own: CurrentCall | None) -> bool:
+        """Whether a call other than `own` runs that will have a value."""
+        runs = list(self._runs.values())
+        return any(not run.is_stream and run.current is not own for run in runs)
 
     # -- on the I/O thread ------------------------------------------------------------------------
 
@@ -54,6 +63,8 @@ class Callee:
 
     def lost(self, reason: str) -> None:
         """The caller has gone, so all its calls are cancelled."""
+        with suppress(ValueError):
+            self.service.callees.remove(self)
         for run in list(self._runs.values()):
             run.cancel(f"the caller has gone ({reason})")
 
@@ -62,6 +73,9 @@ class Callee:
             raise ProtocolError(f"the number {call.id} of a call came twice")
         if not 0 <= call.depth <= DEPTH_MAX or call.budget_ms < 0:
             raise ProtocolError(f"a call with the depth {call.depth} or {call.budget_ms} ms")
+        if self.service.is_stopping and not call.depth:
+            self._refuse_later(call, self._stops(call))
+            return
         run = Run(self, self.service, self.link.peer, call)
         with self._lock:
             is_full = len(self._runs) >= CALLS_MAX or (
@@ -70,7 +84,12 @@ class Callee:
             if not is_full:
                 self._waiting_bytes += run.size
         if is_full:
-            self._refuse_later(call)
+            error = QueueFullError(
+                f"{call.method!r} was not run: peer {self.link.peer} has {len(self._runs)} calls "
+                f"under way here, with {self._waiting_bytes} bytes of arguments that wait: wait "
+                "for some"
+            )
+            self._refuse_later(call, error)
             return
         self._runs[call.id] = run
         loop = self.service.existing_loop
@@ -90,12 +109,17 @@ class Callee:
             and self.service.versions.wait((call.epoch, call.version), 0)
         )
 
-    def _refuse_later(self, call: Call) -> None:
-        """A send may block, so another thread does it."""
-        error = QueueFullError(
-            f"{call.method!r} was not run: peer {self.link.peer} has {len(self._runs)} calls under "
-            f"way here, with {self._waiting_bytes} bytes of arguments that wait: wait for some"
+    def _stops(self, call: Call) -> PeerLostError:
+        return PeerLostError(
+            f"{call.method!r} was not run, because its peer stops: call it again, and "
+            "another peer that has it runs it",
+            pid=os.getpid(),
+            method=call.method,
+            outcome="not_applied",
         )
+
+    def _refuse_later(self, call: Call, error: MemSyncError) -> None:
+        """A send may block, so another thread does it."""
         self.service.timers.start()
         self.service.timers.soon(lambda: self.send(Failure(call.id, None, to_wire(error))))
 

@@ -170,7 +170,10 @@ class Description:
             return error
         if failure.error is None:
             return RpcError(f"{self.method!r} failed on peer {peer} without a reason")
-        return from_wire(failure.error)
+        refusal = from_wire(failure.error)
+        if isinstance(refusal, PeerLostError):  # it stops, and does not say who it is
+            refusal.peer = peer
+        return refusal
 
     def _arguments(self) -> str:
         short = reprlib.Repr()

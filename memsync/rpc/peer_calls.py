@@ -87,6 +87,10 @@ class PeerCalls:
         self.service.methods = methods
         self.record.change(methods, seconds)
 
+    def drain(self, seconds: float) -> None:
+        """The peer is about to stop: refuse new calls, and give those under way time to end."""
+        self.service.drain(seconds)
+
     def close(self, seconds: float) -> None:
         """The peer stops: end all calls; their methods have `seconds` to end. Called once."""
         self.record.close()

@@ -51,6 +51,7 @@ class Run:
         self.depth = call.depth
         self.size = len(call.payload.data)
         self.is_stated = call.is_stated
+        self.is_stream = False
         self.service = service
         deadline = monotonic() + call.budget_ms / 1000
         self.current = CurrentCall(peer, call.method, deadline, call.depth, self._send_progress)

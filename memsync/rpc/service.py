@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clocks import monotonic
 from ..errors import NoSuchMethodError
 from ..runtime.native import Lock
+from ..runtime.wakeup import Wakeup
+from .context import CurrentCall, running
 from .functions import RUN, Method, as_method
 from .pickles import Pickles
 from .pool import Pool
@@ -16,6 +18,18 @@ from .versions import NoVersions, Versions
 
 if TYPE_CHECKING:
     from .loop import LoopThread
+
+PAUSE_SECONDS = 0.005  # between two tests whether calls have ended
+
+
+class Callee(Protocol):
+    """The calls of one link; see `callee.Callee`."""
+
+    def is_busy(self, own: CurrentCall | None) -> bool:
+        """Whether a call other than `own` runs that will have a value."""
+
+    def lost(self, reason: str) -> None:
+        """Cancel all calls. Never blocks."""
 
 
 class Service:
@@ -40,6 +54,8 @@ class Service:
         self.timers = Timers()
         self.find = find
         self.versions = versions or NoVersions()
+        self.is_stopping = False  # new calls are refused, but for those of calls under way
+        self.callees: list[Callee] = []  # changed by single steps in C
         self._lock = Lock()  # protects the making of the loop
         self._loop: LoopThread | None = None
 
@@ -75,12 +91,33 @@ class Service:
         """Whether the calling thread runs the event loop, which must not wait for a call."""
         return self._loop is not None and self._loop.is_current
 
+    def drain(self, seconds: float) -> None:
+        """Refuse new calls, and wait until those under way have ended, streams excluded.
+
+        A method that calls this is not waited for.
+        """
+        if self.is_loop_thread():  # the methods there could not end
+            return
+        own, deadline, pause = running.get(), monotonic() + seconds, Wakeup()
+        self.is_stopping = True
+        try:
+            while self._is_busy(own) and monotonic() < deadline:
+                pause.wait(PAUSE_SECONDS)
+        except BaseException:  # the peer does not stop
+            self.is_stopping = False
+            raise
+
+    def _is_busy(self, own: CurrentCall | None) -> bool:
+        return any(callee.is_busy(own) for callee in list(self.callees))
+
     def close(self, seconds: float) -> None:
         """End the threads; methods that still run have `seconds` to end, then they are left alone.
 
         The links are closed before, so that the calls are cancelled.
         """
         deadline = monotonic() + seconds
+        for callee in list(self.callees):
+            callee.lost("this peer stops")  # a link says so later, when no thread is left for it
         self.pool.close(seconds)
         if self._loop is not None:
             self._loop.close(max(deadline - monotonic(), 0))
