@@ -58,6 +58,8 @@ class Caller:
         self._calls: dict[int, CallFuture | Buffer] = {}
         self._lost: Lost | None = None
         self.expired_at: float | None = None  # when a call has had no answer in time, at last
+        self.last_number = 0  # of its calls
+        self._is_retired = False
 
     @property
     def calls(self) -> int:
@@ -139,6 +141,15 @@ class Caller:
             raise
         return future
 
+    def retire(self) -> bool:
+        """Close the link unless a call is under way; returns whether it is closed."""
+        self._is_retired = True  # first, so that a call which begins now sees it or is seen
+        if self.calls:
+            self._is_retired = False
+            return False
+        self.link.close()
+        return True
+
     def begin(self, future: CallFuture, pair: tuple[int, int]) -> None:
         """Go on with a call that another peer has not answered; raises as `start`."""
         last = future.message
@@ -156,7 +167,10 @@ class Caller:
             self._send(call)
 
     def _send(self, call: Call) -> None:
+        self.last_number = call.id
         try:
+            if self._is_retired:
+                raise LinkDown("it was idle")
             self.link.send(call)
         except ConnectionError as error:
             self._settle(call.id, Lost(str(error), was_sent=not isinstance(error, LinkDown)))
@@ -255,6 +269,11 @@ class Caller:
                 self.end(id, Expired())
 
     def _settle(self, id: int, outcome: Result | End | Ending) -> None:
+        if isinstance(outcome, (Lost, Failure)):
+            entry = self._calls.pop(id, None)  # first: the call may go on at another peer
+            if entry is not None:
+                entry.settle(outcome)
+            return
         entry = self._calls.get(id)
         if entry is not None:
             entry.settle(outcome)  # before the call is forgotten: an interrupt may come between

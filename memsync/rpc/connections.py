@@ -1,7 +1,7 @@
 """The links that this peer has opened: one for each peer that it calls.
 
-A link is opened at the first call and kept. It ends with either peer, and the next call opens a new
-one.
+A link is opened at the first call. It ends with either peer, and when it was idle for a while or
+when there are too many; the next call opens a new one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from .caller import Caller
 from .link import Link, Receiver
 from .messages import Message
 from .road import MemoryRoad, Road, Unreachable, open_pair
+from .timers import Timers
 
 if TYPE_CHECKING:
     from ..runtime.participant import Participant
 
+IDLE_SECONDS = 60.0  # without a call, after which a link is closed; up to twice as long
+CONNECTIONS_MAX = 64  # kept although they are idle
 FAILURE_SECONDS = 5.0  # for which a peer that took too long is called last
 
 
@@ -35,6 +38,11 @@ class _Connection:
         self.caller: Caller | None = None
         self.attempt: Attempt | None = None
         self.failed_at = -FAILURE_SECONDS  # monotonic seconds
+        self.last_number = -1  # of the calls, when idle links were last closed
+
+    def is_idle(self) -> bool:
+        """Whether there was no call since `last_number` was set."""
+        return self.caller is None or self.caller.last_number == self.last_number
 
     def ended(self, attempt: Attempt) -> None:
         """An attempt to open the link has ended, or was given up."""
@@ -67,11 +75,15 @@ class Connections:
         road: Road,
         to_itself: MemoryRoad,
         new_caller: Callable[[Link], Caller],
+        timers: Timers,
     ) -> None:
         self._participant = participant
         self._road = road
         self._to_itself = to_itself
         self._new_caller = new_caller
+        self._timers = timers
+        self._lock = Lock()  # of what follows
+        self._is_watched = False
         self._connections: dict[str, _Connection] = {}
 
     def calls(self, peer: str) -> int:
@@ -127,6 +139,48 @@ class Connections:
             if error is not None and not (isinstance(error, RpcTimeoutError) and has_more_time):
                 raise error
 
+    def close_idle(self) -> int:
+        """Close the links without a call since the last time; returns the number of the others.
+
+        Also forgets peers that are gone. On the thread of the timers.
+        """
+        kept = 0
+        for peer, connection in list(self._connections.items()):
+            caller = connection.caller
+            if caller is None:
+                if connection.attempt is None and peer not in self._participant.state.members:
+                    self._connections.pop(peer, None)
+            elif connection.is_idle() and caller.retire():
+                connection.caller = None
+            else:
+                connection.last_number = caller.last_number
+                kept += 1
+        return kept
+
+    def _close_too_many(self) -> None:
+        """Have room for one more link, if others have no calls; those not used lately go first."""
+        found = [each for each in list(self._connections.values()) if each.caller is not None]
+        found.sort(key=lambda each: not each.is_idle())
+        excess = len(found) + 1 - CONNECTIONS_MAX
+        for connection in found:
+            caller = connection.caller
+            if excess > 0 and caller is not None and caller.retire():
+                connection.caller = None
+                excess -= 1
+
+    def _watch(self) -> None:
+        """Close idle links from time to time, while there are any."""
+        with self._lock:
+            if self._is_watched:
+                return
+            self._is_watched = True
+        self._timers.at(monotonic() + IDLE_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._is_watched = False
+        if self.close_idle():
+            self._watch()
+
     def _attempt(self, peer: str, connection: _Connection, deadline: float) -> Attempt:
         """The attempt to connect that is under way, or a new one."""
         mine: Attempt | None = None
@@ -143,7 +197,9 @@ class Connections:
             raise
 
     def _open(self, peer: str, connection: _Connection, attempt: Attempt) -> None:
+        self._close_too_many()
         connection.caller = self._connect(peer, connection, attempt.deadline)
+        self._watch()
 
     def _connect(self, peer: str, connection: _Connection, deadline: float) -> Caller:
         made: list[Caller] = []

@@ -75,7 +75,11 @@ class PeerCalls:
         self._to_itself = MemoryRoad(self._participant, self._new_callee)
         self.record = OwnRecord(self._participant, self._road)
         self._connections = Connections(
-            self._participant, self._road, self._to_itself, self._new_caller
+            self._participant,
+            self._road,
+            self._to_itself,
+            self._new_caller,
+            self.service.timers,
         )
         self._choice = Choice(self._participant, self._connections)
         self._repeats = Repeats(self._choice, self._repeat)
@@ -144,7 +148,8 @@ class PeerCalls:
         def begin(target: str) -> None:
             try:
                 caller = self._connections.caller(target, request.deadline)
-                futures[target] = self._start(request, caller)
+                repeat = partial(self._repeats.take, request, target)
+                futures[target] = self._start(request, caller, repeat=repeat)
             except Exception as error:
                 results[target] = error
 
@@ -239,7 +244,9 @@ class PeerCalls:
 
     def _repeat(self, request: Request, peer: str | None, future: CallFuture) -> None:
         """Have a call go on at a peer; raises where there is none."""
-        self._connected(request, peer).begin(future, self._participant.replica.view_pair)
+        caller = self._connected(request, peer)
+        future.repeat = partial(self._repeats.take, request, peer)  # once more, if need be
+        caller.begin(future, self._participant.replica.view_pair)
 
     def _new_caller(self, link: Link) -> Caller:
         return Caller(link, self.service, self._call_surely)

@@ -103,3 +103,19 @@ def test_nobody_is_left(cluster: Cluster) -> None:
     worker.kill()
     kinds = client.run(lambda mem: [type(each.exception(4)) for each in vars(mem)["kept"]])
     assert kinds == [PeerLostError] * 2
+
+
+def test_it_may_have_to_go_on_twice(cluster: Cluster, tmp_path: Path) -> None:
+    def die_twice() -> int:
+        for name in ("first", "second"):
+            try:
+                (tmp_path / name).touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid()
+
+    client = cluster.peer()
+    workers = [cluster.peer(rpc={"twice": idempotent(lambda: die_twice())}) for _ in range(3)]
+    found = client.run(lambda mem: mem.rpc.submit("twice").result(10))
+    assert found in [worker.pid for worker in workers]
