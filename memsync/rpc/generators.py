@@ -1,8 +1,8 @@
 """A stream at the callee: a generator method, of which the caller wants the items one by one.
 
-At most `WINDOW` items are under way. When as many wait at the caller, the generator is suspended at
-its ``yield`` and uses no thread. The next item that the caller consumes has it go on, perhaps on
-another thread of the pool.
+Few items are under way (`stream_window`). When as many wait at the caller, the generator is
+suspended at its ``yield`` and uses no thread. The next item that the caller consumes has it go on,
+perhaps on another thread of the pool.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Any
 from ..runtime.native import Lock
 from .pool import Task
 from .run import Run
+from .stream_window import StreamWindow
 from .timers import Timer
-
-WINDOW = 16  # items that the caller has not consumed
 
 
 class GeneratorWork:
@@ -25,8 +24,7 @@ class GeneratorWork:
         self._run = run
         self._generator = generator
         self._lock = Lock()  # protects what follows; held for a few steps
-        self._sent = 0
-        self._consumed = 0
+        self._window = StreamWindow()
         self._is_suspended = False  # at a `yield`, without a thread
         self._timer: Timer | None = None
         if run.current.deadline is not None:
@@ -34,14 +32,16 @@ class GeneratorWork:
 
     def advance(self) -> None:
         """Send items until the window is full or the stream ends; on a thread of the pool."""
+        size: int | None = None  # of the item that was sent last
         while not self._run.current.cancelled:
             with self._lock:
-                if self._sent - self._consumed >= WINDOW:
+                if size is not None:
+                    self._window.sent(size)
+                if self._window.is_full:
                     self._is_suspended = not self._run.current.cancelled
                     if self._is_suspended:
                         return
                     break
-                self._sent += 1
             try:
                 value = self._run.context.run(next, self._generator)
             except StopIteration:
@@ -50,15 +50,16 @@ class GeneratorWork:
             except BaseException as error:  # it belongs to the caller
                 self._run.fail(error)
                 break
-            if not self._run.item(value):
+            size = self._run.item(value)
+            if size is None:
                 break
         self._close()
 
     def credit(self, consumed: int) -> None:
         """See `run.Work`."""
         with self._lock:
-            self._consumed = max(self._consumed, consumed)
-            is_due = self._is_suspended and self._sent - self._consumed < WINDOW
+            self._window.consumed(consumed)
+            is_due = self._is_suspended and not self._window.is_full
             if is_due:
                 self._is_suspended = False
         if is_due:

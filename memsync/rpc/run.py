@@ -101,15 +101,15 @@ class Run:
         except NotSerializableError as error:
             self._finish(self._unsendable(error))
 
-    def item(self, value: Any) -> bool:
-        """The stream has another item; returns whether it goes on."""
+    def item(self, value: Any) -> int | None:
+        """The stream has another item; returns its bytes, or None if the stream has ended."""
         try:
             payload = self._packed(value, "an item of")
             self.send(Item(self.id, payload, *self.service.versions.pair_of_process()))
         except (NotSerializableError, TooLargeError) as error:
             self._finish(self._unsendable(error))
-            return False
-        return not self.current.cancelled
+            return None
+        return None if self.current.cancelled else len(payload.data)
 
     def end(self) -> None:
         """The stream is complete."""

@@ -11,12 +11,10 @@ from ..errors import ProtocolError
 from ..lasting import lasting
 from ..runtime.wakeup import Wakeup
 from .context import CurrentCall
-from .generators import WINDOW
 from .messages import End, Failure, Item, Payload, Progress, Result
 from .outcomes import Behind, Cancelled, Description, Ending, Expired
+from .stream_window import CREDIT_BYTES, CREDIT_ITEMS, ITEMS_MAX
 from .versions import Versions
-
-CREDIT_ITEMS = WINDOW // 2  # that are consumed before the callee is informed
 
 
 @lasting
@@ -33,8 +31,8 @@ class Buffer:
 
     def add(self, item: Item) -> None:
         """The next item; raises `ProtocolError` if the callee sends more than it may."""
-        if len(self.items) > WINDOW:
-            raise ProtocolError(f"a stream has more than {WINDOW} items that nobody asked for")
+        if len(self.items) > ITEMS_MAX:
+            raise ProtocolError(f"a stream has more than {ITEMS_MAX} items that nobody asked for")
         self.items.append(item)
         self.received += 1
         self.wakeup.set()
@@ -61,7 +59,8 @@ class Stream(Iterator[Any]):
 
     `close`, the end of a ``with`` block, and the end of the last reference to it cancel the
     generator at the callee, which gets `GeneratorExit` at its ``yield``. At most 16 items are under
-    way, so a consumer that pauses has the generator pause. Not to be shared by several threads.
+    way, and about 1 MiB, so a consumer that pauses has the generator pause. Not to be shared by
+    several threads.
     """
 
     def __init__(
@@ -83,6 +82,7 @@ class Stream(Iterator[Any]):
         self._end = end
         self._abandon = abandon
         self._acknowledged = 0
+        self._owes_credit = False  # for a large item
         self._has_raised = False
 
     def __repr__(self) -> str:
@@ -116,12 +116,15 @@ class Stream(Iterator[Any]):
                 if not self._has_seen(buffer.items[0], until):
                     self.close()
                     raise self._description.error(Behind())
+                self._owes_credit |= len(buffer.items[0].payload.data) >= CREDIT_BYTES
                 payload = buffer.items.popleft().payload
                 self._give_credit()
                 return payload
             if is_complete:
                 self._raise_end(until)
             self._description.check_wait()
+            if self._owes_credit:  # an interrupt came between two steps
+                self._give_credit()
             if not buffer.wakeup.wait(until - monotonic()) and monotonic() >= until:
                 self._end(Expired())
 
@@ -136,9 +139,11 @@ class Stream(Iterator[Any]):
     def _give_credit(self) -> None:
         # Counted from what is there, because an interrupt may come between two steps.
         consumed = self._buffer.received - len(self._buffer.items)
-        if consumed - self._acknowledged >= CREDIT_ITEMS and self._buffer.outcome is None:
+        is_due = self._owes_credit or consumed - self._acknowledged >= CREDIT_ITEMS
+        if is_due and self._buffer.outcome is None:
             self._acknowledged = consumed
             self._acknowledge(consumed)
+        self._owes_credit = False
 
     def _raise_end(self, until: float) -> None:
         outcome = self._buffer.outcome

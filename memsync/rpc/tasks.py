@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from .generators import WINDOW
 from .run import Run
+from .stream_window import StreamWindow
 
 
 class _CallTask:
@@ -85,8 +85,7 @@ class StreamTask(_CallTask):
 
     def __init__(self, run: Run, generator: AsyncGenerator[Any, Any]) -> None:
         self._generator = generator
-        self._sent = 0
-        self._consumed = 0
+        self._window = StreamWindow()
         self._room: asyncio.Future[None] | None = None  # what a full window waits for
         super().__init__(run)
 
@@ -94,10 +93,10 @@ class StreamTask(_CallTask):
         try:
             while True:
                 await self._wait_for_room()
-                self._sent += 1
-                value = await anext(self._generator)
-                if not self._run.item(value):
+                size = self._run.item(await anext(self._generator))
+                if size is None:
                     break
+                self._window.sent(size)
         except StopAsyncIteration:
             self._run.end()
         except BaseException as error:  # it belongs to the caller
@@ -108,7 +107,7 @@ class StreamTask(_CallTask):
             self._run.log_unheard(error)
 
     async def _wait_for_room(self) -> None:
-        while self._sent - self._consumed >= WINDOW:
+        while self._window.is_full:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 
@@ -117,6 +116,6 @@ class StreamTask(_CallTask):
         self._loop.call(self._note, consumed)
 
     def _note(self, consumed: int) -> None:
-        self._consumed = max(self._consumed, consumed)
+        self._window.consumed(consumed)
         if self._room is not None and not self._room.done():
             self._room.set_result(None)

@@ -16,9 +16,9 @@ import pytest
 
 from memsync.errors import PeerLostError, ProtocolError, RpcError, RpcTimeoutError
 from memsync.rpc.context import current
-from memsync.rpc.generators import WINDOW
 from memsync.rpc.messages import Item, Payload
 from memsync.rpc.stream import Buffer, Stream
+from memsync.rpc.stream_window import BYTES_MAX, ITEMS_MAX
 from memsync.testing import until
 
 from .links import Peer, calling, peers
@@ -79,7 +79,7 @@ def methods(source: Source) -> dict[str, Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("most", [0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 100])
+@pytest.mark.parametrize("most", [0, 1, ITEMS_MAX - 1, ITEMS_MAX, ITEMS_MAX + 1, 100])
 def test_all_items_arrive_in_order(source: Source, kind: str, most: int) -> None:
     with calling(methods(source)) as caller:
         stream = caller.call(kind, (most,))
@@ -95,12 +95,12 @@ def test_all_items_arrive_in_order(source: Source, kind: str, most: int) -> None
 def test_a_paused_consumer_pauses_the_generator(source: Source, kind: str) -> None:
     with calling(methods(source)) as caller:
         stream = caller.call(kind)
-        until(lambda: source.produced == WINDOW)
+        until(lambda: source.produced == ITEMS_MAX)
         assert [next(stream) for _ in range(4)] == [0, 1, 2, 3]
         time.sleep(0.05)
-        assert source.produced <= WINDOW + 4
+        assert source.produced <= ITEMS_MAX + 4
         assert [next(stream) for _ in range(40)] == [*range(4, 44)]
-        until(lambda: 44 <= source.produced <= 44 + WINDOW)
+        until(lambda: 44 <= source.produced <= 44 + ITEMS_MAX)
         stream.close()
         assert next(stream, None) is None
 
@@ -157,7 +157,7 @@ def test_leaving_a_stream_ends_the_generator(
         leave(caller.call(kind))
         gc.collect()
         until(lambda: source.how == ["left"])
-        assert source.produced <= WINDOW + 4
+        assert source.produced <= ITEMS_MAX + 4
         assert caller.calls == 0
 
 
@@ -183,7 +183,7 @@ def test_a_thousand_abandoned_streams_end_within_a_tenth_of_a_second(
 def test_a_thousand_streams_abandoned_at_once(source: Source, kind: str) -> None:
     with calling(methods(source)) as caller:
         streams = [caller.call(kind) for _ in range(1000)]
-        until(lambda: source.produced == 1000 * WINDOW)
+        until(lambda: source.produced == 1000 * ITEMS_MAX)
         assert threading.active_count() < 15, "a suspended stream needs no thread"
         left = time.monotonic()
         del streams
@@ -196,11 +196,11 @@ def test_a_thousand_streams_abandoned_at_once(source: Source, kind: str) -> None
 def test_the_death_of_the_caller_ends_the_generator(source: Source, kind: str) -> None:
     with calling(methods(source)) as caller:
         stream = caller.call(kind)
-        until(lambda: source.produced == WINDOW)
+        until(lambda: source.produced == ITEMS_MAX)
         caller.link.close()
         until(lambda: source.how == ["left"])
         until(lambda: caller.is_lost)
-        assert len([next(stream) for _ in range(WINDOW)]) == WINDOW
+        assert len([next(stream) for _ in range(ITEMS_MAX)]) == ITEMS_MAX
         with pytest.raises(PeerLostError, match=kind):
             next(stream)
         assert list(stream) == []
@@ -328,7 +328,7 @@ def test_the_stream_of_a_cancelled_method_ends(source: Source) -> None:
 
         b.serve(outer=outer)
         future = a.connect_to(b).start("outer")
-        until(lambda: source.produced > WINDOW)
+        until(lambda: source.produced > ITEMS_MAX)
         future.cancel()
         until(lambda: seen == ["CancelledError"])
         until(lambda: source.how == ["left"])
@@ -368,7 +368,7 @@ def test_an_interrupt_leaves_a_stream_usable(source: Source, monkeypatch: Any) -
     with calling(methods(source)) as caller:
         stream = caller.call("plain", (40,))
         found = [next(stream)]
-        until(lambda: source.produced == WINDOW)
+        until(lambda: source.produced == ITEMS_MAX)
         acknowledge = stream._acknowledge
 
         def interrupted(count: int) -> None:
@@ -409,9 +409,43 @@ def test_a_forked_child_leaves_streams_and_futures_to_its_parent(source: Source)
         assert future.result(5) is None
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [BYTES_MAX // 3 + 1, BYTES_MAX, 5 * BYTES_MAX])
+def test_large_items_make_the_window_smaller(kind: str, size: int) -> None:
+    made: list[int] = []
+
+    def item(number: int) -> str:
+        made.append(number)
+        return f"{number}".ljust(size)
+
+    def plain() -> Iterator[str]:
+        for number in range(20):
+            yield item(number)
+
+    async def later() -> AsyncIterator[str]:
+        for number in range(20):
+            yield item(number)
+
+    under_way = -(-BYTES_MAX // size)  # at least one
+    with calling({"plain": plain, "later": later}) as caller:
+        stream = caller.call(kind)
+        until(lambda: len(made) >= under_way)
+        time.sleep(0.05)
+        assert len(made) == under_way
+        assert next(stream).strip() == "0"
+        until(lambda: len(made) > under_way)
+        assert [int(each) for each in stream] == [*range(1, 20)]
+
+
+def test_small_items_after_large_ones(source: Source) -> None:
+    sizes = [BYTES_MAX, 1, 1, BYTES_MAX // 20, 3 * BYTES_MAX, *[10] * 50, BYTES_MAX // 17] * 3
+    with calling({"mixed": lambda: (bytes(size) for size in sizes)}) as caller:
+        assert [len(each) for each in caller.call("mixed", timeout=20)] == sizes
+
+
 def test_a_callee_that_sends_too_much_is_refused() -> None:
     buffer = Buffer(None)
-    for _ in range(WINDOW + 1):
+    for _ in range(ITEMS_MAX + 1):
         buffer.add(Item(1, Payload(b"")))
     with pytest.raises(ProtocolError, match="more than 16 items"):
         buffer.add(Item(1, Payload(b"")))
