@@ -25,13 +25,14 @@ from memsync.testing import until
 PEERS = 2
 
 STARTS_NONE = "an executor starts no processes: its workers are the peers, which other programs own"
+INSIDE = "looks at threads and queues of loky's executor; test_executor.py has its scenario"
 ONE_TASK = "a peer that dies fails its own tasks with PeerLostError, and the executor works on"
 LEFT_OUT = {
     "test_processes_terminate": STARTS_NONE,
     "test_processes_terminate_on_executor_gc": STARTS_NONE,
-    "test_del_shutdown": STARTS_NONE,
-    "test_shutdown_no_wait": STARTS_NONE,
-    "test_shutdown_deadlock_pickle": STARTS_NONE,
+    "test_del_shutdown": INSIDE,
+    "test_shutdown_no_wait": INSIDE,
+    "test_shutdown_deadlock_pickle": INSIDE,
     "test_child_env_executor": STARTS_NONE,
     "test_no_deprecation_warning_is_raised_on_fork": STARTS_NONE,
     "test_worker_timeout": f"{STARTS_NONE}, so none ends for want of work",
