@@ -101,7 +101,7 @@ class CallingMember(GroupMember):
         """
         if not callable(function):
             raise UsageError(f"run() needs a function, not {function!r:.60}")
-        if not isinstance(on, str):
+        if not isinstance(on, str) or not on:
             raise UsageError(f"on must be 'any', 'host' or the id of a peer, not {on!r:.60}")
         calls, request = self._request("run()", _RUN, (function, *args), kwargs, timeout)
         result: T = calls.call(request, None if on == "any" else on)
@@ -160,7 +160,7 @@ class CallingMember(GroupMember):
             refuse_waiting(call)
         if not isinstance(name, str) or not name:
             raise UsageError(f"{call} needs the name of a method, not {name!r:.60}")
-        if peer is not None and not isinstance(peer, str):
+        if peer is not None and (not isinstance(peer, str) or not peer):
             raise UsageError(f"peer must be the id of a peer (mem.peers), not {peer!r:.60}")
         default = self._seconds(None)
         seconds = None if timeout is None else self._seconds(timeout)

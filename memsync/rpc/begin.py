@@ -87,7 +87,7 @@ def _prepare(run: Run, call: Call) -> tuple[Callable[..., Any], list[Any], dict[
         args, kwargs = run.service.pickles.unpack(call.payload)
     except (UnpackError, TypeError, ValueError) as error:
         raise NotSerializableError(
-            f"{run.name!r} was not run, its arguments cannot be read: {error}"
+            f"{run.name!r} was not run, because what was passed to it cannot be read: {error}"
         ) from error
     return method.function, args, kwargs
 

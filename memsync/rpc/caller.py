@@ -110,7 +110,7 @@ class Caller:
         parent: CurrentCall | None = running.get()
         seconds, is_stated, depth = _budget(parent, timeout, default_timeout, method)
         kwargs = dict(kwargs or {})
-        payload = self.service.pickles.pack([list(args), kwargs], f"an argument of {method!r}")
+        payload = self.service.pickles.pack_arguments(args, kwargs, method)
         self.service.timers.start()  # before an abandoned stream needs it
         description = Description(
             self.link,

@@ -17,13 +17,12 @@ from ..replication.kinds.method import (
 )
 from ..runtime.call import Call as Write
 from .connections import Connections
-from .functions import RUN
+from .functions import RUN, listed
 from .request import Request
 
 if TYPE_CHECKING:
     from ..runtime.participant import Participant
 
-NAMES_MAX = 20  # that an error lists
 HOST = "host"
 
 
@@ -161,4 +160,4 @@ def _advice(method: str, names: list[str]) -> str:
         return f"; did you mean {nearest!r}?"
     if not names:
         return ": no method is offered; a peer offers its methods with MemSync(..., rpc={...})"
-    return f"; the methods are {', '.join(sorted(names)[:NAMES_MAX])}"
+    return f"; the methods are {listed(names)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -12,6 +12,7 @@ from ..errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 NAME_MAX = 300  # characters of a dotted name
+LISTED_MAX = 20  # names that an error lists
 RESERVED = "memsync."
 RUN = "memsync.run"
 """The method that calls the function which it gets as its first argument."""
@@ -95,6 +96,17 @@ def check_name(name: Any) -> None:
         _refuse(name[:40], f"a name has 1 to {NAME_MAX} characters")
     if not all(name.split(".")) or not name.isprintable() or " " in name:
         _refuse(name, "a name is made of parts like 'math.add', without spaces")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a message: each once, and how many there are beside the first 20.
+
+    >>> listed(["b", "a", "b"])
+    'a, b'
+    """
+    found = sorted(set(names))
+    more = f" and {len(found) - LISTED_MAX} more" if len(found) > LISTED_MAX else ""
+    return f"{', '.join(found[:LISTED_MAX])}{more}"
 
 
 def _add(table: Any, path: str, methods: dict[str, Method], parents: tuple[int, ...]) -> None:

@@ -25,7 +25,7 @@ from .callee import Callee
 from .caller import Caller, awaited
 from .choice import Choice
 from .connections import Connections
-from .functions import Method, as_method, make_method
+from .functions import Method, as_method, check_name, make_method
 from .future import CallFuture, Repeat
 from .link import Link
 from .messages import Payload
@@ -195,6 +195,7 @@ class PeerCalls:
 
     def unpublish(self, name: str, seconds: float) -> int:
         """End a publication; returns the version."""
+        check_name(name)
         return self._write(unpublishing(name), seconds)
 
     def _write(self, change: Any, seconds: float) -> int:

@@ -8,6 +8,7 @@ Python, so another version refuses them before it runs anything.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import isfinite
 from typing import Any
@@ -53,22 +54,36 @@ class Pickles:
             ) from error
         return Payload(data, writer(data))
 
+    def pack_arguments(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], method: str
+    ) -> Payload:
+        """The arguments of a call as one value; raises `NotSerializableError`."""
+        value = [list(args), dict(kwargs)]
+        if self.allowed or is_json(value):
+            return self.pack(value, f"an argument of {method!r}")
+        call = f"in the call of {method!r}"
+        places = [(f"{call}, argument {n + 1}", each) for n, each in enumerate(args)]
+        places += [(f"{call}, {name}", each) for name, each in kwargs.items()]
+        for place, each in places:
+            _as_json(each, place)
+        return Payload(bytes(encoded(_as_json(value, call))))
+
     def unpack(self, payload: Payload) -> Any:
         """Undo `pack`; raises `UnpackError`. It may run code of the program."""
         if not payload.pickled_by:
             try:
                 return msgspec.msgpack.decode(payload.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise UnpackError(f"they are no MessagePack ({error})") from error
+                raise UnpackError(f"the bytes are no MessagePack ({error})") from error
         if not self.allowed:
             raise UnpackError(
-                "they are a pickle, and rpc.pickles is false here: pass JSON values, or set "
-                "rpc.pickles to true in both processes"
+                "it came as a pickle, and rpc.pickles is false in the process that reads it: use "
+                "JSON values, or set rpc.pickles to true in both processes"
             )
         is_foreign = python_of(payload.pickled_by) != python_of(here())
         if is_foreign and _BY_VALUE in payload.data:
             raise UnpackError(
-                "they hold a function or a class by value, whose byte code only the Python that "
+                "it holds a function or a class by value, whose byte code only the Python that "
                 f"wrote it can run{_difference(payload.pickled_by)}: use one version of Python, or "
                 "have both processes import the function from a module"
             )

@@ -9,7 +9,14 @@ from typing import Any, Protocol
 import msgspec
 
 from ..clocks import monotonic
-from ..errors import MemSyncError, NotSerializableError, RpcError, TooLargeError, to_wire
+from ..errors import (
+    MemSyncError,
+    NotSerializableError,
+    RpcError,
+    RpcTimeoutError,
+    TooLargeError,
+    to_wire,
+)
 from ..runtime.logs import Logger
 from .context import CurrentCall, running
 from .messages import Answer, Call, End, Failure, Item, Payload, Progress, Result
@@ -17,6 +24,8 @@ from .service import Service
 from .twin import describe, shortest
 
 log = Logger("memsync.rpc")
+
+_NO_NEWS = (CancelledError, RpcTimeoutError)
 
 
 class Work(Protocol):
@@ -135,8 +144,11 @@ class Run:
             self._finish(Failure(self.id, twin, epoch=epoch, version=version))
 
     def log_unheard(self, error: BaseException) -> None:
-        """Log what a method raises when nobody waits; that it was cancelled is no news."""
-        if not issubclass(type(error), CancelledError):  # `isinstance` would ask the exception
+        """Log what a method raises when nobody waits; that it was cancelled is no news.
+
+        Nor is that a call which it has made had no more time than it has itself.
+        """
+        if not issubclass(type(error), _NO_NEWS):  # `isinstance` would ask the exception
             log.warning(
                 "a method raised after its call was cancelled: method=%s caller=%s reason=%s",
                 self.name,

@@ -10,7 +10,7 @@ from ..errors import NoSuchMethodError
 from ..runtime.native import Lock
 from ..runtime.wakeup import Wakeup
 from .context import CurrentCall, running
-from .functions import RUN, Method, as_method
+from .functions import RUN, Method, as_method, listed
 from .pickles import Pickles
 from .pool import Pool
 from .timers import Timers
@@ -68,7 +68,7 @@ class Service:
             return method
         if name == RUN:
             raise NoSuchMethodError("this peer runs no functions of others: rpc.pickles is false")
-        known = ", ".join(sorted(self.methods)[:20]) or "none"
+        known = listed(self.methods) or "none"
         raise NoSuchMethodError(f"this peer has no method {name!r}; its methods: {known}")
 
     @property

@@ -415,3 +415,38 @@ def test_call_all_has_what_a_method_exits_with(engine: str) -> None:
             found = client.call_all("end")
             assert found[second.id] == 5
             assert type(found[first.id]) is SystemExit
+
+
+def test_messages_name_each_method_once_and_say_how_many_there_are(engine: str) -> None:
+    methods = {f"m{number:02}": int for number in range(25)}
+    with (
+        MemSync("obj", rpc=methods, engine=engine) as mem,
+        MemSync("obj", rpc={"m00": int}, engine=engine) as other,
+    ):
+        other.rpc.publish("m01", abs)
+        named = ", ".join(f"m{number:02}" for number in range(20))
+        for call in (mem.call, lambda name: mem.call(name, peer=mem.id)):
+            with pytest.raises(NoSuchMethodError, match=f"the methods are {named} and 5 more$"):
+                call("qqqq")
+
+
+def test_wrong_names_of_peers_and_publications_are_refused(pair: Pair) -> None:
+    mem: Any = pair[1]
+    wrong: list[Callable[[], Any]] = [
+        lambda: mem.call("echo", peer=""),
+        lambda: mem.run(abs, -1, on=""),
+        lambda: mem.rpc.unpublish(5),
+        lambda: mem.rpc.unpublish("a b"),
+    ]
+    for call in wrong:
+        with pytest.raises(UsageError):
+            call()
+
+
+def test_without_pickles_the_argument_is_named(engine: str) -> None:
+    options: Any = {"rpc": {"pickles": False}, "engine": engine}
+    with MemSync("obj", {}, options, rpc=TABLE) as mem:
+        with pytest.raises(NotSerializableError, match=r"^in the call of 'echo', argument 2: a"):
+            mem.call("echo", 1, {2})
+        with pytest.raises(NotSerializableError, match=r"^in the call of 'echo', x\.a: a value"):
+            mem.call("echo", x={"a": {2}})

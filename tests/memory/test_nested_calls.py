@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from memsync import ConditionError, MemSync, MemSyncError, NoSuchMethodError, PeerLostError
+from memsync import (
+    ConditionError,
+    MemSync,
+    MemSyncError,
+    NoSuchMethodError,
+    PeerLostError,
+    RpcTimeoutError,
+)
+from memsync.testing import until
 
 Pair = tuple[MemSync[Any], MemSync[Any]]
 
@@ -85,3 +94,26 @@ def _check(error: MemSyncError, peer: str) -> None:
     (note,) = error.__notes__
     assert f"on peer {peer} has run" in note
     assert "outcome 'not_applied'" in note
+
+
+def test_a_call_that_ran_out_of_time_in_a_method_is_no_news(
+    engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    def wait() -> None:
+        while not mem.rpc.current().cancelled:
+            time.sleep(0.01)
+
+    def outer(depth: int) -> None:
+        try:
+            mem.call("outer", depth - 1) if depth else mem.call("wait")
+        finally:
+            ended.append("outer")
+
+    mem: MemSync[Any] = MemSync("obj", rpc={"wait": wait, "outer": outer}, engine=engine)
+    with mem:
+        with pytest.raises(RpcTimeoutError):
+            mem.call("outer", 3, timeout=0.2)
+        until(lambda: len(ended) == 4)
+    assert [each.message for each in caplog.records if each.levelname != "DEBUG"] == []

@@ -129,7 +129,7 @@ def test_ctrl_c_while_a_pickle_is_loaded_is_ctrl_c() -> None:
 
 def test_without_pickles_none_is_loaded() -> None:
     payload = Pickles(True).pack((1,), "it")
-    with pytest.raises(UnpackError, match=r"rpc\.pickles is false here"):
+    with pytest.raises(UnpackError, match=r"rpc\.pickles is false in the process that reads it"):
         Pickles(False).unpack(payload)
 
 
