@@ -120,7 +120,7 @@ class PeerPools:
         ]
         for process in cls.processes:
             process.start()
-        until(lambda: len(handle().peers) == PEERS)
+        until(lambda: len(handle().peers) == PEERS, timeout=60)  # they import loky's tests
 
     @classmethod
     def teardown_class(cls) -> None:
