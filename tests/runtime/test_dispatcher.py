@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -85,3 +86,44 @@ def test_patches_are_announced_with_their_bytes(slow: Slow) -> None:
         until(lambda: slow.gaps)
         until(lambda: len(slow.seen) == 10)
         assert slow.gaps == [21]
+
+
+def test_no_call_is_lost_or_overtaken_while_the_thread_ends_and_starts() -> None:
+    dispatcher, is_over = Dispatcher(), threading.Event()
+    calls: list[tuple[int, int]] = []
+    inside: list[int] = []
+    most_inside = [0]  # at once
+
+    def note(caller: int, number: int) -> None:
+        inside.append(caller)
+        most_inside[0] = max(most_inside[0], len(inside))
+        calls.append((caller, number))
+        inside.pop()
+
+    queued = [0, 0, 0]
+
+    def queue(caller: int) -> None:
+        while not is_over.is_set():
+            if len(dispatcher._queue) < 100:
+                dispatcher.call_surely(note, caller, queued[caller])
+                queued[caller] += 1
+
+    callers = [threading.Thread(target=queue, args=(caller,)) for caller in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in callers:
+            thread.start()
+        for _ in range(300):
+            dispatcher.stop(0)
+            dispatcher.open()
+        is_over.set()
+        for thread in callers:
+            thread.join()
+    finally:
+        is_over.set()
+        sys.setswitchinterval(interval)
+    dispatcher.stop(20)
+    for caller in range(3):
+        assert [number for each, number in calls if each == caller] == [*range(queued[caller])]
+    assert most_inside == [1]
