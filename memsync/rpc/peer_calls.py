@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,7 @@ class PeerCalls:
 
         def begin(target: str) -> None:
             try:
-                caller = self._connections.caller(target, request.deadline)
+                caller = self._reached(request, target, request.deadline)
                 repeat = partial(self._repeats.take, request, target)
                 futures[target] = self._start(request, caller, repeat=repeat)
             except Exception as error:
@@ -202,6 +203,14 @@ class PeerCalls:
         write = Write(deadline=monotonic() + seconds, kind=MethodKind.name)
         return self._participant.writer.patch(change, write, seconds)
 
+    def _reached(self, request: Request, target: str, deadline: float) -> Caller:
+        try:
+            return self._connections.caller(target, deadline)
+        except (PeerLostError, RpcTimeoutError) as error:
+            own = copy(error)  # several calls may wait for one connection
+            own.method = request.method
+            raise own from error.__cause__
+
     def _connected(self, request: Request, peer: str | None) -> Caller:
         """The caller of a peer for a request; raises where no peer can be reached."""
         while True:
@@ -210,7 +219,7 @@ class PeerCalls:
             if peer is None and self._choice.has_another(request, target):
                 deadline, has_another = min(deadline, monotonic() + CONNECT_SECONDS), True
             try:
-                return self._connections.caller(target, deadline)
+                return self._reached(request, target, deadline)
             except RpcTimeoutError:
                 self._connections.note_failure(target)
                 if not has_another or not request.left():
