@@ -78,6 +78,7 @@ class Engine(Protocol):
         """Join the group, or found it; returns ``"host"`` or ``"client"``.
 
         Raises what `MemSync.start` raises, and then leaves nothing behind. `timeout` is in seconds.
+        A peer that stands by (see `runtime.standby`) joins first and waits then.
         """
 
     def stop(self, timeout: float) -> None:

@@ -133,9 +133,15 @@ class ReadOnlyError(MemSyncError, PermissionError):
 
 
 class MaxWritersError(MemSyncError):
-    """Living processes take all writers' places."""
+    """Living processes take all writers' places.
+
+    ``limit`` is the number of places. ``holders`` are the peers that have them, each ``{"id",
+    "pid", "since"}``; ``since`` is in seconds since 1970, None where it is not known.
+    """
 
     code = MemErrors.ERR_MAX_WRITERS
+    limit: int | None = None
+    holders: list[dict[str, Any]] | None = None
 
 
 class ConflictError(MemSyncError):

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from .at_exit import engines, leave_at_exit
@@ -119,14 +120,20 @@ class Lifecycle(forks.Forkable):
         with suppress(AttributeError):  # it is empty already
             object.__delattr__(self, "data")
 
-    def start(self) -> str:
+    def start(self, timeout: float | None = None) -> str:
         """Join the group, or found it; returns ``"host"`` or ``"client"``. Idempotent.
 
-        Raises `RendezvousError`, `AuthenticationFailedError`, `ProtocolError`, `MaxWritersError`,
-        `OptionsError`, and `HostUnresponsiveError` after the option ``timeout`` (seconds). A failed
-        start leaves nothing behind and may be repeated.
+        Raises `RendezvousError`, `AuthenticationFailedError`, `ProtocolError`, `OptionsError`, and
+        `HostUnresponsiveError` after `timeout` seconds. A failed start leaves nothing behind and
+        may be repeated.
+
+        Where all writers' places are taken, it raises `MaxWritersError`. With ``onMaxWriters:
+        wait`` it stands by first, and raises the error after `timeout` seconds; ``math.inf`` waits
+        for ever. `stop` in another thread or in a signal handler ends the wait; `start` then raises
+        `NotStartedError`.
         """
         refuse_waiting("start()")
+        patience = self._patience(timeout)
         native.check_patches()
         log_in_hub()
         peer = self._peer
@@ -150,7 +157,7 @@ class Lifecycle(forks.Forkable):
             # Not through `__setattr__`: an interrupt in there would leave a half-started handle.
             put = partial(object.__setattr__, self)
             try:
-                engine, role = peer.add(use, self._new_engine(), self._options.timeout)
+                engine, role = peer.add(use, self._new_engine(), self._options.timeout, patience)
                 put("_engine", engine)
                 put("_use", use)
                 put("data", engine.participant.replica.view)
@@ -165,6 +172,12 @@ class Lifecycle(forks.Forkable):
             _leaver.watch(peer)
         return role
 
+    def _patience(self, timeout: float | None) -> float:
+        """The seconds of a start: those of a standby may be infinite."""
+        if timeout == inf and self._options.on_max_writers == "wait":
+            return inf
+        return self._seconds(timeout)
+
     def _new_engine(self) -> NewEngine:
         return partial(self._factory, self.name, self._where, self._founding, self._options)
 
@@ -177,6 +190,7 @@ class Lifecycle(forks.Forkable):
         waits end, and what it shows goes on.
         """
         refuse_waiting("stop()")
+        self._peer.end_standby(self._dispatcher)
         with self._peer.lock:
             if self._engine is None and self._peer.engine_of(self._use) is not None:
                 self.start()  # an inherited container was read, which has started the peer

@@ -189,12 +189,17 @@ class SharedPeer(forks.Forkable):
         if calls is not None:
             calls.close(seconds)
 
-    def add(self, use: Use, new_engine: NewEngine, timeout: float) -> tuple[Engine, str]:
-        """Begin a use; starts the engine unless it runs. Returns the engine and the role."""
+    def add(
+        self, use: Use, new_engine: NewEngine, timeout: float, patience: float
+    ) -> tuple[Engine, str]:
+        """Begin a use; starts the engine unless it runs. Returns the engine and the role.
+
+        `patience` is for this start, `timeout` for later ones in forked children (seconds).
+        """
         engine = self.engine
         if engine is None or engine.is_ended:
             self._new_engine, self._timeout = new_engine, timeout
-            return self._start((use,))
+            return self._start((use,), patience)
         role = engine.status().status
         if use not in self.uses:
             self.uses += (use,)
@@ -216,7 +221,7 @@ class SharedPeer(forks.Forkable):
                 return
             for use in self.uses:
                 use.dispatcher.open()
-            engine, _ = self._start(())
+            engine, _ = self._start((), self._timeout)
             leave_at_exit(engine)
 
     def is_starting_below(self, frame: FrameType | None) -> bool:
@@ -227,7 +232,18 @@ class SharedPeer(forks.Forkable):
         """Whether this peer of a forked child has not joined yet."""
         return self.inherited is not None and self.engine is None
 
-    def _start(self, added: tuple[Use, ...]) -> tuple[Engine, str]:
+    def end_standby(self, dispatcher: Dispatcher) -> None:
+        """End the wait of a start that stands by for the handle with this dispatcher, if any.
+
+        The thread in `start` has the lock.
+        """
+        joining = self.joining
+        if joining is None or not any(use.dispatcher is dispatcher for use in self.uses):
+            return
+        if joining.participant.stands_by():
+            joining.stop(0)
+
+    def _start(self, added: tuple[Use, ...], patience: float) -> tuple[Engine, str]:
         from .runtime.inherited import has_started
 
         assert self._new_engine is not None
@@ -244,7 +260,7 @@ class SharedPeer(forks.Forkable):
             # The uses of other handles ended with the last engine; only a fork does not end them.
             others = tuple(use for use in waiting if use not in added and not use.is_over())
             self.joining, self.uses = engine, others + added
-            role = engine.start(self._timeout)
+            role = engine.start(patience)
             self.engine = engine  # from here on it has joined
             self.offer_methods()
         except BaseException:

@@ -48,7 +48,7 @@ class TestDefaults:
         assert (options.timeout, options.conflict, options.on_max_writers) == (
             30.0,
             "timestamp",
-            "error",
+            "raise",
         )
         assert (options.log_events, options.server_only, options.client_only) == (False,) * 3
         assert options.peer.roles == ("writer",)
@@ -178,7 +178,7 @@ class TestWrongValues:
             ({"conflict": "newest"}, "conflict = 'newest'", "'timestamp' or 'strict' or 'last'"),
             ({"conflict": "lats"}, "conflict = 'lats'", "'timestamp' or 'strict' or 'last'"),
             ({"conflict": 1}, "conflict = 1", "'timestamp' or 'strict' or 'last'"),
-            ({"onMaxWriters": "ask"}, "onMaxWriters = 'ask'", "'error' or 'wait'"),
+            ({"onMaxWriters": "ask"}, "onMaxWriters = 'ask'", "'raise' or 'wait'"),
             ({"peer": {"roles": "writer"}}, "peer.roles = 'writer'", "a list of strings"),
             ({"peer": {"roles": [1]}}, "peer.roles = [1]", "a list of strings"),
             ({"network": {"maxWriters": 0}}, "network.maxWriters = 0", "from 1, or null"),
@@ -362,7 +362,6 @@ class TestUnavailable:
             ({"file": {"path": "s.json", "journal": True}}, ["file.path", "file.journal"]),
             ({"file": {"debounce": 0}}, ["file.debounce"]),
             ({"server": {"token": "x"}}, ["server.token"]),
-            ({"on_max_writers": "wait", "timeout": 3}, ["onMaxWriters"]),
         ],
     )
     def test_what_it_has_not(self, given: Any, keys: list[str]) -> None:

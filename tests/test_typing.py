@@ -27,6 +27,7 @@ with_data = MemSync("x", {"n": 0}, {"timeout": 5})
 with MemSync("x", {"n": 0}) as entered:
     reveal_type(entered.data)  # dict[str, Any]
 reveal_type(mem)  # MemSync[dict[str, Any]]
+reveal_type(mem.start(timeout=float("inf")))  # str
 reveal_type(with_data.data)  # dict[str, Any]
 reveal_type(mem.data["n"])  # Any
 reveal_type(mem.snapshot())  # dict[str, Any]

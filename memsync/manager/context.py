@@ -64,6 +64,12 @@ class PeerContext:
             raise AttributeError(f"{name} is fixed when the peer starts")
         super().__setattr__(name, value)
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether this peer has not had a writer's place yet, for which it waits."""
+        standby = self.participant.standby
+        return standby is not None and not standby.is_over
+
     def watch(self) -> bool:
         """Let changes in the folder wake the driver; repeated, as the folder may be replaced.
 
@@ -152,6 +158,7 @@ class PeerContext:
             first_unknown=participant.replica.writes.first_unknown,
             server_only=options.server_only,
             cluster_id=participant.replica.cluster_id,
+            waits=self.stands_by,
         )
 
     def __str__(self) -> str:

@@ -7,16 +7,14 @@ writer keeps all writes for the next host.
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..clocks import monotonic
 from ..engine import Announce, EngineStatus
-from ..errors import HostUnresponsiveError, MemSyncError, RendezvousError
+from ..errors import MemSyncError, RendezvousError
 from ..options import Options
 from ..replication.lease import Lease
 from ..replication.state import TornCopyError
@@ -24,16 +22,17 @@ from ..runtime.logs import Logger
 from ..runtime.native import Event, Lock, get_ident
 from ..runtime.own_threads import OwnThread
 from ..runtime.participant import Participant
+from ..runtime.standby import FirstRole
 from ..runtime.wakeup import Wakeup
 from .context import PeerContext, Stopped
 from .election.election import Election
-from .folder.paths import relative_root, root_folder
+from .folder.paths import root_with_warning
 from .folder.peer_file import PeerPlace, was_deleted
 from .platform.descriptors import hint, is_shortage
 from .platform.platform import Platform
 from .platform.task import Pause, Task, run_task
 from .platform.threads import launch_thread
-from .role import Role
+from .role import Role, ping_through
 from .states import PeerEvent
 from .timing import TIMING, Timing
 from .users import check_user
@@ -65,6 +64,9 @@ class Driver:
         )
         self.participant.writer.wake = self._wake
         self.participant.writer.describe_host = self._describe_host
+        if self.participant.standby is not None:
+            self.participant.standby.may_begin = self._may_take_place
+            self.participant.standby.began = self._take_place
         self.failure: BaseException | None = None
         self.role: Role | None = None
         self.election: Election
@@ -75,44 +77,33 @@ class Driver:
         self._reason: str | None = None  # why the last role ended, or why there is none
         self._leaves_file = self._is_abandoned = False
         self._ready = Event()  # nobody waits for it: an interrupt would keep its lock
-        self._answer = Wakeup()  # of `start`
+        self._first = FirstRole()  # for which `start` waits
         self._over = Wakeup()  # the driver has ended
         self._may_begin = Lock()  # taken by the driver, or by a `start` that fails
-        self._first_status = "stopped"  # the role that start() led to; it may be over already
         self._ident = 0
         self._thread = OwnThread(self._drive, "memsync-driver")
 
     @staticmethod
     def place() -> str:
         """The rendezvous folder, as the environment names it now; raises `RendezvousError`."""
-        root = root_folder()
-        relative = relative_root()
-        if relative is not None:
-            warnings.warn(
-                f"MEMSYNC_DIR is the relative path {relative!r}: only processes that start in "
-                f"{Path.cwd()} meet in {root}, so set it to an absolute path",
-                stacklevel=5,  # the line that creates the handle
-            )
-        return str(root)
+        return str(root_with_warning())
 
     # -- starting and stopping (any thread) ------------------------------------------------------
 
     def start(self, timeout: float) -> str:
-        """Join the group; returns the role once this peer has caught up.
-
-        Raises what `Election.find_role` and the folder raise, and then leaves nothing behind.
-        """
+        """See `Engine.start`; raises what `Election.find_role` and the folder raise."""
         self._timeout = timeout
+        participant = self.participant
         try:
             launch_thread(self._thread, self._not_begun)
-            self._answer.wait(None)
+            self._first.wait(participant.standby, participant.members, timeout)
         except BaseException:  # for example KeyboardInterrupt
             self._abandon()
             raise
         if self.failure is not None:
             self._join(self._timing.driver_stop)
             raise self.failure
-        return self._first_status
+        return self._first.role(participant.name)
 
     def _abandon(self) -> None:
         """End the driver, which may be at the beginning, or never begin."""
@@ -203,6 +194,8 @@ class Driver:
         status, reason, host = "stopped", self._reason, None
         if role is not None and not self.is_ended:
             status, host = role.status, role.host_facts()
+            waits = self.participant.stands_by()
+            status, reason = ("starting", waits) if waits else (status, reason)
         elif not self.is_ended:
             status, reason = "starting", self._blocked_reason() or reason
         return EngineStatus(status, self._since, reason, host, handing_over)
@@ -212,21 +205,8 @@ class Driver:
 
         Raises `HostUnresponsiveError` when the host does not answer within `timeout` seconds.
         """
-        deadline = monotonic() + timeout
-        while True:
-            role, left = self.role, max(deadline - monotonic(), 0)
-            if role is not None:
-                with suppress(TimeoutError):
-                    return role.ping(left)
-            left = deadline - monotonic()
-            if left <= 0 or self.is_ended:
-                break
-            time.sleep(min(left, self._timing.pong_check))  # the link was lost: the next role may
-        raise HostUnresponsiveError(
-            f"the host of {self.participant.name!r} did not answer within {timeout:g} s: "
-            f"{self._describe_host()}",
-            pid=role.host_facts()["pid"] if role is not None else None,
-        )
+        name, describe = self.participant.name, self._describe_host
+        return ping_through(name, lambda: (self.role, self.is_ended), describe, timeout)
 
     def _describe_host(self) -> str:
         role = self.role
@@ -261,12 +241,12 @@ class Driver:
             self.failure = error
         finally:
             self._over.set()
-            self._answer.set()
+            self._first.end()
 
     def _not_begun(self, error: BaseException) -> None:
         self.failure = error
         self._over.set()
-        self._answer.set()
+        self._first.end()
 
     def task(self) -> Task[None]:
         """The driver's work, from the first search for a host to the end."""
@@ -285,7 +265,7 @@ class Driver:
                 self._end()
             finally:  # whatever fails, nobody waits for this peer
                 self._ready.set()
-                self._answer.set()
+                self._first.end()
 
     def _play_roles(self) -> Task[None]:
         ctx, pause = self.ctx, 0.0
@@ -313,7 +293,7 @@ class Driver:
         """The next role; a running peer retries after errors that may pass."""
         ctx, reported = self.ctx, ""
         while True:
-            running = self._ready.is_set()
+            running = self._ready.is_set() or self._first.has_stood_by
             deadline = float("inf") if running else self._deadline
             try:
                 return (yield from self.election.find_role(deadline))
@@ -336,16 +316,34 @@ class Driver:
     def _begin(self, role: Role) -> None:
         ctx = self.ctx
         ctx.place.publish_blocked_reason(None)
-        self._since = ctx.platform.wall_ms() / 1000
+        standby = self.participant.standby
+        if standby is not None:
+            standby.check(self.participant.state.members)
         self.role = role
         host = role.host_facts()
-        names = f"address={host['address']} host={host['id']} host_pid={host['pid']}"
-        log.info("%s %s %s", role.status, ctx, names)
-        if not self._ready.is_set():
-            self._first_status = role.status
+        where = host["address"], host["id"], host["pid"]
+        log.info("%s %s address=%s host=%s host_pid=%s", role.status, ctx, *where)
+        if ctx.stands_by:
+            self._first.has_stood_by = True
+            self._since = ctx.platform.wall_ms() / 1000
+        else:
+            self._act(role)
+
+    def _act(self, role: Role) -> None:
+        """The peer has a role and its place: `start` returns."""
+        self._since = self.ctx.platform.wall_ms() / 1000
         self._ready.set()
-        self._answer.set()
+        self._first.begin(role.status)
         self.participant.announce("connected", role.status)
+
+    def _may_take_place(self) -> bool:
+        """A host gives this peer its writer's place."""
+        return self.ctx.place.take_place(self.participant.state.epoch) and self._first.take()
+
+    def _take_place(self) -> None:
+        log.info("has its writer's place %s", self.ctx)
+        if self.role is not None:
+            self._act(self.role)
 
     def _play(self, role: Role) -> Task[bool]:
         """Play a role to its end; returns whether an error of the folder ended it."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
+from ..clocks import monotonic
 from ..engine import Uplink
+from ..errors import HostUnresponsiveError
 from ..replication.outcomes import Outcome
 from ..runtime.awaited_write import AwaitedWrite
 from .platform.task import Task
+from .timing import TIMING
 from .transport.messages import Grant
 
 
@@ -56,3 +62,29 @@ class Role(Uplink, Protocol):
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """Round trips as `MemSync.ping` returns them (any thread); raises `TimeoutError`."""
+
+
+def ping_through(
+    name: str,
+    now: Callable[[], tuple[Role | None, bool]],
+    describe_host: Callable[[], str],
+    timeout: float,
+) -> dict[str, Any]:
+    """The round trips of whatever role a peer has within `timeout` seconds.
+
+    `now` returns its role, and whether it has ended. Raises `HostUnresponsiveError`.
+    """
+    deadline = monotonic() + timeout
+    while True:
+        (role, has_ended), left = now(), max(deadline - monotonic(), 0)
+        if role is not None:
+            with suppress(TimeoutError):
+                return role.ping(left)
+        left = deadline - monotonic()
+        if left <= 0 or has_ended:
+            break
+        time.sleep(min(left, TIMING.pong_check))  # the link was lost: the next role may answer
+    raise HostUnresponsiveError(
+        f"the host of {name!r} did not answer within {timeout:g} s: {describe_host()}",
+        pid=role.host_facts()["pid"] if role is not None else None,
+    )

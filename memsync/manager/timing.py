@@ -74,6 +74,10 @@ class Timing(msgspec.Struct, frozen=True):
     """A client that takes nothing for longer is slow."""
     stall_check: float = 0.25
     """Between two checks for such a client while own writes await their push."""
+    standby_answer: float = 0.1
+    """How long one that stands by may take to answer that it is awake, before others are let in."""
+    unreported_check: float = 0.25
+    """Between two checks for whether a peer has died that did not report, while some stand by."""
     pong_check: float = 0.05
     """Between two checks of a thread that awaits the answers to a ping."""
     missing_grace: float = 3.0

@@ -5,212 +5,33 @@ the host's `Sequencer` and applies the entry to every copy, so all copies are eq
 returns. When the host stops, the handle that joined next becomes host. ``clientOnly`` and
 ``serverOnly`` have no effect, because hosting costs nothing here.
 
-Lock order: the group's lock first, a participant's guard second. `MemoryEngine.kick` may be called
-under a guard, so it never waits for the group's lock. Work goes into the group's queue; the thread
-that holds the lock drains the queue, and checks it again after it has released the lock.
-
 A forked child starts with no group.
-
-An interrupt (Ctrl-C) in the middle of a step ends the step where it is. Before the next one, every
-copy gets the newest whole state, a new epoch begins, and the pending writes are queued again. A
-write is acknowledged when all copies have it, so none that was acknowledged is lost. Only the copy
-of a handle that is alone cannot be replaced: it keeps what the interrupted entry has changed, and
-the write may be applied once more.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from ..clocks import monotonic, wall, wall_ms
 from ..engine import Announce, EngineStatus
-from ..errors import NotStartedError, UsageError
+from ..errors import NotStartedError
 from ..options import Options, stated
 from ..replication.codec import HEADER, decode
-from ..replication.entries import Decision, Entry, SnapshotChunk
+from ..replication.entries import Entry, SnapshotChunk
 from ..replication.group_options import check_group_options, group_part
-from ..replication.kinds.epoch import EpochKind
-from ..replication.kinds.member import MemberKind, joining
 from ..replication.membership import check_room, new_member
 from ..replication.pending import PendingWrite
-from ..replication.sequencer import Gap, Ordered, Sequencer
-from ..replication.state import TornCopyError
-from ..replication.write_concern import ConcernProgress, ResumeConcern, wanted_members
-from ..runtime import native
+from ..replication.write_concern import ResumeConcern
 from ..runtime.participant import Participant
+from ..runtime.standby import FirstRole
 from ..runtime.wakeup import Wakeup
-
-
-def _nothing() -> None:
-    """A step after which all copies are whole."""
-
-
-class _Group:
-    """The engines that share one object. Only `queue` and `drain` are called without the lock."""
-
-    sequencer: Sequencer
-
-    def __init__(self) -> None:
-        # Reentrant, so that a release is right whether or not an interrupt prevented the acquire.
-        self.lock = native.RLock()
-        self.engines: tuple[MemoryEngine, ...] = ()  # the first one hosts
-        self._steps: deque[Callable[[], None]] = deque()
-        self._is_running = False  # seen by the thread that has the lock, so by a signal handler
-        self._is_whole = True  # False once a step was interrupted
-
-    def queue(self, step: Callable[[], None]) -> None:
-        """Have `step` run by the next `drain`."""
-        self._steps.append(step)
-
-    def drain(self) -> None:
-        """Run the queued steps; returns at once while another thread runs them."""
-        had_lock = self.lock._is_owned()  # type: ignore[attr-defined]
-        try:
-            self._drain()
-        except BaseException:  # for example KeyboardInterrupt
-            while not had_lock and self.lock._is_owned():  # type: ignore[attr-defined]
-                self.lock.release()
-            self.queue(_nothing)  # the next step heals the copies, for which readers wait
-            self._drain()  # other threads wait for the rest of the queue
-            raise
-
-    def _drain(self) -> None:
-        while self._steps:
-            try:
-                if not self.lock.acquire(blocking=False) or self._is_running:
-                    return  # whoever runs steps checks the queue afterwards
-                while self._steps:
-                    self.run(self._next_step)
-            finally:
-                # Nothing is called before `release`: an interrupt there would keep the lock.
-                try:  # noqa: SIM105
-                    self.lock.release()
-                except RuntimeError:
-                    pass  # another thread has the lock
-
-    def _next_step(self) -> None:
-        self._steps.popleft()()
-
-    def run(self, step: Callable[[], None]) -> None:
-        """Run a step now; the lock is held. Raises `UsageError` in the middle of another step."""
-        if self._is_running:
-            raise UsageError("a signal handler cannot start a handle of the object that it delays")
-        self._is_running = True
-        try:
-            if not self._is_whole:
-                self._heal()
-            self._is_whole = False
-            step()
-            self._is_whole = True
-        except TornCopyError as error:
-            self._replace_torn(error)
-        finally:
-            self._is_running = False
-
-    def _replace_torn(self, error: TornCopyError) -> None:
-        for engine in self.engines:
-            if engine.participant.state.torn:
-                engine.participant.tear(error)
-        self._heal()
-        self._is_whole = True
-
-    def _heal(self) -> None:
-        """After an interrupted or failed step: make all copies equal, and queue what is undone."""
-        if not self.engines:
-            return
-        best = max(self.engines, key=lambda engine: engine.participant.replica.pair)  # not torn
-        for engine in self.engines:
-            engine.close_decided()
-        best.participant.replica.accept_torn()  # also when it is whole: its log may not be
-        for engine in self.engines:
-            if engine is not best:
-                engine.copy_from(best)
-        self.resume()
-        members = {engine.participant.id for engine in self.engines}
-        for peer in best.participant.state.members.keys() - members:
-            self.spread(self.sequencer.leave(peer))
-        for engine in self.engines:
-            if engine.participant.id not in best.participant.state.members:
-                self.spread(self.sequencer.append_system(MemberKind.name, joining(engine.member)))
-            if engine.is_leaving:
-                self.queue(engine.leave)
-
-    def open(self) -> None:
-        """Begin the next epoch, with the first engine as its host."""
-        host = self.engines[0]
-        participant = host.participant
-        participant.adopt_group_options()
-        self.sequencer = Sequencer(
-            participant.state,
-            participant.log,
-            participant.clock,
-            host=participant.id,
-            epoch=participant.state.epoch + 1,
-            max_frame=participant.writer.max_frame,
-        )
-        body = {"host": participant.id, "pid": host.pid, "address": ""}
-        self.spread(self.sequencer.append_system(EpochKind.name, body))
-        for engine in self.engines:
-            peer, writes = engine.participant.id, engine.participant.replica.writes
-            self.sequencer.attach(peer, writes.first_open, writes.first_unknown)
-
-    def resume(self) -> None:
-        """Go on with the first engine as host: begin an epoch, in which pending writes are sent."""
-        host = self.engines[0]
-        is_new = host.participant.state.host != host.participant.id
-        self.open()
-        for engine in self.engines:
-            last = self.sequencer.last(engine.participant.id)
-            engine.participant.enter_role(engine, last, hosts=False)
-        if is_new:
-            host.begin_hosting()
-
-    def spread(self, ordered: Ordered) -> None:
-        """Apply an entry to every copy; the sequencer has applied it to the host's."""
-        self.engines[0].participant.replica.ordered(ordered.entry)
-        for engine in self.engines[1:]:
-            engine.participant.apply(ordered.entry, ordered.frame[HEADER:])
-        # The writer last: its outcome ends `patch`, and all handles show the write then.
-        for engine in sorted(
-            self.engines, key=lambda each: each.participant.id == ordered.entry.peer
-        ):
-            engine.participant.publish([ordered.entry])
-
-    def order(self, engine: MemoryEngine, write: PendingWrite) -> None:
-        """Decide a write of an engine that has not left."""
-        if engine not in self.engines:
-            return
-        participant, proposal = engine.participant, write.proposal
-        clock = self.engines[0].participant.clock
-        proposal.timestamp = clock.admit(proposal.timestamp, wall_ms())
-        result = self.sequencer.propose(participant.id, proposal)
-        if isinstance(result, Gap):  # a thread was interrupted before it queued its write
-            for missing in participant.writer.unsent(result.first):
-                self.order(engine, missing)
-            return
-        if isinstance(result, Decision):
-            participant.replica.decide(result)
-            participant.publish([])
-        else:
-            self.spread(result)
-        if proposal.w is not None:
-            self.confirm(engine, proposal.number, proposal.w)
-
-    def confirm(self, engine: MemoryEngine, number: int, w: int | str) -> None:
-        """Resolve a write concern: every copy has the entry, so it is met now or never."""
-        members = len(self.engines)
-        wanted = wanted_members(w, members)
-        progress = ConcernProgress(number, min(members, wanted), wanted, wanted <= members)
-        engine.participant.writer.reached(progress)
-
+from .group import Group, Member
 
 if "_groups" not in globals():  # `importlib.reload` keeps them
-    _groups: dict[str, _Group] = {}
+    _groups: dict[str, Group] = {}
     os.register_at_fork(after_in_child=_groups.clear)
 
 
@@ -233,9 +54,13 @@ class MemoryEngine:
         )
         self.participant.writer.describe_host = lambda: "the host is in this process: is it stuck?"
         self.is_ended = self.is_leaving = False
-        self._group = _Group()  # `start` puts the shared one in its place
+        self._group = Group()  # `start` puts the shared one in its place
         self.since = wall()
         self._has_left = Wakeup()
+        self._first = FirstRole()
+        if self.participant.standby is not None:
+            self.participant.standby.may_begin = self._first.take
+            self.participant.standby.began = self._take_place
 
     @staticmethod
     def place() -> str:
@@ -247,17 +72,27 @@ class MemoryEngine:
             while not self._has_joined():
                 pass
             self._group.drain()
-            status = self.status().status
-            self.participant.announce("connected", status)
+            if self.participant.standby is None:
+                self._take_place()
+            self._first.has_stood_by = True
+            self._first.wait(self.participant.standby, self.participant.members, timeout)
+            return self._first.role(self.participant.name)
         except BaseException:
             self._end_membership()
             raise
-        return status
+
+    def _take_place(self) -> None:
+        """It has joined, and has its place: `start` returns."""
+        self.since = wall()
+        engines = self._group.engines
+        role = "host" if engines and engines[0] is self else "client"
+        self._first.begin(role)
+        self.participant.announce("connected", role)
 
     def _has_joined(self) -> bool:
         """Join the group of this name; False if its last engine left meanwhile."""
         name = self.participant.name
-        group = self._group = _groups.setdefault(name, _Group())
+        group = self._group = _groups.setdefault(name, Group())
         with group.lock:
             if _groups.get(name) is not group:
                 return False
@@ -267,11 +102,12 @@ class MemoryEngine:
             if group.engines:
                 host = group.engines[0].participant
                 check_group_options(host.state.options, group_part(stated(options)))
-                check_room(host.state.members, self.member)
+                if self.participant.standby is None:
+                    check_room(host.state.members, self.member)
             group.run(partial(self._join, group))
             return self in group.engines  # not yet, if a torn copy was replaced first
 
-    def _join(self, group: _Group) -> None:
+    def _join(self, group: Group) -> None:
         participant = self.participant
         if group.engines:
             self.copy_from(group.engines[0])
@@ -281,10 +117,10 @@ class MemoryEngine:
             participant.bootstrap(f"{wall_ms():012x}-{participant.id}")
             group.engines = (self,)
             group.open()
-        group.spread(group.sequencer.append_system(MemberKind.name, joining(self.member)))
+        group.add_member(self)
         participant.enter_role(self, group.sequencer.last(participant.id), hosts=False)
 
-    def copy_from(self, other: MemoryEngine) -> None:
+    def copy_from(self, other: Member) -> None:
         """Replace this copy by another one, which is at the same version or a later one."""
         self.participant.replica.drop_chunks()
         for frame in other.participant.replica.catch_up(0, 0)[1]:
@@ -328,6 +164,7 @@ class MemoryEngine:
         """The step that ends the membership; may be repeated after an interrupt."""
         group, participant = self._group, self.participant
         if self not in group.engines:
+            self._first.end()
             self._has_left.set()
             return
         if not self.is_ended:
@@ -345,7 +182,9 @@ class MemoryEngine:
             if was_host:
                 group.resume()
             group.spread(group.sequencer.leave(participant.id))
+            group.let_in_standbys()
         finally:
+            self._first.end()
             self._has_left.set()
 
     def status(self) -> EngineStatus:
@@ -362,7 +201,8 @@ class MemoryEngine:
             "connections": len(engines) - 1,
             "since": host.since,
         }
-        return EngineStatus("host" if host is self else "client", self.since, None, facts)
+        role, waits = "host" if host is self else "client", self.participant.stands_by()
+        return EngineStatus("starting" if waits else role, self.since, waits, facts)
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """Round trips of 0 seconds: nothing leaves this process."""

@@ -205,8 +205,8 @@ class Options(_Group):
     conflict: Literal["timestamp", "strict", "last"] = _option(
         "timestamp", "how writes that have not seen each other are decided"
     )
-    on_max_writers: Literal["error", "wait"] = _option(
-        "error", "what start() does when all writers' places are taken", available=False
+    on_max_writers: Literal["raise", "wait"] = _option(
+        "raise", "what start() does when all writers' places are taken"
     )
     peer: PeerOptions = PeerOptions()
     network: NetworkOptions = NetworkOptions()

@@ -1,11 +1,14 @@
 """The members of the group, and the limit on writers.
 
-The members are part of the replicated state. The engine knows which of them live.
+The members are part of the replicated state. The engine knows which of them live. A member that
+*stands by* waits for a writer's place (``onMaxWriters: wait``): it follows the object, and its
+roles, limit and place begin when the host lets it in. Standbys are let in as they have joined.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import MaxWritersError, ProtocolError
@@ -30,11 +33,17 @@ def new_member(
     client_only: bool = False,
     server_only: bool = False,
 ) -> dict[str, Any]:
-    """A peer as an element of the state."""
+    """A peer as an element of the state.
+
+    ``waitsFor`` is None, or the roles of a peer that stands by. ``since`` is when it joined or was
+    let in, in seconds since 1970.
+    """
     return {
         "id": peer,
         "pid": pid,
+        "since": 0.0,
         "roles": roles,
+        "waitsFor": None,
         "methods": methods or [],
         "maxWriters": max_writers,
         "clientOnly": client_only,
@@ -53,15 +62,31 @@ def member_in_file(peer: str, facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def standing_by(member: dict[str, Any]) -> dict[str, Any]:
+    """The member without a place, for which it waits."""
+    return {**member, "roles": [], "waitsFor": member["roles"]}
+
+
+def let_in(member: dict[str, Any], since: float) -> dict[str, Any]:
+    """The member with its place, since a time of day in seconds."""
+    roles = member["waitsFor"] if stands_by(member) else member["roles"]
+    return {**member, "since": since, "roles": roles, "waitsFor": None}
+
+
+def stands_by(member: dict[str, Any]) -> bool:
+    """Whether a member waits for a writer's place."""
+    return member.get("waitsFor") is not None
+
+
 def writers(members: Members) -> list[dict[str, Any]]:
     """The members with the role ``writer``."""
     return [member for member in members.values() if "writer" in member["roles"]]
 
 
 def writer_limit(members: Members) -> int | None:
-    """The smallest limit that any member states, or None."""
-    limits = [m["maxWriters"] for m in members.values() if m["maxWriters"] is not None]
-    return min(limits, default=None)
+    """The smallest limit that any member states that does not stand by, or None."""
+    limits = [m["maxWriters"] for m in members.values() if not stands_by(m)]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def check_room(members: Members, newcomer: dict[str, Any]) -> None:
@@ -77,8 +102,22 @@ def check_room(members: Members, newcomer: dict[str, Any]) -> None:
     count = len(present) + ("writer" in newcomer["roles"])
     if count <= limit:
         return
-    holders = ", ".join(f"process {member['pid']} (peer {member['id']})" for member in present)
+    names = ", ".join(map(_described, present))
     raise MaxWritersError(
-        f"network.maxWriters is {limit} and the places are taken by {holders}: wait until one of "
-        "them stops, or join without the role 'writer' (peer.roles: [])"
+        f"network.maxWriters is {limit} and the places are taken by {names}: wait until one of "
+        "them stops (onMaxWriters: wait), or join without the role 'writer' (peer.roles: [])",
+        limit=limit,
+        holders=[{key: each.get(key) for key in ("id", "pid", "since")} for each in present],
     )
+
+
+def _described(member: dict[str, Any]) -> str:
+    since = member.get("since")
+    text = f", since {_utc(since)}" if since else ""
+    return f"process {member['pid']} (peer {member['id']}{text})"
+
+
+def _utc(seconds: float) -> str:
+    """A time of day in words; nothing here knows the time zone of the reader."""
+    when = datetime(1970, 1, 1) + timedelta(seconds=int(seconds))
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC"

@@ -135,6 +135,11 @@ class Announcer:
         elif come is not None:  # perhaps not for the first time
             self._is(come["id"], present(self._state).get(come["id"]))
 
+    def announce_present(self) -> None:
+        """Announce what a peer that stood by has not heard: the fields of the peers."""
+        for peer, fields in self._present.items():
+            self._announce("presence", (peer, fields))
+
     def _presence_of_all(self) -> None:
         """Announce what a snapshot has changed."""
         now = present(self._state)

@@ -25,6 +25,7 @@ from ..replication.group_options import check_group_options, group_part, group_v
 from ..replication.kinds import KINDS
 from ..replication.kinds.method import MethodKind, MethodPart
 from ..replication.log import Log
+from ..replication.membership import Members
 from ..replication.pending import PendingWrites
 from ..replication.replica import Replica
 from ..replication.state import State
@@ -34,6 +35,7 @@ from .entry_waiters import EntryWaiters
 from .large_object import Freezer
 from .logs import Logger
 from .native import RLock
+from .standby import Standby
 from .trace import facts_of, new_trace
 from .view_waiters import ViewWaiters
 from .writer import Writer
@@ -67,6 +69,11 @@ class Participant:
         self.id = peer
         self.name = name
         self.options = options
+        self.standby: Standby | None = None
+        """Set where the peer waits for a writer's place, if there is none at its start."""
+        if options.on_max_writers == "wait":
+            self.standby = Standby(peer, announce)
+            announce = self.standby.announce
         self.announce = announce
         # Not wrapped in a Python class: an interrupt after such an __enter__ and before the block
         # would leave it locked. Reentrant, because a signal handler may read.
@@ -106,6 +113,8 @@ class Participant:
         self._methods: MethodPart | None = None  # the directory of calls, as announced last
         self._methods_revision = 0
         self.announcer = Announcer(self.state, self.log, announce)
+        if self.standby is not None:
+            self.standby.catch_up = self.announcer.announce_present
         self._data = data
         self._last_host: str | None = None
         self._mismatch = ""  # the last warning about its options
@@ -125,6 +134,16 @@ class Participant:
     def value(self, path: str | None = None) -> Any:
         """A detached copy of the value at a dotted path, None where there is none."""
         return self.read(lambda view: value_at(view, path or ""))
+
+    def stands_by(self) -> str | None:
+        """Why this peer waits for a writer's place; None if it does not."""
+        standby = self.standby
+        waits = standby is not None and not standby.is_over
+        return standby.reason(self.members()) if standby is not None and waits else None
+
+    def members(self) -> Members:
+        """The members as of now."""
+        return dict(self.state.members)
 
     def read(self, look: Callable[[Any], TResult]) -> TResult:
         """Call ``look(view)`` while no thread changes the view, and return the result.
@@ -197,6 +216,8 @@ class Participant:
         Also a change of the methods.
         """
         self.freezer.look(self.replica.view)
+        if self.standby is not None:
+            self.standby.check(self.state.members)
         if self.entry_waiters.waiting:
             self.entry_waiters.advanced()
         methods: MethodPart = self.state.parts[MethodKind.name]

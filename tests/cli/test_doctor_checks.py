@@ -47,6 +47,7 @@ HOST_FILE = {
     "held": True,
     "roles": ["writer"],
     "max_writers": None,
+    "stands_by": False,
     "client_only": False,
     "server_only": False,
     "obstacle": None,
@@ -138,8 +139,13 @@ def test_nobody_takes_over_from_a_frozen_host_if_the_others_are_frozen_too() -> 
 
 
 LIMITED = {**PEER, "max_writers": 2}
+STANDBY = {**PEER, "max_writers": 1, "stands_by": True}
 NOTED: dict[str, tuple[Facts, str]] = {
     "no place left": (peers(LIMITED), "all 2 writers' places are taken, by processes 10, 11"),
+    "one that stands by": (
+        {"peers": [{**HOST_FILE, "max_writers": 1}, STANDBY]},
+        "all 1 writers' places are taken, by processes 10",
+    ),
     "not asked": ({"answer": None}, "was not contacted"),
     "another version": (
         {"rendezvous": {"id": "aa", "memsync": "0.9", "python": "3.12"}},

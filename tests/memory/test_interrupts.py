@@ -131,7 +131,7 @@ def test_an_interrupted_thread_that_runs_the_writes_of_others() -> None:
         with group(3) as handles:
             host, first, second = handles
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("memsync.memory.engine._Group.drain", lambda group: None)
+                patch.setattr("memsync.memory.group.Group.drain", lambda group: None)
                 for mem in (first, second, first):
                     mem.submit({"$inc": {"n": 1}, "$push": {"list": mem.id}})
             has_come, was_raised = interrupted(lambda host=host: add_one(host), number)  # type: ignore[misc]

@@ -13,6 +13,9 @@ from memsync.manager.transport.messages import Hello
 from memsync.replication.membership import (
     check_peer_id,
     check_room,
+    let_in,
+    standing_by,
+    stands_by,
     writer_limit,
     writers,
 )
@@ -49,7 +52,9 @@ def test_a_member_is_remembered_with_all_that_others_may_want_to_know() -> None:
     assert hello.member() == {
         "id": "ab",
         "pid": 7,
+        "since": 0.0,
         "roles": ["writer"],
+        "waitsFor": None,
         "methods": ["m"],
         "maxWriters": 5,
         "clientOnly": True,
@@ -112,3 +117,37 @@ def test_admitting_one_after_the_other_never_exceeds_any_members_limit(
         members[newcomer["id"]] = newcomer
     limit = writer_limit(members)
     assert limit is None or len(writers(members)) <= limit
+
+
+def test_one_that_stands_by_has_no_place_and_no_limit() -> None:
+    waiting = standing_by(member("b", 1))
+    members = group(member("a", 2), waiting)
+    assert stands_by(waiting)
+    assert not stands_by(members["a"])
+    assert [each["id"] for each in writers(members)] == ["a"]
+    assert writer_limit(members) == 2
+    check_room(members, member("c"))
+    with pytest.raises(MaxWritersError):
+        check_room(members, let_in(waiting, 1.0))  # its limit is one
+    assert let_in(waiting, 5.0) == {**member("b", 1), "since": 5.0}
+
+
+def test_a_reader_may_stand_by_for_its_limit() -> None:
+    waiting = standing_by(member("b", 1, ()))
+    assert stands_by(waiting)
+    assert let_in(waiting, 1.0)["roles"] == []
+    check_room(group(member("a")), let_in(waiting, 1.0))
+
+
+def test_the_error_tells_people_and_programs_who_is_there_and_since_when() -> None:
+    members = group(let_in(member("a", 2), 1_700_000_000.9), member("b"))
+    with pytest.raises(MaxWritersError) as caught:
+        check_room(members, member("c"))
+    assert "process 7 (peer a, since 2023-11-14 22:13:20 UTC), process 7 (peer b):" in str(
+        caught.value
+    )
+    assert caught.value.limit == 2
+    assert caught.value.holders == [
+        {"id": "a", "pid": 7, "since": 1_700_000_000.9},
+        {"id": "b", "pid": 7, "since": 0.0},
+    ]

@@ -245,6 +245,7 @@ def what_never_happened(counts: Counter[str]) -> list[str]:
     wanted += [
         "becomes host",
         "events are missed",
+        "stands by",
         "becomes client",
         "host ends: deposed",
         "client ends: the host hangs",

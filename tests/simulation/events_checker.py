@@ -145,7 +145,7 @@ def everybody_sees_who_is_present(history: History) -> Iterator[str]:
     """
     for final in history.finals:
         shown = {p: f for p, f in history.present.get(final.who, {}).items() if f is not None}
-        if shown != final.present:
+        if final.who in history.connected and shown != final.present:  # others stand by
             yield f"{final.who} has announced {shown} of {final.present}"
         for peer in final.dead & final.present.keys():
             yield f"{final.who} shows {final.present[peer]} of {peer}, which is dead"

@@ -16,6 +16,7 @@ from memsync.errors import MemSyncError
 from memsync.manager.client.link import Link
 from memsync.manager.host.host import Host
 from memsync.manager.host.invariants import check_host_invariants
+from memsync.manager.role import Role
 from memsync.manager.transport.messages import parse
 from memsync.replication.codec import HEADER, body_length
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
@@ -193,6 +194,7 @@ class History:
         self.observations: list[Observation] = []
         self.applied: list[Applied] = []
         self.heard: list[Heard] = []
+        self.connected: set[str] = set()
         self.present: dict[str, dict[str, Any]] = {}  # as the processes have announced it
         self.openings: list[Opening] = []
         self.decided: list[Decided] = []
@@ -246,14 +248,27 @@ class History:
         elif event == "disconnected":
             self.ends[f"{self._roles[process.name]} ends: {payload[:40]}"] += 1
         elif event == "connected":
-            process.world.note(process.name, f"is {payload} of {process.participant.state.epoch}")
-            if process.name not in self._roles:
-                self._hears(process, "joined", process.participant.state.pair)
-            self._roles[process.name] = payload
-            self.ends[f"becomes {payload}"] += 1
-            role = process.driver.role
-            if isinstance(role, Host):
-                self._opened(process, role)
+            if process.name not in self.connected:
+                announcer = process.participant.announcer  # a standby joins before its batch
+                has_stood_by = process.name in self._roles
+                pair = process.participant.state.pair
+                begun = announcer._epoch, announcer._version
+                self._hears(process, "joined", begun if has_stood_by else pair)
+            self.connected.add(process.name)
+
+    @_untraced
+    def role_begins(self, process: Process, role: Role) -> None:
+        """A process has a role; its user is told, unless it stands by."""
+        if not process.alive:
+            return
+        stands_by = ", and stands by" if process.participant.stands_by() else ""
+        epoch = process.participant.state.epoch
+        process.world.note(process.name, f"is {role.status} of {epoch}{stands_by}")
+        self._roles[process.name] = role.status
+        self.ends[f"becomes {role.status}"] += 1
+        self.ends["stands by"] += bool(stands_by)
+        if isinstance(role, Host):
+            self._opened(process, role)
 
     def _hears(self, process: Process, what: str, pair: tuple[int, int], fact: Any = None) -> None:
         cluster_id = process.participant.state.cluster_id
@@ -352,7 +367,10 @@ class History:
             up = sum(
                 1
                 for p in self.all_peers
-                if p.is_up and "writer" in p.participant.options.peer.roles and not p.ended
+                if p.is_up
+                and p.started
+                and "writer" in p.participant.options.peer.roles
+                and not p.ended
             )
             self.most_writers = max(self.most_writers, up)
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from memsync.manager.driver import Driver
 from memsync.manager.host.host import Host
 from memsync.manager.platform.task import Dial, Pause, Receive
+from memsync.manager.role import Role
 from memsync.manager.states import PeerState
 from memsync.manager.timing import Timing
+from memsync.replication.membership import writer_limit, writers
 
 from .disk import ROOT, File
 from .network import Server, Socket
@@ -68,6 +70,13 @@ class Process:
             timing=SIMULATED,
         )
         self.participant = self.driver.participant
+        begin = self.driver._begin
+
+        def begin_role(role: Role) -> None:
+            begin(role)
+            self.history.role_begins(self, role)
+
+        self.driver._begin = begin_role  # type: ignore[method-assign] # also of those that stand by
         self.driver_thread: Thread | None = None
         self.threads: list[Thread] = []
         self._next_thread = MAIN + 1
@@ -354,8 +363,18 @@ class Process:
     @property
     def may_take_over(self) -> bool:
         """Whether it is a client that may host."""
-        is_client = self.is_up and not self.hosts and self.started and not self.leaving
+        has_begun = self.started or self.driver._first.has_stood_by
+        is_client = self.is_up and not self.hosts and has_begun and not self.leaving
         return is_client and not self.participant.options.client_only
+
+    @property
+    def stands_by_in_vain(self) -> bool:
+        """Whether it waits for a writer's place although there is room."""
+        if not self.participant.stands_by():
+            return False
+        members = self.participant.state.members
+        limit = writer_limit(members)
+        return limit is None or len(writers(members)) < limit
 
     @property
     def is_up(self) -> bool:

@@ -51,6 +51,8 @@ def _options(text: str) -> Options:
                 stated[role] = True
             case ["reader"]:
                 stated["peer"] = {"roles": []}
+            case ["standby"]:
+                stated["onMaxWriters"] = "wait"
             case [key, value]:
                 limits[key] = float(value) if key == "lease" else int(value)
     return load_options(stated, environ={})
@@ -133,6 +135,10 @@ class Run:
         # The last newcomer may host; otherwise it could be that no peer may.
         if kind is None:
             kind = "reader" if world.calm else chance.choices(KINDS, KINDS_WEIGHTS)[0]
+        limit = self.history.writer_limit
+        # A stream of its own: the other draws of a seed stay.
+        if limit is not None and world.streams["standby"].random() < 0.6:
+            kind += " standby"
         options = _options(f"{self._group} {kind}".strip())
         process = Process(
             world, f"p{len(world.processes)}", workload.FOUNDING, options, self.history
@@ -253,6 +259,8 @@ class Run:
             return False
         if any(isinstance(p.driver.role, Host) and p.driver.role.ordering.unannounced for p in up):
             return False
+        if any(p.stands_by_in_vain for p in up):
+            return False
         pairs = {p.participant.state.pair for p in up}
         return len(pairs) <= 1 and sum(p.hosts for p in up) <= 1
 
@@ -270,7 +278,8 @@ class Run:
                     f"{process.name}: role {getattr(process.driver.role, 'status', None)}, pair "
                     f"{process.participant.state.pair}, "
                     f"pending {process.participant.writer.pending}, "
-                    f"leaving {process.leaving}, waits for {process.waits_for}"
+                    f"leaving {process.leaving}, waits for {process.waits_for}, "
+                    f"stands by in vain {process.stands_by_in_vain}"
                 )
         dead = self._known_dead()
         for process in self._up():

@@ -164,8 +164,9 @@ def peers(each: Facts, facts: Facts) -> Findings:
         only = [word for word, name in _KINDS.items() if peer[name]]
         text = f"peer {peer['id']}: {_process(process)}, "
         text += ", ".join([*peer["roles"], *only]) or "read-only"
+        text += ", stands by for a writer's place" if peer["stands_by"] else ""
         if _is_stopped(process):
-            keeps = " and keeps its writer's place" if "writer" in peer["roles"] else ""
+            keeps = " and keeps its writer's place" if _writes(peer) else ""
             yield wrong(f"{text}: it is stopped{keeps}", _hint(process))
         elif peer["obstacle"]:
             yield wrong(f"{text}; it has no host: {peer['obstacle']}")
@@ -173,10 +174,15 @@ def peers(each: Facts, facts: Facts) -> Findings:
             yield ok(text)
 
 
+def _writes(peer: Facts) -> bool:
+    return "writer" in peer["roles"] and not peer["stands_by"]
+
+
 def writers(each: Facts, facts: Facts) -> Findings:
     """Whether another writer can join."""
-    places = [n for peer in _living(each) if (n := peer["max_writers"]) is not None]
-    writing = [peer for peer in _living(each) if "writer" in peer["roles"]]
+    stated = [peer["max_writers"] for peer in _living(each) if not peer["stands_by"]]
+    places = [limit for limit in stated if limit is not None]
+    writing = [peer for peer in _living(each) if _writes(peer)]
     if places and len(writing) >= min(places):
         pids = [str(peer["process"]["pid"]) for peer in writing if peer["process"]]
         taken = f"all {min(places)} writers' places are taken, by processes {_listed(pids)}"

@@ -280,6 +280,7 @@ def _peer_facts(peer: str, held: bool, content: Facts) -> Facts:
         "held": held,
         "roles": [str(role) for role in _get(content, "roles", list) or []],
         "max_writers": _get(content, "maxWriters", int),
+        "stands_by": content.get("standsBy") is True,
         "client_only": content.get("clientOnly") is True,
         "server_only": content.get("serverOnly") is True,
         "obstacle": _get(content, "obstacle", str),

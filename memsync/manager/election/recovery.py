@@ -13,7 +13,7 @@ from collections import Counter, deque
 from ...errors import HostUnresponsiveError, ProtocolError
 from ...replication.codec import frame
 from ...replication.entries import Entry, SnapshotChunk
-from ...replication.membership import Members, member_in_file
+from ...replication.membership import Members, member_in_file, stands_by
 from ...replication.recovery_reports import Pair, RecoveryReports
 from ...replication.state import TornCopyError
 from ...runtime.logs import Logger
@@ -103,13 +103,19 @@ class Recovery:
         return not has_waited and 0 < pair[0] < self._ctx.place.folder.last_opened()
 
     def unreported(self) -> Members:
-        """The living peers without a report that this peer does not know as members."""
+        """The living peers without a report that may have places of which this peer does not know.
+
+        A peer that stands by says so in its file until it takes its place (`Driver`).
+        """
         unreported = self._reports.unreported
         living = self._ctx.place.folder.living_peers() if unreported else {}
+        members = self._participant.state.members
         return {
             peer: member_in_file(peer, content)
             for peer, content in living.items()
-            if peer in unreported and peer not in self._participant.state.members
+            if peer in unreported
+            and not content.get("standsBy")
+            and (peer not in members or stands_by(members[peer]))
         }
 
     def _conclude(self, pair: Pair) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def relative_root() -> str | None:
     """The value of ``MEMSYNC_DIR`` if it names another folder for each current folder."""
     stated = os.environ.get("MEMSYNC_DIR", "")
     return stated if stated and not os.path.isabs(os.path.expanduser(stated)) else None
+
+
+def root_with_warning() -> Path:
+    """`root_folder` for a new handle; warns if processes elsewhere would not meet in it."""
+    root = root_folder()
+    relative = relative_root()
+    if relative is not None:
+        warnings.warn(
+            f"MEMSYNC_DIR is the relative path {relative!r}: only processes that start in "
+            f"{Path.cwd()} meet in {root}, so set it to an absolute path",
+            stacklevel=6,  # the line that creates the handle
+        )
+    return root
 
 
 def _stated_folder(stated: str) -> Path:

@@ -33,6 +33,7 @@ class PeerPlace:
         self._pid = pid
         self._options = options
         self._epoch = 0
+        self._stands_by = options.on_max_writers == "wait"
         self._reported = ""  # the last error that `repair_or_log` logged
         self._lock = Lock()  # of the file: any thread may begin a long step
         self._is_closed = False
@@ -96,6 +97,19 @@ class PeerPlace:
         self._epoch = epoch
         self._rewrite()
 
+    def take_place(self, epoch: int) -> bool:
+        """Record that this peer, which has stood by, takes the writer's place that a host gives.
+
+        False if the host of a later epoch may not know of it. A candidate takes its lock first and
+        then reads the files of those that do not report; this peer writes first and looks then.
+        """
+        self._stands_by = False
+        self._rewrite()
+        self._stands_by = self.folder.is_over(epoch)
+        if self._stands_by:
+            self._rewrite()
+        return not self._stands_by
+
     def begin_step(self, seconds: float) -> None:
         """Record that this peer may be silent for some seconds, because it applies a large write.
 
@@ -144,6 +158,7 @@ class PeerPlace:
             "clientOnly": options.client_only,
             "serverOnly": options.server_only,
             "epoch": self._epoch,
+            "standsBy": self._stands_by,
             "obstacle": self.blocked_reason,
             "longStep": sum(list(self._steps.values())),
         }

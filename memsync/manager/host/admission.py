@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 
-from ...errors import MemSyncError, ProtocolError, to_wire
+from ...errors import MaxWritersError, MemSyncError, ProtocolError, to_wire
 from ...replication.codec import frame
 from ...replication.group_options import check_group_options
 from ...replication.kinds.member import MemberKind, joining
-from ...replication.membership import check_peer_id
+from ...replication.membership import check_peer_id, let_in, standing_by, stands_by
 from ...replication.state import TornCopyError
 from ...runtime.logs import Logger
 from ..context import PeerContext
@@ -86,7 +86,7 @@ class Admission:
             return
         name, peer = self._participant.name, hello.peer
         try:
-            self._check(hello)
+            has_place = self._check(hello)
         except MemSyncError as error:
             log.info("refused name=%s peer=%s pid=%s: %s", name, peer, hello.pid, error)
             channel.queue(frame(Refused(to_wire(error))))
@@ -97,8 +97,7 @@ class Admission:
         if old is not None:
             self._fanout.drop(old, "it attached again")
         try:
-            if peer not in self._participant.state.members:
-                self._ordering.append(MemberKind.name, joining(hello.member()))
+            self._join(hello, has_place)
             channel.max_frame = self._participant.writer.max_frame
             log.info("attached name=%s peer=%s pid=%s", name, peer, hello.pid)
             self._attach(channel, hello)
@@ -123,7 +122,8 @@ class Admission:
         log.warning("stepping down %s holder=%s %s", self._ctx, hello.peer, held)
         return True
 
-    def _check(self, hello: Hello) -> None:
+    def _check(self, hello: Hello) -> bool:
+        """Whether a peer that may join has a place; the others stand by."""
         if hello.protocol != PROTOCOL:
             raise ProtocolError(
                 f"this peer speaks protocol {hello.protocol}, the host (process "
@@ -135,8 +135,30 @@ class Admission:
         if hello.name != self._participant.name:
             raise ProtocolError(f"this host serves {self._participant.name!r}, not {hello.name!r}")
         check_group_options(self._participant.state.options, hello.options)
-        if hello.peer not in self._participant.state.members:
+        if not self._liveness.lacks_place(hello.peer):
+            return True
+        members = self._participant.state.members
+        if hello.waits and any(map(stands_by, members.values())):
+            return False  # the others come first
+        try:
             self._liveness.make_room(hello.member())
+        except MaxWritersError:
+            if not hello.waits:
+                raise
+            return False
+        return True
+
+    def _join(self, hello: Hello, has_place: bool) -> None:
+        """Make a peer a member, or let in one that has had its place before a host was lost."""
+        peer, member = hello.peer, hello.member()
+        self._liveness.has_attached(peer)
+        if not self._liveness.lacks_place(peer):
+            return
+        if has_place:
+            since = self._ctx.platform.wall_ms() / 1000
+            self._ordering.append(MemberKind.name, joining(let_in(member, since)))
+        elif peer not in self._participant.state.members:
+            self._ordering.append(MemberKind.name, joining(standing_by(member)))
 
     def _attach(self, channel: Channel, hello: Hello) -> None:
         channel.may_skip = True

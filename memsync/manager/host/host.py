@@ -6,23 +6,20 @@ A round of its loop reads what has arrived, orders it (see `ordering`), shows it
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
-from ...clocks import monotonic
 from ...errors import ProtocolError, RendezvousError
 from ...replication.codec import chunk_size, frame
 from ...replication.entries import Propose
 from ...replication.kinds.epoch import EpochKind
 from ...replication.kinds.member import MemberKind, joining
-from ...replication.membership import Members
+from ...replication.membership import Members, let_in, standing_by
 from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
 from ...replication.state import TornCopyError
 from ...replication.write_concern import ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.logs import Logger
-from ...runtime.wakeup import Wakeup
 from ..context import PeerContext
 from ..folder.cleaning import clean
 from ..platform.selector import READ, WRITE, Ready
@@ -36,6 +33,8 @@ from .fanout import ClientSession, FanOut
 from .handover import Handover
 from .liveness import MemberLiveness
 from .ordering import Ordering
+from .round_trips import RoundTrips
+from .standbys import Standbys
 from .step_down import StepDown
 
 log = Logger("memsync.host")
@@ -58,8 +57,6 @@ class Host:
         self._joining = joining_peers
         self._platform = ctx.platform
         self._suspicious_until = 0.0
-        self._pings_wanted = False
-        self._pinging: deque[Wakeup] = deque()  # of the threads in `ping`
         self._has_unqueued = False  # see `on_interrupt`
         self._selector = self._platform.new_selector(ctx.waker)
         self._spin = Spin(ctx.spin)
@@ -74,6 +71,8 @@ class Host:
         self.admission = Admission(ctx, claim, self.fanout, self.ordering, self._liveness)
         self.handover = Handover(ctx, claim, self.fanout, self.ordering, self.round)
         self._step_down = StepDown(ctx, self.fanout)
+        self._round_trips = RoundTrips(ctx, self.fanout)
+        self._standbys = Standbys(ctx, self.fanout, self.ordering, self._liveness)
 
     # -- opening (driver) ------------------------------------------------------------------------
 
@@ -95,8 +94,11 @@ class Host:
         for peer in gone:
             ordering.leave(peer)
             self._liveness.has_left(peer)
-        if ctx.id not in participant.state.members:
-            ordering.append(MemberKind.name, joining(own))
+        if self._liveness.lacks_place(ctx.id):
+            has_place = not ctx.stands_by
+            since = self._platform.wall_ms() / 1000
+            member = let_in(own, since) if has_place else standing_by(own)
+            ordering.append(MemberKind.name, joining(member))
         writer, sequencer = participant.writer, ordering.sequencer
         for decision in sequencer.attach(
             ctx.id, writer.first_open, participant.replica.writes.first_unknown
@@ -120,6 +122,7 @@ class Host:
         while not ctx.stopping:
             next_event = min(next_check, next_repair, self.claim.next_heartbeat)
             next_event = min(next_event, writer.next_deadline(), self._step_down.next_check)
+            next_event = min(next_event, self._standbys.next_check)
             yield from self.round(max(next_event - now, 0))
             if self.claim.is_lost():
                 return "deposed"
@@ -135,6 +138,7 @@ class Host:
                 self._liveness.check()
             elif now < self._suspicious_until:
                 next_check = min(next_check, now + ctx.timing.suspicious_check)
+            self._standbys.check(now)
             self._step_down.check(now)
             if self._step_down.successor is not None:
                 return self._step_down.reason
@@ -172,8 +176,8 @@ class Host:
         ordering.order_own()
         while self._joining and not self.handover.has_granted:
             self.admission.attach(*self._joining.take())
-        if self._pings_wanted:
-            self._send_pings()
+        if self._round_trips.are_wanted:
+            self._round_trips.ask()
         ordering.publish()  # first: whoever has the answer to a write finds it at the host, too
         now = self._platform.monotonic()
         has_work = fanout.has_work(now) or ordering.unpushed or ordering.reached
@@ -245,12 +249,12 @@ class Host:
         match message:
             case Ping():
                 self.fanout.answer(session, frame(Pong(message.token)))
+            case Pong() if message.token < 0:
+                self._standbys.answered(session.peer, message.token)
             case Pong() if message.token:
                 self._step_down.answered(session.peer, message.token)
             case Pong():
-                session.round_trip = self._platform.monotonic() - session.ping_at
-                while self._pinging:
-                    self._pinging.popleft().set()
+                self._round_trips.answered(session)
             case Applied():
                 self.ordering.applied(session.peer, message.version)
             case ResumeConcern():
@@ -299,26 +303,7 @@ class Host:
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """The round trips to all clients in seconds; None for one that did not answer in time."""
-        for session in list(self.clients.values()):
-            session.round_trip = None
-        self._pings_wanted = True
-        self._ctx.waker.wake()
-        deadline = monotonic() + timeout
-        while True:
-            answer = Wakeup()
-            self._pinging.append(answer)
-            clients = list(self.clients.values())
-            times = [{"id": each.peer, "time": each.round_trip} for each in clients]
-            left = deadline - monotonic()
-            if left <= 0 or not times or all(each["time"] is not None for each in times):
-                return {"connection": "host", "host": {"time": 0.0}, "clients": times}
-            answer.wait(min(left, self._ctx.timing.pong_check))
-
-    def _send_pings(self) -> None:
-        self._pings_wanted = False
-        for session in self.clients.values():
-            session.ping_at = self._platform.monotonic()
-            self.fanout.answer(session, frame(Ping(0)))
+        return self._round_trips.wait(timeout)
 
     def host_facts(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ...errors import MaxWritersError
-from ...replication.membership import Members, check_room
+from ...replication.membership import Members, check_room, stands_by
 from ..context import PeerContext
 from ..folder.cleaning import dead_peers
 
@@ -32,7 +32,7 @@ class MemberLiveness:
         self._gone: dict[str, float] = {}  # peers whose files are to be removed, and since when
         self._has_looked = False  # for files that others left
         self._missing: dict[str, float] = {}  # when the host first missed a file
-        self._unreported: Members = {}  # living peers that may be members, as writers
+        self._unreported: Members = {}  # living peers that may have places
 
     def begin(
         self, own: dict[str, Any], living: set[str], granted_by: str | None, unreported: Members
@@ -40,15 +40,30 @@ class MemberLiveness:
         """Begin the epoch: returns the members that have gone, which the host takes out.
 
         An `unreported` living peer keeps the writer's slot that it may have. Raises
-        `MaxWritersError` if this peer (`own`) is a newcomer for whom there is no slot.
+        `MaxWritersError` if this peer (`own`) has no slot, and there is none for it, and it does
+        not stand by.
         """
         members = self._state.members
         gone = [peer for peer in members if self._is_gone(peer, living, granted_by)]
-        if self._ctx.id not in members:
+        if self.lacks_place(self._ctx.id) and not self._ctx.stands_by:
             present = {peer: member for peer, member in members.items() if peer not in gone}
-            check_room({**unreported, **present}, own)
+            check_room({**present, **unreported}, own)
         self._unreported = unreported
         return gone
+
+    def lacks_place(self, peer: str) -> bool:
+        """Whether a peer is no member, or one that stands by."""
+        member = self._state.members.get(peer)
+        return member is None or stands_by(member)
+
+    @property
+    def has_unreported(self) -> bool:
+        """Whether there are living peers that may have places, and have not reported."""
+        return bool(self._unreported)
+
+    def has_attached(self, peer: str) -> None:
+        """A peer has reported: what it has is known now."""
+        self._unreported.pop(peer, None)
 
     def _is_gone(self, peer: str, living: set[str], granted_by: str | None) -> bool:
         if peer == granted_by:
@@ -72,11 +87,10 @@ class MemberLiveness:
             self._check_room(newcomer)
 
     def _check_room(self, newcomer: dict[str, Any]) -> None:
-        members = self._state.members
-        if newcomer["id"] in self._unreported:  # the slot is its own
-            check_room(members, newcomer)
-        else:
-            check_room({**self._unreported, **members}, newcomer)
+        members, unreported = self._state.members, self._unreported
+        if newcomer["id"] in unreported:  # the slot is its own, and others may have none
+            unreported = {peer: each for peer, each in unreported.items() if peer in members}
+        check_room({**members, **unreported}, newcomer)
 
     def check(self) -> None:
         """Take out the dead, and remove the files of those that have gone."""

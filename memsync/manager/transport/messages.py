@@ -39,6 +39,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     first_unknown: int = 1  # a host, perhaps a lost one, has decided every own number below
     server_only: bool = False
     cluster_id: str = ""  # of the state; "": the peer has none
+    waits: bool = False  # it stands by where there is no place for it
 
     def member(self) -> dict[str, Any]:
         """The peer as the group remembers it."""
