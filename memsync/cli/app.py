@@ -76,6 +76,20 @@ def doctor(arguments: argparse.Namespace) -> bool:
     return is_well(findings)
 
 
+def schema(arguments: argparse.Namespace) -> bool:
+    """Print the JSON Schema of configuration files, for editors.
+
+    Write it to a file, and name that file in the first line of a configuration file:
+    "# yaml-language-server: $schema=memsync.schema.json". Exit status: 0.
+    """
+    import json
+
+    from ..options.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return True
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "memsync", description="Python processes share one JSON-like object, without a server."
@@ -96,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     added = add(doctor)
     added.add_argument("name", nargs="?", help="name of an object (default: all objects)")
     added.add_argument("--json", action="store_true", help="print facts and findings as JSON")
+    add(schema)
     return parser
 
 

@@ -26,6 +26,7 @@ from .schema import (
 )
 from .yaml_file import parse_yaml
 
+NAME_PATTERN = "[A-Za-z0-9._-]{1,300}"
 NAME_RULE = "a name is 1 to 300 characters of A-Z a-z 0-9 . _ -"
 # The rendezvous folder is no option of one object: all objects of the folder share it.
 ENV_RESERVED = frozenset({"MEMSYNC_DIR"})
