@@ -16,6 +16,7 @@ OUTPUTS = {
     "observe_progress.py": "finished: 3\nsteps: 60\n",
     "remote_progress.py": "5 of 5: page 5\n5 pages converted\n"
     + "".join(f"line of page {page}\n" for page in (1, 2, 3)),
+    "scheduler.py": f"due times that ran: {[*range(12)]}\nby copies: 3\n",
     "survive_the_host.py": "this process is client\nthis process is host\nn: 1000\n",
     "watch_settings.py": "seen: ['green', 'green', 'green']\n",
 }

@@ -1,0 +1,1 @@
+"""The writers' mutex with real processes: see `run` (``python -m tests.standby``)."""
