@@ -59,7 +59,7 @@ class Caller:
         self._lost: Lost | None = None
         self.expired_at: float | None = None  # when a call has had no answer in time, at last
         self.last_number = 0  # of its calls
-        self._is_retired = False
+        self.is_retired = False  # the link was closed from here, because nobody used it
 
     @property
     def calls(self) -> int:
@@ -143,9 +143,9 @@ class Caller:
 
     def retire(self) -> bool:
         """Close the link unless a call is under way; returns whether it is closed."""
-        self._is_retired = True  # first, so that a call which begins now sees it or is seen
+        self.is_retired = True  # first, so that a call which begins now sees it or is seen
         if self.calls:
-            self._is_retired = False
+            self.is_retired = False
             return False
         self.link.close()
         return True
@@ -169,7 +169,7 @@ class Caller:
     def _send(self, call: Call) -> None:
         self.last_number = call.id
         try:
-            if self._is_retired:
+            if self.is_retired:
                 raise LinkDown("it was idle")
             self.link.send(call)
         except ConnectionError as error:

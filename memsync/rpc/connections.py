@@ -132,6 +132,9 @@ class Connections:
             caller = connection.caller
             if caller is not None and caller.link.is_open:
                 return caller
+            if caller is not None and caller.is_retired:
+                last = caller  # again
+                continue
             if caller is not None and caller is not last:
                 raise self._lost(peer, "it has closed the connection at once")
             error = attempt.error_to_raise()
@@ -198,6 +201,7 @@ class Connections:
 
     def _open(self, peer: str, connection: _Connection, attempt: Attempt) -> None:
         self._close_too_many()
+        connection.last_number = -1  # the new link is in use
         connection.caller = self._connect(peer, connection, attempt.deadline)
         self._watch()
 
