@@ -37,6 +37,14 @@ def test_the_tests_that_check_the_guarantees_exist() -> None:
     assert names <= there, names - there
 
 
+def test_the_tests_that_pages_name_with_their_file_exist() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 15
+    for file, test in named:
+        assert f"\ndef {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+
+
 def test_every_link_between_the_pages_leads_somewhere() -> None:
     for page in [*PAGES, *ROOT.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):

@@ -17,7 +17,8 @@ import pytest
 
 from memsync.testing import Cluster, until
 
-PATIENCE = 40.0  # seconds that a server has to start or to replace a worker
+from .programs import PATIENCE, program, recipe
+
 NEEDED = ("fastapi", "uvicorn", "gunicorn", "gevent")
 MISSING = [each for each in NEEDED if importlib.util.find_spec(each) is None]
 
@@ -88,17 +89,23 @@ class Server:
 
     def request(self, method: str) -> tuple[int, int] | None:
         """The pid of the worker that answers and the count; None without an answer."""
+        self.attempted += method == "POST"
+        body = self.body(method)
+        if body is None:
+            return None
+        self.acknowledged += method == "POST"
+        pid, count = map(int, body.split())
+        self.workers.add(pid)
+        return pid, count
+
+    def body(self, method: str) -> bytes | None:
+        """What the server answers; None without an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
         with closing(connection), suppress(OSError, http.client.HTTPException):
-            self.attempted += method == "POST"
             connection.request(method, "/", headers={"Connection": "close"})
             answer = connection.getresponse()
             body = answer.read()
-            if answer.status == 200:
-                self.acknowledged += method == "POST"
-                pid, count = map(int, body.split())
-                self.workers.add(pid)
-                return pid, count
+            return body if answer.status == 200 else None
         return None
 
     def write(self, times: int) -> None:
@@ -116,42 +123,31 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, program: str, *command: str) -> Iterator[Server]:
-    (folder / "app.py").write_text(program)
+def serving(folder: Path, program_text: str, *command: str, **environ: str) -> Iterator[Server]:
+    """A server of a program; it has to stop when it is told to, and to leave no process."""
+    (folder / "app.py").write_text(program_text)
     (folder / "patched.py").write_text(PATCHED)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *[part.format(port=port) for part in command]],
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([p for p in sys.path if p])},
-            start_new_session=True,
-        )
-    server = Server(process, port)
-    try:
-        until(lambda: server.request("GET"), PATIENCE, (folder / "log").read_text)
+    words = [part.format(port=port) for part in command]
+    with program("-m", *words, cwd=folder, environ=environ) as process:
+        server = Server(process, port)
+        until(lambda: server.body("GET"), PATIENCE, (folder / "log").read_text)
         yield server
         process.terminate()
-        process.wait(PATIENCE)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def check_server(server: Server, log: Path) -> None:
     """Write, kill a worker, write on; each acknowledged write is there once."""
+    before = server.acknowledged
     server.write(10)
     until(
         lambda: server.request("GET") and len(server.workers) >= 2,
         PATIENCE,
         lambda: f"{server.workers}\n{log.read_text()}",
     )
-    assert server.acknowledged == 10, log.read_text()
+    assert server.acknowledged == before + 10, log.read_text()
     server.check()
 
     victim = min(server.workers)
@@ -163,7 +159,7 @@ def check_server(server: Server, log: Path) -> None:
         PATIENCE,
         log.read_text,
     )
-    assert server.acknowledged >= 15, log.read_text()
+    assert server.acknowledged >= before + 15, log.read_text()
     server.check()
 
 
@@ -223,3 +219,57 @@ def test_fastapi(cluster: Cluster, tmp_path: Path) -> None:
     command = ("uvicorn", "app:app", "--workers", "2", "--port", "{port}")
     with serving(tmp_path, FASTAPI, *command) as server:
         check_server(server, tmp_path / "log")
+
+
+PLACES = "MEMSYNC_NETWORK_MAX_WRITERS"
+
+EXACT = {
+    "gunicorn sync": (2, WSGI, ("gunicorn", "app:app", "-b", "127.0.0.1:{port}", "-w", "2")),
+    "gunicorn sync preload": (
+        3,  # the master is a writer, too
+        WSGI,
+        ("gunicorn", "app:app", "-b", "127.0.0.1:{port}", "-w", "2", "--preload"),
+    ),
+    "gunicorn gthread": (
+        2,
+        WSGI,
+        ("gunicorn", "app:app", "-b", "127.0.0.1:{port}", "-w", "2", *GUNICORN["gthread"]),
+    ),
+    "uvicorn": (2, FASTAPI, ("uvicorn", "app:app", "--workers", "2", "--port", "{port}")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", EXACT)
+def test_a_killed_worker_gives_its_place_to_the_next(
+    cluster: Cluster, tmp_path: Path, kind: str
+) -> None:
+    """There are as many places as processes, and the server ends without a trace."""
+    number, text, command = EXACT[kind]
+    limit = 1 + number
+    other = cluster.peer({"count": 0}, {"network": {"maxWriters": limit}})
+    with serving(tmp_path, text, *command, **{PLACES: str(limit)}) as server:
+        for _ in range(2):
+            server.workers.clear()
+            check_server(server, tmp_path / "log")
+        assert other.status()["peers"] == number
+    until(lambda: other.status()["peers"] == 0, 5, lambda: str(other.run(lambda mem: mem.peers)))
+    assert other.run(lambda mem: mem.data["count"]) >= server.acknowledged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "app:app"),
+        ("uvicorn", "--workers", "2", "--port", "{port}", "app:app"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_recipe_of_the_page(cluster: Cluster, tmp_path: Path, command: tuple[str, ...]) -> None:
+    other = cluster.peer({"count": 0}, name="visits")
+    with serving(tmp_path, recipe("pools.md", command[0]), *command) as server:
+        until(lambda: other.status()["peers"] == 2, PATIENCE, "both workers join")
+        before = other.snapshot("count")
+        for number in range(1, 11):
+            assert server.body("GET") == str(before + number).encode()
