@@ -28,7 +28,7 @@ def run(way: str, method: str, tmp_path: Path, folder: Path) -> None:
     assert process.returncode == 0, log
     seen = json.loads(log)
     tasks, jobs = seen["tasks"], list(range(1000))
-    assert tasks >= 5 * len(seen["arrivals"])
+    assert tasks >= 3 * len(seen["arrivals"])
     assert seen["n"] == tasks
     assert seen["killed"] == len(seen["arrivals"])
     assert sorted(seen["done"]) == jobs[:tasks]
