@@ -26,7 +26,7 @@ from .tasks import KILL, NAME, PLACES, begin_and_work, make_by_name, take, work
 
 WORKERS = 2
 TASKS = 12  # of each pool
-FEW = 2  # of each pool where every task is a process that takes long to start
+FEW = 2  # of each pool where every task is a process
 PATIENCE = 30.0  # seconds
 
 Begin = tuple[Any, ...]
@@ -192,7 +192,7 @@ def main(way: str, method: str) -> dict[str, Any]:
         ways = arrivals(way, method, mem)
         if "inherited" in ways:
             tasks.own = mem
-        number = FEW if way == "process" and method != "fork" else TASKS
+        number = FEW if way in ("process", "fork") else TASKS
         for begin, given in ways.values():
             half = list(range(number // 2))
             pools.run(begin, given, [*half, KILL, *half])

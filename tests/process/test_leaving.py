@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memsync import MemSync
+from memsync.manager import MemSyncManager
 from memsync.testing import NAME, Cluster, until
 
-from ..process_helpers import read_line, write_line
+from ..process_helpers import PlainManager, read_line, write_line
 
 pytestmark = pytest.mark.process
 
@@ -196,3 +199,46 @@ def test_g12_the_last_peer_cleans_up_after_a_host_that_was_killed(
     left = sorted(path.name for path in (folder / f"{NAME}.d").iterdir())
     assert [name.partition("-")[0] for name in left[:1]] == ["epoch"], left
     assert left[1:] in ([], ["rendezvous.json"]), left  # of the dead host, for people
+
+
+WAITING_PROGRAM = """
+    import sys, threading
+    from memsync import MemSync
+
+    mem = MemSync("obj", {"n": 0})
+    print(mem.start(), flush=True)
+    threading.Thread(target=sys.stdin.read).start()
+"""
+
+
+def test_a_host_whose_main_thread_has_ended_takes_newcomers(cluster: Cluster) -> None:
+    """Python 3.12 starts no more threads then, while the program waits for threads or workers."""
+    program = cluster.script(WAITING_PROGRAM)
+    assert read_line(program) == "host\n"
+    client = cluster.peer(options={"timeout": 5})
+    client.patch({"$inc": {"n": 1}})
+    _, errors = program.communicate("", timeout=10)
+    assert (program.returncode, errors) == (0, "")
+    client.patch({"$inc": {"n": 1}})
+    assert client.snapshot() == {"n": 2}
+
+
+def test_a_host_that_can_start_no_thread_at_its_end_takes_peers_and_refuses_proxies(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def refusing(thread: threading.Thread) -> None:
+        if thread.name == "memsync-handshake":
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    with MemSync[Any](NAME, {"n": 0}) as mem:
+        monkeypatch.setattr(threading.Thread, "start", refusing)
+        clients = cluster.start(3, options={"timeout": 5})
+        with pytest.raises((OSError, EOFError)):
+            PlainManager.document_at(*MemSyncManager.locate(NAME))
+        for client in [*clients, cluster.peer(options={"timeout": 5})]:
+            client.patch({"$inc": {"n": 1}})
+        assert mem.data == {"n": 4}
+    assert "serves no more proxies" in caplog.text

@@ -186,7 +186,11 @@ class MemSyncServer(managers.Server):
         return connection
 
     def _begin(self, connection: Connection) -> None:
-        """Start the handshake of a connection on a new thread, if there is a slot for it."""
+        """Start the handshake of a connection on a new thread, if there is a slot for it.
+
+        It runs on this one when Python has begun to end the program and starts no more threads
+        (3.12): the program may wait for worker processes that still have to join.
+        """
         if not self._handshakes.begin(connection):
             self._drop(connection)
             self._refusals.log(logging.INFO, "all handshake slots are taken")
@@ -195,8 +199,11 @@ class MemSyncServer(managers.Server):
         thread = OwnThread(self._serve, "memsync-handshake", (connection,))
         try:
             thread.start()
-        except RuntimeError as error:  # no thread is left
-            self._handshakes.end(connection)
+        except RuntimeError as error:
+            if "shutdown" in str(error):
+                self._serve(connection, only_peers=True)
+                return
+            self._handshakes.end(connection)  # no thread is left
             self._drop(connection)
             self._pause_after(error)
 
@@ -212,10 +219,13 @@ class MemSyncServer(managers.Server):
 
     # -- one connection --------------------------------------------------------------------------
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection, only_peers: bool = False) -> None:
+        """The handshake, and the calls of a proxy, which may last; unless `only_peers`."""
         try:
             method, args, kwds = self._shake_hands(connection)
             self._handshakes.end(connection)
+            if only_peers and method != self.attach:
+                raise ProtocolError("this process ends and serves no more proxies")
             method(connection, *args, **kwds)
         except SystemExit:
             pass  # serve_client raises it when its proxy has gone
