@@ -198,9 +198,15 @@ class WriteConcernError(MemSyncError, TimeoutError):
 
 
 class LockTimeoutError(MemSyncError, TimeoutError):
-    """The lock was not free before the deadline."""
+    """The lock was not free before the deadline.
+
+    ``holder``, a peer, and ``pid`` name the holder, and ``since`` the time (seconds since 1970).
+    """
 
     code = MemErrors.ERR_LOCK_TIMEOUT
+    holder: str | None = None
+    pid: int | None = None
+    since: float | None = None
 
 
 class WaitTimeoutError(MemSyncError, TimeoutError):

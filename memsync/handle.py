@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from .clocks import monotonic
 from .errors import OptionsError
+from .locking import proof_of
 from .options import check_path, names_options, read_config
 from .runtime.call import Call
 from .runtime.callbacks import check_callback
@@ -20,6 +21,7 @@ from .watching import TState, Watching
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from .locks import Lock, Semaphore
     from .runtime.edits import Send
     from .runtime.moved_watch import MovedWatch
 
@@ -157,6 +159,7 @@ class MemSync(Watching[TState], Generic[TState]):
         journal: bool = False,
         timeout: float | None = None,
         emit: str | tuple[Any, ...] | None = None,
+        lock: Lock | Semaphore | None = None,
     ) -> int:
         """Apply an update and wait until it is acknowledged; returns the version that contains it.
 
@@ -181,13 +184,16 @@ class MemSync(Watching[TState], Generic[TState]):
             emit: a name, or a tuple of a name and arguments, of an event (see `Events`) that is in
                 one entry with the update: peers get both or neither. An accepted update that
                 changes nothing emits, too
+            lock: a lock that this peer holds (`lock`); the update is applied only if the host still
+                knows it as the holder. It is then decided by that, not by the conflict rule
 
         Raises, with nothing changed: `UpdateError` or `NotSerializableError` for an invalid update,
         `ConditionError` if `where` does not match, `ConflictError` if another peer wrote to the
-        same place and this peer had not seen it (docs/conflicts.md), `ReadOnlyError`, `UsageError`,
-        `TooLargeError`, `QueueFullError`, `NotStartedError`. Raises `WriteTimeoutError` if the
-        outcome is unknown: the update may still be applied. Raises `WriteConcernError` if it is
-        applied, but not in as many members as `w` demands.
+        same place and this peer had not seen it (docs/conflicts.md), `LockLostError` if the lock is
+        no longer held, `ReadOnlyError`, `UsageError`, `TooLargeError`, `QueueFullError`,
+        `NotStartedError`. Raises `WriteTimeoutError` if the outcome is unknown: the update may
+        still be applied. Raises `WriteConcernError` if it is applied, but not in as many members as
+        `w` demands.
 
         >>> from memsync import MemSync
         >>> with MemSync("jobs", {"job": {"state": "free"}}, engine="memory") as mem:
@@ -197,7 +203,9 @@ class MemSync(Watching[TState], Generic[TState]):
         """
         refuse_waiting("patch()")
         seconds = self._seconds(timeout)
-        call = Call(where, array_filters, w, journal, monotonic() + seconds, "patch", None, emit)
+        proof = proof_of(lock)
+        end = monotonic() + seconds
+        call = Call(where, array_filters, w, journal, end, "patch", None, emit, proof)
         return self._participating().writer.patch(update, call, seconds)
 
     def submit(
@@ -210,6 +218,7 @@ class MemSync(Watching[TState], Generic[TState]):
         journal: bool = False,
         timeout: float | None = None,
         emit: str | tuple[Any, ...] | None = None,
+        lock: Lock | Semaphore | None = None,
     ) -> Future[int]:
         """Apply an update without waiting; returns a future of the version.
 
@@ -229,7 +238,9 @@ class MemSync(Watching[TState], Generic[TState]):
         [0, 1, 2]
         """
         patience = 0.0 if is_own_thread() else self._seconds(timeout)
-        call = Call(where, array_filters, w, journal, monotonic() + patience, "patch", None, emit)
+        proof = proof_of(lock)
+        end = monotonic() + patience
+        call = Call(where, array_filters, w, journal, end, "patch", None, emit, proof)
         future = WriteFuture(self._dispatcher.call_surely)
         self._participating().writer.submit(update, call, future)
         return future

@@ -201,6 +201,7 @@ class Lifecycle(forks.Forkable):
                 self._stop_use(engine)
             else:
                 self._peer.close_calls()
+                self._end_lock_requests(engine)
                 engine.stop(_STOP_PATIENCE)
                 engines.discard(engine)
             if self._use is not None:
@@ -215,12 +216,19 @@ class Lifecycle(forks.Forkable):
 
     def _stop_use(self, engine: Engine) -> None:
         """Stop this handle, while other handles use the engine."""
+        self._end_lock_requests(engine)
         writer = engine.participant.writer
         if not writer.is_inside():  # a signal handler must not wait for what it interrupts
             writer.flush(monotonic() + _STOP_PATIENCE)
         self._engine = LeftEngine(engine, wall())
         self._dispatcher.announce("disconnected", "stopped")
         self._dispatcher.announce("ended", None)
+
+    def _end_lock_requests(self, engine: Engine) -> None:
+        """Give back what this handle has locked, and end its waits for locks."""
+        requests = engine.participant.lock_requests
+        if requests is not None:
+            requests.end_use(self._use)
 
     def __exit__(self, *exc: object) -> None:
         self.stop()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from .calls import CallingMember
 from .errors import UsageError
+from .locking import LockingMember
 from .options import check_path
 from .runtime.own_threads import refuse_waiting
 
@@ -27,7 +27,7 @@ TValue = TypeVar("TValue")
 _LONGEST = 3600.0  # seconds of `throttle` and `debounce`
 
 
-class Watching(CallingMember, Generic[TState]):
+class Watching(LockingMember, Generic[TState]):
     """What waits for the object to change: in a call, in a loop, or with a callback."""
 
     # The parts of a handle are a chain: two bases that were reloaded at two times have no common

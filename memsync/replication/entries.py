@@ -38,6 +38,7 @@ class Propose(msgspec.Struct, array_like=True, tag=7, gc=False):
     # this one names by their index; 0: none. See `moved_indexes`.
     relies_on: int = 0
     event: list[Any] | None = None  # [name, arguments] that the entry is to carry as well
+    lock: list[Any] | None = None  # [name, request, token] of a lock that its peer must hold
 
 
 @lasting

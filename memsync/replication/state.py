@@ -80,6 +80,9 @@ class Kind:
     def forget(self, state: State, peer: str) -> None:
         """Drop what belongs to a peer that has left or is certain to be dead."""
 
+    def left(self, state: State, peer: str, entry: Entry) -> None:
+        """A member leaves with this entry; it may still live, and become a member again."""
+
     def changes(self, entry: Entry) -> list[Operation]:
         """The RFC 6902 operations by which an entry changes the document."""
         return []

@@ -19,3 +19,4 @@ class Call(NamedTuple):
     kind: str = "patch"
     watch: MovedWatch | None = None  # of the draft whose patch this is
     event: Any = None  # (name, *arguments), in one entry with the update
+    lock: list[Any] | None = None  # [name, request, token] of a lock that this peer must hold

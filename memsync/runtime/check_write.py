@@ -34,10 +34,7 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
         return body, call
     where = check_filter(call.where) if call.where is not None else None
     event = _event(call.event) if call.event is not None else None
-    checked = Call(
-        where, array_filters, w, call.journal, call.deadline, call.kind, call.watch, event
-    )
-    return body, checked
+    return body, call._replace(where=where, array_filters=array_filters, w=w, event=event)
 
 
 def _event(event: Any) -> list[Any]:

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from ..clocks import monotonic
 from .wakeup import Wakeup
+
+
+class Waiter(Protocol):
+    """What `EntryWaiters` wakes; must not block."""
+
+    def set(self) -> None:
+        """Entries were applied and published, or the peer has stopped."""
 
 
 class EntryWaiters:
     """The waiting threads of one peer."""
 
     def __init__(self) -> None:
-        self.waiting: list[Wakeup | _Action] = []  # changed by single steps in C
+        self.waiting: list[Waiter] = []  # changed by single steps in C
         self.ended = False
 
     def wait_until(self, check: Callable[[], object], seconds: float) -> bool:

@@ -110,6 +110,7 @@ class Participant:
             wall_ms,
             self.trace,
         )
+        self.lock_requests: Any = None  # see `runtime.lock_requests`; once there are any
         self._methods: MethodPart | None = None  # the directory of calls, as announced last
         self._methods_revision = 0
         self.announcer = Announcer(self.state, self.log, announce)

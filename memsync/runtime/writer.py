@@ -78,7 +78,7 @@ class Writer:
         self.uplink: Uplink | None = None  # where writes go now; None between two hosts
         self._held: dict[int, Outcome[AwaitedWrite]] = {}  # accepted, not reported yet
         self._unconfirmed: Outcomes = []  # unreported when the epoch ended; the next host decides
-        self._has_left = False
+        self.has_left = False
         self._holds_back = False  # outcomes may come from a host that was replaced already
         self._inside: set[int] = set()  # threads that may be in `patch` or `submit`
 
@@ -207,6 +207,7 @@ class Writer:
                 replica.view, body, writes.pending, not replica.must_rebuild, writes.bringing
             ),
             call.event,
+            call.lock,
         )
         encoded = frame(proposal)
         write = AwaitedWrite(proposal, call.deadline, future, encoded)
@@ -369,7 +370,7 @@ class Writer:
         """
         with self._guard:
             self.uplink = None
-        self._has_left = for_good
+        self.has_left = for_good
         self._holds_back = holds_back
 
     def stop_holding_back(self) -> Outcomes:
@@ -386,7 +387,7 @@ class Writer:
         """The peer has stopped: undecided writes get an error, new ones are refused."""
         self.complete_all(self._replica.published())
         for write in self._window.end():
-            if self._has_left:  # else the host was lost, and perhaps the write as well
+            if self.has_left:  # else the host was lost, and perhaps the write as well
                 self._ack_waiters.give_up(write)
             if write.done:
                 continue

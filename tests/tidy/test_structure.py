@@ -44,7 +44,7 @@ LAYERS = [
     {"rpc"},
     {
         *("at_exit", "calls", "events", "group", "handle", "leaver", "lifecycle", "presence"),
-        *("shared_peer", "status", "watching"),
+        *("locking", "locks", "shared_peer", "status", "watching"),
     },
     {""},  # memsync/__init__.py
     {"cli", "testing"},

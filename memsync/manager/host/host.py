@@ -136,7 +136,7 @@ class Host:
             elif now >= next_check:
                 next_check = now + self._rhythm
                 self._liveness.check()
-            elif now < self._suspicious_until:
+            if now < self._suspicious_until:
                 next_check = min(next_check, now + ctx.timing.suspicious_check)
             self._standbys.check(now)
             self._step_down.check(now)

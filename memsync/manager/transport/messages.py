@@ -16,7 +16,7 @@ from ...replication.entries import Decision, Entry, Propose, SnapshotChunk
 from ...replication.membership import new_member
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Number of the protocol; peers with different numbers refuse each other."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from ..state import Kind, Kinds
 from .epoch import EpochKind
 from .event import EventKind
+from .lock import LockKind
 from .member import MemberKind
 from .method import MethodKind
 from .patch import PatchKind
@@ -23,6 +24,7 @@ _ALL: tuple[Kind, ...] = (
     EventKind(),
     PresenceKind(),
     MethodKind(),
+    LockKind(),
 )
 
 KINDS: Kinds = {kind.name: kind for kind in _ALL}

@@ -50,6 +50,8 @@ class MemberKind(Kind):
             return
         peer = entry.body["leave"]
         members.pop(peer, None)
+        for kind in state.kinds.values():
+            kind.left(state, peer, entry)
         if not entry.body.get("keepsSession"):
             state.forget(peer)
 

@@ -38,6 +38,7 @@ from ..group_options import group_value
 from ..moved_indexes import check_indexes
 from ..state import Kind, Order, State
 from .event import checked_event, count_event
+from .lock import check_proof
 
 
 class PatchPart:
@@ -96,11 +97,13 @@ class PatchKind(Kind):
     def order(self, state: State, peer: str, proposal: Propose) -> Order | None:
         """Apply the conflict rule and compile the update.
 
-        Raises `ReadOnlyError`, `ConflictError` and what `compile_proposal` raises.
+        Raises `ReadOnlyError`, `LockLostError`, `ConflictError` and what `compile_proposal` raises.
         """
         member = state.members.get(peer)
         if member is None or "writer" not in member.get("roles", ()):
             raise ReadOnlyError(f"peer {peer} does not have the role 'writer'")
+        if proposal.lock is not None:
+            check_proof(state, peer, proposal.lock)
         part: PatchPart = state.parts[self.name]
         named = None
         is_list = isinstance(proposal.body, list)
@@ -174,13 +177,13 @@ def _named(state: State, proposal: Propose) -> list[PathWrite]:
 def _check_conflict(state: State, peer: str, proposal: Propose, named: list[PathWrite]) -> None:
     """Raise `ConflictError` when a proposal loses against an entry that it had not seen.
 
-    A proposal with a condition (`where`, ``test``) is exempt: the condition decides. With the rule
-    ``last`` the order decides.
+    A proposal with a condition (`where`, ``test``, a lock) is exempt: the condition decides. With
+    the rule ``last`` the order decides.
     """
     part: PatchPart = state.parts["patch"]
     if part.rule == "last":
         return
-    if proposal.where is not None or is_guarded(proposal.body):
+    if proposal.where is not None or proposal.lock is not None or is_guarded(proposal.body):
         return
     base = state.common(proposal.epoch, proposal.version)
     if base >= state.version:

@@ -1,0 +1,304 @@
+"""The requests of one peer for named locks: asked, waiting, held, lost.
+
+The thread that publishes entries calls `LockRequests.set`, once the view shows them. It compares
+the open requests with the state, and wakes a thread whose request is granted. So a waiting thread
+costs nothing, and whoever gets a lock reads all that former holders wrote.
+
+A hold that the state no longer shows under its token is *lost*: its lease is over, this peer was
+taken out of the group, or the host that granted it was replaced by one that did not know of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ..clocks import monotonic
+from ..errors import ConflictError, MemSyncError, NotStartedError, WriteTimeoutError
+from ..replication.kinds.lock import LockKind, acquiring, releasing
+from ..replication.lock_part import Acquire, Hold, lock_part, pair_of
+from .call import Call
+from .dispatcher import Dispatcher
+from .futures import WriteFuture
+from .logs import Logger
+from .view_waiters import User
+from .wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from .participant import Participant
+
+log = Logger("memsync.locks")
+
+_PATIENCE = 5.0  # seconds for a place in the window, where a request is given up
+
+
+class Lost:
+    """Whether a hold is lost; for a program it is a `threading.Event` that only memsync sets."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: list[Wakeup] = []  # changed by single steps in C
+
+    def is_set(self) -> bool:
+        """Whether the lock is lost."""
+        return self._is_set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the lock is lost, at most `timeout` seconds; returns whether it is."""
+        wakeup = Wakeup()
+        self._waiting.append(wakeup)
+        try:
+            if not self._is_set:
+                wakeup.wait(timeout)
+        finally:
+            self._waiting.remove(wakeup)
+        return self._is_set
+
+    def _set(self) -> None:
+        self._is_set = True
+        for wakeup in list(self._waiting):
+            wakeup.set()
+
+
+class LockRequest:
+    """One request for a place; `token` is set while and after it is held."""
+
+    __slots__ = (
+        "dispatcher",
+        "has_ended",
+        "is_dropped",
+        "is_there",
+        "lost",
+        "number",
+        "on_lost",
+        "requests",
+        "token",
+        "user",
+        "wakeup",
+        "was_seen",
+        "wish",
+    )
+
+    def __init__(
+        self,
+        requests: LockRequests,
+        wish: Acquire,
+        user: User | None,
+        dispatcher: Dispatcher,
+        on_lost: Callable[[], object] | None,
+    ) -> None:
+        self.requests = requests
+        self.wish = wish
+        self.number = wish.request
+        self.user = user
+        self.dispatcher = dispatcher
+        self.on_lost = on_lost
+        self.token: int | None = None
+        self.lost = Lost()
+        self.wakeup = Wakeup()
+        self.is_there = True  # the state may have it, now or later
+        self.was_seen = False  # in the state
+        self.is_dropped = False  # it waited, and the state no longer has it
+        self.has_ended = False  # released or given up, or its peer has stopped
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds the place, as far as it knows."""
+        is_here = not (self.has_ended or self.requests.participant.is_of_parent)
+        return self.token is not None and is_here and not self.lost.is_set()
+
+
+def requests_of(participant: Participant) -> LockRequests:
+    """The requests of a participant, made at their first use."""
+    with participant.guard:
+        if participant.lock_requests is None:
+            participant.lock_requests = LockRequests(participant)
+        requests: LockRequests = participant.lock_requests
+    return requests
+
+
+class LockRequests:
+    """The open requests of one participant; see the module."""
+
+    def __init__(self, participant: Participant) -> None:
+        self.participant = participant
+        self._peer = participant.id
+        self._numbers = count(1)
+        self._open: dict[int, LockRequest] = {}
+        self._seen: tuple[Any, int] = (None, 0)  # the part of the state, and its revision
+        participant.entry_waiters.waiting.append(self)
+
+    # -- a program's threads ---------------------------------------------------------------------
+
+    def acquire(
+        self,
+        name: str,
+        deadline: float,
+        user: User | None,
+        dispatcher: Dispatcher,
+        *,
+        places: int = 1,
+        lease: float | None = None,
+        waits: bool = True,
+        on_lost: Callable[[], object] | None = None,
+    ) -> LockRequest | None:
+        """Request a place, and wait for it until the deadline (monotonic seconds).
+
+        Returns None at the deadline; without `waits` as soon as the host has said that no place is
+        free; and where the name has a result. The request is given up then, and also when an
+        exception (Ctrl-C) ends the wait. Raises what refuses the request, and `NotStartedError`
+        when the peer stops meanwhile.
+        """
+        while True:
+            wish = Acquire(name, next(self._numbers), places, lease, waits)
+            request = LockRequest(self, wish, user, dispatcher, on_lost)
+            try:
+                self._open[request.number] = request
+                is_granted = self._ask(request, deadline) and self._wait(request, deadline)
+                if is_granted or not (request.is_dropped and request.is_there):
+                    break
+                self.give_up(request)
+            except BaseException as error:
+                if not isinstance(error, MemSyncError) or error.outcome != "not_applied":
+                    dispatcher.call_surely(self.give_up, request)
+                self._open.pop(request.number, None)
+                raise
+        if is_granted:
+            return request
+        self._open.pop(request.number, None)
+        if request.is_there:
+            self.give_up(request)
+        return None
+
+    def _ask(self, request: LockRequest, deadline: float) -> bool:
+        """Propose a request; whether it may be granted now or later."""
+        seconds = max(deadline - monotonic(), 0.0)
+        call = Call(deadline=deadline, kind=LockKind.name)
+        try:
+            self.participant.writer.patch(acquiring(request.wish), call, seconds)
+        except WriteTimeoutError:
+            self._check_running(request)
+            return True  # it may be granted at this moment
+        except ConflictError:  # it was ordered by a host that was replaced meanwhile
+            request.is_dropped = True
+            return False
+        self._look_now(request)
+        request.is_there = request.was_seen or request.token is not None
+        return request.is_there
+
+    def _wait(self, request: LockRequest, deadline: float) -> bool:
+        """Wait until a request is granted; False at the deadline, or when it was dropped."""
+        while request.token is None:
+            self._check_running(request)
+            if request.is_dropped:
+                return False
+            left = deadline - monotonic()
+            if left <= 0:
+                break
+            request.wakeup.wait(left)
+        return request.token is not None
+
+    def _check_running(self, request: LockRequest) -> None:
+        stopped = request.user is not None and request.user.has_stopped
+        if stopped or request.has_ended or self.participant.entry_waiters.ended:
+            raise NotStartedError(
+                f"this peer stopped while it waited for the lock {request.wish.name!r}: call "
+                "start() again"
+            )
+
+    def release(self, request: LockRequest, seconds: float) -> None:
+        """Give a place back, and wait until the host has taken it; raises as `Writer.patch`."""
+        call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
+        body = releasing(request.number)
+        try:
+            request.has_ended = True
+            self._open.pop(request.number, None)
+            self.participant.writer.patch(body, call, seconds)
+        except MemSyncError:
+            raise
+        except BaseException:  # perhaps before the release had a number
+            request.dispatcher.call_surely(self.give_up, request)
+            raise
+
+    def give_up(self, request: LockRequest) -> None:
+        """Take a request back without waiting; it is released if it was granted meanwhile."""
+        request.has_ended = True
+        self._open.pop(request.number, None)
+        call = Call(deadline=monotonic() + _PATIENCE, kind=LockKind.name)
+        future = WriteFuture(request.dispatcher.call_surely)
+        try:
+            self.participant.writer.submit(releasing(request.number), call, future)
+        except NotStartedError:
+            return  # the lock is free without it
+        except MemSyncError as error:
+            if not self.participant.entry_waiters.ended:
+                log.warning("lock not given back name=%r: %s", request.wish.name, error)
+
+    def end_use(self, user: User | None) -> None:
+        """A handle stops: its threads stop waiting, and what it holds is released."""
+        for request in list(self._open.values()):
+            if request.user is user:
+                was_held = request.is_held
+                self.give_up(request)
+                if was_held:
+                    request.lost._set()
+                request.wakeup.set()
+
+    # -- the thread that publishes ---------------------------------------------------------------
+
+    def set(self) -> None:
+        """Entries were applied and are in the view, or the peer has stopped."""
+        if self.participant.entry_waiters.ended:
+            for request in list(self._open.values()):
+                if request.token is not None:
+                    self._lose(request)
+                else:
+                    request.wakeup.set()
+            return
+        part = lock_part(self.participant.state)
+        seen = part, part.revision
+        if seen[0] is self._seen[0] and seen[1] == self._seen[1]:
+            return
+        is_complete = True
+        for request in list(self._open.values()):
+            is_complete &= self._look_now(request)
+        if is_complete:
+            self._seen = seen
+
+    def _look_now(self, request: LockRequest) -> bool:
+        """Compare a request with the state; False if the view does not show its grant yet."""
+        participant = self.participant
+        with participant.guard:
+            found = lock_part(participant.state).find(self._peer, request.number)
+            token = found.token if isinstance(found, Hold) else None
+            request.was_seen = request.was_seen or found is not None
+            if request.token is not None:
+                if token != request.token:
+                    self._lose(request)
+            elif token is not None:
+                if pair_of(token) > participant.replica.view_pair:
+                    return False
+                request.token = token
+                request.wakeup.set()
+            elif found is None and request.was_seen:
+                part = lock_part(participant.state)
+                request.is_there = request.wish.name not in part.results
+                request.is_dropped = True
+                request.wakeup.set()
+        return True
+
+    def _lose(self, request: LockRequest) -> None:
+        self._open.pop(request.number, None)
+        request.lost._set()
+        request.dispatcher.call_surely(self._after_loss, request)
+
+    def _after_loss(self, request: LockRequest) -> None:
+        """On the dispatcher: take back what a later host may grant once more, and tell."""
+        if self.participant.writer.has_left:
+            return  # the peer stops, and gives back what it holds
+        log.warning("lock lost name=%r token=%s", request.wish.name, request.token)
+        if not self.participant.entry_waiters.ended:
+            self.give_up(request)
+        if request.on_lost is not None:
+            request.on_lost()
