@@ -203,7 +203,7 @@ class MemSync(Watching[TState], Generic[TState]):
         """
         refuse_waiting("patch()")
         seconds = self._seconds(timeout)
-        proof = proof_of(lock)
+        proof = proof_of(lock, self)
         end = monotonic() + seconds
         call = Call(where, array_filters, w, journal, end, "patch", None, emit, proof)
         return self._participating().writer.patch(update, call, seconds)
@@ -238,7 +238,7 @@ class MemSync(Watching[TState], Generic[TState]):
         [0, 1, 2]
         """
         patience = 0.0 if is_own_thread() else self._seconds(timeout)
-        proof = proof_of(lock)
+        proof = proof_of(lock, self)
         end = monotonic() + patience
         call = Call(where, array_filters, w, journal, end, "patch", None, emit, proof)
         future = WriteFuture(self._dispatcher.call_surely)

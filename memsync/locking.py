@@ -92,7 +92,7 @@ class LockingMember(CallingMember):
             return lock_facts(participant.state)
 
 
-def proof_of(lock: Any) -> list[Any] | None:
+def proof_of(lock: Any, mem: LockingMember) -> list[Any] | None:
     """What a write with ``lock=lock`` carries; raises `UsageError` and `LockLostError`."""
     if lock is None:
         return None
@@ -100,4 +100,4 @@ def proof_of(lock: Any) -> list[Any] | None:
 
     if not isinstance(lock, NamedPlaces):
         raise UsageError(f"lock must be a lock of mem.lock(), not {lock!r:.60}")
-    return lock.proof()
+    return lock.proof(mem)

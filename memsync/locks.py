@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .clocks import monotonic, wall
 from .errors import LockLostError, LockTimeoutError, UsageError
-from .replication.kinds.lock import check_lock_name
-from .replication.lock_part import lock_facts
+from .replication.kinds.lock import check_acquire, check_lock_name
+from .replication.lock_part import Acquire, lock_facts
 from .runtime.lock_requests import Lost, requests_of
 from .runtime.own_threads import refuse_waiting
 
@@ -43,6 +43,9 @@ class NamedPlaces:
         if on_lost is not None and not callable(on_lost):
             raise UsageError(f"on_lost must be a function of the lock, not {on_lost!r:.60}")
         mem._seconds(timeout)
+        if lease is not None and (isinstance(lease, bool) or not isinstance(lease, int | float)):
+            raise UsageError(f"lease must be a number of seconds, not {lease!r:.60}")
+        check_acquire(Acquire(name, 0, places, lease))
         self.name = name
         self._mem = mem
         self._places = places
@@ -143,8 +146,16 @@ class NamedPlaces:
         """
         return self._last_lost
 
-    def proof(self) -> list[Any]:
-        """What shows the host that this object holds the lock; raises `LockLostError`."""
+    def proof(self, mem: Lifecycle) -> list[Any]:
+        """What shows the host of a handle that this object holds the lock.
+
+        Raises `LockLostError`, and `UsageError` for another handle.
+        """
+        if mem._peer is not self._mem._peer:
+            raise UsageError(
+                f"the {self._KIND} {self.name!r} is of another handle: make it with lock() of the "
+                "handle that writes"
+            )
         request = self._newest()
         if request is None:
             raise LockLostError(

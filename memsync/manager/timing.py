@@ -89,6 +89,9 @@ class Timing(msgspec.Struct, frozen=True):
     close_check: float = 0.05
     """Between two checks for whether they have."""
 
+    lock_checks: int = 5
+    """How often in the lease of a lock a host looks for a sign of life of its holder."""
+
     # -- handing over --
     handover: float = 1.0
     """For some successor to take over."""

@@ -63,6 +63,12 @@ class ClientSession:
         self.round_trip: float | None = None
 
     @property
+    def signs_of_life(self) -> int:
+        """Grows while the peer runs: it sends something, or takes what has held it up."""
+        channel = self.channel
+        return channel.received_total + (channel.sent_total if self.is_slow else 0)
+
+    @property
     def behind(self) -> int:
         """Bytes of pushes and answers that the peer has not taken."""
         return self.channel.queued_total - max(self.channel.sent_total, self.catch_up_bytes)

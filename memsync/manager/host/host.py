@@ -1,7 +1,6 @@
 """The host: one thread with one selector orders all writes and serves all clients.
 
-A round of its loop reads what has arrived, orders it (see `ordering`), shows it, and sends it (see
-`fanout`).
+A round of its loop reads what has arrived, orders it (`ordering`), shows it, sends it (`fanout`).
 """
 
 from __future__ import annotations
@@ -128,12 +127,12 @@ class Host:
                 return "deposed"
             now = self._platform.monotonic()
             writer.give_up_late(now)
+            self.ordering.check_leases(now)
             if now >= next_repair:
-                next_check = next_repair = now + self._rhythm
+                next_repair = now + self._rhythm
                 self._participant.replica.forget_encoding()
                 self.claim.tend(now)
-                self._liveness.check()
-            elif now >= next_check:
+            if now >= next_check:
                 next_check = now + self._rhythm
                 self._liveness.check()
             if now < self._suspicious_until:
@@ -147,7 +146,8 @@ class Host:
     @property
     def _rhythm(self) -> float:
         """Seconds between two checks of the folder."""
-        return min(self._ctx.options.network.poll, self._ctx.lease.rhythm)
+        rhythm = min(self._ctx.lease.rhythm, self.ordering.leases.rhythm)
+        return min(self._ctx.options.network.poll, rhythm)
 
     def round(self, timeout: float) -> Task[None]:
         """Read what arrives within `timeout` seconds, order it, show it and send it."""
@@ -157,7 +157,7 @@ class Host:
             return
         ordering, fanout = self.ordering, self.fanout
         joins = len(self._joining) and not self.handover.has_granted
-        if ordering.inbox or joins or ordering.resumes or ordering.reached:
+        if ordering.inbox or joins or ordering.resumes or ordering.reached or ordering.unannounced:
             timeout = 0
         timeout = max(min(timeout, fanout.next_push - now), 0)
         if ordering.unpushed:

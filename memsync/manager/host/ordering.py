@@ -23,6 +23,7 @@ from ...runtime.trace import facts_of, refusal
 from ..context import PeerContext
 from ..transport.messages import Confirm, Resend
 from .fanout import ClientSession, FanOut, Mark
+from .lock_leases import LockLeases
 
 
 class Ordering:
@@ -61,6 +62,7 @@ class Ordering:
         self._remove_dead = remove_dead
         self._trace = participant.trace
         self.unannounced: list[Entry] = []  # until `publish`
+        self.leases = LockLeases(ctx, fanout.clients, fanout.answer, self.append)
 
     def end(self) -> None:
         """Order no more writes; those that arrive stay pending for the next host."""
@@ -76,6 +78,11 @@ class Ordering:
         self._push(self.sequencer.leave(peer, keeps_session=keeps_session))
         for writer, progress in self.concerns.forget(peer):
             self._inform(writer, progress)
+
+    def check_leases(self, now: float) -> None:
+        """End the locks of frozen holders that have a lease (monotonic seconds)."""
+        if not self.is_over:
+            self.leases.check(now)
 
     def _push(self, ordered: Ordered) -> None:
         try:

@@ -48,6 +48,7 @@ class Channel:
         self.max_frame = FRAME_MAX
         self.queued_total = 0  # bytes ever queued
         self.sent_total = 0  # bytes the kernel has taken
+        self.received_total = 0  # bytes that have arrived
         # A new buffer for each read would cost a page fault per 4 KiB.
         self._inbound = memoryview(bytearray(TIMING.receive_bytes))
         self._begin = 0  # of the bytes in it that are not cut yet
@@ -103,6 +104,7 @@ class Channel:
             raise ChannelLost(str(error)) from error
         if not count:
             raise ChannelLost("the other side closed the connection")
+        self.received_total += count
         return self._cut(count)
 
     def drain(self) -> Iterator[memoryview]:

@@ -186,7 +186,7 @@ def _checked(body: Any) -> _Change:
     if change.expire is not None or sum(each is not None for each in _fields(change)) != 1:
         raise UsageError(f"{body!r:.60} must be one change of the locks")
     if change.acquire is not None:
-        _check_acquire(change.acquire)
+        check_acquire(change.acquire)
     return change
 
 
@@ -198,7 +198,8 @@ def _fields(change: _Change) -> tuple[Any, ...]:
     return change.acquire, change.release, change.release_unless_last, change.settle
 
 
-def _check_acquire(wanted: Acquire) -> None:
+def check_acquire(wanted: Acquire) -> None:
+    """Raise `UsageError` for an invalid request."""
     check_lock_name(wanted.name)
     if not 0 < wanted.places <= PLACES_MAX:
         raise UsageError(
