@@ -1,0 +1,315 @@
+"""G9: named locks between processes that are killed, frozen, forked and interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+
+from memsync import LockLostError, MemSync, NotStartedError, UsageError
+from memsync.locks import Lock
+from memsync.testing import Cluster, Peer, until
+
+from ..process_helpers import Child
+
+pytestmark = pytest.mark.process
+
+NAME = "job"
+
+_held: dict[str, Any] = {}  # in each peer
+
+
+def hold(mem: MemSync[Any], **options: Any) -> int:
+    lock = mem.lock(NAME, on_lost=lambda lost: _held.setdefault("told", lost.token), **options)
+    lock.acquire()
+    _held["lock"] = lock
+    assert lock.token is not None
+    return lock.token
+
+
+def acquired(mem: MemSync[Any]) -> tuple[int | None, float]:
+    """Acquire, and say when."""
+    lock = _held["lock"] = mem.lock(NAME)
+    lock.acquire()
+    return lock.token, time.time()
+
+
+def release(mem: MemSync[Any]) -> None:
+    _held["lock"].release()
+
+
+def write(mem: MemSync[Any]) -> int:
+    return mem.patch({"$inc": {"n": 1}}, lock=_held["lock"])
+
+
+def late_writes(mem: MemSync[Any], count: int) -> int:
+    """How many of so many writes of a woken holder are refused."""
+    proof, refused = _held["proof"], 0
+    lock = Lock(mem, NAME)
+    lock.proof = lambda mem: proof  # type: ignore[method-assign]  # it has not noticed the loss
+    for future in [mem.submit({"$inc": {"n": 1}}, lock=lock) for _ in range(count)]:
+        refused += isinstance(future.exception(10), LockLostError)
+    return refused
+
+
+def keep_proof(mem: MemSync[Any]) -> None:
+    _held["proof"] = _held["lock"].proof(mem)
+
+
+def is_lost(mem: MemSync[Any]) -> bool:
+    lost: bool = _held["lock"].lost.wait(10)
+    return lost
+
+
+def was_told(mem: MemSync[Any]) -> bool:
+    return "told" in _held
+
+
+def queue_length(mem: MemSync[Any]) -> int:
+    return len(mem.locks().get(NAME, {}).get("queue", ()))
+
+
+def begin_to_wait(peer: Peer, of: Peer) -> int:
+    """Have a peer wait for the lock, and wait until it is in the queue."""
+    before = of.run(queue_length)
+    ticket = peer.begin(acquired)
+    until(lambda: of.run(queue_length) == before + 1)
+    return ticket
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["host", "client"])
+def test_g9_the_lock_of_a_killed_holder_is_free_within_a_second(
+    cluster: Cluster, victim: int
+) -> None:
+    peers = cluster.start(3, {"n": 0})
+    holder = peers.pop(victim)
+    token = holder.run(hold)
+    first = begin_to_wait(peers[0], peers[1])
+    killed = time.time()
+    holder.kill()
+    later, at = peers[0].result(first)
+    assert later > token
+    assert at - killed < 1
+    assert peers[0].run(write) > 0
+
+
+def test_g9_the_lock_outlives_a_killed_host(cluster: Cluster) -> None:
+    host, holder, waiter = cluster.start(3, {"n": 0})
+    token = holder.run(hold)
+    ticket = begin_to_wait(waiter, holder)
+    host.kill()
+    until(lambda: holder.run(MemSync.get_status)["host"] is not None)
+    assert holder.run(write) > 0
+    assert holder.run(queue_length) == 1
+    assert not holder.run(lambda mem: mem.lock(NAME).acquire(blocking=False))
+    holder.run(release)
+    assert waiter.result(ticket)[0] > token
+
+
+def test_g9_a_planned_stop_of_the_host_changes_nothing(cluster: Cluster) -> None:
+    host, holder, waiter = cluster.start(3, {"n": 0})
+    holder.run(hold)
+    ticket = begin_to_wait(waiter, holder)
+    host.stop()
+    assert holder.run(write) > 0
+    holder.run(release)
+    waiter.result(ticket)
+
+
+def test_fifty_waiters_get_their_turn_in_their_order_without_the_dead_ones(
+    cluster: Cluster,
+) -> None:
+    holder, *waiters = cluster.start(6, {"order": []})
+    holder.run(hold)
+
+    def wait(mem: MemSync[Any], number: int) -> None:
+        def work() -> None:
+            with mem.lock(NAME) as lock:
+                mem.patch({"$push": {"order": number}}, lock=lock)
+
+        before = len(mem.locks()[NAME]["queue"])
+        threading.Thread(target=work, daemon=True).start()
+        while len(mem.locks()[NAME]["queue"]) == before:
+            time.sleep(0.001)
+
+    for number in range(50):
+        waiters[number % 5].run(wait, number)
+    waiters[2].kill()
+    until(lambda: holder.run(queue_length) == 40)
+    holder.run(release)
+    until(lambda: len(holder.run(MemSync.snapshot)["order"]) == 40)
+    expected = [number for number in range(50) if number % 5 != 2]
+    assert holder.run(MemSync.snapshot)["order"] == expected
+
+
+def test_g9_a_frozen_holder_keeps_a_lock_without_a_lease(cluster: Cluster) -> None:
+    host, holder = cluster.start(2, {"n": 0})
+    token = holder.run(hold)
+    holder.pause()
+    assert not host.run(lambda mem: mem.lock(NAME).acquire(timeout=1.5))
+    holder.resume()
+    assert holder.run(write) > 0
+    assert host.run(MemSync.locks)[NAME]["holders"][0]["token"] == token
+
+
+def test_g9_a_frozen_holder_with_a_lease_loses_the_lock_and_its_writes_are_refused(
+    cluster: Cluster,
+) -> None:
+    host, holder = cluster.start(2, {"n": 0})
+    token = holder.run(hold, lease=0.5)
+    holder.run(keep_proof)
+    time.sleep(0.8)  # a holder that runs keeps it
+    assert holder.run(write) > 0
+    holder.pause()
+    frozen = time.time()
+    later, at = host.run(acquired)
+    assert later > token
+    assert 0.3 < at - frozen < 5
+    holder.resume()
+    assert holder.run(late_writes, 300) == 300
+    assert holder.run(is_lost)
+    until(lambda: holder.run(was_told))
+    with pytest.raises(LockLostError):
+        holder.run(release)
+    assert host.run(MemSync.snapshot)["n"] == 1
+    host.run(release)
+    assert holder.run(hold) > later
+
+
+def test_g9_the_next_host_ends_the_lease_as_well(cluster: Cluster) -> None:
+    host, holder, other = cluster.start(3, {"n": 0})
+    holder.run(hold, lease=1)
+    holder.pause()
+    host.kill()
+    _, at = other.run(acquired)
+    assert at
+    holder.resume()
+    assert holder.run(is_lost)
+
+
+def test_a_frozen_host_that_holds_a_lock_loses_it_with_its_role(cluster: Cluster) -> None:
+    options = {"network": {"lease": 0.5}}
+    host, other = cluster.start(2, {"n": 0}, options=options)
+    token = host.run(hold, lease=0.5)
+    host.pause()
+    later, _ = other.run(acquired)
+    assert later > token
+    host.resume()
+    assert host.run(is_lost)
+    assert other.run(write) > 0
+
+
+def test_a_forked_child_does_not_have_the_lock_of_its_parent(cluster: Cluster) -> None:
+    with MemSync(cluster.name, {"n": 0}) as mem:
+        lock = mem.lock(NAME, timeout=0.05)
+        lock.acquire()
+
+        def in_child() -> list[Any]:
+            facts: list[Any] = [lock.token, lock.acquire(blocking=False)]
+            for action in (lock.release, lambda: mem.patch({"$inc": {"n": 1}}, lock=lock)):
+                try:
+                    action()
+                except (UsageError, LockLostError) as error:
+                    facts.append(str(error))
+            mem.stop()
+            return facts
+
+        token, acquires, release_error, patch_error = Child(in_child).result()
+        assert (token, acquires) == (None, False)
+        assert "is held by the parent process" in release_error
+        assert "is not held by this object" in patch_error
+        assert lock.token is not None
+        assert mem.patch({"$inc": {"n": 1}}, lock=lock)
+        lock.release()
+        assert Child(lambda: _work_and_stop(lock, 1)).result() is None
+        assert mem.snapshot("n") == 2
+        assert mem.locks() == {}
+
+
+def _work(lock: Lock, times: int) -> None:
+    mem: Any = lock._mem
+    for _ in range(times):
+        with lock:
+            mem.patch({"$set": {"n": mem.data["n"] + 1}}, lock=lock)
+
+
+def _work_and_stop(lock: Lock, times: int) -> None:
+    _work(lock, times)
+    lock._mem.stop()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_lock_is_an_argument_of_a_process(cluster: Cluster, method: str) -> None:
+    with MemSync(cluster.name, {"n": 0}) as mem:
+        context: Any = get_context(method)
+        arguments = (mem.lock(NAME), 5)
+        processes = [context.Process(target=_work_and_stop, args=arguments) for _ in range(2)]
+        for process in processes:
+            process.start()
+        _work(mem.lock(NAME), 5)
+        for process in processes:
+            process.join(20)
+            assert process.exitcode == 0
+            process.close()
+        assert mem.snapshot("n") == 15
+
+
+def test_ctrl_c_ends_the_wait_and_takes_the_request_back(cluster: Cluster) -> None:
+    (holder,) = cluster.start(1)
+    holder.run(hold)
+    with MemSync(cluster.name) as mem:
+        lock = mem.lock(NAME)
+        for _ in range(5):
+            timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                lock.acquire()
+            timer.join()
+            assert lock.token is None
+        until(lambda: holder.run(queue_length) == 0)
+        holder.run(release)
+        with lock:
+            pass
+        until(lambda: mem.locks() == {})
+
+
+def test_a_request_that_gets_no_answer_is_taken_back_later(cluster: Cluster) -> None:
+    (host,) = cluster.start(1)
+    with MemSync(cluster.name) as mem:
+        lock = mem.lock(NAME)
+        host.pause()
+        started = time.monotonic()
+        assert not lock.acquire(timeout=0.2)
+        assert time.monotonic() - started < 2
+        host.resume()
+        until(lambda: mem.get_status()["pending"] == 0)
+        assert host.run(MemSync.locks) == {}
+        with lock:
+            pass
+
+
+def wait_until_the_end(mem: MemSync[Any]) -> None:
+    with suppress(NotStartedError):
+        mem.lock(NAME).acquire()
+
+
+def test_a_waiting_thread_costs_next_to_nothing(cluster: Cluster) -> None:
+    (holder,) = cluster.start(1)
+    holder.run(hold)
+    with MemSync(cluster.name) as mem:
+        threads = [threading.Thread(target=wait_until_the_end, args=(mem,)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        until(lambda: holder.run(queue_length) == 20)
+        before = time.process_time()
+        time.sleep(1)
+        assert time.process_time() - before < 0.1
+        mem.stop()
+        for thread in threads:
+            thread.join(10)
