@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from multiprocessing import util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 from .clocks import monotonic
 
@@ -13,9 +14,20 @@ if TYPE_CHECKING:
 
 _PATIENCE = 2.0  # seconds that the end of the process waits for all engines
 
+
+class Leaving(Protocol):
+    """What does something before the engines leave."""
+
+    def leave(self) -> None:
+        """The process ends."""
+
+
 if "engines" not in globals():  # `importlib.reload` keeps them
     engines: set[Engine] = set()
     """The engines that leave their groups when this process ends; those of a parent do not."""
+
+    uses_to_leave: WeakSet[Leaving] = WeakSet()
+    """Uses with functions that run first; these take the time that they take."""
 
     _registered_in = 0  # the pid of the process whose exit handler is registered
 
@@ -30,6 +42,8 @@ def leave_at_exit(engine: Engine) -> None:
 
 
 def _leave_all() -> None:
+    for use in list(uses_to_leave):
+        use.leave()
     deadline = monotonic() + _PATIENCE
     for engine in list(engines):
         if engine.pid == os.getpid() and not engine.is_ended:

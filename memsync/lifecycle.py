@@ -191,6 +191,8 @@ class Lifecycle(forks.Forkable):
         """
         refuse_waiting("stop()")
         self._peer.end_standby(self._dispatcher)
+        if self._use is not None:
+            self._use.leave()
         with self._peer.lock:
             if self._engine is None and self._peer.engine_of(self._use) is not None:
                 self.start()  # an inherited container was read, which has started the peer

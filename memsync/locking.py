@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .at_exit import uses_to_leave
 from .calls import CallingMember
 from .errors import UsageError
 
@@ -73,6 +74,49 @@ class LockingMember(CallingMember):
         from .locks import Semaphore
 
         return Semaphore(self, name, n, timeout, lease, on_lost)
+
+    def once(self, name: str, function: Callable[[], T], *, timeout: float | None = None) -> T:
+        """Run ``function()`` in one process of the group; all get what it returns or raises.
+
+        The first caller runs it, the others wait, at most `timeout` seconds (default: the option
+        ``timeout``). Later calls with the name get the same result at once, in every process, as
+        long as the object lives. If the process dies that runs the function, the next caller runs
+        it. A result is a value like those of `call`, of at most 512 KiB, and so is an exception.
+
+        Raises what the function has raised, or `RpcError` where that cannot be rebuilt here,
+        `LockTimeoutError`, `UsageError`, `NotStartedError`.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("cache", engine="memory") as mem:
+        ...     [mem.once("warm_up", lambda: print("warming up") or 42) for _ in range(3)]
+        warming up
+        [42, 42, 42]
+        """
+        from .once import once
+
+        result: T = once(self, name, function, timeout)
+        return result
+
+    def last_out(self, name: str, function: Callable[[], object]) -> None:
+        """Have the last peer that leaves run ``function()``: the tear-down of a test session.
+
+        Each peer that calls this takes part. Its `stop`, or the end of its process, runs the
+        function if all the others have left; what it raises is logged. A peer that is killed drops
+        out: if it would have been the last one, nobody runs the function.
+
+        Raises `UsageError`, `NotStartedError` and `LockTimeoutError`.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("session", engine="memory") as mem:
+        ...     mem.last_out("tear_down", lambda: print("the last one is out"))
+        the last one is out
+        """
+        from .once import last_out
+
+        added = last_out(self, name, function)
+        assert self._use is not None
+        self._use.last_outs.append(added.leave)
+        uses_to_leave.add(self._use)
 
     def locks(self) -> dict[str, dict[str, Any]]:
         """The locks and semaphores that somebody holds, as this peer knows them.

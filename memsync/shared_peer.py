@@ -51,6 +51,13 @@ class Use:
         self.has_stopped = False  # so the waits of the handle end
         self.methods: Mapping[str, Method] = {}
         """What other peers may call while this use lasts."""
+        self.last_outs: list[Callable[[], None]] = []
+        """What runs when the handle stops, if its peer is the last one; see `MemSync.last_out`."""
+
+    def leave(self) -> None:
+        """The handle is about to stop, or its process to end."""
+        while self.last_outs:
+            self.last_outs.pop()()
 
     def is_over(self) -> bool:
         """Whether the handle is gone, and nobody waits for its callbacks."""

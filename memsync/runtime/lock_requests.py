@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clocks import monotonic
 from ..errors import ConflictError, MemSyncError, NotStartedError, WriteTimeoutError
-from ..replication.kinds.lock import LockKind, acquiring, releasing
+from ..replication.kinds.lock import LockKind, acquiring, releasing, settling
 from ..replication.lock_part import Acquire, Hold, lock_part, pair_of
 from .call import Call
 from .dispatcher import Dispatcher
@@ -218,6 +218,30 @@ class LockRequests:
         except MemSyncError:
             raise
         except BaseException:  # perhaps before the release had a number
+            request.dispatcher.call_surely(self.give_up, request)
+            raise
+
+    def release_unless_last(self, request: LockRequest, seconds: float) -> bool:
+        """Give a place back unless nobody else has one; returns whether it is kept."""
+        call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
+        self._open.pop(request.number, None)  # what follows is no loss
+        self.participant.writer.patch(releasing(request.number, unless_last=True), call, seconds)
+        with self.participant.guard:
+            part = lock_part(self.participant.state)
+            is_kept = part.find(self._peer, request.number) is not None
+        request.has_ended = not is_kept
+        return is_kept
+
+    def settle(self, request: LockRequest, result: bytes, seconds: float) -> None:
+        """End a lock for good with a result; raises as `Writer.patch`."""
+        call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
+        assert request.token is not None
+        body = settling(request.number, request.token, result)
+        request.has_ended = True
+        self._open.pop(request.number, None)
+        try:
+            self.participant.writer.patch(body, call, seconds)
+        except BaseException:  # others go on waiting otherwise
             request.dispatcher.call_surely(self.give_up, request)
             raise
 

@@ -292,7 +292,7 @@ BAD: list[Any] = [
     {"unknown": 1},
     {"acquire": ["k"]},
     {"acquire": ["", 1]},
-    {"acquire": ["k" * 301, 1]},
+    {"acquire": ["k" * 321, 1]},
     {"acquire": [b"k", 1]},
     {"acquire": ["k", 1, 0]},
     {"acquire": ["k", 1, 10**7]},

@@ -44,7 +44,7 @@ LAYERS = [
     {"rpc"},
     {
         *("at_exit", "calls", "events", "group", "handle", "leaver", "lifecycle", "presence"),
-        *("locking", "locks", "shared_peer", "status", "watching"),
+        *("locking", "locks", "once", "shared_peer", "status", "watching"),
     },
     {""},  # memsync/__init__.py
     {"cli", "testing"},
@@ -56,6 +56,7 @@ ALLOWED_NUMBERS = {
     "FRAME_MAX",  # the length field of a frame
     "KEY_BYTES",  # the size of a key file
     "LIFE",  # a token of the protocol
+    "SIGN",  # likewise
     "PROTOCOL",  # the version of the messages
     "_LAST_STANDARD",  # the descriptor of the output for errors
     "_SOCKET_PATH_MAX",  # sun_path of the kernel

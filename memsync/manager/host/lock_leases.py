@@ -1,8 +1,8 @@
 """The leases of named locks: a frozen holder loses what it holds with one.
 
 A holder is frozen when the host has heard nothing of it for the time of its lease. The host pings a
-holder that is silent. Time in which the host itself did not run proves nothing: it counts as one
-pause between two checks. A new host begins to count at its opening.
+holder that is silent. Time in which the host itself did not run proves nothing, and is taken for
+one pause between two checks. A new host begins to count at its opening.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .fanout import ClientSession
 
 log = Logger("memsync.host")
 
-_TOKEN = -1  # of these pings, whose answers need no handling
+SIGN = -1  # token of these pings, whose answers need no handling
 
 Sign = tuple[ClientSession, int] | None
 
@@ -88,5 +88,5 @@ class LockLeases:
             else:
                 self._silence[peer] += elapsed
             if session is not None and not session.is_slow and sign != self._signs.get(peer):
-                self._answer(session, frame(Ping(_TOKEN)))
+                self._answer(session, frame(Ping(SIGN)))
             self._signs[peer] = sign

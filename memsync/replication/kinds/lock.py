@@ -22,7 +22,8 @@ from ..entries import Entry, Propose
 from ..lock_part import Acquire, Hold, LockPart, NamedLock, lock_part
 from ..state import Kind, Order, State
 
-NAME_MAX = 300  # characters
+NAME_MAX = 300  # characters of a program's name
+PREFIX_MAX = 20  # characters that memsync puts before it
 PLACES_MAX = 1_000_000  # of one semaphore
 REQUESTS_MAX = 10_000  # of one peer, held or waiting
 SHORTEST_LEASE = 0.5  # seconds; a process that is merely busy must not look frozen
@@ -143,13 +144,13 @@ class LockKind(Kind):
         return LockPart(snapshot.locks, snapshot.results)
 
 
-def check_lock_name(name: Any) -> str:
+def check_lock_name(name: Any, most: int = NAME_MAX) -> str:
     """The name itself; raises `UsageError`."""
     if not isinstance(name, str):
         raise UsageError(f"the name of a lock must be a str, not {name!r:.60}")
-    if not 0 < len(name) <= NAME_MAX:
+    if not 0 < len(name) <= most:
         raise UsageError(
-            f"the name of a lock has 1 to {NAME_MAX} characters, not {len(name)}: {name!r:.60}"
+            f"the name of a lock has 1 to {most} characters, not {len(name)}: {name!r:.60}"
         )
     return name
 
@@ -200,7 +201,7 @@ def _fields(change: _Change) -> tuple[Any, ...]:
 
 def check_acquire(wanted: Acquire) -> None:
     """Raise `UsageError` for an invalid request."""
-    check_lock_name(wanted.name)
+    check_lock_name(wanted.name, NAME_MAX + PREFIX_MAX)
     if not 0 < wanted.places <= PLACES_MAX:
         raise UsageError(
             f"the semaphore {wanted.name!r} must have 1 to {PLACES_MAX} places, not {wanted.places}"

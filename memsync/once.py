@@ -1,0 +1,162 @@
+"""What runs once for all processes of a group: `MemSync.once` and `MemSync.last_out`.
+
+Both are a named lock underneath, under a name that programs cannot use, so the death of the process
+that runs the function is the end of a hold. The result of `once` is part of the replicated state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .clocks import monotonic
+from .errors import LockLostError, MemSyncError, TooLargeError, UsageError
+from .locks import RESERVED, timed_out
+from .replication.kinds.lock import PLACES_MAX, RESULT_BYTES, check_lock_name
+from .replication.lock_part import lock_part
+from .rpc.messages import Payload, Twin
+from .rpc.pickles import Pickles, UnpackError
+from .rpc.rebuild import rebuild
+from .rpc.twin import describe, shortest
+from .runtime.lock_requests import LockRequest, requests_of
+from .runtime.logs import Logger
+from .runtime.own_threads import refuse_waiting
+
+if TYPE_CHECKING:
+    from .lifecycle import Lifecycle
+    from .runtime.participant import Participant
+
+log = Logger("memsync.locks")
+
+_ONCE = f"{RESERVED}once."
+_OUT = f"{RESERVED}out."
+_EXIT_PATIENCE = 2.0  # seconds for the host's answer to a peer that leaves
+
+
+class _Outcome(msgspec.Struct, array_like=True):
+    """What the function has returned, or raised."""
+
+    value: Payload | None
+    error: Twin | None
+
+
+_decoder = msgspec.msgpack.Decoder(_Outcome)
+
+
+def once(mem: Lifecycle, name: str, function: Callable[[], Any], timeout: float | None) -> Any:
+    """See `MemSync.once`."""
+    _check("once()", name, function)
+    seconds = mem._seconds(timeout)
+    deadline = monotonic() + seconds
+    participant = mem._participating()
+    pickles = Pickles(participant.options.rpc.pickles)
+    full = _ONCE + name
+    if full in lock_part(participant.state).results:
+        return _result(participant, full, pickles)
+    requests = requests_of(participant)
+    request = requests.acquire(full, deadline, mem._use, mem._dispatcher)
+    if request is not None:
+        return _run(mem, participant, request, function, pickles)
+    if full in lock_part(participant.state).results:
+        return _result(participant, full, pickles)
+    raise timed_out(participant, "result of once()", full, seconds)
+
+
+def _run(
+    mem: Lifecycle,
+    participant: Participant,
+    request: LockRequest,
+    function: Callable[[], Any],
+    pickles: Pickles,
+) -> Any:
+    """Run the function as the only one, and state what came of it."""
+    raised = None
+    try:
+        outcome = _Outcome(_packed(function(), pickles), None)
+    except Exception as error:
+        raised, twin = error, describe(error, pickles)
+        is_large = len(msgspec.msgpack.encode(twin)) > RESULT_BYTES // 2
+        outcome = _Outcome(None, shortest(twin) if is_large else twin)
+    except BaseException:  # Ctrl-C: another process runs it
+        request.requests.give_up(request)
+        raise
+    try:
+        encoded = msgspec.msgpack.encode(outcome)
+        request.requests.settle(request, encoded, mem._seconds(None))
+    except LockLostError:  # it was frozen, and another peer has run it
+        if request.wish.name not in lock_part(participant.state).results:
+            raise
+    if raised is not None:
+        raise raised
+    return _result(participant, request.wish.name, pickles)
+
+
+def _packed(value: Any, pickles: Pickles) -> Payload:
+    payload = pickles.pack(value, "what the function of once() has returned")
+    if len(payload.data) > RESULT_BYTES // 2:
+        raise TooLargeError(
+            f"what the function of once() has returned takes {len(payload.data)} bytes, over "
+            f"{RESULT_BYTES // 2}: put it into the object, and return where it is"
+        )
+    return payload
+
+
+def _result(participant: Participant, full: str, pickles: Pickles) -> Any:
+    outcome = _decoder.decode(lock_part(participant.state).results[full])
+    name = full.removeprefix(_ONCE)
+    if outcome.error is not None:
+        raise rebuild(outcome.error, pickles, f"the function of once({name!r})")
+    assert outcome.value is not None
+    try:
+        return pickles.unpack(outcome.value)
+    except UnpackError as error:
+        raise UsageError(f"the result of once({name!r}) cannot be read here: {error}") from error
+
+
+class LastOut:
+    """A function that this peer runs if it is the last one of those that registered the name."""
+
+    def __init__(self, request: LockRequest, function: Callable[[], object]) -> None:
+        self.name = request.wish.name.removeprefix(_OUT)
+        self._request = request
+        self._function = function
+
+    def leave(self) -> None:
+        """This peer leaves: run the function if the host says that nobody else is left."""
+        request = self._request
+        if not request.is_held:
+            return
+        try:
+            if not request.requests.release_unless_last(request, _EXIT_PATIENCE):
+                return
+        except MemSyncError as error:
+            log.warning(
+                "whether this peer is the last one is unknown name=%r: %s", self.name, error
+            )
+            return
+        try:
+            self._function()
+        except Exception:  # the peer leaves all the same
+            log.exception("the function of last_out() failed: %r", self._function)
+
+
+def last_out(mem: Lifecycle, name: str, function: Callable[[], object]) -> LastOut:
+    """See `MemSync.last_out`."""
+    _check("last_out()", name, function)
+    seconds = mem._seconds(None)
+    participant, deadline = mem._participating(), monotonic() + seconds
+    requests = requests_of(participant)
+    full = _OUT + name
+    request = requests.acquire(full, deadline, mem._use, mem._dispatcher, places=PLACES_MAX)
+    if request is None:
+        raise timed_out(participant, "list of last_out()", full, seconds)
+    return LastOut(request, function)
+
+
+def _check(call: str, name: str, function: Any) -> None:
+    refuse_waiting(call)
+    check_lock_name(name)
+    if not callable(function):
+        raise UsageError(f"{call} needs a function without arguments, not {function!r:.60}")
