@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from .events import Events
     from .handle import MemSync
+    from .locks import Lock, Semaphore
     from .presence import PeerPresence
     from .rpc.functions import idempotent
     from .runtime.announcer import Event, Gap
@@ -56,6 +57,7 @@ __all__ = [
     "Events",
     "Gap",
     "HostUnresponsiveError",
+    "Lock",
     "LockLostError",
     "LockTimeoutError",
     "MaxWritersError",
@@ -74,6 +76,7 @@ __all__ = [
     "RendezvousError",
     "RpcError",
     "RpcTimeoutError",
+    "Semaphore",
     "StorageError",
     "Subscription",
     "TooLargeError",
@@ -93,7 +96,9 @@ _MODULES = dict.fromkeys(__all__, "errors") | {
     "idempotent": "rpc.functions",
     "Event": "runtime.announcer",
     "Events": "events",
+    "Lock": "locks",
     "PeerPresence": "presence",
+    "Semaphore": "locks",
     "Gap": "runtime.announcer",
 }
 

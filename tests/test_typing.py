@@ -99,6 +99,17 @@ reveal_type(mem.presence.update(status="busy"))  # int
 reveal_type(mem.presence.all())  # dict[str, dict[str, Any]]
 with mem.events.stream("done", since=3) as stream:
     reveal_type(stream)  # EventStream
+with mem.lock("k", timeout=5, lease=30, on_lost=lambda lost: print(lost.token)) as lock:
+    reveal_type(lock)  # Lock
+    reveal_type(lock.token)  # int | None
+    reveal_type(lock.lost.wait(1))  # bool
+    mem.patch({"$inc": {"n": 1}}, lock=lock)
+with mem.semaphore("k", 2) as places:
+    reveal_type(places)  # Semaphore
+    reveal_type(places.acquire(timeout=1))  # bool
+reveal_type(mem.locks())  # dict[str, dict[str, Any]]
+reveal_type(mem.once("warm_up", lambda: 1))  # int
+mem.last_out("tear_down", lambda: None)
 for change, version in mem.changes("n"):
     reveal_type(version)  # int
 mem.changes("n", since=version, initial=True, timeout=5)
@@ -149,6 +160,11 @@ mem.patch({}, emit=5)  # arg-type
 mem.events.on("x", 5)  # arg-type
 mem.events.stream("x").missed  # attr-defined
 mem.presence.on_change(5)  # arg-type
+mem.lock(5)  # arg-type
+mem.semaphore("x", "2")  # arg-type
+mem.patch({}, lock="x")  # arg-type
+mem.lock("x", on_lost=lambda: None)  # arg-type
+mem.once("x", 5)  # arg-type
 mem.snapshot(5)  # call-overload
 mem.wait_for(lambda data: data.n)  # attr-defined
 mem.transact(5)  # arg-type
