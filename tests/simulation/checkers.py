@@ -17,6 +17,7 @@ from .events_checker import (
 )
 from .faults import BUGGIFY_POINTS, FAULTS
 from .history import Decided, History, Observation, Opening, Watched
+from .locks_checker import a_fenced_place_has_one_holder_after_the_other, nobody_keeps_a_lock
 from .workload import KINDS
 
 LONGEST_FAIL_OVER = 3.0  # seconds
@@ -240,7 +241,9 @@ def max_writers_is_kept(history: History) -> Iterator[str]:
 
 def what_never_happened(counts: Counter[str]) -> list[str]:
     """The kinds of writes that never succeeded in a batch, and the events that never occurred."""
-    wanted = [f"{kind}: ok" for kind in KINDS]
+    wanted = [f"{kind}: ok" for kind in KINDS if kind != "lock"]
+    wanted += ["a lock is lost", "a lock is released", "a request for a lock is given up"]
+    wanted += ["with a lock: LockLostError"]
     wanted += [*FAULTS, *(f"buggify: {point}" for point in BUGGIFY_POINTS)]
     wanted += [
         "becomes host",
@@ -403,6 +406,8 @@ CHECKERS: tuple[Checker, ...] = (
     an_event_and_its_patch_are_one_entry,
     everybody_sees_who_is_present,
     everybody_knows_the_methods,
+    a_fenced_place_has_one_holder_after_the_other,
+    nobody_keeps_a_lock,
 )
 
 CHECKERS_AFTER_A_WIPE: tuple[Checker, ...] = (

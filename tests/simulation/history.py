@@ -178,6 +178,7 @@ class Final(NamedTuple):
     present: dict[str, dict[str, Any]]
     dead: frozenset[str]  # peers that have been dead for a while, and that every host can know dead
     methods: dict[str, list[str]]  # of each member
+    locks: dict[str, Any]  # see `lock_facts`
 
 
 def _check_rows(document: dict[str, Any]) -> None:

@@ -13,17 +13,20 @@ from memsync.manager.host.host import Host
 from memsync.options import Options, load_options
 from memsync.replication.kinds.method import callable_peers
 from memsync.replication.kinds.presence import present
+from memsync.replication.lock_part import lock_facts
 
 from . import workload
 from .checkers import CHECKERS, CHECKERS_AFTER_A_WIPE
 from .disk import Disk
 from .faults import BUGGIFY_POINTS, FAULTS, WIPE, delete_witnesses
 from .history import Final, History
+from .lock_users import LockUser
 from .network import Pipe
 from .process import Process
 from .world import World
 
 FAULTY = 4.0  # seconds of the first phase
+LOCKING = 0.4  # share of the runs whose users lock
 PATIENCE = 90.0  # seconds until the group must be quiet again
 MAX_PROCESSES = 9
 KINDS, KINDS_WEIGHTS = ["", "reader", "clientOnly", "serverOnly"], [12, 1, 1, 1]
@@ -103,6 +106,8 @@ class Run:
         self._group = " ".join(group)
         self._numbers = iter(range(1, 1_000_000))
         self._users = world.streams["users"]
+        self._locking = world.streams["locks"]
+        self._lock_users: list[LockUser] = []
         self._kinds = kinds
         chosen = [name for name in FAULTS if chance.random() < 0.6] or ["kill_host"]
         self.faults = chosen if faults is None else [*faults]
@@ -173,6 +178,18 @@ class Run:
         number = next(self._numbers)
         process.when_running(lambda: workload.write(process, self._users, number, self._kinds))
 
+    def _keep_locking(self) -> None:
+        """Users of some processes lock (on a stream of its own)."""
+        if self.world.calm:
+            return
+        chance = self._locking
+        up = [p for p in self.world.processes if p.alive and p.started and not p.frozen]
+        if up:
+            user = LockUser(chance.choice(up), chance)
+            self._lock_users.append(user)
+            user.process.when_running(user.begin)
+        self.world.after(chance.expovariate(1 / 0.1), self._keep_locking)
+
     def write_and_wait(self, process: Process, lines: int, seconds: float | None) -> None:
         """A user of a process writes and waits, and is interrupted after some lines or seconds."""
         number = next(self._numbers)
@@ -213,6 +230,8 @@ class Run:
             world.after(chance.random() * 0.05, self.join)
         world.after(0.1, self._keep_writing)
         world.after(0.15 + chance.random() * 0.3, self._do_harm)
+        if "lock" in self._kinds and self._locking.random() < LOCKING:
+            world.after(0.12, self._keep_locking)
         world.run(world.now + FAULTY)
         self._heal()
         world.run(world.now + PATIENCE, self._is_quiet)
@@ -254,6 +273,9 @@ class Run:
     def _is_quiet(self) -> bool:
         up = self._up()
         if any(p.alive and p.waiting_users for p in self.world.processes):
+            return False
+        users = [user for user in self._lock_users if not user.ended]
+        if any(user.process.alive and not user.process.ended for user in users):
             return False
         if any(p.leaving or not p.is_up or p.participant.writer.pending for p in up):
             return False
@@ -301,6 +323,7 @@ class Run:
                     present(replica.state),
                     dead,
                     {peer: [*r.methods] for peer, r in callable_peers(replica.state).items()},
+                    lock_facts(replica.state),
                 )
             )
 

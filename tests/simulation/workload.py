@@ -36,6 +36,7 @@ KINDS = (
     *("inc", "set", "unset", "parent", "max", "queue", "pop", "names", "counter", "claim"),
     *("release", "nothing", "event", "presence"),
     *("row", "insert", "take"),
+    "lock",  # see `lock_users`
 )
 ROW_KINDS = frozenset({"row", "insert", "take"})
 BY_INDEX = 0.15  # share of the writes that name a row by its index
