@@ -15,13 +15,14 @@ from typing import Any
 from ..clocks import monotonic
 from ..errors import UsageError
 from ..options import check_name, check_path, check_timeout
+from ..replication.lock_part import lock_facts
 from ..runtime.call import Call
 from ..runtime.participant import Participant
 from .folder.folder import ObjectFolder
 from .folder.records import Address
 from .transport.server import MemSyncServer, ServerConfig
 
-DOCUMENT_METHODS = ("get", "patch", "snapshot", "version")
+DOCUMENT_METHODS = ("get", "locks", "patch", "snapshot", "version")
 
 
 class DocumentProxy:
@@ -42,6 +43,11 @@ class DocumentProxy:
 
     def version(self) -> int:
         return self._participant.replica.view_pair[1]
+
+    def locks(self) -> dict[str, dict[str, Any]]:
+        """See `MemSync.locks`."""
+        with self._participant.guard:
+            return lock_facts(self._participant.state)
 
     def patch(self, update: Any, where: Any = None, timeout: float | None = None) -> int:
         """Write as `MemSync.patch` does, as the host."""

@@ -64,6 +64,7 @@ OBJECT = {
     "sockets": {"/x/7-aa.sock": 7},
     "temporaries": [],
     "answer": {"error": None, "seconds": 0.001},
+    "named_locks": None,
     "unreadable": [],
 }
 
@@ -213,3 +214,21 @@ def test_the_folder_and_the_system(changes: Facts, level: str, text: str) -> Non
     found = check({**FACTS, **changes})
     assert text in "\n".join(texts(found, level))
     assert is_well(found) == (level != "wrong")
+
+
+def test_a_named_lock_is_listed_and_a_stopped_holder_is_wrong() -> None:
+    holder = {"id": "bb", "pid": 11, "since": 5.0, "token": 99, "lease": None}
+    locks = {"k": {"places": 1, "holders": [holder], "queue": []}}
+    assert is_well(checked(named_locks=locks))
+    text = "\n".join(found.text for found in checked(named_locks=locks))
+    assert "lock 'k': held by process 11, peer bb, since " in text
+    assert "token 99" in text
+    stopped = {**PEER, "process": {**CLIENT, "state": "T"}}
+    locks["k"]["queue"] = [{"id": "aa", "pid": 10}]
+    found = [f for f in checked(named_locks=locks, peers=[HOST_FILE, stopped]) if "lock" in f.text]
+    assert [each.level for each in found] == ["wrong"]
+    assert found[0].text.endswith("1 requests wait, of processes 10; its holder is stopped")
+    assert found[0].advice == "run 'kill -CONT 11', or end the process"
+    locks["k"]["holders"] = [{**holder, "lease": 5.0}]  # it ends by itself
+    found = [f for f in checked(named_locks=locks, peers=[HOST_FILE, stopped]) if "lock" in f.text]
+    assert [each.level for each in found] == ["ok"]

@@ -286,3 +286,20 @@ def test_facts_about_the_system() -> None:
         assert own["state"] in ("R", "S")
         assert "python" in own["program"]
     assert process_facts(2**30) == {"pid": 2**30, "state": None, "program": None}
+
+
+def test_the_named_locks_are_listed_with_their_holders_and_queues(cluster: Cluster) -> None:
+    host, waiter = cluster.start(2)
+
+    def hold(mem: MemSync[Any]) -> int:
+        lock = mem.lock("reindex")
+        lock.acquire()
+        assert lock.token is not None
+        return lock.token
+
+    token = host.run(hold)
+    assert f"lock 'reindex': held by process {host.pid}" in shown()
+    waiter.begin(hold)
+    until(lambda: "1 requests wait" in shown())
+    assert f"token {token}; 1 requests wait, of processes {waiter.pid}" in shown()
+    assert wrong() == []

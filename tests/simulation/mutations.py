@@ -19,7 +19,6 @@ from memsync.manager.host import claim, fanout, handover, host, liveness, orderi
 from memsync.manager.platform import platform
 from memsync.replication import (
     conflicts,
-    lock_part,
     log,
     pending,
     recovery_reports,
@@ -32,7 +31,7 @@ from memsync.replication.codec import frame
 from memsync.replication.entries import Decision
 from memsync.replication.kinds import lock, method
 from memsync.replication.kinds import patch as patch_kind
-from memsync.runtime import announcer, lock_requests, participant, writer
+from memsync.runtime import announcer, participant, writer
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
@@ -52,14 +51,6 @@ FOCUS: dict[str, dict[str, Any]] = {
         "points": ["a link breaks"],
         "kinds": ["nothing", "inc"],
         "capacity": 300,
-    },
-    "what_is_lost_is_not_released": {
-        "faults": ["freeze_host_past_its_lease", "join"],
-        "points": [],
-    },
-    "a_token_is_the_version_alone": {
-        "faults": ["freeze_host_past_its_lease", "join"],
-        "points": [],
     },
     "an_own_write_is_hidden_before_it_has_come": {
         "faults": ["slow_peer", "cut", "freeze"],
@@ -786,24 +777,3 @@ def a_write_of_a_former_holder_is_accepted(stack: ExitStack) -> None:
 def a_lock_stays_with_a_dead_peer(stack: ExitStack) -> None:
     """The end of a membership freed nothing."""
     _replace(stack, lock.LockKind, "left", lambda left: lambda *arguments: None)
-
-
-@_mutation
-def what_is_lost_is_not_released(stack: ExitStack) -> None:
-    """A request that a new host ordered once more was granted to nobody."""
-
-    def make(after_loss: Any) -> Any:
-        def mutant(self: lock_requests.LockRequests, request: Any) -> None:
-            if request.on_lost is not None:
-                request.on_lost()
-
-        return mutant
-
-    _replace(stack, lock_requests.LockRequests, "_after_loss", make)
-
-
-@_mutation
-def a_token_is_the_version_alone(stack: ExitStack) -> None:
-    """Two hosts granted a lock at the same version, and one of the entries was lost."""
-    _replace(stack, lock_part, "token_of", lambda token_of: lambda epoch, version: version)
-    _replace(stack, lock_requests, "pair_of", lambda pair_of: lambda token: (0, token))

@@ -31,7 +31,9 @@ ok, note, wrong = (partial(Finding, level) for level in ("ok", "note", "wrong"))
 def check(facts: Facts) -> list[Finding]:
     """The findings of all checks."""
     found = _run((folder, objects), "folder", facts)
-    object_checks = (unreadable, host, host_answers, host_files, peers, writers, stale)
+    object_checks = (
+        *(unreadable, host, host_answers, host_files, peers, writers, named_locks, stale),
+    )
     for each in facts["objects"]:
         found += _run(object_checks, f"object {each['name']}", each, facts)
     return found + _run((versions, failures), "system", facts)
@@ -188,6 +190,27 @@ def writers(each: Facts, facts: Facts) -> Findings:
         taken = f"all {min(places)} writers' places are taken, by processes {_listed(pids)}"
         advice = "end one, raise network.maxWriters in all peers, or join with peer.roles: []"
         yield note(f"{taken}: another writer is refused", advice)
+
+
+def named_locks(each: Facts, facts: Facts) -> Findings:
+    """The named locks that somebody holds, and those whose holder is stopped."""
+    processes = {peer["id"]: peer["process"] for peer in _living(each)}
+    for name, lock in (each["named_locks"] or {}).items():
+        waiting = [str(peer["pid"]) for peer in lock["queue"]]
+        waits = f"; {len(waiting)} requests wait, of processes {_listed(waiting)}" * bool(waiting)
+        holders = [
+            f"process {holder['pid']}, peer {holder['id']}, since {_time(holder['since'])}, "
+            f"token {holder['token']}"
+            for holder in lock["holders"]
+        ]
+        text = f"lock {name!r}: held by {' and by '.join(holders)}{waits}"
+        patient = [holder["id"] for holder in lock["holders"] if not holder["lease"]]
+        found = [processes.get(peer) for peer in patient]
+        stopped = [process for process in found if process and _is_stopped(process)]
+        if waiting and stopped:
+            yield wrong(f"{text}; its holder is stopped", _hint(stopped[0]))
+        else:
+            yield ok(text)
 
 
 def stale(each: Facts, facts: Facts) -> Findings:

@@ -198,6 +198,7 @@ class ObjectReader:
         sockets = self._matching(SOCKET_NAME, path, short_folder(path))
         temporaries = self._matching(re.compile(f"({TEMPORARY}).*"), path)
         names = [rendezvous.get("name"), *(each["name"] for each in locks)]
+        answer = self._ask(lock) if lock is not None and problem is None else None
         return {
             "name": next((name for name in names if _is_name_of(path, name)), path.stem),
             "path": str(path),
@@ -209,7 +210,8 @@ class ObjectReader:
             "temporaries": [
                 str(file) for file, _ in temporaries if _age(file) > TIMING.temporary_age
             ],
-            "answer": self._ask(lock) if lock is not None and problem is None else None,
+            "answer": answer,
+            "named_locks": answer and answer.pop("locks"),
             "unreadable": [problem, *self._unreadable] if problem else self._unreadable,
         }
 
@@ -238,10 +240,11 @@ class ObjectReader:
             return None
         begin = monotonic()
         try:
-            knock(lock["address"], self._key, timeout=self._timeout)
+            locks = knock(lock["address"], self._key, timeout=self._timeout)
         except (MemSyncError, ChannelLost, OSError) as error:
-            return {"error": str(error), "seconds": None}
-        return {"error": None, "seconds": monotonic() - begin}
+            return {"error": str(error), "seconds": None, "locks": None}
+        locks = locks if isinstance(locks, dict) else None  # an older host says nothing
+        return {"error": None, "seconds": monotonic() - begin, "locks": locks}
 
 
 _RENDEZVOUS = ("id", "memsync", "python")

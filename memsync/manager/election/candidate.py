@@ -80,13 +80,15 @@ class Candidate:
 
     def _listen(self, address: Address) -> MemSyncServer:
         ctx, network = self._ctx, self._ctx.options.network
+        document = DocumentProxy(ctx.participant)
         config = ServerConfig(
-            document=DocumentProxy(ctx.participant),
+            document=document,
             authkey=ctx.place.key,
             attach=self._joining.accept,
             max_handshakes=network.max_handshakes,
             handshake_timeout=network.handshake_timeout,
             proxies=ctx.options.manager.proxies,
+            describe=document.locks,
         )
         try:
             return ctx.platform.serve(address, ctx.place.authkey, config)

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import answer_challenge, deliver_challenge
+from typing import Any
 
 from ...errors import AuthenticationFailedError
 from ...runtime import forks
@@ -67,14 +68,14 @@ def dial(address: Address, authkey: bytes, hello: bytes, *, timeout: float) -> C
         return to_channel(connection)
 
 
-def knock(address: Address, authkey: bytes, *, timeout: float) -> None:
+def knock(address: Address, authkey: bytes, *, timeout: float) -> Any:
     """Check that a host authenticates and answers, without joining it; raises as `dial` does.
 
-    Each step may take `timeout` seconds.
+    Returns its named locks, as `lock_facts` describes them. Each step may take `timeout` seconds.
     """
     with _authenticated(address, authkey, timeout) as connection:
         connection.send((None, "dummy", (), {}))
-        connection.recv_bytes()
+        return connection.recv()[1]
 
 
 @contextlib.contextmanager
