@@ -208,7 +208,10 @@ class LockRequests:
             )
 
     def release(self, request: LockRequest, seconds: float) -> None:
-        """Give a place back, and wait until the host has taken it; raises as `Writer.patch`."""
+        """Give a place back, and wait until the host has taken it; raises as `Writer.patch`.
+
+        Also `LockLostError` where the host knows that it is lost.
+        """
         call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
         body = releasing(request.number)
         try:
@@ -225,7 +228,7 @@ class LockRequests:
         """Give a place back unless nobody else has one; returns whether it is kept."""
         call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
         self._open.pop(request.number, None)  # what follows is no loss
-        self.participant.writer.patch(releasing(request.number, unless_last=True), call, seconds)
+        self.participant.writer.patch(releasing(request.number, "unless last"), call, seconds)
         with self.participant.guard:
             part = lock_part(self.participant.state)
             is_kept = part.find(self._peer, request.number) is not None
@@ -252,7 +255,7 @@ class LockRequests:
         call = Call(deadline=monotonic() + _PATIENCE, kind=LockKind.name)
         future = WriteFuture(request.dispatcher.call_surely)
         try:
-            self.participant.writer.submit(releasing(request.number), call, future)
+            self.participant.writer.submit(releasing(request.number, "held or not"), call, future)
         except NotStartedError:
             return  # the lock is free without it
         except MemSyncError as error:

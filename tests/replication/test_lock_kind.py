@@ -53,7 +53,7 @@ class Group:
         return self.propose(peer, acquiring(Acquire(name, request, **more)))
 
     def free(self, peer: str, request: int) -> Any:
-        return self.propose(peer, releasing(request))
+        return self.propose(peer, releasing(request, "held or not"))
 
     def holders(self, name: str = "k") -> list[tuple[str, int]]:
         lock = lock_part(self.host.state).locks.get(name)
@@ -133,6 +133,9 @@ def test_a_withdrawal_that_crosses_the_grant_releases_it() -> None:
 def test_a_release_of_nothing_makes_no_entry(request_number: int) -> None:
     group = Group("a", "b")
     group.ask("a", 1)
+    group.ask("b", 2)
+    for peer, number in [("a", request_number), ("b", 1), ("b", 2)]:  # the last one waits
+        assert isinstance(refusal(group.propose(peer, releasing(number))), LockLostError)
     assert isinstance(group.free("a", request_number), Decision)
     assert isinstance(group.free("b", 1), Decision)  # it is another peer's
     assert group.holders() == [("a", 1)]
@@ -276,8 +279,8 @@ def test_the_last_one_keeps_its_place() -> None:
     group = Group("a", "b")
     group.ask("a", 1, places=100)
     group.ask("b", 1, places=100)
-    entry_of(group.propose("a", releasing(1, unless_last=True)))
-    assert isinstance(group.propose("b", releasing(1, unless_last=True)), Decision)
+    entry_of(group.propose("a", releasing(1, "unless last")))
+    assert isinstance(group.propose("b", releasing(1, "unless last")), Decision)
     assert group.holders() == [("b", 1)]
 
 
@@ -285,8 +288,9 @@ BAD: list[Any] = [
     None,
     "text",
     {},
-    {"release": "1"},
-    {"release": 1, "settle": [1, 2, b""]},
+    {"release": 1},
+    {"release": [1, "somehow"]},
+    {"release": [1, "held"], "settle": [1, 2, b""]},
     {"settle": [1, 2, "text"]},
     {"expire": ["a", 1]},
     {"unknown": 1},

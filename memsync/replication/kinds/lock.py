@@ -13,7 +13,7 @@ Each later grant has a larger token, after a change of host and after a new foun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -32,6 +32,9 @@ RESULT_BYTES = 1 << 20  # of what one function returned
 RESULTS_BYTES = 1 << 24  # of all of them
 
 
+How = Literal["held", "held or not", "unless last"]
+
+
 class _Snapshot(msgspec.Struct):
     locks: dict[str, NamedLock]
     results: dict[str, bytes]
@@ -41,8 +44,7 @@ class _Change(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """The body of a proposal and of its entry; one field is set."""
 
     acquire: Acquire | None = None
-    release: int | None = None  # a request of the peer, held or waiting
-    release_unless_last: int | None = None  # the same, unless nobody else holds or waits
+    release: tuple[int, How] | None = None  # a request of the peer
     settle: tuple[int, int, bytes] | None = None  # a request, its token, and a result
     expire: tuple[str, int] | None = None  # by the host: a peer and its request
 
@@ -55,9 +57,13 @@ def acquiring(request: Acquire) -> dict[str, Any]:
     return {"acquire": msgspec.to_builtins(request)}
 
 
-def releasing(request: int, *, unless_last: bool = False) -> dict[str, Any]:
-    """The update that gives a place back, or takes a request out of the queue."""
-    return {"release_unless_last" if unless_last else "release": request}
+def releasing(request: int, how: How = "held") -> dict[str, Any]:
+    """The update that gives a place back: one that is ``held``, or it is refused.
+
+    With ``held or not`` it may be waiting or gone as well; with ``unless last`` it is kept if
+    nobody else has one or waits for one.
+    """
+    return {"release": [request, how]}
 
 
 def settling(request: int, token: int, result: bytes) -> dict[str, Any]:
@@ -99,15 +105,8 @@ class LockKind(Kind):
         if change.settle is not None:
             _check_result(part, peer, *change.settle)
             return Order(body)
-        request = change.release if change.release is not None else change.release_unless_last
-        assert request is not None
-        name = part.by_peer.get(peer, {}).get(request)
-        if name is None:
-            return None
-        lock = part.locks[name]
-        if change.release is None and len(lock.holders) + len(lock.queue) == 1:
-            return None
-        return Order(body)
+        assert change.release is not None
+        return Order(body) if _may_release(part, peer, *change.release) else None
 
     def apply(self, state: State, entry: Entry, *, fit: bool) -> None:
         """Change the locks."""
@@ -121,9 +120,8 @@ class LockKind(Kind):
         elif change.expire is not None:
             part.release(*change.expire, entry)
         else:
-            request = change.release if change.release is not None else change.release_unless_last
-            assert request is not None
-            part.release(entry.peer, request, entry)
+            assert change.release is not None
+            part.release(entry.peer, change.release[0], entry)
         part.revision += 1
 
     def left(self, state: State, peer: str, entry: Entry) -> None:
@@ -196,7 +194,7 @@ def _change_of(body: Any) -> _Change:
 
 
 def _fields(change: _Change) -> tuple[Any, ...]:
-    return change.acquire, change.release, change.release_unless_last, change.settle
+    return change.acquire, change.release, change.settle
 
 
 def check_acquire(wanted: Acquire) -> None:
@@ -234,6 +232,19 @@ def _may_join(part: LockPart, peer: str, wanted: Acquire) -> bool:
             f"this peer holds or awaits {REQUESTS_MAX} locks already: release some of them first"
         )
     return True
+
+
+def _may_release(part: LockPart, peer: str, request: int, how: How) -> bool:
+    """Whether a release makes an entry; raises `LockLostError`."""
+    found = part.find(peer, request)
+    if how == "held" and not isinstance(found, Hold):
+        raise LockLostError(
+            "the lock was lost before it was released: what was done since then was done without it"
+        )
+    if found is None:
+        return False
+    lock = part.locks[part.by_peer[peer][request]]
+    return how != "unless last" or len(lock.requests()) > 1
 
 
 def _places(number: int) -> str:
