@@ -8,8 +8,8 @@ import pytest
 
 from memsync.testing import Cluster
 
-from .checker import Hold, fence_violations, holds_of, violations
-from .proof import Proof
+from ..lock_proof.checker import Hold, fence_violations, holds_of, violations
+from ..lock_proof.proof import Proof
 
 GOOD = ["acquired 7 1 0.0 1.0", "releasing 7 2.0", "acquired 9 2 0.5 2.5", "releasing 9 3.0"]
 
