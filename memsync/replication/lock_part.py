@@ -63,12 +63,14 @@ class Acquire(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 class LockPart:
     """The locks and the results by name; `revision` grows with each change of this copy."""
 
-    __slots__ = ("by_peer", "locks", "results", "revision")
+    __slots__ = ("by_peer", "locks", "results", "revision", "served")
 
     def __init__(self, locks: dict[str, NamedLock], results: dict[str, bytes]) -> None:
         self.locks = locks
         self.results = results
         self.revision = 0
+        self.served: list[str] = []
+        """The peers for which the last change has ended a wait."""
         self.by_peer: dict[str, dict[int, str]] = {}
         """The name of each request, by peer and number."""
         for name, lock in locks.items():
@@ -90,7 +92,7 @@ class LockPart:
         lock = self.locks.setdefault(wanted.name, NamedLock(wanted.places))
         self.by_peer.setdefault(peer, {})[wanted.request] = wanted.name
         lock.queue.append(Place(peer, wanted.request, wanted.lease))
-        _grant(lock, entry)
+        self._grant(lock, entry)
 
     def release(self, peer: str, request: int, entry: Entry) -> None:
         """End a request, held or waiting; without effect where there is none."""
@@ -100,7 +102,7 @@ class LockPart:
             return
         lock.holders = [each for each in lock.holders if not _is(each, peer, request)]
         lock.queue = [each for each in lock.queue if not _is(each, peer, request)]
-        _grant(lock, entry)
+        self._grant(lock, entry)
         if not lock.holders:
             del self.locks[name]
 
@@ -109,7 +111,17 @@ class LockPart:
         name = self.by_peer[peer][request]
         for each in self.locks.pop(name).requests():
             self._forget(each.peer, each.request)
+            self.served.append(each.peer)
         self.results[name] = result
+
+    def _grant(self, lock: NamedLock, entry: Entry) -> None:
+        """Give free places to the head of the queue."""
+        while lock.queue and len(lock.holders) < lock.places:
+            first = lock.queue.pop(0)
+            token = token_of(entry.epoch, entry.version)
+            since = entry.timestamp >> COUNTER_BITS
+            lock.holders.append(Hold(first.peer, first.request, token, since, first.lease))
+            self.served.append(first.peer)
 
     def _forget(self, peer: str, request: int) -> str:
         own = self.by_peer.get(peer, {})
@@ -154,15 +166,6 @@ def lock_facts(state: State) -> dict[str, dict[str, Any]]:
         }
         for name, lock in lock_part(state).locks.items()
     }
-
-
-def _grant(lock: NamedLock, entry: Entry) -> None:
-    """Give free places to the head of the queue."""
-    while lock.queue and len(lock.holders) < lock.places:
-        first = lock.queue.pop(0)
-        token = token_of(entry.epoch, entry.version)
-        since = entry.timestamp >> COUNTER_BITS
-        lock.holders.append(Hold(first.peer, first.request, token, since, first.lease))
 
 
 def _is(each: Hold | Place, peer: str, request: int) -> bool:

@@ -13,6 +13,9 @@ from typing import Any
 
 from ...replication.codec import frame
 from ...replication.entries import Decision, Entry, Propose
+from ...replication.kinds.lock import LockKind
+from ...replication.kinds.member import MemberKind
+from ...replication.lock_part import lock_part
 from ...replication.outcomes import Outcome
 from ...replication.pending import PendingWrite
 from ...replication.sequencer import Gap, Ordered, Sequencer
@@ -24,6 +27,8 @@ from ..context import PeerContext
 from ..transport.messages import Confirm, Resend
 from .fanout import ClientSession, FanOut, Mark
 from .lock_leases import LockLeases
+
+_SERVING = frozenset({LockKind.name, MemberKind.name})  # kinds that may end waits for locks
 
 
 class Ordering:
@@ -79,6 +84,12 @@ class Ordering:
         for writer, progress in self.concerns.forget(peer):
             self._inform(writer, progress)
 
+    def _serve(self) -> None:
+        """Send what the last entry has granted at once: threads wait for it as for an answer."""
+        for peer in lock_part(self._participant.state).served:
+            if peer in self._fanout.clients:
+                self._fanout.flush_soon(self._fanout.clients[peer])
+
     def check_leases(self, now: float) -> None:
         """End the locks of frozen holders that have a lease (monotonic seconds)."""
         if not self.is_over:
@@ -89,6 +100,8 @@ class Ordering:
             if self._trace is not None:
                 self._trace("ordered", **facts_of(ordered.entry, self._participant.state.members))
             self._fanout.push(ordered.frame)
+            if ordered.entry.kind in _SERVING:
+                self._serve()
             self.unannounced.append(ordered.entry)
             self._participant.replica.ordered(ordered.entry)
         except Exception as error:  # the entry is in this copy, and perhaps in no other

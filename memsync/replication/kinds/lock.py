@@ -113,6 +113,7 @@ class LockKind(Kind):
         # Without operations: the view may show a write that this entry reports as refused.
         state.document = state.replay(state.document, entry, [], fit)
         part, change = lock_part(state), _change_of(entry.body)
+        part.served = []
         if change.acquire is not None:
             part.request(entry.peer, change.acquire, entry)
         elif change.settle is not None:
@@ -127,6 +128,7 @@ class LockKind(Kind):
     def left(self, state: State, peer: str, entry: Entry) -> None:
         """Free what a former member held, and its places in queues."""
         part = lock_part(state)
+        part.served = []
         for request in list(part.by_peer.get(peer, ())):
             part.release(peer, request, entry)
             part.revision += 1
