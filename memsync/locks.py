@@ -11,6 +11,7 @@ from .clocks import monotonic, wall
 from .errors import LockLostError, LockTimeoutError, UsageError
 from .replication.kinds.lock import check_acquire, check_lock_name
 from .replication.lock_part import Acquire, lock_facts
+from .runtime.callbacks import check_callback
 from .runtime.lock_requests import Lost, requests_of
 from .runtime.own_threads import refuse_waiting
 
@@ -40,8 +41,8 @@ class NamedPlaces:
     ) -> None:
         if check_lock_name(name).startswith(RESERVED):
             raise UsageError(f"the name {name!r:.60} is memsync's own: choose another one")
-        if on_lost is not None and not callable(on_lost):
-            raise UsageError(f"on_lost must be a function of the lock, not {on_lost!r:.60}")
+        if on_lost is not None:
+            check_callback("on_lost", on_lost)
         mem._seconds(timeout)
         if lease is not None and (isinstance(lease, bool) or not isinstance(lease, int | float)):
             raise UsageError(f"lease must be a number of seconds, not {lease!r:.60}")

@@ -20,6 +20,7 @@ from .rpc.messages import Payload, Twin
 from .rpc.pickles import Pickles, UnpackError
 from .rpc.rebuild import rebuild
 from .rpc.twin import describe, shortest
+from .runtime.callbacks import check_callback
 from .runtime.lock_requests import LockRequest, requests_of
 from .runtime.logs import Logger
 from .runtime.own_threads import refuse_waiting
@@ -158,5 +159,4 @@ def last_out(mem: Lifecycle, name: str, function: Callable[[], object]) -> LastO
 def _check(call: str, name: str, function: Any) -> None:
     refuse_waiting(call)
     check_lock_name(name)
-    if not callable(function):
-        raise UsageError(f"{call} needs a function without arguments, not {function!r:.60}")
+    check_callback(f"the function of {call}", function)

@@ -190,7 +190,7 @@ class Writer:
         replica, writes = self._replica, self._replica.writes
         if call.watch is not None:
             call.watch.check(replica.view, body)
-        epoch, version = replica.view_pair
+        (epoch, version), view, is_whole = replica.view_pair, replica.view, not replica.must_rebuild
         proposal = Propose(
             writes.next_number,
             writes.first_open,
@@ -203,9 +203,7 @@ class Writer:
             call.array_filters,
             call.w if call.w != 1 else None,  # the default does not travel
             call.journal,
-            first_relied_on(
-                replica.view, body, writes.pending, not replica.must_rebuild, writes.bringing
-            ),
+            first_relied_on(view, body, writes.pending, is_whole, writes.bringing),
             call.event,
             call.lock,
         )

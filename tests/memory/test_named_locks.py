@@ -235,7 +235,7 @@ def test_a_reader_may_lock(engine: str) -> None:
         ({"name": "k", "timeout": "1"}, "timeout must be a number of seconds, not '1'"),
         ({"name": "k", "lease": 0.1}, r"lease of the lock 'k' must be 0\.5 to 86400 seconds"),
         ({"name": "k", "lease": "1"}, "lease must be a number of seconds, not '1'"),
-        ({"name": "k", "on_lost": 1}, "on_lost must be a function of the lock, not 1"),
+        ({"name": "k", "on_lost": 1}, "on_lost must be callable, not 1"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments: Any, message: str) -> None:

@@ -120,8 +120,14 @@ def test_a_function_that_fails_does_not_keep_the_peer(
 def test_a_wrong_argument_is_named(method: str) -> None:
     with MemSync("obj", engine="memory") as mem:
         call = getattr(mem, method)
-        with pytest.raises(UsageError, match="needs a function without arguments, not 1"):
+        with pytest.raises(UsageError, match=rf"the function of {method}\(\) must be callable"):
             call("name", 1)
+
+        async def work() -> None:
+            """Nobody awaits it."""
+
+        with pytest.raises(UsageError, match="must not be async"):
+            call("name", work)
         with pytest.raises(UsageError, match="1 to 300 characters"):
             call("", print)
         call("k" * 300, lambda: None)
