@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .clocks import monotonic, wall
-from .errors import LockLostError, LockTimeoutError, UsageError
+from .errors import LockLostError, LockTimeoutError, MemSyncError, UsageError
 from .replication.kinds.lock import check_acquire, check_lock_name
 from .replication.lock_part import Acquire, lock_facts
 from .runtime.callbacks import check_callback
@@ -71,10 +72,10 @@ class NamedPlaces:
         seconds = self._seconds(blocking, timeout)
         mem = self._mem
         participant = mem._participating()
-        begin = monotonic()
-        request = requests_of(participant).acquire(
+        deadline = monotonic() + seconds
+        requests = requests_of(participant)
+        request = requests.prepare(
             self.name,
-            begin + seconds,
             mem._use,
             mem._dispatcher,
             places=self._places,
@@ -82,10 +83,17 @@ class NamedPlaces:
             waits=bool(blocking),
             on_lost=None if self._on_lost is None else partial(self._on_lost, self),
         )
-        if request is not None:
-            self._last_lost = request.lost
-            self._held.append(request)
-            return True
+        try:
+            if requests.acquire(request, deadline):
+                self._last_lost = request.lost
+                self._held.append(request)
+                return True
+        except MemSyncError:
+            raise
+        except BaseException:  # Ctrl-C, perhaps when it was granted already
+            self._forget(request)
+            requests.give_up_soon(request)
+            raise
         if timeout != -1 or not blocking:
             return False
         raise timed_out(participant, self._KIND, self.name, seconds)
@@ -98,29 +106,52 @@ class NamedPlaces:
         the parent holds it), and `WriteTimeoutError` when the host does not answer: the lock is
         released as soon as there is a host.
         """
-        self._give_back(self._pop())
-
-    def _give_back(self, request: LockRequest) -> None:
-        if request.lost.is_set() or request.has_ended:
-            raise LockLostError(
-                f"the {self._KIND} {self.name!r} was lost before it was released: what was done "
-                "since then was done without it"
-            )
-        request.requests.release(request, self._mem._seconds(None))
-
-    def _pop(self) -> LockRequest:
+        refuse_waiting("release()")
         try:
-            request = self._held[-1]
+            self._release()
+        except MemSyncError:
+            raise
+        except BaseException:  # Ctrl-C, perhaps before the release was sent
+            for request in list(self._held):
+                if not request.is_unclaimed:
+                    self._forget(request)
+                    request.requests.give_up_soon(request)
+            raise
+
+    def _release(self) -> None:
+        request = self._claim()
+        try:
+            if request.lost.is_set() or request.has_ended:
+                raise LockLostError(
+                    f"the {self._KIND} {self.name!r} was lost before it was released: what was "
+                    "done since then was done without it"
+                )
+            request.requests.release(request, self._mem._seconds(None))
+        except MemSyncError:
+            self._forget(request)
+            raise
+        self._forget(request)
+
+    def _claim(self) -> LockRequest:
+        """The newest place that no other thread is giving back."""
+        for request in reversed(self._held):
             if request.requests.participant.is_of_parent:
                 raise UsageError(
                     f"the {self._KIND} {self.name!r} is held by the parent process, not by this "
                     "forked child: only the parent can release it"
                 )
-            return self._held.pop()
-        except IndexError:
-            raise UsageError(
-                f"the {self._KIND} {self.name!r} is not held by this object: call acquire() first"
-            ) from None
+            try:
+                request.is_unclaimed.pop()
+            except IndexError:
+                continue
+            return request
+        raise UsageError(
+            f"the {self._KIND} {self.name!r} is not held by this object: call acquire() first"
+        )
+
+    def _forget(self, request: LockRequest) -> None:
+        with suppress(ValueError):
+            self._held.remove(request)
 
     def locked(self) -> bool:
         """Whether no place is free, as far as this peer knows."""
@@ -181,10 +212,11 @@ class NamedPlaces:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        request = self._pop()
-        if kind is not None and (request.lost.is_set() or request.has_ended):
-            return  # the exception is what the program is to see
-        self._give_back(request)
+        try:
+            self.release()
+        except LockLostError:
+            if kind is None:  # otherwise the exception is what the program is to see
+                raise
 
     def __repr__(self) -> str:
         state = "unlocked" if self._newest() is None else f"locked token={self.token}"

@@ -57,8 +57,8 @@ def once(mem: Lifecycle, name: str, function: Callable[[], Any], timeout: float 
     if full in lock_part(participant.state).results:
         return _result(participant, full, pickles)
     requests = requests_of(participant)
-    request = requests.acquire(full, deadline, mem._use, mem._dispatcher)
-    if request is not None:
+    request = requests.prepare(full, mem._use, mem._dispatcher)
+    if requests.acquire(request, deadline):
         return _run(mem, participant, request, function, pickles)
     if full in lock_part(participant.state).results:
         return _result(participant, full, pickles)
@@ -150,8 +150,8 @@ def last_out(mem: Lifecycle, name: str, function: Callable[[], object]) -> LastO
     participant, deadline = mem._participating(), monotonic() + seconds
     requests = requests_of(participant)
     full = _OUT + name
-    request = requests.acquire(full, deadline, mem._use, mem._dispatcher, places=PLACES_MAX)
-    if request is None:
+    request = requests.prepare(full, mem._use, mem._dispatcher, places=PLACES_MAX)
+    if not requests.acquire(request, deadline):
         raise timed_out(participant, "list of last_out()", full, seconds)
     return LastOut(request, function)
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..clocks import monotonic
 from ..errors import ConflictError, MemSyncError, NotStartedError, WriteTimeoutError
 from ..replication.kinds.lock import LockKind, acquiring, releasing, settling
@@ -69,6 +71,7 @@ class LockRequest:
         "has_ended",
         "is_dropped",
         "is_there",
+        "is_unclaimed",
         "lost",
         "number",
         "on_lost",
@@ -101,6 +104,14 @@ class LockRequest:
         self.was_seen = False  # in the state
         self.is_dropped = False  # it waited, and the state no longer has it
         self.has_ended = False  # released or given up, or its peer has stopped
+        self.is_unclaimed = [True]  # empty once a thread releases it
+
+    def renew(self, number: int) -> None:
+        """Begin again, under another number."""
+        self.wish = msgspec.structs.replace(self.wish, request=number)
+        self.number = number
+        self.is_there = True
+        self.was_seen = self.is_dropped = self.has_ended = False
 
     @property
     def is_held(self) -> bool:
@@ -131,10 +142,9 @@ class LockRequests:
 
     # -- a program's threads ---------------------------------------------------------------------
 
-    def acquire(
+    def prepare(
         self,
         name: str,
-        deadline: float,
         user: User | None,
         dispatcher: Dispatcher,
         *,
@@ -142,34 +152,37 @@ class LockRequests:
         lease: float | None = None,
         waits: bool = True,
         on_lost: Callable[[], object] | None = None,
-    ) -> LockRequest | None:
-        """Request a place, and wait for it until the deadline (monotonic seconds).
+    ) -> LockRequest:
+        """A request that is not made yet; without `waits` it is for a free place only."""
+        wish = Acquire(name, next(self._numbers), places, lease, waits)
+        return LockRequest(self, wish, user, dispatcher, on_lost)
 
-        Returns None at the deadline; without `waits` as soon as the host has said that no place is
+    def acquire(self, request: LockRequest, deadline: float) -> bool:
+        """Make a request, and wait until it is granted or the deadline (monotonic seconds).
+
+        Returns False at the deadline; without `waits` as soon as the host has said that no place is
         free; and where the name has a result. The request is given up then, and also when an
         exception (Ctrl-C) ends the wait. Raises what refuses the request, and `NotStartedError`
         when the peer stops meanwhile.
         """
-        while True:
-            wish = Acquire(name, next(self._numbers), places, lease, waits)
-            request = LockRequest(self, wish, user, dispatcher, on_lost)
-            try:
+        try:
+            while True:
                 self._open[request.number] = request
                 is_granted = self._ask(request, deadline) and self._wait(request, deadline)
                 if is_granted or not (request.is_dropped and request.is_there):
                     break
                 self.give_up(request)
-            except BaseException as error:
-                if not isinstance(error, MemSyncError) or error.outcome != "not_applied":
-                    dispatcher.call_surely(self.give_up, request)
+                request.renew(next(self._numbers))
+            if not is_granted:
                 self._open.pop(request.number, None)
-                raise
-        if is_granted:
-            return request
-        self._open.pop(request.number, None)
-        if request.is_there:
-            self.give_up(request)
-        return None
+                if request.is_there:
+                    self.give_up(request)
+            return is_granted
+        except BaseException as error:
+            self._open.pop(request.number, None)
+            if not isinstance(error, MemSyncError) or error.outcome != "not_applied":
+                self.give_up_soon(request)
+            raise
 
     def _ask(self, request: LockRequest, deadline: float) -> bool:
         """Propose a request; whether it may be granted now or later."""
@@ -221,7 +234,7 @@ class LockRequests:
         except MemSyncError:
             raise
         except BaseException:  # perhaps before the release had a number
-            request.dispatcher.call_surely(self.give_up, request)
+            self.give_up_soon(request)
             raise
 
     def release_unless_last(self, request: LockRequest, seconds: float) -> bool:
@@ -245,8 +258,12 @@ class LockRequests:
         try:
             self.participant.writer.patch(body, call, seconds)
         except BaseException:  # others go on waiting otherwise
-            request.dispatcher.call_surely(self.give_up, request)
+            self.give_up_soon(request)
             raise
+
+    def give_up_soon(self, request: LockRequest) -> None:
+        """Take a request back on the dispatcher's thread: this one was interrupted."""
+        request.dispatcher.call_surely(self.give_up, request)
 
     def give_up(self, request: LockRequest) -> None:
         """Take a request back without waiting; it is released if it was granted meanwhile."""

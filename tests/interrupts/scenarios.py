@@ -163,6 +163,11 @@ def transact(group: Group, token: str) -> None:
     group.mem.transact(function)
 
 
+def lock(group: Group, token: str) -> None:
+    with group.mem.lock("k", timeout=PATIENCE) as held:
+        group.add(group.mem, token, lock=held)
+
+
 def ping(group: Group, token: str) -> None:
     group.mem.ping(timeout=PATIENCE)
 
@@ -230,6 +235,7 @@ CALLS: dict[str, Callable[[Group, str], Future[int] | None]] = {
     **USES,
     "edit": edit,
     "transact": transact,
+    "lock": lock,
     "ping": ping,
     "changes": changes,
     "observe": observe,
@@ -252,6 +258,8 @@ def attempt(group: Group, name: str, place: Place, error: BaseException) -> bool
             future.result(timeout=PATIENCE)
         except Exception as error:
             raise Broken(f"a future of another thread: {error!r}") from error
+    with group.mem.lock("k", timeout=PATIENCE):
+        pass  # whatever was interrupted, nobody keeps it
     writes = int(name in WRITES)
     group.check(before, token, least=0 if injection.was_raised else writes, most=writes)
     return injection.has_come
