@@ -55,7 +55,9 @@ class Caller:
         self.service = service
         self._call_surely = call_surely
         self._numbers = itertools.count(1)
-        self._calls: dict[int, CallFuture | Buffer] = {}
+        # A stream has a place of its own, so that whoever forgets its call does not forget it.
+        self._calls: dict[int, CallFuture] = {}
+        self._streams: dict[int, Buffer] = {}
         self._lost: Lost | None = None
         self.expired_at: float | None = None  # when a call has had no answer in time, at last
         self.last_number = 0  # of its calls
@@ -65,7 +67,7 @@ class Caller:
     def calls(self) -> int:
         """The number of calls and streams that have not ended."""
         self._clean_up()
-        return len(self._calls)
+        return len(self._calls) + len(self._streams)
 
     @property
     def is_lost(self) -> bool:
@@ -182,7 +184,7 @@ class Caller:
 
         The thread of the timers does both, as an interrupt may come between two steps of this one.
         """
-        entry = self._calls.get(id)
+        entry = self._entry(id)
         if entry is not None:
             if isinstance(ending, Expired) and isinstance(entry, CallFuture) and not entry.answer:
                 self.expired_at = monotonic()
@@ -204,7 +206,7 @@ class Caller:
 
     def received(self, message: Message) -> None:
         """Pass an answer to its call; what was cancelled meanwhile is ignored."""
-        entry = self._calls.get(message.id)
+        entry = self._entry(message.id)
         if isinstance(message, (Result, Failure)) and isinstance(entry, CallFuture):
             self._answered(entry, message)
         elif isinstance(message, Item) and isinstance(entry, Buffer):
@@ -224,12 +226,12 @@ class Caller:
     def lost(self, reason: str) -> None:
         """The callee has gone, so all calls end with a `PeerLostError`."""
         self._lost = Lost(reason)
-        for id in list(self._calls):
+        for id in [*self._streams.copy(), *self._calls.copy()]:
             self._lose(id, self._lost)
 
     def _lose(self, id: int, lost: Lost) -> None:
         """No answer comes any more; one that is here waits for its version."""
-        entry = self._calls.get(id)
+        entry = self._entry(id)
         if not isinstance(entry, CallFuture) or entry.answer is None:
             self._settle(id, lost)
 
@@ -245,7 +247,7 @@ class Caller:
     def _open(self, id: int, future: CallFuture) -> None:
         """The call is a stream from now on."""
         buffer = Buffer(future.parent)
-        self._calls[id] = buffer
+        self._streams[id] = buffer
         if future.parent is not None:
             future.parent.add_nested(buffer, partial(self._cancel, id))
         stream = Stream(
@@ -258,26 +260,36 @@ class Caller:
             abandon=partial(self._cancel, id),
         )
         future.settle(stream)
+        self._calls.pop(id, None)
 
     def _clean_up(self) -> None:
         """Finish what an interrupt broke off: calls that were settled, or that nobody waits for."""
         now = monotonic()
-        for id, entry in list(self._calls.items()):
-            if entry.done():
+        for id, buffer in self._streams.copy().items():
+            if buffer.done():
+                self._streams.pop(id, None)
+        for id, future in self._calls.copy().items():
+            if future.done():
                 self._calls.pop(id, None)
-            elif isinstance(entry, CallFuture) and entry.deadline < now:
+            elif future.deadline < now:
                 self.end(id, Expired())
 
+    def _entry(self, id: int) -> CallFuture | Buffer | None:
+        """The stream of a number, or the call that has not become one."""
+        return self._streams.get(id) or self._calls.get(id)
+
     def _settle(self, id: int, outcome: Result | End | Ending) -> None:
-        if isinstance(outcome, (Lost, Failure)):
-            entry = self._calls.pop(id, None)  # first: the call may go on at another peer
-            if entry is not None:
-                entry.settle(outcome)
+        entry = self._entry(id)
+        if entry is None:
             return
-        entry = self._calls.get(id)
-        if entry is not None:
+        entries: dict[int, Any] = self._streams if isinstance(entry, Buffer) else self._calls
+        if isinstance(outcome, (Lost, Failure)):
+            # First: the call may go on at another peer.
+            if entries.pop(id, None) is not None:
+                entry.settle(outcome)
+        else:
             entry.settle(outcome)  # before the call is forgotten: an interrupt may come between
-            self._calls.pop(id, None)
+            entries.pop(id, None)
 
     def _cancel(self, id: int, reason: str) -> None:
         """Cancel a stream of a method that was cancelled itself, or that nobody has."""
