@@ -101,6 +101,7 @@ class StreamTask(_CallTask):
             self._run.end()
         except BaseException as error:  # it belongs to the caller
             self._fail(error)
+        self._is_cancelled = True  # what comes now would interrupt its cleaning up
         try:
             await self._generator.aclose()
         except BaseException as error:  # nobody waits for it

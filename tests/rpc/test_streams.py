@@ -282,6 +282,27 @@ def test_an_item_that_cannot_travel_ends_the_stream(kind: str) -> None:
         assert caller.calls == 0
 
 
+@pytest.mark.parametrize("item", [2, threading.Lock()], ids=["left", "unsendable"])
+def test_the_cleaning_up_of_an_asynchronous_generator_is_not_interrupted(item: Any) -> None:
+    ended = list[str]()
+
+    async def later() -> AsyncIterator[Any]:
+        try:
+            yield 1
+            while not current().cancelled:  # the loop learns of it while it cleans up
+                time.sleep(0.001)
+            yield item
+        finally:
+            await asyncio.sleep(0.02)
+            ended.append("cleaned up")
+
+    with calling({"later": later}) as caller:
+        stream = caller.call("later")
+        assert next(stream) == 1
+        stream.close()
+        until(lambda: ended == ["cleaned up"])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stated_time_bounds_the_whole_stream(source: Source, kind: str) -> None:
     with calling(methods(source)) as caller:
