@@ -285,8 +285,9 @@ class Replica(Generic[W]):
             self._rebuild()
         elif self._before is not None:
             self._rebase(self._before, self._waiting)
-        self._before, self._waiting = None, []
-        self.view_pair = self.state.pair
+        self._before, self._waiting, self.view_pair = None, [], self.state.pair
+        if must_rebuild:
+            self._changed(None, False)
         self.must_rebuild = self.is_half_changed = False
 
     def _complete_one(self, decision: Decision) -> None:
@@ -337,7 +338,6 @@ class Replica(Generic[W]):
         copy = CopyOnWrite(state.document)
         self._recompile(copy)
         state.document = sharing.rebuild_view(state.document, copy.root)
-        self._changed(None, False)
 
     def _recompile(self, copy: CopyOnWrite) -> list[Operation]:
         """Compile the pending writes on top of a copy; returns their operations."""

@@ -63,6 +63,30 @@ def test_a_peer_that_comes_back_with_a_snapshot_is_called_once(cluster: Cluster)
     assert calls == sorted(set(calls))
 
 
+def follow(mem: MemSync[Any]) -> None:
+    vars(mem)["changes"] = mem.changes("n", timeout=0)
+
+
+def followed(mem: MemSync[Any]) -> list[Any]:
+    changes = vars(mem)["changes"]
+    return [(value, version, changes.missed) for value, version in changes]
+
+
+def test_a_loop_counts_the_batches_of_a_snapshot(cluster: Cluster) -> None:
+    host, client = cluster.start(2, {"n": 0}, {"network": {"maxLog": 5, "maxQueue": 1 << 16}})
+    client.run(follow)
+    begin = client.version
+    client.pause()
+    for number in range(1, 13):  # more than the queue and the buffers of the socket take
+        host.patch({"$set": {"n": number, "text": str(number) * 200_000}}, w=1)
+    client.resume()
+    until(lambda: client.snapshot("n") == 12)
+    found = client.run(followed)
+    assert found[-1][:2] == (12, host.version)
+    assert any(missed for *_, missed in found)
+    assert sum(1 + missed for *_, missed in found) == found[-1][1] - begin
+
+
 def test_a_write_that_is_taken_back_is_a_change_of_this_peer(cluster: Cluster) -> None:
     host, other = cluster.start(2, {"n": 0, "flag": 0})
     with MemSync[Any]("obj", options={"clientOnly": True}) as mem:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from memsync.document import to_plain
+from memsync.document import Operation, to_plain
 from memsync.errors import ConflictError
 from memsync.replication.codec import HEADER
 from memsync.replication.codec import decode as parse
@@ -15,6 +15,7 @@ from memsync.replication.entries import Decision, Entry, SnapshotChunk
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
+from memsync.replication.view_listener import ViewListener
 
 from .builders import entry_of, new_replica, new_state, proposal, reign, replica_of, take
 
@@ -225,3 +226,21 @@ def test_no_snapshot_is_sent_that_is_older_than_what_the_peer_has() -> None:
     snapshot, frames = source.catch_up(epoch, version + 1)  # a pair that the log does not hold
     assert snapshot
     assert frames[: len(old)] != old
+
+
+def test_what_a_snapshot_brings_is_reported_with_its_version() -> None:
+    host = reign(START, "me", "other")
+    copy = a_copy(host)
+    reported: list[tuple[Any, int]] = []
+
+    class Listener(ViewListener):
+        def changed(self, operations: list[Operation] | None, own: bool) -> None:
+            reported.append((copy.view["n"], copy.view_pair[1]))
+
+    copy._changed = Listener().changed
+    for number in range(1, 4):
+        entry_of(host.propose("other", proposal(number)))
+    host.log.reset(*host.state.pair)
+    bring_up(host, copy)
+    copy.publish()
+    assert reported == [(3, host.state.version)]
