@@ -119,9 +119,14 @@ class Log:
             found.append(decode_entry(body))
         return found[::-1]
 
-    def held(self) -> list[Entry]:
-        """All entries that are held now; any thread may call it."""
-        return [decode_entry(body) for body in self._bodies.copy()]  # one step in C
+    def held_above(self, version: int) -> tuple[int, list[Entry]]:
+        """The version below the oldest held entry, and the held entries above `version`.
+
+        Both are of one moment, and any thread may call it.
+        """
+        bodies = list(self._bodies.copy())  # one step in C
+        base = decode_entry(bodies[-1]).version - len(bodies) if bodies else self.version
+        return base, [decode_entry(body) for body in bodies[max(version - base, 0) :]]
 
     def _above(self, version: int) -> islice[bytes]:
         return islice(self._bodies, max(version - self.base_version, 0), None)

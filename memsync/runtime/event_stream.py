@@ -71,17 +71,18 @@ class EventInbox:
         After a version of another history there is the gap alone.
         """
         participant = self._participant
-        self._known = participant.announcer.under_way
-        held = participant.log.held()
-        base = held[0].version - 1 if held else participant.state.version
+        self._known = known = participant.announcer.under_way
+        base, held = participant.log.held_above(since)
+        # What the log has dropped since `known` was read is about to arrive.
+        end = min(base, known[1]) if known[1] else base
         with participant.guard:
             is_foreign = since > participant.state.version
-            first, last = (events_up_to(participant.state, each) for each in (since, base))
+            first, last = (events_up_to(participant.state, each) for each in (since, end))
         if is_foreign:
             self._since = 0
             return [Gap(None)]
         found: list[Event | Gap] = []
-        if since < base and (first is None or last is None or first < last):
+        if since < end and (first is None or last is None or first < last):
             found.append(Gap(None if first is None or last is None else last - first))
         for entry in held:
             is_known = (entry.epoch, entry.version) <= self._known

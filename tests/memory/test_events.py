@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -23,6 +25,7 @@ from memsync import (
     UsageError,
     WaitTimeoutError,
 )
+from memsync.replication.codec import decode_entry
 from memsync.runtime import event_router
 from memsync.testing import until
 
@@ -325,6 +328,42 @@ def test_no_event_is_in_both_the_log_and_what_arrives_and_none_in_neither(new: N
             found.append(numbers)
     thread.join()
     assert all(each == list(range(300)) for each in found)
+
+
+@pytest.mark.parametrize("more", [3, 15, 40])
+def test_a_gap_has_no_event_that_arrives_while_the_log_is_read(new: New, more: int) -> None:
+    mem = new(None, {"network": {"max_log": 10}})
+    first, *_ = (mem.events.emit("n", n) for n in range(20))
+    log = mem._running().participant.log
+
+    class Overtaken(deque[bytes]):
+        """Its log goes on before it is read."""
+
+        def copy(self) -> Any:
+            log._bodies = deque(self)
+            for n in range(20, 20 + more):
+                mem.events.emit("n", n)
+            return log._bodies.copy()
+
+    log._bodies = Overtaken(log._bodies)
+    with mem.events.stream("n", since=first) as stream:
+        gap = next(stream)
+        numbers: list[Any] = []
+        while not numbers or numbers[-1] != 19 + more:
+            item = next(stream)
+            assert isinstance(item, Event), item
+            numbers.append(item.args[0])
+    assert numbers == list(range(numbers[0], 20 + more))
+    assert gap == Gap(numbers[0] - 1)
+
+
+def test_a_wait_since_a_recent_version_decodes_no_old_entries(new: New) -> None:
+    mem = new()
+    for _ in range(500):
+        version = mem.events.emit("n")
+    with mock.patch("memsync.replication.log.decode_entry", wraps=decode_entry) as decode:
+        mem.events.wait("n", timeout=20, since=version - 1)
+        assert decode.call_count <= 2
 
 
 def test_a_version_of_an_earlier_group_is_followed_by_a_gap(engine: str) -> None:
