@@ -164,10 +164,10 @@ class CallingMember(GroupMember):
             raise UsageError(f"peer must be the id of a peer (mem.peers), not {peer!r:.60}")
         default = self._seconds(None)
         seconds = None if timeout is None else self._seconds(timeout)
-        engine = self._running()
-        from .rpc.request import Request
+        calls = self._peer.calls_of(self._running())
+        from .rpc.request import Request  # the calls have imported it
 
-        return self._peer.calls_of(engine), Request(name, args, kwargs, seconds, default)
+        return calls, Request(name, args, kwargs, seconds, default)
 
 
 class Rpc:

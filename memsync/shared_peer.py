@@ -161,7 +161,8 @@ class SharedPeer(forks.Forkable):
         calls = self.calls
         if calls is not None and calls.engine is engine:
             return calls
-        from .rpc.peer_calls import PeerCalls
+        with forks.importing:
+            from .rpc.peer_calls import PeerCalls
 
         with self.lock:
             if engine.is_ended:

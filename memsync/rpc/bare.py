@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .pickles import cut
+from .pickles import cloudpickle, cut
 
 VALUE_BYTES = 1 << 16  # of one argument or attribute
 STRING_MAX = 1 << 14  # characters of an argument that is cut
@@ -77,9 +77,7 @@ def assemble(form: Bare, members: list[BaseException] | None) -> BaseException:
 
 def dump_by_value(value: Any) -> bytes:
     """The pickle of a value, with what cannot be imported."""
-    import cloudpickle  # type: ignore[import-untyped]  # it has no types
-
-    data: bytes = cloudpickle.dumps(value)
+    data: bytes = cloudpickle().dumps(value)
     return data
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 from ..errors import MemSyncError, NotSerializableError, RpcTimeoutError
+from ..runtime import forks
 from .generators import GeneratorWork
 from .messages import Call, Streaming
 from .pickles import UnpackError
@@ -94,7 +95,8 @@ def _prepare(run: Run, call: Call) -> tuple[Callable[..., Any], list[Any], dict[
 
 def _go_on_in_loop(run: Run, value: Any) -> None:
     """Go on with a coroutine or an asynchronous generator; on the loop's thread."""
-    from .tasks import StreamTask, ValueTask
+    with forks.importing:
+        from .tasks import StreamTask, ValueTask
 
     if run.current.cancelled:
         _drop(run, value)

@@ -18,6 +18,7 @@ import msgspec
 from ..document import encoded, normalize
 from ..errors import NotSerializableError
 from ..lasting import lasting
+from ..runtime import forks
 from .messages import Payload
 
 _BY_VALUE = b"cloudpickle"  # each pickle with a function or class by value names this module
@@ -43,10 +44,8 @@ class Pickles:
             return Payload(bytes(encoded(value)))
         if not self.allowed:
             return Payload(bytes(encoded(_as_json(value, what))))
-        import cloudpickle  # type: ignore[import-untyped]  # it has no types
-
         try:
-            data = cloudpickle.dumps(value)
+            data = cloudpickle().dumps(value)
         except Exception as error:
             raise NotSerializableError(
                 f"{what} cannot be pickled ({type(error).__name__}: {text_of(error)}): pass what "
@@ -94,6 +93,8 @@ def loads(payload: Payload) -> Any:
     """Load a pickle; raises `UnpackError` for whatever its code raises, except Ctrl-C."""
     import pickle
 
+    if _BY_VALUE in payload.data:
+        cloudpickle()
     try:
         return pickle.loads(payload.data)
     except KeyboardInterrupt:
@@ -103,6 +104,14 @@ def loads(payload: Payload) -> Any:
             f"loading the pickle raised {type(error).__name__}: {text_of(error)}"
             f"{_difference(payload.pickled_by)}"
         ) from error
+
+
+def cloudpickle() -> Any:
+    """The module, which takes milliseconds to import."""
+    with forks.importing:
+        import cloudpickle  # type: ignore[import-untyped]  # it has no types
+
+    return cloudpickle
 
 
 def is_json(value: Any, depth: int = 0) -> bool:
@@ -156,7 +165,8 @@ def writer(data: bytes) -> str:
 @cache
 def here() -> str:
     """The versions of this process, as `Payload.pickled_by` names them."""
-    from importlib.metadata import version
+    with forks.importing:
+        from importlib.metadata import version
 
     return f"{sys.version_info[0]}.{sys.version_info[1]} {version('cloudpickle')}"
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import RpcError
+from ..runtime import forks
 from .bare import Bare, assemble, raw
 from .messages import Frame, Payload, Twin
 from .pickles import Pickles, UnpackError, text_of
@@ -83,7 +84,8 @@ def _traceback(frames: Sequence[Frame]) -> TracebackType | None:
     """Real frames of the callee's lines, so that debuggers and loggers show them."""
     if not frames:
         return None
-    import tblib  # type: ignore[import-untyped]  # it has no types
+    with forks.importing:
+        import tblib  # type: ignore[import-untyped]  # it has no types
 
     inner: dict[str, Any] | None = None
     for frame in reversed(frames):

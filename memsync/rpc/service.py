@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clocks import monotonic
 from ..errors import NoSuchMethodError
+from ..runtime import forks
 from ..runtime.native import Lock
 from ..runtime.wakeup import Wakeup
 from .context import CurrentCall, running
@@ -75,7 +76,8 @@ class Service:
     def loop(self) -> LoopThread:
         """The event loop; made at first use, which imports asyncio."""
         if self._loop is None:
-            from .loop import LoopThread
+            with forks.importing:
+                from .loop import LoopThread
 
             with self._lock:
                 if self._loop is None:

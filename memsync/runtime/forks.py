@@ -17,13 +17,22 @@ import os
 from collections.abc import Callable
 from weakref import WeakSet
 
-from .native import Lock
+from .native import Lock, RLock
 
 _IS_RELOADED = "opening" in globals()
 
 if not _IS_RELOADED:
     opening = Lock()
     """Held while a descriptor is opened and registered, and while the process forks."""
+
+    importing = RLock()
+    """Held while a thread imports a module at its first need, and while the process forks.
+
+    A child of a fork in the middle of an import would have half of the module, or wait for ever for
+    the thread that imports it. An import may fork itself, so the lock is reentrant. Not for
+    `concurrent.futures.thread`: of the hooks that it registers, a fork that has waited calls only
+    those for its end.
+    """
 
     _closers: dict[int, Callable[[], None]] = {}
     _handles: WeakSet[Forkable] = WeakSet()
@@ -58,15 +67,18 @@ def tracked() -> list[Forkable]:
 
 
 def _before() -> None:
+    importing.acquire()
     opening.acquire()
 
 
 def _in_parent() -> None:
     opening.release()
+    importing.release()
 
 
 def _in_child() -> None:
     opening.release()
+    importing.release()
     closers = list(_closers.values())
     _closers.clear()
     for close in closers:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
@@ -142,3 +144,67 @@ def test_a_stream_from_before_the_fork_fails_at_once(mem: MemSync[Any]) -> None:
 async def awaited(future: Any) -> Any:
     """The result of a future, in an event loop."""
     return await asyncio.wrap_future(future)
+
+
+PROGRAM = '''
+import os, signal, sys, threading, time
+from memsync import MemSync
+
+begun = threading.Event()
+
+class Slowly:
+    """Has the import of one module take long, while its lock is held."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1] and not begun.is_set():
+            begun.set()
+            time.sleep(0.3)
+
+def fail():
+    raise KeyError("failed")
+
+async def later():
+    return 1
+
+rpc = {"fail": fail, "later": later} if "mem.call" in sys.argv[2] else None
+
+def use():
+    try:
+        found.append(eval(sys.argv[2]))
+    except KeyError:
+        found.append("raised")
+
+found = []
+with MemSync("imports", rpc=rpc, engine="memory") as mem:
+    sys.meta_path.insert(0, Slowly())
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    assert begun.wait(5), "the module was imported before"
+    child = os.fork()
+    if not child:
+        signal.alarm(5)
+        use()
+        os._exit(not found)
+    assert os.waitpid(child, 0)[1] == 0
+    thread.join()
+    assert found
+'''
+
+
+@pytest.mark.parametrize(
+    ("module", "use"),
+    [
+        ("memsync.rpc.peer_calls", "mem.run(abs, -1)"),
+        ("cloudpickle", "mem.run(lambda: 1)"),
+        ("asyncio", "mem.call('later')"),
+        ("tblib", "mem.call('fail')"),
+    ],
+)
+def test_a_fork_waits_for_what_another_thread_imports(module: str, use: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, module, use],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert result.returncode == 0, result.stderr
