@@ -31,6 +31,7 @@ class Callee:
         self.service = service
         self._lock = Lock()  # protects `_waiting_bytes`
         self._runs: dict[int, Run] = {}
+        self._answering: set[int] = set()  # calls that are over, and whose answers are not sent
         self._waiting_bytes = 0
         service.callees.append(self)
 
@@ -40,9 +41,10 @@ class Callee:
         return len(self._runs)
 
     def is_busy(self, own: CurrentCall | None) -> bool:
-        """Whether a call other than `own` runs that will have a value."""
+        """Whether a call other than `own` runs that will have a value, or an answer is not sent."""
         runs = list(self._runs.values())
-        return any(not run.is_stream and run.current is not own for run in runs)
+        is_running = any(not run.is_stream and run.current is not own for run in runs)
+        return is_running or bool(self._answering)
 
     # -- on the I/O thread ------------------------------------------------------------------------
 
@@ -138,5 +140,10 @@ class Callee:
             self._waiting_bytes -= size
 
     def ended(self, id: int) -> bool:
-        """A call is over; returns whether it was under way."""
+        """A call is over; returns whether it was under way. `answered` follows."""
+        self._answering.add(id)  # first: at no moment is the call forgotten
         return self._runs.pop(id, None) is not None
+
+    def answered(self, id: int) -> None:
+        """The answer of a call that is over was sent, or nobody waits for it."""
+        self._answering.discard(id)

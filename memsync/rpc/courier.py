@@ -92,6 +92,7 @@ class CourierLink:
         self.other: CourierLink
         self._courier = courier
         self._reason: str | None = None  # why it is down
+        self._hears = True  # what was sent before the end arrives before it
 
     @property
     def is_open(self) -> bool:
@@ -108,7 +109,7 @@ class CourierLink:
     def deliver(self, data: bytes) -> None:
         """Call the receiver with a message (on the courier's thread)."""
         try:
-            if self._reason is None:
+            if self._hears:
                 self.receiver.received(decode(data))
         except Exception as error:  # as over a socket
             if not isinstance(error, MemSyncError):
@@ -121,6 +122,7 @@ class CourierLink:
 
     def end(self, reason: str) -> None:
         """End the pair; the receivers at both ends are called with the reason."""
+        self._hears = False
         for link in (self, self.other):
             if link._reason is None:
                 link._reason = reason
@@ -128,6 +130,7 @@ class CourierLink:
 
     def _lose(self) -> None:
         assert self._reason is not None
+        self._hears = False
         self.receiver.lost(self._reason)
 
 

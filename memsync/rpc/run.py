@@ -48,7 +48,10 @@ class Calls(Protocol):
         """The arguments of a call, of `size` bytes, wait no longer."""
 
     def ended(self, id: int) -> bool:
-        """A call is over; returns whether it was under way."""
+        """A call is over; returns whether it was under way. `answered` follows."""
+
+    def answered(self, id: int) -> None:
+        """The answer of a call that is over was sent, or nobody waits for it."""
 
 
 class Run:
@@ -127,6 +130,7 @@ class Run:
     def drop(self) -> None:
         """The call needs no answer."""
         self._calls.ended(self.id)
+        self._calls.answered(self.id)
         self._release()
 
     def refuse(self, error: MemSyncError) -> None:
@@ -164,10 +168,16 @@ class Run:
         return Failure(self.id, None, to_wire(RpcError(f"{self.name!r} was run, but {error}")))
 
     def _finish(self, answer: Answer) -> None:
-        """Send the last answer; one that is too large is replaced by one that says so."""
+        """Send the last answer, and forget the call."""
         self._release()
-        if not self._calls.ended(self.id):
-            return
+        try:
+            if self._calls.ended(self.id):
+                self._send_last(answer)
+        finally:
+            self._calls.answered(self.id)
+
+    def _send_last(self, answer: Answer) -> None:
+        """Send it; one that is too large is replaced by one that says so."""
         try:
             self.send(answer)
         except TooLargeError as error:
