@@ -41,10 +41,11 @@ def idempotent(function: F) -> F:
     ... def square(n: int) -> int:
     ...     return n * n
     """
-    if not callable(function):
+    marked = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
+    if not callable(marked):
         raise UsageError(f"@memsync.idempotent marks a function, not {function!r:.60}")
     try:
-        setattr(function, _MARK, True)
+        setattr(marked, _MARK, True)
     except (AttributeError, TypeError):
         raise UsageError(
             f"@memsync.idempotent cannot mark {function!r:.60}, which takes no attributes: wrap it "

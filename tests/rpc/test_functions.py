@@ -70,6 +70,35 @@ def test_the_mark_of_an_idempotent_method() -> None:
     assert flatten({"b": plain})["b"].flags == ""
 
 
+class Squares:
+    @idempotent
+    @staticmethod
+    def below(n: int) -> int:
+        return n
+
+    @staticmethod
+    @idempotent
+    def above(n: int) -> int:
+        return n
+
+    @idempotent
+    @classmethod
+    def of_class(cls, n: int) -> int:
+        return n
+
+    @idempotent
+    def of_instance(self, n: int) -> int:
+        return n
+
+
+@pytest.mark.parametrize(
+    "method", [Squares.below, Squares.above, Squares.of_class, Squares().of_instance]
+)
+def test_the_mark_on_methods_of_a_class(method: Any) -> None:
+    assert flatten({"square": method})["square"].is_idempotent
+    assert method(7) == 7
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
