@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..clocks import monotonic
 from ..errors import NoSuchMethodError, PeerLostError, WriteTimeoutError
 from ..options.hints import similar
@@ -18,6 +20,7 @@ from ..replication.kinds.method import (
 from ..runtime.call import Call as Write
 from .connections import Connections
 from .functions import RUN, listed
+from .messages import published_of
 from .request import Request
 
 if TYPE_CHECKING:
@@ -74,19 +77,25 @@ class Choice:
 
     def may_repeat(self, request: Request) -> bool:
         """Whether a request that may have run may run again, and there is time for it."""
-        records = directory(self._participant.state).peers.copy().values()
-        flags = "".join(record.methods.get(request.method, "") for record in records)
-        return "i" in flags and request.left() > 0
+        part, method = directory(self._participant.state), request.method
+        flags = [each.methods.get(method) for each in part.peers.copy().values()]
+        stated = [each for each in flags if each is not None]
+        function = part.published.get(method)
+        if function is not None and not stated:
+            with suppress(msgspec.MsgspecError):  # it cannot be loaded either
+                stated = [published_of(function).flags]
+        return "i" in "".join(stated) and request.left() > 0
 
     def _first(self, peers: list[str]) -> str:
         if len(peers) == 1:
             return peers[0]
-        self._turn += 1
-        turn = self._turn % len(peers)
         own, links = self._participant.id, self._connections
+        others = [peer for peer in peers if peer != own]
+        self._turn += 1
+        turn = self._turn % len(others)  # without this peer, or the one after it has its turns, too
+        in_turn = others[turn:] + others[:turn] + [peer for peer in peers if peer == own]
         return min(
-            peers[turn:] + peers[:turn],
-            key=lambda peer: (links.has_failed(peer), peer == own, links.calls(peer)),
+            in_turn, key=lambda peer: (links.has_failed(peer), peer == own, links.calls(peer))
         )
 
     def _untried(self, request: Request) -> list[str]:

@@ -69,6 +69,14 @@ class Call(msgspec.Struct, array_like=True, tag=1):
 
 
 @lasting
+class PublishedFunction(msgspec.Struct, array_like=True):
+    """A published function, as the state of the group has it; `flags` as those of a method."""
+
+    payload: Payload
+    flags: str = ""
+
+
+@lasting
 class Streaming(msgspec.Struct, array_like=True, tag=2):
     """The method is a generator: `Item` follow, then `End` or `Failure`."""
 
@@ -162,3 +170,11 @@ def decode(data: bytes | memoryview) -> Message:
     """Undo `encode`; raises `ProtocolError` for any other data."""
     message: Message = decode_with(_decoder, data)
     return message
+
+
+_published = msgspec.msgpack.Decoder(PublishedFunction)
+
+
+def published_of(data: bytes) -> PublishedFunction:
+    """A published function from its bytes; raises `msgspec.MsgspecError`."""
+    return _published.decode(data)

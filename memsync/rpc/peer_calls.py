@@ -29,7 +29,7 @@ from .connections import Connections
 from .functions import Method, as_method, check_name, make_method
 from .future import CallFuture, Repeat
 from .link import Link
-from .messages import Payload
+from .messages import PublishedFunction, published_of
 from .own_record import OwnRecord
 from .pickles import UnpackError
 from .repeats import Repeats
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from ..runtime.participant import Participant
 
 CONNECT_SECONDS = 1.0  # for a connection to a peer, where another one could run the call, too
-
-_payloads = msgspec.msgpack.Decoder(Payload)
 
 
 class PeerCalls:
@@ -114,7 +112,7 @@ class PeerCalls:
         loaded = self._loaded.get(name)
         if loaded is None or loaded[0] is not data:
             try:
-                function = self.service.pickles.unpack(_payloads.decode(data))
+                function = self.service.pickles.unpack(published_of(data).payload)
             except (UnpackError, msgspec.MsgspecError) as error:
                 raise RpcError(
                     f"the published function {name!r} cannot be loaded here: {error}",
@@ -190,9 +188,10 @@ class PeerCalls:
 
     def publish(self, name: str, function: Callable[..., Any], seconds: float) -> int:
         """Publish a function; returns the version from which on others can call it."""
-        make_method(name, function)  # checks both
+        method = make_method(name, function)  # checks both
         payload = self.service.pickles.pack(function, f"the function {name!r}")
-        return self._write(publishing(name, bytes(encoded(payload))), seconds)
+        published = PublishedFunction(payload, method.flags)
+        return self._write(publishing(name, bytes(encoded(published))), seconds)
 
     def unpublish(self, name: str, seconds: float) -> int:
         """End a publication; returns the version."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, wait
+from functools import partial
 from typing import Any
 
 import pytest
@@ -450,3 +452,12 @@ def test_without_pickles_the_argument_is_named(engine: str) -> None:
             mem.call("echo", 1, {2})
         with pytest.raises(NotSerializableError, match=r"^in the call of 'echo', x\.a: a value"):
             mem.call("echo", x={"a": {2}})
+
+
+def test_equal_peers_take_equal_turns() -> None:
+    names = ["own", "a", "b", "c"]
+    handles = [MemSync("turns", rpc={"who": partial(str, name)}, engine="memory") for name in names]
+    with contextlib.ExitStack() as stack:
+        own, *_ = [stack.enter_context(handle) for handle in handles]
+        found = [own.call("who") for _ in range(12)]
+    assert {name: found.count(name) for name in names} == {"own": 0, "a": 4, "b": 4, "c": 4}

@@ -60,6 +60,24 @@ def test_an_idempotent_method_runs_on_another_peer(
     assert client.run(lambda mem: [each["pid"] for each in mem.peers]) == [found]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_published_idempotent_function_runs_on_another_peer(
+    cluster: Cluster, tmp_path: Path, way: str
+) -> None:
+    client, *workers = [cluster.peer() for _ in range(3)]
+    once = dying(tmp_path / "first")["once"]
+    client.run(lambda mem: mem.rpc.publish("once", once))
+    assert client.run(WAYS[way]) in [worker.pid for worker in workers]
+
+
+def test_a_published_function_without_the_mark_runs_once(cluster: Cluster, tmp_path: Path) -> None:
+    client, *_ = [cluster.peer() for _ in range(3)]
+    methods = dying(tmp_path / "first")
+    client.run(lambda mem: mem.rpc.publish("twice", methods["twice"]))
+    with pytest.raises(PeerLostError, match="may have run"):
+        client.run(lambda mem: mem.call("twice"))
+
+
 def test_others_do_not(cluster: Cluster, tmp_path: Path) -> None:
     client = cluster.peer()
     for _ in range(2):
