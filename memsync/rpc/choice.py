@@ -51,8 +51,7 @@ class Choice:
         if peer == HOST:
             return self._host(request)
         if peer is not None:
-            if request.method != RUN:
-                self._check(request, peer)
+            self._check(request, peer)
             return peer
         found = self._untried(request)
         if not found:
@@ -113,16 +112,23 @@ class Choice:
 
     def _check(self, request: Request, peer: str) -> None:
         """Raise `NoSuchMethodError` if a peer is known not to have a method."""
-        if peer in self._having(request.method):
+        method = request.method
+        if peer in self._having(method):
             return
         self._ask_host(request)
         state = self._participant.state
-        if peer in state.members and peer not in self._having(request.method):
-            record = directory(state).peers.get(peer) or PeerRecord()
+        if peer not in state.members or peer in self._having(method):
+            return
+        record = directory(state).peers.get(peer) or PeerRecord()
+        if method == RUN or method in directory(state).published:
+            what = "functions of others" if method == RUN else f"the published {method!r}"
             raise NoSuchMethodError(
-                f"peer {peer} has no method {request.method!r}"
-                f"{_advice(request.method, list(record.methods))}"
+                f"peer {peer} cannot run {what}, as rpc.pickles is false there: set it to true, or "
+                "give that peer a method (rpc=)"
             )
+        raise NoSuchMethodError(
+            f"peer {peer} has no method {method!r}{_advice(method, list(record.methods))}"
+        )
 
     def _host(self, request: Request) -> str:
         """The host, or the next one where that was tried."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import pickle
 import threading
 import time
@@ -461,3 +462,19 @@ def test_equal_peers_take_equal_turns() -> None:
         own, *_ = [stack.enter_context(handle) for handle in handles]
         found = [own.call("who") for _ in range(12)]
     assert {name: found.count(name) for name in names} == {"own": 0, "a": 4, "b": 4, "c": 4}
+
+
+def test_a_peer_that_loads_no_pickles_is_named() -> None:
+    plain = MemSync("strict", rpc={"own": int}, engine="memory")
+    strict = MemSync("strict", {}, {"rpc": {"pickles": False}}, rpc={"who": str}, engine="memory")
+    with plain, strict:
+        plain.rpc.publish("pid", os.getpid)
+        message = f"peer {strict.id} cannot run %s, as rpc.pickles is false there: set it to true"
+        with pytest.raises(NoSuchMethodError, match=message % "functions of others"):
+            plain.run(os.getpid, on=strict.id)
+        with pytest.raises(NoSuchMethodError, match=message % "the published 'pid'"):
+            plain.call("pid", peer=strict.id)
+        with pytest.raises(NoSuchMethodError, match="has no method 'own'"):
+            plain.call("own", peer=strict.id)
+        assert plain.call("who", peer=strict.id) == ""
+        assert plain.run(os.getpid, on=plain.id) == os.getpid()
