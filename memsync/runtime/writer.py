@@ -19,7 +19,7 @@ from typing import Any
 
 from ..clocks import monotonic
 from ..engine import Uplink
-from ..errors import ConflictError, MemSyncError, UsageError, WriteTimeoutError
+from ..errors import ConflictError, MemSyncError, WriteTimeoutError
 from ..options import Options
 from ..replication.clock import HybridClock
 from ..replication.codec import frame
@@ -36,7 +36,7 @@ from .futures import WriteFuture
 from .logs import Logger
 from .lost_writes import losses
 from .native import LIBRARY
-from .nesting import is_called_below
+from .nesting import is_called_back, is_called_below, nested_write
 from .trace import Trace
 from .window import Window
 
@@ -71,6 +71,9 @@ class Writer:
         self.begin_step: Callable[[int], None] = lambda size: None  # before a write is shown
         self.end_step: Callable[[int], None] = lambda size: None
         self.describe_host: Callable[[], str] = lambda: "this peer has no engine"
+        self.is_reading: Callable[[FrameType | None], bool] = lambda frame: (
+            False
+        )  # see `Participant`
         self._trace = trace
         size, max_bytes = options.network.window, options.network.max_log_bytes
         self._window = Window(guard, size, max_bytes, replica.writes, lambda: self.uplink)
@@ -99,7 +102,7 @@ class Writer:
         seconds `WriteTimeoutError` or `WriteConcernError`.
         """
         thread = threading.get_ident()  # not in the `finally`, where an interrupt may come after it
-        if thread in self._inside:
+        if thread in self._inside or self._guard._is_owned():
             self._refuse_nested()
         try:
             self._inside.add(thread)
@@ -129,7 +132,7 @@ class Writer:
     def submit(self, update: Any, call: Call, future: WriteFuture) -> None:
         """Write without waiting; the future gets the outcome. Raises as `propose`."""
         thread = threading.get_ident()  # not in the `finally`, where an interrupt may come after it
-        if thread in self._inside:
+        if thread in self._inside or self._guard._is_owned():
             self._refuse_nested()
         try:
             self._inside.add(thread)
@@ -142,13 +145,11 @@ class Writer:
         return threading.get_ident() in self._inside and _is_writing(self, sys._getframe(1))
 
     def _refuse_nested(self) -> None:
-        if _is_writing(self, sys._getframe(2)):  # below `patch` or `submit`
-            raise UsageError(
-                "this write was made in the middle of another patch() or submit() of the same "
-                "thread, by a handler of logging, a signal handler or a finalizer: have it put "
-                "what it writes into a queue (for logging, logging.handlers.QueueHandler and "
-                "QueueListener), or start a thread that writes, and not wait for it"
-            )
+        frame = sys._getframe(2)  # below `patch` or `submit`
+        if _is_writing(self, frame):
+            raise nested_write("another patch() or submit()")
+        if self._guard._is_owned() and is_called_back(frame):
+            raise nested_write("a call that holds the object still, like snapshot(),")
 
     def propose(self, update: Any, call: Call, future: WriteFuture | None) -> AwaitedWrite:
         """Check a write, number it, show it and send it.

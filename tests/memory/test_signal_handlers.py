@@ -168,3 +168,44 @@ def test_whoever_holds_the_guard_waits_for_no_lock_of_the_dispatcher() -> None:
             thread.start()
             assert done.wait(10)
         thread.join()
+
+
+READS: dict[str, Call] = {
+    "snapshot": lambda mem: mem.snapshot(),
+    "changes": lambda mem: list(mem.changes("o", initial=True, timeout=0)),
+    "wait_for": lambda mem: mem.wait_for({"o.a": {"x": 0}}),
+    "presence": lambda mem: mem.presence.all(),
+    "stream": lambda mem: mem.events.stream("e", since=mem.version - 1),
+}
+
+WRITES: dict[str, Call] = {
+    "patch": lambda mem: mem.patch({"$set": {f"o.{mem.version % 99}": {"y": 1}}}, emit="e"),
+    "submit": lambda mem: mem.submit({"$set": {f"o.{mem.version % 99}": {"y": 1}}}),
+    "emit": lambda mem: mem.events.emit("e"),
+    "presence": lambda mem: mem.presence.update(version=mem.version),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("read", READS)
+def test_a_write_at_each_place_of_a_read_works_or_is_refused_at_once(
+    engine: str, read: str, write: str
+) -> None:
+    """The writer would wait for what the reader holds, or change what it copies."""
+    data = {"o": {letter: {"x": 0} for letter in "abcdef"}}
+    with MemSync("obj", data, {"timeout": 5}, engine=engine) as mem:
+        for use in (READS[read], WRITES[write], READS[read]):
+            use(mem)  # so that all modules are imported
+        refused: list[str] = []
+
+        def handle() -> None:
+            try:
+                WRITES[write](mem)
+            except UsageError as error:
+                refused.append(str(error))
+
+        places = count(1)
+        next(each for each in places if not signalled(lambda: READS[read](mem), each, handle))
+        assert refused or write == "submit"  # which waits for nothing
+        assert all("was made in the middle of a call that holds" in each for each in refused)
+        mem.patch({"$set": {"o.a": 1}})
