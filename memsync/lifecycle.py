@@ -137,10 +137,11 @@ class Lifecycle(forks.Forkable):
         native.check_patches()
         log_in_hub()
         peer = self._peer
+        if peer.is_starting_below(sys._getframe(1)):
+            raise UsageError("a signal handler cannot call start() while it interrupts start()")
+        patience = peer.turns.wait(lambda: peer.joining, self._dispatcher, patience)
         with peer.lock:
             engine = self._engine
-            if peer.is_starting_below(sys._getframe(1)):
-                raise UsageError("a signal handler cannot call start() while it interrupts start()")
             if engine is not None and not engine.is_ended:
                 return engine.status().status
             missing = unavailable(self._options)
@@ -190,9 +191,11 @@ class Lifecycle(forks.Forkable):
         waits end, and what it shows goes on.
         """
         refuse_waiting("stop()")
-        self._peer.end_standby(self._dispatcher)
+        another_stands_by = self._peer.end_standby(self._dispatcher)
         if self._use is not None:
             self._use.leave()
+        if another_stands_by and (self._engine is None or self._engine.is_ended):
+            return  # this handle is stopped already
         with self._peer.lock:
             if self._engine is None and self._peer.engine_of(self._use) is not None:
                 self.start()  # an inherited container was read, which has started the peer

@@ -27,6 +27,7 @@ from .runtime import forks, native
 from .runtime.logs import Logger, log_in_hub
 from .runtime.nesting import is_called_below
 from .runtime.own_threads import OwnThread
+from .turns import Turns, stands_by
 
 if TYPE_CHECKING:  # they import what a program may never use
     from .engine import Announce, Engine, EngineStatus
@@ -91,6 +92,7 @@ class SharedPeer(forks.Forkable):
         self.lock = native.Mutex()  # reentrant: a signal handler may stop what start() starts
         self.engine: Engine | None = None
         self.joining: Engine | None = None  # while it starts
+        self.turns = Turns()  # of other threads, while it stands by
         self.uses: tuple[Use, ...] = ()  # replaced, never changed
         self.calls: PeerCalls | None = None  # of the engine, once there are any
 
@@ -240,16 +242,19 @@ class SharedPeer(forks.Forkable):
         """Whether this peer of a forked child has not joined yet."""
         return self.inherited is not None and self.engine is None
 
-    def end_standby(self, dispatcher: Dispatcher) -> None:
-        """End the wait of a start that stands by for the handle with this dispatcher, if any.
+    def end_standby(self, dispatcher: Dispatcher) -> bool:
+        """End the starts that wait for the handle with this dispatcher, which have the lock.
 
-        The thread in `start` has the lock.
+        Returns whether the start of another handle goes on standing by, with the lock.
         """
+        self.turns.end(dispatcher)
         joining = self.joining
-        if joining is None or not any(use.dispatcher is dispatcher for use in self.uses):
-            return
-        if joining.participant.stands_by():
-            joining.stop(0)
+        if joining is None or not stands_by(joining):
+            return False
+        if not any(use.dispatcher is dispatcher for use in self.uses):
+            return True
+        joining.stop(0)
+        return False
 
     def _start(self, added: tuple[Use, ...], patience: float) -> tuple[Engine, str]:
         from .runtime.inherited import has_started
@@ -280,6 +285,7 @@ class SharedPeer(forks.Forkable):
             raise
         finally:
             self.joining = None
+            self.turns.go_on()
             if inherited is not None:
                 inherited.end()
         self.inherited = None

@@ -44,7 +44,7 @@ LAYERS = [
     {"rpc"},
     {
         *("at_exit", "calls", "events", "group", "handle", "leaver", "lifecycle", "presence"),
-        *("locking", "locks", "once", "shared_peer", "status", "watching"),
+        *("locking", "locks", "once", "shared_peer", "status", "turns", "watching"),
     },
     {""},  # memsync/__init__.py
     {"cli", "testing"},
