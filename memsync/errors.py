@@ -90,9 +90,16 @@ class UsageError(MemSyncError, ValueError):
 
 
 class OptionsError(MemSyncError, ValueError):
-    """An option is unknown, has the wrong type, or differs from the group's."""
+    """An option is unknown, has the wrong type, or differs from the group's.
+
+    ``key`` names the option, ``nearest`` what was probably meant, and ``source`` the file, variable
+    or argument; None where there is none.
+    """
 
     code = MemErrors.ERR_OPTIONS
+    key: str | None = None
+    nearest: str | None = None
+    source: str | None = None
 
 
 class NotStartedError(MemSyncError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from .clocks import monotonic
 from .errors import OptionsError
 from .locking import proof_of
-from .options import check_path, names_options, read_config
+from .options import check_name_in, check_path, names_options, read_config
 from .runtime.call import Call
 from .runtime.callbacks import check_callback
 from .runtime.futures import WriteFuture
@@ -98,7 +98,10 @@ class MemSync(Watching[TState], Generic[TState]):
         handle = cls.__new__(cls)
         chosen = name if name is not None else config.name
         if chosen is None:
-            raise OptionsError(f"{config.source}: 'name' is missing, and no name was given")
+            message = f"{config.source}: 'name' is missing, and no name was given"
+            raise OptionsError(message, key="name", source=config.source)
+        if name is None:
+            check_name_in(config.source, chosen)
         handle._setup(
             chosen,
             data if data is not None else config.data,

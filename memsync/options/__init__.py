@@ -1,7 +1,15 @@
 """The options: their schema, the sources of their values, and checks of arguments."""
 
 from .hints import names_options
-from .load import check_name, check_path, check_timeout, load_options, stated, unavailable
+from .load import (
+    check_name,
+    check_name_in,
+    check_path,
+    check_timeout,
+    load_options,
+    stated,
+    unavailable,
+)
 from .schema import Options, OptionSpec
 from .yaml_file import Config, read_config
 
@@ -10,6 +18,7 @@ __all__ = [
     "OptionSpec",
     "Options",
     "check_name",
+    "check_name_in",
     "check_path",
     "check_timeout",
     "load_options",

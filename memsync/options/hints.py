@@ -41,6 +41,14 @@ def unknown_key(key: str, group: str | None, source: str) -> OptionsError:
     )
 
 
+def place_in_options(key: str) -> str | None:
+    """Where a file has the option, or the group of options, with this key; None for other keys."""
+    spec = _spec_of(key)
+    if spec is not None:
+        return f"options.{spec.key}"
+    return f"options.{key}" if key in groups() else None
+
+
 def warn_of_variables(unknown: Iterable[str], known: Iterable[str], stacklevel: int) -> None:
     """Warn about variables of the environment that look like options and are none."""
     by_name = {name.removeprefix(ENV_PREFIX).replace("_", ""): name for name in known}

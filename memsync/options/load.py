@@ -21,6 +21,7 @@ from .schema import (
     alternatives,
     camel,
     checked,
+    dotted,
     groups,
     schema,
 )
@@ -68,7 +69,9 @@ def load_options(
         )
         raise OptionsError(
             f"serverOnly (in {server}) and clientOnly (in {client}) exclude each other: set only "
-            "one of them"
+            "one of them",
+            key="clientOnly",
+            source=client,
         )
     return _build(values)
 
@@ -115,6 +118,14 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_name_in(source: str, name: str) -> None:
+    """Raise `OptionsError` if the name that a file states is not valid."""
+    try:
+        check_name(name)
+    except UsageError as error:
+        raise OptionsError(f"{source}: {error}", key="name", source=source) from None
+
+
 def check_path(path: Any) -> tuple[str, ...]:
     """The parts of a dotted path; raises `UsageError` for an invalid path.
 
@@ -152,12 +163,14 @@ def _flatten(options: Any, source: str, group: str | None = None) -> Iterator[tu
         return
     if not isinstance(options, Mapping):
         where = group or "the options"
-        raise OptionsError(f"{source}: {where} must be a mapping, not {options!r}")
+        message = f"{source}: {where} must be a mapping, not {options!r}"
+        raise OptionsError(message, key=group or "options", source=source)
     seen: dict[str, str] = {}
     for key, value in options.items():
         path = _path(key, group, source)
         if path in seen:
-            raise OptionsError(f"{source}: {seen[path]!r} and {key!r} are the same option")
+            message = f"{source}: {seen[path]!r} and {key!r} are the same option"
+            raise OptionsError(message, key=dotted(group, key), source=source)
         seen[path] = key
         if path in groups():
             yield from _flatten(value, source, path)
@@ -168,7 +181,8 @@ def _flatten(options: Any, source: str, group: str | None = None) -> Iterator[tu
 def _path(key: Any, group: str | None, source: str) -> str:
     """The attribute path of a key in either spelling."""
     if not isinstance(key, str):
-        raise OptionsError(f"{source}: option names must be strings, not {key!r}")
+        message = f"{source}: option names must be strings, not {key!r}"
+        raise OptionsError(message, key=dotted(group, str(key)), source=source)
     if group is None and key in groups():
         return key
     for path, spec in schema().items():

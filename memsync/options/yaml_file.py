@@ -11,7 +11,7 @@ import os
 from typing import Any, NamedTuple
 
 from ..errors import OptionsError
-from .hints import similar
+from .hints import place_in_options, similar
 
 KEYS = ("name", "data", "options")
 DEPTH_MAX = 100
@@ -45,16 +45,19 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise OptionsError(f"{source}: expected a mapping with name, data and options")
+        message = f"{source}: expected a mapping with name, data and options"
+        raise OptionsError(message, source=source)
     for key in content:
         if key not in KEYS:
             raise _unknown_key(key, source)
     name, data, options = (content.get(key) for key in KEYS)
     if name is not None and not isinstance(name, str):
-        raise OptionsError(f"{source}: name must be a string, not {name!r}; put it in quotes")
+        message = f"{source}: name must be a string, not {name!r}; put it in quotes"
+        raise OptionsError(message, key="name", source=source)
     for key, value in (("data", data), ("options", options)):
         if value is not None and not isinstance(value, dict):
-            raise OptionsError(f"{source}: {key} must be a mapping, not {value!r}")
+            message = f"{source}: {key} must be a mapping, not {value!r}"
+            raise OptionsError(message, key=key, source=source)
     _check(data, "data", source, 0)
     return Config(name, data, options, source)
 
@@ -103,7 +106,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def _unknown_key(key: Any, source: str) -> OptionsError:
-    nearest = similar(str(key).lower(), KEYS)
+    nearest = place_in_options(str(key)) or similar(str(key).lower(), KEYS)
     hint = f"; did you mean {nearest!r}? (" if nearest else " ("
     return OptionsError(
         f"{source}: unknown key {key!r}{hint}a file has name, data and options)",
@@ -116,15 +119,20 @@ def _unknown_key(key: Any, source: str) -> OptionsError:
 def _check(value: Any, path: str, source: str, depth: int) -> None:
     """Refuse what YAML can hold and JSON cannot: dates, sets, bytes, NaN, other keys."""
     if depth > DEPTH_MAX:
-        raise OptionsError(f"{source}: {path[:80]}... is nested deeper than {DEPTH_MAX}")
+        message = f"{source}: {path[:80]}... is nested deeper than {DEPTH_MAX}"
+        raise OptionsError(message, source=source, path=path)
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise OptionsError(f"{source}: {path} has the key {key!r}; put it in quotes")
+                message = f"{source}: {path} has the key {key!r}; put it in quotes"
+                raise OptionsError(message, source=source, path=path)
             _check(item, f"{path}.{key}", source, depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _check(item, f"{path}.{index}", source, depth + 1)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        message = f"{source}: {path} = {value!r} does not fit into 64 bits; put it in quotes"
+        raise OptionsError(message, source=source, path=path)
     elif not _is_json_scalar(value):
         raise OptionsError(
             f"{source}: {path} is {value!r} ({type(value).__name__}), which JSON cannot hold; "
