@@ -869,6 +869,7 @@ def call_here(dispatcher: Dispatcher) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_calls_are_those_of_a_model_over_100_000_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     """All on one thread, and most of them without another peer: that saves time."""
     with ExitStack() as stack:

@@ -44,20 +44,24 @@ def work_in_pool(mem: MemSync[Any], method: str) -> list[tuple[int, int, int]]:
     return found
 
 
+def usage(mem: MemSync[Any]) -> tuple[int, int]:
+    """The threads and the descriptors of this process."""
+    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+
 @pytest.mark.parametrize(
     "method", ["fork", *(pytest.param(m, marks=pytest.mark.slow) for m in ("spawn", "forkserver"))]
 )
 def test_twenty_objects_in_each_worker(cluster: Cluster, method: str) -> None:
     """Each object costs a process three threads and eight descriptors at most."""
     parent = cluster.peer({})
-    before = parent.run(lambda mem: (threading.active_count(), len(os.listdir("/proc/self/fd"))))
+    before = parent.run(usage)
     found = parent.run(work_in_pool, method)
     assert len({pid for pid, _, _ in found}) <= 3
     assert max(threads for _, threads, _ in found) <= before[0] + 3 * OBJECTS + 5
     assert max(descriptors for _, _, descriptors in found) <= before[1] + 8 * OBJECTS + 10
-    after = parent.run(lambda mem: (threading.active_count(), len(os.listdir("/proc/self/fd"))))
-    assert after[0] <= before[0]
-    assert after[1] <= before[1] + 3  # multiprocessing keeps pipes to its helpers
+    until(lambda: parent.run(usage)[0] <= before[0])  # a handshake's thread may just be ending
+    until(lambda: parent.run(usage)[1] <= before[1] + 3)  # multiprocessing keeps pipes
 
 
 def write_in_threads(mem: MemSync[Any], times: int) -> list[int]:
