@@ -87,3 +87,31 @@ def test_the_end_of_a_process_is_a_leave_and_a_killed_one_drops_out(
             assert not path.exists()
             program.communicate(f"{how}\n", timeout=20)
         assert path.read_text() == f"{others[2].pid} {{'n': 1}}\n"
+
+
+def register(mem: MemSync[Any], path: str) -> None:
+    def leave() -> None:
+        log_to(path)(os.getpid())
+
+    mem.last_out("tear_down", leave)
+
+
+@pytest.mark.parametrize("leaves", ["host", "client"])
+def test_a_peer_that_was_killed_just_before_does_not_count(
+    cluster: Cluster, tmp_path: Path, leaves: str
+) -> None:
+    host, client = cluster.start(2)
+    last = host if leaves == "host" else client
+    log = tmp_path / "log"
+    for _ in range(2):
+        (victim,) = cluster.start(1)
+        for peer in (last, victim):
+            peer.run(register, str(log))
+        log.unlink(missing_ok=True)
+        victim.kill()  # it has ended when this returns
+        last.run(MemSync.stop)
+        assert log.exists(), "the killed peer was taken for one that is still there"
+        last.run(MemSync.start)
+        if leaves == "host":
+            host, client = client, host
+            last = host

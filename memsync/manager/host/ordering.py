@@ -13,7 +13,7 @@ from typing import Any
 
 from ...replication.codec import frame
 from ...replication.entries import Decision, Entry, Propose
-from ...replication.kinds.lock import LockKind
+from ...replication.kinds.lock import LockKind, asks_whether_last
 from ...replication.kinds.member import MemberKind
 from ...replication.lock_part import lock_part
 from ...replication.outcomes import Outcome
@@ -174,6 +174,8 @@ class Ordering:
             self._remove_dead()
         result: Ordered | Decision | Gap
         try:
+            if proposal.kind == LockKind.name and asks_whether_last(proposal.body):
+                self._remove_all_dead()
             result = self.sequencer.propose(peer, proposal)
         except TornCopyError:
             raise
@@ -183,6 +185,14 @@ class Ordering:
             members = self._participant.state.members
             self._trace("not ordered", **refusal(peer, proposal, result, members))
         return result
+
+    def _remove_all_dead(self) -> None:
+        """Take out the dead, also those of whose connection nobody has read the end yet."""
+        is_alive = self._ctx.place.folder.is_alive
+        for session in list(self._fanout.clients.values()):
+            if is_alive(session.peer) is False:
+                self._fanout.drop(session, "its process has ended")
+        self._remove_dead()
 
     # -- write concerns --------------------------------------------------------------------------
 

@@ -66,6 +66,12 @@ def releasing(request: int, how: How = "held") -> dict[str, Any]:
     return {"release": [request, how]}
 
 
+def asks_whether_last(body: Any) -> bool:
+    """Whether an update, as a peer has sent it, is a release ``unless last``."""
+    release = body.get("release") if isinstance(body, dict) else None
+    return isinstance(release, list | tuple) and "unless last" in release
+
+
 def settling(request: int, token: int, result: bytes) -> dict[str, Any]:
     """The update with which the holder of a lock ends it for good, with a result."""
     return {"settle": [request, token, result]}
