@@ -107,19 +107,30 @@ class NamedPlaces:
         released as soon as there is a host.
         """
         refuse_waiting("release()")
+        self._release([])
+
+    def _release(self, claimed: list[LockRequest]) -> None:
+        """Give one place back; an interrupt only makes it a little later (see `_release_soon`)."""
         try:
-            self._release()
+            self._claim(claimed)
+            self._release_claimed(claimed[0])
         except MemSyncError:
             raise
-        except BaseException:  # Ctrl-C, perhaps before the release was sent
-            for request in list(self._held):
-                if not request.is_unclaimed:
-                    self._forget(request)
-                    request.requests.give_up_soon(request)
+        except BaseException:
+            self._release_soon(claimed)
             raise
 
-    def _release(self) -> None:
-        request = self._claim()
+    def _release_soon(self, claimed: list[LockRequest]) -> None:
+        """After Ctrl-C, perhaps before the release was sent or anything was claimed."""
+        if not claimed:
+            with suppress(UsageError):
+                self._claim(claimed)
+        for request in claimed:
+            request.is_unclaimed.clear()
+            self._forget(request)
+            request.requests.give_up_soon(request)
+
+    def _release_claimed(self, request: LockRequest) -> None:
         try:
             if request.lost.is_set() or request.has_ended:
                 raise LockLostError(
@@ -132,19 +143,21 @@ class NamedPlaces:
             raise
         self._forget(request)
 
-    def _claim(self) -> LockRequest:
-        """The newest place that no other thread is giving back."""
+    def _claim(self, claimed: list[LockRequest]) -> None:
+        """Put the newest place that no other thread is giving back into an empty list."""
         for request in reversed(self._held):
             if request.requests.participant.is_of_parent:
                 raise UsageError(
                     f"the {self._KIND} {self.name!r} is held by the parent process, not by this "
                     "forked child: only the parent can release it"
                 )
+            claimed.append(request)  # first, so that no interrupt leaves it claimed by nobody
             try:
                 request.is_unclaimed.pop()
             except IndexError:
+                claimed.clear()
                 continue
-            return request
+            return
         raise UsageError(
             f"the {self._KIND} {self.name!r} is not held by this object: call acquire() first"
         )
@@ -212,11 +225,18 @@ class NamedPlaces:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        claimed: list[LockRequest] = []
         try:
-            self.release()
+            refuse_waiting("release()")
+            self._release(claimed)
         except LockLostError:
             if kind is None:  # otherwise the exception is what the program is to see
                 raise
+        except MemSyncError:
+            raise
+        except BaseException:
+            self._release_soon(claimed)  # once more, if the interrupt has hit the call itself
+            raise
 
     def __repr__(self) -> str:
         state = "unlocked" if self._newest() is None else f"locked token={self.token}"

@@ -54,14 +54,19 @@ def once(mem: Lifecycle, name: str, function: Callable[[], Any], timeout: float 
     participant = mem._participating()
     pickles = Pickles(participant.options.rpc.pickles)
     full = _ONCE + name
-    if full in lock_part(participant.state).results:
-        return _result(participant, full, pickles)
+    if (encoded := lock_part(participant.state).results.get(full)) is not None:
+        return _result(encoded, full, pickles)
     requests = requests_of(participant)
     request = requests.prepare(full, mem._use, mem._dispatcher)
-    if requests.acquire(request, deadline):
-        return _run(mem, participant, request, function, pickles)
-    if full in lock_part(participant.state).results:
-        return _result(participant, full, pickles)
+    try:
+        if requests.acquire(request, deadline):
+            return _run(mem, participant, request, function, pickles)
+    except BaseException:  # Ctrl-C at any moment: without a result, another process runs it
+        if full not in lock_part(participant.state).results:
+            requests.give_up_soon(request)
+        raise
+    if (encoded := lock_part(participant.state).results.get(full)) is not None:
+        return _result(encoded, full, pickles)
     raise timed_out(participant, "result of once()", full, seconds)
 
 
@@ -73,25 +78,34 @@ def _run(
     pickles: Pickles,
 ) -> Any:
     """Run the function as the only one, and state what came of it."""
-    raised = None
+    raised: Exception | None = None
     try:
-        outcome = _Outcome(_packed(function(), pickles), None)
+        value = function()
     except Exception as error:
-        raised, twin = error, describe(error, pickles)
-        is_large = len(msgspec.msgpack.encode(twin)) > RESULT_BYTES // 2
-        outcome = _Outcome(None, shortest(twin) if is_large else twin)
-    except BaseException:  # Ctrl-C: another process runs it
-        request.requests.give_up(request)
-        raise
+        raised = error
+    else:
+        try:
+            outcome = _Outcome(_packed(value, pickles), None)
+        except MemSyncError as error:
+            raised = error
+    if raised is not None:
+        outcome = _Outcome(None, _described(raised, pickles))
+    encoded, full = msgspec.msgpack.encode(outcome), request.wish.name
     try:
-        encoded = msgspec.msgpack.encode(outcome)
         request.requests.settle(request, encoded, mem._seconds(None))
     except LockLostError:  # it was frozen, and another peer has run it
-        if request.wish.name not in lock_part(participant.state).results:
+        if (theirs := lock_part(participant.state).results.get(full)) is None:
             raise
+        encoded, raised = theirs, None
     if raised is not None:
         raise raised
-    return _result(participant, request.wish.name, pickles)
+    return _result(encoded, full, pickles)
+
+
+def _described(error: Exception, pickles: Pickles) -> Twin:
+    twin = describe(error, pickles)
+    is_large = len(msgspec.msgpack.encode(twin)) > RESULT_BYTES // 2
+    return shortest(twin) if is_large else twin
 
 
 def _packed(value: Any, pickles: Pickles) -> Payload:
@@ -104,8 +118,8 @@ def _packed(value: Any, pickles: Pickles) -> Payload:
     return payload
 
 
-def _result(participant: Participant, full: str, pickles: Pickles) -> Any:
-    outcome = _decoder.decode(lock_part(participant.state).results[full])
+def _result(encoded: bytes, full: str, pickles: Pickles) -> Any:
+    outcome = _decoder.decode(encoded)
     name = full.removeprefix(_ONCE)
     if outcome.error is not None:
         raise rebuild(outcome.error, pickles, f"the function of once({name!r})")

@@ -168,6 +168,10 @@ def lock(group: Group, token: str) -> None:
         group.add(group.mem, token, lock=held)
 
 
+def once(group: Group, token: str) -> None:
+    demand(group.mem.once(token, lambda: token, timeout=PATIENCE) == token, "another result")
+
+
 def ping(group: Group, token: str) -> None:
     group.mem.ping(timeout=PATIENCE)
 
@@ -236,12 +240,13 @@ CALLS: dict[str, Callable[[Group, str], Future[int] | None]] = {
     "edit": edit,
     "transact": transact,
     "lock": lock,
+    "once": once,
     "ping": ping,
     "changes": changes,
     "observe": observe,
     "observed": observed,
 }
-WRITES = (*CALLS.keys() - {"ping", "changes", "observe"},)
+WRITES = (*CALLS.keys() - {"once", "ping", "changes", "observe"},)
 
 
 def attempt(group: Group, name: str, place: Place, error: BaseException) -> bool:
@@ -260,6 +265,8 @@ def attempt(group: Group, name: str, place: Place, error: BaseException) -> bool
             raise Broken(f"a future of another thread: {error!r}") from error
     with group.mem.lock("k", timeout=PATIENCE):
         pass  # whatever was interrupted, nobody keeps it
+    if name == "once":
+        once(group, token)  # nobody keeps that either
     writes = int(name in WRITES)
     group.check(before, token, least=0 if injection.was_raised else writes, most=writes)
     return injection.has_come

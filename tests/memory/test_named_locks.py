@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from memsync import (
     NotStartedError,
     UsageError,
 )
+from memsync.locks import Lock, NamedPlaces
 from memsync.testing import until
 
 
@@ -316,3 +317,30 @@ def test_without_a_lock_an_entry_wakes_nobody(pair: Pair) -> None:
     for mem in pair.both():
         assert mem._participating().lock_requests is None
         assert mem._participating().entry_waiters.waiting == []
+
+
+def use_plainly(lock: Lock) -> None:
+    lock.acquire()
+    lock.release()
+
+
+def use_with(lock: Lock) -> None:
+    with lock:
+        pass
+
+
+@pytest.mark.parametrize("use", [use_plainly, use_with])
+def test_ctrl_c_before_the_place_is_claimed_releases_it_all_the_same(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, use: Callable[[Lock], None]
+) -> None:
+    lock, claim, interrupts = pair.client.lock("a"), NamedPlaces._claim, [KeyboardInterrupt]
+
+    def interrupted(*arguments: Any) -> Any:
+        if interrupts:
+            raise interrupts.pop()
+        return claim(*arguments)
+
+    monkeypatch.setattr(NamedPlaces, "_claim", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        use(lock)
+    assert pair.host.lock("a").acquire(timeout=5)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from memsync import LockTimeoutError, MemSync, RpcError, TooLargeError, UsageError
+from memsync.runtime.lock_requests import LockRequests
 from memsync.testing import until
 
 
@@ -76,6 +77,24 @@ def test_ctrl_c_in_the_function_lets_the_next_one_run_it(engine: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             mem.once("warm_up", interrupted)
         assert mem.once("warm_up", lambda: 1) == 1
+
+
+@pytest.mark.parametrize("moment", ["memsync.once._run", "memsync.once._packed", "settle"])
+def test_ctrl_c_beside_the_function_lets_the_next_one_run_it(
+    engine: str, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with MemSync("obj", engine=engine) as mem, MemSync("obj", engine=engine) as other:
+        with monkeypatch.context() as patched:
+            if moment == "settle":
+                patched.setattr(LockRequests, moment, interrupted)
+            else:
+                patched.setattr(moment, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                mem.once("warm_up", lambda: 1)
+        assert other.once("warm_up", lambda: 2, timeout=5) == 2
 
 
 def test_a_wait_for_the_result_ends(engine: str) -> None:
