@@ -6,6 +6,8 @@ are equal.
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from .clock import COUNTER_BITS
 from .entries import Entry
 from .state import State
 
+_TOUCHED_MAX = 1000  # changes of requests that are remembered
 _VERSION_BITS = 40  # of a token; the rest is the epoch
 
 
@@ -61,9 +64,9 @@ class Acquire(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 @lasting
 class LockPart:
-    """The locks and the results by name; `revision` grows with each change of this copy."""
+    """The locks and the results by name; `revision` grows with each change of a request."""
 
-    __slots__ = ("by_peer", "locks", "results", "revision", "served")
+    __slots__ = ("_touched", "by_peer", "leased", "locks", "results", "revision", "served")
 
     def __init__(self, locks: dict[str, NamedLock], results: dict[str, bytes]) -> None:
         self.locks = locks
@@ -73,9 +76,24 @@ class LockPart:
         """The peers for which the last change has ended a wait."""
         self.by_peer: dict[str, dict[int, str]] = {}
         """The name of each request, by peer and number."""
+        self.leased: dict[tuple[str, int], Hold] = {}
+        """What is held with a lease, by peer and number."""
+        self._touched: deque[tuple[str, int]] = deque(maxlen=_TOUCHED_MAX)
         for name, lock in locks.items():
+            self.leased |= {(each.peer, each.request): each for each in lock.holders if each.lease}
             for each in lock.requests():
                 self.by_peer.setdefault(each.peer, {})[each.request] = name
+
+    def touched_since(self, revision: int) -> set[tuple[str, int]] | None:
+        """The requests that were made, granted or ended since then; None if they are too many."""
+        count = self.revision - revision
+        if not 0 <= count <= len(self._touched):
+            return None
+        return set(islice(reversed(self._touched), count))
+
+    def _touch(self, peer: str, request: int) -> None:
+        self._touched.append((peer, request))
+        self.revision += 1
 
     def find(self, peer: str, request: int) -> Hold | Place | None:
         """What is there of a request."""
@@ -92,6 +110,7 @@ class LockPart:
         lock = self.locks.setdefault(wanted.name, NamedLock(wanted.places))
         self.by_peer.setdefault(peer, {})[wanted.request] = wanted.name
         lock.queue.append(Place(peer, wanted.request, wanted.lease))
+        self._touch(peer, wanted.request)
         self._grant(lock, entry)
 
     def release(self, peer: str, request: int, entry: Entry) -> None:
@@ -120,14 +139,20 @@ class LockPart:
             first = lock.queue.pop(0)
             token = token_of(entry.epoch, entry.version)
             since = entry.timestamp >> COUNTER_BITS
-            lock.holders.append(Hold(first.peer, first.request, token, since, first.lease))
+            hold = Hold(first.peer, first.request, token, since, first.lease)
+            lock.holders.append(hold)
+            if first.lease:
+                self.leased[first.peer, first.request] = hold
             self.served.append(first.peer)
+            self._touch(first.peer, first.request)
 
     def _forget(self, peer: str, request: int) -> str:
         own = self.by_peer.get(peer, {})
         name = own.pop(request, "")
         if not own:
             self.by_peer.pop(peer, None)
+        self.leased.pop((peer, request), None)
+        self._touch(peer, request)
         return name
 
 

@@ -138,6 +138,7 @@ class LockRequests:
         self._numbers = count(1)
         self._open: dict[int, LockRequest] = {}
         self._seen: tuple[Any, int] = (None, 0)  # the part of the state, and its revision
+        self._unshown: dict[int, None] = {}  # requests whose grant the view does not show yet
         participant.entry_waiters.waiting.append(self)
 
     # -- a program's threads ---------------------------------------------------------------------
@@ -300,29 +301,43 @@ class LockRequests:
                 else:
                     request.wakeup.set()
             return
-        part = lock_part(self.participant.state)
-        seen = part, part.revision
-        if seen[0] is self._seen[0] and seen[1] == self._seen[1]:
+        part, (seen_part, revision) = lock_part(self.participant.state), self._seen
+        if part is seen_part and part.revision == revision and not self._unshown:
             return
-        is_complete = True
-        for request in list(self._open.values()):
-            is_complete &= self._look_now(request)
-        if is_complete:
-            self._seen = seen
+        seen, numbers = self._changed()
+        for number in numbers:
+            if (changed := self._open.get(number)) is not None:
+                self._look_now(changed)
+            else:
+                self._unshown.pop(number, None)
+        self._seen = seen  # last, so that an interrupt leaves nothing unseen
 
-    def _look_now(self, request: LockRequest) -> bool:
-        """Compare a request with the state; False if the view does not show its grant yet."""
+    def _changed(self) -> tuple[tuple[Any, int], list[int]]:
+        """The requests that may have changed, by number, and what is seen when all are compared."""
+        with self.participant.guard:
+            part, (seen_part, revision) = lock_part(self.participant.state), self._seen
+            touched = part.touched_since(revision) if part is seen_part else None
+            seen = part, part.revision
+        if touched is None:
+            return seen, list(self._open)
+        numbers = [number for peer, number in touched if peer == self._peer]
+        return seen, [*numbers, *list(self._unshown)]
+
+    def _look_now(self, request: LockRequest) -> None:
+        """Compare a request with the state; a grant counts when the view shows it."""
         participant = self.participant
         with participant.guard:
             found = lock_part(participant.state).find(self._peer, request.number)
             token = found.token if isinstance(found, Hold) else None
             request.was_seen = request.was_seen or found is not None
+            self._unshown.pop(request.number, None)
             if request.token is not None:
                 if token != request.token:
                     self._lose(request)
             elif token is not None:
                 if pair_of(token) > participant.replica.view_pair:
-                    return False
+                    self._unshown[request.number] = None
+                    return
                 request.token = token
                 request.wakeup.set()
             elif found is None and request.was_seen:
@@ -330,7 +345,6 @@ class LockRequests:
                 request.is_there = request.wish.name not in part.results
                 request.is_dropped = True
                 request.wakeup.set()
-        return True
 
     def _lose(self, request: LockRequest) -> None:
         self._open.pop(request.number, None)

@@ -19,6 +19,7 @@ from memsync import (
     UsageError,
 )
 from memsync.locks import Lock, NamedPlaces
+from memsync.runtime.lock_requests import LockRequest, LockRequests
 from memsync.testing import until
 
 
@@ -317,6 +318,24 @@ def test_without_a_lock_an_entry_wakes_nobody(pair: Pair) -> None:
     for mem in pair.both():
         assert mem._participating().lock_requests is None
         assert mem._participating().entry_waiters.waiting == []
+
+
+def test_what_is_held_costs_nothing_when_other_locks_change(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [pair.client.lock(f"held {number}") for number in range(50)]
+    assert all(lock.acquire() for lock in held)
+    looks, look = [], LockRequests._look_now
+
+    def counted(requests: LockRequests, request: LockRequest) -> Any:
+        looks.append(request)
+        return look(requests, request)
+
+    monkeypatch.setattr(LockRequests, "_look_now", counted)
+    for mem in pair.both():
+        with mem.lock("other"):
+            pass
+    assert len(looks) < len(held)
 
 
 def use_plainly(lock: Lock) -> None:

@@ -18,12 +18,13 @@ from memsync.errors import (
     UsageError,
     from_wire,
 )
-from memsync.replication.entries import Decision, Propose
+from memsync.replication.entries import Decision, Entry, Propose
 from memsync.replication.kinds import lock as lock_kind
-from memsync.replication.kinds.lock import acquiring, expiring, releasing, settling
+from memsync.replication.kinds.lock import LockKind, acquiring, expiring, releasing, settling
 from memsync.replication.lock_part import (
     Acquire,
     Hold,
+    LockPart,
     Place,
     lock_facts,
     lock_part,
@@ -426,3 +427,17 @@ class LockMachine(RuleBasedStateMachine):
 
 TestLockMachine = LockMachine.TestCase
 TestLockMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_what_has_changed_since_a_revision_is_known_unless_it_is_too_much() -> None:
+    part, entry = LockPart({}, {}), Entry(1, 1, "p", 0, 0, LockKind.name, None)
+    for request in (1, 2):
+        part.request("p", Acquire("k", request), entry)
+    before = part.revision
+    assert part.touched_since(before) == set()
+    part.release("p", 1, entry)
+    assert part.touched_since(before) == {("p", 1), ("p", 2)}  # one ended, one was granted
+    for request in range(3, 1004):
+        part.request("p", Acquire(f"k{request}", request), entry)
+    assert part.touched_since(before) is None
+    assert LockPart({}, {}).touched_since(before) is None  # a part that has begun again

@@ -69,9 +69,8 @@ class LockLeases:
                 self._append(LockKind.name, expiring(hold.peer, hold.request))
 
     def _collect(self) -> None:
-        locks = lock_part(self._ctx.participant.state).locks.values()
-        holders = [hold for lock in locks for hold in lock.holders]
-        self._holds = [each for each in holders if each.lease and each.peer != self._ctx.id]
+        leased = lock_part(self._ctx.participant.state).leased.values()
+        self._holds = [each for each in leased if each.peer != self._ctx.id]
         shortest = min((each.lease or 0.0 for each in self._holds), default=float("inf"))
         self.rhythm = shortest / self._ctx.timing.lock_checks
         peers = {each.peer for each in self._holds}

@@ -129,7 +129,6 @@ class LockKind(Kind):
         else:
             assert change.release is not None
             part.release(entry.peer, change.release[0], entry)
-        part.revision += 1
 
     def left(self, state: State, peer: str, entry: Entry) -> None:
         """Free what a former member held, and its places in queues."""
@@ -137,7 +136,6 @@ class LockKind(Kind):
         part.served = []
         for request in list(part.by_peer.get(peer, ())):
             part.release(peer, request, entry)
-            part.revision += 1
 
     def encode(self, state: State) -> _Snapshot:
         """The part, without what belongs to this copy."""
