@@ -273,6 +273,7 @@ class SharedPeer(forks.Forkable):
             # The uses of other handles ended with the last engine; only a fork does not end them.
             others = tuple(use for use in waiting if use not in added and not use.is_over())
             self.joining, self.uses = engine, others + added
+            leave_at_exit(engine)  # a program may end while another thread of it stands by
             role = engine.start(patience)
             self.engine = engine  # from here on it has joined
             self.offer_methods()
@@ -282,6 +283,7 @@ class SharedPeer(forks.Forkable):
                 self.engine = None
             if engine is not None and not engine.is_ended:
                 engine.stop(0)
+            engines.discard(engine)
             raise
         finally:
             self.joining = None

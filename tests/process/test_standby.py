@@ -201,3 +201,26 @@ def test_a_standby_states_a_smaller_limit_and_waits_for_it(cluster: Cluster) -> 
     peer.result(ticket, 5)
     with pytest.raises(MaxWritersError):
         cluster.peer()
+
+
+def test_a_program_that_ends_while_a_thread_stands_by_leaves_no_file(cluster: Cluster) -> None:
+    program = cluster.script(
+        """
+        import threading, time
+        from memsync import MemSync
+
+        options = {"network": {"maxWriters": 1}, "onMaxWriters": "wait"}
+        writer = MemSync("obj", options=options)
+        writer.start()
+        mem = MemSync("obj", options=options)
+        threading.excepthook = lambda args: print(args.exc_type.__name__)
+        threading.Thread(target=mem.start, args=[float("inf")], daemon=True).start()
+        while not mem.get_status()["peers"]:
+            time.sleep(0.01)
+        """
+    )
+    _, errors = program.communicate(timeout=20)
+    assert (program.returncode, errors) == (0, "")
+    names = [path.name for path in (Path(os.environ["MEMSYNC_DIR"]) / "obj.d").iterdir()]
+    assert [name for name in names if not name.startswith("epoch-")] == []
+    assert len(names) == 1
