@@ -306,6 +306,8 @@ def timed_out(participant: Participant, kind: str, name: str, seconds: float) ->
     """The error of a wait for a lock, with what this peer knows of the holder."""
     with participant.guard:
         facts = lock_facts(participant.state).get(name)
+    if name.startswith(RESERVED):
+        name = name.split(".", 2)[2]  # as the program has stated it
     if facts is None:
         return LockTimeoutError(
             f"the {kind} {name!r} was not acquired within {seconds:g} s, although nobody seems to "
@@ -313,11 +315,13 @@ def timed_out(participant: Participant, kind: str, name: str, seconds: float) ->
         )
     first = facts["holders"][0]
     since = datetime.fromtimestamp(first["since"])
-    others = len(facts["holders"]) - 1
+    others, waiting = len(facts["holders"]) - 1, len(facts["queue"])
+    age = wall() - first["since"]
     return LockTimeoutError(
         f"the {kind} {name!r} was not free within {seconds:g} s: process {first['pid']} (peer "
-        f"{first['id']}) has held it since {since:%H:%M:%S}, for {wall() - first['since']:.3g} s"
-        f"{f', and {others} more' if others else ''}; {len(facts['queue'])} requests wait",
+        f"{first['id']}) has held it since {since:%H:%M:%S}, for {age:.{1 if age < 100 else 0}f} s"
+        f"{f', and {others} more' if others else ''}; "
+        f"{'1 request waits' if waiting == 1 else f'{waiting} requests wait'}",
         holder=first["id"],
         pid=first["pid"],
         since=first["since"],

@@ -153,7 +153,7 @@ class LastOut:
             return
         try:
             self._function()
-        except Exception:  # the peer leaves all the same
+        except (Exception, SystemExit):  # the peer leaves all the same
             log.exception("the function of last_out() failed: %r", self._function)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -101,7 +103,10 @@ def test_a_wait_for_the_result_ends(engine: str) -> None:
     with MemSync("obj", engine=engine) as mem, MemSync("obj", engine=engine) as other:
 
         def work() -> int:
-            with pytest.raises(LockTimeoutError, match="result of once"):
+            with pytest.raises(
+                LockTimeoutError,
+                match=r"result of once\(\) 'slow' .* for 0\.\d s; \d requests? waits?$",
+            ):
                 other.once("slow", lambda: 2, timeout=0.05)
             return 1
 
@@ -126,11 +131,12 @@ def test_the_last_one_that_leaves_runs_the_function(engine: str) -> None:
         assert calls == ["2"]
 
 
+@pytest.mark.parametrize("function", [lambda: 1 / 0, sys.exit])
 def test_a_function_that_fails_does_not_keep_the_peer(
-    engine: str, caplog: pytest.LogCaptureFixture
+    engine: str, caplog: pytest.LogCaptureFixture, function: Callable[[], object]
 ) -> None:
     with MemSync("obj", engine=engine) as mem:
-        mem.last_out("tear_down", lambda: 1 / 0)
+        mem.last_out("tear_down", function)
     assert mem.get_status()["status"] == "stopped"
     assert "last_out() failed" in caplog.text
 
@@ -141,6 +147,9 @@ def test_a_wrong_argument_is_named(method: str) -> None:
         call = getattr(mem, method)
         with pytest.raises(UsageError, match=rf"the function of {method}\(\) must be callable"):
             call("name", 1)
+
+        with pytest.raises(UsageError, match="must be Unicode"):
+            call("\ud800", print)
 
         async def work() -> None:
             """Nobody awaits it."""

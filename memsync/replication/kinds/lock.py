@@ -156,6 +156,10 @@ def check_lock_name(name: Any, most: int = NAME_MAX) -> str:
         raise UsageError(
             f"the name of a lock has 1 to {most} characters, not {len(name)}: {name!r:.60}"
         )
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the name of a lock must be Unicode, but is {name!r:.60}") from error
     return name
 
 
