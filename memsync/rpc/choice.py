@@ -56,7 +56,10 @@ class Choice:
         found = self._untried(request)
         if not found:
             if request.failed:
-                raise list(request.failed.values())[-1]
+                error = list(request.failed.values())[-1]
+                if error.outcome == "not_applied" and not self._having(request.method):
+                    raise self._nobody(request.method) from error  # the last one has just left
+                raise error
             return self._first(self.having(request))
         return self._first(found)
 

@@ -178,6 +178,8 @@ class Changes(Iterator[tuple[Any, int]]):
             is_new = self._last is _NOTHING or not identical(batch.value, self._last)
             self._last = batch.value
             self._left_out += batch.missed
+            if self._past and self._left_out:
+                is_new = True  # what the log lacks may have had other values
             if self._past:
                 self._past.popleft()
             else:

@@ -137,6 +137,16 @@ def test_since_does_not_repeat_what_was_not_touched(new: New, path: str, updates
         assert list(mem.changes(path, since=begin, timeout=0)) == []
 
 
+def test_since_counts_unknown_values_although_the_last_one_is_back(new: New) -> None:
+    mem = new({"l": [0, 2, 1]})
+    begin = mem.version
+    mem.patch({"$set": {"l.0": 1}})
+    for _ in range(2):  # the log does not have the values of what moves up
+        mem.patch({"$pop": {"l": -1}})
+    changes = mem.changes("l.0", since=begin, timeout=0)
+    assert [(value, changes.missed) for value, _ in changes] == [(1, 0), (1, 1)]
+
+
 def test_since_before_the_log_is_one_gap() -> None:
     with MemSync("obj", {"n": 0}, {"network": {"maxLog": 4}}, engine="memory") as mem:
         begin = mem.version
