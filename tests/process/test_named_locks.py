@@ -232,6 +232,21 @@ def test_a_forked_child_does_not_have_the_lock_of_its_parent(cluster: Cluster) -
         assert mem.locks() == {}
 
 
+def test_a_child_forked_under_the_lock_ends_as_it_likes(cluster: Cluster) -> None:
+    with MemSync(cluster.name) as mem, mem.lock(NAME) as lock:
+        child = os.fork()
+        if child == 0:
+            code = 99
+            try:
+                with suppress(SystemExit):
+                    lock.__exit__(SystemExit, SystemExit(3), None)
+                    code = 3
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+        assert lock.token is not None
+
+
 def _work(lock: Lock, times: int) -> None:
     mem: Any = lock._mem
     for _ in range(times):
