@@ -191,10 +191,10 @@ class Lifecycle(forks.Forkable):
         waits end, and what it shows goes on.
         """
         refuse_waiting("stop()")
-        another_stands_by = self._peer.end_standby(self._dispatcher)
+        has_ended = self._peer.end_standby(self._dispatcher)
         if self._use is not None:
             self._use.leave()
-        if another_stands_by and (self._engine is None or self._engine.is_ended):
+        if has_ended and (self._engine is None or self._engine.is_ended):
             return  # this handle is stopped already
         with self._peer.lock:
             if self._engine is None and self._peer.engine_of(self._use) is not None:

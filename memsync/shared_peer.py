@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from .at_exit import engines, leave_at_exit
+from .clocks import monotonic
 from .errors import NotStartedError
 from .runtime import forks, native
 from .runtime.logs import Logger, log_in_hub
 from .runtime.nesting import is_called_below
 from .runtime.own_threads import OwnThread
+from .runtime.wakeup import Wakeup
 from .turns import Turns, stands_by
 
 if TYPE_CHECKING:  # they import what a program may never use
@@ -35,6 +37,9 @@ if TYPE_CHECKING:  # they import what a program may never use
     from .rpc.peer_calls import PeerCalls
     from .runtime.dispatcher import Dispatcher
     from .runtime.inherited import InheritedView
+
+_START_ENDS = 5.0  # seconds for a start that was ended to return
+_PAUSE = 0.005  # seconds between two checks of that
 
 log = Logger("memsync.rpc")
 
@@ -245,7 +250,8 @@ class SharedPeer(forks.Forkable):
     def end_standby(self, dispatcher: Dispatcher) -> bool:
         """End the starts that wait for the handle with this dispatcher, which have the lock.
 
-        Returns whether the start of another handle goes on standing by, with the lock.
+        Returns whether that is all: the start of another handle goes on standing by, with the lock,
+        or the next start may have the lock, as the one of this handle has ended.
         """
         self.turns.end(dispatcher)
         joining = self.joining
@@ -254,7 +260,14 @@ class SharedPeer(forks.Forkable):
         if not any(use.dispatcher is dispatcher for use in self.uses):
             return True
         joining.stop(0)
-        return False
+        if self.is_starting_below(sys._getframe(1)):
+            return False  # a signal handler has interrupted it
+        deadline, pause = monotonic() + _START_ENDS, Wakeup()
+        while self.joining is joining:
+            if monotonic() > deadline:
+                return False
+            pause.wait(_PAUSE)
+        return True
 
     def _start(self, added: tuple[Use, ...], patience: float) -> tuple[Engine, str]:
         from .runtime.inherited import has_started

@@ -11,6 +11,8 @@ from memsync.testing import until
 
 from .injector import Injection, Place, places_of
 
+ROUNDS = 10
+
 
 def check(dispatcher: Dispatcher) -> None:
     """A later call runs."""
@@ -29,12 +31,15 @@ def test_an_interrupted_call() -> None:
     found: dict[Place, None] = {}
     for _ in range(5):
         found.update(places_of(call))
-    for place in found:
-        injection = Injection(place, KeyboardInterrupt())
-        injection.run(call)
-        reached += injection.has_come
-        for _ in range(3):
-            check(dispatcher)
+    for _ in range(ROUNDS):  # the thread may be busy or idle, so a call passes not all of them
+        for place in found:
+            injection = Injection(place, KeyboardInterrupt())
+            injection.run(call)
+            reached += injection.has_come
+            for _ in range(3):
+                check(dispatcher)
+        if reached > 3:
+            break
     dispatcher.stop(5)
     assert reached > 3
 

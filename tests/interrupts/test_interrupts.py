@@ -13,6 +13,7 @@ from .sample import sample
 from .scenarios import CALLS, GROUPS, interrupt_calls
 
 PLACES = 10  # of each call
+ATTEMPTS = 5  # a call may take another way when it is interrupted than when it was looked at
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
@@ -28,9 +29,12 @@ def helpers() -> None:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("group", [pytest.param(each, marks=_marks(each)) for each in GROUPS])
 def test_an_interrupted_call(group: str, call: str) -> None:
-    report = interrupt_calls(group, call, sample(PLACES, seed=len(group + call)))
-    assert not report.broken
-    assert report.reached
+    for attempt in range(ATTEMPTS):
+        report = interrupt_calls(group, call, sample(PLACES, seed=len(group + call) + attempt))
+        assert not report.broken
+        if report.reached:
+            return
+    pytest.fail(f"no place of {ATTEMPTS} samples was reached again")
 
 
 @pytest.mark.parametrize("call", LIFE)

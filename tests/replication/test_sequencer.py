@@ -304,7 +304,7 @@ def test_a_fault_of_the_compiler_refuses_the_proposal_and_spares_the_host(
     entry_of(host.propose("w", proposal(2)))
 
 
-@pytest.mark.parametrize("kind", ["note", "member", "lock", "rpc", "epoch"])
+@pytest.mark.parametrize("kind", ["note", "member", "journal", "rpc", "epoch"])
 def test_a_kind_that_is_not_served_is_refused(host: Sequencer, kind: str) -> None:
     before = host.state.encode()
     error = error_of(host.propose("w", proposal(1, {"leave": "v"}, kind=kind)))

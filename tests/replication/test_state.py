@@ -172,6 +172,7 @@ PARTS: dict[str, Any] = {
     "event": {"count": 1, "starts": [[1, 0]]},
     "presence": {},
     "method": {"peers": {}, "published": {}},
+    "lock": {"locks": {}, "results": {}},
 }
 WHOLE: dict[str, Any] = {
     "epoch": 9,
