@@ -45,6 +45,7 @@ def _leave_all() -> None:
     for use in list(uses_to_leave):
         use.leave()
     deadline = monotonic() + _PATIENCE
-    for engine in list(engines):
-        if engine.pid == os.getpid() and not engine.is_ended:
-            engine.stop(max(deadline - monotonic(), 0.1))
+    own = [each for each in list(engines) if each.pid == os.getpid() and not each.is_ended]
+    # Hosts come last: another peer of this process would be the next host, and soon leave as well.
+    for engine in sorted(own, key=lambda each: each.status().status == "host"):
+        engine.stop(max(deadline - monotonic(), 0.1))
