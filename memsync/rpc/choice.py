@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..clocks import monotonic
-from ..errors import NoSuchMethodError, PeerLostError, WriteTimeoutError
+from ..errors import MemSyncError, NoSuchMethodError, PeerLostError, WriteTimeoutError
 from ..options.hints import similar
 from ..replication.kinds.method import (
     MethodKind,
@@ -56,12 +56,20 @@ class Choice:
         found = self._untried(request)
         if not found:
             if request.failed:
-                error = list(request.failed.values())[-1]
-                if error.outcome == "not_applied" and not self._having(request.method):
-                    raise self._nobody(request.method) from error  # the last one has just left
-                raise error
+                return self._last_resort(request, list(request.failed.values())[-1])
             return self._first(self.having(request))
         return self._first(found)
+
+    def _last_resort(self, request: Request, error: MemSyncError) -> str:
+        """A peer of which this one has not heard yet, where all known ones were tried."""
+        if error.outcome == "not_applied":
+            self._ask_host(request)
+            found = self._untried(request)
+            if found:
+                return self._first(found)
+            if not self._having(request.method):
+                raise self._nobody(request.method) from error  # the last one has just left
+        raise error
 
     def having(self, request: Request) -> list[str]:
         """All members that can run a request; raises `NoSuchMethodError` where there is none."""
