@@ -35,7 +35,8 @@ from memsync.runtime import announcer, participant, writer
 
 Mutation = Callable[[], Any]
 MUTATIONS: dict[str, Mutation] = {}
-_INTERRUPTS = {"faults": ["interrupt_a_waiting_user", "join"], "points": []}
+# Without a limit: most peers would stand by, as so many join.
+_INTERRUPTS = {"faults": ["interrupt_a_waiting_user", "join"], "points": [], "limited": False}
 FOCUS: dict[str, dict[str, Any]] = {
     "a_missing_file_counts_as_a_free_one": {
         "faults": ["delete_files", "cut", "freeze", "kill_host", "slow_peer"],
@@ -77,6 +78,7 @@ FOCUS: dict[str, dict[str, Any]] = {
     "an_interrupted_reader_keeps_the_role": {
         "faults": ["interrupt_a_waiting_user", "kill_host", "join"],
         "points": [],
+        "limited": False,
     },
     "a_write_that_was_interrupted_before_it_was_shown_stays_hidden": _INTERRUPTS,
     "a_number_is_given_twice_after_an_interrupt": _INTERRUPTS,

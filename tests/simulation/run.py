@@ -75,6 +75,7 @@ class Run:
         capacity: int | None = None,
         strict: bool | None = None,
         wipes: bool = False,
+        limited: bool = True,
     ) -> None:
         world = self.world = World(seed)
         self.history = History()
@@ -100,7 +101,9 @@ class Run:
             group.append("maxQueue=1024")
         if chance.random() < 0.6:
             group.append(f"lease={chance.choice([0.2, 0.5, 1.0])}")
-        if chance.random() < 0.2 and not wipes:  # two clusters may have more writers than one may
+        if (
+            chance.random() < 0.2 and limited and not wipes
+        ):  # two clusters may have more writers than one may
             self.history.writer_limit = chance.choice([2, 3, 4])
             group.append(f"maxWriters={self.history.writer_limit}")
         self._group = " ".join(group)
@@ -332,7 +335,8 @@ def run(seed: int, **focus: Any) -> tuple[Result, list[str]]:
     """Run a seed; with ``tell=True`` the second value has a line for each event.
 
     The seed draws which `faults` and `points` there are, which `kinds` of writes, what `capacity`
-    (bytes) a pipe has, and whether conflicts are `strict`, unless these are given.
+    (bytes) a pipe has, and whether conflicts are `strict`, unless these are given. No number of
+    writers is the limit with ``limited=False``.
     """
     one = Run(seed, **focus)
     listener = _Listener(one.history)
