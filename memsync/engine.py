@@ -58,6 +58,7 @@ class EngineStatus(NamedTuple):
     reason: str | None  # why the last role ended, or why there is no host
     host: dict[str, Any] | None
     handing_over: bool = False
+    storage: dict[str, Any] | None = None  # on the host of a group that saves
 
 
 class Engine(Protocol):
@@ -81,14 +82,21 @@ class Engine(Protocol):
         A peer that stands by (see `runtime.standby`) joins first and waits then.
         """
 
-    def stop(self, timeout: float) -> None:
-        """Leave the group; a host hands over first. Waits at most `timeout` seconds."""
+    def stop(self, timeout: float, last_save: float = 0.0) -> None:
+        """Leave the group; a host hands over first. Waits at most `timeout` seconds.
+
+        The last peer of a group that saves then waits for the last save, at most `last_save`
+        seconds.
+        """
 
     def status(self) -> EngineStatus:
         """The status of the peer; never blocks and never raises."""
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """Round trips as `MemSync.ping` returns them; raises as it does."""
+
+    def flush(self, timeout: float) -> None:
+        """See `MemSync.flush`."""
 
     def close_after_fork(self) -> None:
         """In a forked child: drop the parent's resources; must neither block nor do I/O."""

@@ -45,6 +45,9 @@ class GroupMember(Lifecycle):
         * ``host``: None, or a dict: ``id``, ``pid`` and ``address``, the number of its
           ``connections``, and ``since``, the start of its epoch
         * ``handing_over``: this peer has stopped ordering, because another peer becomes host
+        * ``storage``: None without a file, or a dict: ``url``, and on the host ``saved_version``,
+          ``saved_at`` (seconds since 1970), ``error`` (why the object is not saved at the moment,
+          or None), and ``fencing`` (``"lock"``, ``"conditional"`` or ``"none"``; docs/storage.md)
 
         >>> from memsync import MemSync
         >>> MemSync("idle", engine="memory").get_status()["status"]
@@ -67,6 +70,24 @@ class GroupMember(Lifecycle):
         """
         refuse_waiting("ping()")
         return self._running().ping(self._seconds(timeout))
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Return when the object, as it is now, is in its file (docs/storage.md).
+
+        A client asks the host. `timeout` is in seconds. Raises `StorageError` if the host cannot
+        save or does not answer in time, and `UsageError` if the object has no file.
+
+        >>> import json, os, tempfile
+        >>> from memsync import MemSync
+        >>> path = os.path.join(tempfile.mkdtemp(), "state.json")
+        >>> with MemSync("kept", {"n": 0}, {"file": {"path": path}}, engine="memory") as mem:
+        ...     _ = mem.patch({"$inc": {"n": 1}})
+        ...     mem.flush()
+        ...     json.load(open(path))["data"]
+        {'n': 1}
+        """
+        refuse_waiting("flush()")
+        self._running().flush(self._seconds(timeout))
 
     @overload
     def on(

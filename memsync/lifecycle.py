@@ -186,6 +186,7 @@ class Lifecycle(forks.Forkable):
         """Leave the group, after pending writes are acknowledged (at most 5 s). Idempotent.
 
         Methods that run for other peers have up to 2 s to finish, and new calls go to other peers.
+        The last peer of a group that has a file saves (at most the option ``timeout``).
         The last state stays readable. A later `start` joins as a new peer. While other handles of
         the process use the peer (copies by pickle), only this handle stops: its callbacks and
         waits end, and what it shows goes on.
@@ -207,7 +208,7 @@ class Lifecycle(forks.Forkable):
             else:
                 self._peer.close_calls()
                 self._end_lock_requests(engine)
-                engine.stop(_STOP_PATIENCE)
+                engine.stop(_STOP_PATIENCE, self._options.timeout)
                 engines.discard(engine)
             if self._use is not None:
                 self._use.has_stopped = True

@@ -354,7 +354,7 @@ class LeftEngine:
     def start(self, timeout: float) -> str:
         raise AssertionError("an engine is started once")
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout: float, last_save: float = 0.0) -> None:
         pass
 
     def status(self) -> EngineStatus:
@@ -363,6 +363,9 @@ class LeftEngine:
         return EngineStatus("stopped", self._since, "stopped", None)
 
     def ping(self, timeout: float) -> dict[str, Any]:
+        raise AssertionError("the handle has stopped")
+
+    def flush(self, timeout: float) -> None:
         raise AssertionError("the handle has stopped")
 
     def close_after_fork(self) -> None:

@@ -19,6 +19,7 @@ _NEVER_STARTED = {
     "since": None,
     "reason": None,
     "handing_over": False,
+    "storage": None,
 }
 
 
@@ -41,7 +42,18 @@ def status_of(engine: Engine | None) -> dict[str, Any]:
         "since": status.since,
         "reason": status.reason,
         "handing_over": status.handing_over,
+        "storage": status.storage or _storage_of_client(participant),
     }
+
+
+def _storage_of_client(participant: Participant) -> dict[str, Any] | None:
+    """What a peer that is not the host knows: where the object is saved."""
+    from .replication.group_options import group_value
+
+    url = group_value(participant.state.options, "file.path")
+    if url is None:
+        return None
+    return {"url": url, "saved_version": None, "saved_at": None, "error": None, "fencing": None}
 
 
 def other_members(participant: Participant) -> list[dict[str, Any]]:

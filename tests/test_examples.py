@@ -13,6 +13,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 OUTPUTS = {
     "event_chain.py": "order 0: sent\norder 1: sent\norder 2: sent\n",
     "job_queue.py": f"outputs: {[number**2 for number in range(12)]}\ndone: 12 = 12\n",
+    "kept_in_a_file.py": "runs: 3\n",
     "observe_progress.py": "finished: 3\nsteps: 60\n",
     "only_one_at_a_time.py": "let us begin\nhad a turn: [1, 2]\nlocked: False\n",
     "remote_progress.py": "5 of 5: page 5\n5 pages converted\n"

@@ -22,7 +22,7 @@ Other packages import from `memsync.document`, never from its subfolders.
 """
 
 from .containers import Guard, ReadOnlyDict, ReadOnlyList, containers_in, make_live, to_plain
-from .encoding import encoded
+from .encoding import encoded, encoded_json
 from .footprint.moved_elements import (
     MOVED,
     may_move,
@@ -79,6 +79,7 @@ from .patch.rfc6902 import (
 from .paths import above, is_digits, pointer_of
 from .query.query import check_filter, matches
 from .sizes import estimated_size
+from .sliced import SlicedText
 from .update.compile import apply_update, check_update, compile_update
 from .values import normalize
 
@@ -103,6 +104,7 @@ __all__ = [
     "Reads",
     "ResultCopy",
     "Sharing",
+    "SlicedText",
     "above",
     "apply_patch",
     "apply_update",
@@ -117,6 +119,7 @@ __all__ = [
     "converge",
     "difference",
     "encoded",
+    "encoded_json",
     "estimated_size",
     "exists_at_pointer",
     "filter_read_set",

@@ -1,10 +1,10 @@
-"""MessagePack, also where there is no memory for it."""
+"""MessagePack and JSON, also where there is no memory for them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from msgspec import msgpack
+from msgspec import json, msgpack
 
 _encode_into = msgpack.Encoder().encode_into
 
@@ -16,4 +16,14 @@ def encoded(value: Any) -> bytearray:
     """
     buffer = bytearray()
     _encode_into(value, buffer)
+    return buffer
+
+
+_encode_json_into = json.Encoder().encode_into
+
+
+def encoded_json(value: Any) -> bytearray:
+    """A value as JSON text; raises `MemoryError` where there is no memory, as `encoded` does."""
+    buffer = bytearray()
+    _encode_json_into(value, buffer)
     return buffer

@@ -32,7 +32,7 @@ from .platform.descriptors import hint, is_shortage
 from .platform.platform import Platform
 from .platform.task import Pause, Task, run_task
 from .platform.threads import launch_thread
-from .role import Role, ping_through
+from .role import Role, flush_through, ping_through
 from .states import PeerEvent
 from .timing import TIMING, Timing
 from .users import check_user
@@ -62,7 +62,7 @@ class Driver:
         self.participant = Participant(
             self.platform.new_id(), name, data, options, announce, self.platform.wall_ms, inherited
         )
-        self.participant.writer.wake = self._wake
+        self.participant.writer.wake = lambda: self.ctx.waker.wake()
         self.participant.writer.describe_host = self._describe_host
         if self.participant.standby is not None:
             self.participant.standby.may_begin = self._may_take_place
@@ -152,7 +152,7 @@ class Driver:
             yield
             undo.pop_all()
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout: float, last_save: float = 0.0) -> None:
         """Leave the group; waits for pending writes, at most `timeout` seconds."""
         deadline = monotonic() + timeout
         role, writer, ctx = self.role, self.participant.writer, self._ctx
@@ -170,6 +170,8 @@ class Driver:
         ctx.stopping = True
         ctx.waker.wake()
         self._join(max(deadline - monotonic(), self._timing.driver_stop))
+        if self._closing is not None and self._closing.storage is not None:
+            self._join(last_save)
 
     def close_after_fork(self) -> None:
         """In a forked child: the driver belongs to the parent, only its last state may be read."""
@@ -198,15 +200,18 @@ class Driver:
             status, reason = ("starting", waits) if waits else (status, reason)
         elif not self.is_ended:
             status, reason = "starting", self._blocked_reason() or reason
-        return EngineStatus(status, self._since, reason, host, handing_over)
+        storage = role.storage if role is not None else None
+        return EngineStatus(status, self._since, reason, host, handing_over, storage)
 
     def ping(self, timeout: float) -> dict[str, Any]:
-        """The round trip to the host, or those of the host to each client.
+        """See `ping_through`."""
+        return ping_through(self.participant.name, self._now, self._describe_host, timeout)
 
-        Raises `HostUnresponsiveError` when the host does not answer within `timeout` seconds.
-        """
-        name, describe = self.participant.name, self._describe_host
-        return ping_through(name, lambda: (self.role, self.is_ended), describe, timeout)
+    def flush(self, timeout: float) -> None:
+        flush_through(self._now, self._describe_host, timeout)
+
+    def _now(self) -> tuple[Role | None, bool]:
+        return self.role, self.is_ended
 
     def _describe_host(self) -> str:
         role = self.role
@@ -217,9 +222,6 @@ class Driver:
 
     def _blocked_reason(self) -> str | None:
         return self._ctx.place.blocked_reason if self._ctx is not None else None
-
-    def _wake(self) -> None:
-        self.ctx.waker.wake()
 
     # -- the driver's thread ---------------------------------------------------------------------
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..clocks import monotonic
 from ..engine import Uplink
 from ..errors import HostUnresponsiveError
 from ..replication.outcomes import Outcome
 from ..runtime.awaited_write import AwaitedWrite
+from ..runtime.flushes import too_late
 from .platform.task import Task
 from .timing import TIMING
 from .transport.messages import Grant
@@ -60,31 +61,60 @@ class Role(Uplink, Protocol):
     def host_facts(self) -> dict[str, Any]:
         """The host as `MemSync.get_status` describes it (any thread)."""
 
+    def flush(self, timeout: float) -> None:
+        """Return when what is in the object by now is saved (any thread).
+
+        Raises `StorageError`, `UsageError`, and `TimeoutError` without an answer of the host.
+        """
+
+    @property
+    def storage(self) -> dict[str, Any] | None:
+        """The state of saving, as `MemSync.get_status` describes it (any thread)."""
+
     def ping(self, timeout: float) -> dict[str, Any]:
         """Round trips as `MemSync.ping` returns them (any thread); raises `TimeoutError`."""
 
 
+Now = Callable[[], tuple[Role | None, bool]]
+"""Returns the role of a peer, and whether the peer has ended."""
+
+TAnswer = TypeVar("TAnswer")
+
+
 def ping_through(
-    name: str,
-    now: Callable[[], tuple[Role | None, bool]],
-    describe_host: Callable[[], str],
-    timeout: float,
+    name: str, now: Now, describe_host: Callable[[], str], timeout: float
 ) -> dict[str, Any]:
     """The round trips of whatever role a peer has within `timeout` seconds.
 
-    `now` returns its role, and whether it has ended. Raises `HostUnresponsiveError`.
+    Raises `HostUnresponsiveError`.
     """
+    try:
+        return _ask(now, lambda role, left: role.ping(left), timeout)
+    except TimeoutError:
+        role = now()[0]
+        raise HostUnresponsiveError(
+            f"the host of {name!r} did not answer within {timeout:g} s: {describe_host()}",
+            pid=role.host_facts()["pid"] if role is not None else None,
+        ) from None
+
+
+def flush_through(now: Now, describe_host: Callable[[], str], timeout: float) -> None:
+    """See `MemSync.flush`; asks whatever role a peer has within `timeout` seconds."""
+    try:
+        _ask(now, lambda role, left: role.flush(left), timeout)
+    except TimeoutError:
+        raise too_late(timeout, describe_host()) from None
+
+
+def _ask(now: Now, ask: Callable[[Role, float], TAnswer], timeout: float) -> TAnswer:
+    """Call ``ask(role, seconds left)`` until it answers; raises `TimeoutError` after `timeout`."""
     deadline = monotonic() + timeout
     while True:
         (role, has_ended), left = now(), max(deadline - monotonic(), 0)
         if role is not None:
             with suppress(TimeoutError):
-                return role.ping(left)
+                return ask(role, left)
         left = deadline - monotonic()
         if left <= 0 or has_ended:
-            break
+            raise TimeoutError
         time.sleep(min(left, TIMING.pong_check))  # the link was lost: the next role may answer
-    raise HostUnresponsiveError(
-        f"the host of {name!r} did not answer within {timeout:g} s: {describe_host()}",
-        pid=role.host_facts()["pid"] if role is not None else None,
-    )

@@ -28,6 +28,7 @@ from ..replication.write_concern import ResumeConcern
 from ..runtime.participant import Participant
 from ..runtime.standby import FirstRole
 from ..runtime.wakeup import Wakeup
+from ..storage.loading import load
 from .group import Group, Member
 
 if "_groups" not in globals():  # `importlib.reload` keeps them
@@ -114,7 +115,7 @@ class MemoryEngine:
             group.engines += (self,)
             group.sequencer.attach(participant.id, 1)
         else:
-            participant.bootstrap(f"{wall_ms():012x}-{participant.id}")
+            participant.bootstrap(f"{wall_ms():012x}-{participant.id}", *load(participant)[:2])
             group.engines = (self,)
             group.open()
         group.add_member(self)
@@ -144,7 +145,7 @@ class MemoryEngine:
         self.since = wall()
         self.participant.announce("connected", "host")
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout: float, last_save: float = 0.0) -> None:
         """Leave the group; the handle that joined next becomes host."""
         deadline = monotonic() + timeout
         # A signal handler must not wait for the write that it interrupts.
@@ -152,7 +153,7 @@ class MemoryEngine:
         if not is_inside:
             self.participant.writer.flush(deadline)
         self._end_membership()
-        if not is_inside and self._has_left.wait(deadline - monotonic()):
+        if not is_inside and self._has_left.wait(deadline + last_save - monotonic()):
             self._has_left.set()  # for the next call
 
     def _end_membership(self) -> None:
@@ -175,6 +176,8 @@ class MemoryEngine:
         participant.end()
         try:
             was_host = group.engines[0] is self
+            if len(group.engines) == 1:
+                group.saving.finish(participant.options.timeout)
             group.engines = tuple(engine for engine in group.engines if engine is not self)
             if not group.engines:
                 del _groups[participant.name]
@@ -202,7 +205,9 @@ class MemoryEngine:
             "since": host.since,
         }
         role, waits = "host" if host is self else "client", self.participant.stands_by()
-        return EngineStatus("starting" if waits else role, self.since, waits, facts)
+        storage = self._group.saving.status() if host is self else None
+        status = "starting" if waits else role
+        return EngineStatus(status, self.since, waits, facts, storage=storage)
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """Round trips of 0 seconds: nothing leaves this process."""
@@ -213,6 +218,10 @@ class MemoryEngine:
             return {"connection": "client", "host": {"time": 0.0}}
         clients = [{"id": engine.participant.id, "time": 0.0} for engine in engines[1:]]
         return {"connection": "host", "host": {"time": 0.0}, "clients": clients}
+
+    def flush(self, timeout: float) -> None:
+        """See `MemSync.flush`."""
+        self._group.saving.flush(timeout)
 
     def close_after_fork(self) -> None:
         self.is_ended = True

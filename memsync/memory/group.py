@@ -33,6 +33,7 @@ from ..replication.state import TornCopyError
 from ..replication.write_concern import ConcernProgress, wanted_members
 from ..runtime import native
 from ..runtime.participant import Participant
+from .saving import GroupSaving
 
 
 class Member(Uplink, Protocol):
@@ -69,6 +70,7 @@ class Group:
     def __init__(self) -> None:
         # Reentrant, so that a release is right whether or not an interrupt prevented the acquire.
         self.lock = native.RLock()
+        self.saving = GroupSaving()
         self.engines: tuple[Member, ...] = ()  # the first one hosts
         self._steps: deque[Callable[[], None]] = deque()
         self._is_running = False  # seen by the thread that has the lock, so by a signal handler
@@ -170,6 +172,7 @@ class Group:
         for engine in self.engines:
             peer, writes = engine.participant.id, engine.participant.replica.writes
             self.sequencer.attach(peer, writes.first_open, writes.first_unknown)
+        self.saving.begin(participant, lambda: self.engines[:1] == (host,))
 
     def resume(self) -> None:
         """Go on with the first engine as host: begin an epoch, in which pending writes are sent."""

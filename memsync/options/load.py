@@ -175,6 +175,8 @@ def _flatten(options: Any, source: str, group: str | None = None) -> Iterator[tu
         if path in groups():
             yield from _flatten(value, source, path)
         else:
+            if path == "file.path" and isinstance(value, os.PathLike):
+                value = os.fspath(value)
             yield path, checked(schema()[path], value, source)
 
 
@@ -211,7 +213,18 @@ def _parse_variable(spec: OptionSpec, text: str) -> Any:
     return parse_yaml(text, spec.env)
 
 
+def _absolute(path: str) -> str:
+    """A path that leads to the same file in every process; a URL as it is."""
+    if not path:
+        raise OptionsError("file.path is empty: expected a path or a URL", key="file.path")
+    if "://" in path:
+        return path
+    return os.path.abspath(os.path.expanduser(path))
+
+
 def _build(values: dict[str, Any]) -> Options:
+    if values.get("file.path") is not None:
+        values["file.path"] = _absolute(values["file.path"])
     top: dict[str, Any] = {}
     grouped: dict[str, dict[str, Any]] = {group: {} for group in groups()}
     for path, value in values.items():

@@ -155,17 +155,17 @@ class ServerOptions(_Group):
 class FileOptions(_Group):
     """The object in a file or a bucket."""
 
-    path: str | None = _option(None, "a path or fsspec URL", available=False)
+    path: str | None = _option(
+        None, "a path or a URL: s3://, gs://, az://, or what fsspec knows; the founder's"
+    )
     journal: bool = _option(
         False, "keep every accepted entry in a journal beside the file", available=False
     )
     debounce: float = _option(
-        0.1,
-        "how long changes are collected for one save",
-        unit="s",
-        low=0,
-        high=3600,
-        available=False,
+        0.1, "how long changes are collected for one save", unit="s", low=0, high=3600
+    )
+    fencing: Literal["required", "off"] = _option(
+        "required", "off: also save where a suspended host could put an older object back"
     )
 
 
@@ -297,6 +297,8 @@ def _words(kind: Any) -> str:
 
 def checked(spec: OptionSpec, value: Any, source: str) -> Any:
     """The value as the schema's type; raises `OptionsError` for an invalid one."""
+    if value is False and "off" in typing.get_args(spec.type):
+        value = "off"  # as YAML 1.1 reads a bare off
     for kind in alternatives(spec.type):
         if _fits(kind, value) and _in_bounds(spec, value):
             return _converted(kind, value)

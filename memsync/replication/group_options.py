@@ -12,7 +12,10 @@ from typing import Any
 from ..errors import OptionsError
 from ..options.schema import schema
 
-GROUP_OPTIONS = ("conflict", "network.lease", "network.max_frame", "network.max_index")
+GROUP_OPTIONS = (
+    *("conflict", "file.debounce", "file.fencing", "file.path"),
+    *("network.lease", "network.max_frame", "network.max_index"),
+)
 """The group's options, by their path in the schema."""
 
 Stated = Mapping[str, Any]

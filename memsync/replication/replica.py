@@ -109,11 +109,10 @@ class Replica(Generic[W]):
         self.state.torn = False
         self._restart_from_state(0)
 
-    def bootstrap(
-        self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = ""
-    ) -> None:
-        """Begin a new object."""
-        self.state.bootstrap(data, options, cluster_id)
+    def bootstrap(self, data: dict[str, Any], options: dict[str, Any], *of: Any) -> None:
+        """Begin a new object; the arguments are those of `State.bootstrap`."""
+        self.state.bootstrap(data, options, *of)
+        self.log.reset(*self.state.pair)
         self._sharing.replaced()
         self.must_rebuild = True
 

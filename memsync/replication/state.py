@@ -129,6 +129,7 @@ class State:
         # Grows with each change that peers announce beside patches, and with each snapshot.
         self.notices = 0
         self.snapshots = 0  # that this copy has become
+        self.tears = 0  # how often this copy was torn
         # How an entry changes the document: the replica also shows it, if it can.
         self.replay: Replay = _replay_only
 
@@ -167,10 +168,18 @@ class State:
         return epochs
 
     def bootstrap(
-        self, data: dict[str, Any], options: dict[str, Any], cluster_id: str = ""
+        self,
+        data: dict[str, Any],
+        options: dict[str, Any],
+        cluster_id: str = "",
+        pair: tuple[int, int] = (0, 0),
     ) -> None:
-        """Become the state of a new object: version 0, before its first entry."""
+        """Become the state of a new object at a pair, before its first entry.
+
+        An object that was saved goes on from its pair.
+        """
         self.cluster_id = cluster_id
+        self.epoch, self.version = pair
         self.options = options
         self.parts = _new_parts(self.kinds, data, options)
 
@@ -207,6 +216,7 @@ class State:
     def tear(self) -> None:
         """A thread was interrupted, perhaps in the middle of a change."""
         self.torn = True
+        self.tears += 1
 
     def kind(self, name: str) -> Kind:
         """The kind with this name; raises `ProtocolError` for an unknown one."""

@@ -24,6 +24,7 @@ from ..replication.entries import Entry, SnapshotChunk
 from ..replication.group_options import check_group_options, group_part, group_value
 from ..replication.kinds import KINDS
 from ..replication.kinds.method import MethodKind, MethodPart
+from ..replication.kinds.patch import PatchKind
 from ..replication.log import Log
 from ..replication.membership import Members
 from ..replication.pending import PendingWrites
@@ -111,6 +112,8 @@ class Participant:
             self.trace,
         )
         self.lock_requests: Any = None  # see `runtime.lock_requests`; once there are any
+        self.on_change: Callable[[], None] | None = None
+        """Called when the document has changed, by the thread that plays the role."""
         self._methods: MethodPart | None = None  # the directory of calls, as announced last
         self._methods_revision = 0
         self.announcer = Announcer(self.state, self.log, announce)
@@ -166,9 +169,15 @@ class Participant:
 
     # -- entries and snapshots (the thread that plays the role) ----------------------------------
 
-    def bootstrap(self, cluster_id: str) -> None:
-        """Begin a new object with this peer's own data."""
-        self.replica.bootstrap(self._data, stated(self.options), cluster_id)
+    def bootstrap(
+        self,
+        cluster_id: str,
+        saved: dict[str, Any] | None = None,
+        pair: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Begin a new object with this peer's own data, or with what was `saved` at a pair."""
+        data = self._data if saved is None else saved
+        self.replica.bootstrap(data, stated(self.options), cluster_id, pair)
 
     def apply(self, entry: Entry, body: bytes | memoryview) -> None:
         """Apply the next entry, which came as the frame's body `body`; `publish` shows it."""
@@ -221,6 +230,8 @@ class Participant:
             self.standby.check(self.state.members)
         if self.entry_waiters.waiting:
             self.entry_waiters.advanced()
+        if self.on_change is not None and any(each.kind == PatchKind.name for each in entries):
+            self.on_change()
         methods: MethodPart = self.state.parts[MethodKind.name]
         if methods is not self._methods or methods.revision != self._methods_revision:
             self._methods, self._methods_revision = methods, methods.revision

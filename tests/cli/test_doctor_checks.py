@@ -51,6 +51,7 @@ HOST_FILE = {
     "client_only": False,
     "server_only": False,
     "obstacle": None,
+    "storage": None,
     "process": HOST,
 }
 PEER = {**HOST_FILE, "id": "bb", "process": CLIENT}

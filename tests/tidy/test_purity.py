@@ -27,8 +27,10 @@ IMPURE_MODULES = {
 IMPURE_CALLS = {"open", "print", "input", "now", "utcnow", "today", "__import__"}
 
 # Imported at first use only, so that `import memsync` is quick and works without the extras.
-LATE = {"cloudpickle", "fsspec", "jsonpatch", "tblib", "watchdog", "yaml"}
-EXTRAS = {"prometheus_client", "pytest", "rich", "s3fs", "starlette", "typer", "uvicorn"}
+LATE = {"cloudpickle", "jsonpatch", "tblib", "watchdog", "yaml"}
+EXTRAS = {
+    *("fsspec", "obstore", "prometheus_client", "pytest", "rich", "starlette", "typer", "uvicorn"),
+}
 # What an extra exists for may import it at its top.
 NEEDS_EXTRAS = ("memsync.cli", "memsync.server", "memsync.testing.pytest_plugin")
 

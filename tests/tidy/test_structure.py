@@ -40,6 +40,7 @@ LAYERS = [
     {"replication"},
     {"engine"},
     {"runtime"},
+    {"storage"},
     {"manager", "memory"},
     {"rpc"},
     {

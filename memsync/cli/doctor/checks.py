@@ -32,7 +32,7 @@ def check(facts: Facts) -> list[Finding]:
     """The findings of all checks."""
     found = _run((folder, objects), "folder", facts)
     object_checks = (
-        *(unreadable, host, host_answers, host_files, peers, writers, named_locks, stale),
+        *(unreadable, host, host_answers, host_files, peers, storage, writers, named_locks, stale),
     )
     for each in facts["objects"]:
         found += _run(object_checks, f"object {each['name']}", each, facts)
@@ -178,6 +178,22 @@ def peers(each: Facts, facts: Facts) -> Findings:
 
 def _writes(peer: Facts) -> bool:
     return "writer" in peer["roles"] and not peer["stands_by"]
+
+
+def storage(each: Facts, facts: Facts) -> Findings:
+    """Whether the host saves the object, if the object has a file."""
+    host_id = lock["id"] if (lock := _host_lock(each)) is not None else None
+    for peer in _living(each):
+        saves = peer["storage"]
+        if saves is None or peer["id"] != host_id:
+            continue
+        if saves["error"]:
+            yield wrong(f"the object is not saved: {saves['error']}", "it is tried again by itself")
+        elif saves["fencing"] == "none":
+            text = f"the object is saved to {saves['url']}, which has no fence (fencing: none)"
+            yield note(text, "a suspended host may put an older object back, see docs/storage.md")
+        else:
+            yield ok(f"the object is saved to {saves['url']}")
 
 
 def writers(each: Facts, facts: Facts) -> Findings:

@@ -287,9 +287,16 @@ def _peer_facts(peer: str, held: bool, content: Facts) -> Facts:
         "client_only": content.get("clientOnly") is True,
         "server_only": content.get("serverOnly") is True,
         "obstacle": _get(content, "obstacle", str),
+        "storage": _storage_facts(_get(content, "storage", dict) or {}),
         # The pid in a free file may belong to another process by now.
         "process": process_facts(pid) if held and pid is not None else None,
     }
+
+
+def _storage_facts(content: Facts) -> Facts | None:
+    """Where a host saves the object, and what prevents it; None for a peer that saves nothing."""
+    names = ("url", "error", "fencing")
+    return {name: _get(content, name, str) for name in names} if content.get("url") else None
 
 
 def _is_name_of(path: Path, name: object) -> bool:

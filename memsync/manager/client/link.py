@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...clocks import monotonic
 from ...errors import MemSyncError, ProtocolError, RendezvousError, from_wire
 from ...replication.codec import frame
 from ...replication.entries import Decision, Entry, SnapshotChunk
@@ -19,7 +18,6 @@ from ...replication.state import TornCopyError
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.logs import Logger
-from ...runtime.wakeup import Wakeup
 from ..context import PeerContext
 from ..folder.records import EpochRecord
 from ..platform.selector import READ, WRITE, Ready
@@ -28,31 +26,10 @@ from ..transport import messages
 from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Grant, Message, Welcome, parse_entries
 from .host_watch import HostWatch
+from .questions import Questions
 from .stream import SharedStream
 
 log = Logger("memsync.link")
-
-
-class _RoundTrip:
-    """A ping that a thread waits for."""
-
-    def __init__(self) -> None:
-        self._start = monotonic()
-        self._end: float | None = None
-        self._done = Wakeup()
-        self._is_over = False
-
-    def end(self, when: float | None) -> None:
-        """The answer has come at a time, or (None) never will."""
-        if not self._is_over:
-            self._end, self._is_over = when, True
-        self._done.set()
-
-    def wait(self, timeout: float, *, is_over: bool) -> float:
-        """The seconds it took; raises `TimeoutError` when there is no answer in time."""
-        if is_over or not self._done.wait(timeout) or self._end is None:
-            raise TimeoutError
-        return self._end - self._start
 
 
 class Link:
@@ -61,6 +38,7 @@ class Link:
     status = "client"
     leaves_file = True
     handing_over = False
+    storage = None  # only the host knows
 
     def __init__(self, ctx: PeerContext, record: EpochRecord, channel: Channel) -> None:
         self.record = record
@@ -74,7 +52,8 @@ class Link:
         self._must_confirm = False
         self._welcome: Welcome | None = None
         self._refusal: MemSyncError | None = None
-        self._pings: dict[int, _RoundTrip] = {}
+        self._questions = Questions(self._stream, self.on_interrupt)
+        self.flush = self._questions.flush
 
     @property
     def lost(self) -> bool:
@@ -174,8 +153,7 @@ class Link:
         yield from self._stream.fence()
         if not self._stream.interrupted:  # otherwise the stream has a gap
             self._drain()
-        for trip in list(self._pings.values()):
-            trip.end(None)
+        self._questions.end()
         self._stream.close()
         self._participant.replica.drop_chunks()
 
@@ -249,20 +227,8 @@ class Link:
 
     def ping(self, timeout: float) -> dict[str, Any]:
         """The round trip to the host in seconds."""
-        trip = _RoundTrip()
-        token = id(trip)
-        try:
-            self._pings[token] = trip
-            self._stream.send([frame(messages.Ping(token))])
-            seconds = trip.wait(timeout, is_over=self.lost)
-            return {"connection": "client", "host": {"time": seconds}}
-        except TimeoutError:
-            raise
-        except BaseException:  # for example KeyboardInterrupt
-            self.on_interrupt()
-            raise
-        finally:
-            self._pings.pop(token, None)
+        seconds = self._questions.ping(timeout)
+        return {"connection": "client", "host": {"time": seconds}}
 
     def host_facts(self) -> dict[str, Any]:
         return {
@@ -355,9 +321,9 @@ class Link:
                 send([frame(messages.Pong(message.token))])
             case messages.Pong():
                 self._watch.answered(message.token)
-                trip = self._pings.get(message.token)
-                if trip is not None:
-                    trip.end(monotonic())
+                self._questions.pong(message.token)
+            case messages.Flushed():
+                self._questions.flushed(message)
             case messages.Resend():
                 self._resend(message.number)
             case messages.Confirm():

@@ -17,6 +17,8 @@ from ...replication.membership import Members, member_in_file, stands_by
 from ...replication.recovery_reports import Pair, RecoveryReports
 from ...replication.state import TornCopyError
 from ...runtime.logs import Logger
+from ...storage.loading import Loading
+from ...storage.snapshot_file import NOTHING, SavedObject
 from ..context import PeerContext
 from ..host.admission import JoiningPeers
 from ..host.claim import Deposed, EpochClaim
@@ -92,7 +94,7 @@ class Recovery:
             else:
                 self._forget(peer)
                 yield from self._collect()
-        self._conclude(pair)
+        yield from self._conclude(pair)
 
     def _may_be_behind(self, pair: Pair) -> bool:
         """Whether to wait, once, for survivors of a later epoch than that of the best pair.
@@ -118,7 +120,7 @@ class Recovery:
             and (peer not in members or stands_by(members[peer]))
         }
 
-    def _conclude(self, pair: Pair) -> None:
+    def _conclude(self, pair: Pair) -> Task[None]:
         folder, unreported = self._ctx.place.folder, self._reports.unreported
         # A living peer restores a deleted file, so a peer without a file has left by now.
         alive = sorted(peer for peer in unreported if folder.is_alive(peer))
@@ -134,10 +136,22 @@ class Recovery:
             missing = ",".join(f"{peer}:{self._pids.get(peer)}" for peer in sorted(unreported))
             log.warning("opening without all reports %s missing=%s", self._ctx, missing)
         if holds_nothing:
-            self._participant.bootstrap(self._platform.new_cluster_id())
+            saved = yield from self._load()
+            cluster_id = self._platform.new_cluster_id()
+            self._participant.bootstrap(cluster_id, saved.data, saved.pair)
         elif self._participant.state.torn:
             log.warning("accepting an interrupted copy %s: no other peer has the object", self._ctx)
             self._participant.replica.accept_torn()
+
+    def _load(self) -> Task[SavedObject]:
+        """What the file holds, if this peer states one; raises `StorageError`."""
+        if self._ctx.options.file.path is None:
+            return NOTHING
+        loading = Loading(self._participant, self._ctx.waker.wake)
+        while not loading.is_over:
+            self._check()
+            yield Pause(self._ctx.waker, self._ctx.timing.fetch_check)
+        return loading.result()
 
     # -- reports ---------------------------------------------------------------------------------
 

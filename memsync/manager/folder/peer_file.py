@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...errors import MemSyncError, RendezvousError
+from ...errors import MemSyncError, RendezvousError, StorageError
 from ...options import Options
 from ...runtime.logs import Logger
 from ...runtime.native import Lock, get_ident
@@ -39,6 +39,7 @@ class PeerPlace:
         self._is_closed = False
         self._steps: dict[int, float] = {}  # seconds that each thread's long step may take
         self.blocked_reason: str | None = None  # why there is no host for long
+        self._storage: dict[str, Any] | None = None  # what a host saves, and where
         self.folder: ObjectFolder
         self.authkey: bytes
         self._file: HeldFile
@@ -130,6 +131,11 @@ class PeerPlace:
             self.blocked_reason = blocked_reason
             self._rewrite()
 
+    def publish_storage(self, storage: dict[str, Any] | None) -> None:
+        """Record where this host saves, and the error that prevents it (any thread)."""
+        self._storage = storage
+        self._rewrite()
+
     def close(self, *, remove: bool) -> None:
         """Free the file; a file that stays and is free shows that the peer has gone."""
         with self._lock:
@@ -160,10 +166,12 @@ class PeerPlace:
             "epoch": self._epoch,
             "standsBy": self._stands_by,
             "obstacle": self.blocked_reason,
+            "storage": self._storage,
             "longStep": sum(list(self._steps.values())),
         }
 
 
 def was_deleted(error: BaseException) -> bool:
     """Whether the cause of an error is that somebody deleted the folder meanwhile."""
-    return isinstance(error.__cause__, FileNotFoundError)
+    is_of_folder = not isinstance(error, StorageError)
+    return is_of_folder and isinstance(error.__cause__, FileNotFoundError)

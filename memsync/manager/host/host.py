@@ -25,7 +25,7 @@ from ..platform.selector import READ, WRITE, Ready
 from ..platform.spin import NO_SPIN, Spin
 from ..platform.task import Select, Task
 from ..transport.channel import ChannelLost
-from ..transport.messages import Applied, Leave, Ping, Pong, parse
+from ..transport.messages import Applied, Flush, Leave, Ping, Pong, parse
 from .admission import Admission, JoiningPeers
 from .claim import Deposed, EpochClaim
 from .fanout import ClientSession, FanOut
@@ -33,6 +33,7 @@ from .handover import Handover
 from .liveness import MemberLiveness
 from .ordering import Ordering
 from .round_trips import RoundTrips
+from .saving import Saving
 from .standbys import Standbys
 from .step_down import StepDown
 
@@ -71,6 +72,8 @@ class Host:
         self.handover = Handover(ctx, claim, self.fanout, self.ordering, self.round)
         self._step_down = StepDown(ctx, self.fanout)
         self._round_trips = RoundTrips(ctx, self.fanout)
+        self.saving = Saving(ctx, claim, self.fanout)
+        self.flush = self.saving.flush
         self._standbys = Standbys(ctx, self.fanout, self.ordering, self._liveness)
 
     # -- opening (driver) ------------------------------------------------------------------------
@@ -109,6 +112,7 @@ class Host:
         if not self._platform.buggify("what the dead left stays"):
             clean(ctx.place.folder, self.epoch)
         participant.enter_role(self, sequencer.last(ctx.id), hosts=True)
+        self.saving.start()
 
     # -- the loop (driver) -----------------------------------------------------------------------
 
@@ -138,7 +142,7 @@ class Host:
             if now < self._suspicious_until:
                 next_check = min(next_check, now + ctx.timing.suspicious_check)
             self._standbys.check(now)
-            self._step_down.check(now)
+            self._step_down.check(now, saves=self.saving.is_busy)
             if self._step_down.successor is not None:
                 return self._step_down.reason
         return "stopped"
@@ -178,6 +182,7 @@ class Host:
             self.admission.attach(*self._joining.take())
         if self._round_trips.are_wanted:
             self._round_trips.ask()
+        self.saving.send_answers()
         ordering.publish()  # first: whoever has the answer to a write finds it at the host, too
         now = self._platform.monotonic()
         has_work = fanout.has_work(now) or ordering.unpushed or ordering.reached
@@ -255,6 +260,8 @@ class Host:
                 self._step_down.answered(session.peer, message.token)
             case Pong():
                 self._round_trips.answered(session)
+            case Flush():
+                self.saving.asked(session, message)
             case Applied():
                 self.ordering.applied(session.peer, message.version)
             case ResumeConcern():
@@ -305,6 +312,10 @@ class Host:
         """The round trips to all clients in seconds; None for one that did not answer in time."""
         return self._round_trips.wait(timeout)
 
+    @property
+    def storage(self) -> dict[str, Any] | None:
+        return self.saving.status()
+
     def host_facts(self) -> dict[str, Any]:
         return {
             "id": self._ctx.id,
@@ -342,10 +353,12 @@ class Host:
         try:
             if clean and not self.claim.deposed:
                 yield from self._handover()
+                yield from self.saving.finish()
                 self.claim.remove_rendezvous()
         except (RendezvousError, OSError, TornCopyError) as error:  # an election follows
             log.warning("not handed over %s: %s", self._ctx, error)
         finally:
+            self.saving.close()
             self.claim.close()
         self.release()
         if self._ctx.stopping and (self.handover.leaves or not self.claim.deposed):

@@ -49,11 +49,14 @@ class StepDown:
             return 0.0  # a loop that slept would measure its own wait for the GIL
         return min(self.lag.due, self._next_ping if self._pings else float("inf"))
 
-    def check(self, now: float) -> None:
-        """Search for a successor if the host needs one (monotonic seconds)."""
+    def check(self, now: float, *, saves: bool = False) -> None:
+        """Search for a successor if the host needs one (monotonic seconds).
+
+        While the host `saves`, that may delay its loop, and would delay that of any other host.
+        """
         # Measuring costs an idle process its sleep, and no peer would benefit.
         are_busy = self._others.are_busy(now)
-        if are_busy and self._ctx.no_step_down_before <= now < self._interest_until:
+        if are_busy and not saves and self._ctx.no_step_down_before <= now < self._interest_until:
             self.lag.watch(now)
         else:
             self.lag.rest()

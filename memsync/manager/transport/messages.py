@@ -16,7 +16,7 @@ from ...replication.entries import Decision, Entry, Propose, SnapshotChunk
 from ...replication.membership import new_member
 from ...replication.write_concern import ConcernProgress, ResumeConcern
 
-PROTOCOL = 8
+PROTOCOL = 9
 """Number of the protocol; peers with different numbers refuse each other."""
 
 
@@ -138,6 +138,21 @@ class Grant(msgspec.Struct, array_like=True, tag=18):
 
 
 @lasting
+class Flush(msgspec.Struct, array_like=True, tag=21):
+    """Asks the host to save what is in the object by now."""
+
+    token: int
+
+
+@lasting
+class Flushed(msgspec.Struct, array_like=True, tag=22):
+    """The answer to a `Flush`: it is durable, or the error that prevents it."""
+
+    token: int
+    error: list[Any] | None = None
+
+
+@lasting
 class CallHello(msgspec.Struct, array_like=True, tag=20):
     """A peer that wants to call another one opens a connection to its listener."""
 
@@ -168,6 +183,8 @@ Message = (
     | ConcernProgress
     | Grant
     | CallHello
+    | Flush
+    | Flushed
 )
 
 _decoder = msgspec.msgpack.Decoder(Message)
