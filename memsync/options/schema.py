@@ -165,7 +165,7 @@ class FileOptions(_Group):
         0.1, "how long changes are collected for one save", unit="s", low=0, high=3600
     )
     fencing: Literal["required", "off"] = _option(
-        "required", "off: also save where a suspended host could put an older object back"
+        "required", "whether a store may be refused that cannot keep older objects away"
     )
 
 

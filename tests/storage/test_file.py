@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -272,6 +273,39 @@ class TestSavingThatFails:
         lines = [record.getMessage() for record in caplog.records]
         assert sum("cannot save" in line for line in lines) == 1
         assert sum("saving again" in line for line in lines) == 1
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+    @pytest.mark.parametrize("call", ["create", "write", "sync", "replace", "sync_folder"])
+    def test_each_call_may_fail(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+    ) -> None:
+        with handle(path, "memory", debounce=0) as mem:
+            mem.flush()
+
+            def fail(self: FileLayer, *args: Any) -> Any:
+                raise OSError(number, os.strerror(number))
+
+            with monkeypatch.context() as broken:
+                broken.setattr(FileLayer, call, fail)
+                mem.patch({"$set": {"n": 1}})
+                with pytest.raises(StorageError, match=os.strerror(number)):
+                    mem.flush()
+                assert saved(path)["n"] in ((0, 1) if call == "sync_folder" else (0,))
+                assert os.strerror(number) in mem.get_status()["storage"]["error"]
+            mem.patch({"$set": {"n": 2}})
+            mem.flush()
+            assert saved(path) == {"n": 2}
+            assert os.listdir(path.parent) == [path.name]
+
+    def test_a_newer_file_of_another_group_is_not_replaced(self, path: Path, engine: str) -> None:
+        with handle(path, engine, debounce=0) as mem:
+            mem.flush()
+            newer = path.read_text().replace('"epoch":1', '"epoch":9')
+            path.write_text(newer)
+            mem.patch({"$set": {"n": 1}})
+            with pytest.raises(StorageError, match="another group saves there"):
+                mem.flush()
+            assert path.read_text() == newer
 
 
 @pytest.mark.process

@@ -225,3 +225,19 @@ def lead_to(mem: MemSync[Any], address: str) -> None:
     os.environ["AWS_ENDPOINT_URL"] = address
     saver = mem._engine.role.saving._saver  # type: ignore[union-attr]
     saver._target._opened = None
+
+
+def test_a_forked_process_is_told_that_it_cannot_use_the_store() -> None:
+    StoredObject(URL, fenced=True).read()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            StoredObject(URL, fenced=True).read()
+        except StorageError as error:
+            os.write(writer, str(error).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answer:
+        assert b"threads of obstore do not survive a fork" in answer.read()
+    os.waitpid(child, 0)
