@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def suspend_before_the_replacement(mem: MemSync[Any]) -> None:
     def suspend(self: FileLayer, folder: str) -> AbstractContextManager[None]:
         FileLayer.locked = locked  # type: ignore[method-assign]
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(0.1)  # it may take effect a moment later
         return locked(self, folder)
 
     FileLayer.locked = suspend  # type: ignore[assignment]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.request import urlopen
@@ -29,6 +30,7 @@ URL = f"s3://{BUCKET}/folder/state.json"
 
 SERVER = """
 import sys
+import time
 from moto.server import ThreadedMotoServer
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
@@ -215,6 +217,7 @@ def suspend_before_the_put(mem: MemSync[Any]) -> None:
 
         StoredObject._put = put  # type: ignore[method-assign]
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(0.1)  # it may take effect a moment later
         return put(self, key, data, mode)
 
     StoredObject._put = suspend  # type: ignore[method-assign]
