@@ -33,6 +33,8 @@ reveal_type(mem.data["n"])  # Any
 reveal_type(mem.snapshot())  # dict[str, Any]
 reveal_type(mem.snapshot(""))  # dict[str, Any]
 reveal_type(mem.snapshot("a.b"))  # Any
+mem.flush()
+mem.flush(timeout=5)
 reveal_type(mem.wait_for({"n": 1}))  # dict[str, Any]
 reveal_type(mem.wait_for(lambda data: data["n"] > 3, timeout=1))  # dict[str, Any]
 reveal_type(mem.transact(lambda draft: len(draft["free"])))  # int

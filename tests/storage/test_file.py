@@ -18,6 +18,7 @@ import pytest
 from memsync import MemSync
 from memsync.errors import OptionsError, StorageError, UsageError
 from memsync.storage.file_layer import FileLayer
+from memsync.storage.local_file import LocalFile
 from memsync.testing import Cluster, Peer, until
 
 ENGINES = ["local", "memory"]
@@ -49,6 +50,10 @@ def patch_and_flush(mem: MemSync[Any], update: Any) -> None:
 
 def submit(mem: MemSync[Any], update: Any) -> None:
     mem.submit(update)
+
+
+def keep_temporary_files(mem: MemSync[Any]) -> None:
+    LocalFile.prepare = lambda self: None  # type: ignore[method-assign]
 
 
 def suspend_before_the_replacement(mem: MemSync[Any]) -> None:
@@ -357,6 +362,7 @@ class TestSeveralProcesses:
         options = {"file": {"path": str(path), "debounce": 0}, "network": {"lease": 0.3}}
         host, client = cluster.peer({"n": 0}, options), cluster.peer()
         client.run(flush)
+        client.run(keep_temporary_files)  # or the replacement fails because its file is gone
         host.run(suspend_before_the_replacement)
         client.run(submit, {"$set": {"n": 1}})
         until(lambda: host_is_suspended(host))
