@@ -352,15 +352,14 @@ class TestUnavailable:
     def test_what_this_version_has(self) -> None:
         given = {"timeout": 3, "logEvents": True, "clientOnly": True, "peer": {"roles": []}}
         given |= {"network": {"maxWriters": 1, "poll": 2, "watch": "none"}}
-        given |= {"manager": {"proxies": False}, "conflict": "strict"}
+        given |= {"manager": {"proxies": False}, "conflict": "strict", "file": {"debounce": 0}}
         assert unavailable(load(given)) == []
 
     @pytest.mark.parametrize(
         ("given", "keys"),
         [
             ({"server": {"port": 8883, "host": "::1"}}, ["server.port", "server.host"]),
-            ({"file": {"path": "s.json", "journal": True}}, ["file.path", "file.journal"]),
-            ({"file": {"debounce": 0}}, ["file.debounce"]),
+            ({"file": {"path": "s.json", "journal": True}}, ["file.journal"]),
             ({"server": {"token": "x"}}, ["server.token"]),
         ],
     )

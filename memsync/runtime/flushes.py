@@ -8,8 +8,15 @@ from ..errors import MemSyncError, StorageError
 from .wakeup import Wakeup
 
 
-class HostEnded(StorageError):
+class HostEnded(Exception):
     """The host that was asked hosts no more; the next one is to be asked."""
+
+
+Outcome = MemSyncError | HostEnded | None
+"""Of a flush; None: all is durable."""
+
+Answer = Callable[[Outcome], None]
+"""Called once with the outcome of a flush; must not block."""
 
 
 class FlushWait:
@@ -20,7 +27,7 @@ class FlushWait:
         self._error: MemSyncError | None = None
         self._is_over = False
 
-    def end(self, error: MemSyncError | None) -> None:
+    def end(self, error: Outcome) -> None:
         """The outcome."""
         if not isinstance(error, HostEnded):
             self._error, self._is_over = error, True
@@ -39,9 +46,7 @@ class FlushWait:
             raise self._error
 
 
-def wait_for_flush(
-    request: Callable[[Callable[[MemSyncError | None], None]], None], timeout: float
-) -> None:
+def wait_for_flush(request: Callable[[Answer], None], timeout: float) -> None:
     """Ask by `request` for a flush, and wait for its outcome as `FlushWait.wait` does."""
     wait = FlushWait()
     request(wait.end)

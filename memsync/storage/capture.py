@@ -16,7 +16,7 @@ PAUSE = 0.0002
 """Seconds between two slices, in which other threads run."""
 
 
-class Interrupted(StorageError):
+class Interrupted(Exception):
     """The copy was replaced, or is torn: capture again."""
 
 
@@ -58,7 +58,7 @@ class Capture:
             with self._guard:
                 self._check()
                 return self._text.slice(self._state.document)
-        except StorageError:
+        except Interrupted:
             raise
         except Exception as error:  # for example, other code has put something else into mem.data
             raise StorageError(f"the object cannot be encoded: {error}") from error

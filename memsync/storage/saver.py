@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..clocks import monotonic, wall_ms
-from ..errors import MemSyncError, StorageError
+from ..errors import StorageError
 from ..replication.group_options import group_value
-from ..runtime.flushes import HostEnded
+from ..runtime.flushes import Answer, HostEnded, Outcome
 from ..runtime.logs import Logger
 from ..runtime.native import get_ident
 from ..runtime.own_threads import OwnThread
@@ -24,7 +24,7 @@ from ..runtime.wakeup import Wakeup
 from .capture import Capture, Interrupted
 from .open_target import open_target
 from .snapshot_file import Pair, pair_at
-from .targets import Fenced, NotHost, Target
+from .targets import NotHost, Target
 
 log = Logger("memsync.storage")
 
@@ -33,9 +33,6 @@ RETRY = 0.5
 LONGEST_RETRY = 10.0
 REST = 4.0
 """The pause after a save, as a multiple of the time that it took."""
-
-Answer = Callable[[MemSyncError | None], None]
-"""Called once with the outcome of a flush; must not block."""
 
 MayWrite = Callable[[], bool]
 """Whether this process is still the host, by the folder; any thread."""
@@ -213,12 +210,12 @@ class Saver:
         self.saved_version, self.saved_at = capture.pair[1], now / 1000
 
     def _check(self, pair: Pair, start: bytes | None) -> None:
-        """Raise `Fenced` unless this process is the host and what is saved is not newer."""
+        """Raise unless this process is the host and what is saved is not newer."""
         if not self._may_write():
             raise NotHost("this process is no longer the host, so it does not save")
         saved = pair_at(start)
         if saved > pair:
-            raise Fenced(
+            raise StorageError(
                 f"{stored_at(self._participant)} holds the newer version {saved[1]} of epoch "
                 f"{saved[0]}, this group is at version {pair[1]} of epoch {pair[0]}: another group "
                 "saves there; give one of the two another file.path"
@@ -235,7 +232,7 @@ class Saver:
             self._has_reported = True
             self._reported()
 
-    def _answer_all(self, error: MemSyncError | None) -> None:
+    def _answer_all(self, error: Outcome) -> None:
         while self._requests:
             try:
                 answer = self._requests.popleft()

@@ -11,18 +11,14 @@ START = 4096
 """The bytes at the start of a saved object that tell which version it is."""
 
 Check = Callable[[bytes | None], None]
-"""Gets the start of what is there now, None where there is nothing; raises `Fenced` to keep it."""
+"""Gets the start of what is there now, None where there is nothing; raises to keep it."""
 
 LOCK, CONDITIONAL, NONE = "lock", "conditional", "none"
 """What keeps an older object from replacing a newer one: a lock of the system, a conditional put,
 or nothing."""
 
 
-class Fenced(StorageError):
-    """What is saved already is newer."""
-
-
-class NotHost(Fenced):
+class NotHost(Exception):
     """This process is no longer the host."""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from ...errors import MemSyncError, UsageError, to_wire
+from ...errors import UsageError, to_wire
 from ...replication.codec import frame
-from ...runtime.flushes import HostEnded, wait_for_flush
+from ...runtime.flushes import HostEnded, Outcome, wait_for_flush
 from ...storage.saver import Saver, stored_at
 from ..context import PeerContext
 from ..platform.task import Pause, Task
@@ -68,7 +68,7 @@ class Saving:
         """A client asks for a flush."""
         peer, token = session.peer, message.token
 
-        def answer(error: MemSyncError | None) -> None:
+        def answer(error: Outcome) -> None:
             if isinstance(error, HostEnded):
                 return  # the client asks the next host
             self.answers.append((peer, Flushed(token, None if error is None else to_wire(error))))
