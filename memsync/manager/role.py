@@ -12,7 +12,7 @@ from ..engine import Uplink
 from ..errors import HostUnresponsiveError
 from ..replication.outcomes import Outcome
 from ..runtime.awaited_write import AwaitedWrite
-from ..runtime.flushes import too_late
+from ..runtime.flushes import SLOW, too_late
 from .platform.task import Task
 from .timing import TIMING
 from .transport.messages import Grant
@@ -103,7 +103,9 @@ def flush_through(now: Now, describe_host: Callable[[], str], timeout: float) ->
     try:
         _ask(now, lambda role, left: role.flush(left), timeout)
     except TimeoutError:
-        raise too_late(timeout, describe_host()) from None
+        role = now()[0]
+        saves = role is not None and role.status == "host"
+        raise too_late(timeout, SLOW if saves else describe_host()) from None
 
 
 def _ask(now: Now, ask: Callable[[Role, float], TAnswer], timeout: float) -> TAnswer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import UsageError
-from ..runtime.flushes import too_late, wait_for_flush
+from ..runtime.flushes import SLOW, too_late, wait_for_flush
 from ..runtime.participant import Participant
 from ..storage.saver import MayWrite, Saver, stored_at
 
@@ -20,6 +20,8 @@ class GroupSaving:
     def begin(self, host: Participant, may_write: MayWrite) -> None:
         """An epoch has begun: a new host saves, if the founder states a file."""
         if host is self._host:
+            if self._saver is not None:
+                self._saver.touch()  # its copy may have been replaced by another one
             return
         self._host = host
         if self._saver is not None:
@@ -34,6 +36,8 @@ class GroupSaving:
         if self._saver is not None:
             self._saver.stop(saves=True)
             self._saver.join(timeout)
+            if not self._saver.is_over:
+                self._saver.give_up(timeout)
 
     def flush(self, timeout: float) -> None:
         """See `MemSync.flush`."""
@@ -44,7 +48,7 @@ class GroupSaving:
         try:
             wait_for_flush(self._saver.request, timeout)
         except TimeoutError:
-            raise too_late(timeout, "the host is in this process: is it stuck?") from None
+            raise too_late(timeout, SLOW) from None
 
     def status(self) -> dict[str, Any] | None:
         """See `MemSync.get_status`."""

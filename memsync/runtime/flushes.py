@@ -53,6 +53,10 @@ def wait_for_flush(request: Callable[[Answer], None], timeout: float) -> None:
     wait.wait(timeout)
 
 
+SLOW = "this process saves it, which is not over: is the disk or the store slow?"
+"""What prevents a flush at the host."""
+
+
 def too_late(timeout: float, host: str) -> StorageError:
     """The error of a flush without an outcome in time."""
     return StorageError(f"the object was not saved within {timeout:g} s: {host}")

@@ -15,6 +15,7 @@ from typing import Any
 from ..clocks import monotonic, wall_ms
 from ..errors import StorageError
 from ..replication.group_options import group_value
+from ..replication.kinds.patch import PatchKind
 from ..runtime.flushes import Answer, HostEnded, Outcome
 from ..runtime.logs import Logger
 from ..runtime.native import get_ident
@@ -33,6 +34,8 @@ RETRY = 0.5
 LONGEST_RETRY = 10.0
 REST = 4.0
 """The pause after a save, as a multiple of the time that it took."""
+LAST_TRIES = 5
+"""Attempts of the last save, each of which finds that the copy was replaced meanwhile."""
 
 MayWrite = Callable[[], bool]
 """Whether this process is still the host, by the folder; any thread."""
@@ -74,6 +77,7 @@ class Saver:
         self._wake = Wakeup()
         self._ends = self._saves_at_end = False
         self.is_over = self.is_saving = False
+        self._same_until = 0  # no entry from the saved version to this one is a patch
         self.saved_version: int | None = None
         self.saved_at: float | None = None  # seconds since 1970
         self.error: str | None = None
@@ -84,11 +88,11 @@ class Saver:
     # -- any thread ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._participant.on_change = self._change
+        self._participant.on_change = self.touch
         self._thread.start()
 
-    def _change(self) -> None:
-        """The document has changed; called by the thread that plays the role."""
+    def touch(self) -> None:
+        """The document may have changed; called by the thread that plays the role."""
         if not self._is_changed:
             self._is_changed, self._changed_at = True, monotonic()
             self._wake.set()
@@ -105,6 +109,11 @@ class Saver:
         self._participant.on_change = None
         self._saves_at_end, self._on_end, self._ends = saves, on_end, True
         self._wake.set()
+
+    def give_up(self, timeout: float) -> None:
+        """The end after `stop` was waited for so long that the process does not wait any more."""
+        log.error("the last changes of %s are not saved within %g s", self._name(), timeout)
+        self.stop(saves=False)
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread (seconds)."""
@@ -131,13 +140,10 @@ class Saver:
                 if due is not None and (self._requests or monotonic() >= due):
                     self._save_once()
                 elif due is None and self._requests:
-                    self._answer_all(None)  # all is saved
+                    self._answer_saved()
                 else:
                     self._wake.wait(None if due is None else due - monotonic())
-            if self._saves_at_end and (self._is_changed or self.error is not None):
-                self._save_once()
-                if self.error is not None:
-                    log.error("the last changes of %s are not saved: %s", self._name(), self.error)
+            self._save_last()
         except Exception:
             log.exception("saving %s has ended", self._name())
             self._note("saving has ended: see the log")
@@ -146,6 +152,45 @@ class Saver:
             self._answer_all(None if self._is_all_saved() else _ended())
             if self._on_end is not None:
                 self._on_end()
+
+    def _answer_saved(self) -> None:
+        """No change is known: what is asked for is saved, or comes to be known now."""
+        waiting = self._take_requests()
+        if not self._is_changed and self._has_changed():
+            self.touch()
+        if self._is_changed:
+            self._requests.extendleft(reversed(waiting))
+            return
+        for answer in waiting:
+            answer(None)
+
+    def _has_changed(self) -> bool:
+        """Whether the document may have changed since the last save.
+
+        A program can see a change in `mem.data`, and ask for a flush, before `touch` is called.
+        """
+        version = self._participant.state.version
+        base, entries = self._participant.log.held_above(self._same_until)
+        same = {each.version for each in entries if each.kind != PatchKind.name}
+        if base > self._same_until or len(same) < version - self._same_until:
+            return True
+        self._same_until = version
+        return False
+
+    def _save_last(self) -> None:
+        """At the end: save what has changed, if that is asked for, and say if it is not saved."""
+        for tries_left in reversed(range(LAST_TRIES)):
+            if not self._saves_at_end or self._is_all_saved():
+                return
+            error = self._save_once()
+            if isinstance(error, NotHost):
+                return  # another one saves, or `stop` has waited for too long
+            if error is not None and not (tries_left and isinstance(error, Interrupted)):
+                log.error("the last changes of %s are not saved: %s", self._name(), error)
+                return
+
+    def _take_requests(self) -> list[Answer]:
+        return [self._requests.popleft() for _ in range(len(self._requests))]
 
     def _next_save(self) -> float | None:
         """When to save (monotonic seconds); None while nothing has changed."""
@@ -159,9 +204,12 @@ class Saver:
     def _is_all_saved(self) -> bool:
         return not self._is_changed and self.error is None
 
-    def _save_once(self) -> None:
-        """One attempt, whose outcome goes to the status and to those that wait for it."""
-        waiting = [self._requests.popleft() for _ in range(len(self._requests))]
+    def _save_once(self) -> Exception | None:
+        """One attempt, whose outcome goes to the status and to those that wait for it.
+
+        Returns why nothing was saved, if so.
+        """
+        waiting = self._take_requests()
         began, self.is_saving = monotonic(), True
         failure: StorageError | None = None
         try:
@@ -170,7 +218,7 @@ class Saver:
             self._is_changed = True
             self._requests.extendleft(reversed(waiting))
             self._wake.wait(RETRY if isinstance(error, NotHost) else min(self._debounce, RETRY))
-            return
+            return error
         except StorageError as error:
             failure = error
         except Exception as error:  # of a library
@@ -189,6 +237,7 @@ class Saver:
             self._note(str(failure))
         for answer in waiting:
             answer(failure)
+        return failure
 
     def _save(self) -> None:
         if self._target is None:
@@ -208,6 +257,7 @@ class Saver:
             self._is_changed = True
             raise
         self.saved_version, self.saved_at = capture.pair[1], now / 1000
+        self._same_until = capture.pair[1]
 
     def _check(self, pair: Pair, start: bytes | None) -> None:
         """Raise unless this process is the host and what is saved is not newer."""

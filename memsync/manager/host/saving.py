@@ -99,6 +99,7 @@ class Saving:
         while not saver.is_over and not claim.deposed:
             now = ctx.platform.monotonic()
             if now > patience:
+                saver.give_up(ctx.options.timeout)
                 return
             claim.heartbeat(now)
             yield Pause(ctx.waker, ctx.timing.close_check)
