@@ -217,8 +217,24 @@ def _absolute(path: str) -> str:
     """A path that leads to the same file in every process; a URL as it is."""
     if not path:
         raise OptionsError("file.path is empty: expected a path or a URL", key="file.path")
-    if "://" in path:
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme.lower() != "file":
         return path
+    if separator:
+        from urllib.parse import unquote
+
+        host, slash, rest = rest.partition("/")
+        if not slash or host not in ("", "localhost"):
+            raise OptionsError(
+                f"file.path {path!r:.200} names no file of this machine: write a path, or a URL "
+                "with three slashes and the whole path, as in file:///var/lib/state.json",
+                key="file.path",
+            )
+        path = f"/{unquote(rest)}"
+    if "\0" in path:
+        raise OptionsError(f"file.path {path!r:.200} has a null byte", key="file.path")
+    if path.endswith("/"):
+        raise OptionsError(f"file.path {path!r:.200} names a folder: add a name", key="file.path")
     return os.path.abspath(os.path.expanduser(path))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 
 from ..clocks import monotonic
 from ..errors import StorageError
+from ..runtime import forks
 
 LOCK_PATIENCE = 1.0
 """Seconds to wait for the folder's lock, which others hold for less than a millisecond."""
@@ -21,6 +25,19 @@ class FileLayer:
     def create(self, path: str, mode: int) -> int:
         """A new file, open for writing; there must be none."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+
+    def resemble(self, descriptor: int, path: str) -> None:
+        """Give an open file the permissions of the one at a path, and its owner if possible."""
+        try:
+            there = os.stat(path)
+        except FileNotFoundError:
+            return
+        own = os.fstat(descriptor)
+        for owner in ((-1, there.st_gid), (there.st_uid, -1)):
+            if owner not in ((-1, own.st_gid), (own.st_uid, -1)):
+                with suppress(PermissionError):
+                    os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, stat.S_IMODE(there.st_mode) & 0o777)
 
     def write(self, descriptor: int, data: bytes | bytearray) -> None:
         """Write all of the data."""
@@ -47,7 +64,11 @@ class FileLayer:
             missing.append(path)
             path = os.path.dirname(path)
         for folder in reversed(missing):
-            os.mkdir(folder)
+            try:
+                os.mkdir(folder)
+            except FileExistsError:
+                if not os.path.isdir(folder):  # another process has not made it
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
             self.sync_folder(os.path.dirname(folder))
 
     def sync_folder(self, path: str) -> None:
@@ -61,10 +82,13 @@ class FileLayer:
     def read(self, path: str, most: int = -1) -> bytes | None:
         """At most that many bytes; None where there is no file."""
         try:
-            with open(path, "rb") as file:
-                return file.read(most)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe could be read for ever
+                raise OSError(errno.EINVAL, "it is no regular file")
+            return file.read(most)
 
     def names(self, folder: str) -> list[str]:
         return os.listdir(folder)
@@ -75,7 +99,10 @@ class FileLayer:
 
         The lock needs no file of its own. The kernel frees it when the holder dies.
         """
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        key = object()
+        with forks.opening:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            forks.register(key, partial(os.close, descriptor))
         try:
             deadline = monotonic() + LOCK_PATIENCE
             while not _try_lock(descriptor):
@@ -87,7 +114,10 @@ class FileLayer:
                 time.sleep(0.001)
             yield
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child has the descriptor, too
+            fcntl.flock(
+                descriptor, fcntl.LOCK_UN
+            )  # a child that forks now may yet have to close it
+            forks.release(key)
             os.close(descriptor)
 
 

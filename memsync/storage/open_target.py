@@ -1,7 +1,8 @@
 """Which URL leads to which target.
 
-A path and ``file://`` lead to a file of this machine, ``s3:// gs:// az://`` to an object store, and
-every other URL to what fsspec knows. The optional libraries are imported at first use.
+A path leads to a file of this machine, ``s3:// gs:// az://`` to an object store, and every other
+URL to what fsspec knows. The options have made a path of ``file://``. The optional libraries are
+imported at first use.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ def open_target(url: str, *, fenced: bool) -> Target:
     With `fenced` a target that cannot keep older objects away is refused by `prepare`.
     """
     scheme = scheme_of(url)
-    if scheme in (None, "file"):
+    if scheme is None:
         from .local_file import LocalFile
 
-        return LocalFile(url.partition("://")[2] if scheme else url)
+        return LocalFile(url)
     if scheme in _OBJECT_STORES:
         from .object_store import StoredObject
 

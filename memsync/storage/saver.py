@@ -111,7 +111,7 @@ class Saver:
         self._wake.set()
 
     def give_up(self, timeout: float) -> None:
-        """The end after `stop` was waited for so long that the process does not wait any more."""
+        """After `stop`: nobody waits for the end any longer."""
         log.error("the last changes of %s are not saved within %g s", self._name(), timeout)
         self.stop(saves=False)
 
