@@ -24,7 +24,7 @@ from ..runtime.participant import Participant
 from ..runtime.wakeup import Wakeup
 from .capture import Capture, Interrupted
 from .open_target import open_target
-from .snapshot_file import Pair, pair_at
+from .snapshot_file import Pair, cluster_at, pair_at
 from .targets import NotHost, Target
 
 log = Logger("memsync.storage")
@@ -263,18 +263,21 @@ class Saver:
         """Raise unless this process is the host and what is saved is not newer."""
         if not self._may_write():
             raise NotHost("this process is no longer the host, so it does not save")
-        saved = pair_at(start)
-        if saved > pair:
+        saved, cluster, own = pair_at(start), cluster_at(start), self._participant.state.cluster_id
+        is_others = cluster not in ("", own)
+        # Two groups of one epoch were founded at the same time: the file is the first one's.
+        if cluster < own if is_others and saved[0] == pair[0] else saved > pair:
             raise StorageError(
-                f"{stored_at(self._participant)} holds the newer version {saved[1]} of epoch "
-                f"{saved[0]}, this group is at version {pair[1]} of epoch {pair[0]}: another group "
-                "saves there; give one of the two another file.path"
+                f"{stored_at(self._participant)} holds version {saved[1]} of epoch {saved[0]} of "
+                f"{'another' if is_others else 'this'} group, which is not older than version "
+                f"{pair[1]} of epoch {pair[0]} here: if another group saves there, give one of the "
+                "two another file.path; if the file was put there by hand, move it away"
             )
 
     def _note(self, error: str | None) -> None:
-        """Set the error; a change of it is logged and reported."""
+        """Set the error, and report a change of it; log the first one after a success."""
         had, self.error = self.error, error
-        if error is not None and error != had:
+        if error is not None and had is None:
             log.error("cannot save %s, trying again: %s", self._name(), error)
         elif error is None and had is not None:
             log.info("saving again %s version=%s", self._name(), self.saved_version)

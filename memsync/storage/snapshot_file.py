@@ -19,7 +19,7 @@ FORMAT = 1
 
 Pair = tuple[int, int]
 
-_START = re.compile(rb'\{"format":\d+,"cluster":"[^"\\]*","epoch":(\d+),"version":(\d+),')
+_START = re.compile(rb'\{"format":\d+,"cluster":"([^"\\]*)","epoch":(\d+),"version":(\d+),')
 _LARGEST = 2**62  # of an epoch or a version
 
 
@@ -54,7 +54,13 @@ def pair_at(start: bytes | None) -> Pair:
     (3, 120)
     """
     found = _START.match(start or b"")
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    return (int(found[2]), int(found[3])) if found else (0, 0)
+
+
+def cluster_at(start: bytes | None) -> str:
+    """The cluster id of a saved object by its first bytes; empty for nothing and other formats."""
+    found = _START.match(start or b"")
+    return found[1].decode(errors="replace") if found else ""
 
 
 def parse(text: bytes, url: str) -> SavedObject:

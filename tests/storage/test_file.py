@@ -310,7 +310,7 @@ class TestSavingThatFails:
             newer = path.read_text().replace('"epoch":1', '"epoch":9')
             path.write_text(newer)
             mem.patch({"$set": {"n": 1}})
-            with pytest.raises(StorageError, match="another group saves there"):
+            with pytest.raises(StorageError, match="if another group saves there"):
                 mem.flush()
             assert path.read_text() == newer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from memsync import MemSync
+from memsync.errors import StorageError
 from memsync.runtime.participant import Participant
 from memsync.storage import saver
 from memsync.storage.capture import Capture, Interrupted
@@ -145,3 +147,44 @@ class TestFlush:
             until(lambda: mem.data["n"] == 1)
             mem.flush()
             assert saved(path) == {"n": 1}
+
+
+class TestTwoGroups:
+    """Two groups that save to one file: one of them is told, once."""
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_those_that_began_at_one_moment_do_not_replace_each_other(
+        self, path: Path, first: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        names = ["one", "two"]
+        groups = [group(name, path) for name in names]
+        path.unlink()  # as if both had found no file
+        groups[first].patch({"$inc": {"n": 1}})
+        groups[first].flush()
+        refused = set()
+        for _ in range(6):
+            for mem in (groups[1 - first], groups[first]):
+                mem.patch({"$inc": {"n": 1}})
+                mem.patch({"$inc": {"n": 1}})
+                try:
+                    mem.flush()
+                except StorageError as error:
+                    assert "another group" in str(error)  # noqa: PT017
+                    refused.add(mem.name)
+        assert len(refused) == 1
+        for mem in groups:
+            mem.stop()
+        assert saved(path)["name"] not in refused
+        assert caplog.text.count("cannot save") == 1
+
+
+def group(name: str, path: Path) -> MemSync[Any]:
+    """A group whose epoch does not depend on the file."""
+    if path.exists():
+        path.unlink()
+    options = {"file": {"path": path, "debounce": 3600}, "engine": "memory"}
+    mem = MemSync(name, {"name": name, "n": 0}, options)
+    mem.start()
+    mem.flush()
+    time.sleep(0.002)  # groups are founded at different milliseconds
+    return mem
