@@ -56,16 +56,16 @@ SHAPES: dict[str, Callable[[int], dict[str, Any]]] = {
 }
 
 
-def save_for(mem: MemSync[Any], least: float) -> tuple[float, list[float]]:
+def save_for(mem: MemSync[Any], least: float) -> list[float]:
     """Save again and again for some seconds and some saves; returns the seconds of each."""
-    took = []
+    took: list[float] = []
     begun = time.monotonic()
     while len(took) < SAVES or time.monotonic() < begun + least:
         mem.patch({"$inc": {"n": 1}})
         began = time.monotonic()
         mem.flush(timeout=600)
         took.append(time.monotonic() - began)
-    return time.monotonic() - begun, took
+    return took
 
 
 def write_until(mem: MemSync[Any], path: str) -> list[float]:
@@ -90,7 +90,7 @@ def write_beside(mem: MemSync[Any], saves: bool) -> tuple[list[float], list[floa
     thread.start()
     seconds: list[float] = []
     if saves:
-        seconds = save_for(mem, SECONDS)[1]
+        seconds = save_for(mem, SECONDS)
     else:
         time.sleep(SECONDS)
     is_over.set()
@@ -107,7 +107,7 @@ def measure(host: Peer, client: Peer, folder: Path, saves: bool, where: str) -> 
     end.unlink(missing_ok=True)
     ticket = client.begin(write_until, str(end))
     if saves:
-        _, seconds = host.result(host.begin(save_for, SECONDS), 600)
+        seconds = host.result(host.begin(save_for, SECONDS), 600)
     else:
         time.sleep(SECONDS)
         seconds = []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +17,7 @@ from memsync.storage.object_store import StoredObject
 from memsync.storage.snapshot_file import head, pair_at
 from memsync.testing import Cluster, Peer, until
 
+from .moto_server import environment, moto_server
 from .stripping_proxy import StrippingProxy
 from .test_file import flush, patch_and_flush, submit
 
@@ -27,39 +26,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.process]
 BUCKET = "memsync-tests"
 URL = f"s3://{BUCKET}/folder/state.json"
 
-SERVER = """
-import sys
-import time
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-"""
-
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """The port of moto's server, which runs in a process of its own."""
     pytest.importorskip("obstore")
     pytest.importorskip("moto")
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        port = int(next(line for line in server.stdout if line.strip().isdigit()))
+    with moto_server() as port:
         with pytest.MonkeyPatch.context() as patch:  # obstore's threads stay until the end
             set_environment(patch, f"http://127.0.0.1:{port}")
             with pytest.raises(StorageError):
                 StoredObject(URL, fenced=True).prepare()
         yield port
-        server.stdin.close()
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +56,7 @@ def bucket(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def set_environment(patch: pytest.MonkeyPatch, address: str) -> None:
     """Lead to a server."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": address,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
+    for name, value in environment(address).items():
         patch.setenv(name, value)
 
 
