@@ -142,10 +142,10 @@ def study(shape: str, size: int, runs: int, folder: Path) -> bool:
                 save = f"saves of {statistics.median(seconds):.1f} s"
                 print(line(f"run {number + 1}, {where} writes, {save}", saving), flush=True)
     path.unlink()
-    for where, added in worst.items():
-        texts = ", ".join(f"{each:+.2f}" for each in added)
+    for where, more in worst.items():
+        texts = ", ".join(f"{each:+.2f}" for each in more)
         print(f"{shape}: the p99 of writes of the {where} during saves: {texts} ms")
-    return all(each <= LIMIT for added in worst.values() for each in added)
+    return all(each <= LIMIT for more in worst.values() for each in more)
 
 
 START = """
@@ -175,9 +175,9 @@ def start(shape: str, size: int, runs: int, folder: Path) -> None:
             [sys.executable, "-c", START, str(path)], capture_output=True, text=True, check=False
         )
         found.append(json.loads(answer.stdout))
-    seconds, most, now = (statistics.median(column) for column in zip(*found, strict=True))
+    took, most, now = (statistics.median(column) for column in zip(*found, strict=True))
     print(
-        f"{shape}: start from {path.stat().st_size / 1e6:.1f} MB in {seconds:.2f} s, "
+        f"{shape}: start from {path.stat().st_size / 1e6:.1f} MB in {took:.2f} s, "
         f"{most:.0f} MB at most, {now:.0f} MB afterwards"
     )
 

@@ -36,6 +36,6 @@ def test_writes_go_on_while_the_disk_is_full(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_g11_hosts_that_are_suspended_anywhere_in_a_save(place: Path) -> None:
-    pytest.importorskip("moto")
-    assert frozen.run(2, 0, place)[1] == []
+def test_g11_a_host_that_is_suspended_between_its_check_and_the_replacement(place: Path) -> None:
+    """The other points of a save are in `test_file` and `test_object_store`."""
+    assert frozen.run(1, 0, place, ["under the lock"])[1] == []
