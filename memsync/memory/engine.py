@@ -233,7 +233,9 @@ class MemoryEngine:
         self._group.queue(partial(self._group.order, self, write))
 
     def queue_resume(self, message: ResumeConcern) -> None:
-        self._group.queue(partial(self._group.confirm, self, message.number, message.w))
+        number, version = message.number, message.version
+        w, journal = message.w, message.journal
+        self._group.queue(partial(self._group.confirm, self, number, version, w, journal))
 
     def kick(self, *, coalesced: bool = False) -> None:
         self._group.drain()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from ..clocks import wall, wall_ms
@@ -72,6 +73,8 @@ class Group:
         self.lock = native.RLock()
         self.saving = GroupSaving()
         self.engines: tuple[Member, ...] = ()  # the first one hosts
+        self.durable_version = 0  # what the journal has on the disk
+        self._unjournalled: list[Callable[[], None]] = []  # what waits for it
         self._steps: deque[Callable[[], None]] = deque()
         self._is_running = False  # seen by the thread that has the lock, so by a signal handler
         self._is_whole = True  # False once a step was interrupted
@@ -172,7 +175,27 @@ class Group:
         for engine in self.engines:
             peer, writes = engine.participant.id, engine.participant.replica.writes
             self.sequencer.attach(peer, writes.first_open, writes.first_unknown)
-        self.saving.begin(participant, lambda: self.engines[:1] == (host,))
+        epoch = participant.state.epoch
+
+        def durable(version: int) -> None:
+            self.queue(partial(self.durable, epoch, version))
+            self.drain()
+
+        self.durable_version = 0
+        self.saving.begin(participant, partial(self.is_hosted, host, epoch), durable)
+
+    def is_hosted(self, host: Member, epoch: int) -> bool:
+        """Whether an engine is still the host of an epoch (any thread)."""
+        return self.engines[:1] == (host,) and self.sequencer.epoch == epoch
+
+    def durable(self, epoch: int, version: int) -> None:
+        """All entries up to a version are on the disk: confirm the writes that waited."""
+        if epoch != self.sequencer.epoch:
+            return
+        self.durable_version = version
+        waiting, self._unjournalled = self._unjournalled, []
+        for confirm in waiting:
+            confirm()
 
     def resume(self) -> None:
         """Go on with the first engine as host: begin an epoch, in which pending writes are sent."""
@@ -207,6 +230,7 @@ class Group:
 
     def spread(self, ordered: Ordered) -> None:
         """Apply an entry to every copy; the sequencer has applied it to the host's."""
+        self.saving.append(ordered.frame)
         self.engines[0].participant.replica.ordered(ordered.entry)
         for engine in self.engines[1:]:
             engine.participant.apply(ordered.entry, ordered.frame[HEADER:])
@@ -233,11 +257,19 @@ class Group:
             participant.publish([])
         else:
             self.spread(result)
-        if proposal.w is not None:
-            self.confirm(engine, proposal.number, proposal.w)
+        refused = isinstance(result, Decision) and result.error is not None
+        if (proposal.w is not None or proposal.journal) and not refused:
+            version = result.entry.version if isinstance(result, Ordered) else result.version
+            self.confirm(engine, proposal.number, version, proposal.w or 1, proposal.journal)
 
-    def confirm(self, engine: Member, number: int, w: int | str) -> None:
-        """Resolve a write concern: every copy has the entry, so it is met now or never."""
+    def confirm(
+        self, engine: Member, number: int, version: int, w: int | str, journal: bool
+    ) -> None:
+        """Resolve a write concern: every copy has the entry, so but for the journal it is met."""
+        if journal and version > self.durable_version:
+            self._unjournalled.append(partial(self.confirm, engine, number, version, w, journal))
+            self.saving.want(version)
+            return
         members = len(self.engines)
         wanted = wanted_members(w, members)
         progress = ConcernProgress(number, min(members, wanted), wanted, wanted <= members)

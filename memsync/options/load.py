@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ..errors import OptionsError, UsageError
 from .hints import unknown_key, warn_of_roles, warn_of_variables
+from .keep import parse_keep
 from .schema import (
     ENV_PREFIX,
     Options,
@@ -213,6 +214,15 @@ def _parse_variable(spec: OptionSpec, text: str) -> Any:
     return parse_yaml(text, spec.env)
 
 
+def is_url(path: str) -> bool:
+    """Whether a ``file.path`` is another place than a file of this machine.
+
+    >>> is_url("s3://bucket/key"), is_url("/srv/state.json")
+    (True, False)
+    """
+    return "://" in path
+
+
 def _absolute(path: str) -> str:
     """A path that leads to the same file in every process; a URL as it is."""
     if not path:
@@ -238,9 +248,29 @@ def _absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
+def _check_journal(values: dict[str, Any]) -> None:
+    """Raise `OptionsError` for a journal that has no place, or no limits that can be read."""
+    path = values.get("file.path")
+    if values.get("file.journal") and (path is None or is_url(path)):
+        raise OptionsError(
+            "file.journal needs file.path to be a path of this machine, "
+            + ("which is not stated" if path is None else f"not {path!r:.80}"),
+            key="file.journal",
+        )
+    try:
+        parse_keep(values.get("journal.keep", 0))
+    except ValueError as error:
+        raise OptionsError(
+            f"journal.keep = {values['journal.keep']!r:.80}: {str(error)!r:.40} is no limit: write "
+            "it like '1 GB', '30 days' or '1 GB, 30 days'",
+            key="journal.keep",
+        ) from None
+
+
 def _build(values: dict[str, Any]) -> Options:
     if values.get("file.path") is not None:
         values["file.path"] = _absolute(values["file.path"])
+    _check_journal(values)
     top: dict[str, Any] = {}
     grouped: dict[str, dict[str, Any]] = {group: {} for group in groups()}
     for path, value in values.items():

@@ -159,13 +159,21 @@ class FileOptions(_Group):
         None, "a path or a URL: s3://, gs://, az://, or what fsspec knows; the founder's"
     )
     journal: bool = _option(
-        False, "keep every accepted entry in a journal beside the file", available=False
+        False, "keep every accepted entry in a journal beside the file; the founder's"
     )
     debounce: float = _option(
         0.1, "how long changes are collected for one save", unit="s", low=0, high=3600
     )
     fencing: Literal["required", "off"] = _option(
         "required", "whether a store may be refused that cannot keep older objects away"
+    )
+
+
+class JournalOptions(_Group):
+    """The journal beside the file (``file.journal``)."""
+
+    keep: int | str = _option(
+        "1 GB, 30 days", "how much of it is kept: bytes, KB, MB, GB, TB or days, or both"
     )
 
 
@@ -212,6 +220,7 @@ class Options(_Group):
     network: NetworkOptions = NetworkOptions()
     server: ServerOptions = ServerOptions()
     file: FileOptions = FileOptions()
+    journal: JournalOptions = JournalOptions()
     rpc: RpcOptions = RpcOptions()
     manager: ManagerOptions = ManagerOptions()
     _stated: Mapping[str, Any] = types.MappingProxyType({})

@@ -63,7 +63,7 @@ def decode_with(decoder: msgspec.msgpack.Decoder[T], body: bytes | memoryview) -
         ) from error
 
 
-def decode_entry(body: bytes) -> Entry:
+def decode_entry(body: bytes | memoryview) -> Entry:
     """Decode the body of a frame that was decoded before."""
     return _entry_decoder.decode(body)
 

@@ -13,7 +13,7 @@ from ..errors import OptionsError
 from ..options.schema import schema
 
 GROUP_OPTIONS = (
-    *("conflict", "file.debounce", "file.fencing", "file.path"),
+    *("conflict", "file.debounce", "file.fencing", "file.journal", "file.path", "journal.keep"),
     *("network.lease", "network.max_frame", "network.max_index"),
 )
 """The group's options, by their path in the schema."""

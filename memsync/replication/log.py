@@ -34,6 +34,13 @@ class Log:
         self._bytes = 0
         self._epochs: deque[tuple[int, int]] = deque([(epoch, version)])  # (epoch, first version)
 
+    def copy(self) -> Log:
+        """A log with the same entries, which goes its own way."""
+        copy = Log(0, 0, max_entries=self.max_entries, max_bytes=self.max_bytes)
+        copy.version, copy._bytes = self.version, self._bytes
+        copy._bodies, copy._epochs = self._bodies.copy(), self._epochs.copy()
+        return copy
+
     @property
     def base_version(self) -> int:
         """The version below the oldest entry."""

@@ -100,11 +100,12 @@ def _unmet(write: AwaitedWrite, why: str) -> WriteConcernError:
     proposal, progress = write.proposal, write.progress
     wanted = progress.wanted if progress else proposal.w
     reached = progress.reached if progress else 1
-    journal = " and in the journal" if proposal.journal else ""
+    concern = f"w={proposal.w or 1!r} wants it in {wanted} members, it is in {reached}, and {why}"
+    if proposal.journal:
+        journal = "the host's journal has not confirmed that it is on the disk (see get_status())"
+        concern = journal if proposal.w is None else f"{journal}, or {concern}"
     return WriteConcernError(
-        f"the write is applied, as version {write.accepted}, and stays applied; but "
-        f"w={proposal.w or 1!r} wants it in {wanted} members{journal}, "
-        f"it is in {reached}, and {why}",
+        f"the write is applied, as version {write.accepted}, and stays applied; but {concern}",
         version=write.accepted,
         wanted=wanted,
         reached=reached,

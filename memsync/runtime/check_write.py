@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..document import check_filter, normalize
 from ..errors import ReadOnlyError, TooLargeError, UsageError
 from ..options import Options
+from ..replication.group_options import group_value
 from ..replication.kinds import KINDS
 from ..replication.kinds.event import checked_event
 from ..replication.write_concern import WriteConcern, check_write_concern
 from .call import Call
 
 
-def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
+def check_write(
+    update: Any, call: Call, options: Options, founder: Mapping[str, Any]
+) -> tuple[Any, Call]:
     """Detached copies of an update and of the other arguments.
+
+    `options` are this peer's, `founder` those that the founder has stated.
 
     Raises `ReadOnlyError`, `UsageError`, `UpdateError` and `NotSerializableError`.
     """
@@ -25,7 +31,7 @@ def check_write(update: Any, call: Call, options: Options) -> tuple[Any, Call]:
             f"this peer has the roles {list(options.peer.roles)}: add 'writer' to the option "
             f"peer.roles{'' if call.event is None else alone}"
         )
-    w = _checked_concern(call, options)
+    w = _checked_concern(call, founder)
     array_filters = call.array_filters
     if array_filters is not None:
         array_filters = normalize(array_filters, "array_filters")
@@ -59,10 +65,13 @@ def check_size(size: int, limit: int) -> None:
         )
 
 
-def _checked_concern(call: Call, options: Options) -> WriteConcern | None:
+def _checked_concern(call: Call, founder: Mapping[str, Any]) -> WriteConcern | None:
     if call.journal is not False:
         if not isinstance(call.journal, bool):
             raise UsageError(f"journal must be True or False, not {call.journal!r:.60}")
-        if not options.file.journal:
-            raise UsageError("journal=True needs file.journal, which this version does not have")
+        if call.journal and not group_value(founder, "file.journal"):
+            raise UsageError(
+                "journal=True needs a journal: the process that founds the object states "
+                "file.journal: true"
+            )
     return check_write_concern(call.w)

@@ -158,7 +158,7 @@ class Writer:
         `QueueFullError` when the window stays full until the deadline, and `TooLargeError` for a
         proposal over the frame limit. The write is not applied then.
         """
-        body, checked = check_write(update, call, self._options)
+        body, checked = check_write(update, call, self._options, self._replica.state.options)
         try:
             return self._send(body, checked, future)
         except MemSyncError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import Any
+from zlib import crc32
 
 from ..document import Operation, SlicedText
 from ..errors import StorageError
@@ -18,6 +19,19 @@ PAUSE = 0.0002
 
 class Interrupted(Exception):
     """The copy was replaced, or is torn: capture again."""
+
+
+class Summed:
+    """Pieces, and the CRC-32 of those that were taken."""
+
+    def __init__(self, pieces: Iterator[bytes | bytearray]) -> None:
+        self.crc = 0
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes | bytearray]:
+        for piece in self._pieces:
+            self.crc = crc32(piece, self.crc)
+            yield piece
 
 
 class Capture:

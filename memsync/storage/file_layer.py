@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from zlib import crc32
 
 from ..clocks import monotonic
 from ..errors import StorageError
@@ -17,6 +18,10 @@ from ..runtime import forks
 
 LOCK_PATIENCE = 1.0
 """Seconds to wait for the folder's lock, which others hold for less than a millisecond."""
+
+
+CHUNK = 1 << 20
+"""Bytes that are read at once."""
 
 
 class FileLayer:
@@ -54,6 +59,43 @@ class FileLayer:
     def replace(self, old: str, new: str) -> None:
         os.replace(old, new)
 
+    def link(self, old: str, new: str) -> None:
+        """Give a durable file a second name; without links, make a durable copy."""
+        try:
+            os.link(old, new)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
+                raise
+            self._copy(old, new)
+
+    def _copy(self, old: str, new: str) -> None:
+        descriptor = self.create(new, 0o666)
+        try:
+            for chunk in self._chunks(old):
+                self.write(descriptor, chunk)
+            self.sync(descriptor)
+        finally:
+            self.close(descriptor)
+
+    def _chunks(self, path: str) -> Iterator[bytes]:
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    def checksum(self, path: str) -> int:
+        """The CRC-32 of a file."""
+        crc = 0
+        for chunk in self._chunks(path):
+            crc = crc32(chunk, crc)
+        return crc
+
+    def size(self, path: str) -> int:
+        return os.stat(path).st_size
+
+    def changed_at(self, path: str) -> float:
+        """When a file was written last (seconds since 1970)."""
+        return os.stat(path).st_mtime
+
     def remove(self, path: str) -> None:
         os.unlink(path)
 
@@ -88,6 +130,12 @@ class FileLayer:
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe could be read for ever
                 raise OSError(errno.EINVAL, "it is no regular file")
+            return file.read(most)
+
+    def tail(self, path: str, most: int) -> bytes:
+        """The last bytes of a file, at most that many."""
+        with open(path, "rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - most, 0))
             return file.read(most)
 
     def names(self, folder: str) -> list[str]:

@@ -12,6 +12,9 @@ from .journal_line import NO_LINE, Line, parsed
 from .segments import Base, Cut, Segment, SegmentLines, contents, folder_of
 from .snapshot_file import Pair
 
+_TAIL = 1 << 16
+"""Bytes in which the last line is searched."""
+_UNKNOWN = 1 << 62
 _HEAD = 4096
 """No head of a segment has more bytes."""
 
@@ -63,6 +66,19 @@ class JournalFolder:
         path = self.path_of(self.segments[index])
         with _reading(path):
             return SegmentLines(path, self._files.read(path) or b"")
+
+    def last_version(self) -> int:
+        """The version in the last whole line of the last segment; 0 without any."""
+        if not self.segments:
+            return 0
+        path = self.path_of(self.segments[-1])
+        with _reading(path):
+            tail = self._files.tail(path, _TAIL)
+        for text in reversed(tail.split(b"\n")):
+            line = parsed(text)
+            if line is not None:
+                return line.version if line.synced is None else line.synced
+        return _UNKNOWN
 
     def end_of(self, index: int) -> int | None:
         """The version up to which the segment at an index counts; None: to its end."""

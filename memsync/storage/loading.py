@@ -1,19 +1,32 @@
-"""Loading: what the founder of an object finds in its file."""
+"""Loading: what the founder of an object finds in its file and its journal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
+from ..document import replay
+from ..errors import StorageError, UpdateError
+from ..options.load import is_url
+from ..replication.entries import Entry
+from ..runtime.logs import Logger
 from ..runtime.own_threads import OwnThread
 from ..runtime.participant import Participant
+from .file_layer import FileLayer
+from .journal_folder import JournalFolder
+from .journal_line import entry_of
 from .open_target import open_target
-from .snapshot_file import NOTHING, SavedObject, parse
+from .snapshot_file import NOTHING, Pair, SavedObject, parse
+
+log = Logger("memsync.storage")
+
+T = TypeVar("T")
 
 
 def load(participant: Participant) -> SavedObject:
-    """What the file of the founder holds; `NOTHING` without a file, and where there is none yet.
+    """What the founder's file and journal hold; `NOTHING` where there is no file yet.
 
-    Raises `StorageError` for a file that cannot be read, and for a place that has no fence.
+    Raises `StorageError` for what cannot be read, and for a place that has no fence.
     """
     options = participant.options.file
     if options.path is None:
@@ -21,30 +34,71 @@ def load(participant: Participant) -> SavedObject:
     target = open_target(options.path, fenced=options.fencing != "off")
     target.prepare()
     text = target.read()
-    return NOTHING if text is None else parse(text, target.url)
+    saved = NOTHING if text is None else parse(text, target.url)
+    return saved if is_url(options.path) else with_journal(saved, options.path)
 
 
-class Loading:
-    """`load` on a thread of its own, which calls `on_end` at its end."""
+def with_journal(saved: SavedObject, path: str, files: FileLayer | None = None) -> SavedObject:
+    """A saved object with the entries of the journal beside it that lead on from there."""
+    folder = JournalFolder(path, files)
+    if saved.data is None:
+        if folder.bases:  # there was a file
+            raise StorageError(
+                f"{path} is missing, and its journal {folder.path} is there: put an object of the "
+                f"journal in its place with 'memsync restore {path}', or move the journal away to "
+                "begin with a new object"
+            )
+        return saved
+    pair = saved.pair
+    for line in folder.after(saved.pair):
+        try:
+            replay(saved.data, line.patch or [])
+        except UpdateError as error:
+            raise StorageError(
+                f"{folder.path}: version {line.version} does not fit the file {path}: {error}"
+            ) from error
+        pair = line.pair
+    _warn_of_cut(folder)
+    return saved._replace(pair=pair)
 
-    def __init__(self, participant: Participant, on_end: Callable[[], None]) -> None:
+
+def journalled(path: str, pair: Pair) -> list[Entry]:
+    """The entries that the journal of a file has behind a pair."""
+    folder = JournalFolder(path)
+    if folder.last_version() <= pair[1]:
+        return []
+    entries = [entry_of(line) for line in folder.after(pair)]
+    _warn_of_cut(folder)
+    return entries
+
+
+def _warn_of_cut(folder: JournalFolder) -> None:
+    if folder.cut is not None:
+        path, cut = folder.cut
+        log.warning("%s ends in line %s, which is torn: %s", path, cut.line, cut.why)
+
+
+class Reading(Generic[T]):
+    """Calls `read` on a thread of its own, which calls `on_end` at its end."""
+
+    def __init__(self, read: Callable[[], T], on_end: Callable[[], None]) -> None:
         self.is_over = False
-        self._participant = participant
+        self._read = read
         self._on_end = on_end
-        self._saved = NOTHING
+        self._found: list[T] = []
         self._error: BaseException | None = None
         OwnThread(self._run, "memsync-loading").start()
 
     def _run(self) -> None:
         try:
-            self._saved = load(self._participant)
+            self._found.append(self._read())
         except BaseException as error:
             self._error = error
         self.is_over = True
         self._on_end()
 
-    def result(self) -> SavedObject:
-        """What `load` returns or raises."""
+    def result(self) -> T:
+        """What `read` returns or raises."""
         if self._error is not None:
             raise self._error
-        return self._saved
+        return self._found[0]

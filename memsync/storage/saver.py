@@ -22,7 +22,7 @@ from ..runtime.native import get_ident
 from ..runtime.own_threads import OwnThread
 from ..runtime.participant import Participant
 from ..runtime.wakeup import Wakeup
-from .capture import Capture, Interrupted
+from .capture import Capture, Interrupted, Summed
 from .open_target import open_target
 from .snapshot_file import Pair, cluster_at, pair_at
 from .targets import NotHost, Target
@@ -78,6 +78,8 @@ class Saver:
         self._ends = self._saves_at_end = False
         self.is_over = self.is_saving = False
         self._same_until = 0  # no entry from the saved version to this one is a patch
+        self.on_saved: Callable[[Pair, int], None] | None = None
+        """Called by the thread after a save, with its pair and the CRC-32 of the file."""
         self.saved_version: int | None = None
         self.saved_at: float | None = None  # seconds since 1970
         self.error: str | None = None
@@ -250,7 +252,8 @@ class Saver:
             capture = Capture(self._participant)
             try:
                 now = wall_ms()
-                target.write(capture.pieces(now), lambda start: self._check(capture.pair, start))
+                pieces = Summed(capture.pieces(now))
+                target.write(pieces, lambda start: self._check(capture.pair, start))
             finally:
                 capture.close()
         except BaseException:
@@ -258,6 +261,8 @@ class Saver:
             raise
         self.saved_version, self.saved_at = capture.pair[1], now / 1000
         self._same_until = capture.pair[1]
+        if self.on_saved is not None:
+            self.on_saved(capture.pair, pieces.crc)
 
     def _check(self, pair: Pair, start: bytes | None) -> None:
         """Raise unless this process is the host and what is saved is not newer."""

@@ -9,15 +9,19 @@ reports.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
+from typing import TypeVar
 
-from ...errors import HostUnresponsiveError, ProtocolError
+from ...document import encoded
+from ...errors import HostUnresponsiveError, ProtocolError, StorageError
 from ...replication.codec import frame
 from ...replication.entries import Entry, SnapshotChunk
 from ...replication.membership import Members, member_in_file, stands_by
 from ...replication.recovery_reports import Pair, RecoveryReports
 from ...replication.state import TornCopyError
 from ...runtime.logs import Logger
-from ...storage.loading import Loading
+from ...storage.host_storage import journal_of
+from ...storage.loading import Reading, journalled, load
 from ...storage.snapshot_file import NOTHING, SavedObject
 from ..context import PeerContext
 from ..host.admission import JoiningPeers
@@ -27,6 +31,8 @@ from ..transport.channel import Channel, ChannelLost
 from ..transport.messages import Fetch, Hello, Source, parse
 
 log = Logger("memsync.election")
+
+T = TypeVar("T")
 
 
 class Recovery:
@@ -87,6 +93,7 @@ class Recovery:
                 yield from self._collect()
                 continue
             if peer == self._ctx.id:
+                yield from self._read_journal()
                 break
             if (yield from self._fetch(peer)):
                 replica = self._participant.replica
@@ -147,11 +154,30 @@ class Recovery:
         """What the file holds, if this peer states one; raises `StorageError`."""
         if self._ctx.options.file.path is None:
             return NOTHING
-        loading = Loading(self._participant, self._ctx.waker.wake)
-        while not loading.is_over:
+        return (yield from self._read(lambda: load(self._participant)))
+
+    def _read_journal(self) -> Task[None]:
+        """Apply what the journal has behind the best state: nobody may hold it who lives."""
+        participant, path = self._participant, journal_of(self._participant)
+        if path is None or participant.state.torn:
+            return
+        pair = participant.replica.pair
+        try:
+            entries = yield from self._read(lambda: journalled(path, pair))
+        except StorageError as error:
+            log.error("recovering without the journal %s: %s", self._ctx, error)
+            return
+        for entry in entries:
+            participant.apply(entry, bytes(encoded(entry)))
+        participant.publish(entries)
+
+    def _read(self, read: Callable[[], T]) -> Task[T]:
+        """Read on another thread, which the disk may keep waiting."""
+        reading = Reading(read, self._ctx.waker.wake)
+        while not reading.is_over:
             self._check()
             yield Pause(self._ctx.waker, self._ctx.timing.fetch_check)
-        return loading.result()
+        return reading.result()
 
     # -- reports ---------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ class Host:
         self.handover = Handover(ctx, claim, self.fanout, self.ordering, self.round)
         self._step_down = StepDown(ctx, self.fanout)
         self._round_trips = RoundTrips(ctx, self.fanout)
-        self.saving = Saving(ctx, claim, self.fanout)
+        self.saving = Saving(ctx, claim, self.fanout, self.ordering)
         self.flush = self.saving.flush
         self._standbys = Standbys(ctx, self.fanout, self.ordering, self._liveness)
 

@@ -23,6 +23,7 @@ from ...replication.state import TornCopyError
 from ...replication.write_concern import ConcernProgress, ResumeConcern, WriteConcerns
 from ...runtime.awaited_write import AwaitedWrite
 from ...runtime.trace import facts_of, refusal
+from ...storage.journal import Journal
 from ..context import PeerContext
 from ..transport.messages import Confirm, Resend
 from .fanout import ClientSession, FanOut, Mark
@@ -67,6 +68,7 @@ class Ordering:
         self._remove_dead = remove_dead
         self._trace = participant.trace
         self.unannounced: list[Entry] = []  # until `publish`
+        self.journal: Journal | None = None
         self.leases = LockLeases(ctx, fanout.clients, fanout.answer, self.append)
 
     def end(self) -> None:
@@ -99,6 +101,8 @@ class Ordering:
         try:
             if self._trace is not None:
                 self._trace("ordered", **facts_of(ordered.entry, self._participant.state.members))
+            if self.journal is not None:
+                self.journal.append(ordered.frame)
             self._fanout.push(ordered.frame)
             if ordered.entry.kind in _SERVING:
                 self._serve()
@@ -214,8 +218,16 @@ class Ordering:
         """Watch an accepted write until its concern is met."""
         members = self._participant.state.members
         self._inform(writer, self.concerns.track(writer, number, version, w, journal, members))
-        self._fanout.push(frame(Confirm()))  # slow peers are asked after they have caught up
-        self._fanout.flush_all_soon()
+        if journal and self.journal is not None:
+            self.journal.want(version)
+        if w not in (None, 1):
+            self._fanout.push(frame(Confirm()))  # slow peers are asked after they have caught up
+            self._fanout.flush_all_soon()
+
+    def durable(self, version: int) -> None:
+        """All up to a version is on the disk."""
+        for writer, progress in self.concerns.durable(version):
+            self._inform(writer, progress)
 
     def applied(self, peer: str, version: int) -> None:
         for writer, progress in self.concerns.applied(peer, version):

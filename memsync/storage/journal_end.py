@@ -1,0 +1,65 @@
+"""Where a new host joins its log to the journal that former hosts have left."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..errors import StorageError
+from ..replication.log import Log
+from ..runtime.logs import Logger
+from .file_layer import FileLayer
+from .journal_folder import JournalFolder
+from .journal_line import NO_LINE
+from .snapshot_file import Pair, pair_at
+from .targets import START
+
+log = Logger("memsync.storage")
+
+
+class Joint(NamedTuple):
+    """A line of the journal whose pair the log holds as well."""
+
+    pair: Pair
+    crc: int  # of that line
+    counts: bool  # whether a file and durable lines lead there
+
+
+def joint(path: str, held: Log, files: FileLayer) -> Joint | None:
+    """The last durable line at a pair that the log holds, else the first one behind it.
+
+    What the last host has written and not marked may be lost although it can be read: it is written
+    again, from the log. None if the log does not reach the journal.
+    """
+    try:
+        folder = JournalFolder(path, files)
+        at = len(folder.segments) - 1
+        if at < 0:
+            return None
+        found = _held_lines(folder, at, held)
+        if found is None:
+            return None
+        return found._replace(counts=found.counts and _reaches(folder, at, path, files))
+    except (StorageError, OSError) as error:
+        log.error("the journal begins behind a gap: %s", error)
+        return None
+
+
+def _held_lines(folder: JournalFolder, at: int, held: Log) -> Joint | None:
+    head = folder.head(at)
+    lines = folder.lines(at)
+    common = [
+        Joint(line.pair, int(line.crc if line.is_entry else line.before, 16), counts=True)
+        for line in lines
+        if line.synced is None and held.epoch_at(line.version) == line.epoch
+    ]
+    durable = [each for each in common if each.pair[1] <= max(lines.synced, head.version)]
+    if durable:
+        return durable[-1]
+    return common[0]._replace(counts=False) if common else None
+
+
+def _reaches(folder: JournalFolder, at: int, path: str, files: FileLayer) -> bool:
+    """Whether the file is not older than the beginning of the segments that lead here."""
+    while at > 0 and int(folder.head(at).before, 16) != NO_LINE:
+        at -= 1
+    return pair_at(files.read(path, START)) >= folder.head(at).pair
