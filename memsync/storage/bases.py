@@ -15,7 +15,6 @@ from ..options.keep import Keep
 from ..runtime.logs import Logger
 from .file_layer import FileLayer
 from .journal_folder import JournalFolder
-from .journal_line import NO_LINE
 from .segments import Base
 from .snapshot_file import Pair
 
@@ -35,17 +34,20 @@ class Bases:
         self._files = files or FileLayer()
         self._checked = False  # this process has made a base, and read it back
 
-    def saved(self, pair: Pair, crc: int) -> None:
+    def saved(self, pair: Pair, crc: int, *, begins: bool) -> None:
         """The file was saved at a pair, and `crc` is the CRC-32 of its bytes.
 
-        An error is logged, and what failed is tried again after a later save.
+        With `begins`, lines follow it that no earlier base leads to. An error is logged, and what
+        failed is tried again after a later save.
         """
+        base = Base(pair[1], pair[0])
         try:
             folder = JournalFolder(self._path, self._files)
-            if folder.segments and pair >= _beginning(folder):
-                if self._wants_base(folder):
-                    folder = self._make_base(folder, Base(pair[1], pair[0]), crc)
-                self._prune(folder, Base(pair[1], pair[0]), crc)
+            if begins:
+                self._files.make_folder(folder.path)
+            if begins or (folder.segments and self._wants_base(folder)):
+                folder = self._make_base(folder, base, crc)
+            self._prune(folder, base, crc)
             self.error = None
         except (OSError, StorageError) as error:
             if self.error is None:
@@ -53,8 +55,8 @@ class Bases:
             self.error = str(error)
 
     def _wants_base(self, folder: JournalFolder) -> bool:
-        """Whether no base leads to the last segments, or many bytes follow the last one."""
-        if not folder.bases or folder.bases[-1].pair < _beginning(folder):
+        """Whether there is no base, or many bytes follow the last one."""
+        if not folder.bases:
             return True
         last = folder.bases[-1].version
         heads = ((n, folder.head(n).version) for n in range(len(folder.segments)))
@@ -101,11 +103,3 @@ class Bases:
 
     def _size(self, folder: JournalFolder, file: object) -> int:
         return self._files.size(folder.path_of(file))  # type: ignore[arg-type]
-
-
-def _beginning(folder: JournalFolder) -> Pair:
-    """Where the segments begin that lead to the end without a gap."""
-    for n in reversed(range(len(folder.segments))):
-        if int(folder.head(n).before, 16) == NO_LINE:
-            return folder.head(n).pair
-    return folder.head(0).pair

@@ -62,11 +62,12 @@ class HostStorage:
 
     def _saved(self, pair: Pair, crc: int) -> None:
         assert self.journal is not None
-        self.journal.saved(pair)
-        opened = self.journal.opened
-        if opened != self._segments or self._bases.error is not None:
+        opened, begins_at = self.journal.opened, self.journal.begins_at
+        begins = begins_at is not None and pair >= begins_at
+        if begins or opened != self._segments or self._bases.error is not None:
             self._segments = opened
-            self._bases.saved(pair, crc)
+            self._bases.saved(pair, crc, begins=begins)
+        self.journal.saved(pair)
 
     def append(self, frame: bytes | bytearray) -> None:
         """The host has ordered an entry."""

@@ -90,7 +90,7 @@ class Journal:
         self._has_gap = False  # frames were dropped
         self._is_awake = False  # the thread is about to take the queue
         self._wake = Wakeup()
-        self._saved: Pair = (0, 0)  # by the saver
+        self._saved: Pair | None = None  # by the saver
         self._ends = self._is_clean = False
         self._on_end: Callable[[], None] | None = None
         # By the journal's thread:
@@ -102,7 +102,8 @@ class Journal:
         self._unsynced: list[bytearray] = []  # contents of the lines behind it
         self._last: Pair = (0, 0)  # of the last of them
         self._unsynced_since = 0.0
-        self._begins_at: Pair | None = None  # until the object is saved there, nothing counts
+        self.begins_at: Pair | None = None
+        """Until the object is saved at this pair or a later one, no line counts."""
         self._told = 0  # the version that was reported to be durable
         self._retry = RETRY
         self._thread = OwnThread(self._run, "memsync-journal")
@@ -220,11 +221,8 @@ class Journal:
     # -- where it begins -------------------------------------------------------------------------
 
     def _join_log(self, held: Log) -> None:
-        """Go on behind what is durable, with the entries of the log; else behind a gap."""
+        """Go on behind what is durable, with the entries of the log."""
         found = joint(self._path, held, self._files)
-        if found is None:
-            self._skip()
-            return
         self._follow(found)
         history = held.history(found.pair[1])
         for body in history.bodies if history else ():
@@ -249,7 +247,7 @@ class Journal:
         self._begin_at(pair)
 
     def _begin_at(self, pair: Pair) -> None:
-        self._begins_at = pair
+        self.begins_at = pair
         self._needs_save()
 
     # -- lines -----------------------------------------------------------------------------------
@@ -322,10 +320,13 @@ class Journal:
 
     def _report(self) -> None:
         """Report what is durable by now, in the segments or in the file."""
-        saved = self._saved
-        if self._begins_at is not None and saved >= self._begins_at:
-            self._begins_at = None
-        version = max(saved[1], 0 if self._begins_at is not None else self._synced[1])
+        saved, version = self._saved, 0
+        if saved is not None:
+            version = saved[1]
+            if self.begins_at is not None and saved >= self.begins_at:
+                self.begins_at = None
+        if self.begins_at is None:
+            version = max(version, self._synced[1])
         if version > self._told:
             self._told = version
             self._durable(version)

@@ -24,24 +24,27 @@ class Joint(NamedTuple):
     counts: bool  # whether a file and durable lines lead there
 
 
-def joint(path: str, held: Log, files: FileLayer) -> Joint | None:
-    """The last durable line at a pair that the log holds, else the first one behind it.
+def joint(path: str, held: Log, files: FileLayer) -> Joint:
+    """The last durable line at a pair that the log holds.
 
     What the last host has written and not marked may be lost although it can be read: it is written
-    again, from the log. None if the log does not reach the journal.
+    again, from the log. Where the log does not reach the journal, there is a gap before its oldest
+    entry.
     """
+    base = held.base_version
+    pair = held.epoch_at(base) or 0, base
     try:
         folder = JournalFolder(path, files)
         at = len(folder.segments) - 1
-        if at < 0:
-            return None
-        found = _held_lines(folder, at, held)
-        if found is None:
-            return None
-        return found._replace(counts=found.counts and _reaches(folder, at, path, files))
+        found = _held_lines(folder, at, held) if at >= 0 else None
+        if found is not None:
+            if found.counts and _reaches(folder, at, path, files):
+                return found
+            pair = found.pair
     except (StorageError, OSError) as error:
         log.error("the journal begins behind a gap: %s", error)
-        return None
+    # Where a crash may take the line, nothing may rest on its being there.
+    return Joint(pair, NO_LINE, counts=False)
 
 
 def _held_lines(folder: JournalFolder, at: int, held: Log) -> Joint | None:
@@ -62,4 +65,5 @@ def _reaches(folder: JournalFolder, at: int, path: str, files: FileLayer) -> boo
     """Whether the file is not older than the beginning of the segments that lead here."""
     while at > 0 and int(folder.head(at).before, 16) != NO_LINE:
         at -= 1
-    return pair_at(files.read(path, START)) >= folder.head(at).pair
+    start = files.read(path, START)
+    return start is not None and pair_at(start) >= folder.head(at).pair

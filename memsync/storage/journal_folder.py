@@ -48,11 +48,11 @@ class JournalFolder:
                 if head is not None and head.segment is not None:
                     self.segments.append(each)
                     self._heads.append(head)
-                elif b"\n" in start:
-                    raise StorageError(
-                        f"{self.path_of(each)}, line 1: the journal is damaged: it is no head of a "
-                        "segment of this version of memsync"
-                    )
+                else:  # torn, unless something in it was durable
+                    for _ in SegmentLines(
+                        self.path_of(each), self._files.read(self.path_of(each)) or b""
+                    ):
+                        pass
 
     def path_of(self, segment: Segment | Base) -> str:
         return os.path.join(self.path, segment.name)

@@ -1,6 +1,7 @@
 """Prove what is promised about saving: python -m tests.storage NAME --count N.
 
-`states` checks states of the disk after a crash. `kills` kills hosts that save, `syncs` has the
+`states` checks states of the disk after a crash, `journal` those of a journal. `everybody` kills all
+processes that write with a journal. `kills` kills hosts that save, `syncs` has the
 syncs of saves fail, `full` fills a small disk (it needs the right to mount one), and `frozen`
 suspends hosts in the middle of a save. Exits with 1 if something was wrong.
 """
@@ -16,8 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import crash_states
-from .campaigns import failing_disk, frozen, kills
+from . import crash_states, journal_states
+from .campaigns import everybody, failing_disk, frozen, kills
 
 PER_RECORD = 10
 
@@ -26,15 +27,24 @@ Campaign = Callable[[int, int, Path], tuple[str, list[str]]]
 
 def states(count: int, seed: int, folder: Path) -> tuple[str, list[str]]:
     """Crashes of the system in the middle of saves, in memory."""
+    return _checked(crash_states.check, count, seed)
+
+
+def journals(count: int, seed: int, folder: Path) -> tuple[str, list[str]]:
+    """Crashes of the system in the middle of journals, in memory."""
+    return _checked(journal_states.check, count, seed)
+
+
+def _checked(check: Callable[[int, int], list[str]], count: int, seed: int) -> tuple[str, list[str]]:
     records = -(-count // PER_RECORD)
-    wrong = [
-        each for first in range(records) for each in crash_states.check(seed + first, PER_RECORD)
-    ]
+    wrong = [each for first in range(records) for each in check(seed + first, PER_RECORD)]
     return f"{records * PER_RECORD} states, {len(wrong)} wrong", wrong
 
 
 CAMPAIGNS: dict[str, tuple[Campaign, int]] = {
     "states": (states, 10_000),
+    "journal": (journals, 10_000),
+    "everybody": (everybody.run, 200),
     "kills": (kills.run, 1000),
     "syncs": (failing_disk.fail_syncs, 1000),
     "full": (failing_disk.fill_disk, 20),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from memsync.errors import StorageError
 from memsync.storage.file_layer import FileLayer
@@ -83,7 +84,17 @@ class RecordingFiles(FileLayer):
         return None if inode is None else bytes(self._content[inode])[: None if most < 0 else most]
 
     def names(self, folder: str) -> list[str]:
-        return [name.rpartition("/")[2] for name in self._names]
+        return names_in(folder, self._names)
+
+    def link(self, old: str, new: str) -> None:
+        self._names[new] = self._names[old]
+        self.calls.append(Call("link", new, self._names[new]))
+
+    def checksum(self, path: str) -> int:
+        return crc32(self._content[self._names[path]])
+
+    def size(self, path: str) -> int:
+        return len(self._content[self._names[path]])
 
     @contextmanager
     def locked(self, folder: str) -> Iterator[None]:
@@ -93,6 +104,11 @@ class RecordingFiles(FileLayer):
         self._syncs += 1
         if self._syncs in self._fails:
             raise OSError(errno.EIO, "Input/output error")
+
+
+def names_in(folder: str, paths: Iterable[str]) -> list[str]:
+    """The names of files of a folder."""
+    return [path.rpartition("/")[2] for path in paths if path.rpartition("/")[0] == folder]
 
 
 def record(rng: random.Random, files: RecordingFiles, saves: int = 4) -> list[Call]:
