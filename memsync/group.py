@@ -83,7 +83,8 @@ class GroupMember(Lifecycle):
         >>> with MemSync("kept", {"n": 0}, {"file": {"path": path}}, engine="memory") as mem:
         ...     _ = mem.patch({"$inc": {"n": 1}})
         ...     mem.flush()
-        ...     json.load(open(path))["data"]
+        ...     with open(path) as file:
+        ...         json.load(file)["data"]
         {'n': 1}
         """
         refuse_waiting("flush()")

@@ -359,7 +359,6 @@ class TestUnavailable:
         ("given", "keys"),
         [
             ({"server": {"port": 8883, "host": "::1"}}, ["server.port", "server.host"]),
-            ({"file": {"path": "s.json", "journal": True}}, ["file.journal"]),
             ({"server": {"token": "x"}}, ["server.token"]),
         ],
     )

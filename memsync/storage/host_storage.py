@@ -51,7 +51,7 @@ class HostStorage:
                 participant, path, epoch, may_write, durable, needs_save, reported
             )
             self._saver.on_saved = self._saved
-        self._segments = 0  # opened by the journal when the bases were looked after
+        self._segments = 0  # opened by the journal before the last step of `_bases`
         self._on_end: Callable[[], None] | None = None
 
     def start(self) -> None:

@@ -187,6 +187,9 @@ def storage(each: Facts, facts: Facts) -> Findings:
         saves = peer["storage"]
         if saves is None or peer["id"] != host_id:
             continue
+        if saves["journal_error"]:
+            why = f"the journal is not written: {saves['journal_error']}"
+            yield wrong(why, "it is tried again by itself; writes with journal=True wait for it")
         if saves["error"]:
             yield wrong(f"the object is not saved: {saves['error']}", "it is tried again by itself")
         elif saves["fencing"] == "none":

@@ -296,7 +296,11 @@ def _peer_facts(peer: str, held: bool, content: Facts) -> Facts:
 def _storage_facts(content: Facts) -> Facts | None:
     """Where a host saves the object, and what prevents it; None for a peer that saves nothing."""
     names = ("url", "error", "fencing")
-    return {name: _get(content, name, str) for name in names} if content.get("url") else None
+    if not content.get("url"):
+        return None
+    journal = _get(content, "journal", dict) or {}
+    facts = {name: _get(content, name, str) for name in names}
+    return {**facts, "journal_error": _get(journal, "error", str)}
 
 
 def _is_name_of(path: Path, name: object) -> bool:
