@@ -40,17 +40,17 @@ class HostStorage:
         durable: Callable[[int], None],
         reported: Callable[[], None],
     ) -> None:
-        self._saver = Saver(participant, may_write, reported)
+        self.saver = Saver(participant, may_write, reported)
         self.journal: Journal | None = None
         path = journal_of(participant)
         if path is not None:
             keep = parse_keep(group_value(participant.state.options, "journal.keep"))
             self._bases = Bases(path, keep, BASE_GAP)
-            needs_save = self._saver.touch
+            needs_save = self.saver.touch
             self.journal = Journal(
                 participant, path, epoch, may_write, durable, needs_save, reported
             )
-            self._saver.on_saved = self._saved
+            self.saver.on_saved = self._saved
         self._segments = 0  # opened by the journal before the last step of `_bases`
         self._on_end: Callable[[], None] | None = None
 
@@ -58,7 +58,7 @@ class HostStorage:
         """Begin; no entry may be ordered meanwhile."""
         if self.journal is not None:
             self.journal.start()
-        self._saver.start()
+        self.saver.start()
 
     def _saved(self, pair: Pair, crc: int) -> None:
         assert self.journal is not None
@@ -76,40 +76,40 @@ class HostStorage:
 
     def request(self, answer: Answer) -> None:
         """See `Saver.request`."""
-        self._saver.request(answer)
+        self.saver.request(answer)
 
     def status(self) -> dict[str, Any]:
         """See `MemSync.get_status`."""
         journal = None if self.journal is None else self.journal.status()
-        return {**self._saver.status(), "journal": journal}
+        return {**self.saver.status(), "journal": journal}
 
     @property
     def is_saving(self) -> bool:
-        return self._saver.is_saving
+        return self.saver.is_saving
 
     @property
     def is_over(self) -> bool:
-        return self._saver.is_over and (self.journal is None or self.journal.is_over)
+        return self.saver.is_over and (self.journal is None or self.journal.is_over)
 
     def stop(self, *, saves: bool, on_end: Callable[[], None] | None = None) -> None:
         """End both threads; with `saves`, after all is durable. Does not wait."""
         if self.journal is not None and not self.journal.is_over:
             self.journal.stop(is_clean=saves, on_end=on_end)
-        if not self._saver.is_over:
-            self._saver.stop(saves=saves, on_end=on_end)
+        if not self.saver.is_over:
+            self.saver.stop(saves=saves, on_end=on_end)
 
     def touch(self) -> None:
         """See `Saver.touch`."""
-        self._saver.touch()
+        self.saver.touch()
 
     def give_up(self, timeout: float) -> None:
         """See `Saver.give_up`."""
-        if not self._saver.is_over:
-            self._saver.give_up(timeout)
+        if not self.saver.is_over:
+            self.saver.give_up(timeout)
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the threads (seconds)."""
         until = monotonic() + timeout
-        self._saver.join(timeout)
+        self.saver.join(timeout)
         if self.journal is not None:
             self.journal.join(max(until - monotonic(), 0))

@@ -14,6 +14,7 @@ durable, and the journal is damaged.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from .file_layer import FileLayer
 from .journal_line import NO_LINE, Line, parsed
 from .snapshot_file import Pair
 
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _SEGMENT = re.compile(r"(\d{10,})-(\d{4,})\.jsonl")
 _BASE = re.compile(r"(\d{14,})-(\d{10,})\.json")
 
@@ -75,8 +77,10 @@ def contents(folder: str, files: FileLayer) -> tuple[list[Segment], list[Base]]:
     """The segments and the bases of a folder, in their order; none where there is no folder."""
     try:
         names = files.names(folder)
-    except FileNotFoundError:
-        return [], []
+    except OSError as error:
+        if error.errno in _NO_FOLDER:
+            return [], []
+        raise
     segments = [Segment(int(m[1]), int(m[2])) for name in names if (m := _SEGMENT.fullmatch(name))]
     bases = [Base(int(m[1]), int(m[2])) for name in names if (m := _BASE.fullmatch(name))]
     return sorted(segments), sorted(bases)

@@ -1,9 +1,9 @@
 """Prove what is promised about saving: python -m tests.storage NAME --count N.
 
-`states` checks states of the disk after a crash, `journal` those of a journal. `everybody` kills all
-processes that write with a journal. `kills` kills hosts that save, `syncs` has the
-syncs of saves fail, `full` fills a small disk (it needs the right to mount one), and `frozen`
-suspends hosts in the middle of a save. Exits with 1 if something was wrong.
+`states` checks states of the disk after a crash, `journal` those of a journal. `everybody` kills
+all processes that write with a journal. `kills` kills hosts that save, `syncs` has the syncs of
+saves fail, `full` fills a small disk (it needs the right to mount one), and `frozen` suspends hosts
+in the middle of a save. Exits with 1 if something was wrong.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def journals(count: int, seed: int, folder: Path) -> tuple[str, list[str]]:
     return _checked(journal_states.check, count, seed)
 
 
-def _checked(check: Callable[[int, int], list[str]], count: int, seed: int) -> tuple[str, list[str]]:
+def _checked(
+    check: Callable[[int, int], list[str]], count: int, seed: int
+) -> tuple[str, list[str]]:
     records = -(-count // PER_RECORD)
     wrong = [each for first in range(records) for each in check(seed + first, PER_RECORD)]
     return f"{records * PER_RECORD} states, {len(wrong)} wrong", wrong

@@ -197,7 +197,7 @@ def suspend_before_the_put(mem: MemSync[Any]) -> None:
 def lead_to(mem: MemSync[Any], address: str) -> None:
     """Have this process find its object store at another address."""
     os.environ["AWS_ENDPOINT_URL"] = address
-    saver = mem._engine.role.saving._saver  # type: ignore[union-attr]
+    saver = mem._engine.role.saving._storage.saver  # type: ignore[union-attr]
     saver._target._opened = None
 
 

@@ -118,7 +118,7 @@ class Saving:
         while not storage.is_over and not claim.deposed:
             now = ctx.platform.monotonic()
             if now > patience:
-                saver.give_up(ctx.options.timeout)
+                storage.give_up(ctx.options.timeout)
                 return
             claim.heartbeat(now)
             yield Pause(ctx.waker, ctx.timing.close_check)
