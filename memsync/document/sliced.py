@@ -1,20 +1,19 @@
 """The JSON text of a document as it is at one moment, made in slices while the document changes.
 
 A slice takes about a millisecond, so writers hardly notice that a large document is encoded. What
-an operation is about to change, and no slice has encoded yet, is encoded just before: see `before`.
-Nothing is copied but the references in the containers on the way, so this works on places (keys and
-indexes), never on the identity of containers: the confirmed document may replace a container by an
-equal one at any time.
+an operation is about to change is noted just before, unless a slice has encoded it: see `before`.
+Nothing is copied but the names of large dicts. A million take 20 ms, a copy of the dict takes up to
+a second. So this works on places (keys and indexes), never on the identity of containers: the
+confirmed document may replace a container by an equal one at any time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from .containers import shallow_copy
 from .encoding import encoded_json
 from .operations import Operation
 from .paths import pointer_index, split
@@ -22,56 +21,57 @@ from .paths import pointer_index, split
 SLICE = 64 * 1024
 """About how many bytes of text a slice has."""
 
-_ITEM = 8  # bytes that an item counts at least
-_END = object()
+_ITEM = 32  # bytes that an item counts at least: a short one takes as long as so much text
+_ABSENT = object()
 
 
 class _Part:
     """A container that is encoded in more than one slice.
 
-    `content` holds what no slice has encoded yet, with the values as they were; a container in it
-    only marks its place, for its content may have changed since it was encoded (`done`) or divided
-    (`parts`).
+    What was there is at `keys`. What has changed since is in `old`, or, if it was a container, in
+    `done` (encoded) or `parts` (divided). All else is read from the document when it is encoded.
+    Which keys of a dict are encoded is not known, so some are noted in vain; `finished` has the
+    large ones, for which that would take long.
     """
 
     __slots__ = (
-        *("at", "content", "done", "is_dict", "is_first", "is_safe", "keys", "near"),
-        *("parts", "slots"),
+        *("at", "done", "finished", "is_aligned", "is_dict", "is_first", "is_safe", "keys"),
+        *("near", "old", "parts", "slots", "values"),
     )
 
     def __init__(self, container: Any) -> None:
         self.is_dict = isinstance(container, dict)
-        self.content: Any = shallow_copy(container) if self.is_dict else list.copy(container)
-        keys: Any = self.content.copy() if self.is_dict else range(len(self.content))
-        self.keys: Iterator[Any] = iter(keys)
-        self.at: Any = next(self.keys, _END)  # the next key to encode
+        self.keys: Sequence[Any] = (
+            list(dict.keys(container)) if self.is_dict else range(len(container))
+        )
+        self.at = 0  # where in `keys` the next one to encode is
+        self.old: dict[Any, Any] = {}  # `_ABSENT` for a new key of a dict
         self.done: dict[Any, bytearray] = {}
         self.parts: dict[Any, _Part] = {}
+        self.finished: set[Any] = set()
         self.is_first = True  # no item is encoded yet
         self.is_safe = False  # nothing of it must be read from the document any more
+        self.values: list[Any] | None = None  # of a safe part, by their places in `keys`
+        self.is_aligned = True  # the keys and their order are still the same
         self.slots: list[int | None] | None = None  # of an array that has moved: old index by new
         self.near = 0  # no element that is not encoded yet is now at a lower index
 
-    def advance(self) -> None:
-        """The item at `at` is encoded."""
-        if self.is_dict:
-            del self.content[self.at]
-        else:
-            self.content[self.at] = None
-        self.at = next(self.keys, _END)
+    @property
+    def is_over(self) -> bool:
+        """Whether all is encoded."""
+        return self.at == len(self.keys)
 
     def key(self, token: str) -> Any:
         """The key, in this part, of what is now at a token; None if it is new or was encoded."""
-        if self.is_dict:
-            return token if token in self.content else None
-        index = pointer_index(token)
-        if index is None:
-            return None
-        if self.slots is not None:
-            index = self.slots[index] if index < len(self.slots) else None
-        if index is None or self.at is _END or not self.at <= index < len(self.content):
-            return None
-        return index
+        key: Any = token
+        if not self.is_dict:
+            index = pointer_index(token)
+            if index is not None and self.slots is not None:
+                index = self.slots[index] if index < len(self.slots) else None
+            if index is None or not self.at <= index < len(self.keys):
+                return None
+            key = index
+        return None if key in self.old or key in self.finished else key
 
 
 class SlicedText:
@@ -85,6 +85,7 @@ class SlicedText:
         self._text = bytearray(b"{")
         # While an operation of several is examined: the slots as the document still has them.
         self._old_slots: dict[int, tuple[list[int | None], int]] = {}
+        self._has_several = False
 
     def slice(self, document: dict[str, Any]) -> bytearray | None:
         """The next piece of the text; None after the last one. `document` as it is now."""
@@ -103,44 +104,52 @@ class SlicedText:
         """
         part = self._open[-1][1]
         container = self._now(document)
-        items: Any = {} if part.is_dict else []
+        keys, at, end, old, done = part.keys, part.at, len(part.keys), part.old, part.done
+        names: Any = []
+        values: Any = []
         inner = None
-        while part.at is not _END and left > 0 and inner is None:
-            key = part.at
-            value = part.content[key]
-            if isinstance(value, (dict, list)):
-                if key in part.parts:
-                    inner = part.parts.pop(key)
-                    break
-                if key in part.done:
-                    value = part.done.pop(key)
-                    left -= len(value)
-                    value = msgspec.Raw(value)
-                else:
-                    index = self._index(part, key)
-                    if part.slots is not None:
-                        part.near = index
-                    value = container[index]
+        while at < end and left > 0:
+            key = keys[at]
+            if key in done:
+                encoded = done.pop(key)
+                left -= len(encoded)
+                value = msgspec.Raw(encoded)
+            elif key in part.parts:
+                inner = part.parts.pop(key)
+                break
+            elif key in old:
+                value = old[key]
+                left -= _ITEM + (len(value) if type(value) is str else 0)
+            elif part.values is not None:
+                value = part.values[at]
+                left -= _ITEM + (len(value) if type(value) is str else 0)
+            else:
+                index = key
+                if part.slots is not None:
+                    part.near = index = self._index(part, key)
+                value = container[index]
+                if isinstance(value, (dict, list)):
                     rest = weigh(value, left)
                     if rest < 0 and weigh(value, self._size) < 0:
                         inner = _Part(value)
                         break
                     left = rest
-            else:
-                left -= _ITEM + (len(value) if type(value) is str else 0)
-            if part.is_dict:
-                items[key] = value
-            else:
-                items.append(value)
-            part.advance()
-        self._append(part, items)
+                else:
+                    left -= _ITEM + (len(value) if type(value) is str else 0)
+            names.append(key)
+            values.append(value)
+            at += 1
+        part.at = at
+        self._append(part, dict(zip(names, values, strict=True)) if part.is_dict else values)
         if inner is not None:
             self._enter(part, inner)
-        elif part.at is _END:
+        elif part.is_over:
             self._text += b"}" if part.is_dict else b"]"
-            self._open.pop()
+            key = self._open.pop()[0]
             if self._open:
-                self._open[-1][1].advance()
+                outer = self._open[-1][1]
+                outer.finished.add(key)
+                outer.at += 1
         return left - 1
 
     def _append(self, part: _Part, items: Any) -> None:
@@ -154,10 +163,11 @@ class SlicedText:
         if not part.is_first:
             self._text += b","
         part.is_first = False
+        key = part.keys[part.at]
         if part.is_dict:
-            self._text += encoded_json(part.at) + b":"
+            self._text += encoded_json(key) + b":"
         self._text += b"{" if inner.is_dict else b"["
-        self._open.append((part.at, inner))
+        self._open.append((key, inner))
 
     def _now(self, document: Any) -> Any:
         """The container of the innermost open part; None if nothing must be read from it."""
@@ -182,6 +192,7 @@ class SlicedText:
         """Compiled operations are about to change the document."""
         if not self._open:
             return
+        self._has_several = len(operations) > 1
         try:
             for operation in operations:
                 parents, last = split(operation["path"])
@@ -209,10 +220,17 @@ class SlicedText:
             part, container = inner, value
         if part.is_safe:
             return
+        if part.is_dict:
+            if last not in container:
+                part.is_aligned = False
+                part.old.setdefault(last, _ABSENT)
+                return
+            part.is_aligned &= kind != "remove"
         key = part.key(last)
         if key is not None and (part.is_dict or kind != "add"):
             self._save(part, key, container)
         if not part.is_dict and kind != "replace":
+            part.is_aligned = False
             self._move(part, kind, last)
 
     def _part_at(self, part: _Part, key: Any) -> _Part | None:
@@ -223,35 +241,47 @@ class SlicedText:
         return part.parts.get(key)
 
     def _save(self, part: _Part, key: Any, container: Any) -> None:
-        """Encode what is at a key, before it is replaced, removed, or hidden by a safe part."""
-        if not isinstance(part.content[key], (dict, list)) or key in part.done:
+        """Note what is at a key, before it is replaced, removed, or hidden by a safe part."""
+        if key in part.done or key in part.old or key in part.finished:
             return
         inner = self._part_at(part, key)
-        if inner is None:
-            part.done[key] = encoded_json(container[self._index(part, key)])
-        elif not inner.is_safe:
-            self._save_all(inner, container[self._index(part, key)])
+        if inner is not None and inner.is_safe:
+            return
+        value = container[self._index(part, key)]
+        if inner is None and not isinstance(value, (dict, list)):
+            part.old[key] = value
+        elif inner is None and weigh(value, self._size) >= 0:
+            part.done[key] = encoded_json(value)
+        else:
+            if inner is None:
+                inner = part.parts[key] = _Part(value)
+            self._save_all(inner, value)
 
     def _save_all(self, part: _Part, container: Any) -> None:
-        """Encode all that no slice has encoded yet of a part."""
+        """Note all that no slice has encoded yet of a part."""
         if part.is_safe:
             return
-        if part.at is not _END:
-            keys = list(part.content) if part.is_dict else range(part.at, len(part.content))
-            for key in keys:
-                self._save(part, key, container)
         part.is_safe = True
+        if not part.is_aligned:
+            for key in part.keys[part.at :]:
+                self._save(part, key, container)
+            return
+        part.values = list(dict.values(container) if part.is_dict else list.__iter__(container))
+        for at in range(part.at, len(part.keys)):
+            if isinstance(part.values[at], (dict, list)):
+                self._save(part, part.keys[at], container)
 
     def _move(self, part: _Part, kind: str, token: str) -> None:
         """Elements of an array move: note where those that are not encoded yet will be."""
         slots, index = part.slots, pointer_index(token)
-        length = len(part.content) if slots is None else len(slots)
+        length = len(part.keys) if slots is None else len(slots)
         if index is None or index >= length:
             return  # behind all that count
         if slots is None:
-            slots = part.slots = list(range(len(part.content)))
-            part.near = 0 if part.at is _END else part.at
-        self._old_slots.setdefault(id(part), (slots.copy(), part.near))
+            slots = part.slots = list(part.keys)
+            part.near = part.at
+        if self._has_several:
+            self._old_slots.setdefault(id(part), (slots.copy(), part.near))
         if kind == "add":
             slots.insert(index, None)
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import time
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -109,6 +111,52 @@ def test_a_write_saves_no_more_than_the_place_that_it_changes() -> None:
     part = sliced._root.parts["records"]
     assert list(part.done) == [1000]
     assert json.dumps(json.loads(text_of(sliced, document))) == was
+
+
+def test_what_was_encoded_as_a_whole_is_not_divided_again() -> None:
+    document: dict[str, Any] = {"a": {f"k{i}": i for i in range(500)}, "b": ["x" * 40] * 500}
+    was = json.dumps(document)
+    sliced, text = SlicedText(document, size=1_000), bytearray()
+    while b'"b"' not in text:
+        text += sliced.slice(document) or b""
+    for operation in (
+        {"op": "replace", "path": "/a/k3", "value": -1},
+        {"op": "add", "path": "/a/new", "value": {}},
+        {"op": "remove", "path": "/a"},
+    ):
+        sliced.before(document, [operation])
+        replay(document, [operation])
+    assert sliced._root.parts == {}
+    assert json.dumps(json.loads(text.decode() + text_of(sliced, document))) == was
+
+
+@pytest.mark.parametrize("kind", ["flat", "numbers"])
+def test_no_step_takes_long(kind: str) -> None:
+    """Of an object with many small values; compared with a copy of it, as machines differ."""
+    number = 200_000
+    flat = {f"key{i}": str(i) for i in range(number)}
+    document = make_live(
+        flat if kind == "flat" else {"numbers": [i / 7 for i in range(number)]}, None
+    )
+    long = min(seconds(lambda: dict(dict.items(flat))) for _ in range(3))
+    begin = time.thread_time()
+    sliced = SlicedText(document)
+    steps = [time.thread_time() - begin]
+    last = {"op": "remove", "path": f"/{kind}" if kind == "numbers" else "/key199999"}
+    steps.append(seconds(lambda: sliced.before(document, [last])))
+    replay(document, [last])
+    pieces = 1
+    while pieces:
+        begin = time.thread_time()
+        pieces = len(sliced.slice(document) or b"")
+        steps.append(time.thread_time() - begin)
+    assert max(steps) < long / 2, f"{sorted(steps)[-3:]} of {long}"
+
+
+def seconds(function: Callable[[], object]) -> float:
+    begin = time.thread_time()
+    function()
+    return time.thread_time() - begin
 
 
 def test_the_empty_document() -> None:
