@@ -267,6 +267,8 @@ class SlicedText:
                 self._save(part, key, container)
             return
         part.values = list(dict.values(container) if part.is_dict else list.__iter__(container))
+        if not any(issubclass(each, (dict, list)) for each in set(map(type, part.values))):
+            return  # the usual case of a long array, found by a loop in C
         for at in range(part.at, len(part.keys)):
             if isinstance(part.values[at], (dict, list)):
                 self._save(part, part.keys[at], container)

@@ -30,6 +30,7 @@ class StoredObject:
         self.fencing = "unknown"  # until `prepare`
         self._fenced = fenced
         root, _, rest = url.partition("://")
+        root = root.lower()
         bucket, _, self._key = rest.partition("/")
         if not bucket or not self._key or self._key.endswith("/"):
             raise StorageError(f"{url}: name a bucket and an object, as in {root}://bucket/a.json")
@@ -69,7 +70,10 @@ class StoredObject:
                 _obstore().delete(self._store(), key)
 
     def _tag(self, meta: Any) -> dict[str, str]:
-        """The condition by which this store recognizes an object."""
+        """The condition by which this store recognizes an object.
+
+        GCS compares generations, which obstore calls versions; S3 and Azure compare tags.
+        """
         if self._bucket.startswith("gs"):
             return {"version": meta["version"]}
         return {"e_tag": meta["e_tag"]}
@@ -82,6 +86,8 @@ class StoredObject:
         except FileNotFoundError:
             return None
         except Exception as error:
+            if most is not None and " 416 " in str(error):
+                return self._get()  # an empty object has no start
             raise self._failure("read", error) from error
 
     def _put(self, key: str, data: bytes, mode: Any) -> bool:
@@ -107,6 +113,7 @@ class StoredObject:
             _obstore()
             from obstore.store import from_url
 
+            # No `client_options`: they would hide those that the environment states.
             retry: Any = {"max_retries": 3, "retry_timeout": _PATIENCE}
             try:
                 self._opened = from_url(self._bucket, retry_config=retry)

@@ -84,6 +84,22 @@ class TestTheObjectStore:
             target.write(object_of(version), lambda start: None)
         assert pair_at(target.read()) == (1, 2)
 
+    def test_an_empty_object_is_replaced(self) -> None:
+        target = StoredObject(URL, fenced=True)
+        target.write([b""], lambda start: None)
+        assert target.read() == b""
+        target.write(object_of(1), lambda start: None)
+        assert pair_at(target.read()) == (1, 1)
+
+    def test_the_scheme_may_be_in_capitals(self) -> None:
+        target = StoredObject(URL.replace("s3", "S3"), fenced=True)
+        target.prepare()
+        target.write(object_of(1), lambda start: None)
+        assert pair_at(target.read()) == (1, 1)
+        assert StoredObject("GS://bucket/key", fenced=True)._tag({"version": "7"}) == {
+            "version": "7"
+        }
+
     def test_the_probe_leaves_nothing(self, bucket: str) -> None:
         StoredObject(URL, fenced=True).prepare()
         with urlopen(f"{bucket}/{BUCKET}?list-type=2") as answer:
