@@ -109,6 +109,18 @@ def test_a_reader_that_leaves_an_ended_stream_wakes_the_driver(link: Link) -> No
     assert link.is_driver_woken()
 
 
+def test_the_driver_that_reads_and_sends_on_an_ended_stream_does_not_wake_itself(
+    link: Link,
+) -> None:
+    link.stream.take_role()
+    link.stream.queue([FRAME])
+    link.stream._sender = link.ctx.platform.task_id()
+    link.stream.lose("the other side closed the connection")
+    assert link.stream._send_some() is False
+    link.stream.leave_role()
+    assert not link.is_driver_woken()
+
+
 # -- the fence -------------------------------------------------------------------------------------
 
 

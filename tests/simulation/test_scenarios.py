@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from memsync.manager.election import recovery
+from memsync.manager.host.admission import Admission
 from memsync.manager.host.fanout import FanOut
 from memsync.manager.host.host import Host
 from memsync.replication.kinds.presence import present
@@ -231,3 +232,24 @@ def test_a_host_that_cannot_hand_over_has_left_at_once(
     host.stop()
     scene.until(lambda: other.hosts)
     assert list(other.participant.state.members) == [other.participant.id]
+
+
+def test_a_host_that_ends_the_connection_is_asked_less_and_less_often(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer woke itself when it left the connection, so it asked 1,400 times a second."""
+    asked: list[str] = []
+
+    def attach(self: Admission, channel: Any, hello: Any) -> None:
+        asked.append(hello.peer)
+        channel.close()
+
+    scene = stage()
+    scene.join()
+    monkeypatch.setattr(Admission, "attach", attach)
+    scene.run.join("")
+    scene.wait(2.0)
+    assert 5 <= len(asked) <= 30
+    monkeypatch.undo()
+    newcomer = scene.world.processes[-1]
+    scene.until(lambda: newcomer.is_up)

@@ -114,8 +114,7 @@ class SharedStream:
                 self._sent_number = self._queued_number
                 return True
             self._sender = None
-            if self.reason is not None:
-                self._waker.wake()  # `fence` may wait for the role
+            self._wake_fence()
             if not done and not lost:
                 self._want_write = True
                 self._update_interest()
@@ -144,8 +143,7 @@ class SharedStream:
         with self._lock:
             self._reader = None
             self._update_interest()
-            if self.reason is not None:
-                self._waker.wake()  # `fence` may wait for the role
+            self._wake_fence()
 
     def on_interrupt(self) -> bool:
         """The calling thread was interrupted in here, at an unknown place, for example by Ctrl-C.
@@ -174,6 +172,14 @@ class SharedStream:
             if not self.is_handling and self._platform.monotonic() >= patience:
                 return
             yield Pause(self._waker, self._timing.fence_check)
+
+    def _wake_fence(self) -> None:
+        """The calling thread has left its role, for which the driver may wait in `fence`.
+
+        The driver does not wake itself: it would not pause before it joins the next time.
+        """
+        if self.reason is not None and self._platform.task_id() != self._driver:
+            self._waker.wake()
 
     def _take_over(self) -> bool:
         with self._lock:
