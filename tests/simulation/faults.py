@@ -283,6 +283,24 @@ def delete_files(run: Run, chance: random.Random) -> bool:
     return True
 
 
+def delete_files_in_the_crash(run: Run, chance: random.Random) -> bool:
+    """All files are gone when the host dies and a newcomer starts."""
+    victim = _one(run, chance, host=True)
+    if victim is None or not _may_die(run):
+        return False
+    kept = [p.participant.id for p in run.world.processes if p.frozen]
+    disk = run.world.disk
+    for path in [*disk.files]:
+        if path.startswith(f"{ROOT}/") and not any(peer in path for peer in kept):
+            del disk.files[path]
+            run.history.deleted.append(path)
+    disk.changed()
+    run.world.note("", "deletes all files")
+    run.later(chance.random() * 0.003, victim.kill)
+    run.later(chance.random() * 0.003, run.join)
+    return True
+
+
 def delete_witnesses(run: Run, chance: random.Random) -> bool:
     """All files and their witnesses are gone, perhaps under a frozen host, and a peer starts.
 
@@ -356,6 +374,9 @@ FAULTS: dict[str, Fault] = {
         interrupt_a_waiting_user,
     )
 }
+
+RARE: dict[str, Fault] = {delete_files_in_the_crash.__name__: delete_files_in_the_crash}
+"""Faults for a focus. No seed draws them, because one fault more shifts all that a seed draws."""
 
 WIPE = delete_witnesses.__name__
 """The fault of a batch of its own (``--wipes``): little is promised after it."""

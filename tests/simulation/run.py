@@ -18,7 +18,7 @@ from memsync.replication.lock_part import lock_facts
 from . import workload
 from .checkers import CHECKERS, CHECKERS_AFTER_A_WIPE
 from .disk import Disk
-from .faults import BUGGIFY_POINTS, FAULTS, WIPE, delete_witnesses
+from .faults import BUGGIFY_POINTS, FAULTS, RARE, WIPE, delete_witnesses
 from .history import Final, History
 from .lock_users import LockUser
 from .network import Pipe
@@ -220,7 +220,7 @@ class Run:
         chance = world.streams["faults"]
         name = chance.choice(self.faults)
         world.note("", f"fault: {name}")
-        harm = delete_witnesses if name == WIPE else FAULTS[name]
+        harm = delete_witnesses if name == WIPE else FAULTS.get(name) or RARE[name]
         if harm(self, chance):
             world.fired[name] += 1
         world.after(chance.expovariate(1 / 0.35), self._do_harm)
@@ -297,6 +297,8 @@ class Run:
         return frozenset(peer for peer in ids if not any(peer in path for path in deleted))
 
     def _record_the_end(self) -> None:
+        if self.world.is_restless:
+            self.history.unsettled.append(f"the group does not rest: {self.world.steps} steps")
         if not self._is_quiet():
             for process in self._up():
                 self.history.unsettled.append(

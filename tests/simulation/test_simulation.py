@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from . import world
 from .checkers import a_fail_over_is_quick, what_never_happened
 from .faults import FAULTS, WIPE
 from .history import FailOver, History
@@ -132,6 +133,12 @@ def test_a_fail_over_that_takes_long_is_a_violation() -> None:
     assert [found.split(",")[0] for found in a_fail_over_is_quick(history)] == [
         "the fail-over at 0.000000 took 3.100 s"
     ]
+
+
+def test_a_group_that_never_rests_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that asked all the time took a minute of the machine, and nobody noticed."""
+    monkeypatch.setattr(world, "STEPS_MAX", 500)
+    assert "all_become_quiet: the group does not rest: 500 steps" in run(3)[0].violations
 
 
 @pytest.mark.parametrize("arguments", [["--seed", "x"], ["--seeds", "-1"], ["--mutation", "none"]])

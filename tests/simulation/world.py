@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 3  # processes frozen in the middle of a step at the same time
 CHANCE = 0.15  # of what is allowed but rare, each time that it may happen
+STEPS_MAX = 150_000  # of one run; a healthy group comes to rest in a third of them at most
 CHANCES = {"a source breaks off": 0.6}  # few recoveries fetch a state
 
 
@@ -92,7 +93,7 @@ class World:
     def run(self, until: float, done: Callable[[], bool] | None = None) -> None:
         """Let the world go on until a time, or until something is true."""
         queue = self._queue
-        while queue and queue[0][0] <= until:
+        while queue and queue[0][0] <= until and not self.is_restless:
             if done is not None and done():
                 return
             when, _, event = heapq.heappop(queue)
@@ -100,6 +101,11 @@ class World:
             self.steps += 1
             event()
         self.now = max(self.now, until)
+
+    @property
+    def is_restless(self) -> bool:
+        """Whether the run has ended early, because somebody does something all the time."""
+        return self.steps >= STEPS_MAX
 
     def buggify(self, point: str) -> bool:
         """Whether a named buggify point does now what is allowed but rare."""
