@@ -84,9 +84,14 @@ class MemSyncError(Exception):
 
 
 class UsageError(MemSyncError, ValueError):
-    """A wrong call: an argument, a name, the order of calls."""
+    """A wrong call: an argument, a name, the order of calls.
+
+    ``oldest`` and ``newest`` are the versions between which `MemSync.at` can choose.
+    """
 
     code = MemErrors.ERR_USAGE
+    oldest: int | None = None
+    newest: int | None = None
 
 
 class OptionsError(MemSyncError, ValueError):

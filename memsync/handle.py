@@ -132,6 +132,31 @@ class MemSync(Watching[TState], Generic[TState]):
             check_path(path)
         return self._started().participant.value(path)
 
+    @overload
+    def at(self, version: int, path: Literal[""] | None = None) -> TState: ...
+    @overload
+    def at(self, version: int, path: str) -> Any: ...
+    def at(self, version: int, path: str | None = None) -> Any:
+        """The object as it was at an older `version`, as a detached plain copy.
+
+        With a dotted `path`, only the value there, None where there was none. The own writes that
+        are still pending are in no version. A peer has the versions since it got the object, as far
+        as its log reaches: ``network.maxLog`` entries, ``network.maxLogBytes``.
+
+        Raises `UsageError` for a version that cannot be had; its ``oldest`` and ``newest`` are the
+        first and the last one that can.
+
+        >>> from memsync import MemSync
+        >>> with MemSync("note", {"text": "a"}, engine="memory") as mem:
+        ...     before = mem.version
+        ...     _ = mem.patch({"$set": {"text": "b"}})
+        ...     mem.at(before), mem.at(mem.version, "text")
+        ({'text': 'a'}, 'b')
+        """
+        from .runtime.looking_back import object_at
+
+        return object_at(self._started().participant, version, path)
+
     @property
     def version(self) -> int:
         """The confirmed version; the pair of `epoch` and `version` never goes back."""

@@ -33,6 +33,8 @@ reveal_type(mem.data["n"])  # Any
 reveal_type(mem.snapshot())  # dict[str, Any]
 reveal_type(mem.snapshot(""))  # dict[str, Any]
 reveal_type(mem.snapshot("a.b"))  # Any
+reveal_type(mem.at(3))  # dict[str, Any]
+reveal_type(mem.at(3, "a.b"))  # Any
 mem.flush()
 mem.flush(timeout=5)
 reveal_type(mem.wait_for({"n": 1}))  # dict[str, Any]
@@ -56,6 +58,7 @@ def resize(draft: Settings) -> int:
 settings = MemSync[Settings]("settings", {"theme": "dark", "size": 1})
 reveal_type(settings.data["theme"])  # str
 reveal_type(settings.snapshot())  # Settings
+reveal_type(settings.at(3, ""))  # Settings
 reveal_type(settings.wait_for({"size": 2}))  # Settings
 reveal_type(settings.transact(resize))  # int
 with settings.edit(timeout=3) as draft_of_settings:
@@ -168,6 +171,7 @@ mem.patch({}, lock="x")  # arg-type
 mem.lock("x", on_lost=lambda: None)  # arg-type
 mem.once("x", 5)  # arg-type
 mem.snapshot(5)  # call-overload
+mem.at("3")  # call-overload
 mem.wait_for(lambda data: data.n)  # attr-defined
 mem.transact(5)  # arg-type
 mem.observe(5, print)  # call-overload

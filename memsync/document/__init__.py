@@ -57,6 +57,7 @@ from .live.converge import converge
 from .live.copy_on_write import CopyOnWrite
 from .live.draft import Draft
 from .live.draft_results import without_drafts
+from .live.old_values import LIGHT, OldValues, Past, memory_of, within
 from .live.replace import replace_content
 from .live.replay import in_parts, replay
 from .live.run import tells_write_set
@@ -66,7 +67,7 @@ from .observed.place_index import WHOLE, PlaceIndex, place_of
 from .observed.reads import Reads
 from .observed.results import ResultCopy
 from .operations import Operation
-from .order import identical
+from .order import SCALAR_TYPES, identical
 from .patch.difference import difference
 from .patch.rfc6902 import (
     apply_patch,
@@ -86,15 +87,19 @@ from .values import normalize
 __all__ = [
     "CREATED",
     "INSIDE",
+    "LIGHT",
     "MOVED",
     "OTHER",
+    "SCALAR_TYPES",
     "UNKNOWN",
     "WHOLE",
     "ChangedPlaces",
     "CopyOnWrite",
     "Draft",
     "Guard",
+    "OldValues",
     "Operation",
+    "Past",
     "PathWrite",
     "PlaceHistory",
     "PlaceIndex",
@@ -133,6 +138,7 @@ __all__ = [
     "make_live",
     "matches",
     "may_move",
+    "memory_of",
     "move_one",
     "move_some",
     "moved_elements",
@@ -155,6 +161,7 @@ __all__ = [
     "unhook_reads",
     "update_pointer",
     "value_at_pointer",
+    "within",
     "without_drafts",
     "without_indexes",
     "write_set",

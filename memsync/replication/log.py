@@ -6,14 +6,18 @@ peer at a held pair can catch up by entries: a version alone does not identify a
 deposed host may have used the same version for another one.
 
 An entry is kept as the bytes that carried it. They are sent again as they are, take a tenth of the
-memory of the decoded entry, and give the garbage collector nothing to visit.
+memory of the decoded entry, and give the garbage collector nothing to visit. Beside it is kept what
+it has replaced (see `document.live.old_values`), within the same limits, so that older versions can
+be restored.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from itertools import islice
+from typing import Any
 
+from ..document import LIGHT, SCALAR_TYPES, OldValues, memory_of
 from ..errors import ProtocolError
 from .codec import decode, decode_entry, frame_of
 from .entries import Entry, History
@@ -25,6 +29,9 @@ class Log:
     def __init__(self, epoch: int, version: int, *, max_entries: int, max_bytes: int) -> None:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
+        self.olds = OldValues()
+        """What the entry to be appended next has replaced."""
+        self._order_every = max(min(1024, max_entries // 4), 1)  # entries
         self.reset(epoch, version)
 
     def reset(self, epoch: int, version: int) -> None:
@@ -32,6 +39,8 @@ class Log:
         self.version = version  # of the newest entry, or the base's
         self._bodies: deque[bytes] = deque()
         self._bytes = 0
+        self._order_next = version
+        self._forget_old_values()
         self._epochs: deque[tuple[int, int]] = deque([(epoch, version)])  # (epoch, first version)
 
     def copy(self) -> Log:
@@ -59,6 +68,18 @@ class Log:
         bodies.append(body)
         self.version = version
         self._bytes += len(body)
+        olds = self.olds
+        if not olds:
+            self._taken.append(())
+        elif len(olds) == 1 and type(olds[0]) in SCALAR_TYPES:
+            old = olds.pop()
+            self._taken.append(old)
+            if type(old) is str:
+                self._old_bytes += len(old)
+                if self._old_bytes > self.max_bytes:
+                    self._drop_old_values()
+        else:
+            self._take_all()
         if len(bodies) > self.max_entries or self._bytes > self.max_bytes:
             self._drop_oldest()
 
@@ -103,6 +124,7 @@ class Log:
         self.reset(history.epoch, history.version)
         for entry, body in zip(entries, history.bodies, strict=True):
             self.append(entry, body)
+        self._forget_old_values()
 
     def size_since(self, version: int) -> int:
         """The bytes of the held entries above a version."""
@@ -135,6 +157,33 @@ class Log:
         base = decode_entry(bodies[-1]).version - len(bodies) if bodies else self.version
         return base, [decode_entry(body) for body in bodies[max(version - base, 0) :]]
 
+    def past(self) -> tuple[list[bytes], list[Any]]:
+        """The newest entries, encoded, and what they have replaced; the guard is held."""
+        taken = list(self._taken)
+        bodies = list(self._bodies)
+        return bodies[len(bodies) - len(taken) :], taken
+
+    def _forget_old_values(self) -> None:
+        self._taken: deque[Any] = deque()  # of the newest entries
+        self._old_bytes = 0
+        self.olds.clear()
+        self.olds.order_anew()
+
+    def _take_all(self) -> None:
+        """Keep the old values of the entry that is appended."""
+        taken = self.olds.take()
+        self._taken.append(taken)
+        self._old_bytes += memory_of(taken)
+        if self._old_bytes > self.max_bytes:
+            self._drop_old_values()
+        if self.version >= self._order_next:
+            self.olds.order_anew()
+            self._order_next = self.version + self._order_every
+
+    def _drop_old_values(self) -> None:
+        while self._old_bytes > self.max_bytes:
+            self._old_bytes -= memory_of(self._taken.popleft())
+
     def _above(self, version: int) -> islice[bytes]:
         return islice(self._bodies, max(version - self.base_version, 0), None)
 
@@ -142,5 +191,9 @@ class Log:
         bodies, epochs = self._bodies, self._epochs
         while len(bodies) > self.max_entries or self._bytes > self.max_bytes:
             self._bytes -= len(bodies.popleft())
+            if len(self._taken) > len(bodies):
+                taken = self._taken.popleft()
+                if type(taken) not in LIGHT:
+                    self._old_bytes -= memory_of(taken)
         while len(epochs) > 1 and epochs[1][1] <= self.base_version:
             epochs.popleft()

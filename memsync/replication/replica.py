@@ -75,7 +75,7 @@ class Replica(Generic[W]):
         self.view_cluster_id = ""
         self._listener = listener or ViewListener()
         self._changed = self._listener.changed
-        self._sharing = Sharing(self.view)
+        self._sharing = Sharing(self.view, log.olds)
         state.replay = self._replay
         self._arrived: list[Entry | Decision] = []  # the outcomes of own writes
         self._own_arrived = 0  # own writes up to this number are in the confirmed document

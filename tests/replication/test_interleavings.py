@@ -8,13 +8,16 @@ applied, one after the other in the host's order.
 
 from __future__ import annotations
 
+from ast import literal_eval
 from typing import Any
+from unittest import mock
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from memsync.document import Operation, is_guarded, to_plain
+from memsync.document.live import old_values
 from memsync.errors import ConflictError, MemSyncError, from_wire
 from memsync.replication.clock import COUNTER_BITS, HybridClock, wall_time
 from memsync.replication.codec import HEADER, frame
@@ -22,6 +25,7 @@ from memsync.replication.codec import decode as parse
 from memsync.replication.entries import Decision, Entry, Propose, SnapshotChunk
 from memsync.replication.log import Log
 from memsync.replication.moved_indexes import first_relied_on
+from memsync.replication.past_versions import moment_of
 from memsync.replication.pending import PendingWrite
 from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Ordered, Sequencer
@@ -31,6 +35,8 @@ from .builders import BIG, HOST, hello, new_replica, replica_of, take
 
 PEERS = [HOST, "p1", "p2"]
 FEW = 3  # entries in the host's log, so that some who come back get a snapshot
+
+FIELDS = [None, None, *list(START)[:2]]  # of the document: what of it is looked at
 
 times = st.integers(0, 12)
 
@@ -176,6 +182,7 @@ class Interleavings(RuleBasedStateMachine):
         self.peers |= {name: Peer(name, new_replica(name)) for name in PEERS[1:]}
         self.model: Any = to_plain(first.state.document)
         self.entries: list[Entry] = []
+        self.models = {first.state.version: repr(self.model)}  # by version
         self.fates: dict[tuple[str, int], tuple[int, object, bool]] = {}
         self.host.attach(HOST, 1)
         self.peers[HOST].complete()
@@ -249,6 +256,7 @@ class Interleavings(RuleBasedStateMachine):
             self.entries.append(result.entry)
             fate[name, proposal.number] = (result.entry.version, None, True)
             self.model = after
+            self.models[result.entry.version] = repr(after)
         else:
             assert isinstance(result, Decision)
             error = None if result.error is None else from_wire(result.error)
@@ -286,12 +294,28 @@ class Interleavings(RuleBasedStateMachine):
         peer.replica.drop_chunks()
         self.attach(peer)
 
+    @rule(name=st.sampled_from(PEERS), back=st.integers(0, 9), field=st.sampled_from(FIELDS))
+    def look_back(self, name: str, back: int, field: str | None) -> None:
+        """A version that a peer holds is what it was, in the order of its fields."""
+        replica = self.peers[name].replica
+        log, state = replica.log, replica.state
+        version = log.version - min(back, len(log.past()[0]))
+        moment = moment_of(state, log, version, field)
+        assert moment is not None
+        found = moment.goes_back_to(version, state.kinds)
+        expected = self.models.get(version, self.models[min(self.models)])
+        if field is None:
+            assert repr(found) == expected
+        else:
+            assert repr(found.get(field)) == repr(literal_eval(expected).get(field))
+
     def teardown(self) -> None:
         """When everything has arrived, all are equal, and each write has had one outcome."""
         if not hasattr(self, "peers"):
             return
         for name in self.peers:
             self.order(name, BIG, again=False)
+            self.look_back(name, 9, None)
         for peer in self.peers.values():
             peer.take(BIG)
             peer.complete()
@@ -315,8 +339,25 @@ class StrictInterleavings(Interleavings):
     mode = "strict"
 
 
+class ReferringInterleavings(Interleavings):
+    """As above; replaced containers are kept by reference, and orders of fields are noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._patch = mock.patch.multiple(old_values, ENCODED=-1, COUNTED=0)
+        self._patch.start()
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self._patch.stop()
+
+
 SETTINGS = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = SETTINGS
+TestReferringInterleavings = ReferringInterleavings.TestCase
+TestReferringInterleavings.settings = settings(SETTINGS, max_examples=40)
 TestStrictInterleavings = StrictInterleavings.TestCase
 TestStrictInterleavings.settings = SETTINGS

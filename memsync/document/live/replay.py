@@ -19,6 +19,8 @@ from ..order import SCALAR_TYPES
 from ..patch.dry_run import DryRun
 from ..patch.overlay import ShadowObject
 from ..paths import above, pointer_index, split
+from ..traversal import MISSING
+from .old_values import OldValues
 from .replace import replace_content
 from .run import as_held, descend, run_in
 
@@ -143,12 +145,18 @@ def _malformed(operation: Any) -> UpdateError:
 _UNKNOWN: Any = globals().get("_UNKNOWN") or object()  # `importlib.reload` keeps it
 
 
-def write(root: Any, operation: Operation, converted: Any = _UNKNOWN, node: Any = None) -> Any:
+def write(
+    root: Any,
+    operation: Operation,
+    converted: Any = _UNKNOWN,
+    node: Any = None,
+    olds: OldValues | None = None,
+) -> Any:
     """Apply one operation, or raise and change nothing; returns the container that it changed.
 
     `converted` is the value as `root` is to hold it, if that is known, and `node` the container to
-    which the parents of the path lead. Raises `ForeignWriteError` if other code than memsync's has
-    changed that container.
+    which the parents of the path lead. `olds` gets what is replaced. Raises `ForeignWriteError` if
+    other code than memsync's has changed that container.
     """
     try:
         kind, pointer = operation["op"], operation["path"]
@@ -174,17 +182,24 @@ def write(root: Any, operation: Operation, converted: Any = _UNKNOWN, node: Any 
     if is_live and len(node) != node._size:
         raise ForeignWriteError
     if last is None:
+        if olds is not None:
+            olds.append_whole(root)
         _write_root(root, kind, value)
         node = root
     elif isinstance(node, dict):
         if kind != "add" and last not in node:
             raise _impossible(pointer)
         if kind == "remove":
+            if olds is not None:
+                olds.append_removed(node, last)
             dict.__delitem__(node, last)
+        elif olds is not None:
+            olds.append(_get(node, last, MISSING))
+            dict.__setitem__(node, last, value)
         else:
             dict.__setitem__(node, last, value)
     elif isinstance(node, list):
-        _write_element(node, kind, last, value, pointer)
+        _write_element(node, kind, last, value, pointer, olds)
     else:
         raise _impossible(pointer)
     if is_live and kind != "replace":
@@ -202,10 +217,14 @@ def _write_root(root: Any, kind: str, value: Any) -> None:
     replace_content(root, value)
 
 
-def _write_element(array: list[Any], kind: str, token: str, value: Any, pointer: str) -> None:
+def _write_element(
+    array: list[Any], kind: str, token: str, value: Any, pointer: str, olds: OldValues | None
+) -> None:
     index = len(array) if token == "-" and kind == "add" else pointer_index(token)
     if index is None or index > len(array) or (kind != "add" and index == len(array)):
         raise _impossible(pointer)
+    if olds is not None:
+        olds.append(MISSING if kind == "add" else list.__getitem__(array, index))
     if kind == "add":
         list.insert(array, index, value)
     elif kind == "replace":

@@ -30,6 +30,7 @@ from ..operations import Operation
 from ..patch.overlay import child
 from ..paths import split
 from .copy_on_write import CopyOnWrite
+from .old_values import OldValues
 from .replace import replace_content
 from .replay import check_fit, write
 from .run import Run, descend, run_in
@@ -47,10 +48,11 @@ class Sharing:
     The methods take the confirmed document and return it: its root may be replaced.
     """
 
-    __slots__ = ("_copied", "_may_rejoin", "_repeated", "_shares", "view")
+    __slots__ = ("_copied", "_may_rejoin", "_olds", "_repeated", "_shares", "view")
 
-    def __init__(self, view: ReadOnlyDict) -> None:
+    def __init__(self, view: ReadOnlyDict, olds: OldValues | None = None) -> None:
         self.view = view
+        self._olds = OldValues() if olds is None else olds  # of the last change of the confirmed
         self._shares = False
         self._may_rejoin = False  # no container is too large to be shared
         # Since the two were one: items copied, and changes that had to be made twice.
@@ -63,15 +65,20 @@ class Sharing:
         self, confirmed: dict[str, Any], operations: list[Operation], *, fit: bool
     ) -> dict[str, Any]:
         """Apply operations to both documents, which are equal at the places that they concern."""
+        olds = self._olds
+        olds.must_copy = False
+        if olds:
+            olds.clear()  # a failed change has left it
         if len(operations) > 1:
             if (run := run_in(confirmed, operations)) is not None:
+                olds.append_run(run, confirmed)
                 return self._run_both(confirmed, run, operations)
             if not fit:
                 check_fit(confirmed, operations)
         for operation in operations:
             if confirmed is not self.view:
-                confirmed = self._write_both(confirmed, operation)
-            elif len(write(confirmed, operation)) > MAX_SHARED:
+                confirmed = self._write_both(confirmed, operation, olds)
+            elif len(write(confirmed, operation, olds=olds)) > MAX_SHARED:
                 confirmed = self._split(confirmed, operation)
         return confirmed
 
@@ -91,10 +98,14 @@ class Sharing:
                 confirmed = self._write_both(confirmed, operation)
         return confirmed
 
-    def _write_both(self, confirmed: dict[str, Any], operation: Operation) -> dict[str, Any]:
+    def _write_both(
+        self, confirmed: dict[str, Any], operation: Operation, olds: OldValues | None = None
+    ) -> dict[str, Any]:
         parents, last = split(operation["path"])
         if last is None:
-            confirmed = {}
+            if olds is not None:
+                olds.append_whole(confirmed)
+            confirmed, olds = {}, None
         ours: Any = confirmed
         shown: Any = self.view
         is_within_array = False
@@ -102,7 +113,7 @@ class Sharing:
             inner = child(ours, token)
             shown = child(shown, token)
             if inner is shown:
-                if len(write(self.view, operation)) > MAX_SHARED:
+                if len(write(self.view, operation, olds=olds)) > MAX_SHARED:
                     confirmed = self._split(confirmed, operation)
                 return confirmed
             is_within_array = is_within_array or type(ours) is list
@@ -110,12 +121,12 @@ class Sharing:
         value = operation.get("value")
         self._repeated += 1
         if type(value) not in _CONTAINERS or is_within_array or last is None:
-            write(confirmed, operation)
+            write(confirmed, operation, olds=olds)
             write(self.view, operation)
         else:
             self._shares = True
             live = to_live(value, self.view._guard)
-            write(confirmed, operation, live)
+            write(confirmed, operation, live, olds=olds)
             write(self.view, operation, live)
         return confirmed
 
@@ -128,8 +139,13 @@ class Sharing:
         self, confirmed: dict[str, Any], operations: list[Operation], *, fit: bool
     ) -> dict[str, Any]:
         """Apply operations to the confirmed document only."""
+        olds = self._olds
+        olds.must_copy = True
+        if olds:
+            olds.clear()  # a failed change has left it
         if len(operations) > 1:
             if (run := run_in(confirmed, operations)) is not None:
+                olds.append_run(run, confirmed)
                 confirmed = self._opened(confirmed, operations[0])
                 run.write(confirmed)
                 self._repeated += len(operations)
@@ -137,8 +153,12 @@ class Sharing:
             if not fit:
                 check_fit(confirmed, operations)
         for operation in operations:
+            if not operation["path"]:
+                olds.append_whole(confirmed)
+                write(confirmed := {}, operation)
+                continue
             confirmed = self._opened(confirmed, operation)
-            write(confirmed, operation)
+            write(confirmed, operation, olds=olds)
         self._repeated += len(operations)
         return confirmed
 
