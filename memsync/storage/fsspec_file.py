@@ -25,6 +25,9 @@ class FsspecFile:
     def read(self) -> bytes | None:
         return self._read(None)
 
+    def read_start(self) -> bytes | None:
+        return self._read(START)
+
     def _read(self, most: int | None) -> bytes | None:
         system, path = self._system()
         try:
@@ -38,7 +41,7 @@ class FsspecFile:
     def write(self, pieces: Iterable[bytes | bytearray], check: Check) -> None:
         system, path = self._system()
         data = b"".join(pieces)
-        check(self._read(START))
+        check(self.read_start())
         try:
             # Where a put is not one step, the file is written beside its place and moved there.
             temporary = f"{path}.tmp"

@@ -52,6 +52,9 @@ class LocalFile:
     def read(self) -> bytes | None:
         return self._read(-1)
 
+    def read_start(self) -> bytes | None:
+        return self._read(START)
+
     def _read(self, most: int) -> bytes | None:
         place = self._place()
         try:
@@ -81,7 +84,7 @@ class LocalFile:
                     forks.release(pieces)
                     files.close(descriptor)
                 with files.locked(folder):
-                    check(self._read(START))
+                    check(self.read_start())
                     files.replace(temporary, place)
             except BaseException:
                 with suppress(OSError):

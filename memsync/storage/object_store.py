@@ -47,6 +47,10 @@ class StoredObject:
         found = self._get()
         return None if found is None else found[0]
 
+    def read_start(self) -> bytes | None:
+        found = self._get(START)
+        return None if found is None else found[0]
+
     def write(self, pieces: Iterable[bytes | bytearray], check: Check) -> None:
         data = b"".join(pieces)
         for _ in range(_TRIES):

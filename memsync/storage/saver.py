@@ -77,6 +77,7 @@ class Saver:
         self._wake = Wakeup()
         self._ends = self._saves_at_end = False
         self.is_over = self.is_saving = False
+        self._saved_pair: Pair = (0, 0)
         self._same_until = 0  # no entry from the saved version to this one is a patch
         self.on_saved: Callable[[Pair, int], None] | None = None
         """Called by the thread after a save, with its pair and the CRC-32 of the file."""
@@ -158,7 +159,7 @@ class Saver:
     def _answer_saved(self) -> None:
         """No change is known: what is asked for is saved, or comes to be known now."""
         waiting = self._take_requests()
-        if not self._is_changed and self._has_changed():
+        if not self._is_changed and (self._has_changed() or not self._is_there()):
             self.touch()
         if self._is_changed:
             self._requests.extendleft(reversed(waiting))
@@ -178,6 +179,14 @@ class Saver:
             return True
         self._same_until = version
         return False
+
+    def _is_there(self) -> bool:
+        """Whether the file is still what was saved; somebody may have removed it."""
+        try:
+            start = self._target.read_start() if self._target is not None else None
+        except StorageError:
+            return False
+        return pair_at(start) == self._saved_pair
 
     def _save_last(self) -> None:
         """At the end: save what has changed, if that is asked for, and say if it is not saved."""
@@ -260,7 +269,7 @@ class Saver:
             self._is_changed = True
             raise
         self.saved_version, self.saved_at = capture.pair[1], now / 1000
-        self._same_until = capture.pair[1]
+        self._saved_pair, self._same_until = capture.pair, capture.pair[1]
         if self.on_saved is not None:
             self.on_saved(capture.pair, pieces.crc)
 

@@ -34,6 +34,9 @@ class Target(Protocol):
     def read(self) -> bytes | None:
         """All that is saved; None where there is nothing."""
 
+    def read_start(self) -> bytes | None:
+        """The first `START` bytes of it, or somewhat more."""
+
     def write(self, pieces: Iterable[bytes | bytearray], check: Check) -> None:
         """Replace all that is saved, and return when it is durable.
 

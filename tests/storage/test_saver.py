@@ -148,6 +148,18 @@ class TestFlush:
             mem.flush()
             assert saved(path) == {"n": 1}
 
+    @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_text("{}")])
+    def test_a_file_that_somebody_has_changed_is_saved_again(
+        self, path: Path, engine: str, change: Any
+    ) -> None:
+        """Though nothing has changed in the object."""
+        with handle(path, engine) as mem:
+            mem.flush()
+            mem.flush()
+            change(path)
+            mem.flush()
+            assert saved(path) == {"n": 0}
+
 
 class TestTwoGroups:
     """Two groups that save to one file: one of them is told, once."""
