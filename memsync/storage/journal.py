@@ -86,6 +86,7 @@ class Journal:
         self._queue: deque[bytes | bytearray] = deque()  # frames
         self._appended = 0  # bytes of all frames so far
         self._wanted = 0  # the version up to which somebody waits
+        self._waiters = 0  # who came to wait so far
         # By both:
         self._has_gap = False  # frames were dropped
         self._is_awake = False  # the thread is about to take the queue
@@ -105,6 +106,8 @@ class Journal:
         self.begins_at: Pair | None = None
         """Until the object is saved at this pair or a later one, no line counts."""
         self._told = 0  # the version that was reported to be durable
+        self._served = self._group = 0  # waiters by the last sync, and by that one alone
+        self._sync_took = 0.0  # seconds
         self._retry = RETRY
         self._thread = OwnThread(self._run, "memsync-journal")
 
@@ -129,6 +132,7 @@ class Journal:
     def want(self, version: int) -> None:
         """Somebody waits until a version is durable (the host's thread)."""
         self._wanted = max(self._wanted, version)
+        self._waiters += 1
         self._wake.set()
 
     def saved(self, pair: Pair) -> None:
@@ -184,7 +188,8 @@ class Journal:
             self._sleep(self._retry)
             self._retry = min(2 * self._retry, LONGEST_RETRY)
             return
-        self._wake.wait(delay)
+        if not self._ends:
+            self._wake.wait(delay)
         if self._is_awake and self._wanted <= self._synced[1] and not self._ends:
             self._wake.wait(LINGER)  # more may come
 
@@ -193,12 +198,24 @@ class Journal:
         if self._log is not None:
             self._join_log(self._log)
             self._log = None
+        if self._wanted > self._synced[1]:
+            self._gather()
         self._is_awake = False
+        waiters = self._waiters
         self._write()
         if self._unsynced and (self._wanted > self._synced[1] or self._delay() <= 0):
             self._sync()
+            self._served, self._group = waiters, waiters - self._served
         self._report()
         return self._delay() if self._unsynced else None
+
+    def _gather(self) -> None:
+        """Wait a moment for those that the last sync has served: they are about to write again."""
+        until = monotonic() + self._sync_took / 2
+        while self._waiters - self._served < self._group and not self._ends:
+            if (left := until - monotonic()) <= 0:
+                return
+            self._wake.wait(left)
 
     def _delay(self) -> float:
         return self._unsynced_since + SYNC_EVERY - monotonic()
@@ -300,7 +317,9 @@ class Journal:
         """Make all lines durable; raises `NotHost` if that came too late to count."""
         writer = self._writer
         assert writer is not None
+        began = monotonic()
         writer.sync()
+        self._sync_took = monotonic() - began
         self.syncs += 1
         if not self._may_write():
             raise NotHost
