@@ -24,7 +24,7 @@ class GroupSaving:
         journals = self._storage is not None and self._storage.journal is not None
         if host is self._host and not journals:
             if self._storage is not None:
-                self._storage.touch()  # its copy may have been replaced by another one
+                self._storage.go_on(may_write)
             return
         self._host = host
         if self._storage is not None:

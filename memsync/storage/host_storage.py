@@ -98,9 +98,10 @@ class HostStorage:
         if not self.saver.is_over:
             self.saver.stop(saves=saves, on_end=on_end)
 
-    def touch(self) -> None:
-        """See `Saver.touch`."""
-        self.saver.touch()
+    def go_on(self, may_write: MayWrite) -> None:
+        """See `Saver.go_on`; a journal does not go on in another epoch."""
+        assert self.journal is None
+        self.saver.go_on(may_write)
 
     def give_up(self, timeout: float) -> None:
         """See `Saver.give_up`."""

@@ -100,6 +100,11 @@ class Saver:
             self._is_changed, self._changed_at = True, monotonic()
             self._wake.set()
 
+    def go_on(self, may_write: MayWrite) -> None:
+        """The same host has begun another epoch, perhaps with another copy of the object."""
+        self._may_write = may_write
+        self.touch()
+
     def request(self, answer: Answer) -> None:
         """Save now, and call `answer` when what is in the object by now is durable."""
         self._requests.append(answer)

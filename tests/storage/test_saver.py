@@ -161,6 +161,25 @@ class TestFlush:
             assert saved(path) == {"n": 0}
 
 
+def test_saving_goes_on_after_an_interrupt_in_the_engine(path: Path) -> None:
+    """The engine `memory` begins another epoch then, with the same host."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with handle(path, "memory", debounce=3600) as mem:
+        mem.flush()
+        group: Any = mem._engine._group  # type: ignore[union-attr]
+        group.queue(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            group.drain()
+        mem.patch({"$set": {"n": 1}})
+        mem.flush(timeout=5)
+        assert saved(path) == {"n": 1}
+        mem.patch({"$set": {"n": 2}})
+    assert saved(path) == {"n": 2}
+
+
 class TestTwoGroups:
     """Two groups that save to one file: one of them is told, once."""
 
