@@ -11,6 +11,7 @@ taken out of the group, or the host that granted it was replaced by one that did
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +225,8 @@ class LockRequests:
     def release(self, request: LockRequest, seconds: float) -> None:
         """Give a place back, and wait until the host has taken it; raises as `Writer.patch`.
 
-        Also `LockLostError` where the host knows that it is lost.
+        If that host is replaced by one that lacks it, the place is given back again without
+        waiting. Also raises `LockLostError` where the host knows that it is lost.
         """
         call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
         body = releasing(request.number)
@@ -232,6 +234,8 @@ class LockRequests:
             request.has_ended = True
             self._open.pop(request.number, None)
             self.participant.writer.patch(body, call, seconds)
+        except ConflictError:  # the host that took it was replaced by one that lacks it
+            self.give_up(request)
         except MemSyncError:
             raise
         except BaseException:  # perhaps before the release had a number
@@ -272,6 +276,7 @@ class LockRequests:
         self._open.pop(request.number, None)
         call = Call(deadline=monotonic() + _PATIENCE, kind=LockKind.name)
         future = WriteFuture(request.dispatcher.call_surely)
+        future.add_done_callback(lambda done: self._again_if_lost(request, done))
         try:
             self.participant.writer.submit(releasing(request.number, "held or not"), call, future)
         except NotStartedError:
@@ -279,6 +284,11 @@ class LockRequests:
         except MemSyncError as error:
             if not self.participant.entry_waiters.ended:
                 log.warning("lock not given back name=%r: %s", request.wish.name, error)
+
+    def _again_if_lost(self, request: LockRequest, done: Future[int]) -> None:
+        """Give a place back once more if the host that took it was replaced by one without that."""
+        if isinstance(done.exception(), ConflictError):
+            self.give_up(request)
 
     def end_use(self, user: User | None) -> None:
         """A handle stops: its threads stop waiting, and what it holds is released."""

@@ -24,7 +24,7 @@ FREEZES = 0.2  # share of the holders with a lease whose process freezes
 LEASES = [None, None, 0.5, 0.5]
 
 
-class _Dispatcher:
+class Dispatcher:
     """Runs callbacks on the main thread of a process, a moment later."""
 
     def __init__(self, process: Process) -> None:
@@ -61,7 +61,7 @@ class LockUser:
         requests = requests_of(process.participant)
         self._number = next(requests._numbers)
         wish = Acquire(self._name, self._number, NAMES[self._name], self._lease)
-        dispatcher: Any = _Dispatcher(process)
+        dispatcher: Any = Dispatcher(process)
         self._request = LockRequest(requests, wish, None, dispatcher, None)
         requests._open[self._number] = self._request
         process.world.note(process.name, f"wants the lock {self._name} as {self._number}")

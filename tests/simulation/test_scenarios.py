@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,12 +12,16 @@ from memsync.manager.election import recovery
 from memsync.manager.host.admission import Admission
 from memsync.manager.host.fanout import FanOut
 from memsync.manager.host.host import Host
+from memsync.replication.kinds.lock import LockKind, acquiring
 from memsync.replication.kinds.presence import present
+from memsync.replication.lock_part import lock_facts
 from memsync.replication.state import TornCopyError
 from memsync.runtime.call import Call
 from memsync.runtime.futures import WriteFuture
+from memsync.runtime.lock_requests import LockRequest, requests_of
 
 from . import workload
+from .lock_users import Dispatcher
 from .process import Process
 from .run import Run
 
@@ -253,3 +257,33 @@ def test_a_host_that_ends_the_connection_is_asked_less_and_less_often(
     monkeypatch.undo()
     newcomer = scene.world.processes[-1]
     scene.until(lambda: newcomer.is_up)
+
+
+def ask_for_lock(process: Process) -> LockRequest:
+    """Have a process ask for a lock."""
+    participant, dispatcher = process.participant, Dispatcher(process)
+    request = requests_of(participant).prepare("mutex", None, cast(Any, dispatcher))
+    request.requests._open[request.number] = request
+    call = Call(deadline=process.driver.platform.monotonic() + 9, kind=LockKind.name)
+    future = WriteFuture(lambda run, done: run(done))
+    participant.writer.submit(acquiring(request.wish), call, future)
+    return request
+
+
+def test_a_release_that_was_lost_with_its_host_is_made_again(stage: Stage) -> None:
+    """The lock stayed with a peer that had given it back, as long as that peer lived."""
+    scene = stage("maxLog=1 lease=0.2")
+    host, other, third = [scene.join() for _ in range(3)]
+    request = ask_for_lock(host)
+    scene.until(lambda: request.token is not None and bool(lock_facts(third.participant.state)))
+    for sock in host.sockets:
+        scene.run.hold(sock.outbound)
+    scene.write(host, 20)  # what follows finds no room in the pipes
+    request.requests.give_up(request)
+    scene.until(lambda: not lock_facts(host.participant.state))
+    assert lock_facts(other.participant.state)
+    scene.write(host, 5)  # the host remembers one of its accepted writes
+    host.freeze(3.0)
+    scene.until(lambda: other.hosts or third.hosts)
+    scene.quiet()
+    assert [lock_facts(each.participant.state) for each in (host, other, third)] == [{}] * 3
