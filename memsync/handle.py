@@ -141,10 +141,11 @@ class MemSync(Watching[TState], Generic[TState]):
 
         With a dotted `path`, only the value there, None where there was none. The own writes that
         are still pending are in no version. A peer has the versions since it got the object, as far
-        as its log reaches: ``network.maxLog`` entries, ``network.maxLogBytes``.
+        as its log reaches: ``network.maxLog`` entries, ``network.maxLogBytes``. Older ones are read
+        from the journal, if there is one (docs/looking-back.md).
 
         Raises `UsageError` for a version that cannot be had; its ``oldest`` and ``newest`` are the
-        first and the last one that can.
+        first and the last one in memory.
 
         >>> from memsync import MemSync
         >>> with MemSync("note", {"text": "a"}, engine="memory") as mem:
@@ -153,7 +154,7 @@ class MemSync(Watching[TState], Generic[TState]):
         ...     mem.at(before), mem.at(mem.version, "text")
         ({'text': 'a'}, 'b')
         """
-        from .runtime.looking_back import object_at
+        from .past import object_at
 
         return object_at(self._started().participant, version, path)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import UsageError
 from ..version import __version__
+from .failed import Failed
 
 FAILED = 1
 BAD_INPUT = 2  # also what argparse exits with
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except UsageError as error:
         return _fail(str(error), BAD_INPUT)
+    except Failed as error:
+        return _fail(str(error), FAILED)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
@@ -76,6 +79,48 @@ def doctor(arguments: argparse.Namespace) -> bool:
     return is_well(findings)
 
 
+def replay(arguments: argparse.Namespace) -> bool:
+    """Print the object of a file as it was at a version or a time, from its journal.
+
+    All lines of the journal are checked. With --diff, print what has changed since then up to the
+    newest version. Exit status: 0, 1 for a damaged journal, 2 for bad input.
+    """
+    from .journal.commands import print_replay
+
+    print_replay(
+        arguments.file,
+        arguments.at,
+        arguments.until,
+        diff=arguments.diff,
+        as_json=arguments.json,
+    )
+    return True
+
+
+def log(arguments: argparse.Namespace) -> bool:
+    """Print who changed what, when, and from what to what, from the journal of a file.
+
+    With --path, only the changes of the value there, which is written like a.b.0. With --json, one
+    object per line. Exit status: 0, 1 for a damaged journal, 2 for bad input.
+    """
+    from .journal.commands import print_log
+
+    print_log(arguments.file, arguments.path, as_json=arguments.json)
+    return True
+
+
+def restore(arguments: argparse.Namespace) -> bool:
+    """Put an object of the journal in the place of its file; the newest one without an option.
+
+    The file is kept beside the new one, and so is a damaged journal. Stop the group first. Exit
+    status: 0, 1 for a damaged journal or a failing disk, 2 for bad input, or if a group uses it.
+    """
+    from .journal.commands import print_restore
+
+    print_restore(arguments.file, arguments.at, arguments.until, as_json=arguments.json)
+    return True
+
+
 def schema(arguments: argparse.Namespace) -> bool:
     """Print the JSON Schema of configuration files, for editors.
 
@@ -110,6 +155,17 @@ def _parser() -> argparse.ArgumentParser:
     added = add(doctor)
     added.add_argument("name", nargs="?", help="name of an object (default: all objects)")
     added.add_argument("--json", action="store_true", help="print facts and findings as JSON")
+    for command in (replay, log, restore):
+        added = add(command)
+        added.add_argument("file", help="the file of the object (file.path)")
+        added.add_argument("--json", action="store_true", help="print JSON")
+        if command is log:
+            added.add_argument("--path", help="only the value at this dotted path")
+            continue
+        added.add_argument("--at", metavar="VERSION", help="the version")
+        added.add_argument("--until", metavar="TIME", help="the last version up to this time")
+        if command is replay:
+            added.add_argument("--diff", action="store_true", help="what has changed since then")
     add(schema)
     return parser
 

@@ -81,6 +81,7 @@ from .paths import above, is_digits, pointer_of
 from .query.query import check_filter, matches
 from .sizes import estimated_size
 from .sliced import SlicedText
+from .traversal import MISSING
 from .update.compile import apply_update, check_update, compile_update
 from .values import normalize
 
@@ -88,6 +89,7 @@ __all__ = [
     "CREATED",
     "INSIDE",
     "LIGHT",
+    "MISSING",
     "MOVED",
     "OTHER",
     "SCALAR_TYPES",

@@ -96,7 +96,7 @@ class JournalFolder:
             return
         last: Line | None = None  # the last entry, or the head before it
         for index in range(at[-1], len(self.segments)):
-            if last is not None and not self._leads_on(index, last):
+            if last is not None and not self.leads_on(index, last):
                 return
             for line in self._counting(index):
                 if line.version == pair[1] and line.epoch != pair[0]:
@@ -119,7 +119,7 @@ class JournalFolder:
         if lines.cut is not None and end is None:
             self.cut = lines.path, lines.cut
 
-    def _leads_on(self, index: int, last: Line) -> bool:
+    def leads_on(self, index: int, last: Line) -> bool:
         """Whether a segment follows a line; False behind a gap."""
         head = self._heads[index]
         before = int(head.before, 16)

@@ -44,7 +44,17 @@ LAYERS = [
     {"manager", "memory"},
     {"rpc"},
     {
-        *("at_exit", "calls", "events", "group", "handle", "leaver", "lifecycle", "presence"),
+        *(
+            "at_exit",
+            "calls",
+            "events",
+            "group",
+            "handle",
+            "leaver",
+            "lifecycle",
+            "past",
+            "presence",
+        ),
         *("locking", "locks", "once", "shared_peer", "status", "turns", "watching"),
     },
     {""},  # memsync/__init__.py

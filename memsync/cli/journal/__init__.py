@@ -1,0 +1,1 @@
+"""The commands that look back in the journal of a file."""
