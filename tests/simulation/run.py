@@ -290,9 +290,17 @@ class Run:
         return len(pairs) <= 1 and sum(p.hosts for p in up) <= 1
 
     def _known_dead(self) -> frozenset[str]:
-        """Peers that have been dead for a second, and whose files no fault has deleted."""
+        """Peers that have been dead for a second, and whose files no fault has deleted.
+
+        One that has left removed its file. If the hosts that know it have died, the next one only
+        sees that the file is missing, and waits for `missing_grace`.
+        """
         deaths, deleted = self.history.deaths, self.history.deleted
-        gone = [p for p in self.world.processes if self.world.now - deaths.get(p.name, 1e9) > 1]
+        gone = [
+            process
+            for process in self.world.processes
+            if self.world.now - deaths.get(process.name, 1e9) > (5 if process.ended else 1)
+        ]
         ids = {process.participant.id for process in gone}
         return frozenset(peer for peer in ids if not any(peer in path for path in deleted))
 
