@@ -179,10 +179,10 @@ with MemSync("imports", rpc=rpc, engine="memory") as mem:
     sys.meta_path.insert(0, Slowly())
     thread = threading.Thread(target=use, daemon=True)
     thread.start()
-    assert begun.wait(5), "the module was imported before"
+    assert begun.wait(20), "the module was imported before"
     child = os.fork()
     if not child:
-        signal.alarm(5)
+        signal.alarm(20)
         use()
         os._exit(not found)
     assert os.waitpid(child, 0)[1] == 0
@@ -205,6 +205,6 @@ def test_a_fork_waits_for_what_another_thread_imports(module: str, use: str) -> 
         [sys.executable, "-W", "ignore", "-c", PROGRAM, module, use],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert result.returncode == 0, result.stderr
