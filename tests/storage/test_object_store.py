@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -24,6 +25,7 @@ from .test_file import flush, patch_and_flush, submit
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 BUCKET = "memsync-tests"
+CONFIG = Path(__file__).parents[2] / "configs" / "s3.yaml"
 URL = f"s3://{BUCKET}/folder/state.json"
 
 
@@ -58,6 +60,19 @@ def set_environment(patch: pytest.MonkeyPatch, address: str) -> None:
     """Lead to a server."""
     for name, value in environment(address).items():
         patch.setenv(name, value)
+
+
+def test_the_configuration_for_s3_runs_as_it_is(cluster: Cluster, bucket: str) -> None:
+    import boto3
+
+    boto3.client("s3", endpoint_url=bucket).create_bucket(Bucket="my-bucket")
+    with MemSync.from_config(CONFIG) as mem:
+        mem.patch({"$set": {"status": "saved"}})
+        mem.flush()
+        assert mem.get_status()["storage"]["fencing"] == "conditional"
+    text = StoredObject("s3://my-bucket/memsync/state.json", fenced=True).read()
+    assert text is not None
+    assert json.loads(text)["data"] == {"status": "saved"}
 
 
 def saved() -> Any:
