@@ -33,7 +33,10 @@ def _reading(path: str) -> Iterator[None]:
 class JournalFolder:
     """What is in the folder of a file's journal; all methods raise `StorageError`."""
 
-    def __init__(self, path: str, files: FileLayer | None = None) -> None:
+    def __init__(
+        self, path: str, files: FileLayer | None = None, *, leave_out: bool = False
+    ) -> None:
+        """With `leave_out`, segments whose head is damaged are left out, as torn ones are."""
         self.path = folder_of(path)
         self.cut: tuple[str, Cut] | None = None  # the torn tail that `after` met, and its segment
         self._files = files or FileLayer()
@@ -48,7 +51,7 @@ class JournalFolder:
                 if head is not None and head.segment is not None:
                     self.segments.append(each)
                     self._heads.append(head)
-                else:  # torn, unless something in it was durable
+                elif not leave_out:  # torn, unless something in it was durable
                     for _ in SegmentLines(
                         self.path_of(each), self._files.read(self.path_of(each)) or b""
                     ):

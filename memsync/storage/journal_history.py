@@ -34,11 +34,14 @@ class Run(NamedTuple):
 class JournalHistory:
     """What a file and its journal have; all methods raise `StorageError` for what is damaged."""
 
-    def __init__(self, path: str, files: FileLayer | None = None) -> None:
+    def __init__(
+        self, path: str, files: FileLayer | None = None, *, leave_out: bool = False
+    ) -> None:
+        """With `leave_out`, segments whose head is damaged are left out."""
         self.path = path
         self.notes: list[str] = []
         """What is not as it should be, and is no reason to stop: after `lines`."""
-        self.folder = JournalFolder(path, files)
+        self.folder = JournalFolder(path, files, leave_out=leave_out)
         self._files = files or FileLayer()
         self.file = NOTHING
         text = LocalFile(path).read()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from memsync import MemSync, StorageError
+from memsync import MemSync, StorageError, UsageError
 from memsync.cli.app import main
 from memsync.storage.file_layer import FileLayer
 from memsync.storage.journal_history import JournalHistory
@@ -166,6 +166,52 @@ def test_a_damaged_journal_is_moved_aside(journal: MadeJournal, capsys: Any) -> 
         [segment.name, "00000000000000-0000000001.json"]
     )
     assert objects_after(journal.path) == {"n": 1, "tags": []}
+
+
+@pytest.mark.parametrize("place", ["head", "entry"])
+def test_any_damage_has_a_way_out(tmp_path: Path, capsys: Any, place: str) -> None:
+    """Also where the damaged line is the head of a segment, and in the middle of a journal."""
+    journal = MadeJournal(tmp_path, {"n": 0})
+    for number in (1, 2, 3):
+        journal.segment(1, number)
+        journal.entry([{"op": "replace", "path": "/n", "value": number}])
+        journal.mark()
+    journal.close()
+    segment = Path(journal.segments[1])
+    was = b'"segment":1' if place == "head" else b'"value":2'
+    segment.write_bytes(segment.read_bytes().replace(was, was[:-1] + b"7"))
+    assert main(["restore", journal.path]) == 1
+    assert f"{segment}, line {1 if place == 'head' else 2}: the journal is damaged" in (
+        capsys.readouterr().err
+    )
+    assert main(["restore", journal.path, "--at", "2"]) == 2
+    assert main(["restore", journal.path, "--at", "1"]) == 0
+    assert objects_after(journal.path) == {"n": 1}
+
+
+@pytest.mark.parametrize("engine", ["memory", "local"])
+def test_at_reads_in_the_journal_what_is_no_longer_in_memory(tmp_path: Path, engine: str) -> None:
+    options = {
+        "file": {"path": str(tmp_path / "state.json"), "journal": True},
+        "network": {"maxLog": 5},
+    }
+    with MemSync[Any]("old", {"n": 0, "l": []}, options, engine=engine) as mem:
+        first = mem.patch({"$set": {"n": 0, "begun": True}}, journal=True)  # there is a base
+        known = {}
+        for number in range(30):
+            version = mem.patch(
+                {"$inc": {"n": 1}, "$push": {"l": {"i": number}}}, journal=number % 10 == 9
+            )
+            known[version] = mem.snapshot()
+        for version, expected in known.items():
+            assert mem.at(version) == expected
+            assert mem.at(version, "l.0.i") == 0
+        assert mem.at(first, "l") == []
+        with pytest.raises(UsageError, match=r"in memory.*journal of .* begins later") as caught:
+            mem.at(0)
+        assert (caught.value.oldest, caught.value.newest) == (mem.version - 5, mem.version)
+    with MemSync[Any]("old", options=options, engine=engine) as mem:
+        assert [mem.at(version) for version in known] == list(known.values())
 
 
 @pytest.mark.parametrize("engine", ["memory", "local"])

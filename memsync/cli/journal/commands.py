@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ...document import MISSING, difference
-from ...errors import StorageError, UsageError
+from ...errors import StorageError
 from ...options import check_path
 from ...storage.journal_history import JournalHistory, Replay
 from ...storage.journal_log import JournalLog, Logged
@@ -85,17 +85,17 @@ def _as_dict(change: Logged) -> dict[str, Any]:
 def print_restore(file: str, at: str | None, until: str | None, *, as_json: bool) -> None:
     """Put an object of the journal in the place of the file, and say what was done."""
     try:
-        history = JournalHistory(file)
-        is_whole, saved = True, None
+        is_whole = True
         try:
+            history = JournalHistory(file)
             saved = chosen(history, at, until)
         except StorageError:
             if at is None:
                 raise
             is_whole = False
+            history = JournalHistory(file, leave_out=True)
             saved = history.object_near(version_of(at))
-        if saved is None or saved.data is None:
-            raise UsageError(f"{file}: there is nothing to restore")
+        assert saved.data is not None
         done = restore(file, saved.data, lambda: check_unused(file), journal_is_whole=is_whole)
     except StorageError as error:
         raise failed(error) from error
