@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from memsync import MemSync, NotStartedError, UsageError
+from memsync.document import memory_of
 from tests.document.document_strategies import text
 
 
@@ -154,3 +155,25 @@ def test_threads_look_back_while_others_write(engine: str) -> None:
         for thread in threads:
             thread.join(30)
         assert not wrong
+
+
+def test_what_was_replaced_is_bounded(engine: str) -> None:
+    """By `network.maxLogBytes`, beside the entries; the versions that are left can be had."""
+    limit = 200_000
+    options = {"network": {"maxLogBytes": limit}}
+    with MemSync[Any]("past", {"n": 0, "text": "", "in": {}}, options, engine=engine) as mem:
+        participant = mem._participating()
+        log = participant.log
+        shown = {}
+        for step in range(120):
+            value: Any = ["y" * 20_000, {"x": ["z" * 50] * 300}, list(range(5000)), {}][step % 4]
+            mem.patch({"$set": {"text": "x" * (step % 7) * 3000, f"in.{step % 3}": value}})
+            version = mem.patch({"$unset": {f"in.{step % 3}": ""}, "$inc": {"n": 1}})
+            shown[version] = text(mem.snapshot())
+            assert log._old_bytes == sum(map(memory_of, log._taken)) <= limit
+        held = len(log.past()[0])
+        assert 2 < held < 240
+        for version in [version for version in shown if version >= mem.version - held]:
+            assert text(mem.at(version)) == shown[version]
+        with pytest.raises(UsageError):
+            mem.at(mem.version - held - 1)

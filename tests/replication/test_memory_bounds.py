@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import tracemalloc
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from memsync.replication.codec import decode, frame
-from memsync.replication.entries import Entry, Propose
+from memsync.replication.entries import Entry, Propose, SnapshotChunk
 from memsync.replication.log import Log
 from memsync.replication.outcomes import _MAX_PATCH_BYTES
 from memsync.replication.pending import PendingWrite, PendingWrites
+from memsync.replication.replica import Replica
+from memsync.replication.sequencer import Ordered, Sequencer
 from memsync.runtime.awaited_write import AwaitedWrite
 from memsync.runtime.window import Window
 
-from .builders import reign
+from .builders import new_replica, reign, take
 
 LIMIT = 1 << 18  # bytes
 FACTOR = 3  # for the objects that hold the frames; decoded, they take ten to twenty times
@@ -181,3 +185,34 @@ def test_g14_a_snapshot_that_is_encoded() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 3.2 * size  # the document as a part, and the part in the snapshot, with reserves
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["others' writes", "own writes"])
+@bodies
+def test_g14_what_the_entries_have_replaced(body: Callable[[int], Any], shown: bool) -> None:
+    host = reign({"f": {f"k{key}": 0 for key in range(1000)}, "big": {}, "counters": {}}, "p")
+    copy = new_replica("me" if shown else "p", max_bytes=LIMIT // 2)
+    take_snapshot(host, copy)
+    for number in range(1, 25):
+        result = host.propose("p", proposal(number, body(number)))
+        assert isinstance(result, Ordered)
+        take(copy, result.entry)
+        copy.publish()
+        assert size_of(copy.log._taken) <= FACTOR * LIMIT // 2
+
+
+def size_of(value: Any) -> int:
+    """The bytes of an object with all that it holds; names of fields are shared."""
+    size = sys.getsizeof(value)
+    if isinstance(value, dict):
+        return size + sum(map(size_of, dict.values(value)))
+    if isinstance(value, (deque, list, tuple)):
+        return size + sum(map(size_of, value))
+    inner = [getattr(value, name, None) for name in ("fields", "order", "value")]
+    return size + sum(map(size_of, filter(None, inner)))
+
+
+def take_snapshot(host: Sequencer, copy: Replica[PendingWrite]) -> None:
+    """Make a copy level with the host."""
+    copy.add_chunk(SnapshotChunk(bytes(host.state.encode()), True))
+    copy.publish()
