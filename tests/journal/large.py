@@ -10,6 +10,8 @@ from typing import Any
 from memsync.document import Operation
 from memsync.storage.journal_history import JournalHistory
 from memsync.storage.journal_log import JournalLog
+from memsync.storage.loading import with_journal
+from memsync.storage.snapshot_file import parse
 
 from .builders import MadeJournal
 
@@ -29,7 +31,9 @@ def run(folder: Path, count: int, segment: int = SEGMENT) -> dict[str, Any]:
     journal.close()
     size = sum(Path(each).stat().st_size for each in journal.segments)
     result: dict[str, Any] = {"lines": count, "MB of lines": round(size / 1e6)}
+    saved = Path(journal.path).read_bytes()
     for name, read in (
+        ("start", lambda: with_journal(parse(saved, journal.path), journal.path)),
         ("check", lambda: JournalHistory(journal.path).runs()),
         ("replay", lambda: JournalHistory(journal.path).object_at(count)),
         ("log --path", lambda: sum(1 for _ in JournalLog(JournalHistory(journal.path), "in.7"))),
