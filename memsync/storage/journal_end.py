@@ -10,7 +10,7 @@ from ..runtime.logs import Logger
 from .file_layer import FileLayer
 from .journal_folder import JournalFolder
 from .journal_line import NO_LINE
-from .snapshot_file import Pair, pair_at
+from .snapshot_file import Pair, cluster_at, pair_at
 from .targets import START
 
 log = Logger("memsync.storage")
@@ -38,7 +38,7 @@ def joint(path: str, held: Log, files: FileLayer) -> Joint:
         at = len(folder.segments) - 1
         found = _held_lines(folder, at, held) if at >= 0 else None
         if found is not None:
-            if found.counts and _reaches(folder, at, path, files):
+            if found.counts and _reaches(folder, at, held, path, files):
                 return found
             pair = found.pair
     except (StorageError, OSError) as error:
@@ -61,9 +61,20 @@ def _held_lines(folder: JournalFolder, at: int, held: Log) -> Joint | None:
     return common[0]._replace(counts=False) if common else None
 
 
-def _reaches(folder: JournalFolder, at: int, path: str, files: FileLayer) -> bool:
-    """Whether the file is not older than the beginning of the segments that lead here."""
+def _reaches(folder: JournalFolder, at: int, held: Log, path: str, files: FileLayer) -> bool:
+    """Whether the file is at a pair from which the segments lead here.
+
+    It may be older than their beginning. It may also hold what the last host has saved, and neither
+    journalled nor sent to the peers that live: then the history of the group has left it.
+    """
     while at > 0 and int(folder.head(at).before, 16) != NO_LINE:
         at -= 1
     start = files.read(path, START)
-    return start is not None and pair_at(start) >= folder.head(at).pair
+    pair = pair_at(start)
+    if start is None or pair < folder.head(at).pair or folder.is_others(pair, cluster_at(start)):
+        return False
+    return _is_held(held, pair) or folder.contains(pair)
+
+
+def _is_held(held: Log, pair: Pair) -> bool:
+    return held.epoch_at(pair[1]) == pair[0]

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 
 from ..errors import StorageError
 from .file_layer import FileLayer
-from .journal_line import NO_LINE, Line, parsed
+from .journal_line import HEAD_BYTES, NO_LINE, Line, head_of, parsed
 from .segments import Base, Cut, Segment, SegmentLines, contents, folder_of
 from .snapshot_file import Pair
 
 _TAIL = 1 << 16
 """Bytes in which the last line is searched."""
 _UNKNOWN = 1 << 62
-_HEAD = 4096
-"""No head of a segment has more bytes."""
 
 
 @contextmanager
@@ -31,12 +29,20 @@ def _reading(path: str) -> Iterator[None]:
 
 
 class JournalFolder:
-    """What is in the folder of a file's journal; all methods raise `StorageError`."""
+    """What is in the folder of a file's journal; all methods raise `StorageError`.
+
+    With `cluster_id`, what other groups have written there is left out. With `leave_out`, segments
+    whose head is damaged are left out, as torn ones are.
+    """
 
     def __init__(
-        self, path: str, files: FileLayer | None = None, *, leave_out: bool = False
+        self,
+        path: str,
+        files: FileLayer | None = None,
+        cluster_id: str | None = None,
+        *,
+        leave_out: bool = False,
     ) -> None:
-        """With `leave_out`, segments whose head is damaged are left out, as torn ones are."""
         self.path = folder_of(path)
         self.cut: tuple[str, Cut] | None = None  # the torn tail that `after` met, and its segment
         self._files = files or FileLayer()
@@ -46,11 +52,11 @@ class JournalFolder:
         with _reading(self.path):
             segments, self.bases = contents(self.path, self._files)
             for each in segments:
-                start = self._files.read(self.path_of(each), _HEAD) or b""
-                head = parsed(start.partition(b"\n")[0])
-                if head is not None and head.segment is not None:
-                    self.segments.append(each)
-                    self._heads.append(head)
+                head = head_of(self._files.read(self.path_of(each), HEAD_BYTES))
+                if head is not None:
+                    if cluster_id in (None, head.cluster):
+                        self.segments.append(each)
+                        self._heads.append(head)
                 elif not leave_out:  # torn, unless something in it was durable
                     for _ in SegmentLines(
                         self.path_of(each), self._files.read(self.path_of(each)) or b""
@@ -86,6 +92,19 @@ class JournalFolder:
     def end_of(self, index: int) -> int | None:
         """The version up to which the segment at an index counts; None: to its end."""
         return min((head.version for head in self._heads[index + 1 :]), default=None)
+
+    def is_others(self, pair: Pair, cluster_id: str) -> bool:
+        """Whether a pair of a group is of another object, whose epochs have the same numbers."""
+        heads = zip(self.segments, self._heads, strict=True)
+        clusters = {head.cluster for segment, head in heads if segment.epoch == pair[0]}
+        return bool(cluster_id and clusters) and cluster_id not in clusters
+
+    def contains(self, pair: Pair) -> bool:
+        """Whether the history of the segments leads through a pair, as far as it is here."""
+        at = [n for n, head in enumerate(self._heads) if head.version <= pair[1]]
+        if not at:
+            return False
+        return any(line.pair == pair for line in self._counting(at[-1]))
 
     def after(self, pair: Pair) -> Iterator[Line]:
         """The entries that lead on from a pair; none if the journal does not lead there.

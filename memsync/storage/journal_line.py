@@ -30,6 +30,8 @@ from ..replication.kinds.patch import PatchKind
 from .snapshot_file import Pair
 
 FORMAT = 1
+HEAD_BYTES = 4096
+"""No head of a segment has more."""
 NO_LINE = 0
 """The CRC before the first line of all."""
 
@@ -130,6 +132,12 @@ def parsed(text: bytes) -> Line | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return line if (line.segment or 0) <= FORMAT else None
+
+
+def head_of(start: bytes | None) -> Line | None:
+    """The head of a segment by its first `HEAD_BYTES`; None if it is not whole."""
+    line = parsed((start or b"").partition(b"\n")[0])
+    return line if line is not None and line.segment is not None else None
 
 
 def entry_of(line: Line) -> Entry:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ..document import replay
-from ..errors import StorageError, UpdateError
+from ..errors import ProtocolError, StorageError, UpdateError
 from ..options.load import is_url
 from ..replication.entries import Entry
 from ..runtime.logs import Logger
@@ -16,7 +16,7 @@ from .file_layer import FileLayer
 from .journal_folder import JournalFolder
 from .journal_line import entry_of
 from .open_target import open_target
-from .snapshot_file import NOTHING, Pair, SavedObject, parse
+from .snapshot_file import NOTHING, Pair, SavedObject, cluster_at, parse
 
 log = Logger("memsync.storage")
 
@@ -35,11 +35,18 @@ def load(participant: Participant) -> SavedObject:
     target.prepare()
     text = target.read()
     saved = NOTHING if text is None else parse(text, target.url)
-    return saved if is_url(options.path) else with_journal(saved, options.path)
+    if is_url(options.path):
+        return saved
+    return with_journal(saved, options.path, cluster_id=cluster_at(text))
 
 
-def with_journal(saved: SavedObject, path: str, files: FileLayer | None = None) -> SavedObject:
-    """A saved object with the entries of the journal beside it that lead on from there."""
+def with_journal(
+    saved: SavedObject, path: str, files: FileLayer | None = None, cluster_id: str = ""
+) -> SavedObject:
+    """A saved object with the entries of the journal beside it that lead on from there.
+
+    `cluster_id` is that of the file; empty if it has none.
+    """
     folder = JournalFolder(path, files)
     if saved.data is None:
         if folder.bases:  # there was a file
@@ -50,7 +57,10 @@ def with_journal(saved: SavedObject, path: str, files: FileLayer | None = None) 
             )
         return saved
     pair = saved.pair
-    for line in folder.after(saved.pair):
+    if folder.is_others(pair, cluster_id):
+        log.warning("%s is the journal of another object than %s: not read", folder.path, path)
+        return saved
+    for line in folder.after(pair):
         try:
             replay(saved.data, line.patch or [])
         except UpdateError as error:
@@ -62,13 +72,21 @@ def with_journal(saved: SavedObject, path: str, files: FileLayer | None = None) 
     return saved._replace(pair=pair)
 
 
-def journalled(path: str, pair: Pair) -> list[Entry]:
-    """The entries that the journal of a file has behind a pair."""
-    folder = JournalFolder(path)
+def journalled(
+    path: str, pair: Pair, cluster_id: str, files: FileLayer | None = None
+) -> list[Entry]:
+    """The entries of a group that the journal of its file has behind a pair."""
+    folder = JournalFolder(path, files, cluster_id)
     if folder.last_version() <= pair[1]:
         return []
-    entries = [entry_of(line) for line in folder.after(pair)]
+    try:
+        entries = [entry_of(line) for line in folder.after(pair)]
+    except ProtocolError as error:
+        raise StorageError(f"{folder.path}: {error}") from error
     _warn_of_cut(folder)
+    reached = entries[-1].version if entries else pair[1]
+    if folder.segments and folder.head(-1).version > reached:
+        log.error("%s has a gap behind version %s: what follows is lost", folder.path, reached)
     return entries
 
 

@@ -32,6 +32,7 @@ class Call(NamedTuple):
     inode: int = 0
     data: bytes = b""
     version: int = 0
+    epoch: int = 0
 
 
 class RecordingFiles(FileLayer):
@@ -83,6 +84,9 @@ class RecordingFiles(FileLayer):
         inode = self._names.get(path)
         return None if inode is None else bytes(self._content[inode])[: None if most < 0 else most]
 
+    def tail(self, path: str, most: int) -> bytes:
+        return bytes(self._content[self._names[path]])[-most:]
+
     def names(self, folder: str) -> list[str]:
         return names_in(folder, self._names)
 
@@ -92,6 +96,9 @@ class RecordingFiles(FileLayer):
 
     def checksum(self, path: str) -> int:
         return crc32(self._content[self._names[path]])
+
+    def is_at(self, descriptor: int, path: str) -> bool:
+        return self._names.get(path) == descriptor
 
     def size(self, path: str) -> int:
         return len(self._content[self._names[path]])

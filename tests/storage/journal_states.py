@@ -1,7 +1,8 @@
 """What a disk may hold after a crash in the middle of a journal (see `crash_states`).
 
 Hosts of growing epochs journal, save, take over from each other and fail. Wherever the system
-crashes, the file and the journal must load, and lead at least to the last acknowledged version.
+crashes, the file and the journal must load, and lead at least to the last acknowledged version. A
+host may have the copy of a survivor that was behind, and what the journal has beyond it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from unittest import mock
 from memsync.document import replay
 from memsync.errors import StorageError
 from memsync.options.keep import Keep
-from memsync.replication.codec import HEADER, frame
+from memsync.replication.codec import HEADER, decode_entry, frame
 from memsync.replication.entries import Entry
 from memsync.replication.log import Log
 from memsync.storage import journal as journal_module
 from memsync.storage.bases import Bases
 from memsync.storage.file_layer import FileLayer
 from memsync.storage.journal import Journal
-from memsync.storage.loading import with_journal
+from memsync.storage.journal_folder import JournalFolder
+from memsync.storage.loading import journalled, with_journal
 from memsync.storage.local_file import LocalFile
 from memsync.storage.snapshot_file import NOTHING, head, parse
 from memsync.storage.targets import NotHost
@@ -58,11 +60,15 @@ class Life:
         self._document: dict[str, Any] = {}
         self._epoch = self._version = 0
         self._log = Log(0, 0, max_entries=rng.choice([3, 1000]), max_bytes=1 << 20)
-        self._saves = True
+        self._gap = 0  # no survivor is behind the last gap
+        self._epochs = [0]  # of the versions that lead to the present one
+        self.histories = {(0, 0): self._epochs}
         self.take_over()
 
     def take_over(self) -> None:
-        """The next host begins, with the entries that this one has ordered."""
+        """The next host begins: a survivor, which may have missed what was ordered last."""
+        if self._epoch:
+            self._survive(self._version - self._rng.choice([0, 0, 1, 6]))
         self._epoch += 1
         participant: Any = SimpleNamespace(
             name="crash",
@@ -79,14 +85,39 @@ class Life:
             self._epoch,
             lambda: True,
             self._acknowledge,
-            lambda: None,
+            self._note_gap,
             lambda: None,
             self._files,
         )
         self._journal._log = self._log.copy()
 
+    def _survive(self, version: int) -> None:
+        """Go on with the copy of a survivor, and what the journal has behind it."""
+        held, folder = self._log, JournalFolder(PATH, self._files)
+        first = folder.head(0).version if folder.segments else 0
+        version = max(version, held.base_version, first, self._gap)
+        epoch = held.epoch_at(held.base_version) or 0
+        self._log = Log(
+            epoch, held.base_version, max_entries=held.max_entries, max_bytes=held.max_bytes
+        )
+        history = held.history(0)
+        entries = [decode_entry(body) for body in history.bodies] if history else []
+        entries = [each for each in entries if each.version <= version]
+        entries += journalled(PATH, (held.epoch_at(version) or 0, version), "c", self._files)
+        for entry in entries:
+            self._log.append(entry, frame(entry)[HEADER:])
+        self._version = self._log.version
+        pair = self._log.epoch_at(self._version) or 0, self._version
+        self._document = copy.deepcopy(self.documents[pair])
+        self._epochs = self.histories[pair]
+
+    def _note_gap(self) -> None:
+        assert self._journal.begins_at is not None
+        self._gap = self._journal.begins_at[1]
+
     def _acknowledge(self, version: int) -> None:
-        self._files.calls.append(Call("acknowledged", version=version))
+        epoch = self._epochs[version]
+        self._files.calls.append(Call("acknowledged", version=version, epoch=epoch))
 
     def _order(self, kind: str, body: Any) -> Entry:
         self._version += 1
@@ -94,6 +125,7 @@ class Life:
         self._log.append(entry, frame(entry)[HEADER:])
         self._participant.state.pair = (self._epoch, self._version)
         self.documents[self._epoch, self._version] = copy.deepcopy(self._document)
+        self._epochs = self.histories[self._epoch, self._version] = [*self._epochs, self._epoch]
         return entry
 
     def write(self) -> None:
@@ -148,14 +180,16 @@ def record(rng: random.Random, files: RecordingFiles) -> Life:
 
 def fault(state: dict[str, bytes], calls: list[Call], life: Life) -> str | None:
     """What is wrong with a state of the disk."""
-    durable = max((c.version for c in calls if c.kind == "acknowledged"), default=0)
+    durable = {c.version: c.epoch for c in calls if c.kind == "acknowledged"}
     try:
         saved = parse(state[PATH], PATH) if PATH in state else NOTHING
         saved = with_journal(saved, PATH, StateFiles(state))
     except StorageError as error:
         return str(error)
-    if saved.pair[1] < durable:
-        return f"version {durable} is gone, there is {saved.pair}"
+    history = life.histories[saved.pair]
+    for version, epoch in durable.items():
+        if history[version : version + 1] != [epoch]:
+            return f"version {version} of epoch {epoch} is gone, there is {saved.pair}"
     if saved.data is not None and saved.data != life.documents[saved.pair]:
         return f"version {saved.pair} is another object"
     return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from memsync.storage import journal_end
 from memsync.storage.journal import Journal
+from memsync.storage.journal_folder import JournalFolder
 from memsync.storage.segment_writer import SegmentWriter
 
 from .crash_states import RecordingFiles
@@ -26,8 +27,8 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def faults(files: type[RecordingFiles] = RecordingFiles) -> list[str]:
-    return [wrong for seed in SEEDS for wrong in check(seed, files=files)]
+def faults(files: type[RecordingFiles] = RecordingFiles, seeds: Iterable[int] = SEEDS) -> list[str]:
+    return [wrong for seed in seeds for wrong in check(seed, files=files)]
 
 
 def test_no_journalled_write_is_missing_after_a_crash() -> None:
@@ -67,6 +68,15 @@ def test_the_check_finds_a_segment_that_is_used_after_an_error(
 def test_the_check_finds_a_gap_that_counts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Journal, "_begin_at", lambda self, pair: None)
     assert faults() != []
+
+
+def test_the_check_finds_a_file_that_the_history_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last host has saved what no survivor has; its successor counts before its first save."""
+    monkeypatch.setattr(JournalFolder, "contains", lambda self, pair: True)
+    monkeypatch.setattr(journal_end, "_is_held", lambda held, pair: True)
+    assert faults(seeds=range(240, 265)) != []
 
 
 def test_the_check_finds_a_host_that_goes_on_behind_lines_without_a_mark(

@@ -161,9 +161,9 @@ class Recovery:
         participant, path = self._participant, journal_of(self._participant)
         if path is None or participant.state.torn:
             return
-        pair = participant.replica.pair
+        pair, cluster_id = participant.replica.pair, participant.replica.cluster_id
         try:
-            entries = yield from self._read(lambda: journalled(path, pair))
+            entries = yield from self._read(lambda: journalled(path, pair, cluster_id))
         except StorageError as error:
             log.error("recovering without the journal %s: %s", self._ctx, error)
             return
