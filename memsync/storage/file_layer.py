@@ -89,6 +89,13 @@ class FileLayer:
             crc = crc32(chunk, crc)
         return crc
 
+    def is_at(self, descriptor: int, path: str) -> bool:
+        """Whether an open file is still the one at a path."""
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def size(self, path: str) -> int:
         return os.stat(path).st_size
 

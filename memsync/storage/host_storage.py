@@ -46,9 +46,8 @@ class HostStorage:
         if path is not None:
             keep = parse_keep(group_value(participant.state.options, "journal.keep"))
             self._bases = Bases(path, keep, BASE_GAP)
-            needs_save = self.saver.touch
             self.journal = Journal(
-                participant, path, epoch, may_write, durable, needs_save, reported
+                participant, path, epoch, may_write, durable, self._save_soon, reported
             )
             self.saver.on_saved = self._saved
         self._segments = 0  # opened by the journal before the last step of `_bases`
@@ -59,6 +58,11 @@ class HostStorage:
         if self.journal is not None:
             self.journal.start()
         self.saver.start()
+
+    def _save_soon(self) -> None:
+        """Save without the usual pause, also where no entry has changed the object."""
+        self.saver.touch()
+        self.saver.request(lambda error: None)
 
     def _saved(self, pair: Pair, crc: int) -> None:
         assert self.journal is not None

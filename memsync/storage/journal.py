@@ -2,8 +2,8 @@
 
 The thread of the host appends entries to a queue. The journal's own thread encodes them, writes
 them, and syncs the segment once for all writes that wait at that moment. A write with
-``journal=True`` is durable after the sync and a check that this process is still the host; or once
-a save of the whole object includes it.
+``journal=True`` is durable after the sync and a check that this process is still the host, and that
+the next host will find the segment.
 
 After an error the segment is never used again, because a sync that succeeds after one that failed
 may have lost what was written before. What was not durable goes into a new segment, which follows
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..clocks import monotonic, wall_ms
-from ..errors import StorageError
+from ..errors import RendezvousError, StorageError
 from ..replication.codec import HEADER, decode_entry
 from ..replication.log import Log
 from ..runtime.logs import Logger
@@ -30,7 +30,7 @@ from ..runtime.wakeup import Wakeup
 from .file_layer import FileLayer
 from .journal_end import Joint, joint
 from .journal_line import NO_LINE, entry_content
-from .segment_writer import SegmentWriter, next_segment
+from .segment_writer import SegmentWriter, check_last, next_segment
 from .segments import contents, folder_of
 from .snapshot_file import Pair
 from .targets import NotHost
@@ -48,6 +48,8 @@ QUEUE_BYTES = 1 << 26
 RETRY = 0.5
 """Seconds until the next attempt after an error, doubled each time."""
 LONGEST_RETRY = 10.0
+
+_FAILURES = (OSError, StorageError, RendezvousError, NotHost)
 
 
 class Journal:
@@ -167,8 +169,6 @@ class Journal:
                 self._turn()
             if self._is_clean:
                 self._finish()
-        except NotHost:
-            pass  # the next host goes on
         except Exception:
             log.exception("the journal of %s has ended", self._participant.name)
             self._note("the journal has ended: see the log")
@@ -182,9 +182,8 @@ class Journal:
         """Write what has come, sync it if it is time, and wait for more."""
         try:
             delay = self._advance()
-        except (OSError, StorageError) as error:
-            self._close_segment()
-            self._note(str(error))
+        except _FAILURES as error:
+            self._failed(error)
             self._sleep(self._retry)
             self._retry = min(2 * self._retry, LONGEST_RETRY)
             return
@@ -226,13 +225,23 @@ class Journal:
         while not self._ends and (left := until - monotonic()) > 0:
             self._wake.wait(left)
 
+    def _failed(self, error: Exception) -> None:
+        """What was not durable goes to another segment.
+
+        The files of a host may be missing for a moment, because somebody has deleted them. If there
+        is another host, the role of this one ends, and with it this journal.
+        """
+        self._close_segment()
+        if not isinstance(error, NotHost):
+            self._note(str(error))
+
     def _finish(self) -> None:
         try:
             self._advance()
             if self._unsynced:
                 self._sync()
-        except (OSError, StorageError) as error:
-            self._note(str(error))
+        except _FAILURES as error:
+            self._failed(error)
         self._report()
 
     # -- where it begins -------------------------------------------------------------------------
@@ -245,7 +254,7 @@ class Journal:
         for body in history.bodies if history else ():
             self._add(body)
         if not found.counts:
-            self._begin_at(found.pair)
+            self._begin_at(found.pair)  # a new host saves anyway
 
     def _follow(self, found: Joint) -> None:
         self._synced = self._last = found.pair
@@ -262,10 +271,10 @@ class Journal:
             pair = self._participant.state.pair
         self._follow(Joint(pair, NO_LINE, counts=False))
         self._begin_at(pair)
+        self._needs_save()
 
     def _begin_at(self, pair: Pair) -> None:
         self.begins_at = pair
-        self._needs_save()
 
     # -- lines -----------------------------------------------------------------------------------
 
@@ -306,23 +315,29 @@ class Journal:
             raise NotHost
         files, folder = self._files, self._folder
         files.make_folder(folder)
-        segment = next_segment(contents(folder, files)[0], self._epoch, folder)
         cluster_id = self._participant.state.cluster_id
+        segment = next_segment(files, folder, self._epoch, cluster_id)
         self._writer = SegmentWriter(
             files, folder, segment, cluster_id, self._synced, self._crc, wall_ms()
         )
         self.opened += 1
 
     def _sync(self) -> None:
-        """Make all lines durable; raises `NotHost` if that came too late to count."""
+        """Make all lines durable; raises `NotHost` or `StorageError` if they do not count."""
         writer = self._writer
         assert writer is not None
         began = monotonic()
         writer.sync()
         self._sync_took = monotonic() - began
         self.syncs += 1
+        segments = contents(self._folder, self._files)[0]
         if not self._may_write():
             raise NotHost
+        check_last(segments, self._epoch, self._folder)
+        if not writer.is_in_place():
+            log.error("the journal %s was removed: it goes on behind a save", self._folder)
+            self._skip()
+            return
         self._synced, self._crc = self._last, writer.crc
         self._unsynced.clear()
         self._released = self._taken
@@ -338,17 +353,16 @@ class Journal:
             writer.close()
 
     def _report(self) -> None:
-        """Report what is durable by now, in the segments or in the file."""
-        saved, version = self._saved, 0
-        if saved is not None:
-            version = saved[1]
-            if self.begins_at is not None and saved >= self.begins_at:
-                self.begins_at = None
-        if self.begins_at is None:
-            version = max(version, self._synced[1])
-        if version > self._told:
-            self._told = version
-            self._durable(version)
+        """Report what is durable by now.
+
+        An entry that is in the file alone does not count: a new host reads the journal.
+        """
+        saved, begins_at = self._saved, self.begins_at
+        if begins_at is not None and saved is not None and saved >= begins_at:
+            self.begins_at = begins_at = None
+        if begins_at is None and self._synced[1] > self._told:
+            self._told = self._synced[1]
+            self._durable(self._told)
 
     def _note(self, error: str | None) -> None:
         """Set the error; a change of it is logged and reported."""

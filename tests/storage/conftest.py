@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ..process_helpers import start_helpers
@@ -11,3 +13,9 @@ from ..process_helpers import start_helpers
 def helpers() -> None:
     """Start what multiprocessing keeps until the end before any test looks for leaks."""
     start_helpers()
+
+
+@pytest.fixture
+def own_rendezvous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group of a common name meets no other one, of another test process."""
+    monkeypatch.setenv("MEMSYNC_DIR", str(tmp_path / "rendezvous"))

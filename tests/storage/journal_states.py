@@ -27,7 +27,7 @@ from memsync.storage.journal import Journal
 from memsync.storage.journal_folder import JournalFolder
 from memsync.storage.loading import journalled, with_journal
 from memsync.storage.local_file import LocalFile
-from memsync.storage.snapshot_file import NOTHING, head, parse
+from memsync.storage.snapshot_file import NOTHING, Pair, head, parse
 from memsync.storage.targets import NotHost
 
 from .crash_states import PATH, Call, RecordingFiles, names_in, state_after
@@ -48,6 +48,16 @@ class StateFiles(FileLayer):
 
     def names(self, folder: str) -> list[str]:
         return names_in(folder, self._state)
+
+
+class NotedJournal(Journal):
+    """Notes where it begins behind a gap."""
+
+    gap = 0
+
+    def _begin_at(self, pair: Pair) -> None:
+        self.gap = pair[1]
+        super()._begin_at(pair)
 
 
 class Life:
@@ -79,13 +89,13 @@ class Life:
         self._participant = participant
         self._bases = Bases(PATH, KEEP, 1500, self._files)
         self._order("epoch", {})
-        self._journal = Journal(
+        self._journal = NotedJournal(
             participant,
             PATH,
             self._epoch,
             lambda: True,
             self._acknowledge,
-            self._note_gap,
+            lambda: None,
             lambda: None,
             self._files,
         )
@@ -95,6 +105,7 @@ class Life:
         """Go on with the copy of a survivor, and what the journal has behind it."""
         held, folder = self._log, JournalFolder(PATH, self._files)
         first = folder.head(0).version if folder.segments else 0
+        self._gap = max(self._gap, self._journal.gap)
         version = max(version, held.base_version, first, self._gap)
         epoch = held.epoch_at(held.base_version) or 0
         self._log = Log(
@@ -110,10 +121,6 @@ class Life:
         pair = self._log.epoch_at(self._version) or 0, self._version
         self._document = copy.deepcopy(self.documents[pair])
         self._epochs = self.histories[pair]
-
-    def _note_gap(self) -> None:
-        assert self._journal.begins_at is not None
-        self._gap = self._journal.begins_at[1]
 
     def _acknowledge(self, version: int) -> None:
         epoch = self._epochs[version]

@@ -21,6 +21,8 @@ from memsync.testing import Cluster, until
 
 from .campaigns.everybody import play
 
+pytestmark = pytest.mark.usefixtures("own_rendezvous")
+
 NEVER = 3600  # seconds until the object is saved after a change
 
 
@@ -190,6 +192,7 @@ class TestFailures:
     ) -> None:
         monkeypatch.setattr(journal, "RETRY", 0.01)
         with handle(path, engine) as mem:
+            mem.flush()
             mem.patch({"$set": {"n": 1}}, journal=True)
             failed: list[int] = []
             sync = FileLayer.sync
