@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from memsync.testing import Cluster, until
 
-from . import failures_at_once
+from . import failures_at_once, interpreters
 from .process_helpers import helper_pids
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "memsync's pytest plugin is not installed: run pip install -e '.[all,test]' again"
         )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what only some interpreters run."""
+    for item, mark in zip(items, interpreters.marks(i.nodeid for i in items), strict=True):
+        if mark is not None:
+            item.add_marker(mark)
 
 
 @pytest.hookimpl(optionalhook=True)  # unknown without pytest-xdist
