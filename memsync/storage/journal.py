@@ -233,7 +233,7 @@ class Journal:
         """
         self._close_segment()
         if not isinstance(error, NotHost):
-            self._note(str(error))
+            self._note(self._reason(error))
 
     def _finish(self) -> None:
         try:
@@ -363,6 +363,12 @@ class Journal:
         if begins_at is None and self._synced[1] > self._told:
             self._told = self._synced[1]
             self._durable(self._told)
+
+    def _reason(self, error: Exception) -> str:
+        """What is wrong, and where; a `StorageError` names the place itself."""
+        if isinstance(error, OSError) and not isinstance(error, StorageError):
+            return f"{self._folder}: cannot be written: {error.strerror or error}"
+        return str(error)
 
     def _note(self, error: str | None) -> None:
         """Set the error; a change of it is logged and reported."""

@@ -229,7 +229,7 @@ class TestFailures:
                 mem.patch({"$set": {"n": 2}})
                 with pytest.raises(WriteConcernError, match="the host's journal has not confirmed"):
                     mem.patch({"$set": {"n": 3}}, journal=True, timeout=0.3)
-                assert "No space left" in journal_of(mem)["error"]
+                assert f"{path}.journal: cannot be written: No space" in journal_of(mem)["error"]
                 assert mem.data["n"] == 3
             mem.patch({"$set": {"n": 4}}, journal=True)
             until(lambda: journal_of(mem)["error"] is None)
