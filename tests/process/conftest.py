@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,14 +24,22 @@ def helpers() -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked `watched` in each way of watching the folder.
 
-    Mostly a file event changes nothing but how soon something happens, so the ways other than the
-    default count as slow, unless the test is about events: ``watched(everywhere=True)``.
+    Mostly a file event changes nothing but how soon something happens. Such a test runs in the
+    default way everywhere, in one of the other ways as slow, and in the last way as rare. A test
+    about events runs in each way everywhere: ``watched(everywhere=True)``.
     """
     marks = list(metafunc.definition.iter_markers("watched"))
     if not marks:
         return
-    is_slow = not any(mark.kwargs.get("everywhere") for mark in marks)
-    others = [pytest.param(way, marks=[pytest.mark.slow] if is_slow else []) for way in WAYS[1:]]
+    others: list[Any] = list(WAYS[1:])
+    if not any(mark.kwargs.get("everywhere") for mark in marks):
+        # By its name, so that a test keeps its way when others come and go.
+        turn = zlib.crc32(metafunc.definition.name.encode()) % 2
+        often, seldom = others[turn], others[1 - turn]
+        others = [
+            pytest.param(often, marks=pytest.mark.slow),
+            pytest.param(seldom, marks=pytest.mark.rare),
+        ]
     metafunc.parametrize("way_of_watching", [WAYS[0], *others], indirect=True)
 
 
