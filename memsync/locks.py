@@ -62,8 +62,8 @@ class NamedPlaces:
 
         The wait ends after the `timeout` of the lock (default: the option ``timeout``) with
         `LockTimeoutError`. With an own `timeout`, in seconds, or ``blocking=False`` it returns
-        False instead, as `threading.Lock.acquire` does. Each waiting thread gets its turn in the
-        order in which the host has ordered the requests.
+        False instead, as `threading.Lock.acquire` does; a time-out of 0 tries once. Each waiting
+        thread gets its turn in the order in which the host has ordered the requests.
 
         Raises `LockTimeoutError`, `NotStartedError`, `UsageError` for invalid arguments, and for a
         name that is in use with another number of places, and `QueueFullError`.
@@ -72,7 +72,8 @@ class NamedPlaces:
         seconds = self._seconds(blocking, timeout)
         mem = self._mem
         participant = mem._participating()
-        deadline = monotonic() + seconds
+        # Who does not want to wait for the lock still waits for the host's answer.
+        deadline = monotonic() + (seconds or mem._seconds(None))
         requests = requests_of(participant)
         request = requests.prepare(
             self.name,
@@ -80,7 +81,7 @@ class NamedPlaces:
             mem._dispatcher,
             places=self._places,
             lease=self._lease,
-            waits=bool(blocking),
+            waits=bool(blocking) and seconds > 0,
             on_lost=None if self._on_lost is None else partial(self._on_lost, self),
         )
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from memsync import LockLostError, MemSync, NotStartedError, UsageError
+from memsync import LockLostError, LockTimeoutError, MemSync, NotStartedError, UsageError
 from memsync.locks import Lock
 from memsync.testing import Cluster, Peer, until
 
@@ -134,7 +134,8 @@ def test_fifty_waiters_get_their_turn_in_their_order_without_the_dead_ones(
                 mem.patch({"$push": {"order": number}}, lock=lock)
 
         def waiting() -> int:  # in this process; those of others may come late
-            return sum(each["pid"] == os.getpid() for each in mem.locks()[NAME]["queue"])
+            queue = mem.locks().get(NAME, {}).get("queue", ())
+            return sum(each["pid"] == os.getpid() for each in queue)
 
         before = waiting()
         threading.Thread(target=work, daemon=True).start()
@@ -331,3 +332,28 @@ def test_a_waiting_thread_costs_next_to_nothing(cluster: Cluster) -> None:
         mem.stop()
         for thread in threads:
             thread.join(10)
+
+
+def take_at_once(mem: MemSync[Any]) -> tuple[list[bool], str]:
+    """Whether locks without a holder are taken, and what a taken one says."""
+    taken = []
+    for number in range(20):
+        with mem.lock(f"free{number}", timeout=0):
+            taken.append(True)
+        lock = mem.lock(f"free{number}")
+        taken.append(lock.acquire(timeout=0))
+        lock.release()
+    try:
+        with mem.lock(NAME, timeout=0):
+            return taken, "it was free"
+    except LockTimeoutError as error:
+        return taken, str(error)
+
+
+def test_a_time_out_of_zero_tries_once(cluster: Cluster) -> None:
+    host, client = cluster.peer({}), cluster.peer()
+    host.run(hold)
+    for peer in (client, cluster.peer()):
+        taken, why = peer.run(take_at_once)
+        assert taken == [True] * 40
+        assert "within 0 s" in why
