@@ -48,13 +48,16 @@ class GroupMember(Lifecycle):
         * ``storage``: None without a file, or a dict: ``url``, and on the host ``saved_version``,
           ``saved_at`` (seconds since 1970), ``error`` (why the object is not saved at the moment,
           or None), and ``fencing`` (``"lock"``, ``"conditional"`` or ``"none"``; docs/storage.md)
+        * ``server``: None without ``server.port``, or a dict: the ``url`` of the object, and if
+          this process is ``serving`` it, or stands by (docs/http.md)
 
         >>> from memsync import MemSync
         >>> MemSync("idle", engine="memory").get_status()["status"]
         'stopped'
         """
         peer = self._peer
-        return status_of(peer.joining or self._engine or peer.engine_of(self._use))
+        engine = peer.joining or self._engine or peer.engine_of(self._use)
+        return status_of(engine, peer.serving)
 
     def ping(self, timeout: float | None = None) -> dict[str, Any]:
         """Round trips in seconds: to the host, or on the host to each client.

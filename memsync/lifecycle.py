@@ -22,12 +22,13 @@ from .at_exit import engines, leave_at_exit
 from .clocks import monotonic, wall
 from .errors import NotStartedError, OptionsError, UsageError
 from .leaver import Leaver
+from .left_engine import LeftEngine
 from .options import check_name, check_timeout, load_options, stated, unavailable
 from .runtime import forks, native
 from .runtime.dispatcher import Dispatcher, Subscription
 from .runtime.logs import log_in_hub
 from .runtime.own_threads import refuse_waiting
-from .shared_peer import LeftEngine, NewEngine, SharedPeer, Use, find, name_in_pickles
+from .shared_peer import NewEngine, SharedPeer, Use, find, name_in_pickles
 
 if TYPE_CHECKING:
     from .engine import Engine, EngineFactory

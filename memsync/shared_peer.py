@@ -29,10 +29,12 @@ from .runtime.logs import Logger, log_in_hub
 from .runtime.nesting import is_called_below
 from .runtime.own_threads import OwnThread
 from .runtime.wakeup import Wakeup
+from .status import status_of
 from .turns import Turns, stands_by
 
 if TYPE_CHECKING:  # they import what a program may never use
-    from .engine import Announce, Engine, EngineStatus
+    from .engine import Announce, Engine
+    from .http.ports import Serving
     from .rpc.functions import Method
     from .rpc.peer_calls import PeerCalls
     from .runtime.dispatcher import Dispatcher
@@ -44,6 +46,7 @@ _PAUSE = 0.005  # seconds between two checks of that
 log = Logger("memsync.rpc")
 
 CALLS_GRACE = 2.0  # seconds that calls under way have to finish when their peer stops
+SERVING_GRACE = 2.0  # seconds that open answers over HTTP have to end
 CALLS_PATIENCE = 0.5  # seconds that the methods of cancelled calls have to end after that
 
 
@@ -100,6 +103,7 @@ class SharedPeer(forks.Forkable):
         self.turns = Turns()  # of other threads, while it stands by
         self.uses: tuple[Use, ...] = ()  # replaced, never changed
         self.calls: PeerCalls | None = None  # of the engine, once there are any
+        self.serving: Serving | None = None  # of the engine, if its object is served over HTTP
 
     def after_fork(self) -> None:
         """In a forked child: the engine and a start under way are the parent's, uses wait.
@@ -192,11 +196,21 @@ class SharedPeer(forks.Forkable):
         if methods or self.calls is not None or not engine.participant.options.rpc.pickles:
             self.calls_of(engine).offer(methods, self._timeout)
 
+    def _serve(self, engine: Engine) -> None:
+        """Serve the object over HTTP, if the options say so; raises `OptionsError`."""
+        if engine.participant.options.server.port is not None:
+            with forks.importing:
+                from .http.ports import serve
+            self.serving = serve(engine, lambda: status_of(engine, self.serving))
+
     def close_calls(self, seconds: float = CALLS_PATIENCE) -> None:
         """End all calls, before the engine stops; methods have some seconds to end.
 
-        Where the peer stops as planned, they first have time to finish.
+        Where the peer stops as planned, they first have time to finish. HTTP ends as well.
         """
+        serving, self.serving = self.serving, None
+        if serving is not None:
+            serving.close(SERVING_GRACE if seconds else 0)
         calls = self.calls
         if calls is not None and seconds:
             calls.drain(CALLS_GRACE)
@@ -290,6 +304,7 @@ class SharedPeer(forks.Forkable):
             role = engine.start(patience)
             self.engine = engine  # from here on it has joined
             self.offer_methods()
+            self._serve(engine)
         except BaseException:
             self.uses = waiting
             if inherited is not None:
@@ -338,38 +353,6 @@ class SharedPeer(forks.Forkable):
     def is_unused(self) -> bool:
         """Whether the peer runs without any use."""
         return self.engine is not None and not self.uses
-
-
-class LeftEngine:
-    """The engine of a handle that has stopped while other handles use its peer; see `Engine`."""
-
-    is_ended = True
-
-    def __init__(self, engine: Engine, since: float) -> None:
-        self.where = engine.where
-        self.pid = engine.pid
-        self.participant = engine.participant
-        self._since = since
-
-    def start(self, timeout: float) -> str:
-        raise AssertionError("an engine is started once")
-
-    def stop(self, timeout: float, last_save: float = 0.0) -> None:
-        pass
-
-    def status(self) -> EngineStatus:
-        from .engine import EngineStatus
-
-        return EngineStatus("stopped", self._since, "stopped", None)
-
-    def ping(self, timeout: float) -> dict[str, Any]:
-        raise AssertionError("the handle has stopped")
-
-    def flush(self, timeout: float) -> None:
-        raise AssertionError("the handle has stopped")
-
-    def close_after_fork(self) -> None:
-        pass
 
 
 _lock = native.RLock()  # reentrant, because a finalizer may unpickle a handle

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .http.ports import Serving
     from .runtime.participant import Participant
 
 _NEVER_STARTED = {
@@ -20,10 +21,11 @@ _NEVER_STARTED = {
     "reason": None,
     "handing_over": False,
     "storage": None,
+    "server": None,
 }
 
 
-def status_of(engine: Engine | None) -> dict[str, Any]:
+def status_of(engine: Engine | None, serving: Serving | None = None) -> dict[str, Any]:
     """See `MemSync.get_status`."""
     if engine is None:
         return dict(_NEVER_STARTED)
@@ -43,6 +45,7 @@ def status_of(engine: Engine | None) -> dict[str, Any]:
         "reason": status.reason,
         "handing_over": status.handing_over,
         "storage": status.storage or _storage_of_client(participant),
+        "server": None if serving is None or engine.is_ended else serving.status(),
     }
 
 

@@ -147,9 +147,15 @@ class NetworkOptions(_Group):
 class ServerOptions(_Group):
     """The object over HTTP."""
 
-    port: int | None = _option(None, "0 = any free one", low=0, high=65535, available=False)
-    host: str = _option("127.0.0.1", "the address to listen on", available=False)
-    token: str | None = _option(None, "the bearer token readers must send", available=False)
+    port: int | None = _option(
+        None, "serve the object over HTTP, 0 = at any free port, null = not", low=0, high=65535
+    )
+    host: str = _option("127.0.0.1", "the address to listen on")
+    token: str | None = _option(None, "the bearer token that clients must send")
+    allowed_hosts: tuple[str, ...] = _option(
+        (), "names of this server in URLs, beside localhost and its address"
+    )
+    write: bool = _option(False, "let clients with the token change the object")
 
 
 class FileOptions(_Group):

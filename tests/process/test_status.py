@@ -18,7 +18,7 @@ from ..process_helpers import driver_of
 pytestmark = pytest.mark.process
 
 FACTS = {"status", "id", "epoch", "version", "pending", "peers", "host"}
-MORE = {"since", "reason", "handing_over", "storage"}
+MORE = {"since", "reason", "handing_over", "storage", "server"}
 HOST_FACTS = {"id", "pid", "address", "started", "connections", "since"}
 
 

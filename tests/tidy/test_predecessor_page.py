@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-CHAPTERS = {4, 5, 6, 7, 8}
+CHAPTERS = {4, 5, 6, 7, 8, 9}
 
 TABLES = {
     int(number): [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]

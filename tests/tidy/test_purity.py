@@ -32,7 +32,7 @@ EXTRAS = {
     *("fsspec", "obstore", "prometheus_client", "pytest", "rich", "starlette", "typer", "uvicorn"),
 }
 # What an extra exists for may import it at its top.
-NEEDS_EXTRAS = ("memsync.cli", "memsync.server", "memsync.testing.pytest_plugin")
+NEEDS_EXTRAS = ("memsync.cli", "memsync.http", "memsync.testing.pytest_plugin")
 
 PURE_MODULES = [name for name, module in PACKAGE.modules.items() if module.part in PURE]
 
