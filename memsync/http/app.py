@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,8 +17,10 @@ from ..errors import MemSyncError
 from ..runtime.logs import Logger
 from .access import Access
 from .conditions import tags, wait_seconds
+from .feed import Feed
 from .problems import Problem, problem_of
 from .served import Gone, Part, Served
+from .streams import EventStream, parse_since
 from .target import Target, decoded, parse_target
 
 log = Logger("memsync.http")
@@ -52,6 +56,7 @@ class App:
     def __init__(self, objects: Objects, access: Access) -> None:
         self._objects = objects
         self._access = access
+        self._feeds: WeakKeyDictionary[Served, Feed] = WeakKeyDictionary()
         self._fixed: dict[str, Callable[[], Response]] = {
             "/": self._index,
             "/healthz": self._healthz,
@@ -89,6 +94,8 @@ class App:
         _allow(request, "GET", "HEAD")
         if target.route == "status":
             return _json(served.describe())
+        if target.route == "changes":
+            return self._stream(request, served, target)
         return await self._part(request, served, target)
 
     def _served(self, raw_path: bytes) -> Served:
@@ -132,6 +139,14 @@ class App:
         if seconds and "wait" not in target.query:
             raw.append((b"preference-applied", b"wait=%d" % seconds))
         return response
+
+    def _stream(self, request: Request, served: Served, target: Target) -> Response:
+        since = parse_since(request.headers.get("last-event-id"), target.query.get("since"))
+        served.participant  # noqa: B018  # raises if the peer has stopped
+        feed = self._feeds.get(served)
+        if feed is None:
+            feed = self._feeds[served] = Feed(served, asyncio.get_running_loop())
+        return EventStream(served, feed, target.tokens, since)
 
     # -- the server ------------------------------------------------------------------------------
 

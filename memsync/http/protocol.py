@@ -23,6 +23,11 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn says so too
         self._expect_request()
 
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self._is_answering():
+            self.scope["memsync.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._expect_request()

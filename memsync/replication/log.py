@@ -95,6 +95,22 @@ class Log:
             return None
         return [frame_of(body) for body in self._above(version)]
 
+    def next_above(self, epoch: int, version: int, max_bytes: int) -> list[bytes] | None:
+        """The encoded entries above a pair, the oldest first; None when the pair is not held.
+
+        At most `max_bytes`, but at least one if there is one.
+        """
+        if self.epoch_at(version) != epoch:
+            return None
+        found: list[bytes] = []
+        left = max_bytes
+        for body in self._above(version):
+            left -= len(body)
+            if left < 0 and found:
+                break
+            found.append(body)
+        return found
+
     def history(self, version: int) -> History | None:
         """The held entries above a version; None without any."""
         version = max(version, self.base_version)

@@ -120,3 +120,12 @@ def test_it_holds_what_a_plain_list_of_all_entries_holds_within_its_limits(
             held = (epoch, version) in history[base:]
             expected = list(range(version + 1, len(history))) if held else None
             assert versions(log.since(epoch, version)) == expected
+
+
+def test_the_next_entries_come_with_the_oldest_first_up_to_some_bytes() -> None:
+    log = filled(1, 1, 1, 2, 2)
+    assert [each[0] for each in log.next_above(1, 1, 1000) or ()] == [2, 3, 4, 5]
+    assert [each[0] for each in log.next_above(1, 1, 25) or ()] == [2, 3]
+    assert [each[0] for each in log.next_above(1, 1, 0) or ()] == [2]
+    assert log.next_above(2, 5, 1000) == []
+    assert log.next_above(1, 5, 1000) is None
