@@ -22,6 +22,7 @@ from .problems import Problem, problem_of
 from .served import Gone, Part, Served
 from .streams import EventStream, parse_since
 from .target import Target, decoded, parse_target
+from .writes import Writes
 
 log = Logger("memsync.http")
 
@@ -56,6 +57,7 @@ class App:
     def __init__(self, objects: Objects, access: Access) -> None:
         self._objects = objects
         self._access = access
+        self._writes = Writes()
         self._feeds: WeakKeyDictionary[Served, Feed] = WeakKeyDictionary()
         self._fixed: dict[str, Callable[[], Response]] = {
             "/": self._index,
@@ -91,7 +93,9 @@ class App:
         raw: bytes = scope.get("raw_path") or path.encode()
         served = self._served(raw)
         target = parse_target(raw, scope["query_string"])
-        _allow(request, "GET", "HEAD")
+        if target.route == "" and request.method == "PATCH":
+            return await self._writes.patch(request, served, target)
+        _allow(request, "GET", "HEAD", *(["PATCH"] if served.writes and not target.route else []))
         if target.route == "status":
             return _json(served.describe())
         if target.route == "changes":

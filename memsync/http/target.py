@@ -59,7 +59,7 @@ def parse_target(raw_path: bytes, raw_query: bytes) -> Target:
 
 def bad_request(detail: str) -> Problem:
     """The answer to a request that makes no sense."""
-    return Problem(400, "ERR_USAGE", detail)
+    return Problem(400, "ERR_USAGE", detail, outcome="not_applied")
 
 
 def decoded(segment: bytes) -> str:

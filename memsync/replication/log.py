@@ -111,6 +111,10 @@ class Log:
             found.append(body)
         return found
 
+    def containing(self, text: bytes) -> list[bytes]:
+        """The encoded entries that contain some bytes."""
+        return [body for body in self._bodies if text in body]
+
     def history(self, version: int) -> History | None:
         """The held entries above a version; None without any."""
         version = max(version, self.base_version)
