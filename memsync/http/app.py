@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -12,12 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ..clocks import monotonic
 from ..document import encoded_json
 from ..errors import MemSyncError
 from ..runtime.logs import Logger
 from .access import Access
 from .conditions import tags, wait_seconds
 from .feed import Feed
+from .metrics import CONTENT_TYPE_LATEST, Figures, Metrics
+from .openapi import document
 from .problems import Problem, problem_of
 from .served import Gone, Part, Served
 from .streams import EventStream, parse_since
@@ -50,24 +54,33 @@ class Objects(Protocol):
     def all(self) -> list[Served]:
         """All objects, sorted by their names."""
 
+    def connections(self) -> int:
+        """How many connections are open."""
+
 
 class App:
     """Answers the requests of one server."""
 
-    def __init__(self, objects: Objects, access: Access) -> None:
+    def __init__(self, objects: Objects, access: Access, *, write: bool) -> None:
         self._objects = objects
         self._access = access
+        self._document = partial(document, token=access.token is not None, write=write)
+        self._figures = Figures()
+        self._metrics = Metrics(self._figures, objects.all, objects.connections, self._streams)
         self._writes = Writes()
         self._feeds: WeakKeyDictionary[Served, Feed] = WeakKeyDictionary()
         self._fixed: dict[str, Callable[[], Response]] = {
             "/": self._index,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
+            "/metrics": self._scrape,
+            "/openapi.json": self._openapi,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; never raises for what a client does."""
         request = Request(scope, receive)
+        begin = monotonic()
         try:
             response = await self._response(request)
         except Problem as problem:
@@ -78,6 +91,8 @@ class App:
             log.exception("a request failed path=%.200s", request.scope["path"])
             response = Problem(500, "ERR_INTERNAL", "memsync failed, see its log").response()
         _add_headers(response)
+        has_waited = isinstance(response, EventStream) or b"wait=" in scope["query_string"]
+        self._figures.add(response.status_code, None if has_waited else monotonic() - begin)
         await response(scope, receive, send)
 
     async def _response(self, request: Request) -> Response:
@@ -156,6 +171,16 @@ class App:
 
     def _index(self) -> Response:
         return _json({"objects": [each.name for each in self._objects.all()]})
+
+    def _scrape(self) -> Response:
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    def _openapi(self) -> Response:
+        return _json(self._document([each.name for each in self._objects.all()]))
+
+    def _streams(self, served: Served) -> int:
+        feed = self._feeds.get(served)
+        return 0 if feed is None else feed.streams
 
     def _healthz(self) -> Response:
         return _json({"service": SERVICE, "status": "ok", "pid": os.getpid()})

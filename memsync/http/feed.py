@@ -50,6 +50,11 @@ class Feed:
         self._blocks: dict[tuple[Pair, Tokens], bytes | None] = {}
         self._cached = 0  # bytes in `_blocks`
 
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
     @contextmanager
     def following(self, stream: Follower) -> Iterator[Participant]:
         """Wake a stream; the log is followed while there is one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -10,12 +11,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 REQUEST_SECONDS = 10.0  # for the head of a request to arrive
 WRITE_SECONDS = 30.0  # for the client to take something of an answer
 
+# uvicorn warns of each request that is no HTTP; whoever reaches the port could fill the log.
+log = logging.getLogger("memsync.http.protocol")
+log.setLevel(logging.ERROR)
+
 
 class BoundedProtocol(H11Protocol):
     """One connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.logger = log
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
 

@@ -49,7 +49,7 @@ class HttpServer(forks.Forkable):
         self.other: Found | None = None
         """The server of another process that has the port, as found last."""
         self._objects: dict[str, list[Served]] = {}  # values are replaced, never changed
-        self._app = App(self, Access(options))
+        self._app = App(self, Access(options), write=options.write)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._is_stopping = False
@@ -70,6 +70,11 @@ class HttpServer(forks.Forkable):
     def all(self) -> list[Served]:
         """One object of each name, sorted by the names."""
         return [each for name in sorted(self._objects) if (each := self.find(name)) is not None]
+
+    def connections(self) -> int:
+        """How many connections are open."""
+        listener = self._listener
+        return 0 if listener is None else len(listener.connections)
 
     def add(self, served: Served) -> None:
         """Serve an object, too."""
