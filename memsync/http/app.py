@@ -18,14 +18,14 @@ from ..document import encoded_json
 from ..errors import MemSyncError
 from ..runtime.logs import Logger
 from .access import Access
-from .conditions import tags, wait_seconds
+from .conditions import past_version, tags, wait_seconds
 from .feed import Feed
 from .metrics import CONTENT_TYPE_LATEST, Figures, Metrics
 from .openapi import document
 from .problems import Problem, problem_of
 from .served import Gone, Part, Served
 from .streams import EventStream, parse_since
-from .target import Target, decoded, parse_target
+from .target import Target, bad_request, decoded, parse_target
 from .writes import Writes
 
 log = Logger("memsync.http")
@@ -134,7 +134,13 @@ class App:
         headers = request.headers
         seconds = wait_seconds(headers, target.query.get("wait"))
         known = tags(headers, "if-none-match")
-        part = served.part(target.tokens)
+        version = past_version(target.query.get("at"))
+        if version is not None:
+            if seconds:
+                raise bad_request("wait and at exclude each other: older versions do not change")
+            part = served.part_at(target.tokens, version)
+        else:
+            part = served.part(target.tokens)
         if seconds and _is_known(part, known, waits=True):
             before = None if part is None else part.tag
 

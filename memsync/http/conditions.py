@@ -48,3 +48,12 @@ def wait_seconds(headers: Headers, stated: str | None) -> float:
     if not 0 <= seconds <= LONGEST_WAIT:
         raise bad_request(f"wait = {stated!r:.80}: expected seconds, 0 to {LONGEST_WAIT:g}")
     return seconds
+
+
+def past_version(stated: str | None) -> int | None:
+    """The version that a request asks for; None: the one of now. Raises `Problem`."""
+    if stated is None:
+        return None
+    if not (stated.isascii() and stated.isdecimal() and len(stated) < 19):
+        raise bad_request(f"at = {stated!r:.80}: expected a version, like 17")
+    return int(stated)

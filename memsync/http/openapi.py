@@ -41,6 +41,12 @@ _PARAMETERS: dict[str, Any] = {
         "description": "seconds to wait for a change",
         "schema": {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
     },
+    "at": {
+        "name": "at",
+        "in": "query",
+        "description": "an older version",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10**18},
+    },
     "since": {
         "name": "since",
         "in": "query",
@@ -166,7 +172,7 @@ def _part() -> dict[str, Any]:
     headers = {"ETag": {"schema": _TAG}, "Memsync-Version": _VERSION}
     return {
         "summary": "The object or a part of it",
-        "parameters": [_ref(each) for each in ("path", "wait", "if-none-match")],
+        "parameters": [_ref(each) for each in ("path", "wait", "at", "if-none-match")],
         "responses": {
             "200": {
                 "description": "the value",
@@ -174,7 +180,7 @@ def _part() -> dict[str, Any]:
                 **_content("application/json", {}),
             },
             "304": {"description": "the client has it", "headers": headers},
-            **_problems(404, 503),
+            **_problems(404, 410, 503),
         },
     }
 

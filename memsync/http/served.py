@@ -14,6 +14,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..document import encoded_json, is_digits
+from ..errors import UsageError
+from ..runtime.looking_back import object_at
 from ..runtime.view_waiters import ViewWaiter
 from .problems import Problem
 from .target import Tokens, pointer_text
@@ -72,6 +74,21 @@ class Served:
         participant = self.participant
         body, pair = participant.read(look)
         return None if body is None else Part(body, tag_of(body), *pair)
+
+    def part_at(self, tokens: Tokens, version: int) -> Part | None:
+        """A part of an older version; raises `Problem` where the log does not reach it."""
+        participant = self.participant
+        try:
+            value = value_at(object_at(participant, version), tokens)
+        except UsageError as error:
+            limits = {name: getattr(error, name, None) for name in ("oldest", "newest")}
+            raise Problem(410, "ERR_NO_VERSION", str(error), **limits) from error
+        if value is ABSENT:
+            return None
+        body = encoded_json(value)
+        with participant.guard:
+            epoch = participant.log.epoch_at(version)
+        return Part(body, tag_of(body), epoch or 0, version)
 
     async def next_part(
         self, tokens: Tokens, known: Callable[[Part | None], bool], seconds: float, gone: Gone

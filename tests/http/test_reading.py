@@ -204,6 +204,27 @@ class TestLongPolls:
             assert future.result(5).status in (304, 503)
 
 
+class TestOlderVersions:
+    def test_each_version_that_the_log_has(self, mem: MemSync[Any], url: str) -> None:
+        versions = [mem.patch({"$inc": {"num": 1}}) for _ in range(3)]
+        assert [fetch(f"{url}/num?at={v}").json for v in versions] == [1, 2, 3]
+        old = fetch(f"{url}?at={versions[0]}")
+        assert old.json == {**DATA, "num": 1}
+        assert old.headers["memsync-version"] == f"{mem.epoch}-{versions[0]}"
+        tag = {"If-None-Match": old.tag}
+        assert fetch(f"{url}?at={versions[0]}", tag).status == 304
+        assert fetch(f"{url}/nope?at={versions[0]}").status == 404
+
+    def test_what_it_has_not_is_410_with_what_it_has(self, mem: MemSync[Any], url: str) -> None:
+        answer = fetch(f"{url}?at={mem.version + 1}")
+        assert (answer.status, answer.json["code"]) == (410, "ERR_NO_VERSION")
+        assert answer.json["newest"] == mem.version
+
+    @pytest.mark.parametrize("query", ["at=x", "at=-1", "at=", "at=1.5", "at=1&wait=1"])
+    def test_what_is_no_version_is_400(self, url: str, query: str) -> None:
+        assert fetch(f"{url}?{query}").status == 400
+
+
 def waits(mem: MemSync[Any]) -> bool:
     """Whether a request waits for a change."""
     return bool(mem._participating().view_waiters._waiters)
