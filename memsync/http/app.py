@@ -20,8 +20,10 @@ from ..runtime.logs import Logger
 from .access import Access
 from .conditions import past_version, tags, wait_seconds
 from .feed import Feed
+from .group import status_of
 from .metrics import CONTENT_TYPE_LATEST, Figures, Metrics
 from .openapi import document
+from .page import file, is_page, wants_page
 from .problems import Problem, problem_of
 from .served import Gone, Part, Served
 from .streams import EventStream, parse_since
@@ -99,6 +101,12 @@ class App:
         scope, headers = request.scope, request.headers
         path = scope["path"]
         self._access.check_host(headers)
+        if is_page(path) or (path == "/" and wants_page(request)):
+            _allow(request, "GET", "HEAD")
+            return file(
+                path.removeprefix("/static/").strip("/") or "index.html",
+                tags(headers, "if-none-match"),
+            )
         if path not in _OPEN:
             self._access.check_token(headers)
         fixed = self._fixed.get(path)
@@ -112,7 +120,7 @@ class App:
             return await self._writes.patch(request, served, target)
         _allow(request, "GET", "HEAD", *(["PATCH"] if served.writes and not target.route else []))
         if target.route == "status":
-            return _json(served.describe())
+            return _json(await status_of(served, pings="ping" in target.query))
         if target.route == "changes":
             return self._stream(request, served, target)
         return await self._part(request, served, target)
@@ -176,7 +184,9 @@ class App:
     # -- the server ------------------------------------------------------------------------------
 
     def _index(self) -> Response:
-        return _json({"objects": [each.name for each in self._objects.all()]})
+        response = _json({"objects": [each.name for each in self._objects.all()]})
+        response.headers["vary"] = "Accept"
+        return response
 
     def _scrape(self) -> Response:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -20,7 +20,7 @@ _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PARAMETERS = {
     "": {"path", "wait", "at"},
     "changes": {"path", "since"},
-    "status": set[str](),
+    "status": {"ping"},
 }
 
 

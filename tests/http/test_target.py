@@ -50,7 +50,7 @@ def test_a_path_names_a_part(path: bytes, query: bytes, route: str, tokens: obje
         (b"/foo", b"wait=1&wait=2", "twice"),
         (b"/foo", b"waits=1", "choose from at, path, wait"),
         (b"/foo/changes", b"wait=1", "choose from path, since"),
-        (b"/foo/status", b"wait=1", "none here"),
+        (b"/foo/status", b"wait=1", "choose from ping"),
         (b"/foo", b"path=%ff", "UTF-8"),
         (b"/foo", b"path=%", "UTF-8"),
         (b"/foo", b"&".join(b"a%d=1" % n for n in range(99)), "query"),
