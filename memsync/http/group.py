@@ -21,7 +21,7 @@ PING_SECONDS = 1.0
 async def status_of(served: Served, *, pings: bool) -> dict[str, Any]:
     """The status of the peer with the group around it; with `pings` also the round trips."""
     participant = served.participant
-    times = await _round_trips(served.engine) if pings else {}
+    times = await _shared_round_trips(served) if pings else {}
     with participant.guard:
         state, log = participant.state, participant.log
         members, host = dict(state.members), state.host
@@ -41,6 +41,14 @@ async def status_of(served: Served, *, pings: bool) -> dict[str, Any]:
         "locks": locks,
         "oldest": oldest,
     }
+
+
+async def _shared_round_trips(served: Served) -> dict[str, float | None]:
+    """The round trips; requests at the same time share one measurement."""
+    if served.pinging is None:
+        served.pinging = asyncio.ensure_future(_round_trips(served.engine))
+        served.pinging.add_done_callback(lambda _: setattr(served, "pinging", None))
+    return await asyncio.shield(served.pinging)
 
 
 async def _round_trips(engine: Engine) -> dict[str, float | None]:

@@ -47,6 +47,8 @@ class Served:
         self.describe = describe
         """The status, as `MemSync.get_status` returns it."""
         self.writes = writes
+        self.pinging: asyncio.Future[dict[str, float | None]] | None = None
+        """A measurement of round trips that is under way; see `group`."""
         self.closing = asyncio.Event()
         """Set when it is served no longer: open answers end."""
 
