@@ -170,3 +170,29 @@ class TestInABrowser:
         tab.until(f"{ROWS}[0] == 'n: 1'")
         assert monotonic() - begin < 3
         tab.until(f"{STATE} == 'live'")
+
+    @pytest.mark.parametrize("number", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+    def test_its_own_event_source_sees_each_change_once_through_kills(
+        self, tab: Browser, cluster: Cluster, number: int
+    ) -> None:
+        options = {"server": {"port": free_port()}}
+        for _ in range(3):
+            cluster.peer({"n": 0}, options, name="foo")
+        tab.go(f"http://127.0.0.1:{options['server']['port']}/")
+        tab.until(f"{ROWS}[0] == 'n: 0'")
+        tab.js(
+            "window.seen = [];"
+            "window.stream = new EventSource('/foo/n/changes');"
+            "stream.addEventListener('snapshot', e => seen.push(JSON.parse(e.data).value));"
+            "stream.addEventListener('patch', e => {"
+            "  for (const each of JSON.parse(e.data).patch) seen.push(each.value); }); 1"
+        )
+        tab.until("seen.length == 1")
+        with MemSync[Any]("foo") as writer:
+            for n in range(1, number + 1):
+                writer.patch({"$set": {"n": n}})
+                if n in (number // 3, 2 * number // 3):
+                    cluster.kill_host()
+        tab.until(f"seen[seen.length - 1] == {number}", 60)
+        assert tab.js("seen") == list(range(number + 1))
+        assert tab.js("stream.readyState") == 1
