@@ -97,8 +97,9 @@ class Browser:
         self.call("Page.navigate", url=url)
 
     def until(self, expression: str, timeout: float = 20) -> Any:
-        """Wait until an expression is true."""
-        return until(lambda: self.js(expression), timeout, f"never true: {expression}")
+        """Wait until an expression is true; it may fail while the page changes."""
+        tried = f"(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()"
+        return until(lambda: self.js(tried), timeout, f"never true: {expression}")
 
     def key(self, name: str) -> None:
         """Press a key."""

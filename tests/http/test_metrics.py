@@ -86,7 +86,9 @@ class TestMetrics:
 
 
 class TestOpenApi:
-    @pytest.mark.parametrize("options", [{}, {"token": "x", "write": True}])
+    @pytest.mark.parametrize(
+        "options", [pytest.param({}, marks=pytest.mark.slow), {"token": "x", "write": True}]
+    )
     def test_the_document_is_valid(self, options: dict[str, Any]) -> None:
         from openapi_spec_validator import validate
 

@@ -129,6 +129,7 @@ class TestInABrowser:
             tab.js("document.querySelector('#login button').click()")
             tab.until(f"{ROWS}[0] == 'n: 1'")
 
+    @pytest.mark.slow
     def test_a_hundred_thousand_keys(self, tab: Browser) -> None:
         data = {f"key{n}": {"value": n} for n in range(100_000)}
         with MemSync("foo", data, {"server": {"port": 0}}, engine="memory") as mem:
@@ -158,6 +159,7 @@ class TestInABrowser:
             tab.until(f"{ROWS}.includes('▸key99999: {{1}}')")
             assert tab.js("document.querySelectorAll('*').length") < 2000
 
+    @pytest.mark.slow
     def test_it_connects_again_after_a_kill(self, tab: Browser, cluster: Cluster) -> None:
         options = {"server": {"port": free_port()}}
         first = cluster.peer({"n": 0}, options, name="foo")
@@ -171,7 +173,8 @@ class TestInABrowser:
         assert monotonic() - begin < 3
         tab.until(f"{STATE} == 'live'")
 
-    @pytest.mark.parametrize("number", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("number", [10_000])
+    @pytest.mark.slow
     def test_its_own_event_source_sees_each_change_once_through_kills(
         self, tab: Browser, cluster: Cluster, number: int
     ) -> None:

@@ -62,6 +62,7 @@ class TestOneProcess:
         assert second.get_status()["status"] == "stopped"
         assert fetch(f"http://127.0.0.1:{port}/").json == {"objects": ["first"]}
 
+    @pytest.mark.slow  # the thread that looks after copies ends after two seconds
     def test_copies_of_a_handle_are_served_once(self, stack: ExitStack) -> None:
         mem = stack.enter_context(MemSync("foo", {"n": 1}, on(0)))
         copy = stack.enter_context(pickle.loads(pickle.dumps(mem)))

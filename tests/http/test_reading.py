@@ -22,7 +22,7 @@ pytestmark = pytest.mark.process
 DATA = {"num": 0, "a": {"b": [1, {"c/d": "é"}], "x.y": None}, "status": "new", "changes": [1]}
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["memory", pytest.param("local", marks=pytest.mark.slow)])
 def mem(request: pytest.FixtureRequest) -> Iterator[MemSync[Any]]:
     options = {"server": {"port": 0}, "engine": request.param}
     with MemSync("foo-bar", DATA, options) as mem:

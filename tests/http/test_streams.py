@@ -26,7 +26,7 @@ pytestmark = pytest.mark.process
 DATA = {"n": 0, "a": {"b": [1, 2], "1": "x"}}
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["memory", pytest.param("local", marks=pytest.mark.slow)])
 def mem(request: pytest.FixtureRequest) -> Iterator[MemSync[Any]]:
     with MemSync("foo", DATA, {"server": {"port": 0}, "engine": request.param}) as mem:
         yield mem

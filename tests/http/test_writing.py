@@ -26,7 +26,7 @@ OPERATORS = "application/vnd.memsync.update+json"
 OPTIONS = {"port": 0, "token": TOKEN, "write": True}
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["memory", pytest.param("local", marks=pytest.mark.slow)])
 def mem(request: pytest.FixtureRequest) -> Iterator[MemSync[Any]]:
     with MemSync("foo", DATA, {"server": OPTIONS, "engine": request.param}) as mem:
         yield mem
