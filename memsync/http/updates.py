@@ -30,11 +30,13 @@ def json_patch(body: Any, part: Tokens, view: Any) -> Any:
 def _moved(operation: Any, prefix: str) -> Any:
     if not isinstance(operation, dict):
         return operation  # `patch` refuses it with its place
-    pointers = {
-        key: prefix + operation[key]
-        for key in ("path", "from")
-        if isinstance(operation.get(key), str)
-    }
+    pointers = {}
+    for key in ("path", "from"):
+        pointer = operation.get(key)
+        if isinstance(pointer, str):
+            if pointer and pointer[0] != "/":  # behind the prefix it would name another field
+                raise UpdateError(f"{key} = {pointer!r:.80} is no pointer: it begins with '/'")
+            pointers[key] = prefix + pointer
     return {**operation, **pointers}
 
 
@@ -91,8 +93,11 @@ def operators(body: Any, part: Tokens, view: Any) -> Any:
     def moved(operator: str, operand: Any) -> Any:
         if not isinstance(operand, dict):
             return operand
-        to = {key: prefix + str(value) for key, value in operand.items()}
-        return {prefix + k: to[k] if operator == "$rename" else v for k, v in operand.items()}
+        names_paths = operator == "$rename"
+        return {
+            prefix + key: prefix + value if names_paths and isinstance(value, str) else value
+            for key, value in operand.items()
+        }
 
     return {operator: moved(operator, operand) for operator, operand in body.items()}
 
