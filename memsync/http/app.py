@@ -101,6 +101,8 @@ class App:
         scope, headers = request.scope, request.headers
         path = scope["path"]
         self._access.check_host(headers)
+        if not path.startswith("/"):  # '*', or what is meant for a proxy
+            raise bad_request(f"{path!r:.80} is no path of this server: write it like '/name/a/0'")
         if is_page(path) or (path == "/" and wants_page(request)):
             _allow(request, "GET", "HEAD")
             return file(
