@@ -189,7 +189,9 @@ def _patch() -> dict[str, Any]:
     written = {"$ref": "#/components/schemas/Written"}
     return {
         "summary": "Change the object or a part of it",
-        "parameters": [_ref(each) for each in ("path", "if-match", "idempotency-key")],
+        "parameters": [
+            _ref(each) for each in ("path", "if-match", "if-none-match", "idempotency-key")
+        ],
         "requestBody": {
             "required": True,
             "content": {form: {"schema": schema} for form, schema in _BODIES.items()},

@@ -113,9 +113,9 @@ def guarded(update: Any, part: Tokens, view: Any) -> list[Operation]:
     """An update as operations that apply only while the part is what it is in the view."""
     value = value_at(view, part)
     pointer = pointer_text(part)
-    test: Operation = {"op": "test", "path": pointer, "value": to_plain(value)}
-    if value is ABSENT:
-        test = {"op": "test", "path": pointer, "absent": True}
+    test: Operation = {"op": "test", "path": pointer, "absent": True}
+    if value is not ABSENT:
+        test = {"op": "test", "path": pointer, "value": to_plain(value)}
     if isinstance(update, list):
         return [test, *update]
     try:

@@ -59,16 +59,21 @@ class Writes:
                 {"Accept-Patch": accepted},
                 outcome="not_applied",
             )
+        others = target.query.keys() - {"path"}
+        if others:
+            raise bad_request(f"{', '.join(sorted(others))}: PATCH changes the object of now")
         key = _key(request)
         expected = tags(request.headers, "if-match")
+        unwanted = tags(request.headers, "if-none-match")
         participant = served.participant
         raw = await _body(request, participant.options.network.max_frame)
-        update = _Update(served, target.tokens, form, _decoded(raw), expected)
+        update = _Update(served, target.tokens, form, _decoded(raw), expected, unwanted)
         seconds = participant.options.timeout
         if key is None:
             version, repeated = await update.write(participant, seconds), False
         else:
-            place = (served.name, target.tokens, form, sorted(expected or ()), raw.hex())
+            conditions = sorted(expected or ()), sorted(unwanted or ())
+            place = (served.name, target.tokens, form, *conditions, raw.hex())
             digest = sha256(repr(place).encode()).hexdigest()[:40]
             written = await self._once(participant, key, digest, update, seconds)
             if written.digest != digest:
@@ -115,13 +120,20 @@ class _Update:
     """One change, compiled against the view when it is sent."""
 
     def __init__(
-        self, served: Served, part: Tokens, form: str, body: Any, expected: frozenset[str] | None
+        self,
+        served: Served,
+        part: Tokens,
+        form: str,
+        body: Any,
+        expected: frozenset[str] | None,
+        unwanted: frozenset[str] | None,
     ) -> None:
         self._served = served
         self._part = part
         self._form = form
         self._body = body
         self._expected = expected
+        self._unwanted = unwanted
 
     def now(self) -> Any:
         """The update of the whole object; raises `Problem` if the part has another tag."""
@@ -129,24 +141,28 @@ class _Update:
         def look(view: Any) -> Any:
             self._check_tag()
             update = FORMS[self._form](self._body, self._part, view)
-            return update if self._expected is None else guarded(update, self._part, view)
+            if self._expected is None and self._unwanted is None:
+                return update
+            return guarded(update, self._part, view)
 
         return self._served.participant.read(look)
 
     def _check_tag(self) -> None:
-        expected = self._expected
-        if expected is None:
+        expected, unwanted = self._expected, self._unwanted
+        if expected is None and unwanted is None:
             return
         part = self._served.part(self._part)
-        if part is None or (part.tag not in expected and "*" not in expected):
-            raise self._changed(None if part is None else part.tag)
+        tag = None if part is None else part.tag
+        if expected is not None and not _names(expected, tag):
+            raise self._changed(tag, "is not what If-Match names")
+        if unwanted is not None and _names(unwanted, tag):
+            raise self._changed(tag, "is what If-None-Match names")
 
-    def _changed(self, tag: str | None) -> Problem:
+    def _changed(self, tag: str | None, what: str) -> Problem:
         return Problem(
             412,
             "ERR_CONDITION",
-            f"{pointer_text(self._part) or 'the object'!r:.80} is not what If-Match names: read it "
-            "again",
+            f"{pointer_text(self._part) or 'the object'!r:.80} {what}: read it again",
             {} if tag is None else {"ETag": tag},
             outcome="not_applied",
         )
@@ -163,8 +179,9 @@ class _Update:
     def _consider(self, error: MemSyncError, left: int) -> None:
         if self._expected is not None and isinstance(error, ConflictError):
             part = self._served.part(self._part)
-            raise self._changed(None if part is None else part.tag) from error
-        if self._form != MERGE_PATCH or not left:
+            tag = None if part is None else part.tag
+            raise self._changed(tag, "is not what If-Match names") from error
+        if (self._form != MERGE_PATCH and self._unwanted is None) or not left:
             raise error
 
     async def write(self, participant: Participant, seconds: float) -> int:
@@ -202,6 +219,11 @@ async def _submitted(participant: Participant, update: Any, deadline: float, sec
             f"the write was not acknowledged within {seconds:g} s; it may still be applied: repeat "
             "it with the same Idempotency-Key, or read the object"
         ) from None
+
+
+def _names(condition: frozenset[str], tag: str | None) -> bool:
+    """Whether a condition names a part with this tag; nothing names one that does not exist."""
+    return tag is not None and (tag in condition or "*" in condition)
 
 
 def _answer(served: Served, part: Tokens, version: int, repeated: bool) -> Response:
