@@ -45,12 +45,23 @@ class BoundedProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        _cancel(self._writing)
-        self._writing = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+        self._expect_progress()
 
     def resume_writing(self) -> None:
         _cancel(self._writing)
         super().resume_writing()
+
+    def _expect_progress(self) -> None:
+        """Cut the client off unless it takes something of what is left, again and again."""
+        _cancel(self._writing)
+        left = self.transport.get_write_buffer_size()
+        self._writing = self.loop.call_later(WRITE_SECONDS, self._check_progress, left)
+
+    def _check_progress(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._expect_progress()
+        else:
+            self.transport.abort()
 
     def _expect_request(self) -> None:
         """Begin to wait for the end of a request's head; a request that runs has no limit."""
