@@ -93,7 +93,7 @@ class App:
             log.exception("a request failed path=%.200s", request.scope["path"])
             response = Problem(500, "ERR_INTERNAL", "memsync failed, see its log").response()
         _add_headers(response)
-        has_waited = isinstance(response, EventStream) or b"wait=" in scope["query_string"]
+        has_waited = isinstance(response, EventStream) or "memsync.waited" in scope
         self._figures.add(response.status_code, None if has_waited else monotonic() - begin)
         await response(scope, receive, send)
 
@@ -146,8 +146,9 @@ class App:
         known = tags(headers, "if-none-match")
         version = past_version(target.query.get("at"))
         if version is not None:
-            if seconds:
+            if "wait" in target.query:
                 raise bad_request("wait and at exclude each other: older versions do not change")
+            seconds = 0.0  # a preference may be ignored
             part = served.part_at(target.tokens, version)
         else:
             part = served.part(target.tokens)
@@ -159,6 +160,7 @@ class App:
                     return _is_known(now, known, waits=True)
                 return (None if now is None else now.tag) == before
 
+            request.scope["memsync.waited"] = True
             async with Gone(request.receive) as gone:
                 part = await served.next_part(target.tokens, is_same, seconds, gone)
                 known = known or frozenset([before] if before else [])
