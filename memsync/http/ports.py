@@ -74,6 +74,7 @@ def serve(engine: Engine, describe: Callable[[], dict[str, Any]]) -> Serving:
             from .access import check_options, is_open
             from .served import Served
             from .server import HttpServer
+            from .sockets import overlap
     except ImportError as error:
         raise OptionsError(
             f"server.port needs {error.name}: pip install 'memsync[server]'", key="server.port"
@@ -88,6 +89,14 @@ def serve(engine: Engine, describe: Callable[[], dict[str, Any]]) -> Serving:
             options.port,
         )
     key = options.host, options.port
+    for known, other in list(_servers.items()):
+        if known != key and options.port == other.port != 0 and overlap(other.host, options.host):
+            raise OptionsError(
+                f"server.port = {options.port} on {options.host} is that of another object of this "
+                f"process, which states server.host = {known[0]!r} and server.port = {known[1]}: "
+                f"state the same, so that {name!r} is served, too",
+                key="server.port",
+            )
     served = Served(name, engine, describe, writes=options.write)
     with _lock:
         server, ending = _servers.get(key), _ending.pop(key, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import os
 import selectors
 import socket
@@ -103,6 +104,22 @@ def listen(host: str, port: int) -> ListeningSocket:
         listener.close()
         raise
     return listener
+
+
+def overlap(host: str, other: str) -> bool:
+    """Whether two hosts are names of one address, or one of them is all addresses.
+
+    >>> overlap("localhost", "127.0.0.1"), overlap("127.0.0.1", "127.0.0.2")
+    (True, False)
+    """
+    try:
+        addresses = [
+            ipaddress.ip_address(socket.getaddrinfo(each, 0, type=socket.SOCK_STREAM)[0][4][0])
+            for each in (host, other)
+        ]
+    except (OSError, ValueError):
+        return False  # `listen` says what is wrong
+    return addresses[0] == addresses[1] or any(each.is_unspecified for each in addresses)
 
 
 class Loop(asyncio.SelectorEventLoop):
