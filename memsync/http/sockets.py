@@ -10,6 +10,7 @@ import asyncio
 import errno
 import ipaddress
 import os
+import resource
 import selectors
 import socket
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 
 from ..runtime import forks
 
-MAX_CONNECTIONS = 1024
+MAX_CONNECTIONS = 1024  # or half of the descriptors, which peers and the program need as well
 _BACKLOG = 128
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
@@ -42,7 +43,7 @@ class Connection(socket.socket):
 
 
 class ListeningSocket(socket.socket):
-    """Accepts at most `MAX_CONNECTIONS` connections at a time."""
+    """Accepts a bounded number of connections at a time."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -61,7 +62,7 @@ class ListeningSocket(socket.socket):
             forks.register(connection, connection.close_copy)
         connection.listener = self
         self.connections.add(connection)
-        if len(self.connections) <= MAX_CONNECTIONS:
+        if len(self.connections) <= _most_connections():
             return connection, address
         connection.setblocking(False)
         try:
@@ -81,6 +82,11 @@ class ListeningSocket(socket.socket):
         for connection in list(self.connections):
             connection.close()
         self.close()
+
+
+def _most_connections() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 2)
 
 
 def listen(host: str, port: int) -> ListeningSocket:
