@@ -43,8 +43,7 @@ async function begin() {
   try {
     const { objects } = await get("/");
     $("objects").replaceChildren(...objects.map((each) => new Option(each, each)));
-    const wanted = decodeURIComponent(location.hash.slice(1));
-    choose(objects.includes(wanted) ? wanted : objects[0]);
+    choose(objects.find((each) => `#${encodeURIComponent(each)}` === location.hash) ?? objects[0]);
   } catch (error) {
     if ($("login").hidden) {
       say("no answer, trying again", true);
@@ -212,7 +211,9 @@ $("version").addEventListener("input", scrub);
 $("live").addEventListener("click", goLive);
 $("login").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem("token", $("token").value);
+  const token = $("token").value.trim();
+  if (!/^[\x21-\x7e]+$/.test(token)) return askForToken(); // a header cannot carry it
+  sessionStorage.setItem("token", token);
   $("login").hidden = true;
   begin();
 });

@@ -68,17 +68,21 @@ export function apply(holder, patch) {
     const tokens = ["value", ...parts(path)];
     const key = tokens.pop();
     const container = tokens.reduce((at, token) => at[token], holder);
-    const old = container[key];
+    const isNew = !Object.hasOwn(container, key), old = container[key];
     if (Array.isArray(container) && op !== "replace") {
       const index = key === "-" ? container.length : Number(key);
       if (op === "add") container.splice(index, 0, value);
       else container.splice(index, 1);
     } else if (op === "remove") delete container[key];
-    else container[key] = value;
-    reshaped ||= op === "remove" || old === undefined || isContainer(old) || isContainer(value) ||
+    else put(container, key, value);
+    reshaped ||= op === "remove" || isNew || isContainer(old) || isContainer(value) ||
       Array.isArray(container);
   }
   return reshaped;
 }
+
+// An assignment to __proto__ would make no field.
+const put = (container, key, value) =>
+  Object.defineProperty(container, key, { value, writable: true, enumerable: true, configurable: true });
 
 export const isContainer = (value) => typeof value === "object" && value !== null;
