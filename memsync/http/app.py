@@ -18,6 +18,7 @@ from ..document import encoded_json
 from ..errors import MemSyncError
 from ..runtime.logs import Logger
 from .access import Access
+from .background import in_thread
 from .conditions import past_version, tags, wait_seconds
 from .feed import Feed
 from .group import status_of
@@ -44,6 +45,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 _RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+AT_A_TIME = 2  # older versions, which take a thread and time
 _OPEN = ("/healthz", "/readyz")  # without the token
 
 
@@ -70,6 +72,7 @@ class App:
         self._figures = Figures()
         self._metrics = Metrics(self._figures, objects.all, objects.connections, self._streams)
         self._writes = Writes()
+        self._looking_back = asyncio.Semaphore(AT_A_TIME)
         self._feeds: WeakKeyDictionary[Served, Feed] = WeakKeyDictionary()
         self._fixed: dict[str, Callable[[], Response]] = {
             "/": self._index,
@@ -149,7 +152,10 @@ class App:
             if "wait" in target.query:
                 raise bad_request("wait and at exclude each other: older versions do not change")
             seconds = 0.0  # a preference may be ignored
-            part = served.part_at(target.tokens, version)
+            async with self._looking_back:
+                part = await in_thread(
+                    lambda: served.part_at(target.tokens, version), "memsync-http-at"
+                )
         else:
             part = served.part(target.tokens)
         if seconds and _is_known(part, known, waits=True):

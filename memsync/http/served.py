@@ -1,7 +1,7 @@
 """One object as it is served: the values of its parts, their tags, and waits for them.
 
-All methods run on the thread of the server's event loop, and block it for no longer than the guard
-of the view is held. Other threads only wake the loop.
+All methods but `Served.part_at` run on the thread of the server's event loop, and block it for no
+longer than the guard of the view is held. Other threads only wake the loop.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ class Served:
         return None if body is None else Part(body, tag_of(body), *pair)
 
     def part_at(self, tokens: Tokens, version: int) -> Part | None:
-        """A part of an older version; raises `Problem` where the log does not reach it."""
+        """A part of an older version; raises `Problem` where the log does not reach it.
+
+        It takes long where the object or the log is large: not for the thread of the loop.
+        """
         participant = self.participant
         try:
             value = value_at(object_at(participant, version), tokens)

@@ -17,7 +17,7 @@ from ..document import encoded_json
 from ..errors import ConflictError, MemErrors, MemSyncError, UpdateError, WriteTimeoutError
 from ..runtime.call import Call
 from ..runtime.futures import WriteFuture
-from ..runtime.own_threads import OwnThread
+from .background import in_thread
 from .conditions import tags
 from .once import Written, write_once
 from .problems import Problem
@@ -90,30 +90,15 @@ class Writes:
         self, participant: Participant, key: str, digest: str, update: _Update, seconds: float
     ) -> Written:
         """Write on a thread of its own, because that waits for a lock."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Written] = loop.create_future()
 
-        def settle(outcome: Written | Exception) -> None:
-            if done.done():
-                return
-            if isinstance(outcome, Exception):
-                done.set_exception(outcome)
-            else:
-                done.set_result(outcome)
-
-        def run() -> None:
-            outcome: Written | Exception
-            try:
-                outcome = update.tried(
-                    lambda: write_once(participant, key, digest, update.now, seconds)
-                )
-            except Exception as error:
-                outcome = error
-            wake(loop, partial(settle, outcome))
+        def write() -> Written:
+            written: Written = update.tried(
+                lambda: write_once(participant, key, digest, update.now, seconds)
+            )
+            return written
 
         async with self._places:
-            OwnThread(run, "memsync-http-write").start()
-            return await done
+            return await in_thread(write, "memsync-http-write")
 
 
 class _Update:

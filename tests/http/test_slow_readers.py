@@ -23,7 +23,9 @@ def test_a_client_that_reads_slowly_is_not_cut_off(monkeypatch: pytest.MonkeyPat
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.settimeout(10)
         connection.connect(address_of(url_of(mem)))
-        connection.sendall(b"GET /big/text HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        connection.sendall(
+            b"GET /big/text HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
         begin, received = time.monotonic(), 0
         while data := connection.recv(1 << 16):
             received += len(data)
