@@ -18,6 +18,7 @@ from ..options.schema import ServerOptions
 from .problems import Problem
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
@@ -80,12 +81,28 @@ def check_options(options: ServerOptions) -> None:
             "'Authorization: Bearer ...' can carry",
             key="server.token",
         )
+    for name in options.allowed_hosts:
+        _check_name(name)
     if options.write and token is None:
         raise OptionsError(
             "server.write needs a server.token: without one, every program of this machine could "
             "write",
             key="server.write",
         )
+
+
+def _check_name(name: str) -> None:
+    """Refuse what the header ``Host`` of no request can match."""
+    if _NAME.fullmatch(name):
+        return
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        raise OptionsError(
+            f"server.allowedHosts: {name!r:.80} is no name of a host: write it without a port, "
+            "brackets and wildcards, like 'example.com'",
+            key="server.allowedHosts",
+        ) from None
 
 
 def is_open(options: ServerOptions) -> bool:

@@ -93,9 +93,12 @@ def listen(host: str, port: int) -> ListeningSocket:
     """Listen on an address; raises `OSError`."""
     # asyncio sets TCP_NODELAY only where the protocol number says TCP; without it, an answer whose
     # head and body are two writes takes 40 ms.
-    family, _, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    try:
+        family, _, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except UnicodeError as error:  # of the codec for names of hosts
+        raise socket.gaierror(socket.EAI_NONAME, f"this is no name of a host: {error}") from error
     with forks.opening:
         listener = ListeningSocket(family, socket.SOCK_STREAM, protocol)
         forks.register(listener, listener.close_copy)
