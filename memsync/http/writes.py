@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ..runtime.participant import Participant
 
 BODY_SECONDS = 30.0  # for the body of a request to arrive
-ONCE_AT_A_TIME = 16  # writes with a key, which have a thread each
+AT_A_TIME = 16  # writes that have a thread each
+SMALL = 1 << 14  # bytes of a body that is compiled on the thread of the loop
 _TRIES = 5  # of a merge that others come before
 _LONGEST_KEY = 255
 
@@ -38,7 +39,7 @@ class Writes:
     """The writes of one server."""
 
     def __init__(self) -> None:
-        self._places = asyncio.Semaphore(ONCE_AT_A_TIME)
+        self._places = asyncio.Semaphore(AT_A_TIME)
 
     async def patch(self, request: Request, served: Served, target: Target) -> Response:
         """Answer a ``PATCH``; raises `Problem` and `MemSyncError`."""
@@ -69,7 +70,9 @@ class Writes:
         raw = await _body(request, participant.options.network.max_frame)
         update = _Update(served, target.tokens, form, _decoded(raw), expected, unwanted)
         seconds = participant.options.timeout
-        if key is None:
+        if key is None and (len(raw) > SMALL or update.is_conditional):
+            version, repeated = await self._in_thread(participant, update, seconds), False
+        elif key is None:
             version, repeated = await update.write(participant, seconds), False
         else:
             conditions = sorted(expected or ()), sorted(unwanted or ())
@@ -85,6 +88,24 @@ class Writes:
                 )
             version, repeated = written.version, written.repeated
         return _answer(served, target.tokens, version, repeated)
+
+    async def _in_thread(self, participant: Participant, update: _Update, seconds: float) -> int:
+        """Write what may take long to compile: a large body, or a comparison with a large part."""
+        deadline = monotonic() + seconds
+
+        def send() -> int:
+            call = Call(deadline=deadline)
+            version: int = participant.writer.patch(
+                update.now(), call, max(deadline - monotonic(), 0.0)
+            )
+            return version
+
+        def write() -> int:
+            version: int = update.tried(send)
+            return version
+
+        async with self._places:
+            return await in_thread(write, "memsync-http-write")
 
     async def _once(
         self, participant: Participant, key: str, digest: str, update: _Update, seconds: float
@@ -120,21 +141,24 @@ class _Update:
         self._expected = expected
         self._unwanted = unwanted
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the change depends on the part as it is."""
+        return self._expected is not None or self._unwanted is not None
+
     def now(self) -> Any:
         """The update of the whole object; raises `Problem` if the part has another tag."""
 
         def look(view: Any) -> Any:
             self._check_tag()
             update = FORMS[self._form](self._body, self._part, view)
-            if self._expected is None and self._unwanted is None:
-                return update
-            return guarded(update, self._part, view)
+            return guarded(update, self._part, view) if self.is_conditional else update
 
         return self._served.participant.read(look)
 
     def _check_tag(self) -> None:
         expected, unwanted = self._expected, self._unwanted
-        if expected is None and unwanted is None:
+        if not self.is_conditional:
             return
         part = self._served.part(self._part)
         tag = None if part is None else part.tag
