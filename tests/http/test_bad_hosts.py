@@ -15,7 +15,9 @@ def started(**server: object) -> MemSync[object]:
     return MemSync("foo", {"n": 0}, {"server": {"port": 0, **server}}, engine="memory")
 
 
-@pytest.mark.parametrize("host", ["a" * 70, "a..b", "a.", "\u20ac" * 40, "\udc80", "localhost:80", ""])
+@pytest.mark.parametrize(
+    "host", ["a" * 70, "a..b", "a.", "\u20ac" * 40, "\udc80", "localhost:80", ""]
+)
 def test_a_host_that_cannot_be_is_an_error_of_options(host: str) -> None:
     with pytest.raises(OptionsError, match=r"server\.port = 0 on .* cannot listen there"):
         started(host=host).start()

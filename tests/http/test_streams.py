@@ -198,7 +198,8 @@ class TestReplay:
         url = f"http://127.0.0.1:{options['server']['port']}/foo/n/changes"
         seen: list[int] = []
         pids = set()
-        with MemSync[Any]("foo") as writer:
+        # The writer is no host, or the peers would have none to kill.
+        with MemSync[Any]("foo", None, {"clientOnly": True}) as writer:
 
             def follow() -> None:
                 for event in events_of(url):
