@@ -15,6 +15,7 @@ from collections.abc import Iterable
 PORTABLE = (
     "tests/benchmarks/",
     "tests/document/",
+    "tests/memory/test_moved_elements.py",
     "tests/replication/",
     "tests/simulation/",
     "tests/tidy/",
@@ -27,6 +28,7 @@ PORTABLE = (
     "tests/test_interpreters.py",
     "tests/test_json_schema.py",
     "tests/test_options.py",
+    "tests/test_plugin.py",
     "tests/test_project_files.py",
     "tests/test_typing.py",
 )
@@ -34,7 +36,6 @@ NEWEST = (
     "tests/interrupts/",
     "tests/memory/",
     "tests/rpc/",
-    "tests/test_plugin.py",
 )
 # Files of those folders that are about threads; they run everywhere.
 EVERYWHERE = (
