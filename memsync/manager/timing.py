@@ -181,6 +181,14 @@ class Timing(msgspec.Struct, frozen=True):
     """What the kernel may hold for a link. With less, a large value takes several wakes of both."""
     send_bytes: int = 1 << 18
     """The most bytes that one write to a link gathers."""
+    inspection_bytes: int = 1 << 20
+    """The most bytes that a host sends to a process that does not join."""
+    inspection_fields: int = 1000
+    """The most names of fields that it sends."""
+    inspection_entries: int = 50
+    """The most entries among which it searches for the last writes."""
+    inspection_operations: int = 3
+    """The most operations of a write that it describes."""
     descriptors: float = 1.0
     """For a descriptor to become free; a peer waits at most a quarter of its lease."""
     descriptor_retry: float = 0.02

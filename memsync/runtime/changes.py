@@ -219,6 +219,23 @@ def _check_version(since: Any) -> None:
         )
 
 
+def values_since(participant: Participant, path: str, since: Any) -> list[list[Any]]:
+    """``[value, version, missed]`` after each version above `since`, as `Changes` yields them.
+
+    For a process that has no log of its own. Raises `UsageError`.
+    """
+    changes = Changes(participant, path, since)
+    changes.close()
+    values: list[list[Any]] = []
+    left_out = 0
+    for batch in changes._past:
+        left_out += batch.missed
+        if left_out or not values or not identical(batch.value, values[-1][0]):
+            values.append([batch.value, batch.version, left_out])
+            left_out = 0
+    return values
+
+
 def _batches_since(
     participant: Participant, pointer: str, since: int, now: Batch
 ) -> Iterator[Batch]:

@@ -7,6 +7,7 @@ connections of the peers that reported.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 from ...errors import RendezvousError
 from ...runtime.logs import Logger
@@ -15,6 +16,7 @@ from ..folder.records import Address
 from ..host.admission import JoiningPeers
 from ..host.claim import Deposed, EpochClaim
 from ..host.host import Host
+from ..host.inspection import inspect
 from ..manager import DocumentProxy
 from ..platform.descriptors import hint
 from ..platform.task import Pause, Task
@@ -89,6 +91,7 @@ class Candidate:
             handshake_timeout=network.handshake_timeout,
             proxies=ctx.options.manager.proxies,
             describe=document.locks,
+            inspect=partial(inspect, ctx.participant),
         )
         try:
             return ctx.platform.serve(address, ctx.place.authkey, config)

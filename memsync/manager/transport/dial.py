@@ -15,7 +15,9 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import answer_challenge, deliver_challenge
 from typing import Any
 
-from ...errors import AuthenticationFailedError
+import msgspec
+
+from ...errors import AuthenticationFailedError, ProtocolError
 from ...runtime import forks
 from ..folder.records import Address
 from ..platform import sockets
@@ -76,6 +78,22 @@ def knock(address: Address, authkey: bytes, *, timeout: float) -> Any:
     with _authenticated(address, authkey, timeout) as connection:
         connection.send((None, "dummy", (), {}))
         return connection.recv()[1]
+
+
+def inspect(
+    address: Address, authkey: bytes, question: dict[str, Any], *, timeout: float
+) -> dict[str, Any]:
+    """Ask a host, without joining it; raises as `dial` does, and `ProtocolError`.
+
+    `host.inspection` has the questions and the answers. Each step may take `timeout` seconds.
+    """
+    with _authenticated(address, authkey, timeout) as connection:
+        connection.send((None, "inspect", (question,), {}))
+        kind, result = connection.recv()
+    if kind != "#RETURN":
+        raise ProtocolError(f"the host at {address} has refused a question: {result}")
+    answer: dict[str, Any] = msgspec.msgpack.decode(result)
+    return answer
 
 
 @contextlib.contextmanager

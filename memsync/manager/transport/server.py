@@ -59,6 +59,7 @@ class ServerConfig(NamedTuple):
     proxies: bool
     opening: type[Hello | CallHello] = Hello
     describe: Callable[[], Any] = lambda: None  # the answer to the stdlib's ping
+    inspect: Callable[[Any], bytes] = lambda question: b""  # see `host.inspection`
 
 
 class _Refusals:
@@ -92,6 +93,7 @@ class MemSyncServer(managers.Server):
         "incref",
         "decref",
         "attach",
+        "inspect",
     ]
     listener: Any  # set by the base class; typeshed does not know it
 
@@ -249,7 +251,7 @@ class MemSyncServer(managers.Server):
             raise ProtocolError(f"{name!r} is not a public method of a memsync host")
         if name == "attach":
             return self.attach, args, kwds
-        if not self._config.proxies and name != "dummy":  # the stdlib's ping
+        if not self._config.proxies and name not in ("dummy", "inspect"):  # dummy is a ping
             raise ProtocolError(f"{name!r} was called, but the option manager.proxies is false")
         with sockets.socket(fileno=os.dup(connection.fileno())) as sock:
             set_deadline(sock, 0)  # a proxy may be silent for any time
@@ -258,6 +260,10 @@ class MemSyncServer(managers.Server):
     def dummy(self, c: Connection) -> Any:
         """The stdlib's ping, which ignores what it gets."""
         return self._config.describe()
+
+    def inspect(self, c: Connection, question: Any) -> bytes:
+        """Answer a process that does not join."""
+        return self._config.inspect(question)
 
     def _answer(self, name: str) -> Callable[..., None]:
         method = getattr(self, name)
