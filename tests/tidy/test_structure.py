@@ -50,6 +50,7 @@ LAYERS = [
     },
     {""},  # memsync/__init__.py
     {"cli", "testing"},
+    {"__main__"},
 ]
 INDEPENDENT = {"manager", "memory"}  # engines, of which none knows another
 

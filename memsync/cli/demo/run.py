@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -44,41 +44,51 @@ class Worker:
         self.peer.result(self._ticket, timeout)
 
 
-def run(workers: int, writes: int) -> bool:
+Say = Callable[[str], object]
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def run(workers: int, writes: int, say: Say = say) -> bool:
     """Run the demo; returns whether every acknowledged increment is in the shared object.
+
+    What happens goes to `say`, line by line.
 
     Raises `DemoError` when a worker fails or when the group makes no progress. No worker process
     outlives the call.
     """
     try:
         with private_folder() as folder, Cluster("demo") as cluster:
-            return _run(cluster, folder, workers, writes)
+            return _run(cluster, folder, workers, writes, say)
     except (AssertionError, MemSyncError, OSError, PeerDied, RuntimeError) as error:
         raise DemoError(str(error)) from error
 
 
-def _run(cluster: Cluster, folder: Path, workers: int, writes: int) -> bool:
+def _run(cluster: Cluster, folder: Path, workers: int, writes: int, say: Say) -> bool:
     founding = {"counter": 0, "by_worker": {}}
     with _ctrl_c_blocked():
         started = [cluster.peer(founding, start=False, folder=folder) for _ in range(workers)]
     for peer in started:
         peer.run(join)
     team = [Worker(peer, number, folder) for number, peer in enumerate(started)]
-    _say(f"{workers} worker processes share one counter; each adds 1 to it {writes} times")
+    say(f"{workers} worker processes share one counter; each adds 1 to it {writes} times")
     timeout = TIMEOUT + workers * writes / SLOWEST_RATE
     begin = monotonic()
     for worker in team:
         worker.begin(writes)
     _wait_for_half(team, workers * writes // 2, timeout)
-    victim = _kill_host(cluster)
+    victim = _kill_host(cluster, say)
     survivors = [worker for worker in team if worker.peer is not victim]
     for worker in survivors:
         worker.finish(timeout)
     seconds = monotonic() - begin
     data = cluster.settled()
-    is_complete = _compare(team, victim, data["by_worker"], data["counter"])
-    _say(f"writes per second: {data['counter'] / seconds:.0f}")
-    _say("nothing was lost" if is_complete else "WRITES WERE LOST")
+    is_complete = _compare(team, victim, data["by_worker"], data["counter"], say)
+    say(f"writes per second: {data['counter'] / seconds:.0f}")
+    say("nothing was lost" if is_complete else "WRITES WERE LOST")
     return is_complete
 
 
@@ -103,20 +113,22 @@ def _wait_for_half(team: list[Worker], half: int, timeout: float) -> None:
     until(is_reached, timeout, f"the counter has not reached {half}")
 
 
-def _kill_host(cluster: Cluster) -> Peer:
+def _kill_host(cluster: Cluster, say: Say) -> Peer:
     """Kill the host, wait for its successor, and report both."""
     host = cluster.host()
-    _say(f"process {host.pid} is host (epoch {host.status()['epoch']}): killing it with SIGKILL")
+    say(f"process {host.pid} is host (epoch {host.status()['epoch']}): killing it with SIGKILL")
     begin = monotonic()
     host.kill()
     successor = cluster.host()
     milliseconds = (monotonic() - begin) * 1000
     epoch = successor.status()["epoch"]
-    _say(f"process {successor.pid} is host (epoch {epoch}), {milliseconds:.0f} ms after the kill")
+    say(f"process {successor.pid} is host (epoch {epoch}), {milliseconds:.0f} ms after the kill")
     return host
 
 
-def _compare(team: list[Worker], victim: Peer, counts: dict[str, int], counter: int) -> bool:
+def _compare(
+    team: list[Worker], victim: Peer, counts: dict[str, int], counter: int, say: Say = say
+) -> bool:
     """Report the increments of each worker; returns whether none is missing or counted twice.
 
     The last increment of the killed worker may be in the object without an acknowledgement.
@@ -126,13 +138,9 @@ def _compare(team: list[Worker], victim: Peer, counts: dict[str, int], counter: 
         tally, count = worker.tally, counts.get(str(worker.number), 0)
         is_complete = is_complete and tally.acknowledged <= count <= tally.sent
         fate = " (killed)" if worker.peer is victim else ""
-        _say(
+        say(
             f"process {worker.peer.pid}{fate}: {tally.acknowledged} increments acknowledged, "
             f"{count} in the shared object"
         )
-    _say(f"counter: {counter}")
+    say(f"counter: {counter}")
     return is_complete
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # at once, also into a pipe

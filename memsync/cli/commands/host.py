@@ -1,0 +1,67 @@
+"""``memsync host``: a dedicated host in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+from typing import Any, NoReturn
+
+from ...handle import MemSync
+from ...options import check_name
+from ..exits import REFUSED
+from ..output import Output, report
+
+_CHECK = 1.0  # seconds between two checks for whether the peer still runs
+
+
+class _End(BaseException):
+    """A signal asks this process to end."""
+
+
+def run(arguments: Any, out: Output) -> int | None:
+    check_name(arguments.name)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    options = {"engine": "local", "serverOnly": True}
+    if arguments.config is None:
+        mem: MemSync[Any] = MemSync(arguments.name, None, options)
+    else:
+        mem = MemSync.from_config(arguments.config, name=arguments.name, options=options)
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with mem:
+            mem.on("connected", lambda role: _show(mem, out, role))
+            _show(mem, out, mem.get_status()["status"])
+            pause = threading.Event()
+            while mem.get_status()["status"] != "stopped":
+                pause.wait(_CHECK)
+    except _End:
+        status = mem.get_status()
+        out.show(f"{mem.name}: ended at version {status['version']}", _facts(mem, "stopped"))
+        return None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return report(str(mem.get_status()["reason"]), REFUSED, None, as_json=out.as_json)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave the group; a further signal does not disturb that."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise _End
+
+
+def _show(mem: MemSync[Any], out: Output, role: str) -> None:
+    facts = _facts(mem, role)
+    text = "{name}: {status} in process {pid}, epoch {epoch}, version {version}"
+    out.show(text.format(**facts), facts)
+
+
+def _facts(mem: MemSync[Any], status: str) -> dict[str, Any]:
+    import os
+
+    now = mem.get_status()
+    facts = {"name": mem.name, "status": status, "pid": os.getpid()}
+    return facts | {"epoch": now["epoch"], "version": now["version"]}

@@ -1,0 +1,101 @@
+"""``memsync lock``: a program runs while this process holds a named lock."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from ...errors import LockLostError, MemSyncError, UsageError
+from ..exits import REFUSED
+from ..group import joined
+from ..output import Output, report
+
+_PASSED_ON = (
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGINT,
+    signal.SIGQUIT,
+)
+_OF_TERMINALS = (signal.SIGINT, signal.SIGQUIT)
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as shells have it
+_SIGNALLED = 128  # plus the number of the signal
+
+
+def run(arguments: Any, out: Output) -> int:
+    if not arguments.program:
+        raise UsageError("the program is missing: memsync lock NAME LOCK -- PROGRAM [ARGUMENTS]")
+    with joined(arguments.name, timeout=arguments.timeout) as mem, _Program() as program:
+        lock = mem.lock(arguments.lock, arguments.timeout, on_lost=lambda _: program.end())
+        lock.acquire()
+        environ = {**os.environ, "MEMSYNC_LOCK_TOKEN": str(lock.token)}
+        try:
+            status = program.run(arguments.program, environ)
+        except OSError as error:
+            status = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+            message = f"{arguments.program[0]} cannot be run: {error.strerror}"
+            return report(message, status, error, as_json=out.as_json)
+        try:
+            lock.release()
+        except LockLostError as error:
+            return report(str(error), REFUSED, error, as_json=out.as_json)
+        except MemSyncError:
+            pass  # there is no host at the moment; this peer leaves, which frees the lock
+    return status if status >= 0 else _SIGNALLED - status
+
+
+class _Program:
+    """A program that runs in the place of this process: it gets all signals."""
+
+    def __init__(self) -> None:
+        self._child: int | None = None
+        self._early: list[int] = []  # signals that came before the program ran
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Program:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def run(self, words: list[str], environ: dict[str, str]) -> int:
+        """Run it to its end; returns the exit status, or minus the signal that has ended it."""
+        self._before = {number: signal.signal(number, self._pass_on) for number in _PASSED_ON}
+        # Python ignores these two; the program is to find them as usual.
+        defaults = (signal.SIGPIPE, signal.SIGXFSZ)
+        self._child = child = os.posix_spawnp(words[0], words, environ, setsigdef=defaults)
+        for number in self._early:
+            self._send(number)
+        status = os.waitpid(child, 0)[1]
+        self._child = None
+        return os.waitstatus_to_exitcode(status)
+
+    def end(self) -> None:
+        """Ask it to end."""
+        self._send(signal.SIGTERM)
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        if number in _OF_TERMINALS and _has_terminal():
+            return  # the terminal has sent it to both
+        if self._child is None:
+            self._early.append(number)
+        self._send(number)
+
+    def _send(self, number: int) -> None:
+        if self._child is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._child, number)
+
+
+def _has_terminal() -> bool:
+    """Whether this process is in the foreground of its terminal."""
+    try:
+        with open("/dev/tty") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False

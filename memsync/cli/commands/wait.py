@@ -1,0 +1,18 @@
+"""``memsync wait``: until the object matches a filter, or no longer does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..group import joined, parse_json
+from ..output import Output
+
+
+def run(arguments: Any, out: Output) -> None:
+    condition = parse_json(arguments.filter, "the filter")
+    if vars(arguments)["while"]:
+        condition = {"$nor": [condition]}
+    with joined(arguments.name) as mem:
+        value = mem.wait_for(condition, timeout=arguments.timeout)  # checks now, and then waits
+    if out.as_json:
+        out.line({"value": value})

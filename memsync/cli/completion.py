@@ -1,0 +1,149 @@
+"""Completion: what may stand where the cursor is. Nothing is founded, started or changed.
+
+The scripts call ``memsync __complete WORD...`` with the words up to the cursor, of which the last
+one is incomplete, and get one candidate per line. Errors are silent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .table import COMMANDS, JSON, Argument, Command
+
+_PATIENCE = 0.15  # seconds that a host has to answer
+
+BASH = """\
+_memsync() {
+    local IFS=$'\\n' COMP_WORDBREAKS=${COMP_WORDBREAKS//:}
+    COMPREPLY=($(memsync __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *. ]] && compopt -o nospace
+    return 0
+}
+complete -o default -F _memsync memsync
+"""
+ZSH = """\
+#compdef memsync
+_memsync() {
+    local -a found
+    found=("${(@f)$(memsync __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    compadd -a -S '' -- found
+}
+compdef _memsync memsync
+"""
+FISH = """\
+function __memsync_complete
+    set -l words (commandline -opc) (commandline -ct)
+    memsync __complete $words[2..-1] 2>/dev/null
+end
+complete -c memsync -f -a '(__memsync_complete)'
+"""
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+
+def complete(words: Sequence[str]) -> int:
+    """Print the candidates for the last word."""
+    *before, prefix = words or [""]
+    try:
+        found = [each for each in candidates(before, prefix) if each.startswith(prefix)]
+    except Exception:  # a prompt must not show a traceback
+        return 1
+    for each in found:
+        print(each)
+    return 0
+
+
+def candidates(before: Sequence[str], prefix: str) -> Iterable[str]:
+    """What may stand after these words."""
+    if not before:
+        return [*COMMANDS, "--version", "--help"] if prefix[:1] == "-" else COMMANDS
+    name, *words = before
+    command = COMMANDS.get(name)
+    if command is None or (command.runs and "--" in words):
+        return ()
+    expected, places = _expected(command, words)
+    if expected is None and prefix.startswith("-"):
+        options = [each for each in (*command.arguments, JSON) if each.is_option]
+        return [flag for each in options for flag in each.flags]
+    argument = expected or next(places, None)
+    if argument is None:
+        return ()
+    if "choices" in argument.options:
+        return [str(each) for each in argument.options["choices"]]
+    found = _SOURCES.get(argument.completes)
+    return () if found is None else found(words[0] if words else "", prefix)
+
+
+def _expected(command: Command, words: list[str]) -> tuple[Argument | None, Any]:
+    """The option whose value comes next, if one does, and the places that are free."""
+    options = {flag: each for each in (*command.arguments, JSON) for flag in each.flags}
+    places = iter([each for each in command.arguments if not each.is_option])
+    awaited: Argument | None = None
+    for word in words:
+        if awaited is not None:
+            awaited = None
+        elif word in options and options[word].is_option:
+            awaited = options[word] if options[word].takes_value else None
+        elif not word.startswith("-"):
+            next(places, None)
+    return awaited, places
+
+
+def _names(name: str, prefix: str) -> Iterable[str]:
+    from ..manager.folder.survey import seen_objects
+
+    return [seen.name for seen in seen_objects()]
+
+
+def _ask(name: str, **question: Any) -> dict[str, Any]:
+    from ..manager.folder.survey import read_key, seen_objects
+    from ..manager.transport.dial import inspect
+
+    host = next(seen_objects(name)).host
+    assert host is not None
+    return inspect(host.address, read_key(), question, timeout=_PATIENCE)
+
+
+def _paths(name: str, prefix: str) -> Iterable[str]:
+    above = prefix.rpartition(".")[0]
+    fields = _ask(name, about="fields", path=above)["fields"]
+    return [f"{above}.{field}" if above else field for field in fields]
+
+
+def _methods(name: str, prefix: str) -> Iterable[str]:
+    status = _ask(name, about="status")
+    methods = {method for each in status["members"] for method in each["methods"]}
+    return sorted(methods | set(status["published"]))
+
+
+def _peers(name: str, prefix: str) -> Iterable[str]:
+    return [member["id"] for member in _ask(name, about="status")["members"]]
+
+
+def _locks(name: str, prefix: str) -> Iterable[str]:
+    return list(_ask(name, about="status")["locks"])
+
+
+def _files(name: str, prefix: str) -> Iterable[str]:
+    folder, _, _ = prefix.rpartition("/")
+    start = f"{folder}/" if folder or prefix.startswith("/") else ""
+    return [
+        f"{start}{each.name}{'/' if each.is_dir() else ''}" for each in os.scandir(start or ".")
+    ]
+
+
+def _commands(name: str, prefix: str) -> Iterable[str]:
+    return COMMANDS
+
+
+_SOURCES: dict[str, Callable[[str, str], Iterable[str]]] = {
+    "commands": _commands,
+    "files": _files,
+    "locks": _locks,
+    "methods": _methods,
+    "names": _names,
+    "paths": _paths,
+    "peers": _peers,
+}
+"""By the word in the table; each gets the name of the object and the incomplete word."""

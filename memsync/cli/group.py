@@ -1,0 +1,99 @@
+"""How commands reach an object: a question to its host, or a peer that founds and hosts nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..clocks import monotonic
+from ..errors import HostUnresponsiveError, RendezvousError, UsageError
+from ..manager.folder.paths import root_folder
+from ..manager.folder.survey import SeenObject, read_key, seen_objects
+from ..manager.transport.channel import ChannelLost
+from ..manager.transport.dial import inspect
+from ..options import check_name, check_timeout, load_options
+
+if TYPE_CHECKING:
+    from ..handle import MemSync
+
+STEP = 2.0  # seconds for each step of a question; a host needs milliseconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two attempts to reach a host
+
+
+def existing(name: str) -> SeenObject:
+    """What the folder has of an object; raises `RendezvousError` if no process shares it."""
+    for seen in seen_objects(check_name(name)):
+        return seen
+    raise RendezvousError(
+        f"no process shares an object named {name!r} in {root_folder()}: start one, or set "
+        "MEMSYNC_DIR to the folder of a running one ('memsync ls' lists the objects)"
+    )
+
+
+def ask(name: str, question: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
+    """The answer of an object's host to a question; see `manager.host.inspection`.
+
+    Goes on over a change of host. Raises `RendezvousError` where there is no object, and
+    `HostUnresponsiveError` after `timeout` seconds (default: the option ``timeout``).
+    """
+    seconds = check_timeout(timeout, load_options(None).timeout)
+    deadline, pause = monotonic() + seconds, _FIRST_PAUSE
+    while True:
+        host = existing(name).host
+        if host is not None:
+            try:
+                return inspect(host.address, read_key(), question, timeout=min(STEP, seconds))
+            except ChannelLost:
+                pass  # the next host answers
+        if monotonic() >= deadline:
+            who = "no peer hosts" if host is None else f"process {host.pid} hosts"
+            raise HostUnresponsiveError(
+                f"the host of {name!r} did not answer within {seconds:g} s: {who} it ('memsync "
+                f"doctor {name}' examines it)",
+                pid=None if host is None else host.pid,
+            )
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+@contextmanager
+def joined(name: str, *roles: str, timeout: float | None = None) -> Iterator[MemSync[Any]]:
+    """A peer of an existing object that never hosts it.
+
+    `timeout` is for the join, and for all that has no timeout of its own.
+    """
+    existing(name)
+    logging.getLogger("memsync").addHandler(logging.NullHandler())  # commands report errors
+    from ..handle import MemSync
+
+    options: dict[str, Any] = {
+        "engine": "local",
+        "clientOnly": True,
+        "serverOnly": False,
+        "peer": {"roles": list(roles)},
+        "rpc": {"pickles": False},  # a prompt is no worker for functions of others
+    }
+    if timeout is not None:
+        options["timeout"] = check_timeout(timeout, 0)
+    with MemSync[Any](name, None, options) as mem:
+        yield mem
+
+
+def parse_json(text: str, what: str) -> Any:
+    """The value of an argument that is JSON; raises `UsageError`."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{what} is no JSON: {error}: {text!r:.100}") from None
+
+
+def json_or_text(text: str) -> Any:
+    """The value of an argument that may be JSON; other text is a string."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,63 @@
+"""Parsing by the table. Only the parser of the command that runs is made."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ..errors import UsageError
+from .table import COMMANDS, JSON, Command
+
+PROGRAM = "memsync"
+
+
+class ParsedUsageError(UsageError):
+    """A wrong command line; `usage` shows a right one."""
+
+    usage: str = ""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ParsedUsageError(message, usage=self.format_usage())
+
+
+def parse(arguments: Sequence[str]) -> tuple[str, Any]:
+    """The name of the command and its arguments; raises `ParsedUsageError`.
+
+    Raises `SystemExit` after it has printed help.
+    """
+    name = arguments[0] if arguments else ""
+    if name in COMMANDS:
+        return name, _parse_command(name, COMMANDS[name], list(arguments[1:]))
+    if name in ("-h", "--help", "help"):
+        print(overview(), end="")
+        raise SystemExit(0)
+    what = f"there is no command {name!r}" if name else "a command is missing"
+    raise ParsedUsageError(f"{what}: choose one of {', '.join(COMMANDS)}", usage=f"{_USAGE}\n")
+
+
+def _parse_command(name: str, command: Command, words: list[str]) -> argparse.Namespace:
+    own = words
+    if command.runs and "--" in words:
+        own = words[: words.index("--")]
+    parser = _Parser(f"{PROGRAM} {name}", description=f"{command.help} {command.details}")
+    for argument in (*command.arguments, JSON):
+        parser.add_argument(*argument.flags, **argument.options)
+    parsed = parser.parse_args(own)
+    if command.runs:
+        parsed.program = words[len(own) + 1 :] or parsed.program
+    return parsed
+
+
+_USAGE = f"usage: {PROGRAM} [--version] COMMAND [ARGUMENTS]"
+
+
+def overview() -> str:
+    """The help of the whole program."""
+    rows = "".join(f"  {name:12}{command.help}\n" for name, command in COMMANDS.items())
+    return (
+        f"{_USAGE}\n\nPython processes share one JSON-like object, without a server.\n\n"
+        f"commands:\n{rows}\n'{PROGRAM} COMMAND --help' describes its arguments.\n"
+    )

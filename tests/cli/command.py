@@ -1,0 +1,74 @@
+"""Running the command, in this process or as a program, and checking what it prints."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, NamedTuple
+
+from jsonschema import Draft202012Validator
+
+from memsync.cli import main
+from memsync.cli.schemas import SCHEMAS
+
+PROGRAM = (sys.executable, "-m", "memsync")
+
+
+class Ended(NamedTuple):
+    """What a command has returned and printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(*words: str) -> Ended:
+    """Run a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = main(words)
+    return Ended(status, out.getvalue(), err.getvalue())
+
+
+def run_json(*words: str) -> Any:
+    """What a command prints with --json: a list of the values, or the error.
+
+    Each of them is as its schema has it.
+    """
+    ended = run(words[0], "--json", *words[1:])
+    if ended.err:
+        error = json.loads(ended.err)
+        check(error, "error")
+        assert error["status"] == ended.status
+        return error
+    values = [json.loads(line) for line in ended.out.splitlines()]
+    for value in values:
+        check(value, words[0])
+    return values
+
+
+def check(value: Any, command: str) -> None:
+    """Check a value by the schema of a command's output."""
+    Draft202012Validator(SCHEMAS[command]).validate(value)
+
+
+@contextmanager
+def started(*words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The command as a program that runs; it must have ended, or is killed."""
+    with subprocess.Popen(
+        [*PROGRAM, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
