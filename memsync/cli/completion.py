@@ -7,7 +7,7 @@ one is incomplete, and get one candidate per line. Errors are silent.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .table import COMMANDS, JSON, Argument, Command
@@ -62,7 +62,7 @@ def candidates(before: Sequence[str], prefix: str) -> Iterable[str]:
     command = COMMANDS.get(name)
     if command is None or (command.runs and "--" in words):
         return ()
-    expected, places = _expected(command, words)
+    expected, places, stated = _expected(command, words)
     if expected is None and prefix.startswith("-"):
         options = [each for each in (*command.arguments, JSON) if each.is_option]
         return [flag for each in options for flag in each.flags]
@@ -72,11 +72,14 @@ def candidates(before: Sequence[str], prefix: str) -> Iterable[str]:
     if "choices" in argument.options:
         return [str(each) for each in argument.options["choices"]]
     found = _SOURCES.get(argument.completes)
-    return () if found is None else found(words[0] if words else "", prefix)
+    return () if found is None else found(stated[0] if stated else "", prefix)
 
 
-def _expected(command: Command, words: list[str]) -> tuple[Argument | None, Any]:
-    """The option whose value comes next, if one does, and the places that are free."""
+def _expected(
+    command: Command, words: list[str]
+) -> tuple[Argument | None, Iterator[Argument], list[str]]:
+    """The option whose value comes next, if one does; the places that are free, and the others."""
+    stated: list[str] = []
     options = {flag: each for each in (*command.arguments, JSON) for flag in each.flags}
     places = iter([each for each in command.arguments if not each.is_option])
     awaited: Argument | None = None
@@ -86,8 +89,9 @@ def _expected(command: Command, words: list[str]) -> tuple[Argument | None, Any]
         elif word in options and options[word].is_option:
             awaited = options[word] if options[word].takes_value else None
         elif not word.startswith("-"):
+            stated.append(word)
             next(places, None)
-    return awaited, places
+    return awaited, places, stated
 
 
 def _names(name: str, prefix: str) -> Iterable[str]:

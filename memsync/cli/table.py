@@ -25,10 +25,6 @@ class Argument:
     def takes_value(self) -> bool:
         return not self.is_option or self.options.get("action") != "store_true"
 
-    @property
-    def repeats(self) -> bool:
-        return self.options.get("nargs") in ("*", "+")
-
 
 class Command(NamedTuple):
     """One row."""

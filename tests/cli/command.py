@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from fcntl import ioctl
 from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator
@@ -72,3 +76,25 @@ def started(*words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+@contextmanager
+def on_terminal(*words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command in a terminal of 80 x 24, and the descriptor of the terminal's other side."""
+    ours, theirs = os.openpty()
+    ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    program = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    program += "os.execv(sys.executable, [sys.executable, '-m', 'memsync', *sys.argv[1:]])"
+    command = [sys.executable, "-c", program, *words]
+    try:
+        with subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        ) as process:
+            try:
+                yield process, ours
+            finally:
+                if process.poll() is None:
+                    process.kill()
+    finally:
+        os.close(ours)
+        os.close(theirs)

@@ -149,14 +149,15 @@ def test_events_prints_a_line_for_each_event(mem: MemSync[Any]) -> None:
     with started("events", NAME, "job.*") as process:
         wait_for_reader(mem)
         assert process.stdout is not None
+        output = process.stdout
 
         def is_there() -> bool:  # the stream begins a moment after the join
             mem.events.emit("other")
             mem.events.emit("job.done", 7)
-            return bool(select.select([process.stdout], [], [], 0.05)[0])
+            return bool(select.select([output], [], [], 0.05)[0])
 
         until(is_there, 20, "no event")
-        text = process.stdout.readline()
+        text = output.readline()
         line = json.loads(text)
         check(line, "events")
         assert (line["event"], line["args"], line["peer"]) == ("job.done", [7], mem.id)

@@ -1,0 +1,114 @@
+"""Completion: what it offers, that it changes nothing, and the scripts in real shells."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memsync import MemSync
+from memsync.cli.completion import SCRIPTS
+from memsync.cli.table import COMMANDS
+
+from .command import PROGRAM, run, run_json
+
+pytestmark = pytest.mark.process
+
+NAME = "completed"
+
+
+@pytest.fixture
+def mem(folder: Path) -> Iterator[MemSync[Any]]:
+    data = {"alpha": {"one": 1, "two": 2}, "list": ["x", "y"], "beta": 0}
+    with MemSync[Any](NAME, data, rpc={"sums": {"add": len}, "sub": len}) as mem:
+        mem.rpc.publish("square", len)
+        yield mem
+
+
+def offered(*words: str) -> list[str]:
+    return run("__complete", *words).out.splitlines()
+
+
+def test_commands_and_options() -> None:
+    assert offered("") == list(COMMANDS)
+    assert offered("w") == ["watch", "wait"]
+    assert offered("get", "x", "--r") == ["--raw"]
+    assert offered("--v") == ["--version"]
+    assert offered("completion", "") == ["bash", "zsh", "fish"]
+    assert offered("none", "") == []
+    assert offered("schema", "wai") == ["wait"]
+
+
+def test_what_a_group_has(mem: MemSync[Any]) -> None:
+    with MemSync[Any]("comp-2"), mem.lock("reindex"):
+        assert offered("get", "") == ["comp-2", NAME]
+        assert offered("get", "comple") == [NAME]
+        assert offered("get", NAME, "") == ["alpha", "list", "beta"]
+        assert offered("watch", NAME, "al") == ["alpha"]
+        assert offered("watch", "--since", "7", NAME, "al") == ["alpha"]
+        assert offered("get", NAME, "alpha.") == ["alpha.one", "alpha.two"]
+        assert offered("get", NAME, "list.") == ["list.0", "list.1"]
+        assert offered("get", NAME, "beta.") == []
+        assert offered("get", NAME, "a", "") == []
+        assert offered("call", NAME, "su") == ["sub", "sums.add"]
+        assert offered("call", NAME, "sq") == ["square"]
+        assert offered("call", NAME, "sub", "--peer", "") == [mem.id]
+        assert offered("lock", NAME, "") == ["reindex"]
+        assert offered("lock", NAME, "reindex", "--", "") == []
+
+
+def test_files(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "a.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert sorted(offered("host", "x", "--config", "c")) == ["config.yaml", "configs/"]
+    assert offered("host", "x", "--config", "configs/") == ["configs/a.yaml"]
+    assert offered("host", "x", "--config", f"{tmp_path}/configs/a") == [
+        f"{tmp_path}/configs/a.yaml"
+    ]
+
+
+def test_nothing_is_founded_or_changed(mem: MemSync[Any], folder: Path) -> None:
+    before, version = sorted(folder.rglob("*")), mem.version
+    for words in (["get", ""], ["get", NAME, ""], ["get", "none", ""], ["call", NAME, ""]):
+        offered(*words)
+    assert (sorted(folder.rglob("*")), mem.version) == (before, version)
+
+
+def test_errors_are_silent(folder: Path) -> None:
+    folder.chmod(0o755)
+    ended = run("__complete", "get", "")
+    assert (ended.out, ended.err) == ("", "")
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_the_scripts_are_valid(shell: str) -> None:
+    assert run("completion", shell).out == SCRIPTS[shell]
+    assert run_json("completion", shell) == [{"script": SCRIPTS[shell]}]
+    if shutil.which(shell):
+        command = [shell, "-n"] if shell != "fish" else [shell, "--no-execute"]
+        subprocess.run(command, input=SCRIPTS[shell], text=True, check=True, timeout=20)
+
+
+def test_bash_completes(mem: MemSync[Any]) -> None:
+    function = " ".join(PROGRAM)
+    script = f'memsync() {{ {function} "$@"; }}\n{SCRIPTS["bash"]}\n'
+    for words, expected in [
+        (["memsync", "ge"], ["get"]),
+        (["memsync", "get", NAME, "alpha.t"], ["alpha.two"]),
+        (["memsync", "call", NAME, "su"], ["sub", "sums.add"]),
+    ]:
+        listed = " ".join(words)
+        script += f"COMP_WORDS=({listed}); COMP_CWORD={len(words) - 1}; _memsync\n"
+        script += 'echo "${COMPREPLY[*]}"\n'
+        assert expected
+    result = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert result.stdout.splitlines() == ["get", "alpha.two", "sub sums.add"]

@@ -1,0 +1,77 @@
+"""``memsync host``: a dedicated host in the foreground, which hands over when it is ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memsync import MemSync
+from memsync.testing import until
+
+from .command import check, run, started
+
+pytestmark = pytest.mark.process
+
+NAME = "hosted"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_hands_over(folder: Path, number: signal.Signals) -> None:
+    with started("host", NAME, "--json") as process:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        check(line, "host")
+        assert (line["name"], line["status"], line["pid"]) == (NAME, "host", process.pid)
+        with MemSync[Any](NAME) as mem:
+            mem.patch({"$set": {"n": 1}})
+            assert mem.get_status()["host"]["pid"] == process.pid
+            process.send_signal(number)
+            mem.patch({"$set": {"n": 2}})
+            assert process.wait(timeout=20) == (130 if number == signal.SIGINT else 0)
+            until(lambda: mem.get_status()["status"] == "host", 10, "nobody took over")
+            assert mem.snapshot() == {"n": 2}
+            rest = [json.loads(line) for line in process.stdout.read().splitlines()]
+            for each in rest:
+                check(each, "host")
+
+
+def test_a_configuration_gives_data_and_options(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("name: other\ndata: {n: 5}\noptions: {network: {maxWriters: 3}}\n")
+    with started("host", NAME, "--config", str(config)) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith(f"{NAME}: host in process {process.pid}, epoch 1, version ")
+        assert run("get", NAME, "n").out == "5\n"
+        process.terminate()
+        out, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert f"{NAME}: ended at version" in out
+    assert "Traceback" not in errors
+
+
+def test_a_dedicated_host_takes_over_and_gives_back(folder: Path) -> None:
+    with MemSync[Any](NAME, {"n": 1}) as mem:
+        with started("host", NAME) as process:
+            until(lambda: mem.get_status()["status"] == "client", 20, "it did not take over")
+            assert mem.get_status()["host"]["pid"] == process.pid
+            process.kill()
+        until(lambda: mem.get_status()["status"] == "host", 20, "nobody took over")
+        assert mem.snapshot() == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "error"),
+    [
+        (["a b"], 2, "'a b'"),
+        ([NAME, "--config", "/none/such.yaml"], 2, "/none/such.yaml"),
+    ],
+)
+def test_what_cannot_be_hosted(folder: Path, words: list[str], status: int, error: str) -> None:
+    ended = run("host", *words)
+    assert (ended.status, ended.out) == (status, "")
+    assert error in ended.err

@@ -1,0 +1,144 @@
+"""``memsync lock``: the program, its exit status, its signals, and who else gets the lock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memsync import MemSync
+from memsync.testing import until
+
+from .command import on_terminal, run, run_json, started
+
+pytestmark = pytest.mark.process
+
+NAME = "locked"
+
+
+@pytest.fixture
+def mem(folder: Path) -> Iterator[MemSync[Any]]:
+    with MemSync[Any](NAME, {"n": 0}) as mem:
+        yield mem
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("exit 0", 0),
+        ("exit 7", 7),
+        ("exit 255", 255),
+        ("kill -KILL $$", 128 + signal.SIGKILL),
+        ("kill -TERM $$", 128 + signal.SIGTERM),
+        ("kill -INT $$", 128 + signal.SIGINT),
+        ("kill -PIPE $$", 128 + signal.SIGPIPE),
+    ],
+)
+def test_the_status_is_that_of_the_program(mem: MemSync[Any], script: str, status: int) -> None:
+    with started("lock", NAME, "l", "--", "sh", "-c", script) as process:
+        assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == status
+    assert mem.locks() == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "error"),
+    [
+        (["--", "/none/such"], 127, "cannot be run: No such file"),
+        (["--", "/"], 126, "cannot be run: Permission denied"),
+        (["--"], 2, "the program is missing"),
+        ([], 2, "the program is missing"),
+    ],
+)
+def test_a_program_that_cannot_run(
+    mem: MemSync[Any], words: list[str], status: int, error: str
+) -> None:
+    ended = run("lock", NAME, "l", *words)
+    assert (ended.status, ended.out) == (status, "")
+    assert error in ended.err
+    assert run_json("lock", NAME, "l", *words)["status"] == status
+
+
+def test_options_of_the_program_are_its_own(mem: MemSync[Any]) -> None:
+    words = ["lock", NAME, "l", "--timeout", "5", "--", "sh", "-c", 'echo "$@"', "-"]
+    with started(*words, "--json", "--", "-x", "--timeout") as process:
+        assert process.communicate(timeout=20) == ("--json -- -x --timeout\n", "")
+    assert process.returncode == 0
+
+
+def test_the_program_gets_the_token_and_the_lock_is_held(mem: MemSync[Any]) -> None:
+    script = "echo $MEMSYNC_LOCK_TOKEN; read line; echo $line"
+    with started("lock", NAME, "l", "--", "sh", "-c", script) as process:
+        assert process.stdout is not None
+        token = int(process.stdout.readline())
+        [holder] = mem.wait_for(lambda _: mem.locks(), timeout=10) and mem.locks()["l"]["holders"]
+        assert (holder["token"], holder["pid"]) == (token, process.pid)
+        process.wait(timeout=20)  # at the end of its input
+    assert mem.locks() == {}
+
+
+def test_a_lock_that_is_not_free_in_time(mem: MemSync[Any]) -> None:
+    with mem.lock("l"):
+        ended = run("lock", NAME, "l", "--timeout", "0.1", "--", "true")
+        assert ended.status == 124
+        assert f"process {os.getpid()}" in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
+def test_signals_are_passed_on(mem: MemSync[Any], number: signal.Signals) -> None:
+    # In a session of its own there is no terminal that sends Ctrl-C to both.
+    script = "import signal, sys\n"
+    script += f"signal.signal({int(number)}, lambda *_: sys.exit(40 + {int(number)}))\n"
+    script += "print('ready', flush=True)\nsignal.pause()"
+    words = ["lock", NAME, "l", "--", sys.executable, "-c", script]
+    with started(*words, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 40 + number
+    assert mem.locks() == {}
+
+
+def test_ctrl_c_at_a_terminal_reaches_the_program_once(mem: MemSync[Any]) -> None:
+    script = "import signal, sys, time\ncount = 0\n"
+    script += "def note(*_):\n  global count\n  count += 1\n"
+    script += "signal.signal(signal.SIGINT, note)\nprint('ready', flush=True)\n"
+    script += "while not count: time.sleep(0.01)\ntime.sleep(0.3)\nsys.exit(50 + count)"
+    words = ["lock", NAME, "l", "--", sys.executable, "-c", script]
+    with on_terminal(*words) as (process, terminal):
+        text = b""
+        while b"ready" not in text:
+            text += os.read(terminal, 100)
+        os.write(terminal, b"\x03")
+        assert process.wait(timeout=20) == 51
+
+
+def test_ctrl_c_while_waiting_for_the_lock(mem: MemSync[Any]) -> None:
+    with mem.lock("l"):
+        with started("lock", NAME, "l", "--", "true") as process:
+            until(lambda: mem.locks()["l"]["queue"], 20, "it does not wait")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+        until(lambda: not mem.locks()["l"]["queue"], 10, "it still waits")
+
+
+def test_the_lock_is_free_when_the_command_is_killed(mem: MemSync[Any]) -> None:
+    with started("lock", NAME, "l", "--", "sleep", "1") as process:
+        until(lambda: mem.locks(), 20, "it does not hold the lock")
+        process.kill()
+        begin = time.monotonic()
+        with mem.lock("l", timeout=10):
+            assert time.monotonic() - begin < 2
+
+
+def test_one_program_runs_at_a_time(mem: MemSync[Any], tmp_path: Path) -> None:
+    script = f"test ! -e {tmp_path}/in && touch {tmp_path}/in && sleep 0.05 && rm {tmp_path}/in"
+    words = ["lock", NAME, "l", "--", "sh", "-c", script]
+    with started(*words) as a, started(*words) as b, started(*words) as c:
+        assert [each.wait(timeout=30) for each in (a, b, c)] == [0, 0, 0]
