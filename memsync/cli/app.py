@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 
 from ..version import __version__
@@ -57,12 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, parsed: object) -> int:
-    from .output import Output
+    from .output import Output, ends_with_reader
     from .table import COMMANDS
 
-    module = COMMANDS[name].module or name
-    command = import_module(f"{__package__}.commands.{module}")
-    status: int | None = command.run(parsed, Output(as_json=getattr(parsed, "json", False)))
+    command = import_module(f"{__package__}.commands.{name}")
+    out = Output(as_json=getattr(parsed, "json", False))
+    with ends_with_reader() if COMMANDS[name].streams else nullcontext():
+        status: int | None = command.run(parsed, out)
     return status or 0
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STEP = 2.0  # seconds for each step of a question; a host needs milliseconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two attempts to reach a host
+_QUIET = logging.NullHandler()  # commands report what is wrong themselves
 
 
 def existing(name: str) -> SeenObject:
@@ -67,7 +68,7 @@ def joined(name: str, *roles: str, timeout: float | None = None) -> Iterator[Mem
     `timeout` is for the join, and for all that has no timeout of its own.
     """
     existing(name)
-    logging.getLogger("memsync").addHandler(logging.NullHandler())  # commands report errors
+    logging.getLogger("memsync").addHandler(_QUIET)
     from ..handle import MemSync
 
     options: dict[str, Any] = {

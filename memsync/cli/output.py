@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
+import stat
 import sys
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
 
 from ..errors import MemSyncError
 
@@ -45,3 +53,44 @@ def report(message: str, status: int, error: BaseException | None, *, as_json: b
         message = f"memsync: {message}"
     print(message, file=sys.stderr, flush=True)
     return status
+
+
+@contextmanager
+def ends_with_reader() -> Iterator[None]:
+    """Raise `BrokenPipeError` in the block as soon as nobody reads the output any more.
+
+    A stream would else notice it at its next line, which may never come.
+    """
+    if not _is_pipe():
+        yield
+        return
+    main = threading.get_ident()
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # an error is reported in any case
+        poll.poll()
+        if is_open:
+            signal.pthread_kill(main, signal.SIGURG)  # by default it has no effect
+
+    is_open = [True]
+    before = signal.signal(signal.SIGURG, _close)
+    threading.Thread(target=watch, name="memsync-output", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_open.clear()
+        signal.signal(signal.SIGURG, before)
+
+
+def _is_pipe() -> bool:
+    is_main = threading.current_thread() is threading.main_thread()
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (AttributeError, OSError):  # there is none, or it is no file
+        return False
+    return is_main and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+
+
+def _close(number: int, frame: FrameType | None) -> NoReturn:
+    raise BrokenPipeError

@@ -32,7 +32,6 @@ class Command(NamedTuple):
     help: str  # one sentence
     arguments: tuple[Argument, ...] = ()
     details: str = ""
-    module: str = ""  # in `commands`, if its name is not that of the command
     streams: bool = False  # a reader that closes the pipe has seen enough
     runs: bool = False  # what follows -- is a program of its own
 
@@ -179,7 +178,6 @@ COMMANDS: dict[str, Command] = {
         ),
         "A dedicated host (serverOnly). SIGTERM and SIGHUP hand over to another peer; so does "
         "Ctrl-C, with exit status 130.",
-        streams=True,
     ),
     "replay": Command(
         "Print the object of a file as it was at a version or a time, from its journal.",
