@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     streams = words[:1] != [] and words[0] in COMMANDS and COMMANDS[words[0]].streams
     with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UserWarning)  # also with `python -W error`
         warnings.showwarning = _warn  # type: ignore[assignment]  # it takes all that is passed
         try:
             name, parsed = parse(words)

@@ -185,10 +185,12 @@ class Timing(msgspec.Struct, frozen=True):
     """The most bytes that a host sends to a process that does not join."""
     inspection_fields: int = 1000
     """The most names of fields that it sends."""
-    inspection_entries: int = 50
+    inspection_entries: int = 200
     """The most entries among which it searches for the last writes."""
+    inspection_writes: int = 20
+    """The most of those that it describes."""
     inspection_operations: int = 3
-    """The most operations of a write that it describes."""
+    """The most operations of one of them that it describes."""
     descriptors: float = 1.0
     """For a descriptor to become free; a peer waits at most a quarter of its lease."""
     descriptor_retry: float = 0.02

@@ -30,8 +30,9 @@ from .yaml_file import parse_yaml
 
 NAME_PATTERN = "[A-Za-z0-9._-]{1,300}"
 NAME_RULE = "a name is 1 to 300 characters of A-Z a-z 0-9 . _ -"
-# The rendezvous folder is no option of one object: all objects of the folder share it.
-ENV_RESERVED = frozenset({"MEMSYNC_DIR"})
+# The rendezvous folder is no option of one object: all objects of the folder share it. The other
+# two are what the programs find that `memsync lock` and `memsync watch --exec` run.
+ENV_RESERVED = frozenset({"MEMSYNC_DIR", "MEMSYNC_LOCK_TOKEN", "MEMSYNC_VERSION"})
 _HANDLE = 5  # calls from `load_options` to the line that creates the handle
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import memsync
+from memsync import MemSync
 from memsync.cli import main
 from memsync.cli.demo import run as run_module
 from memsync.cli.demo.run import DemoError
+
+from .command import on_terminal, run
 
 
 def failing(error: BaseException) -> Callable[..., Any]:
@@ -73,3 +78,59 @@ def test_a_reader_that_closes_the_pipe_gets_no_traceback() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colour_only_in_a_terminal_that_wants_it(
+    monkeypatch: pytest.MonkeyPatch, no_color: str
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("TERM", "xterm")
+    pytest.importorskip("rich")
+    with on_terminal("doctor") as (process, terminal):
+        text = b""
+        while b"all is well" not in text:
+            text += os.read(terminal, 1 << 12)
+        assert process.wait(timeout=20) == 0
+    assert (b"\x1b[" in text) == (not no_color)
+    assert "\x1b" not in run("doctor").out
+
+
+def test_warnings_are_lines_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MEMSYNC_TIMEOUTS", "5")
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().err.startswith("memsync: warning: ignored, not an option of memsync")
+    monkeypatch.delenv("MEMSYNC_TIMEOUTS")
+    monkeypatch.setenv("MEMSYNC_LOCK_TOKEN", "5")
+    monkeypatch.setenv("MEMSYNC_VERSION", "5")
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+COLD = """
+import sys
+from memsync.cli import main
+assert main(sys.argv[1:]) == 0
+print(" ".join(sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        (["--version"], ["argparse", "memsync.errors", "msgspec", "multiprocessing"]),
+        (["__complete", ""], ["argparse", "msgspec", "multiprocessing"]),
+        (["get", "cold"], ["memsync.manager.driver", "watchdog", "rich", "yaml", "jsonpatch"]),
+        (["ls"], ["memsync.manager.driver", "watchdog", "rich", "yaml", "jsonpatch"]),
+        (["__complete", "get", "cold", ""], ["argparse", "memsync.manager.driver", "watchdog"]),
+    ],
+)
+def test_a_quick_command_imports_little(folder: Path, words: list[str], absent: list[str]) -> None:
+    with MemSync[Any]("cold", {"n": 0}):
+        command = [sys.executable, "-c", COLD, *words]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(result.stderr.split())
+    assert not loaded & set(absent)
+    assert len(result.stdout) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -16,6 +17,8 @@ _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 def print_findings(findings: list[Finding]) -> None:
     """Print the findings by what they are about; the last line sums them up."""
     try:
+        if os.environ.get("NO_COLOR"):  # rich would still print bold type
+            raise ModuleNotFoundError
         from rich.console import Console
         from rich.text import Text
     except ModuleNotFoundError:

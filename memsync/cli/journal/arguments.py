@@ -89,10 +89,6 @@ def print_notes(history: JournalHistory) -> None:
         print(f"memsync: note: {history.file_error}", file=sys.stderr)
 
 
-def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
-
-
 def failed(error: StorageError) -> Failed:
     """The error of a command, with the way out."""
     text = str(error)

@@ -11,7 +11,8 @@ from ...options import check_path
 from ...storage.journal_history import JournalHistory, Replay
 from ...storage.journal_log import JournalLog, Logged
 from ...storage.restore import restore
-from .arguments import chosen, failed, moment, print_json, print_notes, shown, version_of
+from ..output import compact
+from .arguments import chosen, failed, moment, print_notes, shown, version_of
 from .in_use import check_unused
 
 
@@ -23,16 +24,20 @@ def print_replay(
         history = JournalHistory(file)
         saved = chosen(history, at, until)
         assert saved.data is not None
-        print_notes(history)
+        if not as_json:
+            print_notes(history)
         if not diff:
-            print_json(_facts(saved.pair, saved.timestamp, saved.data) if as_json else saved.data)
+            facts = _facts(saved.pair, saved.timestamp, saved.data)
+            print(
+                compact(facts) if as_json else json.dumps(saved.data, indent=2, ensure_ascii=False)
+            )
             return
         newest = history.object_at()
     except StorageError as error:
         raise failed(error) from error
     operations = difference(saved.data, newest.data)
     if as_json:
-        print_json({"from": saved.pair[1], "to": newest.pair[1], "patch": operations})
+        print(compact({"from": saved.pair[1], "to": newest.pair[1], "patch": operations}))
         return
     print(f"from version {saved.pair[1]} ({moment(saved.timestamp)}) to {newest.pair[1]}:")
     replay = Replay(saved.data)
@@ -55,10 +60,11 @@ def print_log(file: str, path: str | None, *, as_json: bool) -> None:
     try:
         history = JournalHistory(file)
         for change in JournalLog(history, path):
-            print(json.dumps(_as_dict(change), ensure_ascii=False) if as_json else _line(change))
+            print(compact(_as_dict(change)) if as_json else _line(change))
     except StorageError as error:
         raise failed(error) from error
-    print_notes(history)
+    if not as_json:
+        print_notes(history)
 
 
 def _line(change: Logged) -> str:
@@ -100,15 +106,14 @@ def print_restore(file: str, at: str | None, until: str | None, *, as_json: bool
     except StorageError as error:
         raise failed(error) from error
     if as_json:
-        print_json(
-            {
-                "restored": saved.pair[1],
-                "version": done.pair[1],
-                "epoch": done.pair[0],
-                "kept_file": done.kept_file,
-                "kept_journal": done.kept_journal,
-            }
-        )
+        facts = {
+            "restored": saved.pair[1],
+            "version": done.pair[1],
+            "epoch": done.pair[0],
+            "kept_file": done.kept_file,
+            "kept_journal": done.kept_journal,
+        }
+        print(compact(facts))
         return
     print_notes(history)
     print(f"{file} has the object of version {saved.pair[1]} again, as version {done.pair[1]}")

@@ -98,10 +98,10 @@ def _last_writes(participant: Participant) -> list[dict[str, Any]]:
     except RuntimeError:  # the thread that plays the role has appended one
         return []
     kind = participant.state.kinds[PatchKind.name]
+    writes = (each for each in reversed(entries) if each.kind == PatchKind.name)
     return [
         {"version": each.version, "peer": each.peer, "text": _text(kind.changes(each))}
-        for each in reversed(entries)
-        if each.kind == PatchKind.name
+        for each in islice(writes, TIMING.inspection_writes)
     ]
 
 
