@@ -153,6 +153,12 @@ COMMANDS: dict[str, Command] = {
             NAME,
             Argument("lock", completes="locks", help="the name of the lock"),
             Argument("program", nargs="*", help="after '--': the program and its arguments"),
+            Argument(
+                "--lease",
+                type=float,
+                metavar="SECONDS",
+                help="if this command is suspended for longer, it loses the lock",
+            ),
             TIMEOUT,
         ),
         "The exit status is that of the program, or 128 and the signal that has ended it. The "

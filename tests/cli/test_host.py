@@ -14,7 +14,7 @@ from memsync.testing import until
 
 from .command import check, run, started
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 NAME = "hosted"
 

@@ -17,7 +17,7 @@ from memsync.testing import until
 
 from .command import on_terminal, run, run_json, started
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 NAME = "locked"
 
@@ -44,7 +44,7 @@ def test_the_status_is_that_of_the_program(mem: MemSync[Any], script: str, statu
     with started("lock", NAME, "l", "--", "sh", "-c", script) as process:
         assert process.communicate(timeout=20) == ("", "")
     assert process.returncode == status
-    assert mem.locks() == {}
+    until(lambda: not mem.locks(), 10, "the lock is held")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_program_gets_the_token_and_the_lock_is_held(mem: MemSync[Any]) -> N
         [holder] = mem.wait_for(lambda _: mem.locks(), timeout=10) and mem.locks()["l"]["holders"]
         assert (holder["token"], holder["pid"]) == (token, process.pid)
         process.wait(timeout=20)  # at the end of its input
-    assert mem.locks() == {}
+    until(lambda: not mem.locks(), 10, "the lock is held")
 
 
 def test_a_lock_that_is_not_free_in_time(mem: MemSync[Any]) -> None:
@@ -102,7 +102,7 @@ def test_signals_are_passed_on(mem: MemSync[Any], number: signal.Signals) -> Non
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.wait(timeout=20) == 40 + number
-    assert mem.locks() == {}
+    until(lambda: not mem.locks(), 10, "the lock is held")
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_program_once(mem: MemSync[Any]) -> None:
@@ -142,3 +142,15 @@ def test_one_program_runs_at_a_time(mem: MemSync[Any], tmp_path: Path) -> None:
     words = ["lock", NAME, "l", "--", "sh", "-c", script]
     with started(*words) as a, started(*words) as b, started(*words) as c:
         assert [each.wait(timeout=30) for each in (a, b, c)] == [0, 0, 0]
+
+
+def test_a_lost_lock_ends_the_program(mem: MemSync[Any]) -> None:
+    words = ["lock", NAME, "l", "--lease", "1", "--", "sleep", "20"]
+    with started(*words) as process:
+        until(mem.locks, 20, "it does not hold the lock")
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: not mem.locks(), 20, "it keeps the lock")
+        process.send_signal(signal.SIGCONT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 4
+    assert "was lost" in errors

@@ -8,7 +8,7 @@ import pytest
 
 from .wait_races import race
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 def test_no_write_is_missed(folder: Path) -> None:

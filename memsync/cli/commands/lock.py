@@ -30,7 +30,12 @@ def run(arguments: Any, out: Output) -> int:
     if not arguments.program:
         raise UsageError("the program is missing: memsync lock NAME LOCK -- PROGRAM [ARGUMENTS]")
     with joined(arguments.name, timeout=arguments.timeout) as mem, _Program() as program:
-        lock = mem.lock(arguments.lock, arguments.timeout, on_lost=lambda _: program.end())
+        lock = mem.lock(
+            arguments.lock,
+            arguments.timeout,
+            lease=arguments.lease,
+            on_lost=lambda _: program.end(),
+        )
         lock.acquire()
         environ = {**os.environ, "MEMSYNC_LOCK_TOKEN": str(lock.token)}
         try:
