@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams = words[:1] != [] and words[0] in COMMANDS and COMMANDS[words[0]].streams
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UserWarning)  # also with `python -W error`
-        warnings.showwarning = _warn  # type: ignore[assignment]  # it takes all that is passed
+        warnings.showwarning = _ignore if as_json else _warn
         try:
             name, parsed = parse(words)
             status = _run(name, parsed)
@@ -54,8 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return report("interrupted", exits.INTERRUPTED, None, as_json=as_json)
         except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+            _discard_output()
             return exits.OK if streams else exits.NEGATIVE
+        except OSError as error:  # the output cannot be written, a file cannot be read
+            _discard_output()
+            return report(str(error), exits.REFUSED, error, as_json=as_json)
 
 
 def _run(name: str, parsed: object) -> int:
@@ -69,5 +72,14 @@ def _run(name: str, parsed: object) -> int:
     return status or 0
 
 
-def _warn(message: Warning | str, *_: object) -> None:
+def _discard_output() -> None:
+    """Whatever is flushed from now on goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
     print(f"memsync: warning: {message}", file=sys.stderr)
+
+
+def _ignore(*_: object, **__: object) -> None:
+    """With --json there are errors on the error output, and nothing else."""

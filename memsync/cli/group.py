@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..handle import MemSync
 
 STEP = 2.0  # seconds for each step of a question; a host needs milliseconds
+_LEAST = 0.1  # of them, as 0 would be no limit
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two attempts to reach a host
 _QUIET = logging.NullHandler()  # commands report what is wrong themselves
 
@@ -47,7 +48,8 @@ def ask(name: str, question: dict[str, Any], timeout: float | None = None) -> di
         host = existing(name).host
         if host is not None:
             try:
-                return inspect(host.address, read_key(), question, timeout=min(STEP, seconds))
+                patience = min(STEP, max(seconds, _LEAST))
+                return inspect(host.address, read_key(), question, timeout=patience)
             except ChannelLost:
                 pass  # the next host answers
         if monotonic() >= deadline:
@@ -88,7 +90,7 @@ def parse_json(text: str, what: str) -> Any:
     """The value of an argument that is JSON; raises `UsageError`."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{what} is no JSON: {error}: {text!r:.100}") from None
 
 
@@ -96,5 +98,5 @@ def json_or_text(text: str) -> Any:
     """The value of an argument that may be JSON; other text is a string."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

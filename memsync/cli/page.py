@@ -40,7 +40,8 @@ def _head(facts: dict[str, Any], rates: list[float], columns: int) -> Iterator[s
     host = facts["host"]
     who = "no host answers" if host is None else f"host {host[:8]} (process {pids.get(host, '?')})"
     age = duration(max(wall() - facts["founded"], 0))
-    yield f"{facts['name']}: {who}, {len(facts['members'])} peers"
+    count = len(facts["members"])
+    yield f"{facts['name']}: {who}, {count} peer{'s' * (count != 1)}"
     yield f"epoch {facts['epoch']}  version {facts['version']}  age {age}"
     rate = "-" if not rates else f"{rates[-1]:.0f}"
     text = f"writes/s {rate:>7}  "

@@ -109,6 +109,17 @@ def test_warnings_are_lines_of_the_command(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_an_output_that_cannot_be_written() -> None:
+    command = [sys.executable, "-m", "memsync", "doctor"]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert result.returncode == 4
+    assert result.stderr == "memsync: [Errno 28] No space left on device\n"
+
+
 COLD = """
 import sys
 from memsync.cli import main

@@ -69,6 +69,14 @@ def test_a_value_that_is_not_there_is_a_negative_answer(shop: MemSync[Any], path
     assert run_json("get", NAME, path)["status"] == 1
 
 
+@pytest.mark.parametrize("command", ["get", "watch"])
+@pytest.mark.parametrize("path", ["a..b", ".", "a."])
+def test_a_wrong_path_is_a_usage_error(shop: MemSync[Any], command: str, path: str) -> None:
+    ended = run(command, NAME, path)
+    assert (ended.status, ended.out) == (2, "")
+    assert repr(path) in ended.err
+
+
 def test_get_sees_a_write_and_its_version(shop: MemSync[Any]) -> None:
     version = shop.patch({"$inc": {"a.b": 1}})
     assert run_json("get", NAME, "a.b") == [{"version": version, "value": 8}]
@@ -79,6 +87,15 @@ def test_a_large_value_comes_as_a_snapshot(shop: MemSync[Any]) -> None:
     shop.patch({"$set": {"text": text}})
     assert run("get", NAME, "text", "-r").out == text + "\n"
     assert run("get", NAME, "a.b").out == "7\n"
+
+
+def test_a_timeout_of_zero_is_one_attempt(shop: MemSync[Any]) -> None:
+    assert run("get", NAME, "a.b", "--timeout", "0").out == "7\n"
+    assert run("wait", NAME, '{"a.b": 7}', "--timeout", "0").status == 0
+    assert run("wait", NAME, '{"a.b": 8}', "--timeout", "0").status == 124
+    assert run("lock", NAME, "l", "--timeout", "0", "--", "true").status == 0
+    with shop.lock("l"):
+        assert run("lock", NAME, "l", "--timeout", "0", "--", "true").status == 124
 
 
 def test_looking_changes_nothing(shop: MemSync[Any], folder: Path) -> None:
@@ -186,6 +203,8 @@ def test_patch_reads_its_input(free: MemSync[Any], monkeypatch: pytest.MonkeyPat
         (['{"$inc": {"a.b": 1}}', "--timeout", "x"], 2, "--timeout"),
         ([], 2, "update"),
         (['{"$inc": {"a.b": 1}}', "more"], 2, "more"),
+        (['{"$set": {"a": NaN}}'], 2, "a"),
+        (['{"$set": {"a": 1e999}}'], 2, "a"),
     ],
 )
 def test_a_refused_patch_changes_nothing(
@@ -196,6 +215,14 @@ def test_a_refused_patch_changes_nothing(
     assert error in ended.err
     assert run_json("patch", NAME, *words)["status"] == status
     assert free.snapshot() == DATA
+
+
+def test_an_input_that_is_no_text(free: MemSync[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    ended = run("patch", NAME, "-")
+    assert ended.status == 2
+    assert "not UTF-8" in ended.err
+    assert run("patch", NAME, "[" * 100_000).status == 2
 
 
 def test_a_dry_run_prints_the_patch(free: MemSync[Any]) -> None:

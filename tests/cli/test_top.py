@@ -112,7 +112,7 @@ def test_one_page(folder: Path) -> None:
         version = mem.patch({"$inc": {"n": 1}})
         ended = run("top", NAME, "--once")
         assert (ended.status, ended.err) == (0, "")
-        assert f"{NAME}: host {mem.id[:8]} (process {os.getpid()}), 1 peers" in ended.out
+        assert f"{NAME}: host {mem.id[:8]} (process {os.getpid()}), 1 peer\n" in ended.out
         assert "replace /n 1" in ended.out
         [facts] = run_json("top", NAME, "--once")
         assert facts["recent"][0]["version"] == version

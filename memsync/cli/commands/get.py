@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ...options import check_path
 from ..exits import NEGATIVE
 from ..group import ask, joined
 from ..output import Output, report
@@ -12,6 +13,8 @@ from ..output import Output, report
 
 def run(arguments: Any, out: Output) -> int | None:
     name, path = arguments.name, arguments.path
+    if path:
+        check_path(path)
     answer = ask(name, {"about": "value", "path": path}, arguments.timeout)
     if answer.get("large"):
         with joined(name, timeout=arguments.timeout) as mem:

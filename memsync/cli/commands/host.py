@@ -22,7 +22,8 @@ class _End(BaseException):
 
 def run(arguments: Any, out: Output) -> int | None:
     check_name(arguments.name)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    if not out.as_json:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     options = {"engine": "local", "serverOnly": True}
     if arguments.config is None:
         mem: MemSync[Any] = MemSync(arguments.name, None, options)

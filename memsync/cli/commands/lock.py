@@ -29,7 +29,7 @@ _SIGNALLED = 128  # plus the number of the signal
 def run(arguments: Any, out: Output) -> int:
     if not arguments.program:
         raise UsageError("the program is missing: memsync lock NAME LOCK -- PROGRAM [ARGUMENTS]")
-    with joined(arguments.name, timeout=arguments.timeout) as mem, _Program() as program:
+    with joined(arguments.name) as mem, _Program() as program:
         lock = mem.lock(
             arguments.lock,
             arguments.timeout,

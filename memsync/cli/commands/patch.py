@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ...errors import UsageError
 from ..group import joined, parse_json
 from ..output import Output, compact
 
 
 def run(arguments: Any, out: Output) -> None:
-    text = sys.stdin.read() if arguments.update == "-" else arguments.update
+    text = _input() if arguments.update == "-" else arguments.update
     update = parse_json(text, "the update")
     where = None if arguments.where is None else parse_json(arguments.where, "--where")
     if arguments.dry_run:
@@ -19,6 +20,13 @@ def run(arguments: Any, out: Output) -> None:
     with joined(arguments.name, "writer", timeout=arguments.timeout) as mem:
         version = mem.patch(update, where=where)
     out.show(str(version), {"version": version})
+
+
+def _input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the input is not UTF-8: {error}") from None
 
 
 def _show_patch(arguments: Any, update: Any, where: Any, out: Output) -> None:

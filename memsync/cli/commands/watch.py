@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ...options import check_path
 from ..exits import TIMED_OUT
 from ..group import ask, joined
 from ..output import Output, compact
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Any, out: Output) -> int:
+    if arguments.path:
+        check_path(arguments.path)
     with joined(arguments.name) as mem:
         for line in _lines(mem, arguments):
             if arguments.program is None:
