@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 from ...errors import LockLostError, MemSyncError, UsageError
+from ...locks import timed_out
 from ..exits import REFUSED
 from ..group import joined
 from ..output import Output, report
@@ -32,11 +33,14 @@ def run(arguments: Any, out: Output) -> int:
     with joined(arguments.name) as mem, _Program() as program:
         lock = mem.lock(
             arguments.lock,
-            arguments.timeout,
+            arguments.timeout or None,  # see below for 0
             lease=arguments.lease,
             on_lost=lambda _: program.end(),
         )
-        lock.acquire()
+        if arguments.timeout != 0:
+            lock.acquire()
+        elif not lock.acquire(blocking=False):  # which waits for the answer of the host
+            raise timed_out(mem._participating(), "lock", arguments.lock, 0)
         environ = {**os.environ, "MEMSYNC_LOCK_TOKEN": str(lock.token)}
         try:
             status = program.run(arguments.program, environ)
