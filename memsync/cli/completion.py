@@ -16,19 +16,23 @@ _PATIENCE = 0.15  # seconds that a host has to answer
 
 BASH = """\
 _memsync() {
-    local IFS=$'\\n' COMP_WORDBREAKS=${COMP_WORDBREAKS//:}
-    COMPREPLY=($(memsync __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *. ]] && compopt -o nospace
+    local IFS=$'\\n' each
+    COMPREPLY=()
+    for each in $(memsync __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null); do
+        COMPREPLY+=("$(printf %q "$each")")
+    done
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace
     return 0
 }
-complete -o default -F _memsync memsync
+complete -F _memsync memsync
 """
 ZSH = """\
 #compdef memsync
 _memsync() {
     local -a found
     found=("${(@f)$(memsync __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    compadd -a -S '' -- found
+    compadd -S '' -- ${(M)found:#*/}
+    compadd -- ${found:#*/}
 }
 compdef _memsync memsync
 """

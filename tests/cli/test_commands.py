@@ -129,6 +129,12 @@ def test_ls_of_an_empty_folder_is_empty(folder: Path) -> None:
     assert run_json("ls") == [[]]
 
 
+def test_the_doctor_prints_json(shop: MemSync[Any]) -> None:
+    [answer] = run_json("doctor", NAME)
+    assert answer["well"] is True
+    assert run("doctor", "none").status == 1
+
+
 # -- objects that do not exist ---------------------------------------------------------------------
 
 VISITS = [

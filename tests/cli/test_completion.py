@@ -23,7 +23,7 @@ NAME = "completed"
 
 @pytest.fixture
 def mem(folder: Path) -> Iterator[MemSync[Any]]:
-    data = {"alpha": {"one": 1, "two": 2}, "list": ["x", "y"], "beta": 0}
+    data = {"alpha": {"one": 1, "two": 2}, "list": ["x", "y"], "beta": 0, "odd name": 1}
     with MemSync[Any](NAME, data, rpc={"sums": {"add": len}, "sub": len}) as mem:
         mem.rpc.publish("square", len)
         yield mem
@@ -47,7 +47,7 @@ def test_what_a_group_has(mem: MemSync[Any]) -> None:
     with MemSync[Any]("comp-2"), mem.lock("reindex"):
         assert offered("get", "") == ["comp-2", NAME]
         assert offered("get", "comple") == [NAME]
-        assert offered("get", NAME, "") == ["alpha", "list", "beta"]
+        assert offered("get", NAME, "") == ["alpha", "list", "beta", "odd name"]
         assert offered("watch", NAME, "al") == ["alpha"]
         assert offered("watch", "--since", "7", NAME, "al") == ["alpha"]
         assert offered("get", NAME, "alpha.") == ["alpha.one", "alpha.two"]
@@ -99,16 +99,21 @@ def test_the_scripts_are_valid(shell: str) -> None:
 def test_bash_completes(mem: MemSync[Any]) -> None:
     function = " ".join(PROGRAM)
     script = f'memsync() {{ {function} "$@"; }}\n{SCRIPTS["bash"]}\n'
-    for words, expected in [
-        (["memsync", "ge"], ["get"]),
-        (["memsync", "get", NAME, "alpha.t"], ["alpha.two"]),
-        (["memsync", "call", NAME, "su"], ["sub", "sums.add"]),
-    ]:
+    for words in (
+        ["memsync", "ge"],
+        ["memsync", "get", NAME, "alpha.t"],
+        ["memsync", "call", NAME, "su"],
+        ["memsync", "get", NAME, "odd"],
+    ):
         listed = " ".join(words)
         script += f"COMP_WORDS=({listed}); COMP_CWORD={len(words) - 1}; _memsync\n"
         script += 'echo "${COMPREPLY[*]}"\n'
-        assert expected
     result = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30
     )
-    assert result.stdout.splitlines() == ["get", "alpha.two", "sub sums.add"]
+    assert result.stdout.splitlines() == [
+        "get",
+        "alpha.two",
+        "sub sums.add",
+        "odd\\ name",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from memsync.testing import until
 from memsync.testing.temporary_folder import remove
 
 from ..process_helpers import start_helpers
+from .command import check
 
 pytestmark = pytest.mark.process
 
@@ -81,6 +83,16 @@ def test_the_host_is_killed_and_nothing_is_lost(workers: int) -> None:
     assert all(row[2:] == ("200", "200") for row in rows if not row[1])
     assert f"\ncounter: {sum(int(count) for *_, count in rows)}\n" in output
     assert output.endswith("\nnothing was lost\n")
+
+
+def test_the_lines_are_json_on_demand() -> None:
+    with started_demo("--workers", "2", "--writes", "20", "--json") as process:
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    lines = [json.loads(line) for line in output.splitlines()]
+    for line in lines:
+        check(line, "demo")
+    assert lines[-1] == {"message": "nothing was lost"}
 
 
 def test_a_worker_that_ends_by_itself_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,9 @@ def print_findings(findings: list[Finding]) -> None:
 
 
 def print_json(facts: dict[str, Any], findings: list[Finding]) -> None:
-    """Print facts and findings as one JSON object."""
+    """Print facts and findings as one JSON object, on one line."""
     listed = [finding._asdict() for finding in findings]
-    print(json.dumps({"well": is_well(findings), "findings": listed, "facts": facts}, indent=1))
+    print(json.dumps({"well": is_well(findings), "findings": listed, "facts": facts}))
 
 
 def _lines(findings: list[Finding]) -> Iterator[tuple[str, str, str]]:
