@@ -124,6 +124,20 @@ def test_ls_has_all_objects(shop: MemSync[Any]) -> None:
         assert lines[2].split()[:4] == [NAME, str(pid), "2", str(shop.version)]
 
 
+def test_ls_has_also_what_cannot_be_asked(
+    shop: MemSync[Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MemSync[Any]("other", {}):
+        (folder / "other.d").chmod(0o755)
+        assert [each["name"] for each in run_json("ls")[0]] == [NAME]
+        (folder / "other.d").chmod(0o700)
+    monkeypatch.setattr("memsync.manager.folder.records.PROTOCOL", 0)
+    [[listed]] = run_json("ls")
+    assert (listed["name"], listed["host"], listed["peers"]) == (NAME, None, 1)
+    assert run("get", NAME).status == 4
+    monkeypatch.undo()
+
+
 def test_ls_of_an_empty_folder_is_empty(folder: Path) -> None:
     assert run("ls") == Ended(0, "", "")
     assert run_json("ls") == [[]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...errors import RendezvousError
+from ...errors import ProtocolError, RendezvousError
 from .held_file import Files, check_folder, check_root
 from .key import KEY_BYTES
 from .own_folder import is_shared
@@ -23,9 +23,11 @@ class SeenObject(NamedTuple):
 
 
 def seen_objects(name: str | None = None) -> Iterator[SeenObject]:
-    """All objects that living processes share, or the one of a name; raises `RendezvousError`.
+    """All objects that living processes share, or the one of a name.
 
-    Raises `ProtocolError` where the host has another protocol number.
+    Raises `RendezvousError` for a folder that cannot be used. Of all objects, those are left out
+    whose own folder cannot be used; `host` is None where it has another protocol number. Of the one
+    of a name, these are errors, too: `RendezvousError` and `ProtocolError`.
     """
     root = root_folder()
     if is_shared(root) or not root.exists():
@@ -34,7 +36,13 @@ def seen_objects(name: str | None = None) -> Iterator[SeenObject]:
     files = Files()
     paths = sorted(root.glob("*.d")) if name is None else [root / folder_name(name)]
     for path in paths:
-        if path.is_dir() and (seen := _seen(files, path, name)) is not None:
+        try:
+            seen = _seen(files, path, name) if path.is_dir() else None
+        except RendezvousError:
+            if name is not None:
+                raise
+            continue
+        if seen is not None:
             yield seen
 
 
@@ -67,7 +75,12 @@ def _seen(files: Files, path: Path, name: str | None) -> SeenObject | None:
         if found is not None:
             content = decode(found[1]) or {}
             named = named or content.get("name")
-            record = parse_epoch_record(file, max(epochs), *found)
+            try:
+                record = parse_epoch_record(file, max(epochs), *found)
+            except ProtocolError:
+                if name is not None:
+                    raise
+                continue
             if record.held and not record.is_damaged and content.get("open", True):
                 host = record
     if not peers and host is None:
