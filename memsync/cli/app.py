@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from . import exits
     from .failed import Failed
     from .output import report
-    from .parser import ParsedUsageError, parse
+    from .parser import CommandLineError, parse
     from .table import COMMANDS
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text at all
@@ -43,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:  # as in a program that was started with `>&-`
                 sys.stdout.flush()
             return status
-        except UsageError as error:
-            if isinstance(error, ParsedUsageError) and not as_json:
+        except CommandLineError as error:
+            if not as_json:
                 print(error.usage, end="", file=sys.stderr)
-            return report(str(error), exits.USAGE, error, as_json=as_json)
+            wrong = UsageError(str(error))
+            return report(str(error), exits.USAGE, wrong, as_json=as_json)
         except MemSyncError as error:
             return report(str(error), exits.status_of(error), error, as_json=as_json)
         except Failed as error:

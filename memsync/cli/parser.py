@@ -6,25 +6,26 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ..errors import UsageError
 from .table import COMMANDS, JSON, Command
 
 PROGRAM = "memsync"
 
 
-class ParsedUsageError(UsageError):
+class CommandLineError(Exception):
     """A wrong command line; `usage` shows a right one."""
 
-    usage: str = ""
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ParsedUsageError(message, usage=self.format_usage())
+        raise CommandLineError(message, self.format_usage())
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, Any]:
-    """The name of the command and its arguments; raises `ParsedUsageError`.
+    """The name of the command and its arguments; raises `CommandLineError`.
 
     Raises `SystemExit` after it has printed help.
     """
@@ -35,7 +36,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any]:
         print(overview(), end="")
         raise SystemExit(0)
     what = f"there is no command {name!r}" if name else "a command is missing"
-    raise ParsedUsageError(f"{what}: choose one of {', '.join(COMMANDS)}", usage=f"{_USAGE}\n")
+    raise CommandLineError(f"{what}: choose one of {', '.join(COMMANDS)}", f"{_USAGE}\n")
 
 
 def _parse_command(name: str, command: Command, words: list[str]) -> argparse.Namespace:
