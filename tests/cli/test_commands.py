@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from memsync import Event, MemSync
+from memsync import Event, MemSync, MemSyncError
 from memsync.cli import exits
+from memsync.cli.group import joined
 from memsync.cli.schemas import SCHEMAS
 from memsync.cli.table import COMMANDS
 from memsync.testing import until
@@ -343,3 +344,24 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert ended.value.code == 0
     assert out.startswith(f"usage: memsync {name}")
     assert "--json" in out
+
+
+# -- the peer of a command -------------------------------------------------------------------------
+
+
+def test_a_command_runs_no_functions_of_others(shop: MemSync[Any]) -> None:
+    with joined(NAME) as reader:
+        assert shop.run(len, "text") == 4
+        with pytest.raises(MemSyncError, match="pickles"):
+            shop.run(len, "text", on=reader.id)
+
+
+def test_a_command_never_hosts_and_brings_the_object_to_the_next_host(folder: Path) -> None:
+    with MemSync[Any](NAME, DATA) as mem, joined(NAME) as reader:
+        mem.patch({"$set": {"a.b": 9}})
+        mem.stop()
+        assert [each["host"] for each in run_json("ls")[0]] == [None]
+        assert run("get", NAME, "a.b", "--timeout", "0.1").status == 3
+        with MemSync[Any](NAME, {"other": 1}):
+            assert run("get", NAME, "a.b").out == "9\n"
+            assert reader.get_status()["status"] == "client"
