@@ -73,13 +73,14 @@ def test_options_of_the_program_are_its_own(mem: MemSync[Any]) -> None:
 
 
 def test_the_program_gets_the_token_and_the_lock_is_held(mem: MemSync[Any]) -> None:
-    script = "echo $MEMSYNC_LOCK_TOKEN; read line; echo $line"
+    script = "echo $MEMSYNC_LOCK_TOKEN; exec sleep 60"
     with started("lock", NAME, "l", "--", "sh", "-c", script) as process:
         assert process.stdout is not None
         token = int(process.stdout.readline())
-        [holder] = mem.wait_for(lambda _: mem.locks(), timeout=10) and mem.locks()["l"]["holders"]
+        [holder] = mem.locks()["l"]["holders"]
         assert (holder["token"], holder["pid"]) == (token, process.pid)
-        process.wait(timeout=20)  # at the end of its input
+        process.terminate()
+        assert process.wait(timeout=20) == 128 + signal.SIGTERM
     until(lambda: not mem.locks(), 10, "the lock is held")
 
 

@@ -135,14 +135,16 @@ def test_watch_runs_a_command_for_each_line(mem: MemSync[Any], tmp_path: Path) -
         until(lambda: target.exists() and target.read_text().count("\n") == 1, 20, "no line")
         mem.patch({"$inc": {"n": 1}})
         until(lambda: target.read_text().count("\n") == 2, 20, "no second line")
+        mem.patch({"$inc": {"n": 1}})
+        until(lambda: target.read_text().count("\n") == 3, 20, "no third line")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
     rows = [line.partition(" ") for line in target.read_text().splitlines()]
-    assert [json.loads(line)["value"] for _, _, line in rows] == [0, 1]
+    assert [json.loads(line)["value"] for _, _, line in rows] == [0, 1, 2]
     assert [version for version, _, _ in rows] == [
         str(json.loads(line)["version"]) for _, _, line in rows
     ]
-    assert errors.count("ended with status 3") == 2
+    assert errors.count("ended with status 3") in (2, 3)  # Ctrl-C may come before the last one
 
 
 def test_events_prints_a_line_for_each_event(mem: MemSync[Any]) -> None:
