@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from importlib import import_module
 
 from ..version import __version__
+from .interrupts import importing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,17 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .completion import complete
 
         return complete(words[1:])
-    from ..errors import MemSyncError, UsageError
-    from . import exits
-    from .failed import Failed
-    from .output import report
-    from .parser import CommandLineError, parse
-    from .table import COMMANDS
+    with importing():
+        from ..errors import MemSyncError, UsageError
+        from . import exits
+        from .failed import Failed
+        from .output import report
+        from .parser import CommandLineError, parse
+        from .table import COMMANDS
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text at all
-        sys.stdout.reconfigure(errors="backslashreplace")
-    as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
-    streams = words[:1] != [] and words[0] in COMMANDS and COMMANDS[words[0]].streams
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text at all
+            sys.stdout.reconfigure(errors="backslashreplace")
+        as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
+        streams = words[:1] != [] and words[0] in COMMANDS and COMMANDS[words[0]].streams
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UserWarning)  # also with `python -W error`
         warnings.showwarning = _ignore if as_json else _warn
@@ -66,7 +68,8 @@ def _run(name: str, parsed: object) -> int:
     from .output import Output, ends_with_reader
     from .table import COMMANDS
 
-    command = import_module(f"{__package__}.commands.{name}")
+    with importing():
+        command = import_module(f"{__package__}.commands.{name}")
     out = Output(as_json=getattr(parsed, "json", False))
     with ends_with_reader() if COMMANDS[name].streams else nullcontext():
         status: int | None = command.run(parsed, out)

@@ -16,6 +16,7 @@ from ..manager.folder.survey import SeenObject, read_key, seen_objects
 from ..manager.transport.channel import ChannelLost
 from ..manager.transport.dial import inspect
 from ..options import check_name, check_timeout, load_options
+from .interrupts import importing
 
 if TYPE_CHECKING:
     from ..handle import MemSync
@@ -71,7 +72,10 @@ def joined(name: str, *roles: str, timeout: float | None = None) -> Iterator[Mem
     """
     existing(name)
     logging.getLogger("memsync").addHandler(_QUIET)
-    from ..handle import MemSync
+    with importing():
+        from ..handle import MemSync
+        from ..manager import driver  # noqa: F401  # the start would import it
+        from ..rpc import peer_calls  # noqa: F401  # likewise
 
     options: dict[str, Any] = {
         "engine": "local",

@@ -1,0 +1,63 @@
+"""Ctrl-C at any moment of a command ends it with 130 and one line, also while it imports."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memsync import MemSync
+from memsync.cli.interrupts import importing
+
+from .command import check
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+COMMAND = """
+import sys
+from memsync.cli import main
+print("begins", flush=True)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_at_any_moment(folder: Path) -> None:
+    words = ["wait", "x", '{"n": 1}', "--json"]
+    with MemSync[Any]("x", {"n": 0}):
+        for number in range(20):
+            with subprocess.Popen(
+                [sys.executable, "-c", COMMAND, *words],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "begins\n"
+                time.sleep(number * 0.01)  # from the first import to the wait
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=30)
+            if process.returncode == -signal.SIGINT and "/app.py" not in errors:
+                continue  # it came before the command or after it
+            assert process.returncode == 130, errors
+            error = json.loads(errors)
+            check(error, "error")
+            assert error["status"] == 130
+
+
+def test_the_handler_of_a_program_stays() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with importing():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with importing():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
