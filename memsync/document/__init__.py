@@ -77,7 +77,7 @@ from .patch.rfc6902 import (
     invert,
     value_at_pointer,
 )
-from .paths import above, is_digits, pointer_of
+from .paths import above, element_index, is_digits, pointer_of
 from .query.query import check_filter, matches
 from .sizes import estimated_size
 from .sliced import SlicedText
@@ -125,6 +125,7 @@ __all__ = [
     "containers_in",
     "converge",
     "difference",
+    "element_index",
     "encoded",
     "encoded_json",
     "estimated_size",

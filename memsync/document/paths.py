@@ -45,6 +45,12 @@ def array_index(part: str) -> int | None:
     return index if index < 2**64 else None
 
 
+def element_index(part: str, array: list[Any]) -> int | None:
+    """Return the index of the element of an array that a part of a path names, or None."""
+    index = array_index(part)
+    return index if index is not None and index < len(array) else None
+
+
 class UpdatePath(NamedTuple):
     """A parsed update path, and how it depends on the document.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..document import compile_patch, compile_update, matches, to_plain
+from ..document import compile_patch, compile_update, element_index, matches, to_plain
 from ..errors import ConditionError, ConflictError, MemSyncError, TooLargeError, UpdateError
 from .clock import wall_time
 from .entries import Propose
@@ -82,8 +82,8 @@ def node_at(document: Any, path: str) -> Any:
     for part in path.split(".") if path else ():
         if isinstance(value, dict):
             value = dict.get(value, part)
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
+        elif isinstance(value, list) and (index := element_index(part, value)) is not None:
+            value = value[index]
         else:
             return None
     return value

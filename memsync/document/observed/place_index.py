@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from ..operations import Operation
-from ..paths import is_digits, parse_pointer, pointer_of
+from ..paths import array_index, is_digits, parse_pointer, pointer_of
 
 T = TypeVar("T")
 
@@ -168,12 +168,12 @@ def place_of(parts: Sequence[str]) -> str:
     """The pointer of the place that decides what a dotted path leads to.
 
     A part with leading zeros may be a field, or the index of an element: then its container
-    decides.
+    decides. It decides as well where a part has more digits than an index.
 
     >>> place_of(("a", "0")), place_of(("a", "01", "b"))
     ('/a/0', '/a')
     """
     for position, part in enumerate(parts):
-        if part.isdecimal() and not (is_digits(part) and str(int(part)) == part):
+        if part.isdecimal() and str(array_index(part)) != part:
             return pointer_of(tuple(parts[:position]))
     return pointer_of(tuple(parts))

@@ -22,7 +22,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from ...document import Operation, encoded, estimated_size, to_plain
+from ...document import Operation, element_index, encoded, estimated_size, to_plain
 from ...errors import UsageError
 from ...options import check_path
 from ...replication.kinds.method import callable_peers, directory
@@ -130,8 +130,8 @@ def _node(document: Any, path: str) -> tuple[bool, Any]:
     for part in path.split(".") if path else ():
         if isinstance(value, dict) and part in value:
             value = dict.__getitem__(value, part)
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = list.__getitem__(value, int(part))
+        elif isinstance(value, list) and (index := element_index(part, value)) is not None:
+            value = list.__getitem__(value, index)
         else:
             return False, None
     return True, value
