@@ -16,11 +16,11 @@ _PATIENCE = 0.15  # seconds that a host has to answer
 
 BASH = """\
 _memsync() {
-    local IFS=$'\\n' each
+    local each
     COMPREPLY=()
-    for each in $(memsync __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null); do
+    while IFS= read -r each; do
         COMPREPLY+=("$(printf %q "$each")")
-    done
+    done < <(memsync __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace
     return 0
 }
@@ -51,6 +51,7 @@ def complete(words: Sequence[str]) -> int:
     *before, prefix = words or [""]
     try:
         found = [each for each in candidates(before, prefix) if each.startswith(prefix)]
+        found = [each for each in found if each.isprintable()]  # a line break is no part of a word
     except Exception:  # a prompt must not show a traceback
         return 1
     for each in found:
@@ -116,7 +117,8 @@ def _ask(name: str, **question: Any) -> dict[str, Any]:
 def _paths(name: str, prefix: str) -> Iterable[str]:
     above = prefix.rpartition(".")[0]
     fields = _ask(name, about="fields", path=above)["fields"]
-    return [f"{above}.{field}" if above else field for field in fields]
+    names = [field for field in fields if field and "." not in field]  # no path leads to others
+    return [f"{above}.{name}" if above else name for name in names]
 
 
 def _methods(name: str, prefix: str) -> Iterable[str]:

@@ -117,3 +117,16 @@ def test_bash_completes(mem: MemSync[Any]) -> None:
         "sub sums.add",
         "odd\\ name",
     ]
+
+
+def test_only_what_is_a_path_is_offered(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "x1").touch()
+    data = {"x*": 1, "two\nlines": 2, "a.b": 3, "": 4, "x\x1b[2J": 5, "日本": 6}
+    with MemSync[Any](NAME, data):
+        assert offered("get", NAME, "") == ["x*", "日本"]
+        script = f'memsync() {{ {" ".join(PROGRAM)} "$@"; }}\n{SCRIPTS["bash"]}\n'
+        script += f'COMP_WORDS=(memsync get {NAME} x); COMP_CWORD=3; _memsync; echo "$COMPREPLY"'
+        result = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=30
+        )
+        assert result.stdout == "x\\*\n"  # not the file x1
