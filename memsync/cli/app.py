@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,24 +16,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words in (["--version"], ["-V"]):  # without the imports below
-        print(__version__)
-        return 0
+        return _print_version()
     if words[:1] == ["__complete"]:  # by the scripts of `memsync completion`
         from .completion import complete
 
         return complete(words[1:])
+    as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
+    try:
+        return _main(words, as_json=as_json)
+    except KeyboardInterrupt:
+        from .exits import INTERRUPTED
+        from .output import report
+
+        return report("interrupted", INTERRUPTED, None, as_json=as_json)
+
+
+def _main(words: list[str], *, as_json: bool) -> int:
     with importing():
         from ..errors import MemSyncError, UsageError
         from . import exits
         from .failed import Failed
-        from .output import report
+        from .output import complain, discard, escape_what_has_no_code, report
         from .parser import CommandLineError, parse
         from .table import COMMANDS
-
-        if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text at all
-            sys.stdout.reconfigure(errors="backslashreplace")
-        as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
-        streams = words[:1] != [] and words[0] in COMMANDS and COMMANDS[words[0]].streams
+    escape_what_has_no_code()
+    streams = words[:1] != [] and words[0] in COMMANDS and COMMANDS[words[0]].streams
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UserWarning)  # also with `python -W error`
         warnings.showwarning = _ignore if as_json else _warn
@@ -47,21 +52,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return status
         except CommandLineError as error:
             if not as_json:
-                print(error.usage, end="", file=sys.stderr)
+                complain(error.usage.rstrip("\n"))
             wrong = UsageError(str(error))
             return report(str(error), exits.USAGE, wrong, as_json=as_json)
         except MemSyncError as error:
             return report(str(error), exits.status_of(error), error, as_json=as_json)
         except Failed as error:
             return report(str(error), exits.NEGATIVE, error, as_json=as_json)
-        except KeyboardInterrupt:
-            return report("interrupted", exits.INTERRUPTED, None, as_json=as_json)
         except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-            _discard_output()
+            discard(sys.stdout)
             return exits.OK if streams else exits.NEGATIVE
         except OSError as error:  # the output cannot be written, a file cannot be read
-            _discard_output()
+            discard(sys.stdout)
             return report(str(error), exits.REFUSED, error, as_json=as_json)
+
+
+def _print_version() -> int:
+    try:
+        print(__version__, flush=True)
+        return 0
+    except OSError as error:
+        from .exits import NEGATIVE, REFUSED
+        from .output import discard, report
+
+        discard(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            return NEGATIVE
+        return report(str(error), REFUSED, error, as_json=False)
 
 
 def _run(name: str, parsed: object) -> int:
@@ -76,13 +93,10 @@ def _run(name: str, parsed: object) -> int:
     return status or 0
 
 
-def _discard_output() -> None:
-    """Whatever is flushed from now on goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"memsync: warning: {message}", file=sys.stderr)
+    from .output import complain
+
+    complain(f"memsync: warning: {message}")
 
 
 def _ignore(*_: object, **__: object) -> None:

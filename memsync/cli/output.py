@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import select
@@ -10,9 +12,9 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from ..errors import MemSyncError
 
@@ -51,8 +53,40 @@ def report(message: str, status: int, error: BaseException | None, *, as_json: b
         )
     else:
         message = f"memsync: {message}"
-    print(message, file=sys.stderr, flush=True)
+    complain(message)
     return status
+
+
+def complain(text: str) -> None:
+    """Print to the error output; where that is closed or full, the status is all there is."""
+    if sys.stderr is not None:  # print() would take the output
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:
+            discard(sys.stderr)
+
+
+def discard(stream: TextIO | None) -> None:
+    """Whatever is flushed from now on goes nowhere."""
+    with suppress(AttributeError, OSError):  # there is none, or it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
+
+
+def escape_what_has_no_code() -> None:
+    """Print characters that the encoding of the terminal lacks as JSON escapes.
+
+    Names of files may be no text at all, and JSON stays JSON.
+    """
+    codecs.register_error("memsync", _escape)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="memsync")
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -23,6 +24,12 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandLineError(message, self.format_usage())
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End after help; an output that cannot be written is an error."""
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        super().exit(status, message)
+
 
 def parse(arguments: Sequence[str]) -> tuple[str, Any]:
     """The name of the command and its arguments; raises `CommandLineError`.
@@ -33,7 +40,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Any]:
     if name in COMMANDS:
         return name, _parse_command(name, COMMANDS[name], list(arguments[1:]))
     if name in ("-h", "--help", "help"):
-        print(overview(), end="")
+        print(overview(), end="", flush=True)
         raise SystemExit(0)
     what = f"there is no command {name!r}" if name else "a command is missing"
     raise CommandLineError(f"{what}: choose one of {', '.join(COMMANDS)}", f"{_USAGE}\n")
@@ -43,10 +50,11 @@ def _parse_command(name: str, command: Command, words: list[str]) -> argparse.Na
     own = words
     if command.runs and "--" in words:
         own = words[: words.index("--")]
-    parser = _Parser(f"{PROGRAM} {name}", description=f"{command.help} {command.details}")
+    about = f"{command.help} {command.details}"
+    parser = _Parser(f"{PROGRAM} {name}", description=about, allow_abbrev=False)
     for argument in (*command.arguments, JSON):
         parser.add_argument(*argument.flags, **argument.options)
-    parsed = parser.parse_args(own)
+    parsed = parser.parse_intermixed_args(own)  # options may stand between the others
     if command.runs:
         parsed.program = words[len(own) + 1 :] or parsed.program
     return parsed

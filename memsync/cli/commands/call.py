@@ -21,13 +21,10 @@ def run(arguments: Any, out: Output) -> int | None:
             )
             for item in result if isinstance(result, Iterator) else [result]:
                 out.line(item)
-        except BrokenPipeError:
-            raise
-        except Exception as error:
-            if isinstance(error, MemSyncError) and error.outcome != "applied":
+        except MemSyncError as error:
+            if error.outcome != "applied":
                 raise
-            text = str(error) if isinstance(error, MemSyncError) else repr(error)
-            return report(text, NEGATIVE, error, as_json=out.as_json)
+            return report(str(error), NEGATIVE, error, as_json=out.as_json)
     return None
 
 

@@ -28,7 +28,7 @@ _SIGNALLED = 128  # plus the number of the signal
 
 
 def run(arguments: Any, out: Output) -> int:
-    if not arguments.program:
+    if not arguments.program or not arguments.program[0]:
         raise UsageError("the program is missing: memsync lock NAME LOCK -- PROGRAM [ARGUMENTS]")
     with joined(arguments.name) as mem, _Program() as program:
         lock = mem.lock(

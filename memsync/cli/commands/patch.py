@@ -23,6 +23,8 @@ def run(arguments: Any, out: Output) -> None:
 
 
 def _input() -> str:
+    if sys.stdin is None:
+        raise UsageError("the input is closed: '-' reads the update from it")
     try:
         return sys.stdin.read()
     except UnicodeDecodeError as error:

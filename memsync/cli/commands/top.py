@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, NoReturn
 
 from ...clocks import monotonic
 from ...errors import HostUnresponsiveError, UsageError
@@ -17,6 +19,7 @@ from ..group import ask
 from ..output import Output
 from ..page import page
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _RATES = 60  # of the last pages
 _QUICK = 0.5  # seconds that the host has to answer before the page says that it does not
 _CLEAR, _HOME, _END_OF_LINE, _REST = "\x1b[2J", "\x1b[H", "\x1b[K", "\x1b[J"
@@ -28,7 +31,7 @@ def run(arguments: Any, out: Output) -> None:
         raise UsageError(f"--interval must be 0.1 to 3600 seconds, not {arguments.interval:g}")
     meter = Meter()
     first = _facts(arguments.name, meter, None)  # raises where there is no object
-    if arguments.once or out.as_json or not sys.stdout.isatty():
+    if arguments.once or out.as_json or sys.stdout is None or not sys.stdout.isatty():
         for facts in _pages(arguments, meter, first):
             out.show("\n".join(page(facts, list(meter.rates), *_size())), facts)
         return
@@ -72,9 +75,13 @@ def _pages(arguments: Any, meter: Meter, facts: dict[str, Any]) -> Iterator[dict
         yield facts
 
 
+def _has_keys() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _is_ended(seconds: float) -> bool:
     """Wait for the next page; returns whether q was pressed."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (_has_keys() and sys.stdout.isatty()):
         select.select([], [], [], seconds)
         return False
     ready, _, _ = select.select([sys.stdin], [], [], seconds)
@@ -87,18 +94,38 @@ def _screen() -> Iterator[None]:
     import termios
     import tty
 
-    keys = sys.stdin.fileno() if sys.stdin.isatty() else None
+    keys = sys.stdin.fileno() if _has_keys() else None
     before = None if keys is None else termios.tcgetattr(keys)
+    handlers = {number: signal.signal(number, _end) for number in _ENDING}
     sys.stdout.write(_ENTER + _CLEAR)
+    ended_by: int | None = None
     try:
         if keys is not None:
             tty.setcbreak(keys)
         yield
+    except _Ended as error:
+        ended_by = error.number
     finally:
-        if keys is not None and before is not None:
-            termios.tcsetattr(keys, termios.TCSADRAIN, before)
-        sys.stdout.write(_LEAVE)
-        sys.stdout.flush()
+        with suppress(OSError, termios.error):  # the terminal may be gone
+            if keys is not None and before is not None:
+                termios.tcsetattr(keys, termios.TCSADRAIN, before)
+            sys.stdout.write(_LEAVE)
+            sys.stdout.flush()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if ended_by is not None:
+        os.kill(os.getpid(), ended_by)  # as if it had not been caught
+
+
+class _Ended(BaseException):
+    """A signal ends this process, after the terminal is as it was."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Ended(number)
 
 
 def _size() -> tuple[int, int]:

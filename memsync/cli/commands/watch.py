@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ...errors import UsageError
 from ...options import check_path
 from ..exits import TIMED_OUT
 from ..group import ask, joined
-from ..output import Output, compact
+from ..output import Output, compact, complain
 
 if TYPE_CHECKING:
     from ...handle import MemSync
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 def run(arguments: Any, out: Output) -> int:
     if arguments.path:
         check_path(arguments.path)
+    if arguments.since is not None and arguments.since < 0:
+        raise UsageError(f"--since takes the version of a line, not {arguments.since}")
     with joined(arguments.name) as mem:
         for line in _lines(mem, arguments):
             if arguments.program is None:
                 out.line(line)
             else:
-                _pass_to(arguments.program, line)
+                _pass_to(arguments.program, line, out)
     return TIMED_OUT
 
 
@@ -56,11 +58,10 @@ def _line(value: Any, version: int, missed: int) -> dict[str, Any]:
     return line | {"missed": missed} if missed else line
 
 
-def _pass_to(program: str, line: dict[str, Any]) -> None:
+def _pass_to(program: str, line: dict[str, Any], out: Output) -> None:
     """Run a shell command with the line as its input, to its end."""
     environ = {**os.environ, "MEMSYNC_VERSION": str(line["version"])}
-    ended = subprocess.run(
-        ["/bin/sh", "-c", program], input=compact(line) + "\n", text=True, env=environ, check=False
-    )
-    if ended.returncode:
-        print(f"memsync: {program!r} ended with status {ended.returncode}", file=sys.stderr)
+    text = f"{compact(line)}\n".encode()
+    ended = subprocess.run(["/bin/sh", "-c", program], input=text, env=environ, check=False)
+    if ended.returncode and not out.as_json:
+        complain(f"memsync: {program!r} ended with status {ended.returncode}")
