@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..clocks import wall
+from .cells import cut, padded, plain, width
 from .duration import duration
 
 _BARS = "▁▂▃▄▅▆▇█"
+_LOCK_CELLS = 40  # of the name of a lock, which may have 300 characters
 _PEERS_SHARE = 0.45  # of the lines below the head
 
 
@@ -24,7 +26,7 @@ def page(facts: dict[str, Any], rates: list[float], columns: int, lines: int) ->
     locks = [*_shortened(locks, max(left // 4, 2)), *below] if facts["locks"] else []
     body = [*peers, *below, *locks]
     body += recent[: max(left - len(body), 0)]
-    return [line[:columns].rstrip() for line in [*head, *body][:lines]]
+    return [cut(plain(line), columns).rstrip() for line in [*head, *body][:lines]]
 
 
 def sparkline(rates: list[float], width: int) -> str:
@@ -60,7 +62,7 @@ def _locks(facts: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, lock in facts["locks"].items():
         for holder in lock["holders"]:
             since = duration(max(wall() - holder["since"], 0))
-            yield name, str(holder["pid"]), since, str(len(lock["queue"]))
+            yield cut(plain(name), _LOCK_CELLS), str(holder["pid"]), since, str(len(lock["queue"]))
 
 
 def _recent(facts: dict[str, Any]) -> list[str]:
@@ -68,9 +70,9 @@ def _recent(facts: dict[str, Any]) -> list[str]:
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    every = [header, *rows]
-    widths = [max(len(row[column]) for row in every) for column in range(len(header))]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in every]
+    every = [header, *(tuple(map(plain, row)) for row in rows)]
+    widths = [max(width(row[column]) for row in every) for column in range(len(header))]
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in every]
 
 
 def _shortened(lines: list[str], most: int) -> list[str]:

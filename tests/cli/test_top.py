@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from memsync import MemSync
+from memsync.cli.cells import width
 from memsync.cli.commands.top import Meter
 from memsync.cli.duration import duration
 from memsync.cli.page import page, sparkline
@@ -136,3 +137,16 @@ def test_top_goes_on_when_the_host_is_killed(cluster: Cluster) -> None:
         os.write(terminal, b"q")
         until(lambda: shows("\x1b[?1049l"), 20, "it does not end")
         assert process.wait(timeout=20) == 0
+
+
+def test_names_and_values_do_not_move_the_cursor() -> None:
+    odd = "x\x1b[2J\n\u202e日本" + "語" * 50
+    facts = {
+        **FACTS,
+        "locks": {odd: {"places": 1, "holders": [HOLDER], "queue": []}},
+        "members": [{**MEMBER, "id": "a" * 16, "methods": [odd, odd]}],
+        "recent": [{"version": 7, "peer": "b" * 16, "text": f"add /{odd} 1"}],
+    }
+    shown = page(facts, [1.0], 80, 24)
+    assert all(line.isprintable() and width(line) <= 80 for line in shown)
+    assert any(re.match(r"x\\x1b\[2J\\n\\u202e日本語+ +11 ", line) for line in shown)
