@@ -75,3 +75,15 @@ def test_what_cannot_be_hosted(folder: Path, words: list[str], status: int, erro
     ended = run("host", *words)
     assert (ended.status, ended.out) == (status, "")
     assert error in ended.err
+
+
+def test_the_log_is_no_output_of_json(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("options: {file: {path: /proc/missing/state.json}}\n")  # warned about
+    with started("host", NAME, "--config", str(config), "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""

@@ -22,7 +22,9 @@ class _End(BaseException):
 
 def run(arguments: Any, out: Output) -> int | None:
     check_name(arguments.name)
-    if not out.as_json:
+    if out.as_json:
+        logging.getLogger("memsync").addHandler(logging.NullHandler())
+    else:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     options = {"engine": "local", "serverOnly": True}
     if arguments.config is None:
