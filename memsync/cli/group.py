@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STEP = 2.0  # seconds for each step of a question; a host needs milliseconds
 _LEAST = 0.1  # of them, as 0 would be no limit
+_JOIN = 5.0  # seconds that a join has at least; it needs milliseconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two attempts to reach a host
 _QUIET = logging.NullHandler()  # commands report what is wrong themselves
 
@@ -88,6 +89,17 @@ def joined(name: str, *roles: str, timeout: float | None = None) -> Iterator[Mem
         options["timeout"] = check_timeout(timeout, 0)
     with MemSync[Any](name, None, options) as mem:
         yield mem
+
+
+def join_time(timeout: float | None) -> float | None:
+    """How long a join may take for a command that waits for `timeout` seconds after it.
+
+    A host that does not answer would else take the option ``timeout``, whatever the command says.
+    """
+    if timeout is None:
+        return None
+    usual = load_options(None).timeout
+    return min(max(check_timeout(timeout, usual), _JOIN), usual)
 
 
 def parse_json(text: str, what: str) -> Any:

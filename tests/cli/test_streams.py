@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -200,6 +201,9 @@ def test_a_frozen_host_is_an_error_with_its_process(cluster: Cluster) -> None:
     assert ended.status == 3
     assert f"process {host.pid} hosts it" in ended.err
     assert [each["version"] for each in run_json("ls")[0]] == [None]
+    begin = monotonic()
+    assert run("wait", cluster.name, '{"n": 0}', "--timeout", "0.3").status == 3
+    assert monotonic() - begin < 15  # not the option timeout
     host.resume()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import LockLostError, MemSyncError, UsageError
 from ...locks import timed_out
 from ..exits import REFUSED
-from ..group import joined
+from ..group import join_time, joined
 from ..output import Output, report
 
 _PASSED_ON = (
@@ -30,7 +30,7 @@ _SIGNALLED = 128  # plus the number of the signal
 def run(arguments: Any, out: Output) -> int:
     if not arguments.program or not arguments.program[0]:
         raise UsageError("the program is missing: memsync lock NAME LOCK -- PROGRAM [ARGUMENTS]")
-    with joined(arguments.name) as mem, _Program() as program:
+    with joined(arguments.name, timeout=join_time(arguments.timeout)) as mem, _Program() as program:
         lock = mem.lock(
             arguments.lock,
             arguments.timeout or None,  # see below for 0

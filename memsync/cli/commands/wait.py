@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..group import joined, parse_json
+from ..group import join_time, joined, parse_json
 from ..output import Output
 
 
@@ -12,7 +12,7 @@ def run(arguments: Any, out: Output) -> None:
     condition = parse_json(arguments.filter, "the filter")
     if vars(arguments)["while"]:
         condition = {"$nor": [condition]}
-    with joined(arguments.name) as mem:
+    with joined(arguments.name, timeout=join_time(arguments.timeout)) as mem:
         value = mem.wait_for(condition, timeout=arguments.timeout)  # checks now, and then waits
     if out.as_json:
         out.line({"value": value})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UsageError
 from ...options import check_path
 from ..exits import TIMED_OUT
-from ..group import ask, joined
+from ..group import ask, join_time, joined
 from ..output import Output, compact, complain
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run(arguments: Any, out: Output) -> int:
         check_path(arguments.path)
     if arguments.since is not None and arguments.since < 0:
         raise UsageError(f"--since takes the version of a line, not {arguments.since}")
-    with joined(arguments.name) as mem:
+    with joined(arguments.name, timeout=join_time(arguments.timeout)) as mem:
         for line in _lines(mem, arguments):
             if arguments.program is None:
                 out.line(line)
