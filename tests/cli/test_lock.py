@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from memsync import MemSync
 from memsync.testing import until
 
-from .command import on_terminal, run, run_json, started
+from .command import PROGRAM, on_terminal, run, run_json, started
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -155,3 +156,17 @@ def test_a_lost_lock_ends_the_program(mem: MemSync[Any]) -> None:
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 4
     assert "was lost" in errors
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT"])
+def test_an_ignored_signal_stays_ignored(mem: MemSync[Any], name: str) -> None:
+    script = f"trap '' {name}; exec \"$@\""
+    program = ["lock", NAME, "l", "--", "sh", "-c", f"kill -{name} $PPID $$; echo goes on"]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *PROGRAM, *program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "goes on\n")

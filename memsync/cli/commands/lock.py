@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -74,15 +75,39 @@ class _Program:
 
     def run(self, words: list[str], environ: dict[str, str]) -> int:
         """Run it to its end; returns the exit status, or minus the signal that has ended it."""
-        self._before = {number: signal.signal(number, self._pass_on) for number in _PASSED_ON}
+        for number in _PASSED_ON:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and & have it ignored
+                self._before[number] = signal.signal(number, self._pass_on)
         # Python ignores these two; the program is to find them as usual.
         defaults = (signal.SIGPIPE, signal.SIGXFSZ)
         self._child = child = os.posix_spawnp(words[0], words, environ, setsigdef=defaults)
-        for number in self._early:
-            self._send(number)
-        status = os.waitpid(child, 0)[1]
+        for early in self._early:
+            self._send(early)
+        status = self._wait(child)
         self._child = None
         return os.waitstatus_to_exitcode(status)
+
+    def _wait(self, child: int) -> int:
+        """The status of the program at its end.
+
+        A signal that comes just before waitpid() blocks would be handled only after it. Whatever
+        the moment, Python notes a signal in the wake-up descriptor.
+        """
+        ours, pythons = socket.socketpair()
+        pythons.setblocking(False)
+        before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
+        children = signal.signal(signal.SIGCHLD, lambda *_: None)
+        try:
+            while True:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    return status
+                ours.recv(1 << 10)
+        finally:
+            signal.signal(signal.SIGCHLD, children)
+            signal.set_wakeup_fd(before)
+            ours.close()
+            pythons.close()
 
     def end(self) -> None:
         """Ask it to end."""
