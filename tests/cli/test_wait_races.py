@@ -14,5 +14,5 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 def test_no_write_is_missed(folder: Path) -> None:
     found = race(60, seed=1)
     assert found.missed == 0
-    assert found.before > 5
-    assert found.after > 5
+    assert found.before > 0
+    assert found.after > 0
