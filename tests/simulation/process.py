@@ -302,7 +302,8 @@ class Process:
         return thread
 
     def _driver_ended(self, error: BaseException | None) -> None:
-        assert error is None, error
+        if error is not None:
+            self.history.unsettled.append(f"the driver of {self.name} ended: {error!r}")
         self.ended = True
         self._close_sockets()
         self._free()

@@ -286,21 +286,18 @@ class Run:
             return False
         if any(p.stands_by_in_vain for p in up):
             return False
+        # A host has removed the file of a dead peer, and died with the entry that it is dead: the
+        # next one only sees that the file is missing, and waits for `missing_grace`.
+        dead = self._known_dead()
+        if any(dead & p.participant.state.members.keys() for p in up):
+            return False
         pairs = {p.participant.state.pair for p in up}
         return len(pairs) <= 1 and sum(p.hosts for p in up) <= 1
 
     def _known_dead(self) -> frozenset[str]:
-        """Peers that have been dead for a second, and whose files no fault has deleted.
-
-        One that has left removed its file. If the hosts that know it have died, the next one only
-        sees that the file is missing, and waits for `missing_grace`.
-        """
+        """Peers that have been dead for a second, and whose files no fault has deleted."""
         deaths, deleted = self.history.deaths, self.history.deleted
-        gone = [
-            process
-            for process in self.world.processes
-            if self.world.now - deaths.get(process.name, 1e9) > (5 if process.ended else 1)
-        ]
+        gone = [p for p in self.world.processes if self.world.now - deaths.get(p.name, 1e9) > 1]
         ids = {process.participant.id for process in gone}
         return frozenset(peer for peer in ids if not any(peer in path for path in deleted))
 
