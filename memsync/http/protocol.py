@@ -8,12 +8,22 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ..runtime.logs import Logger
+
 REQUEST_SECONDS = 10.0  # for the head of a request to arrive
 WRITE_SECONDS = 30.0  # for the client to take something of an answer
 
-# uvicorn warns of each request that is no HTTP; whoever reaches the port could fill the log.
-log = logging.getLogger("memsync.http.protocol")
-log.setLevel(logging.ERROR)
+
+class _ErrorLog(Logger):
+    """Without the warnings of requests that are no HTTP: anybody could fill the log with them."""
+
+    level = logging.ERROR
+
+    def warning(self, message: str, *args: object, exc_info: Any = None) -> None:
+        pass
+
+
+log = _ErrorLog("memsync.http.protocol")
 
 
 class BoundedProtocol(H11Protocol):
@@ -21,7 +31,7 @@ class BoundedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.logger = log
+        self.logger = log  # type: ignore[assignment]  # it has what uvicorn uses
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
 

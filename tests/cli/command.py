@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -86,6 +87,8 @@ def on_terminal(*words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     program = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     program += "os.execv(sys.executable, [sys.executable, '-m', 'memsync', *sys.argv[1:]])"
     command = [sys.executable, "-c", program, *words]
+    # What this process ignores (nohup), the command would ignore as well.
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         with subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
@@ -96,5 +99,6 @@ def on_terminal(*words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
                 if process.poll() is None:
                     process.kill()
     finally:
+        signal.signal(signal.SIGHUP, hang_up)
         os.close(ours)
         os.close(theirs)

@@ -112,7 +112,7 @@ def test_a_temp_folder_that_is_named_and_cannot_be_written_is_one_error(place: P
 
 @needs_root
 def test_the_demo_says_what_it_lacks(place: Path) -> None:
-    warm = WARM + "import memsync.cli.demo.run\n"
+    warm = WARM + "import memsync.cli.demo.run, memsync.cli.commands.demo\n"
     told = run(warm + CLOSED + 'print("demo", main(["demo"]))\n', place)
     assert "memsync: the demo failed: no temporary folder can be made" in told
     assert "set TMPDIR to a folder that this process can write to" in told
