@@ -103,8 +103,15 @@ FOCUS: dict[str, dict[str, Any]] = {
     },
 }
 """Settings in which few seeds find what happens rarely otherwise."""
-RARE = {"a_peer_is_kept_for_long_by_a_host_that_hangs"}
-"""What takes hundreds of seeds all the same."""
+RARE = {
+    "a_mark_outlives_its_connection",
+    "a_missing_file_counts_as_a_free_one",
+    "a_peer_is_kept_for_long_by_a_host_that_hangs",
+    "an_interrupted_reader_does_not_mark_the_state_torn",
+    "an_own_write_is_hidden_before_it_has_come",
+    "the_fence_does_not_wait_for_the_reader",
+}
+"""What takes many seeds all the same, or long ones."""
 
 
 def _mutation(function: Callable[[ExitStack], None]) -> Callable[[ExitStack], None]:
