@@ -2,8 +2,8 @@
 
 Code without threads, processes and files does the same on every interpreter that runs it at all, so
 its tests count as `portable`. How threads end, what a fork carries over and where exceptions arrive
-changes between versions: those tests run on the newest interpreter, and the heavy ones of them that
-need no real process, which count as `newest`, are left out between the default and the newest one.
+changes between versions: those tests run on the default and on the newest interpreter. They count
+as `newest`; between the two a sample of them runs. ``tox -e py312 -- -m "not rare"`` runs all.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ NEWEST = (
     "tests/memory/",
     "tests/rpc/",
 )
+PROCESSES = (
+    "tests/cli/",
+    "tests/http/",
+    "tests/journal/",
+    "tests/pools/",
+    "tests/process/",
+    "tests/storage/",
+)
 # Files of those folders that are about threads; they run everywhere.
 EVERYWHERE = (
     "tests/document/test_atomic_copies.py",
@@ -46,6 +54,7 @@ EVERYWHERE = (
     "tests/replication/test_rebase_threads.py",
 )
 EVERY = 10  # of how many tests of a file the sample takes one, beginning with the first
+EVERY_OF_PROCESSES = 3  # where processes, sockets and files take part
 
 
 def marks(names: Iterable[str]) -> list[str | None]:
@@ -54,7 +63,8 @@ def marks(names: Iterable[str]) -> list[str | None]:
     found: list[str | None] = []
     for name in names:
         file = name.split("::")[0]
-        found.append(_mark_of(name) if seen[file] % EVERY else None)
+        every = EVERY_OF_PROCESSES if name.startswith(PROCESSES) else EVERY
+        found.append(_mark_of(name) if seen[file] % every else None)
         seen[file] += 1
     return found
 
@@ -64,4 +74,4 @@ def _mark_of(name: str) -> str | None:
         return None
     if name.startswith(PORTABLE):
         return "portable"
-    return "newest" if name.startswith(NEWEST) else None
+    return "newest" if name.startswith(NEWEST + PROCESSES) else None

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from .interpreters import EVERY, EVERYWHERE, NEWEST, PORTABLE, marks
+from .interpreters import EVERY, EVERYWHERE, NEWEST, PORTABLE, PROCESSES, marks
 
 ROOT = Path(__file__).parent.parent
 TESTS = list((ROOT / "tests").rglob("test_*.py"))
 
 
-@pytest.mark.parametrize("beginning", [*PORTABLE, *NEWEST, *EVERYWHERE])
+@pytest.mark.parametrize("beginning", [*PORTABLE, *NEWEST, *PROCESSES, *EVERYWHERE])
 def test_the_rules_name_tests_that_exist(beginning: str) -> None:
     assert any(f"{path.relative_to(ROOT)}".startswith(beginning) for path in TESTS)
 
@@ -30,9 +30,17 @@ def test_the_first_test_of_a_file_and_one_of_ten_others_run_everywhere(
     assert found == [None, *[mark] * (EVERY - 1)] * 2
 
 
-@pytest.mark.parametrize("file", ["tests/process/test_a.py", EVERYWHERE[0], "memsync/handle.py"])
+@pytest.mark.parametrize("file", ["tests/manager/test_a.py", EVERYWHERE[0], "memsync/handle.py"])
 def test_what_can_differ_runs_everywhere(file: str) -> None:
     assert marks(f"{file}::test_{number}" for number in range(EVERY)) == [None] * EVERY
+
+
+@pytest.mark.parametrize("beginning", PROCESSES)
+def test_one_of_three_tests_of_processes_runs_between_the_default_and_the_newest(
+    beginning: str,
+) -> None:
+    found = marks(f"{beginning}test_a.py::test_{number}" for number in range(6))
+    assert found == [None, "newest", "newest"] * 2
 
 
 def test_tox_leaves_out_the_tests_that_have_the_mark() -> None:
