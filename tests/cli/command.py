@@ -62,16 +62,28 @@ def check(value: Any, command: str) -> None:
 
 
 @contextmanager
+def default_hang_up() -> Iterator[None]:
+    """What this process ignores (``nohup``), the commands that it starts would ignore as well."""
+    was = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, was)
+
+
+@contextmanager
 def started(*words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """The command as a program that runs; it must have ended, or is killed."""
-    with subprocess.Popen(
-        [*PROGRAM, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    ) as process:
+    with default_hang_up():
+        begun = subprocess.Popen(
+            [*PROGRAM, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+    with begun as process:
         try:
             yield process
         finally:
@@ -87,18 +99,17 @@ def on_terminal(*words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     program = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     program += "os.execv(sys.executable, [sys.executable, '-m', 'memsync', *sys.argv[1:]])"
     command = [sys.executable, "-c", program, *words]
-    # What this process ignores (nohup), the command would ignore as well.
-    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
-        with subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        ) as process:
+        with default_hang_up():
+            begun = subprocess.Popen(
+                command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+            )
+        with begun as process:
             try:
                 yield process, ours
             finally:
                 if process.poll() is None:
                     process.kill()
     finally:
-        signal.signal(signal.SIGHUP, hang_up)
         os.close(ours)
         os.close(theirs)

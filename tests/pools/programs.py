@@ -56,9 +56,13 @@ def program(
 
 
 def check_folder(folder: Path) -> None:
-    """Nothing is left of a group but its key and its last lock."""
+    """Nothing is left of a group but its key and its last lock.
+
+    A process whose end takes too long ends in the middle of writing a file: the next host removes
+    what that leaves.
+    """
     names = [path.name.partition("-")[0] for path in folder.glob("**/*") if not path.is_dir()]
-    assert sorted(names) == ["authkey", "epoch"], names
+    assert sorted(set(names) - {"tmp"}) == ["authkey", "epoch"], names
 
 
 def recipe(page: str, heading: str) -> str:
