@@ -1,6 +1,6 @@
 """What a write with ``journal=True`` costs, and how many of them share a sync.
 
-Run: ``python -m benchmarks.studies.journal [--seconds N] [--rounds N] [--folder FOLDER]``. Writers
+Run: ``python -m benchmarks.studies.journal [--seconds N] [--rounds N] [--slower MS]``. Writers
 in processes of their own write one after the other: 1 and 16, with the journal and without. Beside
 it, bare: one process that appends a line of the same size and syncs. The rounds are interleaved.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from memsync import MemSync
+from memsync.storage.file_layer import FileLayer
 from memsync.testing import Cluster
 from tests.chaos import leftovers
 
@@ -36,6 +37,17 @@ def syncs(mem: MemSync[Any]) -> int:
     return count
 
 
+def slow_disk(mem: MemSync[Any], seconds: float) -> None:
+    """From now on a sync of this process takes that much longer."""
+    sync = FileLayer.sync
+
+    def slowly(self: FileLayer, descriptor: int) -> None:
+        sync(self, descriptor)
+        time.sleep(seconds)
+
+    FileLayer.sync = slowly  # type: ignore[method-assign]
+
+
 def bare(folder: Path, seconds: float) -> int:
     """Appends with a sync each, by one process."""
     descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -48,13 +60,16 @@ def bare(folder: Path, seconds: float) -> int:
     return count
 
 
-def measure(folder: Path, writers: int, journal: bool, seconds: float) -> tuple[float, float]:
+def measure(
+    folder: Path, writers: int, journal: bool, seconds: float, slower: float
+) -> tuple[float, float]:
     """Acknowledged writes and syncs per second."""
     path = folder / f"{writers}-{journal}-{time.monotonic_ns()}.json"
     options = {"file": {"path": str(path), "journal": True, "debounce": 3600}}
     with tempfile.TemporaryDirectory() as rendezvous, Cluster() as cluster:
         os.environ["MEMSYNC_DIR"] = rendezvous
         host = cluster.peer({"n": 0}, options)
+        host.run(slow_disk, slower)
         peers = [cluster.peer() for _ in range(writers)]
         host.run(write_until, True, 0.2)
         before = host.run(syncs)
@@ -72,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slower", type=float, default=0, help="milliseconds more for each sync")
     parser.add_argument("--folder", type=Path, help="where the files are (the temporary folder)")
     arguments = parser.parse_args()
     rates: dict[str, list[float]] = {}
@@ -83,7 +99,10 @@ def main() -> None:
             )
             for writers in (1, 16):
                 for journal in (True, False):
-                    writes, per_second = measure(folder, writers, journal, arguments.seconds)
+                    slower = arguments.slower / 1000
+                    writes, per_second = measure(
+                        folder, writers, journal, arguments.seconds, slower
+                    )
                     title = f"{writers} writer{'s' * (writers > 1)}, journal={journal}"
                     rates.setdefault(title, []).append(writes)
                     if journal:
