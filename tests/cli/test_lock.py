@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from memsync import MemSync
+from memsync.cli.commands.lock import _Program
 from memsync.testing import until
 
 from .command import PROGRAM, on_terminal, run, run_json, started
@@ -147,15 +148,22 @@ def test_one_program_runs_at_a_time(mem: MemSync[Any], tmp_path: Path) -> None:
 
 
 def test_a_lost_lock_ends_the_program(mem: MemSync[Any]) -> None:
-    words = ["lock", NAME, "l", "--lease", "1", "--", "sleep", "20"]
+    words = ["lock", NAME, "l", "--lease", "1", "--", "sh", "-c", "echo ready; exec sleep 20"]
     with started(*words) as process:
-        until(mem.locks, 20, "it does not hold the lock")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGSTOP)
         until(lambda: not mem.locks(), 20, "it keeps the lock")
         process.send_signal(signal.SIGCONT)
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 4
     assert "was lost" in errors
+
+
+def test_a_lock_that_is_lost_before_the_program_begins_ends_it() -> None:
+    program = _Program()
+    program.end()
+    assert program.run(["sleep", "20"], dict(os.environ)) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("name", ["HUP", "INT"])

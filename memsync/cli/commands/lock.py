@@ -110,7 +110,8 @@ class _Program:
             pythons.close()
 
     def end(self) -> None:
-        """Ask it to end."""
+        """Ask it to end, also if it is only about to begin; any thread."""
+        self._early.append(signal.SIGTERM)
         self._send(signal.SIGTERM)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
