@@ -9,7 +9,7 @@ confirmed document may replace a container by an equal one at any time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -294,24 +294,21 @@ class SlicedText:
 
 def weigh(value: Any, left: int) -> int:
     """What is left of a number of bytes after the text of a value, roughly; it may be negative."""
+    if type(value) is str:
+        return left - len(value)
+    items: Iterable[Any]
     if isinstance(value, dict):
-        left -= _ITEM * len(value)
-        for item in dict.values(value):
-            if left < 0:
-                break
-            if type(item) is str:
-                left -= len(item)
-            elif isinstance(item, (dict, list)):
-                left = weigh(item, left)
+        items = dict.values(value)
     elif isinstance(value, list):
-        left -= _ITEM * len(value)
-        for item in list.__iter__(value):
-            if left < 0:
-                break
-            if type(item) is str:
-                left -= len(item)
-            elif isinstance(item, (dict, list)):
-                left = weigh(item, left)
-    elif type(value) is str:
-        left -= len(value)
+        items = list.__iter__(value)
+    else:
+        return left
+    left -= _ITEM * len(value)
+    for item in items:
+        if left < 0:
+            break
+        if type(item) is str:
+            left -= len(item)
+        elif isinstance(item, (dict, list)):
+            left = weigh(item, left)
     return left

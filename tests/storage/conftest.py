@@ -19,3 +19,15 @@ def helpers() -> None:
 def own_rendezvous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group of a common name meets no other one, of another test process."""
     monkeypatch.setenv("MEMSYNC_DIR", str(tmp_path / "rendezvous"))
+
+
+@pytest.fixture(params=["local", "memory"])
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the object is kept."""
+    return tmp_path / "state.json"

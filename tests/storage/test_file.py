@@ -21,19 +21,6 @@ from memsync.storage.file_layer import FileLayer
 from memsync.storage.local_file import LocalFile
 from memsync.testing import Cluster, Peer, until
 
-ENGINES = ["local", "memory"]
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state.json"
-
 
 def handle(path: Path | str, engine: str = "local", **file: Any) -> MemSync[Any]:
     return MemSync("kept", {"n": 0}, {"file": {"path": path, **file}, "engine": engine})

@@ -26,17 +26,6 @@ pytestmark = pytest.mark.usefixtures("own_rendezvous")
 NEVER = 3600  # seconds until the object is saved after a change
 
 
-@pytest.fixture(params=["local", "memory"])
-def engine(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state.json"
-
-
 def stated(path: Path, **file: Any) -> dict[str, Any]:
     return {"file": {"path": str(path), "journal": True, "debounce": NEVER, **file}}
 

@@ -25,17 +25,6 @@ from .test_journal import found_at, handle, journal_of, stated
 pytestmark = pytest.mark.usefixtures("own_rendezvous")
 
 
-@pytest.fixture(params=["local", "memory"])
-def engine(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state.json"
-
-
 @pytest.fixture
 def folder(path: Path) -> Path:
     return path.parent / "state.json.journal"

@@ -22,19 +22,6 @@ from memsync.testing import until
 
 from .test_file import handle, saved
 
-ENGINES = ["local", "memory"]
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state.json"
-
 
 class InterruptedCaptures:
     """Captures of a copy that is replaced again and again, at first."""
