@@ -161,7 +161,8 @@ def test_callbacks_and_changes_of_before_go_on(cluster: Cluster) -> None:
         found: tuple[list[Any], ...] = child.result()
         mem.wait_for({"n": 9})
         assert [next(changes)[0] for _ in range(3)] == [7, 8, 9]
-        until(lambda: len(calls) == len(cancelled) >= 3, PATIENCE)
+        last = [{"op": "replace", "path": "/n", "value": 9}]
+        until(lambda: calls == cancelled and patches_in(calls)[-1:] == [last], PATIENCE)
         return found
 
     patch = [{"op": "replace", "path": "/n", "value": 8}]
