@@ -46,7 +46,7 @@ class Choice:
         """The peer for the next attempt of a request; `peer` where the program has named it.
 
         Raises `NoSuchMethodError` where nobody has the method, and the last error where all that
-        have it were tried.
+        have it were tried: before others that of an attempt which may have run.
         """
         if peer == HOST:
             return self._host(request)
@@ -56,7 +56,8 @@ class Choice:
         found = self._untried(request)
         if not found:
             if request.failed:
-                return self._last_resort(request, list(request.failed.values())[-1])
+                error = request.may_have_run() or list(request.failed.values())[-1]
+                return self._last_resort(request, error)
             return self._first(self.having(request))
         return self._first(found)
 

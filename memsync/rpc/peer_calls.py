@@ -219,10 +219,10 @@ class PeerCalls:
                 deadline, has_another = min(deadline, monotonic() + CONNECT_SECONDS), True
             try:
                 return self._reached(request, target, deadline)
-            except RpcTimeoutError:
+            except RpcTimeoutError as error:
                 self._connections.note_failure(target)
                 if not has_another or not request.left():
-                    raise
+                    raise request.may_have_run() or error
                 request.failed[target] = PeerLostError(
                     f"peer {target} was not reached in time, so nothing was run",
                     peer=target,

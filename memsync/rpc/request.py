@@ -51,6 +51,11 @@ class Request:
         if self._timeout is None and running.get() is None:
             self.deadline = self._since + seconds
 
+    def may_have_run(self) -> PeerLostError | None:
+        """The last error of an attempt that may have run the method."""
+        errors = reversed(self.failed.values())
+        return next((error for error in errors if error.outcome != "not_applied"), None)
+
     def left(self) -> float:
         """The seconds until the deadline, at least 0."""
         return max(self.deadline - monotonic(), 0.0)

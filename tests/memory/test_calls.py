@@ -26,7 +26,9 @@ from memsync import (
     UsageError,
     leaver,
 )
+from memsync.rpc.choice import Choice
 from memsync.rpc.context import current
+from memsync.rpc.request import Request
 from memsync.testing import until
 
 TABLE = {"math": {"add": lambda a, b: a + b}, "echo": lambda *args, **kwargs: [args, kwargs]}
@@ -478,3 +480,18 @@ def test_a_peer_that_loads_no_pickles_is_named() -> None:
             plain.call("own", peer=strict.id)
         assert plain.call("who", peer=strict.id) == ""
         assert plain.run(os.getpid, on=plain.id) == os.getpid()
+
+
+def test_an_attempt_that_may_have_run_decides_the_error(pair: Pair) -> None:
+    connections: Any = None  # there is nobody to connect to
+    choice = Choice(pair[1]._participating(), connections)
+    request = Request("unknown", (), None, timeout=5, default=5)
+    request.failed = {
+        "a": PeerLostError("it died", outcome="unknown"),
+        "b": PeerLostError("it was dead before", outcome="not_applied"),
+    }
+    with pytest.raises(PeerLostError, match="it died"):
+        choice.target(request, None)
+    del request.failed["a"]
+    with pytest.raises(NoSuchMethodError):
+        choice.target(request, None)
