@@ -274,7 +274,9 @@ class MemSync(Watching[TState], Generic[TState]):
         self._participating().writer.submit(update, call, future)
         return future
 
-    def edit(self, timeout: float | None = None) -> AbstractContextManager[TState, None]:
+    def edit(
+        self, timeout: float | None = None, *, lock: Lock | Semaphore | None = None
+    ) -> AbstractContextManager[TState, None]:
         """A context manager around a draft; at its end the changes are sent as one patch.
 
         The draft is an editable copy of the object, of dicts and lists (docs/conflicts.md#drafts).
@@ -282,8 +284,9 @@ class MemSync(Watching[TState], Generic[TState]):
         another peer has changed one of them, leaving the block raises `ConflictError` with ``path``
         and ``value``, and changes nothing. An exception inside the block sends nothing.
 
-        `timeout`, in seconds, starts at the end of the block. Raises what `patch` raises, and
-        `UsageError` inside of the block of another draft of the same object.
+        `timeout`, in seconds, starts at the end of the block. With a `lock`, the patch is refused
+        unless the host still knows the hold of this moment (see `patch`). Raises what `patch`
+        raises, and `UsageError` inside of the block of another draft of the same object.
 
         >>> from memsync import MemSync
         >>> with MemSync("cart", {"cart": {"n": 1}}, engine="memory") as mem:
@@ -293,22 +296,26 @@ class MemSync(Watching[TState], Generic[TState]):
         2
         """
         refuse_waiting("edit()")
-        seconds = self._seconds(timeout)
+        seconds, proof = self._seconds(timeout), proof_of(lock, self)
         participant = self._participating()
         watch = participant.view_waiters.watch(participant.replica.view)
-        send: Send = functools.partial(self._send_draft, watch, seconds)
+        send: Send = functools.partial(self._send_draft, watch, seconds, proof)
         return self._editor.edit(watch, send)
 
     def transact(
-        self, function: Callable[[TState], TResult], timeout: float | None = None
+        self,
+        function: Callable[[TState], TResult],
+        timeout: float | None = None,
+        *,
+        lock: Lock | Semaphore | None = None,
     ) -> TResult:
         """Run ``function(draft)`` as an `edit` until it is accepted; returns the function's result.
 
         In the result, plain detached copies are in the place of parts of the draft.
 
         The function may run several times, so it must only read and change the draft. `timeout` is
-        in seconds; after it the last `ConflictError` is raised. Other errors of `patch`, and those
-        of the function, are raised at once.
+        in seconds; after it the last `ConflictError` is raised. `lock` is that of `edit`. Other
+        errors of `patch`, and those of the function, are raised at once.
 
         >>> from memsync import MemSync
         >>> with MemSync("queue", {"free": ["a", "b"]}, engine="memory") as mem:
@@ -317,22 +324,26 @@ class MemSync(Watching[TState], Generic[TState]):
         """
         check_callback("the function of transact()", function)
         refuse_waiting("transact()")
-        deadline = monotonic() + self._seconds(timeout)
+        deadline, proof = monotonic() + self._seconds(timeout), proof_of(lock, self)
         participant = self._participating()
         watch = participant.view_waiters.watch(participant.replica.view)
 
         def send(operations: list[dict[str, Any]]) -> int:
             # The last try needs a moment, or its outcome would be unknown instead of a conflict.
             left = max(deadline - monotonic(), _LAST_TRY)
-            return self._send_draft(watch, left, operations)
+            return self._send_draft(watch, left, proof, operations)
 
         return self._editor.transact(watch, send, function, deadline)
 
     def _send_draft(
-        self, watch: MovedWatch, seconds: float, operations: list[dict[str, Any]]
+        self,
+        watch: MovedWatch,
+        seconds: float,
+        proof: list[Any] | None,
+        operations: list[dict[str, Any]],
     ) -> int:
         """Send the patch of a draft; `watch` is then for the next one."""
-        call = Call(deadline=monotonic() + seconds, watch=watch)
+        call = Call(deadline=monotonic() + seconds, watch=watch, lock=proof)
         try:
             return self._participating().writer.patch(operations, call, seconds)
         finally:

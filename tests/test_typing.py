@@ -63,6 +63,8 @@ reveal_type(settings.wait_for({"size": 2}))  # Settings
 reveal_type(settings.transact(resize))  # int
 with settings.edit(timeout=3) as draft_of_settings:
     reveal_type(draft_of_settings["size"])  # int
+with settings.lock("k") as held, settings.edit(lock=held) as draft_of_settings:
+    reveal_type(settings.transact(resize, lock=held))  # int
 
 
 def inside(mem: MemSync) -> int:  # no arguments: the default

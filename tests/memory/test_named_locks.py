@@ -217,6 +217,49 @@ def test_a_write_with_a_lock_that_is_not_held_is_refused(pair: Pair) -> None:
     assert pair.client.snapshot("n") == 2
 
 
+def test_a_draft_with_a_lock_is_sent_under_the_hold_of_its_beginning(pair: Pair) -> None:
+    lock = pair.client.lock("k")
+    with lock, pair.client.edit(lock=lock) as draft:
+        draft["n"] += 1
+    lock.acquire()
+
+    def count(draft: dict[str, Any]) -> int:
+        draft["n"] += 1
+        return int(draft["n"])
+
+    def count_without_the_lock(draft: dict[str, Any]) -> None:
+        count(draft)
+        lock.release()
+        lock.acquire()  # another hold, under which nothing was read
+
+    assert pair.client.transact(count, lock=lock) == 2
+    with pytest.raises(LockLostError, match="hold of the lock 'k' .* is over"):
+        pair.client.transact(count_without_the_lock, lock=lock)
+    with (
+        pytest.raises(LockLostError, match="hold of the lock 'k' .* is over"),
+        pair.client.edit(lock=lock) as draft,
+    ):
+        count_without_the_lock(draft)
+    lock.release()
+    assert pair.host.snapshot("n") == pair.client.snapshot("n") == 2
+
+
+def test_a_draft_with_a_lock_that_is_not_held_does_not_begin(pair: Pair) -> None:
+    def refused(draft: dict[str, Any]) -> None:
+        raise AssertionError(draft)
+
+    for lock, error in [
+        (pair.client.lock("k"), LockLostError),
+        (pair.host.lock("k"), UsageError),
+        ("k", UsageError),
+    ]:
+        wrong: Any = lock
+        with pytest.raises(error):
+            pair.client.edit(lock=wrong)
+        with pytest.raises(error):
+            pair.client.transact(refused, lock=wrong)
+
+
 def test_a_reader_may_lock(engine: str) -> None:
     with (
         MemSync("obj", engine=engine) as mem,
