@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ LEAKS = ("socket:", "pipe:", "anon_inode:")
 def pytest_configure(config: pytest.Config) -> None:
     """Say what is wrong where the package was installed before it had a pytest plugin."""
     failures_at_once.register(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what ends with "&"
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "memsync.testing.pytest_plugin" not in sys.modules:
         raise pytest.UsageError(
             "memsync's pytest plugin is not installed: run pip install -e '.[all,test]' again"
