@@ -12,6 +12,11 @@ from .updates import JSON_PATCH, MERGE_PATCH, OPERATORS
 _TAG = {"type": "string", "description": "the entity tag of the part"}
 _PAIR = {"type": "string", "pattern": "^[0-9]{1,18}-[0-9]{1,18}$"}
 _VERSION = {"description": "epoch and version", "schema": _PAIR}
+_TAGGED = {"ETag": {"schema": _TAG}, "Memsync-Version": _VERSION}
+_APPLIED = {
+    "description": "the wait that Prefer has asked for, within its bounds",
+    "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+}
 _POINTER = {"type": "string", "pattern": "^(/([^~/]|~[01])*)*$"}
 
 _PARAMETERS: dict[str, Any] = {
@@ -47,6 +52,13 @@ _PARAMETERS: dict[str, Any] = {
         "description": "an older version",
         "schema": {"type": "integer", "minimum": 0, "maximum": 10**18},
     },
+    "ping": {
+        "name": "ping",
+        "in": "query",
+        "description": "add the round trips; the value does not matter",
+        "allowEmptyValue": True,
+        "schema": {"type": "string"},
+    },
     "since": {
         "name": "since",
         "in": "query",
@@ -55,6 +67,12 @@ _PARAMETERS: dict[str, Any] = {
     },
     "if-none-match": {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}},
     "if-match": {"name": "If-Match", "in": "header", "schema": {"type": "string"}},
+    "prefer": {
+        "name": "Prefer",
+        "in": "header",
+        "description": "wait=SECONDS (RFC 7240): as the parameter wait, which goes first",
+        "schema": {"type": "string"},
+    },
     "last-event-id": {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
     "idempotency-key": {
         "name": "Idempotency-Key",
@@ -98,14 +116,14 @@ def document(names: list[str], *, token: bool, write: bool) -> dict[str, Any]:
         parts["patch"] = _patch()
     stream = {"get": _stream()}
     paths: dict[str, Any] = {
-        "/": {"get": _get("The names of the objects", token=token)},
+        "/": {"get": _index()},
         "/healthz": {"get": _open("Whether the process answers", {})},
         "/readyz": {"get": _open("Whether all objects have a host", {"503": _not_ready()})},
         "/metrics": {"get": _get("Figures for Prometheus", "text/plain", token=token)},
         "/openapi.json": {"get": _get("This document", token=token)},
         "/{name}": _with(parts, "name"),
         "/{name}/{field}": _with(parts, "name", "field"),
-        "/{name}/status": _with({"get": _get("The status of the peer", found=True)}, "name"),
+        "/{name}/status": _with({"get": _status()}, "name"),
         "/{name}/changes": _with(stream, "name"),
         "/{name}/{field}/changes": _with(stream, "name", "field"),
     }
@@ -169,10 +187,10 @@ def _not_ready() -> dict[str, Any]:
 
 
 def _part() -> dict[str, Any]:
-    headers = {"ETag": {"schema": _TAG}, "Memsync-Version": _VERSION}
+    headers = {**_TAGGED, "Preference-Applied": _APPLIED}
     return {
         "summary": "The object or a part of it",
-        "parameters": [_ref(each) for each in ("path", "wait", "at", "if-none-match")],
+        "parameters": [_ref(each) for each in ("path", "wait", "at", "if-none-match", "prefer")],
         "responses": {
             "200": {
                 "description": "the value",
@@ -183,6 +201,17 @@ def _part() -> dict[str, Any]:
             **_problems(404, 410, 503),
         },
     }
+
+
+def _index() -> dict[str, Any]:
+    operation = _get("The names of the objects; to a browser, a page")
+    operation["responses"]["200"]["content"]["text/html"] = {"schema": {"type": "string"}}
+    operation["responses"]["304"] = {"description": "the browser has the page"}
+    return {**operation, "parameters": [_ref("if-none-match")]}
+
+
+def _status() -> dict[str, Any]:
+    return {**_get("The status of the peer", found=True), "parameters": [_ref("ping")]}
 
 
 def _patch() -> dict[str, Any]:
@@ -197,7 +226,11 @@ def _patch() -> dict[str, Any]:
             "content": {form: {"schema": schema} for form, schema in _BODIES.items()},
         },
         "responses": {
-            "200": {"description": "the outcome", **_content("application/json", written)},
+            "200": {
+                "description": "the outcome",
+                "headers": _TAGGED,
+                **_content("application/json", written),
+            },
             **_problems(404, 408, 409, 412, 413, 415, 422, 503, 504),
         },
     }

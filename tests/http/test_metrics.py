@@ -101,7 +101,28 @@ class TestOpenApi:
         assert ("patch" in document["paths"]["/{name}"]) == bool(options)
         assert bool(document["security"]) == bool(options)
 
+    def test_each_operation_states_its_headers(self) -> None:
+        server = {"port": 0, "token": "x", "write": True}
+        with MemSync("foo", {}, {"server": server}, engine="memory") as mem:
+            url = url_of(mem).replace("foo", "openapi.json")
+            document = fetch(url, {"Authorization": "Bearer x"}).json
+        parts = document["paths"]["/{name}/{field}"]
+        asked = {name: set(_parameters(document, parts[name])) for name in ("get", "patch")}
+        assert asked["get"] == {"path", "wait", "at", "If-None-Match", "Prefer"}
+        assert asked["patch"] == {"path", "If-Match", "If-None-Match", "Idempotency-Key"}
+        for status in ("200", "304"):
+            answered = parts["get"]["responses"][status]["headers"]
+            assert set(answered) == {"ETag", "Memsync-Version", "Preference-Applied"}
+        assert set(parts["patch"]["responses"]["200"]["headers"]) == {"ETag", "Memsync-Version"}
+        assert _parameters(document, document["paths"]["/{name}/status"]["get"]) == ["ping"]
+
     def test_the_page_of_documentation_has_each_route(self, mem: MemSync[Any]) -> None:
         paths = fetch(url_of(mem).replace("foo", "openapi.json")).json["paths"]
         assert len(paths) == 10
         assert set(paths) >= {"/", "/healthz", "/metrics", "/{name}/status", "/{name}/changes"}
+
+
+def _parameters(document: Any, operation: Any) -> list[str]:
+    """The names of the parameters of an operation, beyond those of its path."""
+    places = [each["$ref"].rpartition("/")[2] for each in operation["parameters"]]
+    return [document["components"]["parameters"][place]["name"] for place in places]
