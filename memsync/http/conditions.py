@@ -11,13 +11,14 @@ from .target import bad_request
 
 LONGEST_WAIT = 300.0  # seconds
 
-_TAG = re.compile(r'\s*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
+_TAG = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 _PREFERRED = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?([0-9]+)"?\s*(?=$|[,;])', re.IGNORECASE)
 
 
-def tags(headers: Headers, name: str) -> frozenset[str] | None:
+def tags(headers: Headers, name: str, *, strong: bool = False) -> frozenset[str] | None:
     """The entity tags in a header, without ``W/``; ``*`` stands for itself. None: no header.
 
+    With `strong`, a weak tag keeps its ``W/``, so it equals no tag of a part: those are all strong.
     Raises `Problem`.
     """
     lines = headers.getlist(name)
@@ -31,9 +32,14 @@ def tags(headers: Headers, name: str) -> frozenset[str] | None:
         match = _TAG.match(text, end)
         if match is None:
             raise bad_request(f'{name}: {text!r:.80} has no entity tags: write them like "abc"')
-        found.append(match[1])
+        found.append((match[1] or "") + match[2] if strong else match[2])
         end = match.end()
     return frozenset(found)
+
+
+def is_weak(tag: str) -> bool:
+    """Whether a tag was read with its ``W/``."""
+    return tag.startswith("W/")
 
 
 def wait_seconds(headers: Headers, stated: str | None) -> float:

@@ -18,7 +18,7 @@ from ..errors import ConflictError, MemErrors, MemSyncError, UpdateError, WriteT
 from ..runtime.call import Call
 from ..runtime.futures import WriteFuture
 from .background import in_thread
-from .conditions import tags
+from .conditions import is_weak, tags
 from .once import Written, write_once
 from .problems import Problem
 from .served import Served, wake
@@ -64,7 +64,7 @@ class Writes:
         if others:
             raise bad_request(f"{', '.join(sorted(others))}: PATCH changes the object of now")
         key = _key(request)
-        expected = tags(request.headers, "if-match")
+        expected = tags(request.headers, "if-match", strong=True)
         unwanted = tags(request.headers, "if-none-match")
         participant = served.participant
         raw = await _body(request, participant.options.network.max_frame)
@@ -163,9 +163,13 @@ class _Update:
         part = self._served.part(self._part)
         tag = None if part is None else part.tag
         if expected is not None and not _names(expected, tag):
-            raise self._changed(tag, "is not what If-Match names")
+            raise self._unmatched(tag)
         if unwanted is not None and _names(unwanted, tag):
             raise self._changed(tag, "is what If-None-Match names")
+
+    def _unmatched(self, tag: str | None) -> Problem:
+        hint = " (a weak tag names nothing)" if any(map(is_weak, self._expected or ())) else ""
+        return self._changed(tag, f"is not what If-Match names{hint}")
 
     def _changed(self, tag: str | None, what: str) -> Problem:
         return Problem(
@@ -189,7 +193,7 @@ class _Update:
         if self._expected is not None and isinstance(error, ConflictError):
             part = self._served.part(self._part)
             tag = None if part is None else part.tag
-            raise self._changed(tag, "is not what If-Match names") from error
+            raise self._unmatched(tag) from error
         if (self._form != MERGE_PATCH and self._unwanted is None) or not left:
             raise error
 

@@ -173,6 +173,16 @@ class TestIfMatch:
         assert answer.tag == read(url).tag
         assert send(url, form, body, If_Match=f'"other", {answer.tag}').status == 200
 
+    def test_a_weak_tag_names_nothing(self, mem: MemSync[Any]) -> None:
+        url = url_of(mem) + "/n"
+        tag = read(url).tag
+        answer = send(url, MERGE, 1, If_Match=f"W/{tag}")
+        assert (answer.status, answer.json["code"]) == (412, "ERR_CONDITION")
+        assert "a weak tag names nothing" in answer.json["detail"]
+        assert send(url, MERGE, 1, If_None_Match=f"W/{tag}").status == 412
+        assert mem.data["n"] == 0
+        assert send(url, MERGE, 1, If_Match=f"W/{tag}, {tag}").status == 200
+
     def test_a_star_is_for_what_exists(self, mem: MemSync[Any]) -> None:
         assert send(url_of(mem) + "/new", MERGE, 1, If_Match="*").status == 412
         assert send(url_of(mem) + "/n", MERGE, 1, If_Match="*").status == 200
