@@ -41,20 +41,22 @@ def _moved(operation: Any, prefix: str) -> Any:
 
 
 def merge_patch(body: Any, part: Tokens, view: Any) -> list[Operation]:
-    """An RFC 7396 merge as operations; they test that what they merge into is an object.
+    """An RFC 7396 merge as operations; they test that what they merge into is of the same kind.
 
-    >>> merge_patch({"x": None, "y": {"z": 1}}, (), {"x": 1})[1:]
-    [{'op': 'remove', 'path': '/x'}, {'op': 'add', 'path': '/y', 'value': {'z': 1}}]
+    >>> merge_patch({"x": None, "y": {"z": 1}}, (), {"x": 1})[1:]  # doctest: +NORMALIZE_WHITESPACE
+    [{'op': 'remove', 'path': '/x'}, {'op': 'test', 'path': '/y', 'absent': True},
+     {'op': 'add', 'path': '/y', 'value': {'z': 1}}]
     """
     return list(_merged(value_at(view, part), body, pointer_text(part)))
 
 
 def _merged(current: Any, patch: Any, pointer: str) -> Iterator[Operation]:
+    if isinstance(patch, dict):
+        yield _same_kind(current, pointer)
     if not isinstance(patch, dict) or not isinstance(current, dict):
         kind = "add" if pointer and current is ABSENT else "replace"
         yield {"op": kind, "path": pointer, "value": _without_nulls(patch)}
         return
-    yield {"op": "test", "path": pointer, "type": "object"}
     for key, value in patch.items():
         inner, there = pointer + pointer_text((key,)), dict.get(current, key, ABSENT)
         if value is None:
@@ -63,7 +65,19 @@ def _merged(current: Any, patch: Any, pointer: str) -> Iterator[Operation]:
         elif isinstance(value, dict) and isinstance(there, dict):
             yield from _merged(there, value, inner)
         else:
+            if isinstance(value, dict):
+                yield _same_kind(there, inner)
             yield {"op": "add", "path": inner, "value": _without_nulls(value)}
+
+
+def _same_kind(current: Any, pointer: str) -> Operation:
+    """A test that fails if an object came to a place, or went, since the merge was computed."""
+    test: Operation = {"op": "test", "path": pointer}
+    if current is ABSENT:
+        return {**test, "absent": True}
+    if isinstance(current, (dict, list)):
+        return {**test, "type": "object" if isinstance(current, dict) else "array"}
+    return {**test, "value": current}
 
 
 def _without_nulls(value: Any) -> Any:
