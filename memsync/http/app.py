@@ -28,7 +28,7 @@ from .page import file, is_page, wants_page
 from .problems import Problem, problem_of
 from .served import Gone, Part, Served
 from .streams import EventStream, parse_since
-from .target import Target, bad_request, decoded, parse_target
+from .target import Target, bad_request, decoded, parse_target, take_authority
 from .writes import Writes
 
 log = Logger("memsync.http")
@@ -101,10 +101,11 @@ class App:
         await response(scope, receive, send)
 
     async def _response(self, request: Request) -> Response:
-        scope, headers = request.scope, request.headers
-        path = scope["path"]
+        scope = request.scope
+        take_authority(scope)
+        path, headers = scope["path"], request.headers
         self._access.check_host(headers)
-        if not path.startswith("/"):  # '*', or what is meant for a proxy
+        if not path.startswith("/"):  # '*', or a URL of another scheme
             raise bad_request(f"{path!r:.80} is no path of this server: write it like '/name/a/0'")
         if is_page(path) or (path == "/" and wants_page(request)):
             _allow(request, "GET", "HEAD")

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes
+
+from starlette.types import Scope
 
 from .problems import Problem
 
 Tokens = tuple[str, ...]
 
+_ABSOLUTE = re.compile(rb"http://([^/?#]*)(/.*)?", re.IGNORECASE)
 _MAX_DEPTH = 100  # levels that an object may have
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PARAMETERS = {
@@ -55,6 +58,20 @@ def parse_target(raw_path: bytes, raw_query: bytes) -> Target:
     if len(tokens) > _MAX_DEPTH:
         raise bad_request(f"the path has {len(tokens)} parts: objects have {_MAX_DEPTH} levels")
     return Target(name, route, tokens, query)
+
+
+def take_authority(scope: Scope) -> None:
+    """Turn a target ``http://authority/path`` (RFC 9112, 3.2.2) of a request into its path.
+
+    The authority replaces the header ``Host``, so the checks of that hold for it.
+    """
+    match = _ABSOLUTE.fullmatch(scope.get("raw_path") or b"")
+    if match is None:
+        return
+    path = match[2] or b"/"
+    scope["raw_path"], scope["path"] = path, unquote(path.decode("ascii"))
+    others = [header for header in scope["headers"] if header[0] != b"host"]
+    scope["headers"] = [(b"host", match[1]), *others]
 
 
 def bad_request(detail: str) -> Problem:

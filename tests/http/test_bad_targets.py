@@ -15,7 +15,16 @@ pytestmark = pytest.mark.process
 
 @pytest.mark.parametrize(
     "line",
-    ["OPTIONS *", "GET *", "GET foo", "CONNECT localhost:80", "GET http://localhost/foo", "GET ?x"],
+    [
+        "OPTIONS *",
+        "GET *",
+        "GET foo",
+        "CONNECT localhost:80",
+        "GET https://localhost/foo",
+        "GET http:/foo",
+        "GET http://localhost#/foo",
+        "GET ?x",
+    ],
 )
 def test_a_target_that_is_no_path_is_refused(line: str, caplog: pytest.LogCaptureFixture) -> None:
     with (
