@@ -91,6 +91,12 @@ def joined(name: str, *roles: str, timeout: float | None = None) -> Iterator[Mem
         yield mem
 
 
+def check_since(version: int | None) -> None:
+    """Raise `UsageError` for a value of --since that is no version."""
+    if version is not None and version < 0:
+        raise UsageError(f"--since takes the version of a line, not {version}")
+
+
 def join_time(timeout: float | None) -> float | None:
     """How long a join may take for a command that waits for `timeout` seconds after it.
 

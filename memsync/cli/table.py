@@ -49,6 +49,7 @@ TIMEOUT = Argument(
     "--timeout", type=float, metavar="SECONDS", help="how long to wait (default: the option)"
 )
 PEER = Argument("--peer", completes="peers", metavar="ID", help="the peer that is to run it")
+SINCE = Argument("--since", type=int, metavar="VERSION", help="go on after this version")
 FILE = Argument("file", completes="files", help="the file of the object (file.path)")
 AT = Argument("--at", metavar="VERSION", help="the version")
 UNTIL = Argument("--until", metavar="TIME", help="the last version up to this time")
@@ -88,7 +89,7 @@ COMMANDS: dict[str, Command] = {
         (
             NAME,
             PATH,
-            Argument("--since", type=int, metavar="VERSION", help="go on after this version"),
+            SINCE,
             _flag("--initial", help="print the value of now first"),
             Argument("--exec", metavar="COMMAND", dest="program", help="run it for each line"),
             TIMEOUT,
@@ -143,8 +144,10 @@ COMMANDS: dict[str, Command] = {
         (
             NAME,
             Argument("pattern", nargs="?", default="**", help="names, as in 'job.*' (default: **)"),
+            SINCE,
         ),
-        "A line {'missed': n} stands for events that did not arrive here.",
+        "A line {'missed': n} stands for events that did not arrive here, or that the log of the "
+        "host no longer has.",
         streams=True,
     ),
     "lock": Command(

@@ -71,26 +71,15 @@ class EventInbox:
         After a version of another history there is the gap alone.
         """
         participant = self._participant
-        self._known = known = participant.announcer.under_way
-        base, held = participant.log.held_above(since)
-        # What the log has dropped since `known` was read is about to arrive.
-        end = min(base, known[1]) if known[1] else base
+        self._known = participant.announcer.under_way
         with participant.guard:
             is_foreign = since > participant.state.version
-            first, last = (events_up_to(participant.state, each) for each in (since, end))
         if is_foreign:
             self._since = 0
             return [Gap(None)]
-        found: list[Event | Gap] = []
-        if since < end and (first is None or last is None or first < last):
-            found.append(Gap(None if first is None or last is None else last - first))
-        for entry in held:
-            is_known = (entry.epoch, entry.version) <= self._known
-            if is_known and entry.version > since and entry.event is not None:
-                event = event_of(entry)
-                if self._matches(event.name):
-                    found.append(event)
-        return found
+        missed, events = held_events(participant, since, self._known)
+        gap = [] if missed == 0 else [Gap(missed)]
+        return [*gap, *(event for event in events if self._matches(event.name))]
 
     # -- the thread that plays the role ----------------------------------------------------------
 
@@ -146,6 +135,31 @@ class EventInbox:
         """Get nothing more, and wake a thread that waits."""
         self.router.remove_stream(self)
         self.end()
+
+
+def held_events(
+    participant: Participant, since: int, until: tuple[int, int]
+) -> tuple[int | None, list[Event]]:
+    """The events after a version, up to a pair, that the log holds, and how many it lacks.
+
+    The number is None where this peer does not know it.
+    """
+    base, held = participant.log.held_above(since)
+    # What the log has dropped above the pair is not asked for. At (0, 0) nothing is known yet.
+    end = min(base, until[1]) if until[1] else base
+    events = [
+        event_of(entry)
+        for entry in held
+        if entry.event is not None
+        and entry.version > since
+        and (entry.epoch, entry.version) <= until
+    ]
+    if since >= end:
+        return 0, events
+    with participant.guard:
+        first, last = (events_up_to(participant.state, each) for each in (since, end))
+    missed = None if first is None or last is None else max(last - first, 0)
+    return missed, events
 
 
 def next_event(inbox: EventInbox, name: str, deadline: float, seconds: float) -> Event:

@@ -48,7 +48,7 @@ def form(text: str) -> list[str]:
     text = re.sub(r"\b[0-9a-f]{8}([0-9a-f]{8})?\b", "ID", text)
     text = re.sub(r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
     text = re.sub(r"/tmp/[\w-]+", "FOLDER", text)
-    text = re.sub(r"\b\d+:\d\d:\d\d\b|\b\d+[smh]\b|\b\d+\.\d+ m?s\b", "TIME", text)
+    text = re.sub(r"\b\d+:\d\d:\d\d\b|\b(\d+[dhms]){1,2}\b|\b\d+\.\d+ m?s\b", "TIME", text)
     text = re.sub(r"\b\d requests? waits?\b", "QUEUE", text)
     text = re.sub(r"\b\d+\b", lambda m: m[0] if int(m[0]) <= LARGEST else "NUMBER", text)
     return [re.sub(r" +", " ", line).rstrip() for line in text.splitlines()]

@@ -7,10 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
 from ...options import check_path
 from ..exits import TIMED_OUT
-from ..group import ask, join_time, joined
+from ..group import ask, check_since, join_time, joined
 from ..output import Output, compact, complain
 
 if TYPE_CHECKING:
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 def run(arguments: Any, out: Output) -> int:
     if arguments.path:
         check_path(arguments.path)
-    if arguments.since is not None and arguments.since < 0:
-        raise UsageError(f"--since takes the version of a line, not {arguments.since}")
+    check_since(arguments.since)
     with joined(arguments.name, timeout=join_time(arguments.timeout)) as mem:
         for line in _lines(mem, arguments):
             if arguments.program is None:

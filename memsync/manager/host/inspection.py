@@ -12,6 +12,10 @@ value      ``path``              ``version``, ``found``, and ``value``, unless i
 fields     ``path``              ``fields``: the names in a dict, the indexes of a list
 changes    ``path``, ``since``   ``values``: ``[value, version, missed]`` each (see `values_since`),
                                  and ``missed``: their number, if they are too large
+events     ``name``, ``since``,  ``events``: ``[name, arguments, version, peer]`` each, for a name
+           ``until``, a pair     with or without wildcards, ``missed``: the number of those before
+                                 them that the log lacks (None: not known), and ``version``: the
+                                 events are complete up to here, so ask again since then
 ========== ===================== ===================================================================
 
 An answer is bounded: who wants more joins the group, which sends a snapshot in chunks.
@@ -25,10 +29,13 @@ from typing import Any
 from ...document import Operation, element_index, encoded, estimated_size, to_plain
 from ...errors import UsageError
 from ...options import check_path
+from ...replication.kinds.event import check_event_pattern
 from ...replication.kinds.method import callable_peers, directory
 from ...replication.kinds.patch import PatchKind
 from ...replication.lock_part import lock_facts
 from ...runtime.changes import values_since
+from ...runtime.event_router import matcher
+from ...runtime.event_stream import checked_version, held_events
 from ...runtime.participant import Participant
 from ..timing import TIMING
 
@@ -51,6 +58,8 @@ def inspect(participant: Participant, question: Any) -> bytes:
         answer = participant.read(lambda view: {"fields": _fields(view, path)})
     elif about == "changes":
         answer = _changes(participant, path, question.get("since"))
+    elif about == "events":
+        answer = _events(participant, question)
     else:
         raise UsageError(f"a host knows nothing about {about!r:.60}")
     return bytes(encoded(answer))
@@ -86,6 +95,22 @@ def _changes(participant: Participant, path: str, since: Any) -> dict[str, Any]:
     if estimated_size([values], TIMING.inspection_bytes) <= TIMING.inspection_bytes:
         return {"values": values, "missed": 0}
     return {"values": [], "missed": sum(missed + 1 for *_, missed in values)}
+
+
+def _events(participant: Participant, question: dict[str, Any]) -> dict[str, Any]:
+    matches = matcher(check_event_pattern(question.get("name")))
+    since, until = checked_version(question.get("since")), tuple(question["until"])
+    missed, held = held_events(participant, since, until)
+    answer: dict[str, Any] = {"events": [], "missed": missed, "version": until[1]}
+    size = 0
+    for event in held:
+        if not matches(event.name):
+            continue
+        size += len(encoded(event.args))
+        if size > TIMING.inspection_bytes and answer["events"]:
+            return answer | {"version": answer["events"][-1][2]}
+        answer["events"].append([event.name, list(event.args), event.version, event.peer])
+    return answer
 
 
 def _last_writes(participant: Participant) -> list[dict[str, Any]]:
