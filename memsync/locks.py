@@ -13,14 +13,15 @@ from .errors import LockLostError, LockTimeoutError, MemSyncError, UsageError
 from .replication.kinds.lock import check_acquire, check_lock_name
 from .replication.lock_part import Acquire, lock_facts
 from .runtime.callbacks import check_callback
-from .runtime.lock_requests import Lost, requests_of
+from .runtime.lock_request import Lost
+from .runtime.lock_requests import requests_of
 from .runtime.own_threads import refuse_waiting
 
 if TYPE_CHECKING:
     from typing import Self
 
     from .lifecycle import Lifecycle
-    from .runtime.lock_requests import LockRequest
+    from .runtime.lock_request import LockRequest
     from .runtime.participant import Participant
 
 RESERVED = "memsync."  # names of locks that memsync itself uses begin with it

@@ -21,7 +21,8 @@ from .rpc.pickles import Pickles, UnpackError
 from .rpc.rebuild import rebuild
 from .rpc.twin import describe, shortest
 from .runtime.callbacks import check_callback
-from .runtime.lock_requests import LockRequest, requests_of
+from .runtime.lock_request import LockRequest
+from .runtime.lock_requests import requests_of
 from .runtime.logs import Logger
 from .runtime.own_threads import refuse_waiting
 

@@ -19,7 +19,8 @@ from memsync import (
     UsageError,
 )
 from memsync.locks import Lock, NamedPlaces
-from memsync.runtime.lock_requests import LockRequest, LockRequests
+from memsync.runtime.lock_request import LockRequest
+from memsync.runtime.lock_requests import LockRequests
 from memsync.testing import until
 
 
@@ -233,10 +234,10 @@ def test_a_draft_with_a_lock_is_sent_under_the_hold_of_its_beginning(pair: Pair)
         lock.acquire()  # another hold, under which nothing was read
 
     assert pair.client.transact(count, lock=lock) == 2
-    with pytest.raises(LockLostError, match="hold of the lock 'k' .* is over"):
+    with pytest.raises(LockLostError, match=r"hold of the lock 'k' .* is over"):
         pair.client.transact(count_without_the_lock, lock=lock)
     with (
-        pytest.raises(LockLostError, match="hold of the lock 'k' .* is over"),
+        pytest.raises(LockLostError, match=r"hold of the lock 'k' .* is over"),
         pair.client.edit(lock=lock) as draft,
     ):
         count_without_the_lock(draft)

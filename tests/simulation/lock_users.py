@@ -11,7 +11,8 @@ from memsync.replication.kinds.lock import LockKind, acquiring
 from memsync.replication.lock_part import Acquire
 from memsync.runtime.call import Call
 from memsync.runtime.futures import WriteFuture
-from memsync.runtime.lock_requests import LockRequest, requests_of
+from memsync.runtime.lock_request import LockRequest
+from memsync.runtime.lock_requests import requests_of
 
 if TYPE_CHECKING:
     from .process import Process

@@ -18,7 +18,8 @@ from memsync.replication.lock_part import lock_facts
 from memsync.replication.state import TornCopyError
 from memsync.runtime.call import Call
 from memsync.runtime.futures import WriteFuture
-from memsync.runtime.lock_requests import LockRequest, requests_of
+from memsync.runtime.lock_request import LockRequest
+from memsync.runtime.lock_requests import requests_of
 
 from . import workload
 from .lock_users import Dispatcher
