@@ -66,6 +66,9 @@ class NamedPlaces:
         False instead, as `threading.Lock.acquire` does; a time-out of 0 tries once. Each waiting
         thread gets its turn in the order in which the host has ordered the requests.
 
+        A lock that is lost before it is returned, its lease over for example, is asked for again
+        while there is time.
+
         Raises `LockTimeoutError`, `NotStartedError`, `UsageError` for invalid arguments, and for a
         name that is in use with another number of places, and `QueueFullError`.
         """

@@ -45,12 +45,16 @@ class Lost:
 
 
 class LockRequest:
-    """One request for a place; `token` is set while and after it is held."""
+    """One request for a place; `token` is set while and after it is held.
+
+    A grant counts once the thread that waits has taken it. Until then it may go without a loss.
+    """
 
     __slots__ = (
         "dispatcher",
         "has_ended",
         "is_dropped",
+        "is_taken",
         "is_there",
         "is_unclaimed",
         "lost",
@@ -81,6 +85,7 @@ class LockRequest:
         self.token: int | None = None
         self.lost = Lost()
         self.wakeup = Wakeup()
+        self.is_taken = False  # `acquire` has seen the grant
         self.is_there = True  # the state may have it, now or later
         self.was_seen = False  # in the state
         self.is_dropped = False  # it waited, and the state no longer has it
@@ -91,6 +96,7 @@ class LockRequest:
         """Begin again, under another number."""
         self.wish = msgspec.structs.replace(self.wish, request=number)
         self.number = number
+        self.token = None
         self.is_there = True
         self.was_seen = self.is_dropped = self.has_ended = False
 

@@ -5,7 +5,8 @@ the open requests with the state, and wakes a thread whose request is granted. S
 costs nothing, and whoever gets a lock reads all that former holders wrote.
 
 A hold that the state no longer shows under its token is *lost*: its lease is over, this peer was
-taken out of the group, or the host that granted it was replaced by one that did not know of it.
+taken out of the group, or the host that granted it was replaced by one that did not know of it. If
+the thread that waits has not taken it yet, it asks again instead.
 """
 
 from __future__ import annotations
@@ -75,16 +76,17 @@ class LockRequests:
     def acquire(self, request: LockRequest, deadline: float) -> bool:
         """Make a request, and wait until it is granted or the deadline (monotonic seconds).
 
-        Returns False at the deadline; without `waits` as soon as the host has said that no place is
-        free; and where the name has a result. The request is given up then, and also when an
-        exception (Ctrl-C) ends the wait. Raises what refuses the request, and `NotStartedError`
-        when the peer stops meanwhile.
+        Asks again if the request, or its grant, has gone meanwhile. Returns False at the deadline;
+        without `waits` as soon as the host has said that no place is free; and where the name has a
+        result. The request is given up then, and also when an exception (Ctrl-C) ends the wait.
+        Raises what refuses the request, and `NotStartedError` when the peer stops meanwhile.
         """
         try:
             while True:
                 self._open[request.number] = request
                 is_granted = self._ask(request, deadline) and self._wait(request, deadline)
-                if is_granted or not (request.is_dropped and request.is_there):
+                is_gone = request.is_dropped and request.is_there
+                if is_granted or not is_gone or monotonic() >= deadline:
                     break
                 self.give_up(request)
                 request.renew(next(self._numbers))
@@ -111,25 +113,30 @@ class LockRequests:
         except ConflictError:  # it was ordered by a host that was replaced meanwhile
             request.is_dropped = True
             return False
-        self._look_now(request)
-        request.is_there = request.was_seen or request.token is not None
+        self._look_now(request, is_decided=True)
         return request.is_there
 
     def _wait(self, request: LockRequest, deadline: float) -> bool:
         """Wait until a request is granted; False at the deadline, or when it was dropped."""
-        while request.token is None:
+        while not self._take(request):
             self._check_running(request)
-            if request.is_dropped:
-                return False
             left = deadline - monotonic()
-            if left <= 0:
-                break
+            if request.is_dropped or left <= 0:
+                return False
             request.wakeup.wait(left)
-        return request.token is not None
+        self._check_running(request)
+        return True
+
+    def _take(self, request: LockRequest) -> bool:
+        """Whether a request is granted; from now on the end of the hold is a loss."""
+        with self.participant.guard:
+            request.is_taken = request.token is not None
+        return request.is_taken
 
     def _check_running(self, request: LockRequest) -> None:
         stopped = request.user is not None and request.user.has_stopped
         if stopped or request.has_ended or self.participant.entry_waiters.ended:
+            self.give_up(request)  # the handle may have stopped before the request was made
             raise NotStartedError(
                 f"this peer stopped while it waited for the lock {request.wish.name!r}: call "
                 "start() again"
@@ -187,29 +194,35 @@ class LockRequests:
         """Take a request back without waiting; it is released if it was granted meanwhile."""
         request.has_ended = True
         self._open.pop(request.number, None)
+        self._give_back(request.number, request.wish.name, request.dispatcher)
+
+    def _give_back(self, number: int, name: str, dispatcher: Dispatcher) -> None:
+        """Release what a number stands for, now and whenever a host is replaced by one without it.
+
+        The request itself may have another number by then.
+        """
+
+        def again_if_lost(done: Future[int]) -> None:
+            if isinstance(done.exception(), ConflictError):
+                self._give_back(number, name, dispatcher)
+
         call = Call(deadline=monotonic() + _PATIENCE, kind=LockKind.name)
-        future = WriteFuture(request.dispatcher.call_surely)
-        future.add_done_callback(lambda done: self._again_if_lost(request, done))
+        future = WriteFuture(dispatcher.call_surely)
+        future.add_done_callback(again_if_lost)
         try:
-            self.participant.writer.submit(releasing(request.number, "held or not"), call, future)
+            self.participant.writer.submit(releasing(number, "held or not"), call, future)
         except NotStartedError:
             return  # the lock is free without it
         except MemSyncError as error:
             if not self.participant.entry_waiters.ended:
-                log.warning("lock not given back name=%r: %s", request.wish.name, error)
-
-    def _again_if_lost(self, request: LockRequest, done: Future[int]) -> None:
-        """Give a place back once more if the host that took it was replaced by one without that."""
-        if isinstance(done.exception(), ConflictError):
-            self.give_up(request)
+                log.warning("lock not given back name=%r: %s", name, error)
 
     def end_use(self, user: User | None) -> None:
         """A handle stops: its threads stop waiting, and what it holds is released."""
         for request in list(self._open.values()):
             if request.user is user:
-                was_held = request.is_held
                 self.give_up(request)
-                if was_held:
+                if request.is_taken:  # a thread that takes it now sees that it has ended
                     request.lost._set()
                 request.wakeup.set()
 
@@ -219,7 +232,7 @@ class LockRequests:
         """Entries were applied and are in the view, or the peer has stopped."""
         if self.participant.entry_waiters.ended:
             for request in list(self._open.values()):
-                if request.token is not None:
+                if request.is_taken:
                     self._lose(request)
                 else:
                     request.wakeup.set()
@@ -246,26 +259,32 @@ class LockRequests:
         numbers = [number for peer, number in touched if peer == self._peer]
         return seen, [*numbers, *list(self._unshown)]
 
-    def _look_now(self, request: LockRequest) -> None:
-        """Compare a request with the state; a grant counts when the view shows it."""
+    def _look_now(self, request: LockRequest, is_decided: bool = False) -> None:
+        """Compare a request with the state; a grant counts when the view shows it.
+
+        With `is_decided` the host's answer to the request is in the state.
+        """
         participant = self.participant
         with participant.guard:
-            found = lock_part(participant.state).find(self._peer, request.number)
+            part = lock_part(participant.state)
+            found = part.find(self._peer, request.number)
             token = found.token if isinstance(found, Hold) else None
             request.was_seen = request.was_seen or found is not None
             self._unshown.pop(request.number, None)
-            if request.token is not None:
+            if request.is_taken:
                 if token != request.token:
                     self._lose(request)
+                return
+            request.token = None
+            if token is not None and pair_of(token) > participant.replica.view_pair:
+                self._unshown[request.number] = None
             elif token is not None:
-                if pair_of(token) > participant.replica.view_pair:
-                    self._unshown[request.number] = None
-                    return
                 request.token = token
                 request.wakeup.set()
-            elif found is None and request.was_seen:
-                part = lock_part(participant.state)
-                request.is_there = request.wish.name not in part.results
+            elif found is None and (request.was_seen or is_decided):
+                # Without `waits` the host may have refused it, and otherwise only for a result.
+                had_come = request.was_seen or request.wish.waits
+                request.is_there = had_come and request.wish.name not in part.results
                 request.is_dropped = True
                 request.wakeup.set()
 

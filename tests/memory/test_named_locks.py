@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,6 @@ from memsync import (
     NotStartedError,
     UsageError,
 )
-from memsync.locks import Lock, NamedPlaces
 from memsync.runtime.lock_request import LockRequest
 from memsync.runtime.lock_requests import LockRequests
 from memsync.testing import until
@@ -371,39 +370,12 @@ def test_what_is_held_costs_nothing_when_other_locks_change(
     assert all(lock.acquire() for lock in held)
     looks, look = [], LockRequests._look_now
 
-    def counted(requests: LockRequests, request: LockRequest) -> Any:
+    def counted(requests: LockRequests, request: LockRequest, **more: Any) -> Any:
         looks.append(request)
-        return look(requests, request)
+        return look(requests, request, **more)
 
     monkeypatch.setattr(LockRequests, "_look_now", counted)
     for mem in pair.both():
         with mem.lock("other"):
             pass
     assert len(looks) < len(held)
-
-
-def use_plainly(lock: Lock) -> None:
-    lock.acquire()
-    lock.release()
-
-
-def use_with(lock: Lock) -> None:
-    with lock:
-        pass
-
-
-@pytest.mark.parametrize("use", [use_plainly, use_with])
-def test_ctrl_c_before_the_place_is_claimed_releases_it_all_the_same(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, use: Callable[[Lock], None]
-) -> None:
-    lock, claim, interrupts = pair.client.lock("a"), NamedPlaces._claim, [KeyboardInterrupt]
-
-    def interrupted(*arguments: Any) -> Any:
-        if interrupts:
-            raise interrupts.pop()
-        return claim(*arguments)
-
-    monkeypatch.setattr(NamedPlaces, "_claim", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        use(lock)
-    assert pair.host.lock("a").acquire(timeout=5)

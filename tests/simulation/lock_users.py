@@ -86,7 +86,7 @@ class LockUser:
         assert request is not None
         if not self._may_go_on():
             return
-        if request.token is None:
+        if not request.requests._take(request):
             if request.is_dropped or world.calm or world.now - self._began > self._patience:
                 world.fired["a request for a lock is given up"] += 1
                 request.requests.give_up(request)
