@@ -125,6 +125,9 @@ class TestInABrowser:
         with MemSync("foo", {"n": 1}, options, engine="memory") as mem:
             tab.go(url_of(mem).removesuffix("foo"))
             tab.until("!document.getElementById('login').hidden")
+            nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
+            names = {each["role"]["value"]: each.get("name", {}).get("value") for each in nodes}
+            assert names["form"] == "Token"  # a landmark, as a form without a name is not
             tab.js("document.getElementById('token').value = 'secret'")
             tab.js("document.querySelector('#login button').click()")
             tab.until(f"{ROWS}[0] == 'n: 1'")
