@@ -133,7 +133,7 @@ class NamedPlaces:
         for request in claimed:
             request.is_unclaimed.clear()
             self._forget(request)
-            request.requests.give_up_soon(request)
+            requests_of(request.participant).give_up_soon(request)
 
     def _release_claimed(self, request: LockRequest) -> None:
         try:
@@ -142,7 +142,7 @@ class NamedPlaces:
                     f"the {self._KIND} {self.name!r} was lost before it was released: what was "
                     "done since then was done without it"
                 )
-            request.requests.release(request, self._mem._seconds(None))
+            requests_of(request.participant).release(request, self._mem._seconds(None))
         except MemSyncError:
             self._forget(request)
             raise
@@ -151,7 +151,7 @@ class NamedPlaces:
     def _claim(self, claimed: list[LockRequest]) -> None:
         """Put the newest place that no other thread is giving back into an empty list."""
         for request in reversed(self._held):
-            if request.requests.participant.is_of_parent:
+            if request.participant.is_of_parent:
                 raise UsageError(
                     f"the {self._KIND} {self.name!r} is held by the parent process, not by this "
                     "forked child: only the parent can release it"

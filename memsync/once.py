@@ -93,7 +93,7 @@ def _run(
         outcome = _Outcome(None, _described(raised, pickles))
     encoded, full = msgspec.msgpack.encode(outcome), request.wish.name
     try:
-        request.requests.settle(request, encoded, mem._seconds(None))
+        requests_of(request.participant).settle(request, encoded, mem._seconds(None))
     except LockLostError:  # it was frozen, and another peer has run it
         if (theirs := lock_part(participant.state).results.get(full)) is None:
             raise
@@ -145,7 +145,7 @@ class LastOut:
         if not request.is_held:
             return
         try:
-            if not request.requests.release_unless_last(request, _EXIT_PATIENCE):
+            if not requests_of(request.participant).release_unless_last(request, _EXIT_PATIENCE):
                 return
         except MemSyncError as error:
             log.warning(

@@ -13,7 +13,7 @@ from .view_waiters import User
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from .lock_requests import LockRequests
+    from .participant import Participant
 
 
 class Lost:
@@ -60,7 +60,7 @@ class LockRequest:
         "lost",
         "number",
         "on_lost",
-        "requests",
+        "participant",
         "token",
         "user",
         "wakeup",
@@ -70,13 +70,13 @@ class LockRequest:
 
     def __init__(
         self,
-        requests: LockRequests,
+        participant: Participant,
         wish: Acquire,
         user: User | None,
         dispatcher: Dispatcher,
         on_lost: Callable[[], object] | None,
     ) -> None:
-        self.requests = requests
+        self.participant = participant
         self.wish = wish
         self.number = wish.request
         self.user = user
@@ -103,5 +103,5 @@ class LockRequest:
     @property
     def is_held(self) -> bool:
         """Whether this process holds the place, as far as it knows."""
-        is_here = not (self.has_ended or self.requests.participant.is_of_parent)
+        is_here = not (self.has_ended or self.participant.is_of_parent)
         return self.token is not None and is_here and not self.lost.is_set()

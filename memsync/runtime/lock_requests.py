@@ -71,7 +71,7 @@ class LockRequests:
     ) -> LockRequest:
         """A request that is not made yet; without `waits` it is for a free place only."""
         wish = Acquire(name, next(self._numbers), places, lease, waits)
-        return LockRequest(self, wish, user, dispatcher, on_lost)
+        return LockRequest(self.participant, wish, user, dispatcher, on_lost)
 
     def acquire(self, request: LockRequest, deadline: float) -> bool:
         """Make a request, and wait until it is granted or the deadline (monotonic seconds).

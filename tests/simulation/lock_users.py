@@ -63,7 +63,7 @@ class LockUser:
         self._number = next(requests._numbers)
         wish = Acquire(self._name, self._number, NAMES[self._name], self._lease)
         dispatcher: Any = Dispatcher(process)
-        self._request = LockRequest(requests, wish, None, dispatcher, None)
+        self._request = LockRequest(process.participant, wish, None, dispatcher, None)
         requests._open[self._number] = self._request
         process.world.note(process.name, f"wants the lock {self._name} as {self._number}")
         self._submit(acquiring(wish), LockKind.name, None)
@@ -86,10 +86,10 @@ class LockUser:
         assert request is not None
         if not self._may_go_on():
             return
-        if not request.requests._take(request):
+        if not requests_of(request.participant)._take(request):
             if request.is_dropped or world.calm or world.now - self._began > self._patience:
                 world.fired["a request for a lock is given up"] += 1
-                request.requests.give_up(request)
+                requests_of(request.participant).give_up(request)
                 self.ended = True
                 return
         elif request.lost.is_set():
@@ -108,7 +108,7 @@ class LockUser:
                 self._writes -= 1
             if world.calm or (not self._writes and world.now - self._held_at >= self._holds):
                 world.fired["a lock is released"] += 1
-                request.requests.give_up(request)
+                requests_of(request.participant).give_up(request)
                 if self._chance.random() < LATE:
                     delay = self._chance.random() * 0.5
                     world.after(delay, lambda: self.process.when_running(self._write_late))

@@ -264,7 +264,7 @@ def ask_for_lock(process: Process) -> LockRequest:
     """Have a process ask for a lock."""
     participant, dispatcher = process.participant, Dispatcher(process)
     request = requests_of(participant).prepare("mutex", None, cast(Any, dispatcher))
-    request.requests._open[request.number] = request
+    requests_of(request.participant)._open[request.number] = request
     call = Call(deadline=process.driver.platform.monotonic() + 9, kind=LockKind.name)
     future = WriteFuture(lambda run, done: run(done))
     participant.writer.submit(acquiring(request.wish), call, future)
@@ -280,7 +280,7 @@ def test_a_release_that_was_lost_with_its_host_is_made_again(stage: Stage) -> No
     for sock in host.sockets:
         scene.run.hold(sock.outbound)
     scene.write(host, 20)  # what follows finds no room in the pipes
-    request.requests.give_up(request)
+    requests_of(request.participant).give_up(request)
     scene.until(lambda: not lock_facts(host.participant.state))
     assert lock_facts(other.participant.state)
     scene.write(host, 5)  # the host remembers one of its accepted writes
