@@ -296,10 +296,12 @@ def test_ctrl_c_ends_the_wait_and_takes_the_request_back(cluster: Cluster) -> No
             ended = threading.Event()
             thread = threading.Thread(target=interrupt_until, args=(ended,))
             thread.start()
-            with pytest.raises(KeyboardInterrupt):
-                lock.acquire()
-            ended.set()
-            thread.join()
+            try:
+                with pytest.raises(KeyboardInterrupt):
+                    lock.acquire()
+            finally:
+                ended.set()
+                thread.join()
             assert lock.token is None
         until(lambda: holder.run(queue_length) == 0)
         holder.run(release)
