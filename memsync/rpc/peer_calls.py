@@ -219,10 +219,12 @@ class PeerCalls:
                 deadline, has_another = min(deadline, monotonic() + CONNECT_SECONDS), True
             try:
                 return self._reached(request, target, deadline)
-            except RpcTimeoutError as error:
+            except RpcTimeoutError:
                 self._connections.note_failure(target)
                 if not has_another or not request.left():
-                    raise request.may_have_run() or error
+                    if (lost := request.may_have_run()) is not None:
+                        raise lost from None
+                    raise
                 request.failed[target] = PeerLostError(
                     f"peer {target} was not reached in time, so nothing was run",
                     peer=target,

@@ -69,6 +69,7 @@ def test_each_event_comes_once_while_it_joins(folder: Path) -> None:
     with MemSync[Any](NAME, options={"network": {"maxLog": 100_000}}) as mem:
         since, count = mem.version, 0
         with started("events", NAME, "--since", str(since)) as process:
+            assert process.stdout is not None
             # It emits before, while and after the other one joins and asks for what was before.
             while not select.select([process.stdout], [], [], 0.001)[0]:
                 mem.events.emit("e", count)
