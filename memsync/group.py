@@ -45,9 +45,10 @@ class GroupMember(Lifecycle):
         * ``host``: None, or a dict: ``id``, ``pid`` and ``address``, the number of its
           ``connections``, and ``since``, the start of its epoch
         * ``handing_over``: this peer has stopped ordering, because another peer becomes host
-        * ``storage``: None without a file, or a dict: ``url``, and on the host ``saved_version``,
-          ``saved_at`` (seconds since 1970), ``error`` (why the object is not saved at the moment,
-          or None), and ``fencing`` (``"lock"``, ``"conditional"`` or ``"none"``; docs/storage.md)
+        * ``storage``: None without a file, or a dict: ``url``, and on the host, or where the last
+          peer of the group has stopped, ``saved_version``, ``saved_at`` (seconds since 1970),
+          ``error`` (why the object is not saved at the moment, or None), and ``fencing``
+          (``"lock"``, ``"conditional"`` or ``"none"``; docs/storage.md)
         * ``server``: None without ``server.port``, or a dict: the ``url`` of the object, and if
           this process is ``serving`` it, or stands by (docs/http.md)
 

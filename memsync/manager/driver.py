@@ -76,6 +76,7 @@ class Driver:
         self._since = self.platform.wall_ms() / 1000  # seconds since 1970
         self._reason: str | None = None  # why the last role ended, or why there is none
         self._leaves_file = self._is_abandoned = False
+        self._last_storage: dict[str, Any] | None = None  # after the last save of the group
         self._ready = Event()  # nobody waits for it: an interrupt would keep its lock
         self._first = FirstRole()  # for which `start` waits
         self._over = Wakeup()  # the driver has ended
@@ -124,9 +125,7 @@ class Driver:
 
     @contextmanager
     def in_folder(self, timeout: float) -> Iterator[None]:
-        """Join the rendezvous folder. If the block raises, everything is undone; otherwise the
-        driver leaves the folder when it ends.
-        """
+        """Join the rendezvous folder: until the driver ends, or until the block raises."""
         participant, platform = self.participant, self.platform
         self._deadline = platform.monotonic() + timeout
         lease = Lease(participant.options.network.lease)
@@ -200,7 +199,7 @@ class Driver:
             status, reason = ("starting", waits) if waits else (status, reason)
         elif not self.is_ended:
             status, reason = "starting", self._blocked_reason() or reason
-        storage = role.storage if role is not None else None
+        storage = role.storage if role is not None else self._last_storage
         return EngineStatus(status, self._since, reason, host, handing_over, storage)
 
     def ping(self, timeout: float) -> dict[str, Any]:
@@ -372,6 +371,7 @@ class Driver:
             if taken_back is not None:
                 self.participant.writer.recheck_later(taken_back)
             self._leaves_file = role.leaves_file
+            self._last_storage = None if role.leaves_file else role.storage  # else others save
             self.election.keep_grant(role.granted)
             self._closing = None
             self.participant.announce("disconnected", reason)

@@ -59,6 +59,7 @@ class MemoryEngine:
         self.since = wall()
         self._has_left = Wakeup()
         self._first = FirstRole()
+        self._last_storage: dict[str, Any] | None = None  # after the last save of the group
         if self.participant.standby is not None:
             self.participant.standby.may_begin = self._first.take
             self.participant.standby.began = self._take_place
@@ -178,6 +179,7 @@ class MemoryEngine:
             was_host = group.engines[0] is self
             if len(group.engines) == 1:
                 group.saving.finish(participant.options.timeout)
+                self._last_storage = group.saving.status()
             group.engines = tuple(engine for engine in group.engines if engine is not self)
             if not group.engines:
                 del _groups[participant.name]
@@ -194,7 +196,7 @@ class MemoryEngine:
         engines = self._group.engines
         if self.is_ended or self not in engines:
             status, reason = ("stopped", "stopped") if self.is_ended else ("starting", None)
-            return EngineStatus(status, self.since, reason, None)
+            return EngineStatus(status, self.since, reason, None, storage=self._last_storage)
         host = engines[0]
         facts = {
             "id": host.participant.id,

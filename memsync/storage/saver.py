@@ -120,6 +120,7 @@ class Saver:
 
     def give_up(self, timeout: float) -> None:
         """After `stop`: nobody waits for the end any longer."""
+        self.error = f"the last changes are not saved within {timeout:g} s"
         log.error("the last changes of %s are not saved within %g s", self._name(), timeout)
         self.stop(saves=False)
 
@@ -202,6 +203,7 @@ class Saver:
             if isinstance(error, NotHost):
                 return  # another one saves, or `stop` has waited for too long
             if error is not None and not (tries_left and isinstance(error, Interrupted)):
+                self.error = str(error)
                 log.error("the last changes of %s are not saved: %s", self._name(), error)
                 return
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,51 @@ def test_a_dedicated_host_takes_over_and_gives_back(folder: Path) -> None:
         assert mem.snapshot() == {"n": 1}
 
 
+@contextmanager
+def saving_host(tmp_path: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A host that has saved, and can no longer, because the folder of its file is a file."""
+    config, folder = tmp_path / "config.yaml", tmp_path / "disk"
+    file = folder / "state.json"
+    config.write_text(f"options: {{file: {{path: {file}}}}}\n")
+    with started("host", NAME, "--config", str(config), *words) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        until(file.exists, 20, "the file is not saved")
+        folder.rename(tmp_path / "gone")
+        folder.touch()
+        yield process, file
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_last_save_that_fails_is_an_error(
+    folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    with saving_host(tmp_path, "--json") as (process, file):
+        assert run("patch", NAME, '{"$set": {"n": 1}}').status == 0
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 4
+    error = json.loads(errors)
+    check(error, "error")
+    assert (error["error"], error["status"]) == ("ERR_STORAGE", 4)
+    assert f"not saved: {file}: cannot be written: Not a directory; the" in error["message"]
+    assert "before the next start" in error["message"]
+
+
+def test_a_host_that_hands_over_leaves_saving_to_the_next_one(folder: Path, tmp_path: Path) -> None:
+    with saving_host(tmp_path) as (process, file), MemSync[Any](NAME) as mem:
+        mem.patch({"$set": {"n": 1}})
+        assert process.stderr is not None
+        assert any("cannot save" in line for line in process.stderr)
+        process.terminate()
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+        until(lambda: mem.get_status()["status"] == "host", 10, "nobody took over")
+        file.parent.unlink()
+        mem.flush(timeout=20)
+        assert json.loads(file.read_text())["data"] == {"n": 1}
+
+
 @pytest.mark.parametrize(
     ("words", "status", "error"),
     [
@@ -85,5 +133,5 @@ def test_the_log_is_no_output_of_json(folder: Path, tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
-        assert process.stderr.read() == ""
+        assert process.wait(timeout=20) == 4
+        check(json.loads(process.stderr.read()), "error")

@@ -57,6 +57,7 @@ class TestTheLastSave:
             mem.flush()
             monkeypatch.setattr(saver, "Capture", InterruptedCaptures(1_000_000))
             mem.patch({"$set": {"n": 1}})
+        assert "this copy of the object was replaced" in mem.get_status()["storage"]["error"]
         assert "the last changes of name=kept" in caplog.text
         assert "this copy of the object was replaced" in caplog.text
 
@@ -76,6 +77,8 @@ class TestTheLastSave:
                 mem.patch({"$set": {"n": 1}}, timeout=20)
             lines = [record.getMessage() for record in caplog.records]
             assert [line for line in lines if "are not saved within 0.3 s" in line] != []
+            error = mem.get_status()["storage"]["error"]
+            assert error == "the last changes are not saved within 0.3 s"
         until(lambda: not any(each.name == "memsync-saver" for each in threading.enumerate()))
 
 

@@ -8,6 +8,7 @@ import threading
 from types import FrameType
 from typing import Any, NoReturn
 
+from ...errors import StorageError
 from ...handle import MemSync
 from ...options import check_name
 from ..exits import REFUSED
@@ -39,14 +40,33 @@ def run(arguments: Any, out: Output) -> int | None:
             pause = threading.Event()
             while mem.get_status()["status"] != "stopped":
                 pause.wait(_CHECK)
+        return report(str(mem.get_status()["reason"]), REFUSED, None, as_json=out.as_json)
     except _End:
+        _check_saved(mem)
         status = mem.get_status()
         out.show(f"{mem.name}: ended at version {status['version']}", _facts(mem, "stopped"))
         return None
+    except KeyboardInterrupt:
+        _check_saved(mem)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return report(str(mem.get_status()["reason"]), REFUSED, None, as_json=out.as_json)
+
+
+def _check_saved(mem: MemSync[Any]) -> None:
+    """Raise `StorageError` if this was the last peer, and its last save has failed."""
+    status = mem.get_status()
+    storage = status["storage"]
+    if storage is None or storage["error"] is None:
+        return
+    url, error, saved = storage["url"], storage["error"], storage["saved_version"]
+    why = error if url in error else f"{url}: {error}"
+    last = "this host has saved nothing" if saved is None else f"the last save is version {saved}"
+    raise StorageError(
+        f"{mem.name}: version {status['version']} is not saved: {why}; {last}. Put that right "
+        "before the next start"
+    ) from None
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
