@@ -7,6 +7,9 @@ costs nothing, and whoever gets a lock reads all that former holders wrote.
 A hold that the state no longer shows under its token is *lost*: its lease is over, this peer was
 taken out of the group, or the host that granted it was replaced by one that did not know of it. If
 the thread that waits has not taken it yet, it asks again instead.
+
+A hold that the state shows and that no request stands for is *forgotten*: its release was
+acknowledged, and lost with its host. It is given back once more.
 """
 
 from __future__ import annotations
@@ -52,6 +55,8 @@ class LockRequests:
         self._peer = participant.id
         self._numbers = count(1)
         self._open: dict[int, LockRequest] = {}
+        self._ending: dict[int, None] = {}  # requests whose end a thread is about to propose
+        self._dispatcher: Dispatcher | None = None  # of the newest request
         self._seen: tuple[Any, int] = (None, 0)  # the part of the state, and its revision
         self._unshown: dict[int, None] = {}  # requests whose grant the view does not show yet
         participant.entry_waiters.waiting.append(self)
@@ -70,6 +75,7 @@ class LockRequests:
         on_lost: Callable[[], object] | None = None,
     ) -> LockRequest:
         """A request that is not made yet; without `waits` it is for a free place only."""
+        self._dispatcher = dispatcher
         wish = Acquire(name, next(self._numbers), places, lease, waits)
         return LockRequest(self.participant, wish, user, dispatcher, on_lost)
 
@@ -148,12 +154,9 @@ class LockRequests:
         If that host is replaced by one that lacks it, the place is given back again without
         waiting. Also raises `LockLostError` where the host knows that it is lost.
         """
-        call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
-        body = releasing(request.number)
         try:
             request.has_ended = True
-            self._open.pop(request.number, None)
-            self.participant.writer.patch(body, call, seconds)
+            self._end(request, releasing(request.number), seconds)
         except ConflictError:  # the host that took it was replaced by one that lacks it
             self.give_up(request)
         except MemSyncError:
@@ -161,30 +164,41 @@ class LockRequests:
         except BaseException:  # perhaps before the release had a number
             self.give_up_soon(request)
             raise
+        finally:
+            self._ending.pop(request.number, None)
+
+    def _end(self, request: LockRequest, body: dict[str, Any], seconds: float) -> None:
+        """Propose the end of a hold, and wait for the outcome; what follows is no loss.
+
+        Until the caller takes it out of `_ending`, it is not forgotten either.
+        """
+        self._ending[request.number] = None
+        self._open.pop(request.number, None)
+        call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
+        self.participant.writer.patch(body, call, seconds)
 
     def release_unless_last(self, request: LockRequest, seconds: float) -> bool:
         """Give a place back unless nobody else has one; returns whether it is kept."""
-        call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
-        self._open.pop(request.number, None)  # what follows is no loss
-        self.participant.writer.patch(releasing(request.number, "unless last"), call, seconds)
+        self._end(request, releasing(request.number, "unless last"), seconds)
         with self.participant.guard:
             part = lock_part(self.participant.state)
             is_kept = part.find(self._peer, request.number) is not None
         request.has_ended = not is_kept
+        if not is_kept:  # otherwise the hold ends with the membership
+            self._ending.pop(request.number, None)
         return is_kept
 
     def settle(self, request: LockRequest, result: bytes, seconds: float) -> None:
         """End a lock for good with a result; raises as `Writer.patch`."""
-        call = Call(deadline=monotonic() + seconds, kind=LockKind.name)
         assert request.token is not None
-        body = settling(request.number, request.token, result)
-        request.has_ended = True
-        self._open.pop(request.number, None)
         try:
-            self.participant.writer.patch(body, call, seconds)
+            request.has_ended = True
+            self._end(request, settling(request.number, request.token, result), seconds)
         except BaseException:  # others go on waiting otherwise
             self.give_up_soon(request)
             raise
+        finally:
+            self._ending.pop(request.number, None)
 
     def give_up_soon(self, request: LockRequest) -> None:
         """Take a request back on the dispatcher's thread: this one was interrupted."""
@@ -194,6 +208,7 @@ class LockRequests:
         """Take a request back without waiting; it is released if it was granted meanwhile."""
         request.has_ended = True
         self._open.pop(request.number, None)
+        self._ending.pop(request.number, None)
         self._give_back(request.number, request.wish.name, request.dispatcher)
 
     def _give_back(self, number: int, name: str, dispatcher: Dispatcher) -> None:
@@ -246,7 +261,23 @@ class LockRequests:
                 self._look_now(changed)
             else:
                 self._unshown.pop(number, None)
+        if part is not seen_part:
+            self._give_back_forgotten()
         self._seen = seen  # last, so that an interrupt leaves nothing unseen
+
+    def _give_back_forgotten(self) -> None:
+        """This copy was replaced: end what it shows of this peer and no request stands for.
+
+        A release of what has ended already has no effect, so it does no harm that one may be under
+        way.
+        """
+        with self.participant.guard:
+            own = dict(lock_part(self.participant.state).by_peer.get(self._peer, {}))
+        for number, name in own.items():
+            # In this order: what leaves `_open` with a release to come is in `_ending` by then.
+            is_known = number in self._open or number in self._ending
+            if not is_known and self._dispatcher is not None:
+                self._dispatcher.call_surely(self._give_back, number, name, self._dispatcher)
 
     def _changed(self) -> tuple[tuple[Any, int], list[int]]:
         """The requests that may have changed, by number, and what is seen when all are compared."""

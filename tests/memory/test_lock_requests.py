@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -171,3 +172,58 @@ def test_ctrl_c_before_the_place_is_claimed_releases_it_all_the_same(
         with pytest.raises(KeyboardInterrupt):
             use(lock)
         assert host.lock("a").acquire(timeout=5)
+
+
+def replace_copy(mem: MemSync[Any]) -> None:
+    """Have the requests of a handle think that its copy was replaced by another one."""
+    requests = requests_of(mem._participating())
+    requests._seen = (None, 0)
+    requests.set()
+    has_run = threading.Event()
+    mem._dispatcher.call_surely(has_run.set)
+    assert has_run.wait(PATIENCE)
+
+
+def test_a_hold_that_no_request_stands_for_is_given_back_in_a_new_copy(engine: str) -> None:
+    with MemSync("obj", engine=engine) as host, MemSync("obj", engine=engine) as mem:
+        forgotten, held, other = mem.lock("forgotten"), mem.lock("held"), host.lock("other")
+        assert all(lock.acquire() for lock in (forgotten, held, other))
+        requests_of(mem._participating())._open.pop(forgotten._held[0].number)
+        replace_copy(mem)
+        until(lambda: host.locks().keys() == {"held", "other"})
+        replace_copy(host)
+        assert mem.patch({"$set": {"n": 1}}, lock=held)
+        assert host.patch({"$set": {"n": 2}}, lock=other)
+        assert host.locks().keys() == {"held", "other"}
+        held.release()
+        other.release()
+
+
+@pytest.mark.parametrize("function", ["release", "settle", "release_unless_last"])
+def test_a_hold_that_is_about_to_end_is_not_given_back_before(
+    engine: str, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    patch, copies = Writer.patch, []
+
+    def late(writer: Writer, body: Any, *more: Any) -> int:
+        if "acquire" not in body:
+            copies.append(body)
+            replace_copy(mem)
+        return patch(writer, body, *more)
+
+    results: list[int] = []
+    with MemSync("obj", engine=engine) as host, MemSync("obj", engine=engine) as mem:
+        lock = mem.lock("k")
+        lock.acquire()
+        if function == "release_unless_last":
+            mem.last_out("k", lambda: results.append(1))
+        monkeypatch.setattr(Writer, "patch", late)
+        if function == "release":
+            lock.release()
+        elif function == "settle":
+            results.append(mem.once("k", lambda: 1))
+            assert host.once("k", lambda: 2) == 1
+        else:
+            mem.stop()
+        assert len(copies) == 1
+        assert results == ([] if function == "release" else [1])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from memsync.errors import MemSyncError
 from memsync.replication.kinds.lock import LockKind, acquiring
-from memsync.replication.lock_part import Acquire
 from memsync.runtime.call import Call
 from memsync.runtime.futures import WriteFuture
 from memsync.runtime.lock_request import LockRequest
@@ -60,13 +59,13 @@ class LockUser:
             return
         process = self.process
         requests = requests_of(process.participant)
-        self._number = next(requests._numbers)
-        wish = Acquire(self._name, self._number, NAMES[self._name], self._lease)
         dispatcher: Any = Dispatcher(process)
-        self._request = LockRequest(process.participant, wish, None, dispatcher, None)
-        requests._open[self._number] = self._request
+        places = NAMES[self._name]
+        request = requests.prepare(self._name, None, dispatcher, places=places, lease=self._lease)
+        self._request, self._number = request, request.number
+        requests._open[self._number] = request
         process.world.note(process.name, f"wants the lock {self._name} as {self._number}")
-        self._submit(acquiring(wish), LockKind.name, None)
+        self._submit(acquiring(request.wish), LockKind.name, None)
         self._look_later()
 
     def _may_go_on(self) -> bool:

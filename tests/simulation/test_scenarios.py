@@ -288,3 +288,30 @@ def test_a_release_that_was_lost_with_its_host_is_made_again(stage: Stage) -> No
     scene.until(lambda: other.hosts or third.hosts)
     scene.quiet()
     assert [lock_facts(each.participant.state) for each in (host, other, third)] == [{}] * 3
+
+
+def test_a_release_that_its_peer_has_forgotten_is_made_again(stage: Stage) -> None:
+    """It was acknowledged, the next host lacked it, and the lock stayed with a peer that lived."""
+    scene = stage("maxLog=1")
+    host, late, holder = scene.join(), scene.join(), scene.join()
+    request = ask_for_lock(holder)
+    scene.until(lambda: request.token is not None and bool(lock_facts(late.participant.state)))
+    late.freeze(1.0)
+    scene.write(holder, 20)  # what follows finds no room in the pipe
+    requests_of(holder.participant).give_up(request)
+    scene.until(lambda: holder.participant.writer.pending == 0)
+    assert not lock_facts(holder.participant.state)
+    scene.write(holder, 5)  # the holder remembers one of its accepted writes
+    assert set(scene.outcomes(holder)) == {"ok"}
+    holder.freeze(5.0)
+    host.kill()
+    scene.until(lambda: late.hosts)
+    assert lock_facts(late.participant.state)
+    kept = ask_for_lock(late)
+    scene.until(lambda: kept.token is not None)
+    scene.quiet()
+    holders = [
+        [(each["id"], each["token"]) for each in facts["holders"]]
+        for facts in lock_facts(holder.participant.state).values()
+    ]
+    assert holders == [[(late.participant.id, kept.token)]]
