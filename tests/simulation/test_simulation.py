@@ -37,6 +37,7 @@ def command(*arguments: str, hash_seed: str = "0") -> tuple[int, list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # it computes for a minute, beside other tests for two
 def test_g1_to_g8_hold_in_three_hundred_seeds_in_which_everything_happens() -> None:
     counts: Counter[str] = Counter()
     for seed in range(SEEDS):
