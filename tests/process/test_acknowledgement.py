@@ -107,10 +107,10 @@ def test_a_member_that_dies_while_it_is_waited_for_ends_the_waiting(
     cluster: Cluster, writer: str
 ) -> None:
     host, client, frozen = cluster.start(3, {"n": 0})
-    peer = host if writer == "host" else client
+    peer, other = (host, client) if writer == "host" else (client, host)
     frozen.pause()
     ticket = peer.begin(lambda mem: mem.patch(WRITE, w="all", timeout=60))
-    until(lambda: host.snapshot("n") == 1)
+    until(lambda: other.snapshot("n") == 1)  # ordered by now, with the members that it waits for
     frozen.kill()
     with pytest.raises(WriteConcernError, match="living members"):
         peer.result(ticket, 10)
