@@ -16,11 +16,19 @@ _PATIENCE = 0.15  # seconds that a host has to answer
 
 BASH = """\
 _memsync() {
-    local each
+    local each gap rest=$COMP_LINE last=${COMP_WORDS[COMP_CWORD]} words=() n=-1
+    # bash splits words at colons as well, and puts a reply behind the last of them.
+    for each in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        gap=${rest%%"$each"*} rest=${rest#*"$each"}
+        [[ -z $each || -n $gap || n -lt 0 ]] && n=$((n + 1))
+        words[n]+=$each
+    done
+    [[ -z ${last//["$COMP_WORDBREAKS"]/} ]] && last=
     COMPREPLY=()
     while IFS= read -r each; do
-        COMPREPLY+=("$(printf %q "$each")")
-    done < <(memsync __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+        each=${each#"${words[n]%"$last"}"}
+        [[ -n $each ]] && COMPREPLY+=("$(printf %q "$each")")
+    done < <(memsync __complete "${words[@]:1}" 2>/dev/null)
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace
     return 0
 }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import pytest
 from memsync import MemSync
 from memsync.cli.completion import SCRIPTS
 from memsync.cli.table import COMMANDS
+from memsync.testing import until
 
 from .command import PROGRAM, run, run_json
 
@@ -106,7 +111,8 @@ def test_bash_completes(mem: MemSync[Any]) -> None:
         ["memsync", "get", NAME, "odd"],
     ):
         listed = " ".join(words)
-        script += f"COMP_WORDS=({listed}); COMP_CWORD={len(words) - 1}; _memsync\n"
+        script += f"COMP_WORDS=({listed}); COMP_CWORD={len(words) - 1}; "
+        script += f"COMP_LINE='{listed}'; _memsync\n"
         script += 'echo "${COMPREPLY[*]}"\n'
     result = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30
@@ -119,13 +125,68 @@ def test_bash_completes(mem: MemSync[Any]) -> None:
     ]
 
 
+@contextmanager
+def interactive_bash(folder: Path) -> Iterator[Callable[[str], str]]:
+    """A bash on a terminal that completes: it gets keys, and shows something up to a prompt."""
+    start, prompt = folder / "start", "ready> "
+    function = " ".join(PROGRAM)
+    start.write_text(f'memsync() {{ {function} "$@"; }}\n{SCRIPTS["bash"]}PS1="{prompt}"\n')
+    ours, theirs = os.openpty()
+
+    def shows(keys: str) -> str:
+        os.write(ours, keys.encode())
+        shown = bytearray()
+
+        def is_ready() -> bool:
+            while select.select([ours], [], [], 0)[0]:
+                shown.extend(os.read(ours, 1 << 16))
+            return shown.endswith(prompt.encode())
+
+        until(is_ready, 20, lambda: f"no prompt in {shown.decode()}")
+        return shown.decode()
+
+    command = ["bash", "--noprofile", "--rcfile", str(start), "-i"]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        try:
+            shows("")
+            yield shows
+        finally:
+            process.kill()
+            os.close(ours)
+            os.close(theirs)
+
+
+def shows_value(shows: Callable[[str], str], keys: str, value: str) -> bool:
+    return value in shows(f"memsync get {NAME} {keys}\n")
+
+
+def test_bash_completes_what_it_splits_at_colons(folder: Path, tmp_path: Path) -> None:
+    inner = {"x:one": "in-1", "x:two": "in-2"}
+    data = {"geo:lat": "out-1", "geo:lon": "out-2", "a::b": inner, "k=v": "out-3", ":c": "out-4"}
+    with MemSync[Any](NAME, data), interactive_bash(tmp_path) as shows:
+        for keys, value in (
+            ("geo:la\t", "out-1"),
+            ("geo:\to\t", "out-2"),  # the first one adds the l of both
+            ("a::b.x:t\t", "in-2"),
+            ("a::b.x:o\t", "in-1"),
+            ("k=\t", "out-3"),
+            (":\t", "out-4"),
+            ("geo:la\t --json", '"value":"out-1"'),
+        ):
+            # Nothing is offered where the host takes longer than the completion waits.
+            until(partial(shows_value, shows, keys, value))
+
+
 def test_only_what_is_a_path_is_offered(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "x1").touch()
     data = {"x*": 1, "two\nlines": 2, "a.b": 3, "": 4, "x\x1b[2J": 5, "日本": 6}
     with MemSync[Any](NAME, data):
         assert offered("get", NAME, "") == ["x*", "日本"]
         script = f'memsync() {{ {" ".join(PROGRAM)} "$@"; }}\n{SCRIPTS["bash"]}\n'
-        script += f'COMP_WORDS=(memsync get {NAME} x); COMP_CWORD=3; _memsync; echo "$COMPREPLY"'
+        script += f"COMP_WORDS=(memsync get {NAME} x); COMP_CWORD=3; "
+        script += f"COMP_LINE='memsync get {NAME} x'; _memsync; echo \"$COMPREPLY\""
         result = subprocess.run(
             ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=30
         )
