@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STEP = 2.0  # seconds for each step of a question; a host needs milliseconds
 _LEAST = 0.1  # of them, as 0 would be no limit
+_LEAST_OPTION = 0.001  # seconds, of the option timeout
 _JOIN = 5.0  # seconds that a join has at least; it needs milliseconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two attempts to reach a host
 _QUIET = logging.NullHandler()  # commands report what is wrong themselves
@@ -86,6 +87,12 @@ def joined(name: str, *roles: str, timeout: float | None = None) -> Iterator[Mem
         "rpc": {"pickles": False},  # a prompt is no worker for functions of others
     }
     if timeout is not None:
+        if 0 <= timeout < _LEAST_OPTION:
+            raise UsageError(
+                f"--timeout must be {_LEAST_OPTION:g} to 3600 seconds here, not {timeout:g}: the "
+                "answer of the host takes time, and without it nobody knows what came of the "
+                "command (get, watch, wait and lock take 0)"
+            )
         options["timeout"] = check_timeout(timeout, 0)
     with MemSync[Any](name, None, options) as mem:
         yield mem

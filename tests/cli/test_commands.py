@@ -97,6 +97,22 @@ def test_a_timeout_of_zero_is_one_attempt(shop: MemSync[Any]) -> None:
     assert run("lock", NAME, "l", "--timeout", "0", "--", "true").status == 0
     with shop.lock("l"):
         assert run("lock", NAME, "l", "--timeout", "0", "--", "true").status == 124
+    shop.patch({"$set": {"large": "x" * (1 << 20)}})
+    assert len(run("get", NAME, "large", "--raw", "--timeout", "0").out) == (1 << 20) + 1
+
+
+def test_what_waits_for_an_answer_refuses_a_timeout_of_zero(shop: MemSync[Any]) -> None:
+    version = shop.version
+    for words in (
+        ["patch", NAME, '{"$inc": {"a.b": 1}}'],
+        ["call", NAME, "f"],
+        ["emit", NAME, "e"],
+    ):
+        for seconds in ("0", "0.0001"):
+            error = run_json(*words, "--timeout", seconds)
+            assert error["status"] == 2
+            assert f"0.001 to 3600 seconds here, not {seconds}" in error["message"]
+    assert shop.version == version
 
 
 def test_looking_changes_nothing(shop: MemSync[Any], folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...options import check_path
 from ..exits import NEGATIVE
-from ..group import ask, joined
+from ..group import ask, join_time, joined
 from ..output import Output, report
 
 
@@ -17,7 +17,7 @@ def run(arguments: Any, out: Output) -> int | None:
         check_path(path)
     answer = ask(name, {"about": "value", "path": path}, arguments.timeout)
     if answer.get("large"):
-        with joined(name, timeout=arguments.timeout) as mem:
+        with joined(name, timeout=join_time(arguments.timeout)) as mem:
             answer |= {"version": mem.version, "value": mem.snapshot(path)}
     if not answer["found"]:
         text = f"there is no value at {path!r}"
