@@ -18,8 +18,10 @@ from memsync import (
     NotStartedError,
     UsageError,
 )
+from memsync.runtime import lock_request
 from memsync.runtime.lock_request import LockRequest
 from memsync.runtime.lock_requests import LockRequests
+from memsync.runtime.wakeup import Wakeup
 from memsync.testing import until
 
 
@@ -82,15 +84,28 @@ def test_one_holds_it_and_the_other_waits(pair: Pair) -> None:
         until(lambda: pair.host.locks() == pair.client.locks() == {})
 
 
-def test_a_waiting_thread_gets_it_by_the_release_itself(pair: Pair) -> None:
-    mine, theirs = pair.host.lock("k"), pair.client.lock("k")
+def test_a_waiting_thread_gets_it_by_the_release_itself(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+
+    class Counted(Wakeup):
+        def wait(self, seconds: float | None) -> bool:
+            waits.append(seconds)
+            return super().wait(seconds)
+
+    mine, theirs = pair.host.lock("k"), pair.client.lock("k", timeout=100)
     mine.acquire()
-    thread, results = in_thread(lambda: (theirs.acquire(), time.monotonic())[1])
-    until(lambda: pair.queue() == [pair.client.id])
+    monkeypatch.setattr(lock_request, "Wakeup", Counted)
+    thread, results = in_thread(theirs.acquire)
+    until(lambda: len(waits) == 1)
+    assert pair.queue() == [pair.client.id]
     mine.release()
-    released = time.monotonic()
     thread.join(10)
-    assert results[0] - released < 0.2  # no polling
+    assert results == [True]
+    assert len(waits) == 1  # no polling: it has slept all the time, and could have for longer
+    assert waits[0] is not None
+    assert waits[0] > 50
     theirs.release()
 
 

@@ -166,15 +166,15 @@ def test_g9_a_frozen_holder_with_a_lease_loses_the_lock_and_its_writes_are_refus
     cluster: Cluster,
 ) -> None:
     host, holder = cluster.start(2, {"n": 0})
-    token = holder.run(hold, lease=0.5)
+    token = holder.run(hold, lease=1)
     holder.run(keep_proof)
-    time.sleep(0.8)  # a holder that runs keeps it
+    time.sleep(1.5)  # a holder that runs keeps it
     assert holder.run(write) > 0
     holder.pause()
     frozen = time.time()
     later, at = host.run(acquired)
     assert later > token
-    assert 0.3 < at - frozen < 5
+    assert 0.6 < at - frozen < 5
     holder.resume()
     assert holder.run(late_writes, 300) == 300
     assert holder.run(is_lost)
