@@ -24,6 +24,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandLineError(message, self.format_usage())
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help. `argparse` would hide an error, and take another output for a closed one."""
+        if file is not None:
+            file.write(message)
+
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """End after help; an output that cannot be written is an error."""
         if sys.stdout is not None:

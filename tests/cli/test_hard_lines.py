@@ -85,24 +85,34 @@ def test_errors_without_an_error_output(shop: MemSync[Any], words: str, redirect
         "watch shop --initial --timeout 0",
     ],
 )
-def test_an_output_that_cannot_be_written(shop: MemSync[Any], words: str) -> None:
-    ended = in_shell(">/dev/full", *words.split())
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_cannot_be_written(shop: MemSync[Any], words: str, unbuffered: str) -> None:
+    ended = in_shell(">/dev/full", *words.split(), PYTHONUNBUFFERED=unbuffered)
     assert ended == (4, "", "memsync: [Errno 28] No space left on device\n")
 
 
+@pytest.mark.parametrize("words", ["--version", "--help", "get --help", "get shop", "ls"])
+def test_a_closed_output_is_no_error(shop: MemSync[Any], words: str) -> None:
+    assert in_shell(">&-", *words.split()) == (0, "", "")
+
+
 @pytest.mark.parametrize("words", ["--version", "--help", "get --help", "get shop"])
-def test_help_and_values_for_a_closed_pipe(shop: MemSync[Any], words: str) -> None:
-    with subprocess.Popen(
-        [*PROGRAM, *words.split()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": ""},
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 1
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_and_values_for_a_closed_pipe(shop: MemSync[Any], words: str, unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # before the command begins
+    try:
+        ended = subprocess.run(
+            [*PROGRAM, *words.split()],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 def test_a_closed_input(shop: MemSync[Any]) -> None:
