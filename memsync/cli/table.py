@@ -215,7 +215,7 @@ COMMANDS: dict[str, Command] = {
     "demo": Command(
         "Increment a shared counter from several processes and kill the host.",
         (
-            Argument("--workers", type=int, default=4, help="number of processes (default: 4)"),
+            Argument("--workers", type=int, default=4, help="processes, 2 to 100 (default: 4)"),
             Argument("--writes", type=int, default=1000, help="writes of each (default: 1000)"),
         ),
         "Each worker process adds 1 to one shared counter many times. Halfway through, the host "

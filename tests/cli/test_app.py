@@ -56,6 +56,16 @@ def test_bad_arguments_are_named(capsys: pytest.CaptureFixture[str], arguments: 
     assert arguments[1] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("workers", ["-1", "1", "101", "100000"])
+def test_the_demo_takes_a_bounded_number_of_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
+    monkeypatch.setattr(run_module, "run", lambda *_: True)
+    assert main(["demo", "--workers", workers]) == 2
+    assert f"--workers must be 2 to 100, not {workers}" in capsys.readouterr().err
+    assert main(["demo", "--workers", "100"]) == 0
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"{memsync.__version__}\n"
