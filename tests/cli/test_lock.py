@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,13 +16,20 @@ import pytest
 
 from memsync import MemSync
 from memsync.cli.commands.lock import _Program
-from memsync.testing import until
+from memsync.testing import Cluster, until
 
+from ..process_helpers import start_helpers
 from .command import PROGRAM, on_terminal, run, run_json, started
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 NAME = "locked"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _helpers() -> None:
+    """Start the helper process of multiprocessing before any test looks for leaks."""
+    start_helpers()
 
 
 @pytest.fixture
@@ -120,6 +128,30 @@ def test_ctrl_c_at_a_terminal_reaches_the_program_once(mem: MemSync[Any]) -> Non
             text += os.read(terminal, 100)
         os.write(terminal, b"\x03")
         assert process.wait(timeout=20) == 51
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_signal_ends_the_wait_for_the_host_after_the_program(
+    cluster: Cluster, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    host, goes_on = cluster.peer(), tmp_path / "go"
+    script = f"echo in; until test -e {goes_on}; do sleep 0.05; done"
+    with started("lock", cluster.name, "l", "--", "sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in\n"
+        host.pause()
+        goes_on.touch()
+        until(lambda: not catches_sigterm(process.pid), 20, "it passes signals on")
+        process.send_signal(number)
+        assert process.wait(timeout=20) == status
+        host.resume()
+
+
+def catches_sigterm(pid: int) -> bool:
+    [mask] = re.findall(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_ctrl_c_while_waiting_for_the_lock(mem: MemSync[Any]) -> None:

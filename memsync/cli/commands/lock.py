@@ -31,7 +31,8 @@ _SIGNALLED = 128  # plus the number of the signal
 def run(arguments: Any, out: Output) -> int:
     if not arguments.program or not arguments.program[0]:
         raise UsageError("the program is missing: memsync lock NAME LOCK -- PROGRAM [ARGUMENTS]")
-    with joined(arguments.name, timeout=join_time(arguments.timeout)) as mem, _Program() as program:
+    program = _Program()
+    with joined(arguments.name, timeout=join_time(arguments.timeout)) as mem:
         lock = mem.lock(
             arguments.lock,
             arguments.timeout or None,  # see below for 0
@@ -50,7 +51,7 @@ def run(arguments: Any, out: Output) -> int:
             message = f"{arguments.program[0]} cannot be run: {error.strerror}"
             return report(message, status, error, as_json=out.as_json)
         try:
-            lock.release()
+            lock.release()  # waits for the answer of the host; a signal ends that
         except LockLostError as error:
             return report(str(error), REFUSED, error, as_json=out.as_json)
         except MemSyncError:
@@ -59,19 +60,12 @@ def run(arguments: Any, out: Output) -> int:
 
 
 class _Program:
-    """A program that runs in the place of this process: it gets all signals."""
+    """A program that runs in the place of this process: it gets all signals until it ends."""
 
     def __init__(self) -> None:
         self._child: int | None = None
         self._early: list[int] = []  # signals that came before the program ran
         self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Program:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     def run(self, words: list[str], environ: dict[str, str]) -> int:
         """Run it to its end; returns the exit status, or minus the signal that has ended it."""
@@ -80,12 +74,15 @@ class _Program:
                 self._before[number] = signal.signal(number, self._pass_on)
         # Python ignores these two; the program is to find them as usual.
         defaults = (signal.SIGPIPE, signal.SIGXFSZ)
-        self._child = child = os.posix_spawnp(words[0], words, environ, setsigdef=defaults)
-        for early in self._early:
-            self._send(early)
-        status = self._wait(child)
-        self._child = None
-        return os.waitstatus_to_exitcode(status)
+        try:
+            self._child = child = os.posix_spawnp(words[0], words, environ, setsigdef=defaults)
+            for early in self._early:
+                self._send(early)
+            return os.waitstatus_to_exitcode(self._wait(child))
+        finally:
+            self._child = None
+            for each, handler in self._before.items():
+                signal.signal(each, handler)
 
     def _wait(self, child: int) -> int:
         """The status of the program at its end.
