@@ -149,8 +149,16 @@ class JournalHistory:
 
     def _is_as_old(self, run: Run, until: int | None) -> bool:
         """Whether a part begins before a time: the time of its first entry, or of its object."""
-        is_one = run.start == run.end
-        return until is None or not is_one or self.whole(run.start).timestamp <= until
+        return until is None or self._has_time(run) or self.whole(run.start).timestamp <= until
+
+    def _has_time(self, run: Run) -> bool:
+        """Whether an entry behind the first version has a time; those of joins have none."""
+        for line in self.folder.after(run.start) if run.start != run.end else ():
+            if line.version > run.end[1]:
+                return False
+            if line.timestamp:
+                return True
+        return False
 
     def _all_wholes(self) -> set[Pair]:
         wholes = {base.pair for base in self.folder.bases}
@@ -208,7 +216,7 @@ class JournalHistory:
         pair, timestamp = start, saved.timestamp
         for line in self.folder.after(start) if version > start[1] else ():
             replay.apply(line)
-            pair, timestamp = line.pair, line.timestamp
+            pair, timestamp = line.pair, max(timestamp, line.timestamp)
             if line.version == version:
                 break
         if pair[1] != version:

@@ -67,7 +67,7 @@ class MadeJournal:
     def entry(self, patch: list[Operation] | None, peer: str = "p1", **facts: Any) -> None:
         """Add an entry, a patch or one without."""
         version = self.pair[1] + 1
-        stamp = (BEGIN + 1000 * version) << 16
+        stamp = facts.pop("stamp", (BEGIN + 1000 * version) << 16)
         kind = "patch" if patch is not None else facts.pop("kind", "event")
         body = facts.pop("body", None) if patch is None else patch
         entry = Entry(self._epoch, version, peer, 1, stamp, kind, body, event=facts.get("event"))

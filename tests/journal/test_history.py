@@ -45,6 +45,27 @@ def test_a_time_is_that_of_the_last_version_before_it(tmp_path: Path) -> None:
         history.object_at(until=BEGIN - 1)
 
 
+def test_entries_without_a_time_are_as_old_as_the_object_before_them(tmp_path: Path) -> None:
+    journal = MadeJournal(tmp_path, {"n": 0})
+    join: dict[str, Any] = {"kind": "member", "body": {"join": {"id": "p7", "pid": 77}}, "stamp": 0}
+    journal.segment(1)
+    journal.entry(None, **join)
+    journal.entry(inc(2))
+    journal.close()
+    journal.pair, journal.data = (1, 10), {"n": 10}
+    journal.base()
+    journal.segment(1, 2, after_gap=True)
+    journal.entry(None, **join)
+    journal.close()
+    history = JournalHistory(journal.path)
+    for seconds, version in ((0, 1), (1, 1), (2, 2), (9, 2), (10, 11)):
+        saved = history.object_at(until=BEGIN + 1000 * seconds)
+        assert saved.pair[1] == version
+        assert saved.timestamp == BEGIN + 1000 * {1: 0, 2: 2, 11: 10}[version]
+    with pytest.raises(UsageError, match=r"as old as that .* 0 to 2, 10 to 11"):
+        history.object_at(until=BEGIN - 1)
+
+
 def test_what_a_replaced_host_wrote_last_does_not_count(tmp_path: Path) -> None:
     journal = MadeJournal(tmp_path, {"n": 0})
     journal.segment(1)
