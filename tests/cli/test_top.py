@@ -43,15 +43,16 @@ FACTS: dict[str, Any] = {
 }
 
 
-def test_the_page_has_it_all() -> None:
+def test_the_page_has_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memsync.cli.page.wall", lambda: 273_600.0)
     shown = page(FACTS, [0, 5, 10], 80, 24)
     text = "\n".join(shown)
     assert shown[0] == "shop: host aaaaaaaa (process 10), 2 peers"
-    assert shown[1].startswith("epoch 3  version 1234  age ")
+    assert shown[1] == "epoch 3  version 1234  age 3d4h"
     assert shown[2] == "writes/s      10  ▁▅█"
     assert re.search(r"^a{16}  10   host  writer  add$", text, re.MULTILINE)
     assert re.search(r"^b{16}  11 +-  +add$", text, re.MULTILINE)
-    assert re.search(r"^reindex  11  +\d+d\d+h +1$", text, re.MULTILINE)
+    assert re.search(r"^reindex  11  +3d4h +1$", text, re.MULTILINE)
     assert "    1234  bbbbbbbb  replace /n 7" in text
 
 
