@@ -115,7 +115,7 @@ COMMANDS: dict[str, Command] = {
         (
             NAME,
             Argument("method", completes="methods", help="the dotted name of the method"),
-            Argument("args", nargs="*", help="arguments: JSON, or else text"),
+            Argument("args", nargs="*", default=[], help="arguments: JSON, or else text"),
             Argument(
                 "--set",
                 action="append",
@@ -135,7 +135,7 @@ COMMANDS: dict[str, Command] = {
         (
             NAME,
             Argument("event", help="the dotted name of the event"),
-            Argument("args", nargs="*", help="arguments: JSON, or else text"),
+            Argument("args", nargs="*", default=[], help="arguments: JSON, or else text"),
             TIMEOUT,
         ),
     ),
@@ -155,7 +155,9 @@ COMMANDS: dict[str, Command] = {
         (
             NAME,
             Argument("lock", completes="locks", help="the name of the lock"),
-            Argument("program", nargs="*", help="after '--': the program and its arguments"),
+            Argument(
+                "program", nargs="*", default=[], help="after '--': the program and its arguments"
+            ),
             Argument(
                 "--lease",
                 type=float,

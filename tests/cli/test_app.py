@@ -66,6 +66,14 @@ def test_the_demo_takes_a_bounded_number_of_processes(
     assert main(["demo", "--workers", "100"]) == 0
 
 
+@pytest.mark.parametrize(("command", "missing"), [("call", "method"), ("emit", "event")])
+def test_only_what_is_missing_is_named(
+    capsys: pytest.CaptureFixture[str], command: str, missing: str
+) -> None:
+    assert main([command, "shop"]) == 2
+    assert f"are required: {missing}\n" in capsys.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"{memsync.__version__}\n"
