@@ -10,14 +10,13 @@ from .history import Heard, History, Opening, Write
 
 
 class Events(NamedTuple):
-    """The events of a cluster that are in its final history, in order."""
+    """The events of a cluster that are in its final history."""
 
-    versions: list[int]
     by_pair: dict[tuple[int, int], tuple[int, Any]]  # position from 1, and the event
 
-    def up_to(self, version: int) -> int:
-        """How many there are up to a version."""
-        return sum(each <= version for each in self.versions)
+    def up_to(self, pair: tuple[int, int]) -> int:
+        """How many a peer at this pair has: entries of later epochs are not its own."""
+        return sum(epoch <= pair[0] and version <= pair[1] for epoch, version in self.by_pair)
 
 
 def may_be_lost(history: History, write: Write) -> bool:
@@ -45,7 +44,7 @@ def _events_of(history: History, cluster_id: str) -> Events:
             found.append((version, each.epoch, each.proposal.event))
     found.sort(key=lambda event: event[:2])
     by_pair = {(e, v): (n, event) for n, (v, e, event) in enumerate(found, 1)}
-    return Events([version for version, _, _ in found], by_pair)
+    return Events(by_pair)
 
 
 def events_come_once_and_in_order_or_are_counted(history: History) -> Iterator[str]:
@@ -74,7 +73,7 @@ def _misplaced(events: Events, who: str, items: list[Heard], *, is_final: bool) 
     for item in items:
         if item.what == "joined":
             if position is None:
-                position = events.up_to(item.pair[1])
+                position = events.up_to(item.pair)
             continue
         if item.what == "missed":
             position = None if position is None else position + item.fact
@@ -91,8 +90,8 @@ def _misplaced(events: Events, who: str, items: list[Heard], *, is_final: bool) 
         if position is not None and number != position + 1:
             yield f"{who} gets event {number} at {item.pair} after {position}"
         position = number
-    if is_final and position is not None and position != len(events.versions):
-        yield f"{who} knows of {position} events of {len(events.versions)}"
+    if is_final and position is not None and position != len(events.by_pair):
+        yield f"{who} knows of {position} events of {len(events.by_pair)}"
 
 
 def _final_tags(history: History) -> Counter[str] | None:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from memsync.replication.entries import Propose
+
 from . import world
 from .checkers import a_fail_over_is_quick, what_never_happened
+from .events_checker import events_come_once_and_in_order_or_are_counted
 from .faults import FAULTS, WIPE
-from .history import FailOver, History
+from .history import Decided, FailOver, Heard, History, Opening
 from .run import Run, run
 from .world import Streams
 
@@ -134,6 +137,26 @@ def test_a_fail_over_that_takes_long_is_a_violation() -> None:
     assert [found.split(",")[0] for found in a_fail_over_is_quick(history)] == [
         "the fail-over at 0.000000 took 3.100 s"
     ]
+
+
+@pytest.mark.parametrize(
+    ("missed", "found"), [(1, []), (2, ["p2 gets event 3 at (2, 23) after 3"])]
+)
+def test_a_peer_of_a_lost_branch_misses_what_a_later_epoch_has_instead(
+    missed: int, found: list[str]
+) -> None:
+    """It joined at (1, 30), and epoch 2 begins at 21: an event at 22 is none that it had."""
+    history = History()
+    nobody: frozenset[str] = frozenset()
+    epochs = (1, 1), (2, 21)
+    history.openings.append(Opening(1.0, "p1", "c", 2, epochs, nobody, nobody, nobody))
+    for number, (epoch, version) in enumerate([(1, 10), (2, 22), (2, 23)], 1):
+        proposal = Propose(number, 0, 0, epoch, 0, "event", None, event=["event", [number]])
+        history.decided.append(Decided("c", epoch, version - 1, "x", proposal, "event"))
+    history.heard.append(Heard("p2", "c", "joined", (1, 30)))
+    history.heard.append(Heard("p2", "c", "missed", (2, 22), missed))
+    history.heard.append(Heard("p2", "c", "event", (2, 23), ["event", [3]]))
+    assert list(events_come_once_and_in_order_or_are_counted(history)) == found
 
 
 def test_a_group_that_never_rests_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
