@@ -315,3 +315,23 @@ def test_a_release_that_its_peer_has_forgotten_is_made_again(stage: Stage) -> No
         for facts in lock_facts(holder.participant.state).values()
     ]
     assert holders == [[(late.participant.id, kept.token)]]
+
+
+def test_no_interrupt_leaves_the_guard_held(stage: Stage) -> None:
+    """A trace can raise at a `try` in a `with` block, which then does not end."""
+    scene = stage()
+    peer = scene.join()
+    participant = peer.participant
+    guard: Any = participant.guard
+
+    def show() -> Iterator[Any]:
+        participant.replica.must_rebuild = True
+        participant.publish([])
+        yield from ()
+
+    fired, lines = scene.world.fired, 0
+    while fired["an interrupt"] == lines:  # until it ends before its interrupt
+        peer.spawn(cast(Any, show()), lambda error: None, lines)
+        assert not guard._is_owned(), f"after {lines} lines"
+        lines += 1
+    assert lines > 50

@@ -131,9 +131,11 @@ class Thread:
         if not file.startswith(COUNTED) or file == UNCOUNTED:
             return None
         if event == "line" and self.lines_left >= 0 and self.process.runs(self):
-            source = linecache.getline(file, frame.f_lineno)
-            if source.lstrip().startswith("with "):
+            source = linecache.getline(file, frame.f_lineno).strip()
+            if source.startswith("with "):
                 return self.trace  # no signal comes between the end of a block and its exit
+            if source == "try:" and self.lines_left == 0:
+                return self.trace  # nor at a NOP, which the block around it does not cover
             self.lines_left -= 1
             if self.lines_left < 0:
                 place = f"{Path(file).name}:{frame.f_code.co_name}"
