@@ -160,6 +160,16 @@ def test_a_fence_does_not_wait_for_ever_for_a_reader_that_stays(link: Link) -> N
     assert 0.5 <= link.ctx.platform.monotonic() - begin < PATIENCE
 
 
+def test_a_reader_that_a_fence_has_left_behind_handles_nothing(link: Link) -> None:
+    link.elsewhere(link.stream.take_role)
+    link.stream.lose("the host hangs")
+    run_task(link.stream.fence())
+    assert link.stream.interrupted  # that reader may have bytes, so nothing is drained
+    assert link.elsewhere(link.stream.begin_handling) is False
+    link.elsewhere(link.stream.leave_role)
+    assert link.stream.begin_handling() is True
+
+
 # -- interrupts ------------------------------------------------------------------------------------
 
 

@@ -229,9 +229,12 @@ class Process:
         chance = world.streams["preemption"]
         if world.calm or chance.random() > PREEMPTED:
             return
-        seconds = chance.choice([0.0001, 0.0005, 0.002, 0.02])
-        thread = self._thread
         world.fired["a thread is preempted"] += 1
+        self.let_others_run(chance.choice([0.0001, 0.0005, 0.002, 0.02]))
+
+    def let_others_run(self, seconds: float) -> None:
+        """The running thread waits for the interpreter."""
+        world, thread = self.world, self._thread
         world.depth += 1
         self._preempted.append(thread)
         self._thread, self._is_running = None, False

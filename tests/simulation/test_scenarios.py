@@ -23,7 +23,7 @@ from memsync.runtime.lock_requests import requests_of
 
 from . import workload
 from .lock_users import Dispatcher
-from .process import Process
+from .process import DRIVER, MAIN, Process
 from .run import Run
 
 PATIENCE = 30.0  # seconds of virtual time
@@ -315,6 +315,37 @@ def test_a_release_that_its_peer_has_forgotten_is_made_again(stage: Stage) -> No
         for facts in lock_facts(holder.participant.state).values()
     ]
     assert holders == [[(late.participant.id, kept.token)]]
+
+
+def test_a_reader_that_is_late_after_a_fence_handles_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that had the answer to its write did not run while its peer changed the host."""
+    scene = stage()
+    host, client = scene.join(), scene.join()
+    handled: list[object] = []
+
+    def is_late() -> None:
+        is_reading = any(sock.in_hand for sock in client.sockets)
+        if client.task_id in (DRIVER, MAIN) or not is_reading or not host.alive:
+            return
+        host.kill()
+        client.let_others_run(8.0)
+        assert client.hosts
+        apply_all = client.participant.apply_all
+
+        def noted(*arguments: Any) -> None:
+            handled.append(arguments)
+            apply_all(*arguments)
+
+        monkeypatch.setattr(client.participant, "apply_all", noted)
+
+    monkeypatch.setattr(client, "preempt", is_late)
+    scene.run.write_and_wait(client, -1, None)
+    scene.until(lambda: not client.waiting_users)
+    assert not host.alive
+    assert handled == []
+    assert scene.outcomes(client) == ["ok"]
 
 
 def test_no_interrupt_leaves_the_guard_held(stage: Stage) -> None:

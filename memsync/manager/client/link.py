@@ -270,8 +270,9 @@ class Link:
         stream, ctx = self._stream, self._ctx
         size = sum(map(len, bodies)) + self._participant.replica.writes.pending_bytes
         is_long = size >= ctx.timing.step_bytes
+        if not stream.begin_handling():
+            return
         try:
-            stream.is_handling = True
             if is_long:
                 ctx.begin_step(size)
             self._take_in(bodies)

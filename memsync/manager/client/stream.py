@@ -40,7 +40,7 @@ class SharedStream:
     ) -> None:
         self.channel = channel
         self.reason: str | None = None  # why the stream has ended
-        self.interrupted = False  # a thread was interrupted while it used the stream
+        self.interrupted = False  # a thread that used the stream was interrupted, or left behind
         self.is_handling = False  # its reader handles what it has read
         self.selector = ctx.platform.new_selector(ctx.waker)
         self.selector.register(channel, READ)
@@ -138,10 +138,19 @@ class SharedStream:
             self._update_interest()
             return True
 
-    def leave_role(self) -> None:
-        """Free the role."""
+    def begin_handling(self) -> bool:
+        """The reader handles what it has read; False if a fence has gone on without it."""
         with self._lock:
-            self._reader = None
+            if self._reader != self._platform.task_id():
+                return False
+            self.is_handling = True
+            return True
+
+    def leave_role(self) -> None:
+        """Free the role, unless a fence has taken it."""
+        with self._lock:
+            if self._reader == self._platform.task_id():
+                self._reader = None
             self._update_interest()
             self._wake_fence()
 
@@ -164,12 +173,13 @@ class SharedStream:
     def fence(self) -> Task[None]:
         """Let nothing new arrive, and make the driver the reader of what has arrived.
 
-        A reader that is handling what it has read is waited for: two would tear the copy.
+        A reader that is handling what it has read is waited for: two would tear the copy. Another
+        one loses its role after a while, and what it has read.
         """
         self.channel.shut_reading()  # wakes a blocked reader
         patience = self._platform.monotonic() + self._timing.fence
         while not self._take_over():
-            if not self.is_handling and self._platform.monotonic() >= patience:
+            if self._platform.monotonic() >= patience and self._go_on():
                 return
             yield Pause(self._waker, self._timing.fence_check)
 
@@ -185,6 +195,16 @@ class SharedStream:
         with self._lock:
             if self._reader is not None or self._sender is not None:
                 return False
+            self._reader = self._driver
+            return True
+
+    def _go_on(self) -> bool:
+        """Take the role from a reader that does not handle anything."""
+        with self._lock:
+            if self.is_handling:
+                return False
+            if self._reader is not None:
+                self.interrupted = True  # it may have read something, so the stream has a gap
             self._reader = self._driver
             return True
 
