@@ -64,6 +64,8 @@ class Announcer:
         self._epoch = self._version = self._count = 0
         self._present: Presence = {}
         self._notices = self._snapshots = 0  # of the state, at the last call
+        # An interrupt may end a call early: up to here the next call announces nothing again.
+        self._begun = (0, 0)
         self.under_way = (0, 0)
         """Up to this pair all events were announced, or are being announced."""
 
@@ -100,8 +102,12 @@ class Announcer:
         return self._state.patches_of(entries), size
 
     def _one_by_one(self, entries: list[Entry]) -> None:
+        if self._state.cluster_id != self._cluster_id:
+            self._begun = (0, 0)
+        # Without those that were lost with their host.
+        self._count = events_in_common(self._state, *self._known_pair(), self._count)
         missed = self._missed(entries)
-        if missed:
+        if missed or self._begun > (self._epoch, self._version):
             entries = self._held() or entries
             missed = self._missed(entries)
         since, last, count = 0, self._version, len(entries)
@@ -109,20 +115,32 @@ class Announcer:
             if missed and entry.version != last + 1:
                 self._patches(entries[since:position], count - position)
                 since = position
-                self._announce("events missed", missed)
+                self._gap(missed, entries[position:])
                 missed = 0
             last = entry.version
             if entry.event is None and entry.kind not in _ANNOUNCED:
                 continue
+            self._begun = entry.epoch, entry.version
             self._patches(entries[since : position + 1], count - position - 1)
             since = position + 1
             if entry.event is not None:
-                self._announce("event", event_of(entry))
+                event = event_of(entry)
+                # One statement: no interrupt comes between the call's return and the count.
+                self._count, _ = self._count + 1, self._announce("event", event)
             else:
                 self._presence(entry)
-        self._patches(entries[since:], 0)
+        if entries[since:]:
+            self._begun = entries[-1].epoch, entries[-1].version
+            self._patches(entries[since:], 0)
         if missed:
-            self._announce("events missed", missed)
+            self._gap(missed, [])
+
+    def _gap(self, missed: int, rest: list[Entry]) -> None:
+        """Announce how many events are missing before the rest of the entries."""
+        state = self._state
+        pair = (rest[0].epoch, rest[0].version - 1) if rest else state.pair
+        known = event_count(state) - _events_in(rest)
+        self._begun, self._count, _ = pair, known, self._announce("events missed", missed)
 
     def _presence(self, entry: Entry) -> None:
         """Announce the fields that a peer has after an entry of the kind presence or member."""
@@ -149,25 +167,32 @@ class Announcer:
     def _is(self, peer: str, fields: dict[str, Any] | None) -> None:
         if encoded(fields or None) == encoded(self._present.get(peer)):
             return
+        # First: an interrupt in between has it announced again, and never lost.
+        self._announce("presence", (peer, fields or None))
         if fields:
             self._present[peer] = fields
         else:
             del self._present[peer]
-        self._announce("presence", (peer, fields or None))
 
     def _missed(self, entries: list[Entry]) -> int:
         """How many events are neither announced nor in the entries; 0 for a newcomer."""
         state = self._state
         if state.cluster_id != self._cluster_id:
             return 0
-        known = events_in_common(state, self._epoch, self._version, self._count)
-        known += sum(entry.event is not None for entry in entries)
-        return max(event_count(state) - known, 0)
+        return max(event_count(state) - self._count - _events_in(entries), 0)
+
+    def _known_pair(self) -> tuple[int, int]:
+        """The pair of the first `_count` events."""
+        return max(self._begun, (self._epoch, self._version))
 
     def _held(self) -> list[Entry]:
         """The entries since the last call that the log holds: an error has kept them back."""
-        frames = self._log.since(self._epoch, self._version)
+        frames = self._log.since(*self._known_pair())
         return [decode_entry(each[HEADER:]) for each in frames or ()]
+
+
+def _events_in(entries: list[Entry]) -> int:
+    return sum(entry.event is not None for entry in entries)
 
 
 def event_of(entry: Entry) -> Event:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from memsync.replication.codec import HEADER, frame
 from memsync.replication.entries import Entry, Propose
 from memsync.replication.log import Log
 from memsync.replication.sequencer import Sequencer
 from memsync.replication.state import State
+from memsync.runtime import announcer
 from memsync.runtime.announcer import Announcer
 
 from ..replication.builders import BIG, entry_of, hello, new_state, proposal, reign
@@ -189,3 +194,81 @@ def test_presence_in_entries_that_an_error_kept_back_is_announced() -> None:
     peer.take(host.state(a=1))
     peer.apply(host.sequencer.leave("w").entry)
     assert peer.announce([]) == [("presence", ("w", None))]
+
+
+def is_interrupted(step: Callable[[], object], lines: int) -> bool:
+    """Whether KeyboardInterrupt has ended a step, before it had run more lines of the announcer."""
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename != announcer.__file__:
+            return None
+        if event == "line":
+            lines -= 1
+            if lines < 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        step()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def check_once(story: list[Any], events: list[int]) -> None:
+    """Check that patches are announced at most once, and that gaps stand for missing events."""
+    versions = [v for item in story if isinstance(item, list) for v in item]
+    assert versions == sorted(set(versions))
+    position = 0
+    for item in story:
+        if item[0] == "events missed":
+            position += item[1]
+        elif item[0] == "e":
+            assert item[1] == events[position], story
+            position += 1
+    assert position == len(events), story
+
+
+@pytest.mark.parametrize("then", ["goes on", "snapshot", "entries above an older snapshot"])
+def test_an_interrupt_doubles_nothing_and_the_count_stays_exact(then: str) -> None:
+    """After an interrupt, the peer announced all events since the last whole batch again."""
+    lines, has_ended = 0, False
+    while not has_ended:
+        host, peer = joined()
+        base = host.sequencer.state.encode()
+        batch = peer.apply(host.patch(["e", [0]]), host.patch(), host.emit(1), host.state(a=1))
+        batch += peer.apply(host.patch(), host.patch(["e", [2]]), host.patch())
+        has_ended = not is_interrupted(lambda: peer.announcer.entries(batch), lines)  # noqa: B023
+        if then != "goes on":
+            peer.state.torn = True
+            peer.announcer.entries([])
+        if then == "snapshot":
+            peer.install(host.sequencer)
+        elif then != "goes on":
+            peer.state.restore(base)
+            peer.log.reset(*peer.state.pair)
+            peer.apply(*batch)
+        story = peer.announce([]) + peer.take(host.emit(3), host.patch())
+        check_once(story, [0, 1, 2, 3])
+        assert ("presence", ("w", {"a": 1})) in story or then == "goes on"
+        lines += 1
+    assert lines > 50
+
+
+def test_an_interrupted_gap_is_counted_once() -> None:
+    lines, has_ended = 0, False
+    while not has_ended:
+        host, peer = joined()
+        before = peer.apply(host.emit(0))
+        host.emit(1), host.emit(2), host.patch()
+        peer.install(host.sequencer)
+        batch = [*before, *peer.apply(host.patch(), host.emit(3), host.patch())]
+        has_ended = not is_interrupted(lambda: peer.announcer.entries(batch), lines)  # noqa: B023
+        check_once(peer.announce([]) + peer.take(host.emit(4)), [0, 1, 2, 3, 4])
+        lines += 1
+    assert lines > 30
