@@ -199,7 +199,7 @@ def _was_absent(history: History, look: Observation, before: int) -> bool:
 def a_fail_over_is_quick(history: History) -> Iterator[str]:
     """At most `LONGEST_FAIL_OVER`, unless somebody or some link is stopped, or a link is cut.
 
-    Nor does it hold for a host whose peer file was deleted.
+    Nor does it hold while a dead member is known whose peer file was deleted.
     """
     for each in history.undisturbed_fail_overs():
         if each.ended_at - each.at > LONGEST_FAIL_OVER:

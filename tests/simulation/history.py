@@ -414,7 +414,9 @@ class History:
             return
         is_disturbed = any(p.is_disturbed for p in self.all_peers)
         # A dead peer without its file stays a member for some seconds, and concerns wait for it.
-        is_disturbed |= any(process.participant.id in path for path in self.deleted)
+        living = {p.participant.id for p in self.all_peers if p.alive and p is not process}
+        gone = {process.participant.id, *process.participant.state.members} - living
+        is_disturbed |= any(peer in path for peer in gone for path in self.deleted)
         self._fail_over = FailOver(process.world.now, is_disturbed=is_disturbed)
 
     def disturbed(self) -> None:
