@@ -20,19 +20,12 @@ from memsync.cli import exits
 from memsync.cli.table import COMMANDS
 from memsync.testing import until
 
-from ..process_helpers import start_helpers
 from .command import run
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("helpers")]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 LARGEST = 12  # a number up to here is compared as it is
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _helpers() -> None:
-    """Start the helper process of multiprocessing before any test looks for leaks."""
-    start_helpers()
 
 
 def examples() -> list[tuple[str, str]]:

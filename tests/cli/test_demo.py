@@ -21,18 +21,11 @@ from memsync.cli.demo.worker import Tally
 from memsync.testing import until
 from memsync.testing.temporary_folder import remove
 
-from ..process_helpers import start_helpers
 from .command import check
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("helpers")]
 
 COMMAND = str(Path(sysconfig.get_path("scripts"), "memsync"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _helpers() -> None:
-    """Start the helper process of multiprocessing before any test looks for leaks."""
-    start_helpers()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import json
 import select
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,11 @@ import pytest
 from memsync import MemSync
 from memsync.testing import Cluster, until
 
-from ..process_helpers import start_helpers
 from .command import check, run_json, started
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.usefixtures("helpers")]
 
 NAME = "stream"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _helpers() -> None:
-    """Start the helper process of multiprocessing before any test looks for leaks."""
-    start_helpers()
-
-
-@pytest.fixture
-def mem(folder: Path) -> Iterator[MemSync[Any]]:
-    with MemSync[Any](NAME, {"n": 0}) as mem:
-        yield mem
 
 
 def lines(process: subprocess.Popen[str], count: int) -> list[dict[str, Any]]:

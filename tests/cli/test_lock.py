@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,11 @@ from memsync import MemSync
 from memsync.cli.commands.lock import _Program
 from memsync.testing import Cluster, until
 
-from ..process_helpers import start_helpers
 from .command import PROGRAM, on_terminal, run, run_json, started
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.usefixtures("helpers")]
 
 NAME = "locked"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _helpers() -> None:
-    """Start the helper process of multiprocessing before any test looks for leaks."""
-    start_helpers()
-
-
-@pytest.fixture
-def mem(folder: Path) -> Iterator[MemSync[Any]]:
-    with MemSync[Any](NAME, {"n": 0}) as mem:
-        yield mem
 
 
 @pytest.mark.parametrize(

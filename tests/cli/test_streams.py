@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,24 +16,11 @@ import pytest
 from memsync import MemSync
 from memsync.testing import Cluster, until
 
-from ..process_helpers import start_helpers
 from .command import PROGRAM, check, run, run_json, started
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.usefixtures("helpers")]
 
 NAME = "stream"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _helpers() -> None:
-    """Start the helper process of multiprocessing before any test looks for leaks."""
-    start_helpers()
-
-
-@pytest.fixture
-def mem(folder: Path) -> Iterator[MemSync[Any]]:
-    with MemSync[Any](NAME, {"n": 0}) as mem:
-        yield mem
 
 
 def wait_for_reader(mem: MemSync[Any]) -> None:

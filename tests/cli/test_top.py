@@ -16,16 +16,11 @@ from memsync.cli.duration import duration
 from memsync.cli.page import page, sparkline
 from memsync.testing import Cluster, until
 
-from ..process_helpers import start_helpers
 from .command import on_terminal, run, run_json
 
+pytestmark = pytest.mark.usefixtures("helpers")
+
 NAME = "shown"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _helpers() -> None:
-    """Start the helper process of multiprocessing before any test looks for leaks."""
-    start_helpers()
 
 
 MEMBER = {"pid": 10, "roles": ["writer"], "methods": ["add"]}
