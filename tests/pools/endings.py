@@ -26,10 +26,18 @@ def submit(mem: MemSync[Any]) -> None:
     mem.submit({"$inc": {"n": 1}})
 
 
-def interrupt(mem: MemSync[Any]) -> None:
-    """Ctrl-C in the terminal, in the middle of the work: each process gets it."""
+def interrupt(mem: MemSync[Any], interrupted: threading.Event) -> None:
+    """Ctrl-C in the terminal, in the middle of the work: each process gets it.
+
+    A signal is for any thread of a process, and one that forks in that instant takes it. A pool
+    does so as it replaces the interrupted workers; the wait of the main thread then goes on.
+    """
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
     mem.wait_for(lambda data: data["n"] > 300)
     os.killpg(0, signal.SIGINT)
+    while not interrupted.wait(2):
+        signal.pthread_kill(main_thread, signal.SIGINT)
 
 
 def main(how: str, method: str) -> None:
@@ -41,14 +49,20 @@ def main(how: str, method: str) -> None:
         for _ in range(20):
             executor.submit(submit, mem)
         return
-    threading.Thread(target=interrupt, args=[mem]).start()
+    interrupted = threading.Event()
+    threading.Thread(target=interrupt, args=[mem, interrupted]).start()
     if how == "pool":
         with context.Pool(2) as pool:
-            pool.map(work, [mem] * 100, chunksize=1)
+            try:
+                pool.map(work, [mem] * 100, chunksize=1)
+            except KeyboardInterrupt:
+                interrupted.set()
+                raise
     with ProcessPoolExecutor(2, context) as executor:
         try:
             list(executor.map(work, [mem] * 100))
         except KeyboardInterrupt:
+            interrupted.set()
             executor.shutdown(cancel_futures=True)
             raise
 
