@@ -78,6 +78,12 @@ def test_hosts_without_proxies_answer(folder: Path) -> None:
         assert ask(about="fields", path="")["fields"] == ["n"]
 
 
+@pytest.mark.parametrize("until", [None, 7, "ab", [1], [1, "2"]])
+def test_a_wrong_end_of_the_events_is_named(folder: Path, until: Any) -> None:
+    with MemSync[Any](NAME, {"n": 1}), pytest.raises(ProtocolError, match="until must be a list"):
+        ask(about="events", name="x", since=0, until=until)
+
+
 @pytest.mark.parametrize(
     "question", [{}, {"about": "secrets"}, {"about": "value", "path": ".."}, {"about": "changes"}]
 )

@@ -99,7 +99,7 @@ def _changes(participant: Participant, path: str, since: Any) -> dict[str, Any]:
 
 def _events(participant: Participant, question: dict[str, Any]) -> dict[str, Any]:
     matches = matcher(check_event_pattern(question.get("name")))
-    since, until = checked_version(question.get("since")), tuple(question["until"])
+    since, until = checked_version(question.get("since")), _until(question.get("until"))
     missed, held = held_events(participant, since, until)
     answer: dict[str, Any] = {"events": [], "missed": missed, "version": until[1]}
     size = 0
@@ -111,6 +111,14 @@ def _events(participant: Participant, question: dict[str, Any]) -> dict[str, Any
             return answer | {"version": answer["events"][-1][2]}
         answer["events"].append([event.name, list(event.args), event.version, event.peer])
     return answer
+
+
+def _until(pair: Any) -> tuple[int, int]:
+    """The epoch and the version of the last event that is wanted; raises `UsageError`."""
+    match pair:
+        case [int(epoch), int(version)]:
+            return epoch, version
+    raise UsageError(f"until must be a list of an epoch and a version, not {pair!r:.60}")
 
 
 def _last_writes(participant: Participant) -> list[dict[str, Any]]:
