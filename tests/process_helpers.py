@@ -18,6 +18,12 @@ from memsync.manager.driver import Driver
 from memsync.manager.host.host import Host
 from memsync.testing.peer import preload
 
+LASTING = {"network": {"lease": 60}}
+"""Options: a host that a busy machine does not run for seconds is not replaced."""
+
+EVENTS_ONLY = {"network": {"lease": 600, "poll": 60}}
+"""Options: what no event tells is noticed after every patience of a test."""
+
 
 def helper_pids() -> set[int]:
     """The processes which multiprocessing keeps for itself until the tests are over."""

@@ -140,8 +140,9 @@ class Cluster:
         """The object, once all active peers (or `peers`) hold the same version.
 
         A client first takes all that its host has sent: a write of the test's own handle, too.
-        No peer should write meanwhile. Raises `AssertionError` when they do not reach one version,
-        and when their copies of it differ, even in the order of keys.
+        Writes that are pending come first. No peer should write meanwhile. Raises `AssertionError`
+        when they do not reach one version, and when their copies of it differ, even in the order of
+        keys.
         """
         chosen = list(peers if peers is not None else self.active)
         if not chosen:
@@ -207,9 +208,10 @@ def _status(peer: Peer) -> str | None:
     return status
 
 
-def _position(mem: MemSync[Any]) -> tuple[int, int]:
+def _position(mem: MemSync[Any]) -> tuple[int, int, int]:
+    """Epoch, version, and the number of pending writes, which a copy shows beyond its version."""
     if mem.get_status()["status"] == "client":
         with suppress(HostUnresponsiveError):  # a frozen host sends nothing either
             mem.ping(timeout=1)
     status = mem.get_status()
-    return status["epoch"], status["version"]
+    return status["epoch"], status["version"], status["pending"]

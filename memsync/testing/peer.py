@@ -174,7 +174,7 @@ class Peer:
         """SIGSTOP, and wait until all threads have stopped (where /proc shows them)."""
         self.signal(signal.SIGSTOP)
         tasks = Path(f"/proc/{self.pid}/task")
-        until(lambda: all(_state(task) == "T" for task in tasks.glob("*/stat")))
+        until(lambda: all(map(_has_stopped, tasks.glob("*/stat"))))
 
     def resume(self) -> None:
         """Resume the process with SIGCONT."""
@@ -254,6 +254,10 @@ def _can_be_imported(module: str) -> bool:
     return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
 
 
-def _state(stat: Path) -> str:
-    """The state letter of a thread; see proc_pid_stat(5)."""
-    return stat.read_text().rpartition(")")[2].split()[0]
+def _has_stopped(stat: Path) -> bool:
+    """Whether a thread has stopped, or has ended meanwhile; see proc_pid_stat(5)."""
+    try:
+        text = stat.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return text.rpartition(")")[2].split()[0] == "T"
