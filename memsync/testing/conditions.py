@@ -22,6 +22,7 @@ def until(
     """Call a condition every few milliseconds; returns its first true value.
 
     Raises `AssertionError` with `message` after `timeout` seconds, and what the condition raises.
+    The last call begins after them, so a process that was suspended meanwhile looks once more.
 
     >>> answers = iter([0, 0, 7])
     >>> until(lambda: next(answers), timeout=5)
@@ -29,10 +30,11 @@ def until(
     """
     deadline = monotonic() + timeout
     while True:
+        is_late = monotonic() > deadline
         value = condition()
         if value:
             return value
-        if monotonic() > deadline:
+        if is_late:
             text = message() if callable(message) else message
             raise AssertionError(f"after {timeout:g} s: {text}")
         time.sleep(_POLL)
