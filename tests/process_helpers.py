@@ -77,6 +77,14 @@ def host_of(mem: MemSync[Any]) -> Host:
     return role
 
 
+def calls_at(mem: MemSync[Any]) -> int:
+    """How many calls have come to a peer that has not answered them."""
+    calls = mem._peer.calls
+    assert calls is not None
+    callees: list[Any] = list(calls.service.callees)
+    return sum(callee.calls for callee in callees)
+
+
 def watches_of(mem: MemSync[Any]) -> int:
     """How many readers wait for a change of the object."""
     return len(driver_of(mem).participant.view_waiters._waiters)

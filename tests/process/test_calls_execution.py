@@ -118,7 +118,7 @@ def test_a_killed_callee_leaves_the_items_that_came(cluster: Cluster) -> None:
     with MemSync[Any](cluster.name) as mem:
         stream = mem.call("plain")
         assert next(stream) == 0
-        time.sleep(0.1)
+        until(lambda: stream._buffer.received > 8)
         worker.kill()
         found = list[int]()
         with pytest.raises(PeerLostError, match="plain"):

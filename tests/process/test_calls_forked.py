@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memsync import MemSync, RpcTimeoutError
-from memsync.testing import Cluster
+from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
 
@@ -23,6 +24,11 @@ pytestmark = pytest.mark.process
 def count() -> Iterator[int]:
     """A stream without an end."""
     yield from range(10**9)
+
+
+def wait_for(path: Path) -> None:
+    """A task that ends when there is such a file."""
+    until(path.exists, 60)
 
 
 METHODS: dict[str, Any] = {"pid": os.getpid, "count": count}
@@ -75,10 +81,13 @@ class TestExecutor:
             assert found == [3, 4, 5]
             assert list(executor.map(abs, [-6])) == [6]
 
-    def test_a_task_from_before_the_fork_fails_at_once(self, mem: MemSync[Any]) -> None:
+    def test_a_task_from_before_the_fork_fails_at_once(
+        self, mem: MemSync[Any], tmp_path: Path
+    ) -> None:
+        go = tmp_path / "go"
         with mem.executor(1) as executor:
             called: list[Any] = []
-            tasks = [executor.submit(time.sleep, 0.2) for _ in range(3)]
+            tasks = [executor.submit(wait_for, go) for _ in range(3)]
             tasks[2].add_done_callback(called.append)
 
             def ask() -> Any:
@@ -89,6 +98,7 @@ class TestExecutor:
             kind, text = in_fork(tasks[1].result)
             assert kind is RpcTimeoutError
             assert "before a fork" in text
+            go.touch()
             assert [task.result() for task in tasks] == [None] * 3
 
     def test_one_that_was_shut_down_stays_so(self, mem: MemSync[Any]) -> None:

@@ -10,13 +10,12 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
 
 from memsync import MemSync, PeerLostError
-from memsync.testing import Cluster
+from memsync.testing import Cluster, until
 
 pytestmark = pytest.mark.process
 
@@ -54,19 +53,24 @@ def test_the_tests_of_loky_pass(folder: Path, tmp_path: Path) -> None:
     assert "skipped" not in done.stdout
 
 
-def test_a_peer_that_dies_fails_its_own_tasks_and_the_executor_works_on(cluster: Cluster) -> None:
+def test_a_peer_that_dies_fails_its_own_tasks_and_the_executor_works_on(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     """loky's tests with dead workers are left out, because its executor is broken then."""
-    cluster.start(2)
+    peers, go = cluster.start(2), tmp_path / "go"
     with MemSync(cluster.name) as mem, mem.executor(4) as executor:
-        futures = [executor.submit(_pid_later, 0.5) for _ in range(2)]
+        for peer in peers:  # connected, so that no task is run in this process instead
+            assert mem.run(os.getpid, on=peer.status()["id"]) == peer.pid
+        futures = [executor.submit(_pid_when, go) for _ in range(2)]
         lost = executor.submit(os._exit, 42)
         with pytest.raises(PeerLostError):
             lost.result(10)
+        go.touch()
         survived = [future.result(10) for future in futures if not future.exception(10)]
         assert len(survived) == 1
-        assert executor.submit(_pid_later, 0).result(10) == survived[0]
+        assert executor.submit(os.getpid).result(10) == survived[0]
 
 
-def _pid_later(seconds: float) -> int:
-    time.sleep(seconds)
+def _pid_when(path: Path) -> int:
+    until(path.exists)
     return os.getpid()
