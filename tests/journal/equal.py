@@ -74,6 +74,7 @@ def run(folder: Path, count: int, seed: int, engine: str = "memory") -> dict[str
     path = folder / "state.json"
     options = {"file": {"path": str(path), "journal": True}, "journal": {"keep": "10 GB"}}
     with MemSync[Any]("equal", START, options, engine=engine) as mem:
+        mem.flush()  # the first base precedes the entries
         first = version = mem.version
         while version - first < count:
             try:
