@@ -125,6 +125,14 @@ class Peer:
             call(*args)
 
 
+def give_time(attempt: Callable[[float], object]) -> None:
+    """Call `attempt` with more and more seconds until it was true: a callee may begin late."""
+    for seconds in (0.1, 1.0, 10.0):
+        if attempt(seconds):
+            return
+    raise AssertionError("no call has begun in its time")
+
+
 @contextmanager
 def peers(*each: Peer) -> Iterator[tuple[Peer, ...]]:
     """Stops them at the end."""

@@ -46,7 +46,7 @@ class Gate:
 
     def _run(self, number: int) -> None:
         self.began.append(number)
-        assert self._open.wait(5)
+        assert self._open.wait(20)
 
 
 def test_at_most_size_calls_of_a_depth_run(pool: Pool) -> None:
@@ -112,9 +112,8 @@ def test_close_does_what_waits_and_takes_nothing_more() -> None:
 def test_close_does_not_wait_for_ever_and_may_be_called_by_a_method() -> None:
     pool, gate = Pool(1), Gate()
     pool.submit(Task(gate.work()))
-    began = monotonic()
     pool.close(0.05)
-    assert monotonic() - began < 1
+    assert pool.threads == 1  # the work has not ended
     gate.open()
     until(lambda: pool.threads == 0)
     own, done = Pool(1), list[int]()
@@ -167,11 +166,19 @@ def test_where_no_thread_is_left_a_call_is_refused(
 
 
 def test_timers_act_in_the_order_of_their_times(timers: Timers) -> None:
-    done, now = list[str](), monotonic()
+    done, now, gate = list[str](), monotonic(), threading.Event()
+
+    def hold() -> None:
+        """Nothing is done until all are there."""
+        assert gate.wait(20)
+
+    timers.start()
+    timers.soon(hold)
     timers.at(now + 0.06, partial(done.append, "third"))
     timers.at(now + 0.02, partial(done.append, "second"))
     timers.at(now + 0.04, partial(done.append, "never")).cancel()
     timers.soon(partial(done.append, "first"))
+    gate.set()
     until(lambda: done == ["first", "second", "third"])
 
 

@@ -118,10 +118,13 @@ def test_a_peer_that_takes_nothing_slows_a_sender_and_blocks_nobody(
     good = [End(loop, sock) for loop, sock in zip(loops, socket.socketpair(), strict=True)]
     good[0].link.send(item(7))
     until(lambda: good[1].receiver.messages == [item(7)])
+    monkeypatch.setattr(wire, "BACKLOG_SECONDS", 60)
     waiting = threading.Thread(target=one.link.send, args=(item(9, 1_000_000),))
     waiting.start()
+    until(lambda: one.link._waiting)
     deaf.close()  # ends the wait
-    waiting.join(5)
+    waiting.join(20)
+    assert not waiting.is_alive()
     until(lambda: len(one.receiver.reasons) == 1)
 
 
