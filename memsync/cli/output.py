@@ -11,12 +11,15 @@ import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from ..errors import MemSyncError
+
+_AGAIN = 0.05  # seconds until a signal without effect is sent again
 
 
 def compact(value: Any) -> str:
@@ -104,11 +107,18 @@ def ends_with_reader() -> Iterator[None]:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)  # an error is reported in any case
         poll.poll()
-        if is_open:
+        # Python notes a signal that comes just before a wait in C only after that wait.
+        while is_open:
             signal.pthread_kill(main, signal.SIGURG)  # by default it has no effect
+            time.sleep(_AGAIN)
+
+    def close(number: int, frame: FrameType | None) -> None:
+        if is_open:  # once, or it would disturb how the command ends
+            is_open.clear()
+            raise BrokenPipeError
 
     is_open = [True]
-    before = signal.signal(signal.SIGURG, _close)
+    before = signal.signal(signal.SIGURG, close)
     threading.Thread(target=watch, name="memsync-output", daemon=True).start()
     try:
         yield
@@ -124,7 +134,3 @@ def _is_pipe() -> bool:
     except (AttributeError, OSError):  # there is none, or it is no file
         return False
     return is_main and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
-
-
-def _close(number: int, frame: FrameType | None) -> NoReturn:
-    raise BrokenPipeError
