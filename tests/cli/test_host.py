@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,30 @@ def test_a_configuration_gives_data_and_options(folder: Path, tmp_path: Path) ->
     assert "Traceback" not in errors
 
 
+LATE = """
+import sys, time
+from memsync.cli import main
+from memsync.runtime.standby import FirstRole
+begin = FirstRole.begin
+def late(self, role):
+    begin(self, role)
+    time.sleep(0.3)  # `start` returns in this time
+FirstRole.begin = late
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_role_that_is_announced_late_is_one_line(folder: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LATE, "host", NAME], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        process.terminate()
+        lines += process.stdout.read().splitlines()
+    assert [line.split()[1] for line in lines] == ["host", "ended"]
+
+
 def test_a_dedicated_host_takes_over_and_gives_back(folder: Path) -> None:
     with MemSync[Any](NAME, {"n": 1}) as mem:
         with started("host", NAME) as process:
@@ -76,7 +101,8 @@ def saving_host(tmp_path: Path, *words: str) -> Iterator[tuple[subprocess.Popen[
     with started("host", NAME, "--config", str(config), *words) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        until(file.exists, 20, "the file is not saved")
+        with MemSync[Any](NAME) as mem:
+            mem.flush(timeout=20)  # the file is there a moment before the save is over
         folder.rename(tmp_path / "gone")
         folder.touch()
         yield process, file

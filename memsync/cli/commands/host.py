@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -34,12 +35,12 @@ def run(arguments: Any, out: Output) -> int | None:
         mem = MemSync.from_config(arguments.config, name=arguments.name, options=options)
     before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
+        roles: SimpleQueue[str] = SimpleQueue()
+        mem.on("connected", roles.put)
         with mem:
-            mem.on("connected", lambda role: _show(mem, out, role))
-            _show(mem, out, mem.get_status()["status"])
-            pause = threading.Event()
             while mem.get_status()["status"] != "stopped":
-                pause.wait(_CHECK)
+                with suppress(Empty):
+                    _show(mem, out, roles.get(timeout=_CHECK))
         return report(str(mem.get_status()["reason"]), REFUSED, None, as_json=out.as_json)
     except _End:
         _check_saved(mem)
