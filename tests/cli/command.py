@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from fcntl import ioctl
 from typing import Any, NamedTuple
 
@@ -89,6 +89,19 @@ def started(*words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def ended_by(process: subprocess.Popen[str], number: int) -> int:
+    """Send a signal; returns the exit status.
+
+    Python notes a signal that comes just before a wait in C begins only after that wait. So it is
+    sent again to a process that goes on, as people press Ctrl-C again.
+    """
+    for _ in range(4):
+        process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=10)
+    raise AssertionError(f"process {process.pid} goes on")
 
 
 @contextmanager

@@ -142,6 +142,9 @@ UNUSED = ["memsync.document.update", "memsync.document.live", "jsonpatch"]
 COLD = """
 import sys
 from memsync.cli import main
+if sys.argv[1] == "__complete":  # it offers nothing if the host is late
+    from memsync.cli import completion
+    completion._PATIENCE = 20.0
 assert main(sys.argv[1:]) == 0
 print(" ".join(sys.modules), file=sys.stderr)
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from memsync import Event, MemSync, MemSyncError
 from memsync.cli import exits
+from memsync.cli.commands import ls
 from memsync.cli.group import joined
 from memsync.cli.schemas import SCHEMAS
 from memsync.cli.table import COMMANDS
@@ -35,7 +36,14 @@ def count(n: int) -> Iterator[int]:
     yield from range(n)
 
 
-METHODS = {"add": lambda a, b: a + b, "fail": fail, "count": count, "nap": lambda: time.sleep(0.5)}
+WOKEN = threading.Event()
+METHODS = {"add": lambda a, b: a + b, "fail": fail, "count": count, "nap": lambda: WOKEN.wait(20)}
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ls` shows a host that is late as one that cannot be asked."""
+    monkeypatch.setattr(ls, "_PATIENCE", 20.0)
 
 
 @pytest.fixture
@@ -310,11 +318,15 @@ def test_call_prints_what_the_method_returns(shop: MemSync[Any]) -> None:
         (["add", "1"], 1, "TypeError"),
         (["none"], 4, "no peer has a method 'none'"),
         (["add", "--set", "b"], 2, "NAME=VALUE"),
-        (["nap", "--timeout", "0.2"], 124, "nap"),
+        (["nap", "--timeout", "2"], 124, "nap"),  # the join has this time, too
     ],
 )
 def test_a_call_that_fails(shop: MemSync[Any], words: list[str], status: int, error: str) -> None:
-    ended = run("call", NAME, *words)
+    WOKEN.clear()
+    try:
+        ended = run("call", NAME, *words)
+    finally:
+        WOKEN.set()
     assert (ended.status, ended.out) == (status, ""), ended.err
     assert error in ended.err
 

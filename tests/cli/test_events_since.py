@@ -14,7 +14,7 @@ import pytest
 from memsync import MemSync
 from memsync.testing import Cluster, until
 
-from .command import check, run_json, started
+from .command import check, ended_by, run_json, started
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.usefixtures("helpers")]
 
@@ -47,8 +47,7 @@ def test_it_goes_on_where_it_ended(mem: MemSync[Any]) -> None:
         version = mem.events.emit("job.late", 5)
         [line] = lines(process, 1)
         assert (line["event"], line["args"], line["version"]) == ("job.late", [5], version)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert ended_by(process, signal.SIGINT) == 130
 
 
 def test_each_event_comes_once_while_it_joins(folder: Path) -> None:

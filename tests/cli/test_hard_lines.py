@@ -157,8 +157,8 @@ def test_a_command_of_exec_that_fails_is_no_error_of_json(shop: MemSync[Any]) ->
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_the_terminal_as_it_was(shop: MemSync[Any], number: signal.Signals) -> None:
+    before = attributes_of_a_new_terminal()
     with on_terminal("top", "shop") as (process, terminal):
-        before = termios.tcgetattr(terminal)
         text = b""
         while b"LAST WRITES" not in text:
             text += os.read(terminal, 1 << 12)
@@ -166,4 +166,14 @@ def test_a_signal_leaves_the_terminal_as_it_was(shop: MemSync[Any], number: sign
         process.send_signal(number)
         assert process.wait(timeout=20) == -number
         assert termios.tcgetattr(terminal) == before
-        assert b"\x1b[?25h\x1b[?1049l" in os.read(terminal, 1 << 12)
+        while b"\x1b[?25h\x1b[?1049l" not in text:
+            text += os.read(terminal, 1 << 12)
+
+
+def attributes_of_a_new_terminal() -> list[Any]:
+    ours, theirs = os.openpty()
+    try:
+        return termios.tcgetattr(ours)
+    finally:
+        os.close(ours)
+        os.close(theirs)

@@ -15,7 +15,7 @@ import pytest
 from memsync import MemSync
 from memsync.cli.interrupts import importing
 
-from .command import check
+from .command import check, ended_by
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -40,8 +40,9 @@ def test_ctrl_c_at_any_moment(folder: Path) -> None:
                 assert process.stdout is not None
                 assert process.stdout.readline() == "begins\n"
                 time.sleep(number * 0.01)  # from the first import to the wait
-                process.send_signal(signal.SIGINT)
-                _, errors = process.communicate(timeout=30)
+                ended_by(process, signal.SIGINT)
+                assert process.stderr is not None
+                errors = process.stderr.read()
             if process.returncode == -signal.SIGINT and "/app.py" not in errors:
                 continue  # it came before the command or after it
             assert process.returncode == 130, errors

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from memsync import MemSync
 from memsync.cli.commands.lock import _Program
 from memsync.testing import Cluster, until
 
-from .command import PROGRAM, on_terminal, run, run_json, started
+from .command import PROGRAM, ended_by, on_terminal, run, run_json, started
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.usefixtures("helpers")]
 
@@ -90,9 +89,9 @@ def test_a_lock_that_is_not_free_in_time(mem: MemSync[Any]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
 def test_signals_are_passed_on(mem: MemSync[Any], number: signal.Signals) -> None:
     # In a session of its own there is no terminal that sends Ctrl-C to both.
-    script = "import signal, sys\n"
+    script = "import signal, sys, time\n"
     script += f"signal.signal({int(number)}, lambda *_: sys.exit(40 + {int(number)}))\n"
-    script += "print('ready', flush=True)\nsignal.pause()"
+    script += "print('ready', flush=True)\nwhile True: time.sleep(0.01)"
     words = ["lock", NAME, "l", "--", sys.executable, "-c", script]
     with started(*words, start_new_session=True) as process:
         assert process.stdout is not None
@@ -129,33 +128,35 @@ def test_a_signal_ends_the_wait_for_the_host_after_the_program(
         assert process.stdout.readline() == "in\n"
         host.pause()
         goes_on.touch()
-        until(lambda: not catches_sigterm(process.pid), 20, "it passes signals on")
-        process.send_signal(number)
-        assert process.wait(timeout=20) == status
+        until(lambda: not passes_signals_on(process.pid), 20, "it passes signals on")
+        assert ended_by(process, number) == status
         host.resume()
 
 
-def catches_sigterm(pid: int) -> bool:
+def passes_signals_on(pid: int) -> bool:
+    """Whether it catches SIGQUIT, the last one for which it puts back what was before."""
     [mask] = re.findall(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+    return bool(int(mask, 16) >> (signal.SIGQUIT - 1) & 1)
 
 
 def test_ctrl_c_while_waiting_for_the_lock(mem: MemSync[Any]) -> None:
     with mem.lock("l"):
         with started("lock", NAME, "l", "--", "true") as process:
             until(lambda: mem.locks()["l"]["queue"], 20, "it does not wait")
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=20) == 130
+            assert ended_by(process, signal.SIGINT) == 130
         until(lambda: not mem.locks()["l"]["queue"], 10, "it still waits")
 
 
 def test_the_lock_is_free_when_the_command_is_killed(mem: MemSync[Any]) -> None:
-    with started("lock", NAME, "l", "--", "sleep", "1") as process:
-        until(lambda: mem.locks(), 20, "it does not hold the lock")
+    with started("lock", NAME, "l", "--", "sh", "-c", "echo $$; exec sleep 100") as process:
+        assert process.stdout is not None
+        program = int(process.stdout.readline())
         process.kill()
-        begin = time.monotonic()
-        with mem.lock("l", timeout=10):
-            assert time.monotonic() - begin < 2
+        try:
+            with mem.lock("l", timeout=20):
+                os.kill(program, 0)  # it goes on
+        finally:
+            os.kill(program, signal.SIGKILL)
 
 
 def test_one_program_runs_at_a_time(mem: MemSync[Any], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from memsync import MemSync
 from memsync.testing import Cluster, until
 
-from .command import PROGRAM, check, run, run_json, started
+from .command import PROGRAM, check, ended_by, run, run_json, started
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.usefixtures("helpers")]
 
@@ -50,8 +50,7 @@ def test_watch_prints_a_line_for_each_change(mem: MemSync[Any]) -> None:
         mem.patch({"$set": {"other": 1}})  # no line
         mem.patch({"$set": {"n": None}})
         assert len(lines_up_to(process, None)) == 1
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert ended_by(process, signal.SIGINT) == 130
         assert process.stderr is not None
         assert process.stderr.read() == "memsync: interrupted\n"
     until(lambda: not mem.peers, 10, "it has not left")
@@ -124,8 +123,9 @@ def test_watch_runs_a_command_for_each_line(mem: MemSync[Any], tmp_path: Path) -
         until(lambda: target.read_text().count("\n") == 2, 20, "no second line")
         mem.patch({"$inc": {"n": 1}})
         until(lambda: target.read_text().count("\n") == 3, 20, "no third line")
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        ended_by(process, signal.SIGINT)
+        assert process.stderr is not None
+        errors = process.stderr.read()
     rows = [line.partition(" ") for line in target.read_text().splitlines()]
     assert [json.loads(line)["value"] for _, _, line in rows] == [0, 1, 2]
     assert [version for version, _, _ in rows] == [
@@ -150,8 +150,7 @@ def test_events_prints_a_line_for_each_event(mem: MemSync[Any]) -> None:
         line = json.loads(text)
         check(line, "events")
         assert (line["event"], line["args"], line["peer"]) == ("job.done", [7], mem.id)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert ended_by(process, signal.SIGINT) == 130
 
 
 @pytest.mark.parametrize("words", ["watch stream n --initial", "events stream"])
@@ -172,9 +171,9 @@ def test_a_reader_that_has_seen_enough_ends_a_stream_quietly(mem: MemSync[Any], 
 def test_ctrl_c_is_one_json_error_with_json(mem: MemSync[Any]) -> None:
     with started("wait", NAME, '{"n": 1}', "--json") as process:
         wait_for_reader(mem)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
-    assert process.returncode == 130
+        assert ended_by(process, signal.SIGINT) == 130
+        assert process.stderr is not None
+        errors = process.stderr.read()
     error = json.loads(errors)
     check(error, "error")
     assert error["status"] == 130

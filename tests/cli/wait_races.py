@@ -25,8 +25,8 @@ from .command import run
 
 NAME = "raced"
 CLOSE = 0.001  # seconds
-PATIENCE = "5"  # seconds that a wait has
-SPREAD = 0.03  # seconds; a join takes half of it
+PATIENCE = "20"  # seconds that a wait has
+SPREAD = 0.03  # seconds, of the first write
 
 WRITER = f"""
 import sys, time
@@ -75,12 +75,15 @@ def race(count: int, seed: int) -> Races:
 
     MemSync.wait_for = noting  # type: ignore[assignment, method-assign]  # to see when the check is made
     missed = before = after = close = 0
+    spread = SPREAD
     try:
         with started_writer() as (orders, answers):
             for number in range(1, count + 1):
-                print(number, rng.uniform(0, SPREAD), file=orders, flush=True)
+                begun = monotonic()
+                print(number, rng.uniform(0, spread), file=orders, flush=True)
                 ended = run("wait", NAME, f'{{"n": {{"$gte": {number}}}}}', "--timeout", PATIENCE)
                 distance = float(answers.readline()) - checked[0]
+                spread = 2 * (checked[0] - begun)  # a busy machine joins late
                 missed += ended.status != 0
                 before += distance < 0
                 after += distance >= 0
