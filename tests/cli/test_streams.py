@@ -196,7 +196,7 @@ def test_get_goes_on_over_a_change_of_host(cluster: Cluster) -> None:
     host, other = cluster.peer({"n": 7}), cluster.peer()
     host.kill()
     assert run("get", cluster.name, "n").out == "7\n"
-    assert other.status()["status"] == "host"
+    until(lambda: other.status()["status"] == "host", 20, "it answers, and does not host")
 
 
 def test_python_m_memsync_is_the_command(mem: MemSync[Any]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import threading
 from http.client import HTTPConnection, HTTPResponse
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,9 +64,27 @@ def fetch(
         connection.close()
 
 
+# Tests run in several processes at a time; each begins somewhere else.
+_numbers = count(os.getpid() * 97)
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port that nobody listens on.
+
+    It is below those that the system gives to whoever asks for any free one, so no other program
+    gets it before the test uses it, or while it changes hands.
+    """
+    for number in _numbers:
+        port = 20_000 + number % 12_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
         return port
+    raise AssertionError("numbers have no end")
+
+
+def is_serving() -> bool:
+    """Whether the thread of a server runs in this process."""
+    return any(thread.name == "memsync-http" for thread in threading.enumerate())

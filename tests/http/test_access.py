@@ -109,19 +109,19 @@ class TestBounds:
     ) -> None:
         monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.1)
         for sent in (b"", b"GET /foo HTTP/1.1\r\n", b"GET /foo HTTP/1.1\r\nHost: localhost\r\nX"):
-            with socket.create_connection(address_of(url), 5) as connection:
+            with socket.create_connection(address_of(url), 20) as connection:
                 connection.sendall(sent)
-                assert connection.recv(1000) == b""
+                assert _is_cut_off(connection)
 
     def test_after_an_answer_too(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.1)
-        with socket.create_connection(address_of(url), 5) as connection:
+        with socket.create_connection(address_of(url), 20) as connection:
             connection.sendall(b"GET /foo HTTP/1.1\r\nHost: localhost\r\n\r\n")
             received = b""
             while not received.endswith(b'{"n":1}'):
                 received += connection.recv(10000)
+            monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.1)
             connection.sendall(b"GET /foo HTTP/1.1\r\n")
-            assert connection.recv(1000) == b""
+            assert _is_cut_off(connection)
 
     def test_a_client_that_reads_nothing_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(protocol, "WRITE_SECONDS", 0.1)
@@ -131,8 +131,8 @@ class TestBounds:
         with mem, socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.connect(address_of(url_of(mem)))
-            connection.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
             until(lambda: _connections(mem) == 1)
+            connection.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n")
             until(lambda: _connections(mem) == 0)
 
     def test_a_head_without_end_is_refused(self, url: str) -> None:
@@ -155,6 +155,13 @@ class TestBounds:
         for each in open_ones:
             each.close()
         until(lambda: fetch(url).status == 200)
+
+
+def _is_cut_off(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1000) == b""
+    except ConnectionResetError:  # what was sent came after the end
+        return True
 
 
 def _connections(mem: MemSync[Any]) -> int:

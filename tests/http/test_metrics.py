@@ -58,7 +58,7 @@ class TestMetrics:
             victim = cluster.living[0]
             gone = victim.status()["id"]
             victim.kill()
-            until(lambda: not any(peer == gone for _, peer in scraped(urls[1])), 5)
+            until(lambda: not any(peer == gone for _, peer in scraped(urls[1])))
 
     def test_the_figures_of_the_process_that_is_asked(self, mem: MemSync[Any]) -> None:
         url = url_of(mem)

@@ -38,19 +38,19 @@ def test_new_fields_with_names_of_the_language_are_shown(browser: Browser) -> No
         browser.until(f"{ROWS}.length == 1")
         for count, name in enumerate(["toString", "__proto__", "constructor", "hasOwnProperty"], 2):
             mem.patch([{"op": "add", "path": f"/{name}", "value": {"x": 1}}])
-            browser.until(f"{ROWS}.length == {count}", 5)
+            browser.until(f"{ROWS}.length == {count}")
             assert browser.js(f"{ROWS}.includes('▸{name}: {{1}}')")
             mem.patch([{"op": "add", "path": f"/{name}/y", "value": 2}])
-            browser.until(f"{ROWS}.includes('▸{name}: {{2}}')", 5)
+            browser.until(f"{ROWS}.includes('▸{name}: {{2}}')")
         mem.patch([{"op": "remove", "path": "/__proto__"}])
-        browser.until(f"{ROWS}.length == 4", 5)
+        browser.until(f"{ROWS}.length == 4")
 
 
 @pytest.mark.parametrize("fragment", ["%", "%E9", "nope", "__proto__"])
 def test_any_fragment_opens_the_page(browser: Browser, fragment: str) -> None:
     with MemSync("foo", {"n": 0}, {"server": {"port": 0}}, engine="memory") as mem:
         browser.go(f"{_root(mem)}#{fragment}")
-        browser.until(f"{ROWS}.length == 1", 5)
+        browser.until(f"{ROWS}.length == 1")
         assert browser.js(STATE) == "live"
 
 
@@ -64,5 +64,5 @@ def test_a_wrong_token_is_asked_for_again(browser: Browser, wrong: str) -> None:
         for token in (wrong, " secret "):
             browser.js(f"document.getElementById('token').value = '{token}'")
             browser.js("document.querySelector('#login button').click()")
-            browser.until(f"{login} == {'true' if token == wrong else 'false'}", 5)
-        browser.until(f"{ROWS}[0] == 'n: 1'", 5)
+            browser.until(f"{login} == {'true' if token == wrong else 'false'}")
+        browser.until(f"{ROWS}[0] == 'n: 1'")

@@ -18,7 +18,7 @@ from memsync.clocks import monotonic
 from memsync.http import streams
 from memsync.testing import Cluster, until
 
-from .client import fetch, free_port, url_of
+from .client import fetch, free_port, is_serving, url_of
 from .event_source import Stream, events_of, open_raw
 
 pytestmark = pytest.mark.process
@@ -264,13 +264,13 @@ class TestBounds:
 
 
 class TestEnd:
+    @pytest.mark.usefixtures("patient_end")
     def test_a_stop_ends_the_streams(self, mem: MemSync[Any]) -> None:
         with Stream(url_of(mem) + "/changes") as stream:
             stream.next()
-            begin = monotonic()
             mem.stop()
+            assert not is_serving()
             assert [event for event in stream if event.name] == []
-            assert monotonic() - begin < 2
 
     def test_a_process_with_a_hundred_streams_ends_on_sigterm(self, cluster: Cluster) -> None:
         program = (
@@ -290,9 +290,7 @@ class TestEnd:
             url = process.stdout.readline().strip() + "/changes"
             connections = [open_raw(url) for _ in range(100)]
             assert all(each.recv(100) for each in connections)
-            begin = monotonic()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 7
-            assert monotonic() - begin < 2
+            assert process.wait(20) == 7
         for each in connections:
             each.close()
