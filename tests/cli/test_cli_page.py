@@ -64,6 +64,7 @@ def shop(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", PARTS, ids=["before host", "from host on"])
 def test_the_page_shows_what_the_commands_print(folder: Path, tmp_path: Path, part: str) -> None:
     wrapper = tmp_path / "bin" / "memsync"
@@ -82,7 +83,7 @@ def test_the_page_shows_what_the_commands_print(folder: Path, tmp_path: Path, pa
             text=True,
             cwd=tmp_path,
             env=environ,
-            timeout=90,
+            timeout=240,
             check=False,
         )
     printed = re.split(r"^\$ \d+\n", result.stdout, flags=re.MULTILINE)[1:]
