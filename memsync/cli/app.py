@@ -45,7 +45,8 @@ def _main(words: list[str], *, as_json: bool) -> int:
         warnings.filterwarnings("always", category=UserWarning)  # also with `python -W error`
         warnings.showwarning = _ignore if as_json else _warn
         try:
-            name, parsed = parse(words)
+            with importing():  # argparse fails in another way where it is interrupted
+                name, parsed = parse(words)
             status = _run(name, parsed)
             if sys.stdout is not None:  # as in a program that was started with `>&-`
                 sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""Ctrl-C while modules are imported: the process ends at once.
+"""Ctrl-C while modules are imported, or words parsed: the process ends at once.
 
 Nothing has begun by then that would have to be ended well. An interrupted import may leave modules
-half made, and what an extension module makes of it is any error.
+half made, and what an extension module makes of it is any error. The same goes for argparse.
 """
 
 from __future__ import annotations

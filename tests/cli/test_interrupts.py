@@ -53,6 +53,27 @@ def test_ctrl_c_at_any_moment(folder: Path) -> None:
             assert error["status"] == 130
 
 
+PARSING = """
+import os, signal, sys
+from memsync.cli import app, parser
+def parse(words):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        sys.exit("not interrupted")
+    finally:
+        words.nargs  # argparse, too, relies on what it has not done yet
+parser.parse = parse
+sys.exit(app.main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_while_the_words_are_parsed() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PARSING, "ls"], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (130, "memsync: interrupted\n")
+
+
 def test_the_handler_of_a_program_stays() -> None:
     before = signal.getsignal(signal.SIGINT)
     with importing():
