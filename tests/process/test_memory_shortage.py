@@ -16,6 +16,8 @@ from memsync.replication import sequencer as sequencer_module
 from memsync.replication.kinds.patch import PatchKind
 from memsync.testing import Cluster, until
 
+from ..process_helpers import LASTING
+
 pytestmark = pytest.mark.process
 
 LARGE = 8 * 2**20  # bytes: writes above find no memory
@@ -76,7 +78,7 @@ def write_large(mem: MemSync[Any]) -> str:
 def test_a_write_for_which_the_host_has_no_memory_is_refused_once(
     cluster: Cluster, place: Callable[[MemSync[Any]], None]
 ) -> None:
-    host, client, third = cluster.start(3, {"n": 0})
+    host, client, _ = cluster.start(3, {"n": 0}, LASTING)
     peer = client.run(lambda mem: mem.id)
     host.run(place)
     for round_ in range(1, 3):
@@ -85,7 +87,6 @@ def test_a_write_for_which_the_host_has_no_memory_is_refused_once(
     assert cluster.host() is host
     assert client.run(lambda mem: mem.id) == peer
     host.kill()
-    until(lambda: third.status()["host"] and third.status()["status"] != "starting", 5)
     client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=10))
     assert cluster.settled() == {"n": 9}
 
@@ -109,14 +110,15 @@ def test_a_host_near_its_limit_of_memory_does_not_crash(
 
     def write(mem: MemSync[Any]) -> str:
         try:
-            mem.patch({"$set": {"text": "x" * (50 * 10**6)}}, timeout=15)
+            mem.patch({"$set": {"text": "x" * (50 * 10**6)}}, timeout=50)
         except (MemoryError, TooLargeError) as error:
             return type(error).__name__
         return ""
 
     peers = host, client, third = cluster.start(3, {"n": 0})
     host.run(have_free, free * MEBIBYTE)
-    outcome = (host if own else client).run(write)
+    writer = host if own else client
+    outcome = writer.result(writer.begin(write), 60)
     for peer in peers:
         assert peer.alive
         peer.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=15))

@@ -10,7 +10,7 @@ import pytest
 from memsync import Change, MemSync
 from memsync.testing import Cluster, until
 
-from ..process_helpers import read_line, write_line
+from ..process_helpers import LASTING, read_line, write_line
 
 pytestmark = pytest.mark.process
 
@@ -88,7 +88,7 @@ def test_a_loop_counts_the_batches_of_a_snapshot(cluster: Cluster) -> None:
 
 
 def test_a_write_that_is_taken_back_is_a_change_of_this_peer(cluster: Cluster) -> None:
-    host, other = cluster.start(2, {"n": 0, "flag": 0})
+    host, other = cluster.start(2, {"n": 0, "flag": 0}, LASTING)
     with MemSync[Any]("obj", options={"clientOnly": True}) as mem:
         changes: list[Change[Any]] = []
         refused: list[Exception] = []

@@ -77,7 +77,7 @@ def test_peers_know_each_other(cluster: Cluster) -> None:
         assert peer.run(lambda mem: mem.has_peers())
     for client in clients:
         client.kill()
-    until(lambda: not host.run(lambda mem: mem.has_peers()), 5)
+    until(lambda: not host.run(lambda mem: mem.has_peers()))
 
 
 def test_the_status_names_the_host_with_process_and_address(cluster: Cluster) -> None:

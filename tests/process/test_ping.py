@@ -11,7 +11,7 @@ import pytest
 from memsync import HostUnresponsiveError, MemSync
 from memsync.testing import NAME, Cluster, until
 
-from ..process_helpers import driver_of
+from ..process_helpers import LASTING, driver_of
 
 pytestmark = pytest.mark.process
 
@@ -26,7 +26,7 @@ def seconds_of(call: Any) -> float:
 
 def test_a_link_that_is_lost_is_no_answer_before_the_time_is_over(cluster: Cluster) -> None:
     """It said "within 0.6 s" after no time at all."""
-    cluster.peer({"n": 0})
+    cluster.peer({"n": 0}, LASTING)
     with MemSync[Any](NAME) as mem:
         role = driver_of(mem).role
         assert role is not None
@@ -37,7 +37,7 @@ def test_a_link_that_is_lost_is_no_answer_before_the_time_is_over(cluster: Clust
 
 
 def test_a_peer_without_a_role_waits_for_the_next_host(cluster: Cluster) -> None:
-    host = cluster.peer({"n": 0}, {"network": {"lease": 30}})
+    host = cluster.peer({"n": 0}, LASTING)
     with MemSync[Any](NAME, options={"clientOnly": True}) as mem:
         host.kill()
         until(lambda: mem.get_status()["status"] == "starting")
@@ -52,7 +52,7 @@ def test_a_peer_without_a_role_waits_for_the_next_host(cluster: Cluster) -> None
 
 
 def test_a_frozen_host_is_named(cluster: Cluster) -> None:
-    host = cluster.peer({"n": 0}, {"network": {"lease": 30}})
+    host = cluster.peer({"n": 0}, LASTING)
     with MemSync[Any](NAME) as mem:
         host.pause()
         with pytest.raises(HostUnresponsiveError, match=f"the host is process {host.pid}"):

@@ -177,8 +177,9 @@ def test_the_doctor_needs_no_output(closed: str, arguments: str) -> None:
 NO_THREADS = """
 place = place + "/own"
 os.environ["MEMSYNC_DIR"] = place
-os.chown(place, 54321, 54321)
-os.setgroups([]), os.setgid(54321), os.setuid(54321)  # no other process is of this user
+user = 100_000 + os.getpid()  # no other process is of this user, of another run neither
+os.chown(place, user, user)
+os.setgroups([]), os.setgid(user), os.setuid(user)
 def own_descriptors():  # watchdog keeps an inotify and a pipe after a failed start
     links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
     found = [os.readlink(link) for link in links if os.path.lexists(link)]

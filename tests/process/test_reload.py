@@ -83,8 +83,8 @@ def use(mem):
         return error
 
 mem = MemSync("reloaded", {"n": 0}, {"timeout": 1})
-mem.start()
-mem.patch({"$inc": {"n": 1}})
+mem.start(timeout=20)
+mem.patch({"$inc": {"n": 1}}, timeout=20)
 for name in names:
     importlib.reload(sys.modules[name])
 use(mem)

@@ -59,7 +59,7 @@ def test_a_living_host_mends_its_rendezvous_and_newcomers_do_not_need_it(
             rendezvous(folder).write_bytes(garbage)
         newcomer = cluster.peer({"marker": "newcomer"})
         assert newcomer.snapshot() == {"marker": "original"}
-        until(locatable, 2)
+        until(locatable)
 
 
 def test_locate_without_a_host_says_so() -> None:

@@ -77,7 +77,7 @@ LIMITED = """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), hard))
     from memsync import MemSync, RendezvousError
-    mem = MemSync("obj", {"n": 0}, {"timeout": 5})
+    mem = MemSync("obj", {"n": 0}, {"timeout": 30})
     try:
         print(mem.start(), flush=True)
     except RendezvousError as error:
@@ -116,5 +116,5 @@ def test_a_peer_waits_for_a_descriptor_for_less_than_the_lease() -> None:
 
 def test_a_start_without_descriptors_says_so(cluster: Cluster) -> None:
     for limit in ("10", "13", "14"):
-        said, errors = cluster.script(LIMITED, limit).communicate(timeout=10)
+        said, errors = cluster.script(LIMITED, limit).communicate(timeout=60)
         assert "ulimit -n" in said or said == "host\n", errors

@@ -10,17 +10,25 @@ import os
 import signal
 import time
 from pathlib import Path
+from select import select
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from memsync import MaxWritersError, MemErrors, MemSync, NotStartedError
+from memsync import HostUnresponsiveError, MaxWritersError, MemErrors, MemSync, NotStartedError
+from memsync.manager import timing
 from memsync.testing import Cluster, Peer, until
 
 pytestmark = pytest.mark.process
 
 SINGLE: dict[str, Any] = {"network": {"maxWriters": 1}}
 STANDBY: dict[str, Any] = {**SINGLE, "onMaxWriters": "wait"}
+
+
+def wait_for_answers(mem: MemSync[Any]) -> None:
+    """Have a host pass over none of its clients that stand by, however busy the machine is."""
+    structs.force_setattr(timing.TIMING, "standby_answer", 60.0)
 
 
 def standby(cluster: Cluster, options: dict[str, Any] = STANDBY) -> tuple[Peer, int]:
@@ -63,13 +71,16 @@ def test_g8_a_standby_follows_and_starts_when_the_writer_ends(cluster: Cluster) 
     with pytest.raises(NotStartedError):
         first.run(count)
     writer.run(count)
+    second.pause()  # as host, it would let itself in if the first one took a moment to join it
     writer.kill()
-    assert first.result(first_start, 5) in ("host", "client")
+    assert first.result(first_start) == "host"
+    second.resume()
     first.run(count)
     assert first.snapshot() == {"n": 2}  # it has held the object all the time
+    until(lambda: (second.status()["host"] or {}).get("pid") == first.pid)
     assert second.status()["status"] == "starting"
     first.stop()
-    assert second.result(second_start, 5) == "host"
+    assert second.result(second_start) == "host"
     second.run(count)
     assert second.snapshot() == {"n": 3}
 
@@ -77,13 +88,15 @@ def test_g8_a_standby_follows_and_starts_when_the_writer_ends(cluster: Cluster) 
 def test_standbys_are_let_in_as_they_have_joined_and_a_dead_one_is_passed_over(
     cluster: Cluster,
 ) -> None:
-    writer = cluster.peer({"n": 0}, STANDBY)
+    host = cluster.peer({"n": 0}, {**SINGLE, "peer": {"roles": []}, "serverOnly": True})
+    host.run(wait_for_answers)
+    writer = cluster.peer(options=STANDBY)
     waiting = [standby(cluster) for _ in range(3)]
     waiting[1][0].kill()
     for position in (0, 2):
         writer.stop()
         writer, ticket = waiting[position]
-        writer.result(ticket, 5)
+        writer.result(ticket)
         later = [peer for peer, _ in waiting[position + 1 :] if peer.alive]
         assert [peer.status()["status"] for peer in later] == ["starting"] * len(later)
 
@@ -95,35 +108,43 @@ def test_a_frozen_standby_is_passed_over(cluster: Cluster) -> None:
     until(lambda: host.status()["status"] == "host")
     frozen.pause()
     writer.stop()
-    awake.result(awake_start, 5)
+    awake.result(awake_start)
     frozen.resume()
     until(lambda: frozen.status()["status"] == "starting")
     awake.stop()
-    frozen.result(frozen_start, 5)
+    frozen.result(frozen_start)
 
 
 def test_g8_a_frozen_writer_keeps_its_place_through_an_election(cluster: Cluster) -> None:
     limits = {"maxWriters": 1, "lease": 0.5, "recovery": 0.3}
     writer = cluster.peer({"n": 0}, {"network": limits})
+    epoch = writer.status()["epoch"]
     peer, ticket = standby(cluster, {"network": limits, "onMaxWriters": "wait"})
     writer.pause()
     until(lambda: (peer.status()["host"] or {}).get("pid") == peer.pid)  # it has deposed the writer
     assert peer.status()["status"] == "starting"
     writer.resume()
-    until(lambda: writer.status()["status"] == "client")
+    until(lambda: writer.status()["epoch"] > epoch)  # a busy machine may let it host once more
     writer.run(count)
     assert peer.status()["status"] == "starting"
     writer.kill()
-    peer.result(ticket, 5)
+    peer.result(ticket)
     assert peer.snapshot() == {"n": 1}
 
 
 def test_a_start_that_gives_up_says_who_has_the_place_and_leaves_nothing(cluster: Cluster) -> None:
     writer = cluster.peer({"n": 0}, SINGLE)
     peer = cluster.peer(options=STANDBY, start=False)
-    for _ in range(2):
-        with pytest.raises(MaxWritersError, match=f"no place in 0.2 s: .*process {writer.pid} "):
+
+    def is_told() -> bool:
+        with pytest.raises((MaxWritersError, HostUnresponsiveError)) as caught:
             peer.run(MemSync.start, timeout=0.2)
+        if caught.type is HostUnresponsiveError:  # a fifth of a second is little on a busy machine
+            return False
+        return bool(caught.match(f"no place in 0.2 s: .*process {writer.pid} "))
+
+    for _ in range(2):
+        until(is_told)
         assert peer.status()["status"] == "stopped"
         assert not peer.run(lambda mem: mem._peer.uses)
         until(lambda: writer.run(lambda mem: mem.peers) == [])
@@ -138,8 +159,8 @@ def test_stop_ends_the_wait(cluster: Cluster) -> None:
     peer, ticket = standby(cluster)
     peer.stop()
     with pytest.raises(NotStartedError, match="was stopped while start"):
-        peer.result(ticket, 5)
-    assert writer.run(lambda mem: mem.peers) == []
+        peer.result(ticket)
+    until(lambda: writer.run(lambda mem: mem.peers) == [])
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -155,12 +176,15 @@ def test_a_signal_ends_the_wait(cluster: Cluster, name: str) -> None:
         try:
             mem.start(timeout=float("inf"))
         except (KeyboardInterrupt, NotStartedError) as error:
-            print(type(error).__name__, mem.get_status()["status"])
+            print(type(error).__name__, mem.get_status()["status"], flush=True)
         """
     )
     until(lambda: writer.run(lambda mem: mem.peers))
+    assert program.stdout is not None
     program.send_signal(getattr(signal, name))
-    output, errors = program.communicate(timeout=10)
+    while not select([program.stdout], [], [], 10)[0]:  # it came as a wait of C began
+        program.send_signal(getattr(signal, name))
+    output, errors = program.communicate(timeout=60)
     expected = {"SIGINT": "KeyboardInterrupt stopped\n", "SIGTERM": "NotStartedError stopped\n"}
     assert (output, errors) == (expected[name], "")
     until(lambda: writer.run(lambda mem: mem.peers) == [])
@@ -184,7 +208,7 @@ def test_callbacks_hear_nothing_while_their_peer_stands_by(cluster: Cluster) -> 
     reached = writer.status()["version"]
     until(lambda: peer.status()["version"] >= reached)
     writer.stop()
-    peer.result(ticket, 5)
+    peer.result(ticket)
     peer.run(lambda mem: mem.events.emit("job", 2))
     until(lambda: 2 in peer.run(lambda mem: mem.heard))
     heard = [each for each in peer.run(lambda mem: mem.heard) if each != "patch"]
@@ -198,7 +222,7 @@ def test_a_standby_states_a_smaller_limit_and_waits_for_it(cluster: Cluster) -> 
     for writer in (*writers, newcomer):
         assert peer.status()["status"] == "starting"
         writer.stop()
-    peer.result(ticket, 5)
+    peer.result(ticket)
     with pytest.raises(MaxWritersError):
         cluster.peer()
 
@@ -219,7 +243,7 @@ def test_a_program_that_ends_while_a_thread_stands_by_leaves_no_file(cluster: Cl
             time.sleep(0.01)
         """
     )
-    _, errors = program.communicate(timeout=20)
+    _, errors = program.communicate(timeout=60)
     assert (program.returncode, errors) == (0, "")
     names = [path.name for path in (Path(os.environ["MEMSYNC_DIR"]) / "obj.d").iterdir()]
     assert [name for name in names if not name.startswith("epoch-")] == []

@@ -16,6 +16,8 @@ import pytest
 from memsync import MemSync, NotStartedError
 from memsync.testing import Cluster, Peer, until
 
+from ..process_helpers import EVENTS_ONLY, LASTING
+
 pytestmark = pytest.mark.process
 
 METHODS = ("fork", "spawn", "forkserver")
@@ -57,7 +59,7 @@ def by_process(mem: MemSync[Any], method: str) -> list[dict[str, Any]]:
         child = context.Process(target=write_into, args=(mem, queue))
         child.start()
         results.append(queue.get())
-        child.join(10)
+        child.join(30)
         assert child.exitcode == 0
         queue.close()
     return results
@@ -84,9 +86,9 @@ def by_executor(mem: MemSync[Any], method: str) -> list[dict[str, Any]]:
 def test_a_handle_joins_in_the_child_as_a_peer_of_its_own(
     cluster: Cluster, method: str, way: Callable[..., list[dict[str, Any]]], role: str
 ) -> None:
-    host, client = cluster.start(2, {"n": 0})
+    host, client = cluster.start(2, {"n": 0}, LASTING)
     parent = host if role == "host" else client
-    results = parent.run(way, method)
+    results = parent.result(parent.begin(way, method), 60)
     ids = {peer.run(lambda mem: mem.id) for peer in (host, client)}
     assert len(results) in (2, 6)
     for result in results:
@@ -94,9 +96,9 @@ def test_a_handle_joins_in_the_child_as_a_peer_of_its_own(
         assert result["id"] not in ids
         assert result["pid"] not in (host.pid, client.pid)
         assert 1 <= result["n"] <= len(results)
-    until(lambda: client.snapshot("n") == len(results), 5)
+    until(lambda: client.snapshot("n") == len(results))
     assert cluster.host() is host
-    until(lambda: host.status()["peers"] == 1, 5, "the children did not leave")
+    until(lambda: host.status()["peers"] == 1, message="the children did not leave")
 
 
 def fork(task: Callable[[], None]) -> int:
@@ -142,7 +144,7 @@ def fork_and_write(mem: MemSync[Any]) -> tuple[str, str]:
 def test_after_a_raw_fork_the_child_has_an_id_of_its_own_and_both_go_on(
     cluster: Cluster, role: str
 ) -> None:
-    host, client = cluster.start(2, {"n": 0})
+    host, client = cluster.start(2, {"n": 0}, LASTING)
     parent = host if role == "host" else client
     for round_ in range(1, 6):
         own, of_child = parent.run(fork_and_write)
@@ -171,9 +173,9 @@ def test_a_fork_while_threads_write_disturbs_neither_parent_nor_child(cluster: C
 
     for parent in (host, client):
         writers = [parent.begin(write) for _ in range(2)]
-        assert parent.run(fork_often) == [0] * 8
+        assert parent.result(parent.begin(fork_often), 60) == [0] * 8
         for writer in writers:
-            parent.result(writer)
+            parent.result(writer, 60)
     assert cluster.settled([host, client]) == {"n": 4000, "children": 16}
 
 
@@ -185,27 +187,27 @@ def fork_idle_child(mem: MemSync[Any]) -> int:
 def end_orphan(pid: int) -> None:
     """Kill a process that is nobody's child any more, and wait until it is gone."""
     os.kill(pid, signal.SIGKILL)
-    until(lambda: is_gone(pid), 5)
+    until(lambda: is_gone(pid))
 
 
 def is_gone(pid: int) -> bool:
     """Whether a process has ended; a new parent may reap it later."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it is reaped in between
         return True
 
 
 def test_a_forked_child_does_not_keep_a_killed_host_alive(cluster: Cluster) -> None:
-    host, client, other = cluster.start(3, {"n": 0})
+    host, client, other = cluster.start(3, {"n": 0}, EVENTS_ONLY)
     idle = host.run(fork_idle_child)
     try:
         host.kill()
-        client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
-        assert other.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5)) > 0
+        client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=15))
+        assert other.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=15)) > 0
         newcomer = cluster.peer({"n": 99})
         assert cluster.settled() == {"n": 2}
-        until(lambda: newcomer.status()["peers"] == 2, 5)
+        until(lambda: newcomer.status()["peers"] == 2)
     finally:
         end_orphan(idle)
 
@@ -213,25 +215,25 @@ def test_a_forked_child_does_not_keep_a_killed_host_alive(cluster: Cluster) -> N
 def test_the_end_of_a_killed_host_is_seen_at_once_although_a_forked_child_lives(
     cluster: Cluster,
 ) -> None:
-    host, client = cluster.start(2, {"n": 0}, {"network": {"poll": 10}})
+    host, client = cluster.start(2, {"n": 0}, EVENTS_ONLY)
     client.run(lambda mem: setattr(mem, "ends", []))
     client.run(lambda mem: mem.on("disconnected", mem.ends.append) and None)
     idle = host.run(fork_idle_child)
     try:
         host.kill()
-        (reason,) = until(lambda: client.run(lambda mem: mem.ends), 2)
+        (reason,) = until(lambda: client.run(lambda mem: mem.ends))
         assert "closed the connection" in reason or "reset" in reason
     finally:
         end_orphan(idle)
 
 
 def test_a_forked_child_does_not_keep_a_killed_client_in_the_group(cluster: Cluster) -> None:
-    limited = {"network": {"maxWriters": 2}}
+    limited = {"network": {"maxWriters": 2, **EVENTS_ONLY["network"]}}
     host, client = cluster.start(2, {"n": 0}, limited)
     idle = client.run(fork_idle_child)
     try:
         client.kill()
-        until(lambda: host.status()["peers"] == 0, 2)
+        until(lambda: host.status()["peers"] == 0)
         next_writer = cluster.peer(options=limited)
         next_writer.patch({"$inc": {"n": 1}})
     finally:
@@ -239,11 +241,11 @@ def test_a_forked_child_does_not_keep_a_killed_client_in_the_group(cluster: Clus
 
 
 def test_a_forked_child_of_a_host_that_stops_does_not_hold_the_others_up(cluster: Cluster) -> None:
-    host, client = cluster.start(2, {"n": 0})
+    host, client = cluster.start(2, {"n": 0}, EVENTS_ONLY)
     idle = host.run(fork_idle_child)
     try:
         host.stop()
-        client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=5))
+        client.run(lambda mem: mem.patch({"$inc": {"n": 1}}, timeout=15))
         assert client.status()["status"] == "host"
     finally:
         host.run(lambda mem: os.kill(idle, signal.SIGKILL))

@@ -12,7 +12,7 @@ import pytest
 from memsync import MemErrors, MemSync, NotStartedError, UpdateError, UsageError, WaitTimeoutError
 from memsync.testing import Cluster, until
 
-from ..process_helpers import read_line, watches_of, write_line
+from ..process_helpers import LASTING, read_line, watches_of, write_line
 
 pytestmark = pytest.mark.process
 
@@ -290,10 +290,17 @@ def test_resuming_changes_leaves_no_hole_and_repeats_nothing_when_hosts_are_kill
 ) -> None:
     cluster.start(4, {"n": 0})
     since = {peer: peer.version for peer in cluster.active}
-    living = {
-        peer: peer.begin(lambda mem: [v for v, _ in mem.changes("n", initial=True, timeout=3)])
-        for peer in cluster.active
-    }
+
+    def values_until_30(mem: MemSync[Any]) -> list[Any]:
+        values: list[Any] = []
+        for value, _ in mem.changes("n", initial=True, timeout=60):
+            values.append(value)
+            if value == 30:
+                break
+        return values
+
+    living = {peer: peer.begin(values_until_30) for peer in cluster.active}
+    until(lambda: all(peer.run(lambda mem: watches_of(mem)) for peer in cluster.active))
     for number in range(30):
         cluster.active[-1].patch({"$inc": {"n": 1}})
         if number in (7, 19):
@@ -316,9 +323,10 @@ def test_resuming_changes_leaves_no_hole_and_repeats_nothing_when_hosts_are_kill
 
 
 def test_changes_since_has_pending_writes_and_what_is_taken_back(cluster: Cluster) -> None:
-    host, other = cluster.start(2, {"n": 0, "flag": 0})
+    host, other = cluster.start(2, {"n": 0, "flag": 0}, LASTING)
     with MemSync[Any]("obj", options={"clientOnly": True}) as mem:
-        for _ in range(50):
+        for number in range(50):
+            until(lambda: mem.data["flag"] == number)  # noqa: B023 - it is called at once
             host.pause()
             other.run(lambda mem: mem.submit({"$inc": {"flag": 1}}) and None)
             version, before = mem.version, mem.data["n"]

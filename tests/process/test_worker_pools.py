@@ -83,19 +83,19 @@ def test_the_tasks_of_a_worker_share_one_peer(
     cluster: Cluster, method: str, way: Callable[..., list[Seen]]
 ) -> None:
     host, parent = cluster.start(2, {"n": 0})
-    results = parent.run(way, method, None)
+    results = parent.result(parent.begin(way, method, None), 60)
     assert len(results) == TASKS
     assert len({seen.peer for seen in results}) == len({seen.pid for seen in results}) <= 2
     assert max(seen.threads for seen in results) <= 12
     assert max(seen.descriptors for seen in results) <= 60
-    until(lambda: host.status()["peers"] == 1, 5, "the workers did not leave")
+    until(lambda: host.status()["peers"] == 1, message="the workers did not leave")
     assert cluster.settled([host, parent]) == {"n": TASKS}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_worker_with_few_descriptors_does_all_tasks(cluster: Cluster, method: str) -> None:
     host, parent = cluster.start(2, {"n": 0})
-    results = parent.run(by_submit, method, 64)
+    results = parent.result(parent.begin(by_submit, method, 64), 60)
     assert len(results) == TASKS
     assert cluster.settled([host, parent]) == {"n": TASKS}
 
@@ -104,7 +104,7 @@ def test_a_worker_with_few_descriptors_does_all_tasks(cluster: Cluster, method: 
 def test_a_worker_with_256_descriptors_does_260_tasks(cluster: Cluster, method: str) -> None:
     """One worker, and every other task keeps its handle."""
     host, parent = cluster.start(2, {"n": 0})
-    results = parent.run(by_submit, method, 256, 1, 260)
+    results = parent.result(parent.begin(by_submit, method, 256, 1, 260), 60)
     assert len(results) == 260
     assert len({(seen.pid, seen.peer) for seen in results}) == 1
     assert max(seen.descriptors for seen in results) <= 60
@@ -167,18 +167,23 @@ def test_the_peer_of_a_worker_leaves_some_seconds_after_its_last_handle(
 
     def run(mem: MemSync[Any]) -> tuple[list[str], list[str]]:
         with ProcessPoolExecutor(1, get_context("spawn")) as executor:
-            executor.submit(work, mem, 0).result(60)
-            before = len(mem.peers)
-            until(lambda: len(mem.peers) == before - 1, 10, "the peer of the worker did not leave")
+            before = ids_of_others(mem)
+            seen = executor.submit(work, mem, 0).result(60)
+            assert seen.peer not in before
+            until(lambda: ids_of_others(mem) == before, message="the peer of the worker stays")
             return executor.submit(threads_and_locks).result(60)
 
-    threads, locks = parent.run(run)
+    threads, locks = parent.result(parent.begin(run), 60)
     assert not [name for name in threads if name.startswith("memsync")]
     assert not [name for name in locks if str(folder) in name]
 
 
+def ids_of_others(mem: MemSync[Any]) -> set[str]:
+    return {peer["id"] for peer in mem.peers}
+
+
 def threads_and_locks() -> tuple[list[str], list[str]]:
     gc.collect()
-    until(lambda: not [t for t in threading.enumerate() if t.name == "memsync-leave"], 5)
+    until(lambda: not [t for t in threading.enumerate() if t.name == "memsync-leave"])
     files = [os.readlink(entry) for entry in Path("/proc/self/fd").glob("*") if entry.exists()]
     return [thread.name for thread in threading.enumerate()], files
