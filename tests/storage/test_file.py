@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from memsync import MemSync
+from memsync import MemSync, at_exit
 from memsync.errors import OptionsError, StorageError, UsageError
 from memsync.storage.file_layer import FileLayer
 from memsync.storage.local_file import LocalFile
@@ -54,6 +54,19 @@ def suspend_before_the_replacement(mem: MemSync[Any]) -> None:
         return locked(self, folder)
 
     FileLayer.locked = suspend  # type: ignore[assignment]
+
+
+def leave_in_twenty_seconds(mem: MemSync[Any]) -> None:
+    """The disk may need longer than a process usually waits at its end."""
+    at_exit._PATIENCE = 20.0
+
+
+def host_and_client(cluster: Cluster, options: dict[str, Any]) -> tuple[Peer, Peer]:
+    """A saved object's host and client, who may have changed places: their lease is short."""
+    for peer in cluster.start(2, {"n": 0}, options):
+        peer.run(flush)
+    (client,) = cluster.clients()
+    return cluster.host(), client
 
 
 def host_is_suspended(host: Peer) -> bool:
@@ -330,7 +343,7 @@ class TestSeveralProcesses:
         self, cluster: Cluster, path: Path
     ) -> None:
         options = {"file": {"path": str(path), "debounce": 0}, "network": {"lease": 0.3}}
-        host, client = cluster.peer({"n": 0}, options), cluster.peer()
+        host, client = host_and_client(cluster, options)
         client.run(flush)
         host.pause()
         for number in range(1, 4):
@@ -347,8 +360,7 @@ class TestSeveralProcesses:
         self, cluster: Cluster, path: Path
     ) -> None:
         options = {"file": {"path": str(path), "debounce": 0}, "network": {"lease": 0.3}}
-        host, client = cluster.peer({"n": 0}, options), cluster.peer()
-        client.run(flush)
+        host, client = host_and_client(cluster, options)
         client.run(keep_temporary_files)  # or the replacement fails because its file is gone
         host.run(suspend_before_the_replacement)
         client.run(submit, {"$set": {"n": 1}})
@@ -365,6 +377,7 @@ class TestSeveralProcesses:
     def test_the_end_of_a_program_saves(self, path: Path, cluster: Cluster) -> None:
         host = cluster.peer({"n": 0}, {"file": {"path": str(path), "debounce": 3600}})
         host.patch({"$set": {"n": 4}})
+        host.run(leave_in_twenty_seconds)
         host.end()  # its main returns, without stop()
         host.join()
         assert saved(path) == {"n": 4}

@@ -232,8 +232,9 @@ class TestFailures:
                 broken.setattr(FileLayer, "write", full)
                 mem.patch({"$set": {"n": 2}})
                 with pytest.raises(WriteConcernError, match="the host's journal has not confirmed"):
-                    mem.patch({"$set": {"n": 3}}, journal=True, timeout=0.3)
-                assert f"{path}.journal: cannot be written: No space" in journal_of(mem)["error"]
+                    mem.patch({"$set": {"n": 3}}, journal=True, timeout=1)
+                why = f"{path}.journal: cannot be written: No space"
+                until(lambda: why in str(journal_of(mem)["error"]))
                 assert mem.data["n"] == 3
             mem.patch({"$set": {"n": 4}}, journal=True)
             until(lambda: journal_of(mem)["error"] is None)

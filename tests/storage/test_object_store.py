@@ -20,7 +20,7 @@ from memsync.testing import Cluster, Peer, until
 
 from .moto_server import environment, moto_server
 from .stripping_proxy import StrippingProxy
-from .test_file import flush, patch_and_flush, submit
+from .test_file import flush, host_and_client, patch_and_flush, submit
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -179,8 +179,7 @@ class TestAGroup:
     def test_g11_a_host_that_was_suspended_puts_no_older_object_back(
         self, cluster: Cluster
     ) -> None:
-        host, client = cluster.peer({"n": 0}, options()), cluster.peer()
-        client.run(flush)
+        host, client = host_and_client(cluster, options())
         host.run(suspend_before_the_put)
         client.run(submit, {"$set": {"n": 1}})
         until(lambda: is_suspended(host))
