@@ -30,12 +30,12 @@ def wait_for_reason(peer: Peer, part: str, timeout: float = PATIENCE) -> str:
     return str(peer.status()["reason"])
 
 
-def findings(name: str | None = None) -> list[Finding]:
-    return [each for each in check(collect(name, timeout=0.5)) if each.about != "system"]
+def findings(name: str | None = None, timeout: float = PATIENCE) -> list[Finding]:
+    return [each for each in check(collect(name, timeout=timeout)) if each.about != "system"]
 
 
-def wrong(name: str | None = None) -> list[str]:
-    return [each.text for each in findings(name) if each.level == "wrong"]
+def wrong(name: str | None = None, timeout: float = PATIENCE) -> list[str]:
+    return [each.text for each in findings(name, timeout) if each.level == "wrong"]
 
 
 def shown() -> str:
@@ -113,7 +113,7 @@ def test_a_host_answers_also_without_proxies_and_does_not_complain(
 def test_a_frozen_host_is_named_within_a_bounded_time(cluster: Cluster) -> None:
     host = cluster.peer()
     host.pause()
-    found = wrong()
+    found = wrong(timeout=0.5)
     assert "the host is stopped (state T)" in found[0]
     assert "no answer within 0.5 s" in found[1]
     host.resume()
@@ -155,8 +155,9 @@ def test_peers_without_a_host_are_named(cluster: Cluster) -> None:
     other.pause()
     reason = wait_for_reason(client, "continue or end", 30)
     assert f"process {other.pid}" in reason
-    assert "writes wait" in wrong()[0]
-    assert "until another" not in wrong()[0]
+    found = wrong(timeout=0.5)
+    assert "writes wait" in found[0]
+    assert "until another" not in found[0]
 
 
 def test_a_socket_at_which_nobody_listens_is_no_answer(cluster: Cluster) -> None:
@@ -175,7 +176,7 @@ def test_a_silent_listener_costs_a_bounded_time(cluster: Cluster) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(address))
         silent.listen(1)
-        assert "no answer within 0.5 s" in wrong()[0]
+        assert "no answer within 0.5 s" in wrong(timeout=0.5)[0]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_names_that_do_not_fit_into_a_path_are_found(cluster: Cluster) -> None:
     cluster.peer(name=name)
     (shared,) = collect()["objects"]
     assert shared["name"] == name
-    assert collect(name)["objects"][0]["answer"]["error"] is None
+    assert collect(name, timeout=PATIENCE)["objects"][0]["answer"]["error"] is None
 
 
 def test_the_reason_for_the_folder() -> None:

@@ -71,6 +71,8 @@ def test_g10_once_each_in_one_order_with_the_patches_while_hosts_die(
         cluster.kill_host()
     until(lambda: all(peer.run(has_emitted) for peer in writers), timeout=100)
     data = cluster.settled()
+    total = count * len(writers)
+    until(lambda: all(len(events_of(peer.run(heard))) >= total for peer in writers))
     until(lambda: len({len(peer.run(heard)) for peer in writers}) == 1)
     first, *others = [peer.run(heard) for peer in writers]
     assert all(story == first for story in others)
