@@ -82,18 +82,18 @@ def _turn(mem: MemSync[Any], lock: Lock, log: Any, chance: random.Random) -> Non
         log(f"releasing {token} {releasing:.6f}")  # the host has taken it, so it was not lost
 
 
-def hold_and_write_late(mem: MemSync[Any]) -> tuple[int, int]:
-    """Hold the lock, be frozen meanwhile, and write on with the old token."""
+def hold_and_write_late(mem: MemSync[Any], woken: Path) -> tuple[int, int]:
+    """Hold the lock, be frozen meanwhile, and write on with the old token.
+
+    The file `woken` is made while this process is frozen.
+    """
     lock = mem.lock(NAME, lease=LEASE)
     lock.acquire()
     proof = lock.proof(mem)
     lock.proof = lambda mem: proof  # type: ignore[method-assign]  # it has not noticed the loss
     mem.patch({"$push": {"fence": [proof[2], os.getpid()]}}, lock=lock)
     mem.presence.update(holds=True)
-    before = time.monotonic()
-    while time.monotonic() - before < 0.3:  # until the gap in time: it was frozen
-        before = time.monotonic()
-        time.sleep(0.001)
+    until(woken.exists, 60)
     refused = 0
     update = {"$push": {"fence": [proof[2], os.getpid()]}}
     for future in [mem.submit(update, lock=lock) for _ in range(LATE_WRITES)]:
@@ -187,12 +187,13 @@ class Proof:
         worker.resume()
 
     def _freeze_a_holder_that_writes_late(self) -> None:
-        sleeper = self._sleeper
-        ticket = sleeper.begin(hold_and_write_late)
+        sleeper, woken = self._sleeper, self._folder / f"woken-{self._late}"
+        ticket = sleeper.begin(hold_and_write_late, woken)
         until(lambda: any(f.get("holds") for f in self._mem.presence.all().values()), PATIENCE)
         token = (self._holder() or {"token": 0})["token"]
         sleeper.pause()
         self._granted_after(token)
+        woken.touch()
         sleeper.resume()
         late, refused = sleeper.result(ticket, 60)
         self._late, self._refused = self._late + late, self._refused + refused

@@ -57,10 +57,10 @@ def test_deleted_witnesses_are_made_again_with_their_folders(
     with MemSync[Any](NAME, {"n": 1}, {"network": {"poll": 0.1}}) as mem:
         (witness,) = witness_root.glob("*/epoch-1.lock")
         shutil.rmtree(witness_root)
-        until(witness.exists, 2)
+        until(witness.exists)
         assert witness_root.stat().st_mode & 0o777 == 0o700
         rendezvous(folder).unlink()
-        until(rendezvous(folder).exists, 2)
+        until(rendezvous(folder).exists)
         assert (mem.get_status()["status"], mem.epoch) == ("host", 1)
 
 

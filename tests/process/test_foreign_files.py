@@ -39,6 +39,16 @@ def put_in_place(what: str, path: Path) -> None:
     raise AssertionError(f"{path} is made again each time")
 
 
+def put_in_place_of_folder(what: str, place: Path, aside: Path) -> None:
+    """The same for the folder of an object, which a peer makes again as well."""
+    for number in range(1000):
+        place.rename(aside / f"{number}")
+        with contextlib.suppress(FileExistsError):
+            PLACED[what](place)
+            return
+    raise AssertionError(f"{place} is made again each time")
+
+
 def remove(path: Path) -> None:
     path.unlink() if path.is_symlink() or not path.is_dir() else path.rmdir()
 
@@ -102,8 +112,7 @@ def test_what_stands_in_the_place_of_the_folder_is_named_until_it_is_removed(
 ) -> None:
     with MemSync[Any](NAME, {"n": 0}, {"network": {"poll": 0.1}}) as mem:
         place = folder / f"{NAME}.d"
-        place.rename(folder / "moved")
-        put_in_place(what, place)
+        put_in_place_of_folder(what, place, folder)
         place.chmod(0o755) if what == "folder" else None
         until(lambda: f"{place} is" in caplog.text)
         mem.patch({"$inc": {"n": 1}})

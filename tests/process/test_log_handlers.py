@@ -88,7 +88,7 @@ def test_a_handler_that_waits_is_refused_at_once_and_the_peer_goes_on(
     for _, outcome, seconds in own:
         assert outcome.startswith("UsageError")
         assert "QueueHandler" in outcome
-        assert seconds < 1
+        assert seconds < 10  # of the 20 of a call that waits
     assert cluster.settled()["n"] == 2
 
 
@@ -175,7 +175,7 @@ def test_submit_does_not_wait_for_room_on_a_thread_of_memsync(cluster: Cluster) 
     error, seconds = client.run(fill_and_submit)
     cluster.resume()
     assert error == "QueueFullError"
-    assert seconds < 2
+    assert seconds < 8
 
 
 def test_the_way_out_works(cluster: Cluster) -> None:

@@ -97,7 +97,7 @@ def test_whoever_runs_without_a_host_says_so_once(
         until(lambda: mem.get_status()["status"] == "starting")
         with monkeypatch.context() as patch:
             patch.setattr(ObjectFolder, "latest_epoch", unwell)
-            until(lambda: "unwell" in mem.get_status()["reason"])
+            until(lambda: "unwell" in (mem.get_status()["reason"] or ""))
         cluster.peer()
         until(lambda: mem.get_status()["status"] == "client")
     assert f"name={NAME}" in only(lines(caplog), "without a host")

@@ -19,6 +19,8 @@ from memsync.replication.replica import Replica
 from memsync.replication.sequencer import Sequencer
 from memsync.testing import Cluster, Peer, until
 
+from ..process_helpers import driver_of
+
 LEASE = 1.5  # seconds; a host that only waits for a processor is not replaced
 OPTIONS = {"network": {"lease": LEASE, "poll": 0.2, "recovery": 0.3}}
 # A host that waits for a processor before it is killed stays the host.
@@ -80,6 +82,11 @@ def shorten_the_fence(mem: MemSync[Any]) -> None:
     structs.force_setattr(timing.TIMING, "fence", 0.1)
 
 
+def long_step(mem: MemSync[Any]) -> float:
+    """The seconds for which this peer states that it is busy."""
+    return driver_of(mem).ctx.place.folder.long_step(mem.id)
+
+
 def note(peer: Peer, name: str) -> Any:
     return peer.run(lambda mem: mem.__dict__[name])
 
@@ -97,6 +104,7 @@ def test_a_host_that_stays_away_after_a_large_write_is_replaced(cluster: Cluster
     host, client, writer = cluster.start(3, {}, OPTIONS)
     writer.run(lambda mem: mem.patch({"$set": {"large": LARGE}}, timeout=20))
     until(lambda: client.version == host.version)
+    until(lambda: not host.run(long_step))  # it has answered before it ends the step
     host.pause()
     until(lambda: "host" in {client.status()["status"], writer.status()["status"]}, 10)
 
