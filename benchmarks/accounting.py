@@ -28,8 +28,9 @@ def busy_share(seconds: float) -> float | None:
         return None
     before = _cpu_ticks()
     time.sleep(seconds)
-    passed = [after - start for start, after in zip(before, _cpu_ticks(), strict=True)]
-    idle = passed[3] + passed[4]  # the fifth number is waiting for input and output
+    # The fifth number is waiting for input and output; Linux may take back some of it.
+    passed = [max(after - start, 0) for start, after in zip(before, _cpu_ticks(), strict=True)]
+    idle = passed[3] + passed[4]
     return 1 - idle / max(sum(passed), 1)
 
 

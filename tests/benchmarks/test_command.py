@@ -22,6 +22,7 @@ from benchmarks.systems.redis_server import Server
 from benchmarks.workloads import ALL
 from memsync.testing import until
 from tests.chaos.leftovers import below, process
+from tests.cli.command import default_hang_up
 
 ROOT = Path(__file__).parents[2]
 
@@ -310,9 +311,10 @@ def test_a_quick_run_writes_its_report(tmp_path: Path) -> None:
 def test_no_process_outlives_the_benchmark(tmp_path: Path, number: signal.Signals) -> None:
     arguments = command("--only", "increment", "--out", str(tmp_path))
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    program = subprocess.Popen(
-        arguments, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    with default_hang_up():
+        program = subprocess.Popen(
+            arguments, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+        )
     try:
         until(lambda: len(list(below(program.pid))) >= 6, 60)
         started = list(below(program.pid))

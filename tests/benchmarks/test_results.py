@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import accounting
 from benchmarks.accounting import ON_LINUX, busy_share, cpu_seconds, pss_bytes
 from benchmarks.model import Bench, Goal, Measure, Skipped, Values, Workload
 from benchmarks.processes import WorkerFailed
@@ -173,6 +174,13 @@ def test_what_a_process_uses_can_be_read() -> None:
     share = busy_share(0.05)
     assert share is not None
     assert 0 <= share <= 1
+
+
+@pytest.mark.skipif(not ON_LINUX, reason="only Linux reports this of other processes")
+def test_a_busy_share_is_one_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([[10, 0, 5, 70, 9, 0, 0, 0], [15, 0, 5, 70, 8, 0, 0, 0]])
+    monkeypatch.setattr(accounting, "_cpu_ticks", lambda: next(ticks))
+    assert busy_share(0) == 1
 
 
 def test_the_kept_results_can_be_read() -> None:

@@ -97,10 +97,10 @@ def ended_by(process: subprocess.Popen[str], number: int) -> int:
     Python notes a signal that comes just before a wait in C begins only after that wait. So it is
     sent again to a process that goes on, as people press Ctrl-C again.
     """
-    for _ in range(4):
+    for _ in range(3):
         process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
-            return process.wait(timeout=10)
+            return process.wait(timeout=20)
     raise AssertionError(f"process {process.pid} goes on")
 
 

@@ -167,7 +167,7 @@ def test_one_program_runs_at_a_time(mem: MemSync[Any], tmp_path: Path) -> None:
 
 
 def test_a_lost_lock_ends_the_program(mem: MemSync[Any]) -> None:
-    words = ["lock", NAME, "l", "--lease", "1", "--", "sh", "-c", "echo ready; exec sleep 20"]
+    words = ["lock", NAME, "l", "--lease", "3", "--", "sh", "-c", "echo ready; exec sleep 60"]
     with started(*words) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

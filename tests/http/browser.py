@@ -125,6 +125,6 @@ class Browser:
     def close(self) -> None:
         """End the browser."""
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
         os.close(self._write)
         os.close(self._read)
