@@ -130,7 +130,7 @@ def test_a_handle_that_comes_back_from_a_worker_shares_the_first_peer(cluster: C
             return same
 
     _, parent = cluster.start(2, {"n": 0})
-    assert parent.run(back_and_forth)
+    assert parent.result(parent.begin(back_and_forth), 60)
     assert cluster.settled() == {"n": 1}
 
 
@@ -142,7 +142,7 @@ def test_two_handles_of_one_object_share_a_peer_in_a_worker(cluster: Cluster) ->
             return {seen.peer for seen in results}
 
     _, parent = cluster.start(2, {"n": 0})
-    assert len(parent.run(two)) == 1
+    assert len(parent.result(parent.begin(two), 60)) == 1
 
 
 def test_what_a_worker_inherits_and_what_it_gets_share_a_peer(cluster: Cluster) -> None:
@@ -152,7 +152,7 @@ def test_what_a_worker_inherits_and_what_it_gets_share_a_peer(cluster: Cluster) 
             return {executor.submit(ids_with_inherited, mem).result(60) for _ in range(3)}
 
     _, parent = cluster.start(2, {"n": 0})
-    (ids,) = parent.run(both)
+    (ids,) = parent.result(parent.begin(both), 60)
     assert len(ids) == 1
 
 
