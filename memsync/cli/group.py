@@ -70,6 +70,9 @@ def ask(name: str, question: dict[str, Any], timeout: float | None = None) -> di
 def joined(name: str, *roles: str, timeout: float | None = None) -> Iterator[MemSync[Any]]:
     """A peer of an existing object that never hosts it.
 
+    The environment may be that of a service: it makes no host, server or writer of the peer, and
+    does not limit the writers of the group.
+
     `timeout` is for the join, and for all that has no timeout of its own.
     """
     existing(name)
@@ -84,6 +87,8 @@ def joined(name: str, *roles: str, timeout: float | None = None) -> Iterator[Mem
         "clientOnly": True,
         "serverOnly": False,
         "peer": {"roles": list(roles)},
+        "network": {"maxWriters": None},
+        "server": {"port": None},
         "rpc": {"pickles": False},  # a prompt is no worker for functions of others
     }
     if timeout is not None:

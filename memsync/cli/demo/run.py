@@ -14,6 +14,18 @@ from ...testing import Cluster, Peer, PeerDied, private_folder, until
 from .worker import Tally, add, join
 
 TIMEOUT = 60.0  # seconds, besides the time for the writes
+ALONE = {
+    "engine": "local",
+    "serverOnly": False,
+    "clientOnly": False,
+    "conflict": "timestamp",
+    "peer": {"roles": ["writer"]},
+    "network": {"maxWriters": None},
+    "file": {"path": None, "journal": False},
+    "server": {"port": None},
+}
+"""The options of the workers; the environment may be that of a service, with its file and port."""
+
 SLOWEST_RATE = 100  # writes per second below which a run is given up; a laptop does thousands
 
 
@@ -70,7 +82,9 @@ def run(workers: int, writes: int, say: Say = say) -> bool:
 def _run(cluster: Cluster, folder: Path, workers: int, writes: int, say: Say) -> bool:
     founding = {"counter": 0, "by_worker": {}}
     with _ctrl_c_blocked():
-        started = [cluster.peer(founding, start=False, folder=folder) for _ in range(workers)]
+        started = [
+            cluster.peer(founding, ALONE, start=False, folder=folder) for _ in range(workers)
+        ]
     for peer in started:
         peer.run(join)
     team = [Worker(peer, number, folder) for number, peer in enumerate(started)]
