@@ -196,6 +196,14 @@ class SharedPeer(forks.Forkable):
         if methods or self.calls is not None or not engine.participant.options.rpc.pickles:
             self.calls_of(engine).offer(methods, self._timeout)
 
+    def _check_serving(self, engine: Engine) -> None:
+        """Raise `OptionsError` for a mistake in the options by which the object is to be served."""
+        participant = engine.participant
+        if participant.options.server.port is not None:
+            with forks.importing:
+                from .http.ports import check
+            check(participant.name, participant.options.server)
+
     def _serve(self, engine: Engine) -> None:
         """Serve the object over HTTP, if the options say so; raises `OptionsError`."""
         if engine.participant.options.server.port is not None:
@@ -297,6 +305,7 @@ class SharedPeer(forks.Forkable):
             engine = self._new_engine(announce=self.announce, inherited=participant)
             if inherited is not None:
                 inherited.participant = engine.participant
+            self._check_serving(engine)  # before it founds an object, or takes one over
             # The uses of other handles ended with the last engine; only a fork does not end them.
             others = tuple(use for use in waiting if use not in added and not use.is_over())
             self.joining, self.uses = engine, others + added

@@ -13,6 +13,7 @@ from ..runtime.logs import Logger
 
 if TYPE_CHECKING:
     from ..engine import Engine
+    from ..options.schema import ServerOptions
     from .served import Served
     from .server import HttpServer
 
@@ -50,14 +51,12 @@ class Serving:
             self._server.stop(seconds)
 
 
-def serve(engine: Engine, describe: Callable[[], dict[str, Any]]) -> Serving:
-    """Serve the object of an engine at the address that its options name.
+def check(name: str, options: ServerOptions) -> None:
+    """Refuse to serve an object for what is known before its peer starts.
 
-    Raises `OptionsError`: a library is missing, options contradict each other or those of another
-    object at the same address, or another program has the port.
+    Raises `OptionsError`: a library is missing, or options contradict each other or those of
+    another object at the same address.
     """
-    participant = engine.participant
-    options, name = participant.options.server, participant.name
     if native.LIBRARY:
         raise OptionsError(
             f"server.port cannot be used in a process that {native.LIBRARY} has patched: serve the "
@@ -71,23 +70,20 @@ def serve(engine: Engine, describe: Callable[[], dict[str, Any]]) -> Serving:
         )
     try:
         with importing:
-            from .access import check_options, is_open
-            from .served import Served
-            from .server import HttpServer
-            from .sockets import overlap
+            from .access import check_options
+            from .server import HttpServer  # noqa: F401  # `serve` imports it
     except ImportError as error:
         raise OptionsError(
             f"server.port needs {error.name}: pip install 'memsync[server]'", key="server.port"
         ) from error
     check_options(options)
-    if is_open(options):
-        log.warning(
-            "everyone who reaches the port can read the object, state a server.token name=%s "
-            "address=%s port=%s",
-            name,
-            options.host,
-            options.port,
-        )
+    _check_others(name, options)
+
+
+def _check_others(name: str, options: ServerOptions) -> None:
+    """Raise `OptionsError` where another object of this process has the port in another way."""
+    from .sockets import overlap
+
     key = options.host, options.port
     for known, other in list(_servers.items()):
         if known != key and options.port == other.port != 0 and overlap(other.host, options.host):
@@ -97,18 +93,47 @@ def serve(engine: Engine, describe: Callable[[], dict[str, Any]]) -> Serving:
                 f"state the same, so that {name!r} is served, too",
                 key="server.port",
             )
+    _check_rules(name, options, _servers.get(key))
+
+
+def _check_rules(name: str, options: ServerOptions, server: HttpServer | None) -> None:
+    """Raise `OptionsError` where the server of an address has other rules."""
+    if server is not None and server.options != options:
+        raise OptionsError(
+            f"server.token, server.write and server.allowedHosts of {name!r} differ from those "
+            f"of another object of this process at port {options.port}: use one set of them "
+            "per port",
+            key="server.port",
+        )
+
+
+def serve(engine: Engine, describe: Callable[[], dict[str, Any]]) -> Serving:
+    """Serve the object of an engine at the address that its options name; see `check`.
+
+    Raises `OptionsError`, also where another program has the port.
+    """
+    from .access import is_open
+    from .served import Served
+    from .server import HttpServer
+
+    participant = engine.participant
+    options, name = participant.options.server, participant.name
+    if is_open(options):
+        log.warning(
+            "everyone who reaches the port can read the object, state a server.token name=%s "
+            "address=%s port=%s",
+            name,
+            options.host,
+            options.port,
+        )
+    _check_others(name, options)  # it may have begun since `check`
+    key = options.host, options.port
     served = Served(name, engine, describe, writes=options.write)
     with _lock:
         server, ending = _servers.get(key), _ending.pop(key, None)
         if server is None:
             server = _servers[key] = HttpServer(options)
-        elif server.options != options:
-            raise OptionsError(
-                f"server.token, server.write and server.allowedHosts of {name!r} differ from those "
-                f"of another object of this process at port {options.port}: use one set of them "
-                "per port",
-                key="server.port",
-            )
+        _check_rules(name, options, server)
         server.add(served)
     try:
         if ending is not None:
