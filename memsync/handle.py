@@ -154,7 +154,7 @@ class MemSync(Watching[TState], Generic[TState]):
         ...     mem.at(before), mem.at(mem.version, "text")
         ({'text': 'a'}, 'b')
         """
-        from .past import object_at
+        from .storage.past import object_at
 
         return object_at(self._started().participant, version, path)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..document import encoded_json, is_digits
 from ..errors import UsageError
-from ..runtime.looking_back import object_at
 from ..runtime.view_waiters import ViewWaiter
+from ..storage.past import epoch_and_object_at
 from .problems import Problem
 from .target import Tokens, pointer_text
 
@@ -78,22 +78,21 @@ class Served:
         return None if body is None else Part(body, tag_of(body), *pair)
 
     def part_at(self, tokens: Tokens, version: int) -> Part | None:
-        """A part of an older version; raises `Problem` where the log does not reach it.
+        """A part of an older version; raises `Problem` where neither log nor journal has it.
 
-        It takes long where the object or the log is large: not for the thread of the loop.
+        It takes long where the object or the log is large, and reads files: not for the thread of
+        the loop.
         """
-        participant = self.participant
         try:
-            value = value_at(object_at(participant, version), tokens)
+            epoch, whole = epoch_and_object_at(self.participant, version)
         except UsageError as error:
             limits = {name: getattr(error, name, None) for name in ("oldest", "newest")}
             raise Problem(410, "ERR_NO_VERSION", str(error), **limits) from error
+        value = value_at(whole, tokens)
         if value is ABSENT:
             return None
         body = encoded_json(value)
-        with participant.guard:
-            epoch = participant.log.epoch_at(version)
-        return Part(body, tag_of(body), epoch or 0, version)
+        return Part(body, tag_of(body), epoch, version)
 
     async def next_part(
         self, tokens: Tokens, known: Callable[[Part | None], bool], seconds: float, gone: Gone

@@ -1,1 +1,1 @@
-"""The object outside its processes: files and object stores. Only the host uses this package."""
+"""The object outside its processes: files and object stores. Hosts write, and peers look back."""

@@ -44,7 +44,7 @@ LAYERS = [
     {"manager", "memory"},
     {"rpc", "http"},
     {
-        *("at_exit", "calls", "events", "group", "handle", "leaver", "lifecycle", "past"),
+        *("at_exit", "calls", "events", "group", "handle", "leaver", "lifecycle"),
         *("left_engine", "locking", "locks", "once", "presence", "shared_peer", "status"),
         *("turns", "watching"),
     },
