@@ -81,7 +81,8 @@ class LockingMember(CallingMember):
         The first caller runs it, the others wait, at most `timeout` seconds (default: the option
         ``timeout``). Later calls with the name get the same result at once, in every process, as
         long as the object lives. If the process dies that runs the function, the next caller runs
-        it. A result is a value like those of `call`, of at most 512 KiB, and so is an exception.
+        it; so it does if the function raises what is no `Exception`, or the handle stops meanwhile.
+        A result is a value like those of `call`, of at most 512 KiB, and so is an exception.
 
         Raises what the function has raised, or `RpcError` where that cannot be rebuilt here,
         `LockTimeoutError`, `UsageError`, `NotStartedError`.

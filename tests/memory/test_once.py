@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memsync import LockTimeoutError, MemSync, RpcError, TooLargeError, UsageError
+from memsync import LockTimeoutError, MemSync, NotStartedError, RpcError, TooLargeError, UsageError
 from memsync.runtime.lock_requests import LockRequests
 from memsync.testing import until
 
@@ -71,14 +71,36 @@ def test_values_that_are_no_json_travel_as_pickles_unless_that_is_forbidden(engi
                 mem.once("set", lambda: {1})
 
 
-def test_ctrl_c_in_the_function_lets_the_next_one_run_it(engine: str) -> None:
+@pytest.mark.parametrize(
+    "kind", [KeyboardInterrupt, SystemExit, GeneratorExit, pytest.skip.Exception]
+)
+def test_what_is_no_exception_lets_the_next_one_run_the_function(
+    engine: str, kind: type[BaseException]
+) -> None:
     def interrupted() -> None:
-        raise KeyboardInterrupt
+        raise kind
 
-    with MemSync("obj", engine=engine) as mem:
-        with pytest.raises(KeyboardInterrupt):
+    with MemSync("obj", engine=engine) as mem, MemSync("obj", engine=engine) as other:
+        with pytest.raises(kind):
             mem.once("warm_up", interrupted)
-        assert mem.once("warm_up", lambda: 1) == 1
+        assert other.once("warm_up", lambda: 1) == 1
+
+
+def test_after_a_stop_in_the_function_the_next_one_runs_it(engine: str) -> None:
+    results: list[str] = []
+    with MemSync("obj", engine=engine) as other, MemSync("obj", engine=engine) as mem:
+
+        def work() -> str:
+            thread = threading.Thread(target=mem.stop)
+            thread.start()
+            thread.join(20)
+            results.append(other.once("warm_up", lambda: "second"))
+            return "first"
+
+        with pytest.raises(NotStartedError):
+            mem.once("warm_up", work)
+        results.append(other.once("warm_up", lambda: "third"))
+    assert results == ["second", "second"]
 
 
 @pytest.mark.parametrize("moment", ["memsync.once._run", "memsync.once._packed", "settle"])
