@@ -6,7 +6,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -48,6 +48,24 @@ def heard(mem: MemSync[Any], name: str = "**") -> list[Any]:
     calls: list[Any] = []
     mem.events.on(name, lambda *args: calls.append(args))
     return calls
+
+
+@contextmanager
+def emitting(name: str, *args: Any, by: MemSync[Any], to: MemSync[Any]) -> Iterator[None]:
+    """A peer emits an event once, when a handle of another one has begun to wait for more."""
+    streams = to.events._router()._streams
+    before = len(streams)
+
+    def emit() -> None:
+        until(lambda: len(streams) > before)
+        by.events.emit(name, *args)
+
+    thread = threading.Thread(target=emit)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def story(mem: MemSync[Any]) -> list[Any]:
@@ -257,10 +275,8 @@ def test_wait_gets_the_next_event_or_one_since_a_version(new: New) -> None:
     assert found == Event("answer.late", (1,), answered, host.epoch, client.id)
     with pytest.raises(WaitTimeoutError, match=r"no event 'answer\.\*' came within 0\.05 s"):
         host.events.wait("answer.*", timeout=0.05, since=answered)
-    timer = threading.Timer(0.05, client.events.emit, ("answer.now", 2))
-    timer.start()
-    assert host.events.wait("answer.**", timeout=10).args == (2,)
-    timer.join()
+    with emitting("answer.now", 2, by=client, to=host):
+        assert host.events.wait("answer.**", timeout=30).args == (2,)
 
 
 def test_a_thread_that_waits_ends_when_the_handle_stops(engine: str) -> None:
@@ -375,6 +391,7 @@ def test_a_version_of_an_earlier_group_is_followed_by_a_gap(engine: str) -> None
     ):
         mem.events.emit("n", "before")
         for handle in (mem, reader):
+            until(lambda: handle.version == mem.version)  # noqa: B023 - it is called at once
             assert handle.version < versions[-1]
             stream = handle.events.stream("n", since=versions[-1])
             assert next(stream) == Gap(None)
@@ -382,10 +399,8 @@ def test_a_version_of_an_earlier_group_is_followed_by_a_gap(engine: str) -> None
                 mem.events.emit("n", n)
             found = [next(stream) for _ in range(3)]
             assert [each.args for each in found if isinstance(each, Event)] == [(0,), (1,), (2,)]
-            timer = threading.Timer(0.05, mem.events.emit, ("n", "awaited"))
-            timer.start()
-            assert handle.events.wait("n", 10, since=versions[-1]).args == ("awaited",)
-            timer.join()
+            with emitting("n", "awaited", by=mem, to=handle):
+                assert handle.events.wait("n", 30, since=versions[-1]).args == ("awaited",)
         assert handle.version < versions[-1]
 
 

@@ -19,7 +19,13 @@ class Pair:
     """A peer with methods, and a client."""
 
     def __init__(self, engine: str) -> None:
-        methods = {"echo": lambda value: value, "nap": time.sleep, "count": self.count}
+        self.gate = threading.Event()
+        methods = {
+            "echo": lambda value: value,
+            "nap": time.sleep,
+            "wait": self.gate.wait,
+            "count": self.count,
+        }
         self.worker: MemSync[Any] = MemSync("obj", rpc=methods, engine=engine)
         self.client: MemSync[Any] = MemSync("obj", engine=engine)
 
@@ -91,8 +97,9 @@ def test_a_timer_does_it(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(engine)
     with pair.worker, pair.client:
         for _ in range(2):
-            assert pair.client.call("echo", 1) == 1
-            assert pair.is_connected()
+            with pair.client.call("count") as stream:
+                assert next(stream) == 0
+                assert pair.is_connected()
             until(lambda: not pair.is_connected())
 
 
@@ -101,10 +108,11 @@ def test_there_are_not_too_many(engine: str, monkeypatch: pytest.MonkeyPatch) ->
     pair = Pair(engine)
     others: list[MemSync[Any]] = [MemSync("obj", engine=engine) for _ in range(4)]
     with pair.worker, pair.client, others[0], others[1], others[2], others[3]:
-        future = pair.client.rpc.submit("nap", 1)
+        future = pair.client.rpc.submit("wait")
         for other in others:
             assert pair.client.run(abs, -1, on=other.id) == 1
         found = [each.id for each in others if pair.connections().has_caller(each.id)]
         assert found == [others[3].id]
         assert pair.is_connected()  # it is in use
         assert future.cancel()
+        pair.gate.set()

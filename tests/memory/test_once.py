@@ -127,7 +127,7 @@ def test_a_wait_for_the_result_ends(engine: str) -> None:
         def work() -> int:
             with pytest.raises(
                 LockTimeoutError,
-                match=r"result of once\(\) 'slow' .* for 0\.\d s; \d requests? waits?$",
+                match=r"result of once\(\) 'slow' .* for \d+\.\d s; \d requests? waits?$",
             ):
                 other.once("slow", lambda: 2, timeout=0.05)
             return 1

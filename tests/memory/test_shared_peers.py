@@ -16,7 +16,7 @@ import pytest
 from memsync import MaxWritersError, MemSync, NotStartedError
 from memsync.testing import until
 
-MOMENT = 6.0  # seconds: a peer stays for two after its last copy is gone
+MOMENT = 20.0  # seconds: a peer stays for two after its last copy is gone
 
 New = Callable[..., MemSync[Any]]
 
@@ -87,18 +87,22 @@ def test_stop_ends_the_waits_of_one_handle(
     second.start()
     ended = [first.changes("n"), second.changes("n")]
     with ThreadPoolExecutor(4) as pool:
-        lists = [pool.submit(list, each) for each in ended]
+        of_first = pool.submit(list, ended[0])
+        seen: list[Any] = []
+        iteration = pool.submit(lambda: seen.extend(value for value, _ in ended[1]))
         waits = [pool.submit(mem.wait_for, {"n": 2}, timeout=20) for mem in (first, second)]
         host.patch({"$set": {"n": 1}})
         until(lambda: first.data["n"] == second.data["n"] == 1, 5)
         first.stop()
-        assert [value for value, _ in lists[0].result(5)] in ([], [1])
+        assert [value for value, _ in of_first.result(20)] in ([], [1])
         with pytest.raises(NotStartedError):
-            waits[0].result(5)
+            waits[0].result(20)
         host.patch({"$set": {"n": 2}})
-        assert waits[1].result(5) == {"n": 2}
+        assert waits[1].result(20) == {"n": 2}
+        until(lambda: seen)
         ended[1].close()
-        assert [value for value, _ in lists[1].result(5)][-1] in (1, 2)
+        iteration.result(20)
+        assert seen[-1] in (1, 2)
     with pytest.raises(StopIteration):
         next(ended[0])
     first.start()
@@ -126,6 +130,17 @@ def test_the_peer_leaves_when_the_last_copy_is_collected(
     until(lambda: "memsync-leave" not in {each.name for each in threading.enumerate()}, MOMENT)
 
 
+@pytest.fixture
+def stays(host: MemSync[Any], pickled: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Without copies the peer stays until the end of the test, however long that takes."""
+    monkeypatch.setattr("memsync.leaver.STAY", 120)
+    yield
+    monkeypatch.setattr("memsync.leaver.STAY", 0)
+    pickle.loads(pickled).start()  # the end of this copy is noticed
+    until(lambda: not host.peers)
+
+
+@pytest.mark.usefixtures("stays")
 def test_copies_one_after_the_other_find_the_peer_of_the_last_one(
     host: MemSync[Any], pickled: bytes
 ) -> None:
@@ -219,6 +234,7 @@ def test_another_name_or_folder_is_another_peer(
                 assert mem.get_status()["status"] == "host"
 
 
+@pytest.mark.usefixtures("stays")
 def test_threads_that_unpickle_and_use_copies_at_once_share_a_peer(
     host: MemSync[Any], pickled: bytes
 ) -> None:

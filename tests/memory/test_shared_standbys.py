@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
@@ -23,11 +22,17 @@ def standby(engine: str) -> Iterator[Standby]:
     """The writer, a handle that stands by for ever, and its start."""
     options = {"network": {"maxWriters": 1}, "onMaxWriters": "wait", "timeout": 0.3}
     mem: MemSync[Any] = MemSync("obj", {"n": 0}, options, engine=engine)
-    with MemSync("obj", {"n": 0}, options, engine=engine) as writer, ThreadPoolExecutor(1) as pool:
+    writer: MemSync[Any] = MemSync("obj", {"n": 0}, {**options, "timeout": 20}, engine=engine)
+    with writer, ThreadPoolExecutor(1) as pool:
         start = pool.submit(mem.start, timeout=math.inf)
         until(lambda: mem.get_status()["peers"] == 1)
         yield writer, mem, start
         mem.stop()
+
+
+def until_waiting(copy: MemSync[Any]) -> None:
+    """Wait until a start of this peer waits for the one that stands by."""
+    until(lambda: copy._peer.turns._waiting)
 
 
 def copy_of(mem: MemSync[Any]) -> MemSync[Any]:
@@ -74,7 +79,7 @@ def test_a_copy_can_be_stopped_before_its_start_and_during_it(standby: Standby) 
     copy.stop()
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(copy.start, timeout=20)
-        threading.Event().wait(0.2)
+        until_waiting(copy)
         copy.stop()
         with pytest.raises(NotStartedError):
             other.result(5)
@@ -87,7 +92,7 @@ def test_the_next_start_stands_by_when_the_first_was_stopped(standby: Standby) -
     copy = copy_of(mem)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(copy.start, timeout=20)
-        threading.Event().wait(0.2)
+        until_waiting(copy)
         mem.stop()
         with pytest.raises(NotStartedError):
             start.result(5)
