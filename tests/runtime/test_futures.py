@@ -154,7 +154,7 @@ def test_a_thread_of_memsync_does_not_wait(how: str) -> None:
 
     thread = OwnThread(call, "memsync-test")
     thread.start()
-    thread.join(2)
+    thread.join(20)
     assert "QueueHandler" in str(found[0])
 
 
