@@ -82,16 +82,24 @@ def _turn(mem: MemSync[Any], lock: Lock, log: Any, chance: random.Random) -> Non
         log(f"releasing {token} {releasing:.6f}")  # the host has taken it, so it was not lost
 
 
+def hold(mem: MemSync[Any]) -> tuple[Lock, Any]:
+    """A lock under which this process has written, and the proof of the hold."""
+    while True:  # on a busy machine it is lost at once, now and then
+        with suppress(LockLostError):
+            lock = mem.lock(NAME, lease=LEASE)
+            lock.acquire()
+            proof = lock.proof(mem)
+            mem.patch({"$push": {"fence": [proof[2], os.getpid()]}}, lock=lock)
+            return lock, proof
+
+
 def hold_and_write_late(mem: MemSync[Any], woken: Path) -> tuple[int, int]:
     """Hold the lock, be frozen meanwhile, and write on with the old token.
 
     The file `woken` is made while this process is frozen.
     """
-    lock = mem.lock(NAME, lease=LEASE)
-    lock.acquire()
-    proof = lock.proof(mem)
+    lock, proof = hold(mem)
     lock.proof = lambda mem: proof  # type: ignore[method-assign]  # it has not noticed the loss
-    mem.patch({"$push": {"fence": [proof[2], os.getpid()]}}, lock=lock)
     mem.presence.update(holds=True)
     until(woken.exists, 60)
     refused = 0

@@ -14,7 +14,6 @@ import sys
 import traceback
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import suppress
-from multiprocessing import TimeoutError as PoolTimeout
 from multiprocessing import get_context
 from typing import Any
 
@@ -36,8 +35,9 @@ Begin = tuple[Any, ...]
 class Way:
     """How a pool is made and used."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, mem: MemSync[Any]) -> None:
         self.method = method
+        self.mem = mem  # of this process
         self.context: Any = get_context(method if method != "loky" else None)
 
     def run(self, begin: Begin, given: MemSync[Any] | None, numbers: list[int]) -> None:
@@ -50,15 +50,15 @@ class ByPool(Way):
 
     def run(self, begin: Begin, given: MemSync[Any] | None, numbers: list[int]) -> None:
         initializer, *arguments = begin
+        killed = self.mem.snapshot("killed")
         with self.context.Pool(WORKERS, initializer, arguments) as pool:
             results = [pool.apply_async(work, (given, number)) for number in numbers]
             for number, result in zip(numbers, results, strict=True):
                 if number != KILL:
                     result.get(PATIENCE)
-                else:
-                    with suppress(PoolTimeout):
-                        result.get(0.1)
-            if KILL not in numbers:  # else join() waits for the lost task; the end kills workers
+            if KILL in numbers:  # join() would wait for the lost task; the end kills workers
+                self.mem.wait_for({"killed": killed + 1}, timeout=PATIENCE)
+            else:
                 pool.close()
                 pool.join()
 
@@ -186,9 +186,9 @@ def arrivals(way: str, method: str, mem: MemSync[Any]) -> dict[str, tuple[Begin,
 
 def main(way: str, method: str) -> dict[str, Any]:
     """Run pools, in each of which the handle arrives in another way."""
-    pools = WAYS[way](method)
     data = {"n": 0, "killed": 0, "jobs": list(range(1000)), "done": []}
     with MemSync(NAME, data, PLACES) as mem:
+        pools = WAYS[way](method, mem)
         ways = arrivals(way, method, mem)
         if "inherited" in ways:
             tasks.own = mem
