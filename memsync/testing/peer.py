@@ -24,8 +24,9 @@ from ..handle import MemSync
 from .conditions import PATIENCE, until
 from .serving import dumps, ends_of_the_test, serve
 
-# The server process has imported these, so a peer that is forked from it starts fast.
-_PRELOADED = ("cloudpickle", "watchdog.observers", serve.__module__)
+# The server process has imported these, so a peer that is forked from it starts fast. The handle
+# imports the engine when it is made.
+_PRELOADED = ("cloudpickle", "watchdog.observers", "memsync.manager.driver", serve.__module__)
 
 
 class PeerDied(Exception):

@@ -101,6 +101,17 @@ def test_a_handle_joins_in_the_child_as_a_peer_of_its_own(
     until(lambda: host.status()["peers"] == 1, message="the children did not leave")
 
 
+def test_the_server_process_of_the_peers_has_imported_the_engine(cluster: Cluster) -> None:
+    """An import of it takes each peer ten times as long as all the rest of its start."""
+    code = "import sys; sys.exit('memsync.manager.driver' not in sys.modules)"
+    process = get_context("forkserver").Process(target=exec, args=(code,))
+    process.start()
+    process.join(20)
+    status = process.exitcode
+    process.close()
+    assert status == 0
+
+
 def fork(task: Callable[[], None]) -> int:
     """A raw fork whose child runs a task and ends at once; returns the child's process id."""
     pid = os.fork()
