@@ -55,6 +55,9 @@ class Timing(msgspec.Struct, frozen=True):
     fetch_check: float = 0.5
     """Between two checks for a later epoch while a candidate awaits a source."""
 
+    file: float = 2.0
+    """The longest look of a candidate with a state at the file, which may be ahead of it."""
+
     # -- the host --
     suspicion: float = 1.0
     """How long a host checks often for dead members after a link broke."""

@@ -142,7 +142,7 @@ class Group:
         best = max(self.engines, key=lambda engine: engine.participant.replica.pair)  # not torn
         for engine in self.engines:
             engine.close_decided()
-        best.participant.replica.accept_torn()  # also when it is whole: its log may not be
+        best.participant.replica.restart()  # also when it is whole: its log may not be
         for engine in self.engines:
             if engine is not best:
                 engine.copy_from(best)

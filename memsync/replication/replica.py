@@ -102,8 +102,8 @@ class Replica(Generic[W]):
         """The cluster whose object this copy holds; "" without a usable copy."""
         return self.state.cluster_id if self.pair != (0, 0) else ""
 
-    def accept_torn(self) -> None:
-        """Go on with what can be kept of this torn copy: there is no better one."""
+    def restart(self) -> None:
+        """Go on from the state as it is: another one, or what can be kept of a torn one."""
         with self.guard:
             self.state.document = self._sharing.salvaged(self.state.document)
         self.state.torn = False

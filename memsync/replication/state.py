@@ -183,6 +183,17 @@ class State:
         self.options = options
         self.parts = _new_parts(self.kinds, data, options)
 
+    def adopt(self, data: dict[str, Any], pair: tuple[int, int]) -> None:
+        """Become a later version of the same object, of which only the document is known."""
+        part = self.kinds["patch"].begin(data, self.options)
+        with self.guard:
+            self.torn = True
+            self.parts["patch"] = part
+            self.epoch, self.version = pair
+            self.notices += 1
+            self.snapshots += 1
+            self.torn = False
+
     def apply(self, entry: Entry, *, fit: bool = False) -> None:
         """Advance by one version; with `fit` the entry was ordered on exactly this state.
 

@@ -179,6 +179,12 @@ class Participant:
         data = self._data if saved is None else saved
         self.replica.bootstrap(data, stated(self.options), cluster_id, pair)
 
+    def adopt(self, saved: dict[str, Any], pair: tuple[int, int]) -> None:
+        """Go on from a later version of this object, which was `saved` at a pair."""
+        self.state.adopt(saved, pair)
+        self.replica.restart()
+        self.publish([])
+
     def apply(self, entry: Entry, body: bytes | memoryview) -> None:
         """Apply the next entry, which came as the frame's body `body`; `publish` shows it."""
         self.apply_all([(entry, body)], [])

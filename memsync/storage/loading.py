@@ -16,7 +16,8 @@ from .file_layer import FileLayer
 from .journal_folder import JournalFolder
 from .journal_line import entry_of
 from .open_target import open_target
-from .snapshot_file import NOTHING, Pair, SavedObject, cluster_at, parse
+from .saver import target_of
+from .snapshot_file import NOTHING, Pair, SavedObject, cluster_at, pair_at, parse
 
 log = Logger("memsync.storage")
 
@@ -38,6 +39,21 @@ def load(participant: Participant) -> SavedObject:
     if is_url(options.path):
         return saved
     return with_journal(saved, options.path, cluster_id=cluster_at(text))
+
+
+def is_newer(participant: Participant) -> bool:
+    """Whether the group's file has this object at a later version than this copy."""
+    target = target_of(participant)
+    start = target.read_start() if target is not None else None
+    replica = participant.replica
+    return cluster_at(start) == replica.cluster_id and pair_at(start) > replica.pair
+
+
+def saved_by(participant: Participant) -> SavedObject:
+    """What the group's file holds; raises `StorageError`."""
+    target = target_of(participant)
+    text = target.read() if target is not None else None
+    return NOTHING if target is None or text is None else parse(text, target.url)
 
 
 def with_journal(

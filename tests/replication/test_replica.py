@@ -208,7 +208,7 @@ def test_the_only_copy_goes_on_after_an_interrupt_with_its_own_writes() -> None:
         copy.show(PendingWrite(proposal(number)))
     take(copy, entry_of(host.propose("w", proposal(1))))
     copy.state.torn = True  # interrupted before the entry was settled
-    copy.accept_torn()
+    copy.restart()
     copy.publish()
     assert [outcome.write.proposal.number for outcome in copy.published().outcomes] == [1]
     assert copy.pair == host.state.pair

@@ -157,7 +157,7 @@ def test_what_was_torn_and_is_the_best_there_is_is_shown_with_what_is_pending() 
     write(copy)
     copy.state.torn = True
     assert copy.pair == (0, 0)
-    copy.accept_torn()
+    copy.restart()
     copy.publish()
     assert copy.view_pair == copy.pair == host.state.pair
     assert copy.view["n"] == 1

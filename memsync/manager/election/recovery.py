@@ -8,6 +8,7 @@ reports.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,7 +22,8 @@ from ...replication.recovery_reports import Pair, RecoveryReports
 from ...replication.state import TornCopyError
 from ...runtime.logs import Logger
 from ...storage.host_storage import journal_of
-from ...storage.loading import Reading, journalled, load
+from ...storage.loading import Reading, is_newer, journalled, load, saved_by
+from ...storage.saver import stored_at
 from ...storage.snapshot_file import NOTHING, SavedObject
 from ..context import PeerContext
 from ..host.admission import JoiningPeers
@@ -93,6 +95,7 @@ class Recovery:
                 yield from self._collect()
                 continue
             if peer == self._ctx.id:
+                yield from self._read_file()
                 yield from self._read_journal()
                 break
             if (yield from self._fetch(peer)):
@@ -148,13 +151,28 @@ class Recovery:
             self._participant.bootstrap(cluster_id, saved.data, saved.pair)
         elif self._participant.state.torn:
             log.warning("accepting an interrupted copy %s: no other peer has the object", self._ctx)
-            self._participant.replica.accept_torn()
+            self._participant.replica.restart()
 
     def _load(self) -> Task[SavedObject]:
         """What the file holds, if this peer states one; raises `StorageError`."""
         if self._ctx.options.file.path is None:
             return NOTHING
         return (yield from self._read(lambda: load(self._participant)))
+
+    def _read_file(self) -> Task[None]:
+        """Go on from the file if it is ahead of the best state: all that had more may be dead."""
+        participant = self._participant
+        if stored_at(participant) is None or not participant.replica.cluster_id:
+            return
+        until = self._platform.monotonic() + self._ctx.timing.file
+        try:
+            if (yield from self._read(lambda: is_newer(participant), until)):
+                saved = yield from self._read(lambda: saved_by(participant))
+                if saved.data is not None and saved.pair > participant.replica.pair:
+                    log.warning("going on from the file %s version=%s", self._ctx, saved.pair[1])
+                    participant.adopt(saved.data, saved.pair)
+        except StorageError as error:
+            log.error("recovering without the file %s: %s", self._ctx, error)
 
     def _read_journal(self) -> Task[None]:
         """Apply what the journal has behind the best state: nobody may hold it who lives."""
@@ -171,11 +189,16 @@ class Recovery:
             participant.apply(entry, bytes(encoded(entry)))
         participant.publish(entries)
 
-    def _read(self, read: Callable[[], T]) -> Task[T]:
-        """Read on another thread, which the disk may keep waiting."""
+    def _read(self, read: Callable[[], T], until: float = math.inf) -> Task[T]:
+        """Read on another thread, which the disk may keep waiting.
+
+        Raises `StorageError` where that takes until `until` (monotonic seconds).
+        """
         reading = Reading(read, self._ctx.waker.wake)
         while not reading.is_over:
             self._check()
+            if self._platform.monotonic() > until:
+                raise StorageError(f"{stored_at(self._participant)}: it is not read in time")
             yield Pause(self._ctx.waker, self._ctx.timing.fetch_check)
         return reading.result()
 
