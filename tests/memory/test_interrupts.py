@@ -143,9 +143,10 @@ def test_an_interrupted_thread_that_runs_the_writes_of_others() -> None:
             break
 
 
+@pytest.mark.parametrize("first", [1, 2, 3])  # together they take all places
 @pytest.mark.parametrize("stopped", [0, 1])
-def test_an_interrupted_stop(stopped: int) -> None:
-    for number in count(1):
+def test_an_interrupted_stop(stopped: int, first: int) -> None:
+    for number in count(first, 3):
         with group(3) as handles:
             add_one(handles[1])
             mem = handles.pop(stopped)
