@@ -44,7 +44,7 @@ def test_g1_ten_peers_that_all_write_end_with_equal_replicas(cluster: Cluster) -
 
     tickets = [(peer, peer.begin(write, f"p{i}")) for i, peer in enumerate(peers)]
     for peer, ticket in tickets:
-        peer.result(ticket)
+        peer.result(ticket, 60)
     assert cluster.settled()["n"] == 300
 
 

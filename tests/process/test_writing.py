@@ -406,7 +406,7 @@ def test_threads_of_one_peer_write_side_by_side_in_one_order(cluster: Cluster) -
 
     host, client = cluster.start(2, {"list": []})
     tickets = [(p, p.begin(write, f"{p.pid}.{i}")) for p in (host, client) for i in range(4)]
-    versions = [version for peer, ticket in tickets for version in peer.result(ticket)]
+    versions = [version for peer, ticket in tickets for version in peer.result(ticket, 60)]
     assert len(set(versions)) == 800
     final = cluster.settled()["list"]
     for thread in {thread for thread, _ in final}:
