@@ -60,7 +60,7 @@ def call_for(mem: MemSync[Any], seconds: float, callers: int, pause: float) -> O
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(max(until_then + BUDGET + 2 - time.monotonic(), 0))
+        thread.join(max(until_then + 2 * BUDGET - time.monotonic(), 0))
     hanging = sum(thread.is_alive() for thread in threads)
     return Outcomes(dict(kinds), max(durations), wrong[0], hanging)
 
@@ -87,7 +87,7 @@ def test_each_call_is_answered_or_fails_in_time(
         if peer in killed:
             continue
         outcomes = peer.result(ticket, timeout=seconds + BUDGET + 20)
-        assert outcomes.longest < BUDGET + 1
+        assert outcomes.longest < 2 * BUDGET  # a thread may wait for a processor, no call twice
         assert (outcomes.hanging, outcomes.wrong) == (0, 0)
         kinds.update(outcomes.kinds)
     assert set(kinds) <= {"answered", *TYPED}, kinds
