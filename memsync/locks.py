@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .clocks import monotonic, wall
 from .errors import LockLostError, LockTimeoutError, MemSyncError, UsageError
 from .replication.kinds.lock import check_acquire, check_lock_name
-from .replication.lock_part import Acquire, lock_facts
+from .replication.lock_part import Acquire, Place, lock_facts, lock_part
+from .replication.membership import utc_text
 from .runtime.callbacks import check_callback
 from .runtime.lock_request import Lost
 from .runtime.lock_requests import requests_of
@@ -101,7 +101,7 @@ class NamedPlaces:
             raise
         if timeout != -1 or not blocking:
             return False
-        raise timed_out(participant, self._KIND, self.name, seconds)
+        raise timed_out(participant, self._KIND, self.name, seconds, request)
 
     def release(self) -> None:
         """Give the lock back, and wait until the host has taken it; any thread may call it.
@@ -307,10 +307,20 @@ class Semaphore(NamedPlaces):
         return Semaphore, arguments
 
 
-def timed_out(participant: Participant, kind: str, name: str, seconds: float) -> LockTimeoutError:
-    """The error of a wait for a lock, with what this peer knows of the holder."""
+def timed_out(
+    participant: Participant,
+    kind: str,
+    name: str,
+    seconds: float,
+    request: LockRequest | None = None,
+) -> LockTimeoutError:
+    """The error of a wait for a lock, with what this peer knows of the holder and of the others.
+
+    The copy may still show the `request` that has waited.
+    """
     with participant.guard:
         facts = lock_facts(participant.state).get(name)
+        found = request and lock_part(participant.state).find(participant.id, request.number)
     if name.startswith(RESERVED):
         name = name.split(".", 2)[2]  # as the program has stated it
     if facts is None:
@@ -319,12 +329,13 @@ def timed_out(participant: Participant, kind: str, name: str, seconds: float) ->
             f"hold it: {participant.writer.describe_host()}"
         )
     first = facts["holders"][0]
-    since = datetime.fromtimestamp(first["since"])
-    others, waiting = len(facts["holders"]) - 1, len(facts["queue"])
+    others = len(facts["holders"]) - 1
+    waiting = len(facts["queue"]) - isinstance(found, Place)
     age = wall() - first["since"]
     return LockTimeoutError(
         f"the {kind} {name!r} was not free within {seconds:g} s: process {first['pid']} (peer "
-        f"{first['id']}) has held it since {since:%H:%M:%S}, for {age:.{1 if age < 100 else 0}f} s"
+        f"{first['id']}) has held it since {utc_text(first['since'])}, for "
+        f"{age:.{1 if age < 100 else 0}f} s"
         f"{f', and {others} more' if others else ''}; "
         f"{'1 request waits' if waiting == 1 else f'{waiting} requests wait'}",
         holder=first["id"],

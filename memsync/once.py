@@ -68,7 +68,7 @@ def once(mem: Lifecycle, name: str, function: Callable[[], Any], timeout: float 
         raise
     if (encoded := lock_part(participant.state).results.get(full)) is not None:
         return _result(encoded, full, pickles)
-    raise timed_out(participant, "result of once()", full, seconds)
+    raise timed_out(participant, "result of once()", full, seconds, request)
 
 
 def _run(
@@ -167,7 +167,7 @@ def last_out(mem: Lifecycle, name: str, function: Callable[[], object]) -> LastO
     full = _OUT + name
     request = requests.prepare(full, mem._use, mem._dispatcher, places=PLACES_MAX)
     if not requests.acquire(request, deadline):
-        raise timed_out(participant, "list of last_out()", full, seconds)
+        raise timed_out(participant, "list of last_out()", full, seconds, request)
     return LastOut(request, function)
 
 

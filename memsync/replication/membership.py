@@ -113,11 +113,11 @@ def check_room(members: Members, newcomer: dict[str, Any]) -> None:
 
 def _described(member: dict[str, Any]) -> str:
     since = member.get("since")
-    text = f", since {_utc(since)}" if since else ""
+    text = f", since {utc_text(since)}" if since else ""
     return f"process {member['pid']} (peer {member['id']}{text})"
 
 
-def _utc(seconds: float) -> str:
+def utc_text(seconds: float) -> str:
     """A time of day in words; nothing here knows the time zone of the reader."""
     when = datetime(1970, 1, 1) + timedelta(seconds=int(seconds))
     return f"{when:%Y-%m-%d %H:%M:%S} UTC"

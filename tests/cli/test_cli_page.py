@@ -44,6 +44,7 @@ def form(text: str) -> list[str]:
     """The lines of a text, with marks for what differs from run to run."""
     text = re.sub(r"\b[0-9a-f]{8}([0-9a-f]{8})?\b", "ID", text)
     text = re.sub(r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
+    text = re.sub(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", text)
     text = re.sub(r"/tmp/[\w-]+", "FOLDER", text)
     text = re.sub(r"\b\d+:\d\d:\d\d\b|\b(\d+[dhms]){1,2}\b|\b\d+\.\d+ m?s\b", "TIME", text)
     text = re.sub(r"\b\d requests? waits?\b", "QUEUE", text)

@@ -228,8 +228,11 @@ def test_a_named_lock_is_listed_and_a_stopped_holder_is_wrong() -> None:
     locks["k"]["queue"] = [{"id": "aa", "pid": 10}]
     found = [f for f in checked(named_locks=locks, peers=[HOST_FILE, stopped]) if "lock" in f.text]
     assert [each.level for each in found] == ["wrong"]
-    assert found[0].text.endswith("1 requests wait, of processes 10; its holder is stopped")
+    assert found[0].text.endswith("; 1 request waits, of process 10; its holder is stopped")
     assert found[0].advice == "run 'kill -CONT 11', or end the process"
+    locks["k"]["queue"] = [{"id": "aa", "pid": 10}] * 2
+    found = [f for f in checked(named_locks=locks, peers=[HOST_FILE, stopped]) if "lock" in f.text]
+    assert "; 2 requests wait, of processes 10, 10; its" in found[0].text
     locks["k"]["holders"] = [{**holder, "lease": 5.0}]  # it ends by itself
     found = [f for f in checked(named_locks=locks, peers=[HOST_FILE, stopped]) if "lock" in f.text]
     assert [each.level for each in found] == ["ok"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -86,6 +87,26 @@ def test_a_hold_that_ends_before_acquire_returns_is_asked_for_again(
             assert len(host.locks()["k"]["holders"]) == 1
         until(lambda: host.locks() == {})
     assert told == []  # it never had what was lost
+
+
+def test_the_error_of_a_wait_counts_the_others_and_tells_the_time_in_utc(engine: str) -> None:
+    def queue(mem: MemSync[Any]) -> list[Any]:
+        return list(mem.locks()["k"]["queue"])
+
+    with MemSync("obj", engine=engine) as mem, MemSync("obj", engine=engine) as other:
+        with mem.lock("k"):
+            with pytest.raises(LockTimeoutError, match=r" s; 0 requests wait$") as caught:
+                other.lock("k", timeout=0.05).acquire()
+            assert caught.value.since is not None
+            since = datetime.fromtimestamp(caught.value.since, UTC)
+            caught.match(f"has held it since {since:%Y-%m-%d %H:%M:%S} UTC, for ")
+            until(lambda: queue(mem) == [])
+            thread = threading.Thread(target=mem.lock("k", timeout=PATIENCE).acquire)
+            thread.start()
+            until(lambda: len(queue(other)) == 1)
+            with pytest.raises(LockTimeoutError, match=r" s; 1 request waits$"):
+                other.lock("k", timeout=0.05).acquire()
+        thread.join(PATIENCE)
 
 
 def test_a_hold_that_ends_again_and_again_is_a_time_out(

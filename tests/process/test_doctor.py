@@ -301,6 +301,6 @@ def test_the_named_locks_are_listed_with_their_holders_and_queues(cluster: Clust
     token = host.run(hold)
     assert f"lock 'reindex': held by process {host.pid}" in shown()
     waiter.begin(hold)
-    until(lambda: "1 requests wait" in shown())
-    assert f"token {token}; 1 requests wait, of processes {waiter.pid}" in shown()
+    until(lambda: "1 request waits" in shown())
+    assert f"token {token}; 1 request waits, of process {waiter.pid}" in shown()
     assert wrong() == []

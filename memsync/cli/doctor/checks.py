@@ -216,7 +216,7 @@ def named_locks(each: Facts, facts: Facts) -> Findings:
     processes = {peer["id"]: peer["process"] for peer in _living(each)}
     for name, lock in (each["named_locks"] or {}).items():
         waiting = [str(peer["pid"]) for peer in lock["queue"]]
-        waits = f"; {len(waiting)} requests wait, of processes {_listed(waiting)}" * bool(waiting)
+        waits = f"; {_waits(waiting)} {_listed(waiting)}" * bool(waiting)
         holders = [
             f"process {holder['pid']}, peer {holder['id']}, since {_time(holder['since'])}, "
             f"token {holder['token']}"
@@ -300,6 +300,12 @@ def _process(process: Facts) -> str:
 def _address(lock: Facts) -> str:
     address = lock["address"]
     return address if isinstance(address, str) else ":".join(map(str, address))
+
+
+def _waits(pids: list[str]) -> str:
+    if len(pids) == 1:
+        return "1 request waits, of process"
+    return f"{len(pids)} requests wait, of processes"
 
 
 def _time(seconds: float) -> str:
