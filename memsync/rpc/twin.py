@@ -61,14 +61,16 @@ class _Describer:
         if depth > DEPTH_MAX or len(self._seen) >= TWINS_MAX:
             return None
         self._seen.add(id(error))
-        members = None
+        members, notes = None, _notes(error)
         if is_group(error):
             found = [self.twin(member, depth + 1) for member in raw(error, "exceptions")]
             members = [member for member in found if member is not None]
+            if missing := len(found) - len(members):
+                notes.append(f"memsync: {missing} of {len(found)} members of the group left out")
         return Twin(
             type=_type_name(type(error)),
             message=_message(error),
-            notes=_notes(error),
+            notes=notes,
             frames=_frames(raw(error, "__traceback__")),
             text="",
             rebuild=_proved(error) if self._pickles.allowed else None,

@@ -16,7 +16,7 @@ from memsync.errors import RpcError
 from memsync.rpc.messages import Failure, Payload, Twin, decode
 from memsync.rpc.pickles import Pickles
 from memsync.rpc.rebuild import rebuild
-from memsync.rpc.twin import describe
+from memsync.rpc.twin import TWINS_MAX, describe
 
 from .exceptions import CASES, Case, Simple, raised
 from .links import calling
@@ -167,6 +167,20 @@ def test_a_chain_is_rebuilt() -> None:
     assert names[-1] == "fail"
     inner_names = [f.name for f in traceback.extract_tb(error.__context__.__traceback__)]
     assert inner_names == ["fail", "inner"]
+
+
+def test_a_group_says_how_many_of_its_members_are_left_out() -> None:
+    def arrived(count: int) -> BaseException:
+        group = ExceptionGroup("g", [ValueError(number) for number in range(count)])
+        group.add_note("own")
+        return rebuild(describe(group, Pickles(True)), Pickles(True), "x")
+
+    whole, cut = arrived(TWINS_MAX - 1), arrived(TWINS_MAX + 8)
+    assert isinstance(whole, ExceptionGroup)
+    assert isinstance(cut, ExceptionGroup)
+    assert len(whole.exceptions) == len(cut.exceptions) == 31
+    assert whole.__notes__ == ["own"]
+    assert cut.__notes__ == ["own", "memsync: 9 of 40 members of the group left out"]
 
 
 def test_a_small_link_has_the_message_at_least() -> None:
