@@ -281,7 +281,7 @@ class RendezvousError(MemSyncError):
 
 
 class HostUnresponsiveError(MemSyncError, TimeoutError):
-    """The process ``pid`` holds the object but does not answer."""
+    """The process ``pid`` holds the object but did not answer in time."""
 
     code = MemErrors.ERR_HOST_UNRESPONSIVE
     pid: int | None = None

@@ -125,8 +125,8 @@ class Lifecycle(forks.Forkable):
         """Join the group, or found it; returns ``"host"`` or ``"client"``. Idempotent.
 
         Raises `RendezvousError`, `AuthenticationFailedError`, `ProtocolError`, `OptionsError`, and
-        `HostUnresponsiveError` after `timeout` seconds. A failed start leaves nothing behind and
-        may be repeated.
+        `HostUnresponsiveError` after `timeout` seconds; a host needs some time to answer. A failed
+        start leaves nothing behind and may be repeated.
 
         Where all writers' places are taken, it raises `MaxWritersError`. With ``onMaxWriters:
         wait`` it stands by first, and raises the error after `timeout` seconds; ``math.inf`` waits

@@ -34,6 +34,8 @@ class Timing(msgspec.Struct, frozen=True):
     """For one attempt of a newcomer to connect and authenticate."""
     last_dial: float = 0.01
     """For an attempt that begins at the deadline of a start."""
+    fair_search: float = 0.25
+    """A start that has less time does not show that a host is frozen."""
     late_candidate: float = 0.02
     """How late the simulator makes some candidates."""
     precedence: float = 0.1
@@ -244,6 +246,7 @@ class Timing(msgspec.Struct, frozen=True):
             (self.late_moments < self.lag_moments, "a busy process can be late often enough"),
             (self.fence_check < self.fence, "the exit of a reader is noticed"),
             (self.first_check < self.longest_check, "pauses grow"),
+            (self.longest_check < self.fair_search, "a fair search looks at the folder again"),
             (self.first_pause < self.longest_pause, "pauses grow"),
         ]
 

@@ -324,6 +324,13 @@ def test_g12_a_start_that_meets_only_a_frozen_host_names_it_and_founds_nothing(
     assert newcomer.snapshot("marker") == "original"
 
 
+def test_a_start_without_time_does_not_blame_a_healthy_host(cluster: Cluster) -> None:
+    host, newcomer = cluster.peer(), cluster.peer(start=False)
+    with pytest.raises(HostUnresponsiveError, match=f"process {host.pid}, .* had not the time"):
+        newcomer.run(MemSync.start, timeout=0)
+    assert newcomer.start() == "client"
+
+
 def test_received_patches_tells_every_entry_once_and_in_order_to_all(cluster: Cluster) -> None:
     peers = cluster.start(3, {"n": 0})
 

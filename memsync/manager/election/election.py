@@ -54,6 +54,7 @@ class Election:
         ctx = self._ctx
         pause = ctx.timing.first_check
         self._campaign_from = None
+        is_fair = deadline - ctx.platform.monotonic() >= ctx.timing.fair_search
         while True:
             ctx.check_stop()
             ctx.repair()
@@ -62,7 +63,7 @@ class Election:
             if role is not None:
                 return role
             if ctx.platform.monotonic() > deadline:
-                raise self._timeout_error()
+                raise self._timeout_error(is_fair)
             if pause == ctx.timing.longest_check:
                 ctx.place.publish_blocked_reason(self._blocked_reason(record))
             yield Pause(ctx.waker, pause)
@@ -202,7 +203,7 @@ class Election:
             return "there is no host, and this peer is clientOnly: start a peer that may host"
         return "an election is under way"
 
-    def _timeout_error(self) -> MemSyncError:
+    def _timeout_error(self, is_fair: bool) -> MemSyncError:
         folder, name = self._ctx.place.folder, self._participant.name
         record = folder.latest_epoch()
         if record is not None and record.is_damaged:
@@ -212,11 +213,11 @@ class Election:
                 "frozen: continue or end it, then start again"
             )
         if record is not None and record.held:
-            return HostUnresponsiveError(
-                f"the host of {name!r} (process {record.pid}, peer {record.peer}) does not answer; "
-                "continue or end that process, then start again",
-                pid=record.pid,
-            )
+            host = f"the host of {name!r} (process {record.pid}, peer {record.peer})"
+            advice = "does not answer; continue or end that process, then start again"
+            if not is_fair:
+                advice = "had not the time to answer: start again with a longer timeout"
+            return HostUnresponsiveError(f"{host} {advice}", pid=record.pid)
         return HostUnresponsiveError(
             f"no host of {name!r} came up in time, and this peer is clientOnly: start a peer that "
             "may host, or raise the timeout",
