@@ -30,6 +30,7 @@ BREAKING: list[dict[str, float]] = [
     {"late_moments": TIMING.lag_moments},
     {"fence_check": TIMING.fence},
     {"first_check": TIMING.longest_check},
+    {"fair_search": TIMING.longest_check},
     {"first_pause": TIMING.longest_pause},
 ]
 
