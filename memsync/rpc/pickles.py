@@ -168,7 +168,8 @@ def here() -> str:
     with forks.importing:
         from importlib.metadata import version
 
-    return f"{sys.version_info[0]}.{sys.version_info[1]} {version('cloudpickle')}"
+        of_cloudpickle = version("cloudpickle")  # imports more
+    return f"{sys.version_info[0]}.{sys.version_info[1]} {of_cloudpickle}"
 
 
 def python_of(versions: str) -> str:

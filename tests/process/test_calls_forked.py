@@ -206,6 +206,7 @@ with MemSync("imports", rpc=rpc, engine="memory") as mem:
     [
         ("memsync.rpc.peer_calls", "mem.run(abs, -1)"),
         ("cloudpickle", "mem.run(lambda: 1)"),
+        ("importlib.metadata._adapters", "mem.run(lambda: 1)"),
         ("asyncio", "mem.call('later')"),
         ("tblib", "mem.call('fail')"),
     ],
