@@ -252,6 +252,9 @@ def test_an_idempotent_method_runs_on_another_peer_when_the_first_one_dies(
     client = cluster.peer()
     methods = {"once": idempotent(die_once), "twice": lambda: die_once()}  # a function of its own
     workers = [cluster.peer(rpc=methods) for _ in "ab"]
+    for worker in workers:  # a peer that is not connected within a second is not asked again
+        peer = worker.status()["id"]
+        assert client.run(lambda mem, peer=peer: mem.run(os.getpid, on=peer)) == worker.pid
     survivor = client.run(lambda mem: mem.call("once"))
     assert survivor in {worker.pid for worker in workers if worker.pid == survivor}
     first.unlink()
